@@ -1,0 +1,26 @@
+# make · make run · make check · make bench: thin; CMake and Ninja do the work (CMakeLists.txt).
+BUILD ?= build
+PACKAGES = cmake ninja-build gcc clang clang-format binutils pkg-config python3 python3-numpy ripgrep git time \
+           libcmocka-dev liburing-dev libseccomp-dev libc6-dev
+
+.PHONY: all deps run check bench clean
+
+all: deps
+	cmake -S . -B $(BUILD) -G Ninja >/dev/null
+	cmake --build $(BUILD)
+
+# What is missing is installed, by Debian's names; as root, or through sudo.
+deps:
+	@tools/install-deps $(PACKAGES)
+
+run: all
+	tools/demo $(BUILD)
+
+check: deps
+	tests/check
+
+bench: all
+	bench/run $(BUILD)
+
+clean:
+	rm -rf build build-*

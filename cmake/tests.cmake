@@ -1,0 +1,36 @@
+# Tests: each file NAME_test.c becomes a program and a ctest of that name.
+#   tests/unit, tests/model        on the machine sim
+#   tests/conformance              one source, on sim, on linux, and against the real kernel (its own CMake function)
+#   tests/hosted                   on the machine linux
+file(GLOB TEST_SUPPORT_SIM CONFIGURE_DEPENDS tests/support/*.c)
+
+function(faultline_sim_test source)
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} ${source} ${TEST_SUPPORT_SIM} $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:machine_sim>)
+  target_include_directories(${name} PRIVATE core include machines machines/sim tests)
+  target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
+  target_link_libraries(${name} PRIVATE PkgConfig::CMOCKA Threads::Threads)
+  add_test(NAME ${name} COMMAND ${name})
+endfunction()
+
+function(faultline_linux_test source)
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} ${source} $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:machine_linux>)
+  target_include_directories(${name} PRIVATE core include machines machines/linux stores tests)
+  target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
+  target_link_libraries(${name} PRIVATE PkgConfig::CMOCKA PkgConfig::URING Threads::Threads)
+  add_test(NAME ${name} COMMAND ${name})
+endfunction()
+
+file(GLOB SIM_TESTS CONFIGURE_DEPENDS tests/unit/*_test.c tests/model/*_test.c)
+foreach(source ${SIM_TESTS})
+  faultline_sim_test(${source})
+endforeach()
+
+file(GLOB LINUX_TESTS CONFIGURE_DEPENDS tests/hosted/*_test.c)
+foreach(source ${LINUX_TESTS})
+  faultline_linux_test(${source})
+endforeach()
+
+include(${CMAKE_SOURCE_DIR}/tests/conformance/conformance.cmake OPTIONAL)
+include(${CMAKE_SOURCE_DIR}/tests/programs/programs.cmake OPTIONAL)

@@ -1,0 +1,40 @@
+/*
+ * zone.h: the zone allocator: fixed-size items out of the metadata memory that fl_vm_boot was given (uma, zalloc).
+ *
+ *   meta: | page descriptors | reservations | slab | slab | slab | … not used yet … |
+ *                                             └ each slab belongs to one zone for ever
+ *
+ * Items are addressed by pointer, and by a 32-bit index from the start of the metadata memory in units of 8 bytes, which is never 0:
+ * structures that come in millions (radix nodes) store the index. Freed items go to their zone's free list; slabs never go back.
+ * Lock: each zone's own, a leaf. Fault injection: fl_vm_params.fail_alloc, asked with the zone's name.
+ */
+#ifndef CORE_LIB_ZONE_H
+#define CORE_LIB_ZONE_H
+
+#include "lib/lock.h"
+
+struct vm_zone {
+    struct vm_lock lock; /* (z) */
+    const char *name;    /* (c) const after init; also what fail_alloc is asked */
+    uint32_t size;       /* (c) bytes of an item, a multiple of 8 */
+    void *free;          /* (z) */
+    uint32_t nitems;     /* (z) in use */
+    uint32_t nslabs;     /* (z) */
+};
+
+/* The metadata memory as a whole: set once at boot. */
+void vm_meta_init(void *meta, size_t len_bytes, bool (*fail_alloc)(const char *what));
+/* Bytes handed out so far. */
+FL_NODISCARD size_t vm_meta_used(void);
+/* Memory that is never freed, zeroed, aligned to `align` (a power of two). NULL when there is none. */
+FL_NODISCARD void *vm_meta_alloc(const char *what, size_t len_bytes, size_t align);
+
+void vm_zone_init(struct vm_zone *zone, const char *name, size_t size);
+/* A zeroed item, or NULL: no memory. Never sleeps. */
+FL_NODISCARD void *vm_zone_alloc(struct vm_zone *zone);
+void vm_zone_free(struct vm_zone *zone, void *item);
+
+FL_NODISCARD uint32_t vm_meta_index(const void *item);
+FL_NODISCARD void *vm_meta_pointer(uint32_t index);
+
+#endif

@@ -1,0 +1,31 @@
+/*
+ * vm_pageout.h: the page daemon: keeps between free_min and free_target pages free.
+ *
+ *   active ──not referenced──▶ inactive ──clean──▶ unmapped, freed
+ *      ▲───referenced again─────┘    └──dirty──▶ write-back ─▶ inactive again
+ *
+ * Where the machine cannot tell whether a page was referenced, a page that becomes inactive is unmapped, and a fault that finds it there
+ * is the reference (as VMS and Mach did). A page with no place to go (anonymous, without swap) is skipped.
+ * Locks: (Q) is held to pick, then the page's object's lock is tried, never waited for.
+ */
+#ifndef CORE_VM_VM_PAGEOUT_H
+#define CORE_VM_VM_PAGEOUT_H
+
+#include "vm/vm_page.h"
+
+struct vm_pageout_params {
+    uint32_t free_reserved, free_min, free_target; /* pages; reserved < min < target < nframes */
+};
+extern struct vm_pageout_params vm_pageout;
+
+FL_NODISCARD int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min, uint32_t target); /* -EINVAL */
+void pagedaemon_wakeup(void);
+/* A page allocation failed: waits until pages were freed, doing a share of the work itself. No lock held. 0: try again. -ENOMEM: whole passes freed nothing,
+ * and nothing is being written that could become free. */
+FL_NODISCARD int vm_wait(void);
+/* One pass: frees until `target` pages are free. Returns the number freed. No lock held. */
+uint32_t vm_pageout_scan(uint32_t target);
+void vm_pageout_loop(void); /* fl_pageout_run */
+void vm_pageout_stop(void);
+
+#endif

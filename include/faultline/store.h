@@ -1,0 +1,59 @@
+/*
+ * store.h: how to write a backing store: where the pages of a file object come from and go to.
+ *
+ *      vnode_pager ──submit──▶ store ──▶ disk, memory, network …
+ *            ◀──── request.done ────
+ *
+ * A store is a file: an array of bytes with a size. The core asks it for transfers of whole pages, described by a request, and the store
+ * calls request->done exactly once, from submit itself or later from wait or from a thread of its own.
+ *
+ * Offsets are page-aligned. Bytes at or beyond the store's size read as zero, and bytes beyond it are never written: the store
+ * trims the transfer to its size, so the zeros after the end of a file in its last page never reach it.
+ */
+#ifndef FAULTLINE_STORE_H
+#define FAULTLINE_STORE_H
+
+#include <faultline/types.h>
+
+struct store;
+
+enum store_op {
+    STORE_READ,
+    STORE_WRITE,
+};
+
+#define STORE_REQUEST_WAIT 0x1 /* the caller calls wait at once: doing all the work in submit is welcome */
+
+struct store_request {
+    enum store_op op;
+    unsigned flags;      /* STORE_REQUEST_* */
+    vm_ooffset_t offset; /* of the first page, in bytes */
+    uint32_t npages;     /* 1 <= npages <= MACHINE_RUN_MAX */
+    void **addr;         /* addr[i]: page i's bytes; neighbours may be contiguous. Valid until done. */
+    /* Called once, by any thread, with no lock of the store's held. error: 0, or -EIO, -ENOSPC … for the whole request. */
+    void (*done)(struct store_request *request, int error);
+    uint64_t store_private[4]; /* the store's own, from submit to done */
+};
+
+struct store_ops {
+    const char *name;
+    /* Starts the transfer. Never fails itself: an error goes to done. May sleep; called with no lock held. */
+    void (*submit)(struct store *store, struct store_request *request);
+    /* Returns when the request's done was called. Several threads may wait, for one request or for several. NULL: done is always called within submit. */
+    void (*wait)(struct store *store, struct store_request *request);
+    /* Asks how long the file is now. Errors: -EIO … */
+    FL_NODISCARD int (*size)(struct store *store, uint64_t *len_bytes);
+    /* All writes that are done are on stable storage when it returns (fsync). Errors: -EIO … */
+    FL_NODISCARD int (*flush)(struct store *store);
+    /* The last reference went: free everything. */
+    void (*close)(struct store *store);
+};
+
+/* A store embeds this as its first member. */
+struct store {
+    const struct store_ops *ops;
+    bool read_only;
+    uint64_t key[2]; /* who it is (device and inode): stores of equal keys are one file and get one object. 0, 0: only itself. */
+};
+
+#endif
