@@ -1,0 +1,70 @@
+/*
+ * disk.h: a simulated disk that is one file, and the store (store.h) over it.
+ *
+ *   submit ─▶ in flight ──latency, reordered──▶ current image ──flush──▶ durable image
+ *                 │ done()                      (what reads see)        (what a power cut leaves)
+ *                 └ each 512-byte sector of what is in flight or not flushed may or may not
+ *                   have landed when the power goes
+ *
+ * A disk lives outside the simulated computer: it is made before sim_boot and looked at after sim_shutdown.
+ * Transfers, also failed ones, take simulated time and are completed by a fiber of the machine's.
+ */
+#ifndef MACHINES_SIM_DISK_H
+#define MACHINES_SIM_DISK_H
+
+#include <faultline/store.h>
+
+#define SIM_SECTOR_SIZE 512
+
+struct sim_disk;
+
+/* Every field may be changed at any time. A countdown `nth`: 1 fails the next transfer of the kind, 0 none;
+ * it is 0 again once it fired. */
+struct sim_disk_faults {
+    uint32_t fail_read_nth, fail_write_nth, fail_flush_nth, fail_size_nth; /* countdowns */
+    uint32_t fail_read_permille, fail_write_permille;
+    uint64_t bad_read_start, bad_read_end;   /* reads that touch these bytes fail */
+    uint64_t bad_write_start, bad_write_end; /* the same for writes */
+    int error;                               /* what a failed one says, negative; 0: -EIO */
+    bool torn;                               /* a failed write leaves some of its sectors */
+    uint64_t latency_min_ns, latency_max_ns; /* of a transfer */
+};
+
+struct sim_disk_counts {
+    uint64_t reads, writes; /* requests submitted */
+    uint64_t pages_read, pages_written;
+    uint64_t flushes, failures;
+    uint64_t in_flight; /* now */
+};
+
+/* A disk of len_bytes zeros. Its latencies and chances come from `seed`, its store key too: two disks of one
+ * seed are one file. */
+struct sim_disk *sim_disk_create(uint64_t len_bytes, uint64_t seed);
+/* No store is open on it. */
+void sim_disk_destroy(struct sim_disk *disk);
+/* A store over the disk, for fl_vnode_open, which closes it. */
+struct store *sim_disk_open(struct sim_disk *disk, bool read_only);
+struct sim_disk_faults *sim_disk_faults(struct sim_disk *disk);
+struct sim_disk_counts sim_disk_counts(const struct sim_disk *disk);
+
+/* ---- behind the VM's back: at once, no time passes, nothing fails. Writes and sizes are durable. ---- */
+
+void sim_disk_read(const struct sim_disk *disk, uint64_t offset, void *buf,
+                   size_t len_bytes); /* zeros beyond the end */
+void sim_disk_write(struct sim_disk *disk, uint64_t offset, const void *buf,
+                    size_t len_bytes); /* extends it */
+uint64_t sim_disk_size(const struct sim_disk *disk);
+void sim_disk_truncate(struct sim_disk *disk, uint64_t len_bytes); /* or extends it with zeros */
+
+/* ---- power ---- */
+
+/* A new disk with what a power cut at this moment leaves, chosen by `seed`. The old one lives on: a run can
+ * be branched at every write. */
+struct sim_disk *sim_disk_power_cut(const struct sim_disk *disk, uint64_t seed);
+/* Every byte of the new disk is what reads of the old one see now. */
+struct sim_disk *sim_disk_snapshot(const struct sim_disk *disk);
+/* Calls hook at each moment where the power could go and the outcome would differ: a write was submitted, a
+ * write was done, a flush was done. NULL: no longer. */
+void sim_disk_on_write(struct sim_disk *disk, void (*hook)(struct sim_disk *disk, void *arg), void *arg);
+
+#endif

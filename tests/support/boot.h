@@ -1,0 +1,40 @@
+/*
+ * boot.h: what nearly every test on the machine sim begins and ends with: boot, a space, a file, accesses
+ * that must succeed, and panics that must come.
+ */
+#ifndef TESTS_SUPPORT_BOOT_H
+#define TESTS_SUPPORT_BOOT_H
+
+#include "sim/sim.h"
+#include "support/seed.h"
+
+#define TEST_SPACE_START ((vm_offset_t)0x10000)
+#define TEST_SPACE_END   ((vm_offset_t)0x7ffffffff000)
+
+/* Parameters with the seed and everything else default: a peaceful computer of two CPUs and 256 frames. */
+struct sim_params test_params(uint64_t seed);
+/* The same with every torture at a moderate level, chosen by the seed; injected failures stay off. */
+struct sim_params test_params_hostile(uint64_t seed);
+
+/* Boot, or fail the test. */
+void test_boot(const struct sim_params *params);
+/* A space of [TEST_SPACE_START, TEST_SPACE_END). */
+struct vm_map *test_space(void);
+/* The disk opened as a file. fl_vnode_close(file.vnode) when done. */
+struct fl_file test_file(struct sim_disk *disk, unsigned mode);
+/* A byte of a file whose bytes differ from place to place: what test_fill writes at `offset`. */
+uint8_t test_byte(uint64_t offset);
+/* Fills the disk's whole length with test_byte. */
+void test_fill(struct sim_disk *disk);
+
+/* Accesses that must succeed. */
+uint8_t test_load8(struct vm_map *map, vm_offset_t va);
+void test_store8(struct vm_map *map, vm_offset_t va, uint8_t value);
+
+/*
+ * Runs fn(arg) in a child process and returns whether it died of machine_panic with a message that contains
+ * `expect`. The parent's computer is as before: so a test can show that a check catches what it is for.
+ */
+bool test_panics(void (*fn)(void *arg), void *arg, const char *expect);
+
+#endif
