@@ -3,6 +3,9 @@
  *
  * Lock order: docs/locking.md. A field's comment names the lock that guards it by a letter; each header has its key.
  * A function whose name ends in _locked is called with the lock held.
+ *
+ * Invariants: L1 who releases a lock, or says that it is held, holds it. L2 a reader/writer lock has one writer or any number of
+ * readers, never both.
  */
 #ifndef CORE_LIB_LOCK_H
 #define CORE_LIB_LOCK_H
@@ -58,7 +61,7 @@ void vm_sleep(const void *chan, struct vm_lock *lock) REQUIRES(lock);
 struct CAPABILITY("rwlock") vm_rwlock {
     struct machine_lock machine; /* guards the rest */
     uint32_t readers;            /* how many hold it shared */
-    uint32_t writers_waiting;
+    uint32_t readers_waiting, writers_waiting;
     uint64_t writer;             /* machine_self() of the exclusive holder, or 0 */
 };
 

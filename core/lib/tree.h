@@ -7,6 +7,9 @@
  *
  * Two users: vm_map (largest free gap below a node) and vm_rmap (largest end below a node). The user orders the nodes: it finds the place and
  * links there. No recursion, no allocation, no lock of its own.
+ *
+ * A summary must depend on the set of nodes in the subtree only, not on their arrangement: a rotation changes it for the nodes that turn, and for
+ * none above. Invariants: T1 a child's parent is its parent. T2 balance is the difference of heights, -1 … 1. T3 every summary is true.
  */
 #ifndef CORE_LIB_TREE_H
 #define CORE_LIB_TREE_H

@@ -6,7 +6,11 @@
  *
  * Items are addressed by pointer, and by a 32-bit index from the start of the metadata memory in units of 8 bytes, which is never 0:
  * structures that come in millions (radix nodes) store the index. Freed items go to their zone's free list; slabs never go back.
- * Lock: each zone's own, a leaf. Fault injection: fl_vm_params.fail_alloc, asked with the zone's name.
+ * Memory is used from the bottom up and touched only when it is handed out: a slab's items are carved one by one.
+ * Lock: each zone's own (z), then the metadata memory's, a leaf. Fault injection: fl_vm_params.fail_alloc, asked with the zone's name.
+ *
+ * Invariants: Z1 an item that is freed lies in the metadata memory and was in use. Z2 the metadata memory is at most 16 GiB, so that an index fits
+ * in 31 bits.
  */
 #ifndef CORE_LIB_ZONE_H
 #define CORE_LIB_ZONE_H
@@ -17,7 +21,9 @@ struct vm_zone {
     struct vm_lock lock; /* (z) */
     const char *name;    /* (c) const after init; also what fail_alloc is asked */
     uint32_t size;       /* (c) bytes of an item, a multiple of 8 */
-    void *free;          /* (z) */
+    void *free;          /* (z) freed items, each pointing to the next */
+    uint8_t *fresh;      /* (z) the rest of the newest slab, never used yet */
+    uint32_t nfresh;     /* (z) items in it */
     uint32_t nitems;     /* (z) in use */
     uint32_t nslabs;     /* (z) */
 };

@@ -1,11 +1,13 @@
 /*
- * vm_meter.h: what the VM has done since it was booted, in numbers. (FreeBSD's vm_meter; fl_vm_stats reads them.)
+ * vm_meter.h: what the VM has done since it was booted, in numbers. (FreeBSD's vm_meter; fl_vm_stats reads
+ * them.)
  *
  *   vm_fault ─┐
  *   vm_pager ─┼─▶ vm_cnt.x += n ─▶ fl_vm_stats
  *   pageout  ─┘
  *
- * Lock: none. Each counter is an atomic of its own, added to with relaxed order: two counters that are read together need not agree.
+ * Lock: none. Each counter is an atomic of its own, added to with relaxed order: two counters that are read
+ * together need not agree.
  */
 #ifndef CORE_VM_VM_METER_H
 #define CORE_VM_VM_METER_H

@@ -1,0 +1,142 @@
+/*
+ * zone.c: the metadata memory, handed out from the bottom up, and the zones that cut it into items.
+ *
+ *   base                                   used              len
+ *   |8 bytes| descriptors | slab of zone a | slab of zone b | untouched …
+ *    └ index 0: nothing     └ items: used, free (list), fresh (not carved yet)
+ *
+ * Invariants Z1, Z2: zone.h. Lock order: (z) a zone's lock → meta.lock.
+ * Does not do: giving slabs back, items of varying size, waiting for memory.
+ */
+#include "lib/zone.h"
+#include "lib/kassert.h"
+
+#define SLAB_BYTES       4096u
+#define SLAB_BYTES_BIG   16384u /* for items of which few would fit into the other */
+#define SLAB_BIG_ITEM    512u
+#define META_INDEX_SHIFT 3
+#define META_MAX         ((size_t)1 << (31 + META_INDEX_SHIFT))
+
+static struct {
+    struct vm_lock lock;
+    uint8_t *base;                        /* (c) */
+    size_t len;                           /* (c) */
+    size_t used;                          /* (lock) from base */
+    bool (*fail_alloc)(const char *what); /* (c) */
+} meta;
+
+void vm_meta_init(void *memory, size_t len_bytes, bool (*fail_alloc)(const char *what))
+{
+    __builtin_memset(&meta, 0, sizeof meta);
+    meta.base = memory;
+    meta.len = len_bytes < META_MAX ? len_bytes : META_MAX;
+    meta.used = 1u << META_INDEX_SHIFT; /* so that index 0 is never an item */
+    meta.fail_alloc = fail_alloc;
+}
+
+size_t vm_meta_used(void)
+{
+    vm_lock(&meta.lock);
+    size_t used = meta.used;
+    vm_unlock(&meta.lock);
+    return used;
+}
+
+static bool meta_fails(const char *what)
+{
+    return meta.fail_alloc != NULL && meta.fail_alloc(what);
+}
+
+/* Memory as it was given to vm_meta_init, which is zeroed; NULL when the rest is too small. */
+static void *meta_take(size_t len_bytes, size_t align)
+{
+    void *taken = NULL;
+
+    vm_lock(&meta.lock);
+    uintptr_t at = ((uintptr_t)meta.base + meta.used + align - 1) & ~(uintptr_t)(align - 1);
+    size_t start = at - (uintptr_t)meta.base;
+    if (start <= meta.len && len_bytes <= meta.len - start) {
+        meta.used = start + len_bytes;
+        taken = meta.base + start;
+    }
+    vm_unlock(&meta.lock);
+    return taken;
+}
+
+void *vm_meta_alloc(const char *what, size_t len_bytes, size_t align)
+{
+    if (meta_fails(what))
+        return NULL;
+    return meta_take(len_bytes, align < 8 ? 8 : align);
+}
+
+void vm_zone_init(struct vm_zone *zone, const char *name, size_t size)
+{
+    __builtin_memset(zone, 0, sizeof *zone);
+    zone->name = name;
+    zone->size = (uint32_t)((size + 7) & ~(size_t)7);
+    KASSERT(size > 0 && size <= SLAB_BYTES_BIG, "Z1");
+}
+
+/* Gives the zone a new slab to carve. Called with (z) held, when it has neither free nor fresh items. */
+static bool zone_grow(struct vm_zone *zone) REQUIRES(zone->lock)
+{
+    uint32_t bytes = zone->size > SLAB_BIG_ITEM ? SLAB_BYTES_BIG : SLAB_BYTES;
+    uint8_t *slab = meta_take(bytes, 64);
+
+    if (slab == NULL)
+        return false;
+    zone->fresh = slab;
+    zone->nfresh = bytes / zone->size;
+    zone->nslabs++;
+    return true;
+}
+
+void *vm_zone_alloc(struct vm_zone *zone)
+{
+    void *item = NULL;
+
+    if (meta_fails(zone->name))
+        return NULL;
+    vm_lock(&zone->lock);
+    if (zone->free != NULL) {
+        item = zone->free;
+        zone->free = *(void **)item;
+    } else if (zone->nfresh > 0 || zone_grow(zone)) {
+        item = zone->fresh;
+        zone->fresh += zone->size;
+        zone->nfresh--;
+    }
+    if (item != NULL)
+        zone->nitems++;
+    vm_unlock(&zone->lock);
+    if (item != NULL)
+        __builtin_memset(item, 0, zone->size);
+    return item;
+}
+
+void vm_zone_free(struct vm_zone *zone, void *item)
+{
+    size_t at = (size_t)((uint8_t *)item - meta.base);
+
+    KASSERT(at >= (1u << META_INDEX_SHIFT) && at < meta.len, "Z1");
+    vm_lock(&zone->lock);
+    KASSERT(zone->nitems > 0, "Z1");
+    zone->nitems--;
+    *(void **)item = zone->free;
+    zone->free = item;
+    vm_unlock(&zone->lock);
+}
+
+uint32_t vm_meta_index(const void *item)
+{
+    size_t at = (size_t)((const uint8_t *)item - meta.base);
+
+    KASSERT(at != 0 && at < meta.len, "Z2");
+    return (uint32_t)(at >> META_INDEX_SHIFT);
+}
+
+void *vm_meta_pointer(uint32_t index)
+{
+    return meta.base + ((size_t)index << META_INDEX_SHIFT);
+}
