@@ -11,8 +11,8 @@
 /* Enters one page at va. (M) shared, (O) of the page. Errors: -ENOMEM. */
 FL_NODISCARD int pmap_enter(struct vm_map *map, vm_offset_t va, struct vm_page *m, vm_prot_t prot, unsigned flags);
 /*
- * Enters pages m[0 … npages), neighbours of one object, at va, va + 4096 …, read-only unless all are dirty and prot allows writing. As many as it can: it is a wish.
- * (M) shared, (O).
+ * Enters pages m[0 … npages), neighbours of one object, valid and not busy, at va, va + 4096 …, never writable. As many as the machine
+ * likes, from the first: it is a wish. (M) shared, (O).
  */
 void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, uint32_t npages, vm_prot_t prot);
 

@@ -8,7 +8,7 @@
  *
  * Locks. (M) map->lock, reader/writer, before all object locks. Faults hold it shared, calls that change entries exclusively. A fault drops it for I/O
  * and compares `timestamp` afterwards. (R) vm_rmap_lock guards what reverse mapping reads of an entry: start, end, object, pindex change under (M) exclusive and (R)
- * exclusive together. (e) the fields of read-ahead: changed by faults under (M) shared without a further lock, each a relaxed atomic: a lost update costs a worse guess.
+ * exclusive together. (e) changed by faults with (M) shared and the lock of the file object at the end of the chain.
  * Invariants: A1 entries are sorted, not empty, page-aligned, inside the map, and do not overlap. A2 adj_free and max_free are exact. A3 two neighbours that
  * vm_map_simplify_entry could merge are merged when an operation ends. A4 an entry with an object holds one reference to it. A5 an entry with an object
  * is in the object's rmap tree. A6 nentries counts them. A7 what machine_attach was told is what the entries say.
@@ -36,12 +36,12 @@ enum vm_behavior {
     MAP_BEHAV_RANDOM,
 };
 
-/* What read-ahead remembers of one stream; readahead.h. (e) */
+/* What read-ahead remembers of a mapping's misses; readahead.h. (e) */
 struct file_ra_state {
-    vm_pindex_t start;   /* the current window is [start, start + size) of the object */
+    vm_pindex_t start; /* the last window asked for is [start, start + size) of the file object */
     uint32_t size;
-    uint32_t async_size; /* when the page `start + size - async_size` is touched, the next window is asked for */
-    vm_pindex_t prev;    /* the last page that missed */
+    uint32_t misses;   /* in a row that continued no window: many mean a random stream */
+    vm_pindex_t prev;  /* the last page that missed */
 };
 
 struct vm_map_entry {

@@ -42,7 +42,7 @@ void fl_vm_halt(void);
 struct fl_vm_stats {
     uint64_t nframes, free, wired, active, inactive; /* pages now */
     uint64_t peak_used;                              /* pages: the highest of nframes - free */
-    uint64_t faults;        /* calls of fl_fault */
+    uint64_t faults;        /* page faults; also those taken ahead of a system call (fl_hold) or for mlock */
     uint64_t faults_minor;  /* of those, ended without a page-in */
     uint64_t faults_cow;    /* of those, copied a page */
     uint64_t faults_zero;   /* of those, filled a page with zeros */

@@ -1,0 +1,118 @@
+/*
+ * pmap.c: the core's side of machine.h: from vm_page and vm_map to runs and windows, under the field's names.
+ *
+ *   vm_fault ─▶ pmap_enter ─▶ machine_map        vm_page_free ─▶ pmap_release ─▶ machine_release
+ *   vm_page_zero_fill ─▶ pmap_zero_page ─▶ window, pagezero, window closed
+ *
+ * Invariants: N1 a page that is entered with the write right is dirty, or held for a system call that is about to write.
+ * N2 a page that is entered is valid. Both are asserted here, the only place from which machine_map is called.
+ */
+#include "vm/pmap.h"
+#include "lib/errno.h"
+#include "lib/kassert.h"
+
+#define PMAP_BATCH 64 /* pages to one machine_map or machine_release: keeps the frame array small on a signal handler's stack */
+
+static void pmap_run(struct machine_run *run, vm_frame_t *frame, struct vm_page *const *m, uint32_t npages)
+{
+    for (uint32_t i = 0; i < npages; i++)
+        frame[i] = vm_page_frame(m[i]);
+    run->object = m[0]->object->machine;
+    run->pindex = m[0]->pindex;
+    run->npages = npages;
+    run->frame = frame;
+}
+
+int pmap_enter(struct vm_map *map, vm_offset_t va, struct vm_page *m, vm_prot_t prot, unsigned flags)
+{
+    KASSERT((m->flags & PG_VALID) != 0, "N2");
+    KASSERT((prot & VM_PROT_WRITE) == 0 || (m->flags & PG_DIRTY) != 0, "N1");
+    struct machine_run run;
+    vm_frame_t frame;
+    uint32_t done;
+    pmap_run(&run, &frame, &m, 1);
+    return machine_map(map->space, va, &run, prot, flags, &done);
+}
+
+void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, uint32_t npages, vm_prot_t prot)
+{
+    vm_frame_t frame[PMAP_BATCH];
+    vm_prot_t clean_prot = prot & (vm_prot_t)~VM_PROT_WRITE;
+    for (uint32_t i = 0, n; i < npages; i += n) {
+        n = npages - i < PMAP_BATCH ? npages - i : PMAP_BATCH;
+        for (uint32_t j = i; j < i + n; j++)
+            KASSERT((m[j]->flags & (PG_VALID | PG_BUSY)) == PG_VALID, "N2");
+        struct machine_run run;
+        uint32_t done;
+        pmap_run(&run, frame, m + i, n);
+        /* A wish: what the machine leaves out will fault, so its error has nobody to go to. */
+        if (machine_map(map->space, va + ptoa(i), &run, clean_prot, MACHINE_MAP_QUICK, &done) != 0 || done < n)
+            return;
+    }
+}
+
+/* Under this name because the FreeBSD seeds end a zero fill in it. */
+static void pagezero(void *bytes)
+{
+    __builtin_memset(bytes, 0, VM_PAGE_SIZE);
+}
+
+int pmap_zero_page(struct vm_page *m)
+{
+    struct machine_run run;
+    vm_frame_t frame;
+    void *addr;
+    pmap_run(&run, &frame, &m, 1);
+    int error = machine_window_get(&run, MACHINE_WINDOW_FILL, false, &addr);
+    if (error != 0)
+        return error;
+    pagezero(addr);
+    machine_window_put(&run, MACHINE_WINDOW_FILL, &addr, true);
+    return 0;
+}
+
+int pmap_copy_page(struct vm_page *src, struct vm_page *dst)
+{
+    struct machine_run src_run, dst_run;
+    vm_frame_t src_frame, dst_frame;
+    void *from, *to;
+    pmap_run(&src_run, &src_frame, &src, 1);
+    pmap_run(&dst_run, &dst_frame, &dst, 1);
+    int error = machine_window_get(&src_run, MACHINE_WINDOW_READ, false, &from);
+    if (error != 0)
+        return error;
+    error = machine_window_get(&dst_run, MACHINE_WINDOW_FILL, false, &to);
+    if (error == 0) {
+        __builtin_memcpy(to, from, VM_PAGE_SIZE);
+        machine_window_put(&dst_run, MACHINE_WINDOW_FILL, &to, true);
+    }
+    machine_window_put(&src_run, MACHINE_WINDOW_READ, &from, true);
+    return error;
+}
+
+int pmap_zero_page_area(struct vm_page *m, uint32_t start, uint32_t end)
+{
+    struct machine_run run;
+    vm_frame_t frame;
+    void *addr;
+    pmap_run(&run, &frame, &m, 1);
+    int error = machine_window_get(&run, MACHINE_WINDOW_EDIT, false, &addr);
+    if (error != 0)
+        return error;
+    __builtin_memset((char *)addr + start, 0, end - start);
+    machine_window_put(&run, MACHINE_WINDOW_EDIT, &addr, true);
+    return 0;
+}
+
+void pmap_release(struct vm_object *object, struct vm_page **m, uint32_t npages)
+{
+    vm_frame_t frame[PMAP_BATCH];
+    for (uint32_t i = 0, n; i < npages; i += n) {
+        KASSERT(m[i]->object == object, "P1");
+        for (n = 1; i + n < npages && n < PMAP_BATCH && m[i + n]->pindex == m[i]->pindex + n;)
+            n++;
+        struct machine_run run;
+        pmap_run(&run, frame, m + i, n);
+        machine_release(&run);
+    }
+}

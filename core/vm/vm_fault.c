@@ -1,0 +1,583 @@
+/*
+ * vm_fault.c: the page fault: from an address that the machine could not translate to a page that is mapped there.
+ *
+ *   vm_fault_hold
+ *     vm_fault_attempt                     again while it says VM_FAULT_RETRY
+ *       vm_map_lookup                      entry, object, rights; makes the shadow on the first private write
+ *       vm_fault_soft_fast                 the page is there and may be mapped as it is: done
+ *       vm_fault_walk                      down the chain of objects; on success m is busy and valid
+ *         vm_fault_readahead_mark          the mark was touched: next window, retry
+ *         vm_fault_busy                    somebody else's page: sleep, retry
+ *         vm_fault_getpages                the pager's turn, with neighbours
+ *         vm_fault_zero_fill               the end of an anonymous chain
+ *       vm_fault_copy                      private write, or a page that cannot be mapped through this entry
+ *       vm_fault_relookup                  was the map changed while it was unlocked?
+ *       vm_fault_enter                     dirty, wire, hold, map, activate
+ *
+ * The cases, by where the page is found and what the access is:
+ *
+ *   found in         access   the machine can map it      it cannot
+ *   first object     read     map without write           -
+ *   first object     write    dirty, map with write       -
+ *   backing object   read     map without write           copy up as PG_COPY, map without write
+ *   backing object   write    copy up, dirty, map with write
+ *   nowhere          any      zero fill in the first object
+ *
+ * first_m is a busy page in the first object that keeps others from copying the same page up at the same time.
+ *
+ * Locks: (M) shared from vm_map_lookup on, dropped for every I/O, window and sleep; (O) hand over hand down the chain, the shadow first. A busy page
+ * is held while (M) is taken again: so nobody may wait for a busy page with (M) held.
+ * Retries: each one follows a sleep on somebody else's progress, or a change of the map; nothing here spins. The tries for memory are counted.
+ *
+ * Does not do: choosing victims (vm_pageout.c), sizes of read-ahead (readahead.c), reverse mapping (vm_rmap.c).
+ */
+#include "vm/vm_fault.h"
+#include <faultline/vm.h>
+#include "cache/readahead.h"
+#include "lib/errno.h"
+#include "lib/kassert.h"
+#include "vm/pmap.h"
+#include "vm/vm_meter.h"
+#include "vm/vm_pageout.h"
+#include "vm/vm_phys.h"
+#include "vm/vm_rmap.h"
+#include "vm/vnode_pager.h"
+
+#define VM_FAULT_RETRY    1  /* not an error: look everything up again */
+#define VM_FAULT_TRIES    64 /* of a fault that finds memory free again and again, but never for itself */
+#define VM_FAULT_PREFAULT 16 /* resident neighbours entered along with a page that was found resident */
+#define VM_FAULT_READ     64 /* pages in one read that a fault waits for */
+
+struct faultstate {
+    /* what is asked */
+    struct vm_map *map;
+    vm_offset_t va; /* page-aligned */
+    vm_prot_t access;
+    unsigned flags;
+    struct vm_page **hold;
+    uint32_t memory_tries;
+    /* what the map says; valid while lookup_still_valid, then (M) is held shared */
+    bool lookup_still_valid;
+    uint32_t timestamp;
+    struct vm_map_entry *entry;
+    vm_prot_t prot;
+    bool wired;
+    /* where the page belongs, with a reference and a pip once the slow path began */
+    struct vm_object *first_object;
+    vm_pindex_t first_pindex;
+    struct vm_page *first_m; /* busy, or NULL */
+    /* where we are in the chain; a pip when object != first_object */
+    struct vm_object *object;
+    vm_pindex_t pindex;
+    struct vm_page *m; /* busy, or NULL */
+    /* for the statistics */
+    bool paged_in, copied, zeroed;
+    bool waited; /* for a read: what came with it is wanted too */
+};
+
+static void vm_fault_unlock_map(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+{
+    if (fs->lookup_still_valid) {
+        vm_map_unlock_read(fs->map);
+        fs->lookup_still_valid = false;
+    }
+}
+
+/* Gives back a busy page: a valid one stays for others, one without bytes goes. (O) of its object. */
+static void vm_fault_release_page(struct vm_page *m)
+{
+    if ((m->flags & PG_VALID) == 0) {
+        vm_page_free(m);
+        return;
+    }
+    vm_page_deactivate(m);
+    vm_page_xunbusy(m);
+}
+
+/* Leaves the object that the walk stands in, which is locked. */
+static void vm_fault_leave_object(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+{
+    if (fs->object != fs->first_object)
+        vm_object_pip_wakeup(fs->object);
+    vm_unlock(&fs->object->lock);
+}
+
+/* Drops everything that an attempt took, success or not. No object lock held. */
+static void vm_fault_cleanup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks are found through fs */
+{
+    if (fs->m != NULL) {
+        vm_lock(&fs->object->lock);
+        vm_fault_release_page(fs->m);
+        vm_fault_leave_object(fs);
+    }
+    vm_lock(&fs->first_object->lock);
+    if (fs->first_m != NULL)
+        vm_fault_release_page(fs->first_m);
+    vm_object_pip_wakeup(fs->first_object);
+    vm_unlock(&fs->first_object->lock);
+    vm_fault_unlock_map(fs);
+    vm_object_deallocate(fs->first_object);
+}
+
+/* ---- the end of a fault: the page is there ---------------------------------------------------------------------------- */
+
+/* The rights that the page may be entered with now. (O). */
+static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_page *m)
+{
+    vm_prot_t prot = fs->prot;
+    if (m->object != fs->first_object || (m->flags & (PG_DIRTY | PG_COPIED)) != PG_DIRTY)
+        prot &= (vm_prot_t)~VM_PROT_WRITE;
+    return prot;
+}
+
+/* Enters the resident pages behind the one at hand, up to the mark of read-ahead, which must be touched to work. (M), (O). */
+static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex)
+{
+    struct vm_page *m[VM_FAULT_READ];
+    uint32_t limit = fs->waited ? VM_FAULT_READ : VM_FAULT_PREFAULT, n = 0;
+    vm_offset_t va = fs->va + VM_PAGE_SIZE;
+    /* Only pages of the first object: of one below, the first object may have its own. */
+    if (object != fs->first_object || vm_map_entry_behavior(fs->entry) == MAP_BEHAV_RANDOM || fs->entry->end <= va)
+        return;
+    if (limit > atop(fs->entry->end - va))
+        limit = (uint32_t)atop(fs->entry->end - va);
+    while (n < limit) {
+        struct vm_page *p = vm_page_lookup(object, pindex + 1 + n);
+        if (p == NULL || (p->flags & (PG_VALID | PG_BUSY | PG_READAHEAD)) != PG_VALID)
+            break;
+        m[n++] = p;
+    }
+    if (n > 0)
+        pmap_enter_object(fs->map, va, m, n, fs->prot);
+}
+
+/*
+ * Dirties, wires, holds, enters and activates page m of `object`, as the access wants it. (M) shared, (O) of object. For a write, m is in the
+ * first object and has no copies above it.
+ */
+static int vm_fault_finish(struct faultstate *fs, struct vm_object *object, struct vm_page *m)
+{
+    unsigned map_flags = fs->wired || (fs->flags & VM_FAULT_WIRE) ? MACHINE_MAP_WIRED : 0;
+    if (fs->access & VM_PROT_WRITE)
+        vm_page_dirty(m);
+    int error = pmap_enter(fs->map, fs->va, m, vm_fault_prot(fs, m), map_flags);
+    if (error != 0)
+        return error;
+    if (fs->flags & VM_FAULT_WIRE)
+        vm_page_wire(m);
+    if (fs->hold != NULL) {
+        vm_page_hold(m);
+        *fs->hold = m;
+    }
+    vm_page_activate(m);
+    if ((fs->access & VM_PROT_WRITE) == 0 && (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
+        vm_fault_prefault(fs, object, m->pindex);
+    return 0;
+}
+
+/*
+ * The common case: the page is in the first object, valid, nobody's, and nothing but the mapping lacks. (M) shared and (O) of first_object, both kept when
+ * it returns false; when true, *error is the fault's result.
+ */
+static bool vm_fault_soft_fast(struct faultstate *fs, int *error)
+{
+    struct vm_page *m = vm_page_lookup(fs->first_object, fs->first_pindex);
+    if (m == NULL || (m->flags & (PG_VALID | PG_BUSY | PG_READAHEAD)) != PG_VALID)
+        return false;
+    if ((fs->access & VM_PROT_WRITE) && (m->flags & PG_COPIED))
+        return false;
+    *error = vm_fault_finish(fs, fs->first_object, m);
+    return true;
+}
+
+/* ---- the walk ----------------------------------------------------------------------------------------------------------- */
+
+/* No page for us. (O) of fs->object on entry, not on return. */
+static int vm_fault_nomem(struct faultstate *fs)
+{
+    vm_fault_leave_object(fs);
+    vm_fault_unlock_map(fs);
+    int error = vm_wait();
+    if (error != 0)
+        return error;
+    /* There are free pages, and yet we got none: others were faster, or metadata ran out, which vm_wait cannot see. */
+    return ++fs->memory_tries < VM_FAULT_TRIES ? VM_FAULT_RETRY : -ENOMEM;
+}
+
+/* Page m is busy: waits until it is not, whatever it is then. (O) of fs->object on entry, not on return. */
+static int vm_fault_busy(struct faultstate *fs, struct vm_page *m)
+{
+    vm_fault_unlock_map(fs);
+    fs->waited = fs->waited || (m->flags & PG_INFLIGHT) != 0;
+    vm_page_busy_sleep(m);
+    vm_fault_leave_object(fs);
+    return VM_FAULT_RETRY;
+}
+
+/* The mark of read-ahead was touched: asks for the next window before waiting for this one. (O) on entry, not on return. */
+static int vm_fault_readahead_mark(struct faultstate *fs, struct vm_page *m)
+    NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+{
+    m->flags &= (uint16_t)~PG_READAHEAD;
+    vm_fault_unlock_map(fs);
+    page_cache_async_readahead(fs->object, fs->pindex);
+    vm_fault_leave_object(fs);
+    return VM_FAULT_RETRY;
+}
+
+/* A busy page for an absent neighbour, or NULL: it is there, or memory is short. (O). */
+static struct vm_page *vm_fault_page_lookup(struct vm_object *object, vm_pindex_t pindex)
+{
+    if (vm_page_lookup(object, pindex) != NULL)
+        return NULL;
+    return vm_page_alloc(object, pindex, VM_ALLOC_READAHEAD);
+}
+
+/*
+ * Collects the neighbours that are worth reading in the same transfer: marray becomes busy pages in order, fs->m among them at *reqpage. Returns how
+ * many. *next says whether a window should follow them. (M) shared, (O). (freebsd21-page-fault.md.)
+ */
+static uint32_t vm_fault_additional_pages(struct faultstate *fs, struct vm_page *marray[VM_FAULT_READ],
+                                          uint32_t *reqpage, bool *next)
+{
+    uint32_t before, after, behind, ahead, n = 0;
+    struct vm_page *m;
+    *next = page_cache_sync_readahead(&fs->entry->ra, vm_map_entry_behavior(fs->entry), fs->pindex, &behind, &ahead);
+    if (!vm_pager_has_page(fs->object, fs->pindex, &before, &after))
+        before = after = 0;
+    behind = behind < before ? behind : before;
+    while (n < behind && n < VM_FAULT_READ / 2 && (m = vm_fault_page_lookup(fs->object, fs->pindex - n - 1)) != NULL)
+        marray[n++] = m;
+    for (uint32_t i = 0; i < n / 2; i++) { /* they came nearest first */
+        m = marray[i];
+        marray[i] = marray[n - 1 - i];
+        marray[n - 1 - i] = m;
+    }
+    *reqpage = n;
+    marray[n++] = fs->m;
+    ahead = ahead < after ? ahead : after;
+    while (n - *reqpage - 1 < ahead && n < VM_FAULT_READ &&
+           (m = vm_fault_page_lookup(fs->object, fs->pindex + (n - *reqpage))) != NULL)
+        marray[n++] = m;
+    return n;
+}
+
+/* fs->m, busy, is read by the pager. (O) on entry, not on return. On failure fs->m is freed. */
+static int vm_fault_getpages(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+{
+    struct vm_page *marray[VM_FAULT_READ];
+    uint32_t reqpage;
+    bool next;
+    uint32_t count = vm_fault_additional_pages(fs, marray, &reqpage, &next);
+    vm_fault_unlock_map(fs);
+    if (next) /* started first, so that the device has it while we wait for ours */
+        page_cache_async_readahead(fs->object, fs->pindex);
+    vm_unlock(&fs->object->lock);
+    int error = vm_pager_get_pages(fs->object, marray, count, reqpage);
+    if (error == 0) {
+        fs->paged_in = fs->waited = true;
+        return 0;
+    }
+    vm_lock(&fs->object->lock);
+    vm_page_free(fs->m);
+    fs->m = NULL;
+    vm_fault_leave_object(fs);
+    return error;
+}
+
+/* The chain ends: fs->first_m becomes a page of zeros. (O) of the last object on entry, not on return. */
+static int vm_fault_zero_fill(struct faultstate *fs)
+{
+    vm_fault_leave_object(fs);
+    vm_fault_unlock_map(fs);
+    fs->object = fs->first_object;
+    fs->pindex = fs->first_pindex;
+    fs->m = fs->first_m;
+    fs->first_m = NULL;
+    fs->zeroed = true;
+    return vm_page_zero_fill(fs->m);
+}
+
+/* The page lies beyond the end of the file as last known: asks how long it is now. (O) on entry, not on return. */
+static int vm_fault_beyond(struct faultstate *fs)
+{
+    struct vm_object *object = fs->object; /* our reference to the first object keeps the chain below it */
+    vm_fault_leave_object(fs);
+    vm_fault_unlock_map(fs);
+    int error = vnode_pager_setsize(object->vnode);
+    if (error != 0)
+        return error;
+    vm_lock(&object->lock);
+    bool inside = fs->pindex < object->size;
+    vm_unlock(&object->lock);
+    return inside ? VM_FAULT_RETRY : -ENXIO;
+}
+
+/* Steps from fs->object, whose lock is held, to what backs it, and keeps the page made for the first object. */
+static void vm_fault_next_object(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* hand over hand */
+{
+    struct vm_object *next = fs->object->backing_object;
+    fs->pindex += fs->object->backing_pindex;
+    vm_lock(&next->lock);
+    vm_object_pip_add(next);
+    vm_fault_leave_object(fs);
+    fs->object = next;
+}
+
+/* Page m was found: ours, busy, when 0 is returned. (O) on entry, not on return. */
+static int vm_fault_found(struct faultstate *fs, struct vm_page *m) NO_THREAD_SAFETY_ANALYSIS /* through fs */
+{
+    if (m->flags & PG_READAHEAD)
+        return vm_fault_readahead_mark(fs, m);
+    if (m->flags & PG_BUSY)
+        return vm_fault_busy(fs, m);
+    KASSERT((m->flags & PG_VALID) != 0, "F1"); /* a page that is not busy is valid */
+    vm_page_lock(m);
+    vm_page_remque(m);
+    vm_page_unlock(m);
+    vm_page_xbusy(m);
+    fs->m = m;
+    vm_unlock(&fs->object->lock);
+    return 0;
+}
+
+/*
+ * Down the chain from the first object, whose lock is held on entry and no lock on return. 0: fs->m, in fs->object, is busy and valid, and fs->first_m
+ * is busy if that is not the first object.
+ */
+static int vm_fault_walk(struct faultstate *fs)
+{
+    for (;;) {
+        struct vm_page *m = vm_page_lookup(fs->object, fs->pindex);
+        if (m != NULL)
+            return vm_fault_found(fs, m);
+        bool file = fs->object->type == OBJT_VNODE;
+        if (file && fs->pindex >= fs->object->size)
+            return vm_fault_beyond(fs);
+        if (file || fs->object == fs->first_object) {
+            m = vm_page_alloc(fs->object, fs->pindex, VM_ALLOC_NORMAL);
+            if (m == NULL)
+                return vm_fault_nomem(fs);
+        }
+        if (file) {
+            fs->m = m;
+            return vm_fault_getpages(fs);
+        }
+        if (m != NULL)
+            fs->first_m = m;
+        if (fs->object->backing_object == NULL)
+            return vm_fault_zero_fill(fs);
+        vm_fault_next_object(fs);
+    }
+}
+
+/* ---- copy --------------------------------------------------------------------------------------------------------------- */
+
+/* The backing page is mapped as it is: the place kept for a copy is not needed. */
+static void vm_fault_no_copy(struct faultstate *fs)
+{
+    vm_lock(&fs->first_object->lock);
+    vm_page_free(fs->first_m);
+    vm_unlock(&fs->first_object->lock);
+    fs->first_m = NULL;
+    fs->prot &= (vm_prot_t)~VM_PROT_WRITE;
+}
+
+/* A clean copy is about to be made of fs->m: whoever writes the original from now on must fault, and will drop the copy. */
+static void vm_fault_mark_copied(struct faultstate *fs)
+{
+    vm_lock(&fs->object->lock);
+    if (fs->m->flags & PG_DIRTY)
+        vm_rmap_wrprotect(fs->object, fs->pindex, fs->pindex + 1);
+    fs->m->flags |= PG_COPIED;
+    vm_unlock(&fs->object->lock);
+}
+
+/* The copy is made: fs->first_m becomes the fault's page, the original goes back. */
+static void vm_fault_take_copy(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks are found through fs */
+{
+    vm_lock(&fs->object->lock);
+    if (fs->wired && fs->m->wire_count > 0)
+        vm_page_unwire(fs->m, PQ_ACTIVE);
+    vm_page_activate(fs->m);
+    vm_page_xunbusy(fs->m);
+    vm_fault_leave_object(fs);
+
+    fs->object = fs->first_object;
+    fs->pindex = fs->first_pindex;
+    fs->m = fs->first_m;
+    fs->first_m = NULL;
+    vm_lock(&fs->object->lock);
+    if ((fs->access & VM_PROT_WRITE) == 0)
+        fs->m->flags |= PG_COPY;
+    if (fs->wired && (fs->flags & VM_FAULT_WIRE) == 0)
+        vm_page_wire(fs->m);
+    vm_unlock(&fs->object->lock);
+    fs->copied = true;
+}
+
+/* fs->m was found below the first object: copies it up, or sees to it that it is mapped without the write right. */
+static int vm_fault_copy(struct faultstate *fs)
+{
+    if (fs->object == fs->first_object)
+        return 0;
+    bool write = (fs->access & VM_PROT_WRITE) != 0;
+    if (!write && machine_can_map(fs->first_object->machine, fs->object->machine)) {
+        vm_fault_no_copy(fs);
+        return 0;
+    }
+    vm_fault_unlock_map(fs);
+    if (!write)
+        vm_fault_mark_copied(fs);
+    int error = vm_page_copy(fs->m, fs->first_m);
+    if (error != 0)
+        return error;
+    vm_fault_take_copy(fs);
+    return 0;
+}
+
+/* ---- enter -------------------------------------------------------------------------------------------------------------- */
+
+/* Takes (M) shared again if it was dropped, and asks whether the address still means what it did. */
+static int vm_fault_relookup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+{
+    if (fs->lookup_still_valid)
+        return 0;
+    vm_map_lock_read(fs->map);
+    fs->lookup_still_valid = true;
+    if (fs->map->timestamp == fs->timestamp)
+        return 0;
+    vm_fault_unlock_map(fs);
+
+    struct vm_object *object;
+    vm_pindex_t pindex;
+    int error = vm_map_lookup(fs->map, fs->va, fs->access, &fs->entry, &object, &pindex, &fs->prot, &fs->wired);
+    if (error != 0)
+        return error;
+    fs->lookup_still_valid = true;
+    fs->timestamp = fs->map->timestamp;
+    return object == fs->first_object && pindex == fs->first_pindex ? 0 : VM_FAULT_RETRY;
+}
+
+/* Maps fs->m and lets it go. (M) shared. */
+static int vm_fault_enter(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+{
+    struct vm_object *object = fs->object;
+    struct vm_page *m = fs->m;
+    vm_lock(&object->lock);
+    if (object->type == OBJT_VNODE && fs->pindex >= object->size) { /* truncated while we read */
+        vm_unlock(&object->lock);
+        return -ENXIO;
+    }
+    /* m is busy, so it stays what it is while the copies above it are dropped. */
+    if ((fs->access & VM_PROT_WRITE) && (m->flags & PG_COPIED) && vm_object_invalidate_copies(object, fs->pindex))
+        KASSERT(m->object == object && (m->flags & PG_BUSY) != 0, "F2");
+    int error = vm_fault_finish(fs, object, m);
+    if (error == 0) {
+        vm_page_xunbusy(m);
+        fs->m = NULL;
+        if (object != fs->first_object)
+            vm_object_pip_wakeup(object);
+    }
+    vm_unlock(&object->lock);
+    return error;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------------------------------------- */
+
+static void vm_fault_count(const struct faultstate *fs, int error)
+{
+    vm_count(&vm_cnt.faults, 1);
+    if (error == 0 && !fs->paged_in)
+        vm_count(&vm_cnt.faults_minor, 1);
+    if (fs->copied)
+        vm_count(&vm_cnt.faults_cow, 1);
+    if (fs->zeroed)
+        vm_count(&vm_cnt.faults_zero, 1);
+}
+
+/* One try. 0, a negative errno, or VM_FAULT_RETRY. No lock held on entry and return. */
+static int vm_fault_attempt(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+{
+    int error = vm_map_lookup(fs->map, fs->va, fs->access, &fs->entry, &fs->first_object, &fs->first_pindex, &fs->prot,
+                              &fs->wired);
+    if (error != 0)
+        return error;
+    fs->lookup_still_valid = true;
+    fs->timestamp = fs->map->timestamp;
+    fs->object = fs->first_object;
+    fs->pindex = fs->first_pindex;
+    fs->m = fs->first_m = NULL;
+
+    vm_lock(&fs->first_object->lock);
+    if (vm_fault_soft_fast(fs, &error)) {
+        vm_unlock(&fs->first_object->lock);
+        vm_fault_unlock_map(fs);
+        return error;
+    }
+    vm_object_reference_locked(fs->first_object);
+    vm_object_pip_add(fs->first_object);
+    error = vm_fault_walk(fs);
+    if (error == 0)
+        error = vm_fault_copy(fs);
+    if (error == 0)
+        error = vm_fault_relookup(fs);
+    if (error == 0)
+        error = vm_fault_enter(fs);
+    vm_fault_cleanup(fs);
+    return error;
+}
+
+int vm_fault_hold(struct vm_map *map, vm_offset_t va, vm_prot_t access, unsigned flags, struct vm_page **hold)
+{
+    struct faultstate fs = {
+        .map = map,
+        .va = trunc_page(va),
+        .access = access,
+        .flags = flags,
+        .hold = hold,
+    };
+    int error;
+    do {
+        error = vm_fault_attempt(&fs);
+    } while (error == VM_FAULT_RETRY);
+    vm_fault_count(&fs, error);
+    return error;
+}
+
+int vm_fault(struct vm_map *map, vm_offset_t va, vm_prot_t access, unsigned flags)
+{
+    return vm_fault_hold(map, va, access, flags, NULL);
+}
+
+int fl_fault(struct vm_map *map, vm_offset_t va, vm_prot_t access)
+{
+    return vm_fault(map, va, access, VM_FAULT_NORMAL);
+}
+
+/* The wired page that shows at pindex of the object: in it or below. Unwires it. */
+static void vm_fault_unwire_page(struct vm_object *object, vm_pindex_t pindex) NO_THREAD_SAFETY_ANALYSIS /* hand over hand */
+{
+    vm_lock(&object->lock);
+    struct vm_page *m;
+    while ((m = vm_page_lookup(object, pindex)) == NULL && object->backing_object != NULL) {
+        struct vm_object *next = object->backing_object;
+        pindex += object->backing_pindex;
+        vm_lock(&next->lock);
+        vm_unlock(&object->lock);
+        object = next;
+    }
+    /* It may be gone: a truncation unwires what it removes. */
+    if (m != NULL && m->wire_count > 0)
+        vm_page_unwire(m, PQ_ACTIVE);
+    vm_unlock(&object->lock);
+}
+
+void vm_fault_unwire(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end)
+{
+    KASSERT(entry->map == map && entry->start <= start && end <= entry->end, "F3");
+    if (entry->object == NULL)
+        return;
+    for (vm_offset_t va = start; va < end; va += VM_PAGE_SIZE)
+        vm_fault_unwire_page(entry->object, entry->pindex + atop(va - entry->start));
+}

@@ -1,0 +1,99 @@
+/*
+ * vm_init.c: the VM as a whole: from a piece of memory to a running VM, its numbers, its end. (vm_init, vm_mem_init.)
+ *
+ *   meta memory ─▶ zones ─▶ pages (vm_phys, vm_reserv) ─▶ radix ─▶ objects ─▶ pagers ─▶ maps ─▶ page daemon's marks ─▶ read-ahead
+ *
+ * Each *_startup sets every static of its file, so a program may boot one VM after another.
+ */
+#include "cache/readahead.h"
+#include "lib/errno.h"
+#include "lib/kassert.h"
+#include "lib/zone.h"
+#include "vm/vm_map.h"
+#include "vm/vm_meter.h"
+#include "vm/vm_pageout.h"
+#include "vm/vm_pager.h"
+#include "vm/vm_phys.h"
+#include "vm/vm_reserv.h"
+#include "vm/vnode_pager.h"
+#include <faultline/vm.h>
+
+#define VM_MIN_FRAMES 16        /* below it a fault with a copy and the page daemon's reserve do not fit */
+#define VM_META_FIXED (1u << 20) /* slabs begun and not filled, transfers, vnodes and objects by the hundred */
+
+size_t fl_vm_meta_size(uint32_t nframes, uint32_t nentries)
+{
+    /* A path-compressed radix tree has fewer nodes than pages; sparse files come near it. */
+    size_t per_frame = sizeof(struct vm_page) + VM_RADIX_NODE_BYTES;
+    size_t reservations = ((size_t)nframes / VM_LEVEL_0_NPAGES + 1) * VM_RESERV_BYTES;
+    return nframes * per_frame + reservations + (size_t)nentries * (sizeof(struct vm_map_entry) + 8) + VM_META_FIXED;
+}
+
+int fl_vm_boot(const struct fl_vm_params *params)
+{
+    if (params->nframes < VM_MIN_FRAMES || params->meta == NULL || trunc_page((uintptr_t)params->meta) != (uintptr_t)params->meta)
+        return -EINVAL;
+    vm_meta_init(params->meta, params->meta_len_bytes, params->fail_alloc);
+    int error = vm_page_startup(params->nframes, params->superpages);
+    if (error != 0)
+        return error;
+    vm_radix_startup();
+    vm_object_startup();
+    vm_pager_startup();
+    vnode_pager_startup();
+    vm_map_startup();
+    readahead_startup(params->readahead_max);
+    return vm_pageout_startup(params->nframes, params->free_reserved, params->free_min, params->free_target);
+}
+
+void fl_vm_halt(void)
+{
+    vm_lock(&vm_phys.lock);
+    bool all_free = vm_phys.free_count == vm_page_count;
+    vm_unlock(&vm_phys.lock);
+    KASSERT(all_free, "I1"); /* when no space and no vnode is left, no page is in use */
+}
+
+static void vm_stats_pages(struct fl_vm_stats *stats)
+{
+    stats->nframes = vm_page_count;
+    vm_lock(&vm_phys.lock);
+    stats->free = vm_phys.free_count;
+    stats->peak_used = vm_page_count - vm_phys.free_low;
+    vm_unlock(&vm_phys.lock);
+    vm_lock(&vm_queues.lock);
+    stats->active = vm_queues.q[PQ_ACTIVE].count;
+    stats->inactive = vm_queues.q[PQ_INACTIVE].count;
+    vm_unlock(&vm_queues.lock);
+    stats->wired = stats->nframes - stats->free - stats->active - stats->inactive;
+}
+
+void fl_vm_stats(struct fl_vm_stats *stats)
+{
+    vm_stats_pages(stats);
+    stats->faults = vm_counted(&vm_cnt.faults);
+    stats->faults_minor = vm_counted(&vm_cnt.faults_minor);
+    stats->faults_cow = vm_counted(&vm_cnt.faults_cow);
+    stats->faults_zero = vm_counted(&vm_cnt.faults_zero);
+    stats->page_ins = vm_counted(&vm_cnt.page_ins);
+    stats->page_in_bytes = ptoa(stats->page_ins);
+    stats->readahead = vm_counted(&vm_cnt.readahead);
+    stats->evictions = vm_counted(&vm_cnt.evictions);
+    stats->write_backs = vm_counted(&vm_cnt.write_backs);
+    stats->io_errors = vm_counted(&vm_cnt.io_errors);
+    stats->reactivations = vm_counted(&vm_cnt.reactivations);
+    stats->mappings = vm_map_entries_now();
+    stats->mappings_peak = vm_map_entries_peak();
+    stats->meta_used_bytes = vm_meta_used();
+    stats->meta_page_bytes = vm_page_count * sizeof(struct vm_page) + vm_radix_node_bytes() +
+                             (vm_page_count / VM_LEVEL_0_NPAGES) * VM_RESERV_BYTES;
+}
+
+void fl_vm_check(void)
+{
+    vm_phys_check();
+    vm_reserv_check();
+    vm_page_check_all();
+    vm_object_check_all();
+    vm_map_check_all();
+}
