@@ -13,6 +13,8 @@
 
 #include "vm/vm_page.h"
 
+#define VM_RADIX_NODE_BYTES 96 /* a node is no larger (asserted in vm_radix.c) */
+
 enum vm_radix_mark {
     RADIX_DIRTY,     /* PG_DIRTY */
     RADIX_WRITEBACK, /* PG_WRITEBACK */

@@ -14,6 +14,7 @@
 
 #include "vm/vm_phys.h"
 
+#define VM_RESERV_BYTES 128 /* a reservation structure is no larger (asserted in vm_reserv.c) */
 #define VM_LEVEL_0_ORDER 9
 #define VM_LEVEL_0_NPAGES (1u << VM_LEVEL_0_ORDER)
 
