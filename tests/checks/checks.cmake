@@ -1,0 +1,7 @@
+# Checks of the tree itself: who includes whom, what the core needs from outside, how the files are formatted.
+add_test(NAME check_includes COMMAND ${CMAKE_SOURCE_DIR}/tests/checks/includes ${CMAKE_SOURCE_DIR})
+add_test(NAME check_format COMMAND ${CMAKE_SOURCE_DIR}/tests/checks/format ${CMAKE_SOURCE_DIR})
+if(NOT FAULTLINE_SANITIZE AND NOT FAULTLINE_TRACE)
+  add_test(NAME check_symbols COMMAND ${CMAKE_SOURCE_DIR}/tests/checks/symbols $<TARGET_OBJECTS:core>
+           COMMAND_EXPAND_LISTS)
+endif()
