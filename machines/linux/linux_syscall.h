@@ -15,6 +15,12 @@
 /* Returns what the kernel returns: a negative errno value for an error. Safe in signal handlers. */
 long linux_syscall6(long number, long a, long b, long c, long d, long e, long f);
 
+/* For calls that return an address: was it an error? */
+static inline bool linux_syscall_failed(long result)
+{
+    return (unsigned long)result >= -4095ul;
+}
+
 /* What seccomp_data.instruction_pointer says of every call that linux_syscall6 makes. */
 extern const char linux_syscall_ip[];
 

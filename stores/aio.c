@@ -1,0 +1,228 @@
+/*
+ * aio.c: reads that go on while the thread that asked for them does something else (read-ahead).
+ *
+ *   aio_read ─▶ kernel ─▶ completion ring ─▶ one thread at a time reaps (the leader) ─▶ complete ─▶
+ * request->done ▲ aio_wait: leads if nobody does, else sleeps ───┘
+ *
+ * This is the kernel's own AIO (io_submit) and not io_uring, for one measured reason: io_uring ends a request
+ * in the context of the thread that submitted it, by waking that thread as a signal would. The thread is the
+ * program's, and its epoll_wait, semop or sigtimedwait then says EINTR although no signal came (20 rounds of
+ * 8 reads: 131 of them; with IORING_SETUP_COOP_TASKRUN 20; here 0). With direct I/O, which is all that comes
+ * here, AIO ends a request in the interrupt, and touches no thread. It costs the same to submit, and
+ * containers that forbid io_uring allow it.
+ *
+ * States of a request (store_private[AIO_STATE]):  FLYING ─▶ REAPED ─▶ done was called (the request may be
+ * gone) A1  Exactly one thread is inside io_getevents at a time: the leader. So a waiter never sleeps in the
+ * kernel for a completion that another thread took. A2  From REAPED until done has returned, the request is
+ * in the list aio.reaps; one that is REAPED and not there is done. A3  store_private of a request is looked
+ * at only by a thread that the request's owner keeps it alive for: its waiter, or the leader before done.
+ * Lock: aio.lock, innermost: not held over io_submit, io_getevents, or done. Callers have signals blocked, as
+ * everywhere inside the machine.
+ *
+ * What it does not do: writes (they are waited for at once, so they are plain calls), and buffered files (AIO
+ * would block there: the caller reads by itself). A child of fork has no AIO context: io_submit says so, and
+ * the child reads by itself.
+ */
+#include "aio.h"
+#include "linux_syscall.h"
+
+#include <errno.h>
+#include <faultline/machine.h>
+#include <linux/aio_abi.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#define AIO_DEPTH 64 /* requests at a time; the disk is busy with fewer */
+#define AIO_BATCH 8  /* completions taken at a time */
+
+/* The completions that one thread took and whose done calls it makes; on its stack. */
+struct aio_reap {
+    struct aio_reap *next;                    /* (lock) */
+    struct store_request *request[AIO_BATCH]; /* (lock) NULL: done was called */
+};
+
+/* What the kernel shows of the completion ring at the address that is the context. */
+struct aio_ring {
+    uint32_t id, nr, head, tail, magic;
+};
+#define AIO_RING_MAGIC 0xa10a10a1u
+
+static struct {
+    struct machine_lock lock;
+    aio_context_t context;  /* (lock) until made, then constant; 0: none */
+    bool unavailable;       /* (lock) the kernel or a limit (fs.aio-max-nr) said no: never asked again */
+    bool leader;            /* (lock) a thread is inside io_getevents */
+    uint32_t waiters;       /* (lock) threads asleep in aio_wait */
+    struct aio_reap *reaps; /* (lock) */
+} aio;
+
+/* Marks the request, and returns the context, made at the first use; 0: there is none. The lock is also what
+ * orders the asker's writes before the reaper's reads. */
+static aio_context_t aio_begin(struct store_request *request,
+                               void (*complete)(struct store_request *request, int64_t result))
+{
+    machine_lock(&aio.lock);
+    if (aio.context == 0 && !aio.unavailable)
+        aio.unavailable = linux_syscall(SYS_io_setup, AIO_DEPTH, &aio.context) != 0;
+    request->store_private[AIO_STATE] = AIO_FLYING;
+    request->store_private[AIO_COMPLETE] = (uintptr_t)complete;
+    aio_context_t context = aio.context;
+    machine_unlock(&aio.lock);
+    return context;
+}
+
+/* Whether there is something to take, without a system call; an unknown ring says yes. */
+static bool aio_ring_pending(void)
+{
+    const struct aio_ring *ring = (const struct aio_ring *)aio.context;
+    if (ring->magic != AIO_RING_MAGIC)
+        return true;
+    return __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE) != __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
+}
+
+/* Makes the reap's `count` completions known (A2). => aio.lock is held. */
+static void aio_reap_publish(struct aio_reap *reap, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        reap->request[i]->store_private[AIO_STATE] = AIO_REAPED;
+    reap->next = aio.reaps;
+    aio.reaps = reap;
+}
+
+/* Takes request i off the reap: its done was called. */
+static void aio_reap_forget(struct aio_reap *reap, unsigned i)
+{
+    machine_lock(&aio.lock);
+    reap->request[i] = NULL;
+    bool wake = aio.waiters != 0;
+    machine_unlock(&aio.lock);
+    if (wake)
+        machine_wake(&aio);
+}
+
+static void aio_reap_remove(struct aio_reap *reap)
+{
+    machine_lock(&aio.lock);
+    struct aio_reap **link = &aio.reaps;
+    while (*link != reap)
+        link = &(*link)->next;
+    *link = reap->next;
+    machine_unlock(&aio.lock);
+}
+
+/* Calls complete for each completion of the reap. => It is published; it is not any more on return. */
+static void aio_reap_complete(struct aio_reap *reap, const int64_t *result, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct store_request *request = reap->request[i];
+        void (*complete)(struct store_request *, int64_t) =
+            (void (*)(struct store_request *, int64_t))request->store_private[AIO_COMPLETE];
+        complete(request, result[i]);
+        aio_reap_forget(reap, i);
+    }
+    aio_reap_remove(reap);
+}
+
+/* Takes completions, at least `min` of them, and calls their done. => The caller is the leader; it is not any
+ * more on return. */
+static void aio_lead(long min)
+{
+    struct io_event event[AIO_BATCH];
+    struct aio_reap reap = {0};
+    int64_t result[AIO_BATCH];
+    struct timespec none = {0};
+    long count;
+    do {
+        count = linux_syscall(SYS_io_getevents, aio.context, min, AIO_BATCH, event, min == 0 ? &none : NULL);
+    } while (count == -EINTR);
+    if (count < 0)
+        machine_panic("aio: io_getevents failed: a forked child waits for its parent's read");
+    for (long i = 0; i < count; i++) {
+        reap.request[i] = (struct store_request *)event[i].data;
+        result[i] = event[i].res;
+    }
+    machine_lock(&aio.lock);
+    aio_reap_publish(&reap, (unsigned)count);
+    aio.leader = false;
+    bool wake = aio.waiters != 0;
+    machine_unlock(&aio.lock);
+    if (wake)
+        machine_wake(&aio);
+    aio_reap_complete(&reap, result, (unsigned)count);
+}
+
+/* Takes what is there without waiting: read-ahead that nobody waits for is finished by the next one. */
+static void aio_reap_ready(void)
+{
+    if (!aio_ring_pending())
+        return;
+    machine_lock(&aio.lock);
+    bool lead = !aio.leader;
+    aio.leader = true;
+    machine_unlock(&aio.lock);
+    if (lead)
+        aio_lead(0);
+}
+
+/* The kernel cannot: completes the request here with 0 bytes, seen by waiters as any other. */
+static void aio_decline(struct store_request *request)
+{
+    struct aio_reap reap = {.request = {request}};
+    int64_t result = 0;
+    machine_lock(&aio.lock);
+    aio_reap_publish(&reap, 1);
+    machine_unlock(&aio.lock);
+    aio_reap_complete(&reap, &result, 1);
+}
+
+void aio_read(int fd, struct store_request *request, const struct iovec *iov, unsigned niov, uint64_t offset,
+              void (*complete)(struct store_request *request, int64_t result))
+{
+    aio_context_t context = aio_begin(request, complete);
+    if (context == 0) {
+        aio_decline(request);
+        return;
+    }
+    aio_reap_ready();
+    struct iocb iocb = {
+        .aio_data = (uintptr_t)request,
+        .aio_lio_opcode = IOCB_CMD_PREADV,
+        .aio_fildes = (uint32_t)fd,
+        .aio_buf = (uintptr_t)iov,
+        .aio_nbytes = niov,
+        .aio_offset = (int64_t)offset,
+    };
+    struct iocb *list[1] = {&iocb};
+    if (linux_syscall(SYS_io_submit, context, 1, list) != 1)
+        aio_decline(request);
+}
+
+/* => aio.lock is held; the request is alive, or its done was called (A3). */
+static bool aio_finished(const struct store_request *request)
+{
+    if (request->store_private[AIO_STATE] == AIO_FLYING)
+        return false;
+    for (const struct aio_reap *reap = aio.reaps; reap != NULL; reap = reap->next)
+        for (unsigned i = 0; i < AIO_BATCH; i++)
+            if (reap->request[i] == request)
+                return false;
+    return true;
+}
+
+void aio_wait(struct store_request *request)
+{
+    machine_lock(&aio.lock);
+    while (!aio_finished(request)) {
+        if (request->store_private[AIO_STATE] == AIO_FLYING && !aio.leader) {
+            aio.leader = true;
+            machine_unlock(&aio.lock);
+            aio_lead(1);
+            machine_lock(&aio.lock);
+        } else {
+            aio.waiters++;
+            machine_wait(&aio, &aio.lock, UINT64_MAX);
+            aio.waiters--;
+        }
+    }
+    machine_unlock(&aio.lock);
+}

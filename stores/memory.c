@@ -1,0 +1,99 @@
+/*
+ * memory.c: the store in ordinary memory: len_bytes of zeros, for tests and examples, and the shortest
+ * example of a store.
+ *
+ *   fl_store_memory ─▶ submit: copy, done ─▶ close: gone
+ *
+ * All the work is done inside submit, so there is no wait. Transfers of different pages need no lock: they
+ * touch different bytes; and the core never has two transfers of one page under way. The bytes are beside the
+ * memory limit: they play the disk.
+ */
+#include "linux_machine.h"
+#include "linux_pool.h"
+#include "linux_syscall.h"
+#include "stores.h"
+
+#include <errno.h>
+#include <faultline/faultline.h>
+#include <faultline/store.h>
+#include <sys/mman.h>
+
+struct store_memory {
+    struct store store;
+    unsigned char *bytes;
+    size_t len_bytes;
+};
+
+static void memory_submit(struct store *store, struct store_request *request)
+{
+    struct store_memory *memory = (struct store_memory *)store;
+    for (uint32_t i = 0; i < request->npages; i++) {
+        unsigned char *page = request->addr[i];
+        uint64_t offset = request->offset + ptoa(i);
+        size_t n = store_trim(memory->len_bytes, offset, VM_PAGE_SIZE);
+        if (request->op == STORE_READ) {
+            __builtin_memcpy(page, memory->bytes + offset, n);
+            __builtin_memset(page + n, 0, VM_PAGE_SIZE - n);
+        } else {
+            __builtin_memcpy(memory->bytes + offset, page, n);
+        }
+    }
+    request->done(request, 0);
+}
+
+static int memory_size(struct store *store, uint64_t *len_bytes)
+{
+    *len_bytes = ((struct store_memory *)store)->len_bytes;
+    return 0;
+}
+
+static int memory_flush(struct store *store)
+{
+    (void)store; /* there is nothing more stable than memory here */
+    return 0;
+}
+
+static void memory_close(struct store *store)
+{
+    struct store_memory *memory = (struct store_memory *)store;
+    linux_syscall(SYS_munmap, memory->bytes, round_page(memory->len_bytes));
+    linux_pool_free(memory);
+}
+
+static const struct store_ops memory_ops = {
+    .name = "memory",
+    .submit = memory_submit,
+    .size = memory_size,
+    .flush = memory_flush,
+    .close = memory_close,
+};
+
+static int memory_create(size_t len_bytes, struct store **store)
+{
+    _Static_assert(sizeof(struct store_memory) <= LINUX_POOL_BLOCK, "a store fits into a block");
+    struct store_memory *memory = linux_pool_alloc();
+    if (memory == NULL)
+        return -ENOMEM;
+    long bytes = linux_syscall(SYS_mmap, NULL, round_page(len_bytes), PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+    if (linux_syscall_failed(bytes)) {
+        linux_pool_free(memory);
+        return (int)bytes;
+    }
+    memory->store.ops = &memory_ops;
+    memory->bytes = (unsigned char *)bytes;
+    memory->len_bytes = len_bytes;
+    *store = &memory->store;
+    return 0;
+}
+
+int fl_store_memory(size_t len_bytes, struct store **store)
+{
+    if (len_bytes == 0 || len_bytes > SIZE_MAX - VM_PAGE_SIZE)
+        return -EINVAL;
+    sigset_t saved;
+    linux_signals_block(&saved);
+    int error = memory_create(len_bytes, store);
+    linux_signals_restore(&saved);
+    return error;
+}
