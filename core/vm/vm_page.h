@@ -14,7 +14,8 @@
  *
  * Invariants: P1 a page is in the radix tree of its object at its pindex, or has no object. P2 a page on a queue has an object and wire_count 0.
  * P3 a page without an object is free, or busy on its way in or out. P4 dirty implies valid. P5 PG_WRITEBACK implies not free, and is cleared by
- * whoever set it. P6 a free page is on no queue, not wired, not held, not dirty.
+ * whoever set it. P6 a free page is on no queue, not wired, not held, not dirty. P7 the marks RADIX_DIRTY and RADIX_WRITEBACK of a page say what its flags
+ * PG_DIRTY and PG_WRITEBACK say. P8 the queues' links, heads, tails and counts agree with the pages. P9 the wire and hold counts never wrap.
  *
  * Does not do: bytes (pmap.h), mappings (vm_rmap.h).
  */
@@ -61,13 +62,15 @@ struct vm_page {
     uint8_t order;            /* (F) of the free block that the page heads; VM_PHYS_NOFREE otherwise */
     uint8_t pad[7];
 };
+_Static_assert(sizeof(struct vm_page) == 40, "page + radix nodes + reservation stay below 72 bytes for each page");
 
 struct vm_page_queues {
     struct vm_lock lock; /* (Q) */
     struct {
         uint32_t head, tail; /* page numbers; head is the oldest */
         uint32_t count;
-    } q[PQ_COUNT];
+    } q[PQ_COUNT]; /* (Q) */
+    uint32_t wired;  /* (Q) pages with a wire_count, which are on no queue */
 };
 
 extern struct vm_page *vm_page_array;   /* (c) [vm_page_count] */
@@ -122,6 +125,10 @@ void vm_page_busy_sleep(struct vm_page *m);
 /* ---- dirtiness. Callers hold the object's lock. ---- */
 void vm_page_dirty(struct vm_page *m);   /* sets PG_DIRTY and the radix mark; PG_COPY goes */
 void vm_page_undirty(struct vm_page *m); /* clears both; the caller has write-protected every mapping */
+
+/* ---- write-back. Callers hold the object's lock. ---- */
+void vm_page_writeback_start(struct vm_page *m); /* sets PG_WRITEBACK and the radix mark */
+void vm_page_writeback_done(struct vm_page *m);  /* clears both and wakes whoever waits */
 
 /* ---- queues. Callers hold the object's lock; these take (Q). ---- */
 void vm_page_lock(struct vm_page *m) ACQUIRE(vm_queues.lock);

@@ -5,6 +5,11 @@
  *           a slot is 32 bits: 0 empty, a page number, or a node's metadata index (zone.h)
  *           a subtree with a single page is that page's slot, higher up: so n pages never need more than n - 1 nodes
  *
+ * Nodes come in two widths: up to 3 children in 24 bytes, up to 16 in 80. So the tree costs less than 27 bytes for each page however the pages are spread.
+ *
+ * Invariants: R1 a page is found at its pindex, once. R2 a node has at least two children, and a level and prefix that all below it share. R3 a slot's marks are
+ * those of the pages below it, together. R4 a wide node has more than 3 children, unless there was no memory to make it narrow.
+ *
  * Marks: for each slot one bit each, set when a page below it has the mark. Write-back walks marked pages only.
  * Lock: the object's. No locks of its own but the node zone's. (FreeBSD 11 vm_radix; the marks are Linux's xarray's.)
  */
@@ -40,7 +45,9 @@ void vm_radix_set_mark(struct vm_radix *rtree, struct vm_page *m, enum vm_radix_
 void vm_radix_clear_mark(struct vm_radix *rtree, struct vm_page *m, enum vm_radix_mark mark);
 FL_NODISCARD bool vm_radix_get_mark(const struct vm_radix *rtree, const struct vm_page *m, enum vm_radix_mark mark);
 FL_NODISCARD size_t vm_radix_node_bytes(void); /* of all nodes in use */
-/* Panics unless prefixes, counts and marks agree with the pages. */
+/* Metadata memory that the nodes of npages pages can take at most, over any history: zones never give memory back. */
+FL_NODISCARD size_t vm_radix_meta_max(uint32_t npages);
+/* R1 … R3: panics unless prefixes, counts and marks agree with the pages. */
 void vm_radix_check(const struct vm_radix *rtree);
 
 #endif

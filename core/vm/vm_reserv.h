@@ -7,6 +7,12 @@
  *
  * A reservation is full, partial, or broken (its free frames went back to vm_phys). When vm_phys is empty, vm_reserv_reclaim_inactive breaks the partial
  * reservation that was least recently used. Off when fl_vm_params.superpages is false: then every call says "none".
+ * A reservation's used frames are pages of its object in its stretch; a page of the stretch that came from elsewhere keeps a reservation from being made. So any
+ * page of the stretch leads to the reservation, if there is one.
+ *
+ * Invariants: V1 a reservation's popcnt is the number of bits in its popmap, and not 0. V2 it is on the partial queue unless it is full. V3 it is on its
+ * object's list. V4 a page outside a reservation's popmap is free.
+ *
  * Lock: (F). Reservation structures lie in the metadata memory, one for each 2 MiB of frames.
  */
 #ifndef CORE_VM_VM_RESERV_H
@@ -29,6 +35,6 @@ FL_NODISCARD bool vm_reserv_reclaim_inactive(void) REQUIRES(vm_phys.lock);
 void vm_reserv_break_all(struct vm_object *object);
 /* Whether the page's reservation is full, so that a superpage could map it. */
 FL_NODISCARD bool vm_reserv_full(const struct vm_page *m) REQUIRES(vm_phys.lock);
-void vm_reserv_check(void);
+void vm_reserv_check(void); /* V1 … V4, and F3 (vm_phys.h); takes (F) */
 
 #endif

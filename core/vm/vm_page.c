@@ -1,0 +1,501 @@
+/*
+ * vm_page.c: the life of a physical page: where it comes from, whose it is, who waits for it, which queue it
+ * is on.
+ *
+ *   vm_page_alloc ── (F) ─▶ vm_reserv_alloc_page ─▶ vm_phys_alloc_pages ─▶ vm_reserv_reclaim_inactive
+ *        └─ (O) ─▶ vm_page_insert ─▶ vm_radix                                              the first that has
+ * one vm_page_free  ── (O) ─▶ pmap_release ─▶ queue, radix ── (F) ─▶ vm_reserv_free_page, else
+ * vm_phys_free_pages
+ *
+ * The bytes and mappings of a freed page are given up before its frame is anybody else's: pmap_release comes
+ * first. The reserve: an allocation of VM_ALLOC_NORMAL leaves vm_pageout.free_reserved pages, one for
+ * read-ahead leaves free_min; page-out itself may have the last one, or it could never free any.
+ *
+ * Invariants P1 … P9 and locks: vm_page.h. Lock order here: (O) → (Q) or (F), never both of these at once.
+ * Does not do: choosing pages to free (vm_pageout), sleeping for memory (vm_wait).
+ */
+#include "vm/vm_page.h"
+#include "lib/errno.h"
+#include "lib/kassert.h"
+#include "lib/zone.h"
+#include "vm/pmap.h"
+#include "vm/vm_meter.h"
+#include "vm/vm_object.h"
+#include "vm/vm_pageout.h"
+#include "vm/vm_pager.h"
+#include "vm/vm_reserv.h"
+
+struct vm_page *vm_page_array;
+uint32_t vm_page_count;
+struct vm_page_queues vm_queues;
+
+/* ---- startup
+ * -------------------------------------------------------------------------------------------------------- */
+
+/* Gives vm_phys all frames, in blocks as large as their alignment and the end allow. */
+static void free_all_frames(void)
+{
+    vm_lock(&vm_phys.lock);
+    for (vm_frame_t frame = 0; frame < vm_page_count;) {
+        unsigned order = frame == 0 ? VM_PHYS_ORDERS - 1 : (unsigned)__builtin_ctz(frame);
+        if (order > VM_PHYS_ORDERS - 1)
+            order = VM_PHYS_ORDERS - 1;
+        while (frame + (1u << order) > vm_page_count)
+            order--;
+        vm_phys_free_pages(vm_page_of(frame), order);
+        frame += 1u << order;
+    }
+    vm_phys_freecnt_adj((int32_t)vm_page_count);
+    vm_phys.free_low = vm_phys.free_count;
+    vm_unlock(&vm_phys.lock);
+}
+
+int vm_page_startup(uint32_t nframes, bool superpages)
+{
+    vm_meter_startup();
+    vm_page_count = 0;
+    __builtin_memset(&vm_queues, 0, sizeof vm_queues);
+    for (int queue = 0; queue < PQ_COUNT; queue++)
+        vm_queues.q[queue].head = vm_queues.q[queue].tail = VM_PAGE_NONE;
+
+    vm_page_array = vm_meta_alloc("page descriptors", (size_t)nframes * sizeof(struct vm_page), 64);
+    if (vm_page_array == NULL)
+        return -ENOMEM;
+    vm_page_count = nframes;
+    vm_phys_init(nframes);
+    int rc = vm_reserv_init(nframes, superpages);
+    if (rc != 0)
+        return rc;
+    free_all_frames();
+    return 0;
+}
+
+/* ---- allocation
+ * ----------------------------------------------------------------------------------------------------- */
+
+/* How many free pages this kind of request leaves alone. */
+static uint32_t reserve_for(unsigned req)
+{
+    if ((req & VM_ALLOC_SYSTEM) != 0)
+        return 0;
+    return (req & VM_ALLOC_READAHEAD) != 0 ? vm_pageout.free_min : vm_pageout.free_reserved;
+}
+
+/* A frame that is nobody's, for (object, pindex); or NULL. *low: the page daemon should run. */
+static struct vm_page *frame_alloc(struct vm_object *object, vm_pindex_t pindex, unsigned req, bool *low)
+{
+    struct vm_page *m = NULL;
+
+    vm_lock(&vm_phys.lock);
+    if (vm_phys.free_count > reserve_for(req)) {
+        m = vm_reserv_alloc_page(object, pindex);
+        if (m == NULL) {
+            m = vm_phys_alloc_pages(0);
+            if (m == NULL && vm_reserv_reclaim_inactive())
+                m = vm_phys_alloc_pages(0);
+            KASSERT(m != NULL, "F3");
+            vm_phys_freecnt_adj(-1);
+        }
+    }
+    *low = vm_phys.free_count < vm_pageout.free_min;
+    vm_unlock(&vm_phys.lock);
+    return m;
+}
+
+/* Gives frames that are nobody's back. */
+static void frames_free(struct vm_page **pages, uint32_t npages)
+{
+    vm_lock(&vm_phys.lock);
+    for (uint32_t i = 0; i < npages; i++) {
+        if (vm_reserv_free_page(pages[i]))
+            continue;
+        vm_phys_free_pages(pages[i], 0);
+        vm_phys_freecnt_adj(1);
+    }
+    bool wanted = vm_phys.waiters != 0;
+    vm_unlock(&vm_phys.lock);
+    if (wanted)
+        machine_wake(&vm_phys);
+}
+
+struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, unsigned req)
+{
+    bool low;
+    struct vm_page *m = frame_alloc(object, pindex, req, &low);
+
+    if (low)
+        pagedaemon_wakeup();
+    if (m == NULL)
+        return NULL;
+    KASSERT(m->object == NULL && m->flags == 0 && m->queue == PQ_NONE && m->wire_count == 0, "P6");
+    m->flags = PG_BUSY;
+    m->act_count = ACT_INIT;
+    if (vm_page_insert(m, object, pindex) != 0) {
+        m->flags = 0; /* nobody ever saw its bytes: no machine_release */
+        frames_free(&m, 1);
+        return NULL;
+    }
+    return m;
+}
+
+static void page_wakeup(struct vm_page *m)
+{
+    if ((m->flags & PG_WANTED) != 0) {
+        m->flags &= (uint16_t)~PG_WANTED;
+        machine_wake(m);
+    }
+}
+
+void vm_page_free(struct vm_page *m)
+{
+    vm_page_free_batch(&m, 1);
+}
+
+void vm_page_free_batch(struct vm_page **pages, uint32_t npages)
+{
+    if (npages == 0)
+        return;
+    struct vm_object *object = pages[0]->object;
+    for (uint32_t i = 0; i < npages; i++) {
+        const struct vm_page *m = pages[i];
+        KASSERT(m->object == object && (m->flags & PG_BUSY) != 0, "P3");
+        KASSERT((m->flags & PG_WRITEBACK) == 0, "P5");
+        KASSERT(m->wire_count == 0 && m->hold_count == 0, "P6");
+    }
+    pmap_release(object, pages, npages);
+
+    vm_lock(&vm_queues.lock);
+    for (uint32_t i = 0; i < npages; i++)
+        vm_page_remque(pages[i]);
+    vm_unlock(&vm_queues.lock);
+    for (uint32_t i = 0; i < npages; i++) {
+        vm_page_remove(pages[i]);
+        page_wakeup(pages[i]); /* they look again under (O), and find it gone */
+        pages[i]->flags = 0;
+    }
+    frames_free(pages, npages);
+}
+
+/* ---- identity
+ * ------------------------------------------------------------------------------------------------------- */
+
+int vm_page_insert(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
+{
+    vm_lock_assert(&object->lock);
+    KASSERT(m->object == NULL && (m->flags & PG_BUSY) != 0, "P1");
+    m->object = object;
+    m->pindex = pindex;
+    int rc = vm_radix_insert(&object->pages, m);
+    if (rc != 0) {
+        m->object = NULL;
+        return rc;
+    }
+    object->resident_count++;
+    object->generation++;
+    return 0;
+}
+
+void vm_page_remove(struct vm_page *m)
+{
+    struct vm_object *object = m->object;
+
+    vm_lock_assert(&object->lock);
+    KASSERT((m->flags & PG_BUSY) != 0 && m->queue == PQ_NONE, "P2");
+    vm_radix_remove(&object->pages, m);
+    object->resident_count--;
+    object->generation++;
+    m->object = NULL;
+}
+
+struct vm_page *vm_page_lookup(const struct vm_object *object, vm_pindex_t pindex)
+{
+    return vm_radix_lookup(&object->pages, pindex);
+}
+
+struct vm_page *vm_page_find_least(const struct vm_object *object, vm_pindex_t pindex)
+{
+    return vm_radix_lookup_ge(&object->pages, pindex);
+}
+
+/* ---- busy
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+void vm_page_xbusy(struct vm_page *m)
+{
+    vm_lock_assert(&m->object->lock);
+    KASSERT((m->flags & PG_BUSY) == 0, "P3");
+    m->flags |= PG_BUSY;
+}
+
+void vm_page_xunbusy(struct vm_page *m)
+{
+    vm_lock_assert(&m->object->lock);
+    KASSERT((m->flags & (PG_BUSY | PG_INFLIGHT)) == PG_BUSY, "P3");
+    m->flags &= (uint16_t)~PG_BUSY;
+    page_wakeup(m);
+}
+
+void vm_page_busy_sleep(struct vm_page *m)
+{
+    struct vm_object *object = m->object;
+
+    vm_lock_assert(&object->lock);
+    m->flags |= PG_WANTED;
+    if ((m->flags & PG_INFLIGHT) != 0)
+        vm_pager_wait(object, m->pindex);
+    else
+        vm_sleep(m, &object->lock);
+}
+
+/* ---- dirtiness and write-back
+ * --------------------------------------------------------------------------------------- */
+
+void vm_page_dirty(struct vm_page *m)
+{
+    KASSERT((m->flags & PG_VALID) != 0, "P4");
+    m->flags &= (uint16_t)~PG_COPY;
+    if ((m->flags & PG_DIRTY) != 0)
+        return;
+    vm_lock_assert(&m->object->lock);
+    m->flags |= PG_DIRTY;
+    vm_radix_set_mark(&m->object->pages, m, RADIX_DIRTY);
+}
+
+void vm_page_undirty(struct vm_page *m)
+{
+    vm_lock_assert(&m->object->lock);
+    if ((m->flags & PG_DIRTY) == 0)
+        return;
+    m->flags &= (uint16_t)~PG_DIRTY;
+    vm_radix_clear_mark(&m->object->pages, m, RADIX_DIRTY);
+}
+
+void vm_page_writeback_start(struct vm_page *m)
+{
+    vm_lock_assert(&m->object->lock);
+    KASSERT((m->flags & (PG_WRITEBACK | PG_VALID)) == PG_VALID, "P5");
+    m->flags |= PG_WRITEBACK;
+    vm_radix_set_mark(&m->object->pages, m, RADIX_WRITEBACK);
+}
+
+void vm_page_writeback_done(struct vm_page *m)
+{
+    vm_lock_assert(&m->object->lock);
+    KASSERT((m->flags & PG_WRITEBACK) != 0, "P5");
+    m->flags &= (uint16_t)~PG_WRITEBACK;
+    vm_radix_clear_mark(&m->object->pages, m, RADIX_WRITEBACK);
+    page_wakeup(m);
+}
+
+/* ---- queues
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+/* FreeBSD locks single pages here; one lock for all queues is what (Q) is. */
+void vm_page_lock(struct vm_page *m)
+{
+    (void)m;
+    vm_lock(&vm_queues.lock);
+}
+
+void vm_page_unlock(struct vm_page *m)
+{
+    (void)m;
+    vm_unlock(&vm_queues.lock);
+}
+
+void vm_page_enqueue(struct vm_page *m, enum vm_page_queue queue)
+{
+    uint32_t tail = vm_queues.q[queue].tail;
+
+    KASSERT(queue != PQ_NONE && m->queue == PQ_NONE, "P8");
+    KASSERT(m->object != NULL && m->wire_count == 0, "P2");
+    m->queue = (uint8_t)queue;
+    m->q_prev = tail;
+    m->q_next = VM_PAGE_NONE;
+    if (tail == VM_PAGE_NONE)
+        vm_queues.q[queue].head = vm_page_frame(m);
+    else
+        vm_page_array[tail].q_next = vm_page_frame(m);
+    vm_queues.q[queue].tail = vm_page_frame(m);
+    vm_queues.q[queue].count++;
+}
+
+void vm_page_dequeue(struct vm_page *m)
+{
+    unsigned queue = m->queue;
+
+    KASSERT(queue != PQ_NONE && vm_queues.q[queue].count > 0, "P8");
+    if (m->q_prev == VM_PAGE_NONE)
+        vm_queues.q[queue].head = m->q_next;
+    else
+        vm_page_array[m->q_prev].q_next = m->q_next;
+    if (m->q_next == VM_PAGE_NONE)
+        vm_queues.q[queue].tail = m->q_prev;
+    else
+        vm_page_array[m->q_next].q_prev = m->q_prev;
+    vm_queues.q[queue].count--;
+    m->queue = PQ_NONE;
+}
+
+void vm_page_remque(struct vm_page *m)
+{
+    if (m->queue != PQ_NONE)
+        vm_page_dequeue(m);
+}
+
+void vm_page_activate(struct vm_page *m)
+{
+    bool again = false;
+
+    vm_page_lock(m);
+    if (m->queue == PQ_ACTIVE) {
+        if (m->act_count < ACT_MAX)
+            m->act_count++;
+    } else if (m->wire_count == 0) {
+        again = m->queue == PQ_INACTIVE;
+        vm_page_remque(m);
+        if (m->act_count < ACT_INIT)
+            m->act_count = ACT_INIT;
+        vm_page_enqueue(m, PQ_ACTIVE);
+    }
+    vm_page_unlock(m);
+    if (again)
+        vm_count(&vm_cnt.reactivations, 1);
+}
+
+void vm_page_deactivate(struct vm_page *m)
+{
+    vm_page_lock(m);
+    if (m->wire_count == 0 && m->queue != PQ_INACTIVE) {
+        vm_page_remque(m);
+        vm_page_enqueue(m, PQ_INACTIVE);
+    }
+    vm_page_unlock(m);
+}
+
+/* ---- wiring and holding
+ * --------------------------------------------------------------------------------------------- */
+
+void vm_page_wire(struct vm_page *m)
+{
+    KASSERT(m->wire_count < UINT16_MAX, "P9");
+    if (m->wire_count++ > 0)
+        return;
+    vm_page_lock(m);
+    vm_page_remque(m);
+    vm_queues.wired++;
+    vm_page_unlock(m);
+}
+
+void vm_page_unwire(struct vm_page *m, enum vm_page_queue queue)
+{
+    KASSERT(m->wire_count > 0, "P9");
+    if (--m->wire_count > 0)
+        return;
+    vm_page_lock(m);
+    vm_queues.wired--;
+    if (queue != PQ_NONE)
+        vm_page_enqueue(m, queue);
+    vm_page_unlock(m);
+}
+
+void vm_page_hold(struct vm_page *m)
+{
+    KASSERT(m->hold_count < UINT16_MAX, "P9");
+    m->hold_count++;
+}
+
+void vm_page_unhold(struct vm_page *m)
+{
+    KASSERT(m->hold_count > 0, "P9");
+    m->hold_count--;
+}
+
+/* ---- bytes
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+/* m's bytes are there. It is busy, so its object stays; the lock is for the other flags, which sleepers set.
+ */
+static void page_set_valid(struct vm_page *m)
+{
+    struct vm_object *object = m->object;
+
+    vm_lock(&object->lock);
+    m->flags |= PG_VALID;
+    vm_unlock(&object->lock);
+}
+
+int vm_page_zero_fill(struct vm_page *m)
+{
+    int rc = pmap_zero_page(m);
+
+    if (rc == 0)
+        page_set_valid(m);
+    return rc;
+}
+
+int vm_page_copy(struct vm_page *src, struct vm_page *dst)
+{
+    int rc = pmap_copy_page(src, dst);
+
+    if (rc == 0)
+        page_set_valid(dst);
+    return rc;
+}
+
+/* ---- checks
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+static void page_check_in_object(const struct vm_page *m)
+{
+    const struct vm_radix *pages = &m->object->pages;
+
+    KASSERT(vm_page_lookup(m->object, m->pindex) == m, "P1");
+    KASSERT(m->queue == PQ_NONE || m->wire_count == 0, "P2");
+    KASSERT((m->flags & PG_DIRTY) == 0 || (m->flags & PG_VALID) != 0, "P4");
+    KASSERT(vm_radix_get_mark(pages, m, RADIX_DIRTY) == ((m->flags & PG_DIRTY) != 0), "P7");
+    KASSERT(vm_radix_get_mark(pages, m, RADIX_WRITEBACK) == ((m->flags & PG_WRITEBACK) != 0), "P7");
+    KASSERT(m->order == VM_PHYS_NOFREE, "P3");
+}
+
+static void queue_check(enum vm_page_queue queue)
+{
+    uint32_t count = 0, prev = VM_PAGE_NONE;
+
+    for (uint32_t frame = vm_queues.q[queue].head; frame != VM_PAGE_NONE; frame = vm_page_of(frame)->q_next) {
+        const struct vm_page *m = vm_page_of(frame);
+        KASSERT(m->queue == queue && m->q_prev == prev && m->object != NULL, "P8");
+        prev = frame;
+        count++;
+        KASSERT(count <= vm_queues.q[queue].count, "P8");
+    }
+    KASSERT(vm_queues.q[queue].tail == prev && vm_queues.q[queue].count == count, "P8");
+}
+
+void vm_page_check_all(void)
+{
+    uint32_t free = 0, queued = 0, wired = 0;
+
+    for (vm_frame_t frame = 0; frame < vm_page_count; frame++) {
+        const struct vm_page *m = vm_page_of(frame);
+        queued += m->queue != PQ_NONE;
+        wired += m->wire_count != 0;
+        if (m->object != NULL) {
+            page_check_in_object(m);
+        } else if ((m->flags & PG_BUSY) == 0) {
+            KASSERT(m->queue == PQ_NONE && m->wire_count == 0 && m->hold_count == 0 && m->flags == 0, "P6");
+            free++;
+        }
+    }
+    KASSERT(free == vm_phys.free_count, "P3");
+    KASSERT(queued == vm_queues.q[PQ_ACTIVE].count + vm_queues.q[PQ_INACTIVE].count, "P8");
+    KASSERT(wired == vm_queues.wired, "P8");
+    queue_check(PQ_ACTIVE);
+    queue_check(PQ_INACTIVE);
+    vm_phys_check();
+    vm_reserv_check();
+}

@@ -1,0 +1,137 @@
+/*
+ * vm_phys.c: the buddy allocator of physical pages: free blocks by order, in lists that run through their
+ * head pages.
+ *
+ *   order 2   |0 1 2 3|                 alloc(0) splits: |0 1|2 3| ▶ |0|1|   1 and 2-3 go to the lists of
+ * order 0 and 1 buddies   a block's buddy of order n starts at its own frame ^ 2^n: freeing 0 joins 1, then
+ * 2-3
+ *
+ * Invariants F1 … F3 and the lock: vm_phys.h. Does not do: who uses a frame (vm_page), which frames should
+ * stay together (vm_reserv).
+ */
+#include "vm/vm_phys.h"
+#include "lib/kassert.h"
+
+struct vm_phys vm_phys;
+
+void vm_phys_init(uint32_t nframes)
+{
+    __builtin_memset(&vm_phys, 0, sizeof vm_phys);
+    for (unsigned order = 0; order < VM_PHYS_ORDERS; order++)
+        vm_phys.head[order] = VM_PAGE_NONE;
+    for (vm_frame_t frame = 0; frame < nframes; frame++)
+        vm_page_of(frame)->order = VM_PHYS_NOFREE;
+}
+
+void vm_phys_freecnt_adj(int32_t adj)
+{
+    KASSERT(adj >= 0 || vm_phys.free_count >= (uint32_t)-adj, "F3");
+    vm_phys.free_count += (uint32_t)adj;
+    if (vm_phys.free_count < vm_phys.free_low)
+        vm_phys.free_low = vm_phys.free_count;
+}
+
+static void freelist_add(struct vm_page *m, unsigned order) REQUIRES(vm_phys.lock)
+{
+    uint32_t first = vm_phys.head[order];
+
+    m->order = (uint8_t)order;
+    m->q_prev = VM_PAGE_NONE;
+    m->q_next = first;
+    if (first != VM_PAGE_NONE)
+        vm_page_array[first].q_prev = vm_page_frame(m);
+    vm_phys.head[order] = vm_page_frame(m);
+    vm_phys.nblocks[order]++;
+}
+
+static void freelist_remove(struct vm_page *m, unsigned order) REQUIRES(vm_phys.lock)
+{
+    KASSERT(m->order == order, "F1");
+    if (m->q_prev == VM_PAGE_NONE)
+        vm_phys.head[order] = m->q_next;
+    else
+        vm_page_array[m->q_prev].q_next = m->q_next;
+    if (m->q_next != VM_PAGE_NONE)
+        vm_page_array[m->q_next].q_prev = m->q_prev;
+    m->order = VM_PHYS_NOFREE;
+    vm_phys.nblocks[order]--;
+}
+
+struct vm_page *vm_phys_alloc_pages(unsigned order)
+{
+    unsigned from = order;
+
+    while (from < VM_PHYS_ORDERS && vm_phys.head[from] == VM_PAGE_NONE)
+        from++;
+    if (from >= VM_PHYS_ORDERS)
+        return NULL;
+    struct vm_page *m = vm_page_of(vm_phys.head[from]);
+    freelist_remove(m, from);
+    while (from > order) { /* the upper halves stay free */
+        from--;
+        freelist_add(m + (1u << from), from);
+    }
+    return m;
+}
+
+void vm_phys_free_pages(struct vm_page *m, unsigned order)
+{
+    vm_frame_t frame = vm_page_frame(m);
+
+    KASSERT(order < VM_PHYS_ORDERS && (frame & ((1u << order) - 1)) == 0, "F1");
+    KASSERT(m->order == VM_PHYS_NOFREE && frame + (1u << order) <= vm_page_count, "F1");
+    for (; order < VM_PHYS_ORDERS - 1; order++) {
+        vm_frame_t buddy = frame ^ (1u << order);
+        if (buddy >= vm_page_count || vm_page_of(buddy)->order != order)
+            break;
+        freelist_remove(vm_page_of(buddy), order);
+        frame &= ~(1u << order);
+    }
+    freelist_add(vm_page_of(frame), order);
+}
+
+uint32_t vm_phys_listed(void)
+{
+    uint32_t listed = 0;
+
+    for (unsigned order = 0; order < VM_PHYS_ORDERS; order++)
+        listed += vm_phys.nblocks[order] << order;
+    return listed;
+}
+
+/* Walks one list: F1 for its blocks, F2 against their buddies. Returns the number of blocks. */
+static uint32_t freelist_check(unsigned order)
+{
+    uint32_t nblocks = 0;
+    uint32_t prev = VM_PAGE_NONE;
+
+    for (uint32_t frame = vm_phys.head[order]; frame != VM_PAGE_NONE; frame = vm_page_of(frame)->q_next) {
+        const struct vm_page *m = vm_page_of(frame);
+        KASSERT(frame + (1u << order) <= vm_page_count && (frame & ((1u << order) - 1)) == 0, "F1");
+        KASSERT(m->order == order && m->q_prev == prev, "F1");
+        for (uint32_t i = 1; i < 1u << order; i++)
+            KASSERT(m[i].order == VM_PHYS_NOFREE, "F1");
+        vm_frame_t buddy = frame ^ (1u << order);
+        KASSERT(order == VM_PHYS_ORDERS - 1 || buddy >= vm_page_count || vm_page_of(buddy)->order != order,
+                "F2");
+        prev = frame;
+        nblocks++;
+        KASSERT(nblocks <= vm_page_count, "F1"); /* the list ends */
+    }
+    return nblocks;
+}
+
+void vm_phys_check(void)
+{
+    uint32_t heads = 0, blocks = 0;
+
+    vm_lock(&vm_phys.lock);
+    for (unsigned order = 0; order < VM_PHYS_ORDERS; order++) {
+        KASSERT(freelist_check(order) == vm_phys.nblocks[order], "F1");
+        blocks += vm_phys.nblocks[order];
+    }
+    for (vm_frame_t frame = 0; frame < vm_page_count; frame++)
+        heads += vm_page_of(frame)->order != VM_PHYS_NOFREE;
+    KASSERT(heads == blocks, "F1");
+    vm_unlock(&vm_phys.lock);
+}
