@@ -3,7 +3,7 @@ BUILD ?= build
 PACKAGES = cmake ninja-build gcc clang clang-format binutils pkg-config python3 python3-numpy ripgrep git time \
            libcmocka-dev liburing-dev libseccomp-dev libc6-dev
 
-.PHONY: all deps run check bench clean
+.PHONY: all deps run check bench walkthroughs clean
 
 all: deps
 	cmake -S . -B $(BUILD) -G Ninja >/dev/null
@@ -18,6 +18,12 @@ run: all
 
 check: deps
 	tests/check
+
+# docs/walkthroughs/*.md from runs of the tracing build; `make check` fails when they drift.
+walkthroughs: deps
+	cmake -S . -B build-trace -G Ninja -DFAULTLINE_TRACE=ON >/dev/null
+	cmake --build build-trace
+	tools/walkthroughs build-trace/walkthrough_record docs/walkthroughs
 
 bench: all
 	bench/run $(BUILD)

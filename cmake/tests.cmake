@@ -2,7 +2,12 @@
 #   tests/unit, tests/model        on the machine sim
 #   tests/conformance              one source, on sim, on linux, and against the real kernel (its own CMake function)
 #   tests/hosted                   on the machine linux
+# Labels: `sanitize` runs under ASan and UBSan too, `threads` under TSan too (tests/check).
 file(GLOB TEST_SUPPORT_SIM CONFIGURE_DEPENDS tests/support/*.c)
+include(${CMAKE_SOURCE_DIR}/tests/walkthrough/walkthrough.cmake)
+if(FAULTLINE_TRACE)
+  return()
+endif()
 
 function(faultline_sim_test source)
   get_filename_component(name ${source} NAME_WE)
@@ -11,6 +16,7 @@ function(faultline_sim_test source)
   target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
   target_link_libraries(${name} PRIVATE PkgConfig::CMOCKA Threads::Threads)
   add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS sanitize)
 endfunction()
 
 function(faultline_linux_test source)
@@ -20,6 +26,7 @@ function(faultline_linux_test source)
   target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
   target_link_libraries(${name} PRIVATE PkgConfig::CMOCKA PkgConfig::URING Threads::Threads)
   add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "sanitize;threads")
 endfunction()
 
 file(GLOB SIM_TESTS CONFIGURE_DEPENDS tests/unit/*_test.c tests/model/*_test.c)

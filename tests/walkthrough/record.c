@@ -1,0 +1,236 @@
+/*
+ * record.c: the scenarios behind docs/walkthroughs: small programs on the machine sim whose function calls are recorded (trace.c).
+ *
+ *   walkthrough_record NAME ─▶ its scenarios, each a piece of one seed's tree, one after another on standard output
+ *
+ * Peaceful parameters and a fixed seed: what is recorded is the path, and it is the same each time.
+ */
+#include "support/boot.h"
+#include "trace.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE     ((uint64_t)4096)
+#define FILE_LEN (64 * PAGE)
+
+struct world {
+    struct vm_map *map;
+    struct sim_disk *disk;
+    struct fl_file file;
+};
+
+static struct world world_make(uint32_t nframes, bool superpages)
+{
+    struct sim_params params = test_params(1);
+    params.torture = (struct sim_torture){0};
+    params.nframes = nframes;
+    params.superpages = superpages;
+    struct world w = {.disk = sim_disk_create(FILE_LEN, 1)};
+    test_fill(w.disk);
+    test_boot(&params);
+    w.map = test_space();
+    w.file = test_file(w.disk, FL_FREAD | FL_FWRITE);
+    return w;
+}
+
+static void must(int64_t result, const char *what)
+{
+    if (result < 0) {
+        fprintf(stderr, "%s: error %lld\n", what, (long long)-result);
+        exit(1);
+    }
+}
+
+static void world_end(struct world *w)
+{
+    fl_space_destroy(w->map);
+    must(fl_vnode_close(w->file.vnode), "close");
+    sim_shutdown();
+    sim_disk_destroy(w->disk);
+}
+
+static vm_offset_t map_file(struct world *w, int prot, int flags, uint64_t npages)
+{
+    int64_t at = fl_sys_mmap(w->map, 0, npages * PAGE, prot, flags, &w->file, 0);
+    must(at, "mmap");
+    return (vm_offset_t)at;
+}
+
+static vm_offset_t map_anonymous(struct world *w, int flags, uint64_t npages)
+{
+    int64_t at = fl_sys_mmap(w->map, 0, npages * PAGE, VM_PROT_READ | VM_PROT_WRITE,
+                             FL_MAP_PRIVATE | FL_MAP_ANONYMOUS | flags, NULL, 0);
+    must(at, "mmap");
+    return (vm_offset_t)at;
+}
+
+/* ---- freebsd11-mmap ---- */
+
+static void scenario_mmap(void)
+{
+    struct world w = world_make(256, false);
+    trace_start("mmap of a file that nothing maps yet");
+    vm_offset_t first = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 16);
+    trace_stop();
+    for (uint64_t i = 0; i < 16; i++)
+        (void)test_load8(w.map, first + i * PAGE);
+    trace_start("mmap of the same file while its pages are resident");
+    (void)map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 16);
+    trace_stop();
+    world_end(&w);
+}
+
+/* ---- freebsd11-page-fault and freebsd21-page-fault ---- */
+
+static void scenario_read(void)
+{
+    struct world w = world_make(256, false);
+    vm_offset_t at = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 64);
+    trace_start("a load from a file's page that is not resident: the pager reads it with its neighbours");
+    (void)test_load8(w.map, at + 20 * PAGE);
+    trace_stop();
+    world_end(&w);
+}
+
+static void scenario_private_write(void)
+{
+    struct world w = world_make(256, true);
+    vm_offset_t at = map_file(&w, VM_PROT_READ | VM_PROT_WRITE, FL_MAP_PRIVATE, 8);
+    (void)test_load8(w.map, at);
+    trace_start("the first store to a private mapping: a shadow object, and a copy");
+    test_store8(w.map, at, 1);
+    trace_stop();
+    world_end(&w);
+}
+
+static void scenario_zero_fill(void)
+{
+    struct world w = world_make(1024, true);
+    vm_offset_t at = map_anonymous(&w, 0, 600);
+    trace_start("a store to anonymous memory: zero fill");
+    test_store8(w.map, at, 1);
+    trace_stop();
+    world_end(&w);
+}
+
+/* Memory runs short: the only free frames belong to a reservation, which is broken; the page daemon is woken. */
+static void scenario_shortage(void)
+{
+    struct world w = world_make(1024, true);
+    vm_offset_t file = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 64);
+    for (uint64_t i = 0; i < 64; i++)
+        (void)test_load8(w.map, file + i * PAGE);
+    vm_offset_t at = map_anonymous(&w, 0, 2048);
+    vm_offset_t big = (at + (512 * PAGE) - 1) & ~(512 * PAGE - 1);
+    test_store8(w.map, big, 1); /* a reservation with one page in use */
+    struct fl_vm_stats stats;
+    vm_offset_t va = at;
+    trace_start("a store when free memory runs out: a reservation is broken, the page daemon is woken");
+    trace_stop();
+    for (fl_vm_stats(&stats); stats.free > 490; fl_vm_stats(&stats), va += PAGE)
+        test_store8(w.map, va < big || va >= big + 512 * PAGE ? va : (va = big + 512 * PAGE), 1);
+    trace_start("the same, until the page daemon has work");
+    for (fl_vm_stats(&stats); stats.free > 8 && stats.evictions == 0; fl_vm_stats(&stats), va += PAGE)
+        test_store8(w.map, va, 1);
+    trace_stop();
+    world_end(&w);
+}
+
+struct toucher {
+    struct vm_map *map;
+    vm_offset_t va;
+};
+
+static void touch(void *arg)
+{
+    struct toucher *t = arg;
+    (void)test_load8(t->map, t->va);
+}
+
+static void scenario_busy(void)
+{
+    struct world w = world_make(256, false);
+    sim_disk_faults(w.disk)->latency_min_ns = sim_disk_faults(w.disk)->latency_max_ns = 1000000;
+    vm_offset_t at = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 16);
+    struct toucher t = {w.map, at + 3 * PAGE};
+    trace_start("two threads touch one absent page: the second waits for the first one's read");
+    sim_run("first", touch, &t);
+    sim_run("second", touch, &t);
+    sim_join_all();
+    trace_stop();
+    world_end(&w);
+}
+
+static void scenario_stack(void)
+{
+    struct world w = world_make(256, false);
+    vm_offset_t top = map_anonymous(&w, FL_MAP_GROWSDOWN | FL_MAP_STACK, 4);
+    trace_start("a store just below a stack: it grows");
+    test_store8(w.map, top - PAGE, 1);
+    trace_stop();
+    world_end(&w);
+}
+
+static void scenario_wire(void)
+{
+    struct world w = world_make(256, false);
+    vm_offset_t at = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 4);
+    trace_start("mlock and munlock: the fault wires the page");
+    must(fl_sys_mlock(w.map, at, PAGE), "mlock");
+    must(fl_sys_munlock(w.map, at, PAGE), "munlock");
+    must(fl_sys_munmap(w.map, at, PAGE), "munmap");
+    trace_stop();
+    world_end(&w);
+}
+
+static void scenario_read_error(void)
+{
+    struct world w = world_make(256, false);
+    vm_offset_t at = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 64);
+    *sim_disk_faults(w.disk) = (struct sim_disk_faults){.bad_read_start = 24 * PAGE, .bad_read_end = 25 * PAGE};
+    uint8_t byte;
+    trace_start("a read that fails: the pages are freed again, and the program hears of it");
+    int error = sim_load(w.map, at + 24 * PAGE, &byte, 1, NULL);
+    trace_stop();
+    if (error == 0) {
+        fprintf(stderr, "the bad page was read\n");
+        exit(1);
+    }
+    world_end(&w);
+}
+
+static const struct {
+    const char *seed;
+    void (*run)(void);
+} scenarios[] = {
+    {"freebsd11-mmap", scenario_mmap},
+    {"freebsd11-page-fault", scenario_read},
+    {"freebsd11-page-fault", scenario_private_write},
+    {"freebsd11-page-fault", scenario_zero_fill},
+    {"freebsd11-page-fault", scenario_shortage},
+    {"freebsd21-page-fault", scenario_busy},
+    {"freebsd21-page-fault", scenario_read},
+    {"freebsd21-page-fault", scenario_private_write},
+    {"freebsd21-page-fault", scenario_zero_fill},
+    {"freebsd21-page-fault", scenario_stack},
+    {"freebsd21-page-fault", scenario_wire},
+    {"freebsd21-page-fault", scenario_read_error},
+};
+
+int main(int argc, char **argv)
+{
+    bool known = false;
+    printf("main %p\n", (void *)main);
+    for (size_t i = 0; argc == 2 && i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
+        if (strcmp(argv[1], scenarios[i].seed) == 0) {
+            scenarios[i].run();
+            known = true;
+        }
+    }
+    if (!known) {
+        fprintf(stderr, "usage: walkthrough_record freebsd11-mmap|freebsd11-page-fault|freebsd21-page-fault\n");
+        return 2;
+    }
+    return 0;
+}
