@@ -46,6 +46,8 @@ struct vm_radix_wide {
 _Static_assert(sizeof(struct vm_radix_node) == 24,
                "two children share a node: 24 bytes for each page at most");
 _Static_assert(sizeof(struct vm_radix_wide) == 80, "four children or more: less than 27 bytes for each page");
+_Static_assert(VM_RADIX_NODE_BYTES * 30 >= 24 * 31 + 80 * 31 / 3,
+               "both widths in turn, and 1/30 for the rest of slabs");
 _Static_assert(RADIX_MARKS <= 4, "marks have four bits of a tag");
 
 struct radix_place {
@@ -552,16 +554,6 @@ static size_t zone_bytes_in_use(struct vm_zone *zone)
 size_t vm_radix_node_bytes(void)
 {
     return zone_bytes_in_use(&narrow_zone) + zone_bytes_in_use(&wide_zone);
-}
-
-size_t vm_radix_meta_max(uint32_t npages)
-{
-    /* At one time every page is the second child of a narrow node, at another the fourth of a wide one; 1/32
-     * and a few pages for the rest of each slab and for nodes between two sizes. */
-    size_t nodes = (size_t)npages * sizeof(struct vm_radix_node) +
-                   (size_t)npages * sizeof(struct vm_radix_wide) / RADIX_NARROW;
-
-    return nodes + nodes / 32 + 4 * VM_PAGE_SIZE;
 }
 
 /* Recursion is bounded: the level falls with every step, which is asserted first. */

@@ -18,7 +18,9 @@
 
 #include "vm/vm_page.h"
 
-#define VM_RADIX_NODE_BYTES 96 /* a node is no larger (asserted in vm_radix.c) */
+/* Metadata memory for nodes that each page of the VM can need at most, over any history: at one time every page is the second child of a narrow
+ * node, at another the fourth of a wide one, and zones never give memory back. In use at one time: less than 27. */
+#define VM_RADIX_NODE_BYTES 53
 
 enum vm_radix_mark {
     RADIX_DIRTY,     /* PG_DIRTY */
@@ -45,8 +47,6 @@ void vm_radix_set_mark(struct vm_radix *rtree, struct vm_page *m, enum vm_radix_
 void vm_radix_clear_mark(struct vm_radix *rtree, struct vm_page *m, enum vm_radix_mark mark);
 FL_NODISCARD bool vm_radix_get_mark(const struct vm_radix *rtree, const struct vm_page *m, enum vm_radix_mark mark);
 FL_NODISCARD size_t vm_radix_node_bytes(void); /* of all nodes in use */
-/* Metadata memory that the nodes of npages pages can take at most, over any history: zones never give memory back. */
-FL_NODISCARD size_t vm_radix_meta_max(uint32_t npages);
 /* R1 … R3: panics unless prefixes, counts and marks agree with the pages. */
 void vm_radix_check(const struct vm_radix *rtree);
 

@@ -30,6 +30,8 @@ struct vm_reserv {
     uint64_t popmap[POPMAP_WORDS]; /* (F) a bit for each of them */
 };
 
+_Static_assert(sizeof(struct vm_reserv) == VM_RESERV_BYTES, "what the metadata memory is reckoned with");
+
 static struct vm_reserv *reserv; /* (c) [nreserv] */
 static uint32_t nreserv;         /* (c) 0: reservations are off */
 static struct {

@@ -20,9 +20,9 @@
 
 #include "vm/vm_phys.h"
 
-#define VM_RESERV_BYTES 128 /* a reservation structure is no larger (asserted in vm_reserv.c) */
 #define VM_LEVEL_0_ORDER 9
 #define VM_LEVEL_0_NPAGES (1u << VM_LEVEL_0_ORDER)
+#define VM_RESERV_BYTES   104 /* of one reservation's structure */
 
 FL_NODISCARD int vm_reserv_init(uint32_t nframes, bool superpages); /* -ENOMEM */
 /* The frame that the object's reservation keeps for pindex, making a reservation if a whole block is free and the object is large enough for one; or NULL. */
