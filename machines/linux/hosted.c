@@ -30,7 +30,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <ucontext.h>
 
 #define HOSTED_ENTRIES                                                                                       \
     (1u << 20) /* map entries that the metadata has room for: address space only, backed as it is used */
@@ -45,7 +44,6 @@ struct hosted_file {
 static struct {
     struct vm_map *map; /* NULL: not initialised */
     struct fl_options options;
-    struct sigaction old_sigbus; /* the program's, from before the machine took the signal */
     struct machine_lock lock;
     struct hosted_file *files; /* (lock) */
     char error[256];           /* of the last fl_init */
@@ -53,19 +51,6 @@ static struct {
 
 /* ---- errors that the program must see
  * ----------------------------------------------------------------------------------- */
-
-/* What the kernel would raise for fl_fault's error. */
-static int hosted_signal_for(int error, siginfo_t *info)
-{
-    if (error == -EFAULT || error == -EACCES) {
-        info->si_signo = SIGSEGV;
-        info->si_code = error == -EFAULT ? SEGV_MAPERR : SEGV_ACCERR;
-    } else {
-        info->si_signo = SIGBUS;
-        info->si_code = BUS_ADRERR;
-    }
-    return info->si_signo;
-}
 
 static const char *hosted_error_text(int error)
 {
@@ -95,51 +80,17 @@ static _Noreturn void hosted_out_of_memory(void)
     abort();
 }
 
-/* Calls the program's handler as the kernel would: with its mask, its form, and once only if it asked for
- * that. */
-static void hosted_call_handler(const struct sigaction *action, int signo, siginfo_t *info, void *ucontext)
-{
-    sigset_t mask = ((ucontext_t *)ucontext)->uc_sigmask;
-    sigset_t during;
-    sigorset(&during, &mask, &action->sa_mask);
-    if (!(action->sa_flags & SA_NODEFER))
-        sigaddset(&during, signo);
-    linux_signals_restore(&during);
-    if (action->sa_flags & SA_SIGINFO)
-        action->sa_sigaction(signo, info, ucontext);
-    else
-        action->sa_handler(signo);
-}
-
-/* The default action: the process ends by this signal, as it would by the kernel's own mapping. It is blocked
- * here, and comes with the handler's return. */
-static void hosted_die_by(int signo, siginfo_t *info)
-{
-    struct sigaction action = {.sa_handler = SIG_DFL};
-    (void)sigaction(signo, &action, NULL);
-    linux_syscall(SYS_rt_tgsigqueueinfo, linux_syscall(SYS_getpid), linux_syscall(SYS_gettid), signo, info);
-}
-
-/* linux_machine_params.deliver. Context: the SIGBUS handler of the faulting thread, no lock held, all signals
- * blocked; may not return (siglongjmp). */
+/* linux_machine_params.deliver. Does not return when a handler of the program's leaves by siglongjmp; no lock
+ * is held here. */
 static void hosted_deliver(int signo, siginfo_t *info, void *ucontext, int error)
 {
-    (void)signo;
-    siginfo_t raised = *info;
-    int raise_signo = hosted_signal_for(error, &raised);
     if (hosted.options.on_error != NULL) {
         struct fl_error told = {.addr = info->si_addr, .error = -error, .what = hosted_error_text(error)};
         hosted.options.on_error(&told, hosted.options.on_error_arg);
     }
     if (error == -ENOMEM)
         hosted_out_of_memory();
-    struct sigaction action = hosted.old_sigbus;
-    if (raise_signo == SIGSEGV)
-        (void)sigaction(SIGSEGV, NULL, &action);
-    if (!(action.sa_flags & SA_SIGINFO) && (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN))
-        hosted_die_by(raise_signo, &raised);
-    else
-        hosted_call_handler(&action, raise_signo, &raised, ucontext);
+    linux_fault_chain(signo, info, ucontext);
 }
 
 /* ---- the whole
@@ -183,16 +134,23 @@ static int hosted_check_options(const struct fl_options *options)
     return 0;
 }
 
-/* Boots the core on the memory at meta. A quarter of the buffers is one read-ahead window, so that two fly
- * while a demand read has room. */
+/* One read-ahead window: somewhat less than a quarter of the buffers, so that two fly in the half that the
+ * machine gives to reads ahead. */
+static uint32_t hosted_readahead(size_t buffer_len_bytes)
+{
+    uint64_t slots = atop(buffer_len_bytes);
+    uint64_t window = slots / 4 - slots / 64 - 1;
+    return window < 64 ? (uint32_t)window : 64;
+}
+
+/* Boots the core on the memory at meta. */
 static int hosted_boot(void *meta, size_t meta_len_bytes, uint32_t nframes, size_t buffer_len_bytes)
 {
-    uint64_t window = atop(buffer_len_bytes) / 4;
     struct fl_vm_params params = {
         .meta = meta,
         .meta_len_bytes = meta_len_bytes,
         .nframes = nframes,
-        .readahead_max = window < 64 ? (uint32_t)window : 64,
+        .readahead_max = hosted_readahead(buffer_len_bytes),
     };
     int error = fl_vm_boot(&params);
     if (error != 0)
@@ -225,13 +183,13 @@ int fl_init(const struct fl_options *options)
         .nframes = nframes,
         .buffer_len_bytes = buffers,
         .fault = options->fault == FL_FAULT_THREAD ? LINUX_FAULT_THREAD : LINUX_FAULT_SIGNAL,
+        .own_signal = true,
         .deliver = hosted_deliver,
     };
     size_t meta_len_bytes = fl_vm_meta_size(nframes, HOSTED_ENTRIES);
     void *meta;
     hosted.options = *options;
     hosted.files = NULL;
-    (void)sigaction(SIGBUS, NULL, &hosted.old_sigbus);
     error = linux_machine_init(&machine, meta_len_bytes, &meta);
     if (error != 0)
         return hosted_fail(error, "%s", linux_machine_error());
