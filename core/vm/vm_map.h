@@ -12,6 +12,8 @@
  * Invariants: A1 entries are sorted, not empty, page-aligned, inside the map, and do not overlap. A2 adj_free and max_free are exact. A3 two neighbours that
  * vm_map_simplify_entry could merge are merged when an operation ends. A4 an entry with an object holds one reference to it. A5 an entry with an object
  * is in the object's rmap tree. A6 nentries counts them. A7 what machine_attach was told is what the entries say.
+ * A8 `dead` is empty whenever (M) is free or shared. A9 every map is on the list of all maps. A10 an entry in transition keeps its edges and stays.
+ * A11 wired_count is 1 when MAP_ENTRY_WIRED is set; one without the other is in transition.
  */
 #ifndef CORE_VM_VM_MAP_H
 #define CORE_VM_VM_MAP_H
@@ -29,6 +31,7 @@ struct machine_space;
 #define MAP_ENTRY_WIRED       0x10 /* mlock */
 #define MAP_ENTRY_RESERVED    0x20 /* fl_space_reserve: somebody else's */
 #define MAP_ENTRY_IN_TRANSITION 0x40 /* being wired with the map unlocked; others wait on the map */
+#define MAP_ENTRY_NO_ROOM     0x80 /* a stack's upper part after a split: its object keeps no pages' room below */
 
 enum vm_behavior {
     MAP_BEHAV_NORMAL,
@@ -73,7 +76,14 @@ struct vm_map {
     struct machine_space *space; /* (c) */
     vm_offset_t brk_start, brk, brk_limit; /* (M) */
     struct vm_map *all_next; /* (vm_maps_lock) every map, for checkers */
+    struct vm_map_entry *dead; /* (M) deleted entries, by `next`, whose objects vm_map_unlock lets go */
+    struct vm_lock transition_lock; /* (w) after (M), a leaf */
+    uint32_t transitions; /* (w) how often entries left MAP_ENTRY_IN_TRANSITION; the map's address is the channel */
 };
+
+/* A stack grows to at most this many bytes (Linux: RLIMIT_STACK), and stays this far above what is below it. */
+#define VM_STACK_LIMIT     ((vm_offset_t)8 << 20)
+#define VM_STACK_GUARD_GAP ((vm_offset_t)256 << VM_PAGE_SHIFT)
 
 void vm_map_startup(void);
 FL_NODISCARD int vm_map_create(vm_offset_t min, vm_offset_t max, struct vm_map **map);
@@ -107,9 +117,13 @@ FL_NODISCARD int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_
 /* findspace (hint *addr) + insert. Takes (M). */
 FL_NODISCARD int vm_map_find(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex, vm_offset_t *addr,
                              vm_offset_t length, vm_prot_t prot, vm_prot_t max, unsigned eflags);
-/* Removes whatever is in [start, end): unmaps, detaches, drops references. Wired entries too. Errors: -ENOMEM when a clip needs an entry. (M) exclusive. */
+/* The same at [start, end), in place of whatever is there (MAP_FIXED). Takes (M). */
+FL_NODISCARD int vm_map_fixed(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex, vm_offset_t start,
+                              vm_offset_t end, vm_prot_t prot, vm_prot_t max, unsigned eflags);
+/* Removes whatever is in [start, end): unmaps, detaches, drops references. Wired entries too. Errors: -ENOMEM when a clip needs an entry. (M) exclusive;
+ * waits, with (M) released meanwhile, for entries in transition, before it changes anything. The objects' references go at vm_map_unlock. */
 FL_NODISCARD int vm_map_delete(struct vm_map *map, vm_offset_t start, vm_offset_t end) REQUIRES(map->lock);
-/* The entry is split at addr, when addr lies inside it. Errors: -ENOMEM. */
+/* The entry is split at addr, when addr lies inside it; `entry` is afterwards the part that starts (ends) at addr. Errors: -ENOMEM. (M) exclusive. */
 FL_NODISCARD int vm_map_clip_start(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr);
 FL_NODISCARD int vm_map_clip_end(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr);
 /* Merges the entry with its neighbours where they continue each other. */
@@ -118,7 +132,7 @@ void vm_map_simplify_entry(struct vm_map *map, struct vm_map_entry *entry);
 FL_NODISCARD int vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot);
 /* madvise's behaviours. Gaps are skipped and give -ENOMEM at the end. Takes (M). */
 FL_NODISCARD int vm_map_behave(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_behavior behavior);
-/* Faults in and wires / unwires. Errors: -ENOMEM (gap, or no pages), and as vm_fault. Takes (M). */
+/* Faults in and wires / unwires. Errors: -ENOMEM (gap), -EAGAIN (no pages), and as vm_fault. Takes (M). */
 FL_NODISCARD int vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
 FL_NODISCARD int vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
 /* mremap's move: [old, old + length) becomes [new, …), where nothing is. Errors: -ENOMEM. (M) exclusive. */

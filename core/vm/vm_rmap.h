@@ -19,6 +19,10 @@ void vm_rmap_object_init(struct vm_object *object);
 /* Called with (M) exclusive; take (R). */
 void vm_rmap_insert(struct vm_map_entry *entry);
 void vm_rmap_remove(struct vm_map_entry *entry);
+/* The entry becomes [start, end) from pindex on: start, end and pindex change in one step for whoever walks the tree. (M) exclusive; takes (R). */
+void vm_rmap_resize(struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end, vm_pindex_t pindex);
+/* Whether an entry or a shadow may show one of the object's pages [start, end). Takes (R) shared. */
+FL_NODISCARD bool vm_rmap_mapped(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
 /* The shadow hangs itself over its backing object / lets go. Take (R). */
 void vm_rmap_shadow_link(struct vm_object *shadow);
 void vm_rmap_shadow_unlink(struct vm_object *shadow);

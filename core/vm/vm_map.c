@@ -1,0 +1,596 @@
+/*
+ * vm_map.c: the entries of an address space: finding, inserting, splitting, merging, moving and deleting
+ * them.
+ *
+ *     header ⇄ [start,end) ⇄ [start,end) ⇄ [start,end) ⇄ header      sorted list, with the gaps between in
+ * adj_free ╲            │            ╱ a balanced tree by start; max_free: the largest adj_free in a subtree
+ *
+ *     vm_map_find ─▶ vm_map_findspace ─▶ vm_map_insert ─▶ entry_create, entry_link, simplify_entry,
+ * pmap_enter munmap      ─▶ vm_map_delete    ─▶ clip, unmap, rmap_remove, entry_unlink ─▶ map->dead
+ *
+ * Order of events when a mapping goes: the machine forgets it and machine_sync returns, and only then does
+ * the entry leave the reverse map. So a page that reverse mapping calls unmapped is unmapped. When an entry
+ * arrives it is the other way round.
+ *
+ * Invariants: A1 … A7 (vm_map.h). Lock order: (M) → (O) → (R).
+ *
+ * Does not do: protections (vm_map_protect.c), wiring (vm_map_wire.c), what a fault looks up
+ * (vm_map_lookup.c), the map as a whole (vm_map_space.c).
+ */
+#include "vm/vm_map_entry.h"
+#include "lib/errno.h"
+#include "lib/kassert.h"
+#include "lib/zone.h"
+#include "vm/vm_fault.h"
+#include "vm/vm_rmap.h"
+#include <stdatomic.h>
+
+#define node_entry(n) tree_entry(n, struct vm_map_entry, node)
+
+static struct vm_zone vm_map_entry_zone;
+static _Atomic uint64_t entries_now, entries_peak;
+
+/* ---- an entry's life and place
+ * -------------------------------------------------------------------------------------- */
+
+void vm_map_entry_zone_startup(void)
+{
+    vm_zone_init(&vm_map_entry_zone, "vm_map_entry", sizeof(struct vm_map_entry));
+    atomic_store(&entries_now, 0);
+    atomic_store(&entries_peak, 0);
+}
+
+struct vm_map_entry *vm_map_entry_create(struct vm_map *map)
+{
+    struct vm_map_entry *entry = vm_zone_alloc(&vm_map_entry_zone);
+
+    if (entry != NULL)
+        entry->map = map;
+    return entry;
+}
+
+void vm_map_entry_dispose(struct vm_map_entry *entry)
+{
+    vm_zone_free(&vm_map_entry_zone, entry);
+}
+
+uint64_t vm_map_entries_now(void)
+{
+    return atomic_load_explicit(&entries_now, memory_order_relaxed);
+}
+
+uint64_t vm_map_entries_peak(void)
+{
+    return atomic_load_explicit(&entries_peak, memory_order_relaxed);
+}
+
+void vm_map_entry_set_max_free(struct tree_node *node)
+{
+    struct vm_map_entry *entry = node_entry(node);
+    vm_offset_t max = entry->adj_free;
+
+    if (node->left != NULL && node_entry(node->left)->max_free > max)
+        max = node_entry(node->left)->max_free;
+    if (node->right != NULL && node_entry(node->right)->max_free > max)
+        max = node_entry(node->right)->max_free;
+    entry->max_free = max;
+}
+
+/* The gap after `entry` changed. The header is in no tree: its gap is looked at by itself. */
+static void vm_map_entry_set_adj_free(struct vm_map *map, struct vm_map_entry *entry)
+{
+    vm_offset_t adj_free = entry->next->start - entry->end;
+
+    if (entry->adj_free == adj_free)
+        return;
+    entry->adj_free = adj_free;
+    if (entry != &map->header)
+        tree_update(&map->tree, &entry->node);
+}
+
+void vm_map_entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm_map_entry *entry)
+{
+    struct vm_map_entry *next = after->next;
+    uint64_t now, peak;
+
+    KASSERT(entry->start < entry->end && after->end <= entry->start && entry->end <= next->start, "A1");
+    entry->prev = after;
+    entry->next = next;
+    after->next = next->prev = entry;
+    entry->adj_free = next->start - entry->end;
+    if (after != &map->header && after->node.right == NULL)
+        tree_insert(&map->tree, &entry->node, &after->node, false);
+    else if (next != &map->header)
+        tree_insert(&map->tree, &entry->node, &next->node, true);
+    else
+        tree_insert(&map->tree, &entry->node, NULL, true);
+    vm_map_entry_set_adj_free(map, after);
+    map->nentries++;
+    map->size_bytes += entry->end - entry->start;
+
+    now = atomic_fetch_add_explicit(&entries_now, 1, memory_order_relaxed) + 1;
+    peak = atomic_load_explicit(&entries_peak, memory_order_relaxed);
+    while (now > peak && !atomic_compare_exchange_weak(&entries_peak, &peak, now))
+        ;
+}
+
+void vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry)
+{
+    struct vm_map_entry *prev = entry->prev;
+
+    tree_remove(&map->tree, &entry->node);
+    prev->next = entry->next;
+    entry->next->prev = prev;
+    vm_map_entry_set_adj_free(map, prev);
+    map->nentries--;
+    map->size_bytes -= entry->end - entry->start;
+    atomic_fetch_sub_explicit(&entries_now, 1, memory_order_relaxed);
+}
+
+void vm_map_entry_resize(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end,
+                         vm_pindex_t pindex)
+{
+    KASSERT(start < end && entry->prev->end <= start && end <= entry->next->start, "A1");
+    map->size_bytes += (end - start) - (entry->end - entry->start);
+    vm_rmap_resize(entry, start, end, pindex);
+    vm_map_entry_set_adj_free(map, entry);
+    vm_map_entry_set_adj_free(map, entry->prev);
+}
+
+/* ---- finding
+ * -------------------------------------------------------------------------------------------------------- */
+
+bool vm_map_lookup_entry(struct vm_map *map, vm_offset_t va, struct vm_map_entry **entry)
+{
+    struct tree_node *node = map->tree.root;
+    struct vm_map_entry *below = &map->header;
+
+    while (node != NULL) {
+        struct vm_map_entry *e = node_entry(node);
+
+        if (va < e->start) {
+            node = node->left;
+        } else {
+            below = e;
+            if (va < e->end) {
+                *entry = e;
+                return true;
+            }
+            node = node->right;
+        }
+    }
+    *entry = below;
+    return false;
+}
+
+struct vm_map_entry *vm_map_first_after(struct vm_map *map, vm_offset_t va)
+{
+    struct vm_map_entry *entry;
+
+    return vm_map_lookup_entry(map, va, &entry) ? entry : entry->next;
+}
+
+static vm_offset_t node_max_free(const struct tree_node *node)
+{
+    return node == NULL ? 0 : node_entry(node)->max_free;
+}
+
+/* The lowest entry of the subtree with `length` bytes free behind it; the subtree has one. */
+static struct vm_map_entry *vm_map_lowest_gap(struct tree_node *node, vm_offset_t length)
+{
+    for (;;) {
+        if (node_max_free(node->left) >= length)
+            node = node->left;
+        else if (node_entry(node)->adj_free >= length)
+            return node_entry(node);
+        else
+            node = node->right;
+    }
+}
+
+/* The lowest entry above `entry` (which may be the header) with `length` bytes free behind it, or NULL. */
+static struct vm_map_entry *vm_map_next_gap(struct vm_map *map, struct vm_map_entry *entry,
+                                            vm_offset_t length)
+{
+    struct tree_node *node;
+
+    if (entry == &map->header) {
+        if (node_max_free(map->tree.root) < length)
+            return NULL;
+        return vm_map_lowest_gap(map->tree.root, length);
+    }
+    node = &entry->node;
+    if (node_max_free(node->right) >= length)
+        return vm_map_lowest_gap(node->right, length);
+    for (; node->parent != NULL; node = node->parent) {
+        struct tree_node *parent = node->parent;
+
+        if (parent->right == node)
+            continue;
+        if (node_entry(parent)->adj_free >= length)
+            return node_entry(parent);
+        if (node_max_free(parent->right) >= length)
+            return vm_map_lowest_gap(parent->right, length);
+    }
+    return NULL;
+}
+
+int vm_map_findspace(struct vm_map *map, vm_offset_t start, vm_offset_t length, vm_offset_t *addr)
+{
+    struct vm_map_entry *entry;
+
+    if (start < map->min_offset)
+        start = map->min_offset;
+    if (start >= map->max_offset || length > map->max_offset - start)
+        return -ENOMEM;
+    if (vm_map_lookup_entry(map, start, &entry))
+        start = entry->end;
+    if (length <= entry->next->start - start) {
+        *addr = start;
+        return 0;
+    }
+    entry = vm_map_next_gap(map, entry, length);
+    if (entry == NULL)
+        return -ENOMEM;
+    *addr = entry->end;
+    return 0;
+}
+
+int vm_map_findspace_topdown(struct vm_map *map, vm_offset_t length, vm_offset_t *addr)
+{
+    struct tree_node *node = map->tree.root;
+    struct vm_map_entry *entry = &map->header;
+
+    if (node_max_free(node) >= length) {
+        for (;;) {
+            if (node_max_free(node->right) >= length)
+                node = node->right;
+            else if (node_entry(node)->adj_free >= length)
+                break;
+            else
+                node = node->left;
+        }
+        entry = node_entry(node);
+    }
+    if (entry->adj_free < length)
+        return -ENOMEM;
+    *addr = entry->next->start - length;
+    return 0;
+}
+
+/* ---- splitting and merging
+ * ------------------------------------------------------------------------------------------ */
+
+/*
+ * Splits at addr; the new entry is the lower or the upper half. The new half enters the reverse map before
+ * the old one shrinks: in between both cover the half, which costs a walker one needless look; the other
+ * order would hide mappings from it.
+ */
+static int vm_map_clip(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr, bool new_is_lower)
+    REQUIRES(map->lock)
+{
+    struct vm_map_entry *half = vm_map_entry_create(map);
+    vm_pindex_t upper_pindex = entry->object == NULL ? 0 : vm_map_entry_pindex(entry, addr);
+
+    if (half == NULL)
+        return -ENOMEM;
+    half->start = new_is_lower ? entry->start : addr;
+    half->end = new_is_lower ? addr : entry->end;
+    half->object = entry->object;
+    half->pindex = new_is_lower ? entry->pindex : upper_pindex;
+    half->protection = entry->protection;
+    half->max_protection = entry->max_protection;
+    half->eflags = entry->eflags;
+    half->behavior = entry->behavior;
+    half->wired_count = entry->wired_count;
+    half->ra = entry->ra;
+    if ((entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0)
+        (new_is_lower ? entry : half)->eflags |= MAP_ENTRY_NO_ROOM;
+    if (half->object != NULL) {
+        vm_object_reference(half->object);
+        vm_rmap_insert(half);
+    }
+    if (new_is_lower) {
+        vm_map_entry_resize(map, entry, addr, entry->end, upper_pindex);
+        vm_map_entry_link(map, entry->prev, half);
+    } else {
+        vm_map_entry_resize(map, entry, entry->start, addr, entry->pindex);
+        vm_map_entry_link(map, entry, half);
+    }
+    return 0;
+}
+
+/* (M) is asserted and not annotated: the contract's declarations carry no annotation. */
+int vm_map_clip_start(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
+{
+    vm_rwlock_assert_write(&map->lock);
+    if (addr <= entry->start || addr >= entry->end)
+        return 0;
+    return vm_map_clip(map, entry, addr, true);
+}
+
+int vm_map_clip_end(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
+{
+    vm_rwlock_assert_write(&map->lock);
+    if (addr <= entry->start || addr >= entry->end)
+        return 0;
+    return vm_map_clip(map, entry, addr, false);
+}
+
+int vm_map_clip_range(struct vm_map *map, vm_offset_t start, vm_offset_t end, struct vm_map_entry **first)
+{
+    struct vm_map_entry *entry = vm_map_first_after(map, start);
+    struct vm_map_entry *last;
+    int error;
+
+    *first = entry;
+    if (entry == &map->header || entry->start >= end)
+        return 0;
+    error = vm_map_clip_start(map, entry, start);
+    if (error != 0)
+        return error;
+    if (vm_map_lookup_entry(map, end - 1, &last))
+        error = vm_map_clip_end(map, last, end);
+    if (error != 0)
+        vm_map_simplify_entry(map, entry);
+    return error;
+}
+
+/* All but addresses and objects: what two entries must share to be one. NO_ROOM is the upper one's past and
+ * does not count. */
+static bool vm_map_entry_same_kind(const struct vm_map_entry *a, const struct vm_map_entry *b)
+{
+    return a->protection == b->protection && a->max_protection == b->max_protection &&
+           ((a->eflags ^ b->eflags) & ~MAP_ENTRY_NO_ROOM) == 0 &&
+           (a->eflags & MAP_ENTRY_IN_TRANSITION) == 0 && a->behavior == b->behavior &&
+           a->wired_count == b->wired_count;
+}
+
+bool vm_map_entry_mergeable(const struct vm_map_entry *prev, const struct vm_map_entry *next)
+{
+    if (prev->end != next->start || prev->object != next->object || !vm_map_entry_same_kind(prev, next))
+        return false;
+    return prev->object == NULL || prev->pindex + vm_map_entry_npages(prev) == next->pindex;
+}
+
+/* `entry` takes over the addresses of `gone`, its neighbour, and `gone` ends. The object keeps the reference
+ * of `entry`. */
+static void vm_map_entry_absorb(struct vm_map *map, struct vm_map_entry *entry, struct vm_map_entry *gone)
+    REQUIRES(map->lock)
+{
+    bool below = gone->end == entry->start;
+
+    vm_map_entry_unlink(map, gone);
+    if (below)
+        vm_map_entry_resize(map, entry, gone->start, entry->end, gone->pindex);
+    else
+        vm_map_entry_resize(map, entry, entry->start, gone->end, entry->pindex);
+    if (gone->object != NULL) {
+        vm_rmap_remove(gone);
+        vm_object_deallocate(gone->object); /* never the last reference: `entry` has one */
+    }
+    if (below) {
+        entry->ra = gone->ra;         /* a stream comes from below */
+        entry->eflags = gone->eflags; /* the same but for NO_ROOM, which the lower part decides */
+    }
+    vm_map_entry_dispose(gone);
+}
+
+void vm_map_simplify_entry(struct vm_map *map, struct vm_map_entry *entry)
+{
+    vm_rwlock_assert_write(&map->lock);
+    if (entry->prev != &map->header && vm_map_entry_mergeable(entry->prev, entry))
+        vm_map_entry_absorb(map, entry, entry->prev);
+    if (entry->next != &map->header && vm_map_entry_mergeable(entry, entry->next))
+        vm_map_entry_absorb(map, entry, entry->next);
+}
+
+void vm_map_simplify_range(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+    struct vm_map_entry *entry = vm_map_first_after(map, start);
+
+    for (; entry != &map->header && entry->start < end; entry = entry->next)
+        vm_map_simplify_entry(map, entry);
+    if (entry != &map->header)
+        vm_map_simplify_entry(map, entry);
+}
+
+/* ---- inserting
+ * ------------------------------------------------------------------------------------------------------ */
+
+/*
+ * New private anonymous memory right behind touched memory of its kind, and behind the last page of its
+ * object, becomes more of that object: a heap that grows page by page stays one entry. Beyond its size an
+ * object never had pages, so zeros show. (vm_object_coalesce, FreeBSD.)
+ */
+static void vm_map_entry_coalesce(struct vm_map_entry *prev, struct vm_map_entry *entry)
+{
+    struct vm_object *object = prev->object;
+    vm_pindex_t pindex;
+
+    if (entry->object != NULL || prev->end != entry->start || object == NULL ||
+        !vm_map_entry_is_private_anonymous(entry) || !vm_map_entry_is_private_anonymous(prev) ||
+        !vm_map_entry_same_kind(prev, entry) || (entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0)
+        return;
+    pindex = prev->pindex + vm_map_entry_npages(prev);
+    vm_lock(&object->lock);
+    if (object->size == pindex) {
+        object->size += vm_map_entry_npages(entry);
+        vm_object_reference_locked(object);
+        entry->object = object;
+        entry->pindex = pindex;
+    }
+    vm_unlock(&object->lock);
+}
+
+static int vm_map_entry_attach(struct vm_map *map, struct vm_map_entry *entry)
+{
+    if (entry->object == NULL)
+        return 0; /* untouched: attached with the object, by the first fault. Reserved: somebody else's */
+    return machine_attach(map->space, entry->start, entry->end, vm_map_prot_rights(entry->protection),
+                          entry->object->machine, entry->pindex);
+}
+
+int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex, vm_offset_t start,
+                  vm_offset_t end, vm_prot_t prot, vm_prot_t max, unsigned eflags)
+{
+    struct vm_map_entry *prev, *entry;
+    int error;
+
+    if (start < map->min_offset || end > map->max_offset || start >= end ||
+        ((start | end) & VM_PAGE_MASK) != 0)
+        return -EINVAL;
+    if (vm_map_lookup_entry(map, start, &prev) || prev->next->start < end)
+        return -EEXIST;
+    entry = vm_map_entry_create(map);
+    if (entry == NULL)
+        return -ENOMEM;
+    entry->start = start;
+    entry->end = end;
+    entry->object = object;
+    entry->pindex = object == NULL ? 0 : pindex;
+    entry->protection = prot;
+    entry->max_protection = max;
+    entry->eflags = (uint8_t)(object == NULL ? eflags & ~MAP_ENTRY_NEEDS_COPY : eflags);
+    if (prev != &map->header)
+        vm_map_entry_coalesce(prev, entry);
+    error = vm_map_entry_attach(map, entry);
+    if (error != 0) {
+        if (entry->object != object)
+            vm_object_deallocate(entry->object); /* coalesced: not the last reference. Its size may stay */
+        vm_map_entry_dispose(entry);
+        return error;
+    }
+    if (entry->object != NULL)
+        vm_rmap_insert(entry);
+    vm_map_entry_link(map, prev, entry);
+    vm_map_simplify_entry(map, entry);
+    vm_map_pmap_enter(map, entry, start, end);
+    return 0;
+}
+
+int vm_map_find(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex, vm_offset_t *addr,
+                vm_offset_t length, vm_prot_t prot, vm_prot_t max, unsigned eflags)
+{
+    vm_offset_t start = *addr;
+    int error;
+
+    vm_map_lock(map);
+    /* The hint as it is, or, as Linux has it, the highest place of all. */
+    if (*addr == 0 || vm_map_findspace(map, *addr, length, &start) != 0 || start != *addr)
+        error = vm_map_findspace_topdown(map, length, &start);
+    else
+        error = 0;
+    if (error == 0)
+        error = vm_map_insert(map, object, pindex, start, start + length, prot, max, eflags);
+    vm_map_unlock(map);
+    if (error == 0)
+        *addr = start;
+    return error;
+}
+
+int vm_map_fixed(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex, vm_offset_t start,
+                 vm_offset_t end, vm_prot_t prot, vm_prot_t max, unsigned eflags)
+{
+    int error;
+
+    vm_map_lock(map);
+    error = vm_map_delete(map, start, end);
+    if (error == 0)
+        error = vm_map_insert(map, object, pindex, start, end, prot, max, eflags);
+    vm_map_unlock(map);
+    return error;
+}
+
+/* ---- deleting and moving
+ * -------------------------------------------------------------------------------------------- */
+
+/* The machine forgets the entry's range. The caller ends with machine_sync. */
+static void vm_map_entry_detach(struct vm_map *map, struct vm_map_entry *entry)
+{
+    if (entry->object == NULL)
+        return;
+    machine_unmap(map->space, entry->start, entry->end, 0);
+    machine_detach(map->space, entry->start, entry->end);
+}
+
+static void vm_map_entry_delete(struct vm_map *map, struct vm_map_entry *entry) REQUIRES(map->lock)
+{
+    if (entry->object != NULL)
+        vm_rmap_remove(entry);
+    vm_map_entry_unlink(map, entry);
+    entry->next = map->dead;
+    map->dead = entry;
+}
+
+int vm_map_delete(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+    struct vm_map_entry *first, *entry, *next;
+    int error;
+
+    vm_map_wait_transition(map, start, end);
+    error = vm_map_clip_range(map, start, end, &first);
+    if (error != 0 || first == &map->header || first->start >= end)
+        return error;
+    for (entry = first; entry != &map->header && entry->start < end; entry = entry->next) {
+        if (entry->wired_count != 0)
+            vm_fault_unwire(map, entry, entry->start, entry->end);
+        vm_map_entry_detach(map, entry);
+    }
+    machine_sync(map->space);
+    for (entry = first; entry != &map->header && entry->start < end; entry = next) {
+        next = entry->next;
+        vm_map_entry_delete(map, entry);
+    }
+    return 0;
+}
+
+/* Takes back the attachments of [first, stop) at their new places, and the clips. */
+static void vm_map_relocate_undo(struct vm_map *map, struct vm_map_entry *first, struct vm_map_entry *stop,
+                                 vm_offset_t delta, vm_offset_t end) REQUIRES(map->lock)
+{
+    vm_offset_t start = first->start;
+    struct vm_map_entry *entry;
+
+    for (entry = first; entry != stop; entry = entry->next) {
+        if (entry->object != NULL)
+            machine_detach(map->space, entry->start + delta, entry->end + delta);
+    }
+    machine_sync(map->space);
+    vm_map_simplify_range(map, start, end);
+}
+
+/* The new places are attached before the old ones are detached: so a failure leaves everything as it was. */
+int vm_map_relocate(struct vm_map *map, vm_offset_t old, vm_offset_t length, vm_offset_t new_start)
+{
+    struct vm_map_entry *first, *entry, *next, *after;
+    vm_offset_t delta = new_start - old, end = old + length;
+    int error = vm_map_clip_range(map, old, end, &first);
+
+    if (error != 0)
+        return error;
+    for (entry = first; entry != &map->header && entry->start < end; entry = entry->next) {
+        KASSERT((entry->eflags & MAP_ENTRY_IN_TRANSITION) == 0, "A10");
+        if (entry->object != NULL)
+            error =
+                machine_attach(map->space, entry->start + delta, entry->end + delta,
+                               vm_map_prot_rights(entry->protection), entry->object->machine, entry->pindex);
+        if (error != 0) {
+            vm_map_relocate_undo(map, first, entry, delta, end);
+            return error;
+        }
+    }
+    for (entry = first; entry != &map->header && entry->start < end; entry = entry->next)
+        vm_map_entry_detach(map, entry);
+    machine_sync(map->space);
+    for (entry = first; entry != &map->header && entry->start < end; entry = next) {
+        next = entry->next;
+        vm_map_entry_unlink(map, entry);
+        vm_rmap_resize(entry, entry->start + delta, entry->end + delta, entry->pindex);
+        if (vm_map_lookup_entry(map, entry->start, &after))
+            machine_panic("invariant A1 broken: vm_map_relocate onto a mapping");
+        vm_map_entry_link(map, after, entry);
+    }
+    vm_map_simplify_range(map, new_start, new_start + length);
+    return 0;
+}

@@ -1,0 +1,104 @@
+/*
+ * vm_map_check.c: the whole-structure checker of a map: panics with the number of the invariant that is
+ * broken.
+ *
+ * Context: tests, after every step; nothing else runs in the map. Costs O(entries + pages asked of the
+ * machine).
+ *
+ * A7 can be checked as far as machine_query tells: no page is mapped in a gap, in a reserved or untouched
+ * range, or under PROT_NONE, and none is writable that the entry does not let be written. What machine_attach
+ * was told cannot be asked for.
+ */
+#include "vm/vm_map_entry.h"
+#include "lib/kassert.h"
+#include "vm/vm_rmap.h"
+
+#define CHECK_PAGES_MAX 1024 /* of one entry or gap, from each end: address spaces may have 2^35 pages */
+
+#define node_entry(n) tree_entry(n, struct vm_map_entry, node)
+
+static bool vm_map_same_max_free(const struct tree_node *node)
+{
+    struct tree_node copy = *node;
+    const struct vm_map_entry *entry = node_entry(node);
+    vm_offset_t max = entry->adj_free;
+
+    if (copy.left != NULL && node_entry(copy.left)->max_free > max)
+        max = node_entry(copy.left)->max_free;
+    if (copy.right != NULL && node_entry(copy.right)->max_free > max)
+        max = node_entry(copy.right)->max_free;
+    return entry->max_free == max;
+}
+
+/* No page of [start, end) has any of `forbidden` (MACHINE_*). */
+static void vm_map_check_pages(struct vm_map *map, vm_offset_t start, vm_offset_t end, unsigned forbidden)
+{
+    vm_offset_t va, max = ptoa(CHECK_PAGES_MAX);
+
+    for (va = start; va < end; va += VM_PAGE_SIZE) {
+        if (va - start == max && end - va > max)
+            va = end - max;
+        KASSERT((machine_query(map->space, va) & forbidden) == 0, "A7");
+    }
+}
+
+static void vm_map_check_object(struct vm_map_entry *entry)
+{
+    const struct tree_node *node = &entry->rmap_node;
+
+    KASSERT(entry->object->ref_count > 0 && !entry->object->dead, "A4");
+    while (node->parent != NULL)
+        node = node->parent;
+    KASSERT(entry->object->entries.root == node, "A5");
+}
+
+static void vm_map_check_entry(struct vm_map *map, struct vm_map_entry *entry)
+{
+    unsigned forbidden = 0;
+
+    KASSERT(entry->map == map && entry->start < entry->end, "A1");
+    KASSERT(((entry->start | entry->end) & VM_PAGE_MASK) == 0, "A1");
+    KASSERT(entry->next->prev == entry && entry->end <= entry->next->start, "A1");
+    KASSERT(entry->adj_free == entry->next->start - entry->end, "A2");
+    KASSERT(entry->next == &map->header || !vm_map_entry_mergeable(entry, entry->next), "A3");
+    KASSERT((entry->protection & ~entry->max_protection) == 0, "A7");
+    KASSERT(entry->wired_count <= 1, "A11");
+    KASSERT((entry->wired_count != 0) == ((entry->eflags & MAP_ENTRY_WIRED) != 0) ||
+                (entry->eflags & MAP_ENTRY_IN_TRANSITION) != 0,
+            "A11");
+    if (entry->object != NULL)
+        vm_map_check_object(entry);
+    if (entry->object == NULL || entry->protection == VM_PROT_NONE)
+        forbidden = MACHINE_MAPPED;
+    else if ((entry->protection & VM_PROT_WRITE) == 0 || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
+        forbidden = MACHINE_WRITABLE;
+    if ((entry->eflags & MAP_ENTRY_RESERVED) != 0)
+        KASSERT(entry->object == NULL, "A7");
+    else if (forbidden != 0)
+        vm_map_check_pages(map, entry->start, entry->end, forbidden);
+    vm_map_check_pages(map, entry->end, entry->next->start, MACHINE_MAPPED);
+}
+
+void vm_map_check(struct vm_map *map)
+{
+    struct vm_map_entry *entry;
+    const struct tree_node *node;
+    uint64_t nentries = 0, size_bytes = 0;
+
+    vm_map_lock_read(map);
+    KASSERT(map->dead == NULL, "A8");
+    KASSERT(map->header.end == map->min_offset && map->header.start == map->max_offset, "A1");
+    KASSERT(map->header.adj_free == map->header.next->start - map->min_offset, "A2");
+    tree_check(&map->tree, vm_map_same_max_free);
+    node = tree_first(&map->tree);
+    for (entry = map->header.next; entry != &map->header; entry = entry->next) {
+        KASSERT(node != NULL && node_entry(node) == entry, "A1");
+        node = tree_next(node);
+        vm_map_check_entry(map, entry);
+        nentries++;
+        size_bytes += entry->end - entry->start;
+    }
+    KASSERT(node == NULL && map->nentries == nentries && map->size_bytes == size_bytes, "A6");
+    vm_map_check_pages(map, map->min_offset, map->header.next->start, MACHINE_MAPPED);
+    vm_map_unlock_read(map);
+}

@@ -1,0 +1,262 @@
+/*
+ * vm_map_lookup.c: what a fault is to use: entry, object, page index and rights; and the changes to the map
+ * that a fault makes on its way.
+ *
+ *     (M) shared:     entry ─▶ allowed? ─▶ ready ─────────────────────────────────────▶ object, pindex, prot
+ *                                │ no object yet · write before the copy · stack's gap
+ *     (M) exclusive:             └─▶ look again ─▶ grow · allocate · shadow ─▶ downgrade ─▶ ⤴
+ *
+ * Order when an entry's object changes: the machine is told (which ends the old mappings), then reverse
+ * mapping. Faults cannot enter a mapping in between, for they need (M).
+ *
+ * Invariants: A4, A5, A7 (vm_map.h). Lock order: (M) → (O) → (R).
+ * Does not do: pages (vm_fault.c).
+ */
+#include "vm/vm_map_entry.h"
+#include "lib/errno.h"
+#include "lib/kassert.h"
+#include "vm/pmap.h"
+#include "vm/vm_page.h"
+#include "vm/vm_rmap.h"
+
+/* Whether the access, which the entry's protection allows, needs (M) exclusively first. */
+static bool vm_map_entry_needs_change(const struct vm_map_entry *entry, vm_prot_t access)
+{
+    if (entry->object == NULL)
+        return true;
+    return (access & VM_PROT_WRITE) != 0 && (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0;
+}
+
+/* The entry that va lies in, if it allows the access. Errors: -EFAULT, -EACCES. (M) held. */
+static int vm_map_lookup_allowed(struct vm_map *map, vm_offset_t va, vm_prot_t access,
+                                 struct vm_map_entry **entry)
+{
+    if (!vm_map_lookup_entry(map, va, entry))
+        return -EFAULT;
+    if (((*entry)->eflags & MAP_ENTRY_RESERVED) != 0)
+        return -EFAULT;
+    if ((access & ~vm_map_prot_rights((*entry)->protection)) != 0)
+        return -EACCES;
+    return 0;
+}
+
+/* The stack whose gap va lies in, or NULL. `below` is the last entry before va. */
+static struct vm_map_entry *vm_map_stack_above(struct vm_map *map, struct vm_map_entry *below)
+{
+    struct vm_map_entry *stack = below->next;
+
+    return stack != &map->header && (stack->eflags & MAP_ENTRY_GROWS_DOWN) != 0 ? stack : NULL;
+}
+
+/*
+ * Hangs the object over the entry in place of what it has. The object's reference becomes the entry's; the
+ * reference to the old one is the caller's. Errors: -ENOMEM, nothing changed.
+ */
+static int vm_map_entry_set_object(struct vm_map *map, struct vm_map_entry *entry, struct vm_object *object,
+                                   vm_pindex_t pindex) REQUIRES(map->lock)
+{
+    int error = machine_attach(map->space, entry->start, entry->end, vm_map_prot_rights(entry->protection),
+                               object->machine, pindex);
+
+    if (error != 0)
+        return error;
+    if (entry->object != NULL) {
+        machine_sync(map->space);
+        vm_rmap_remove(entry);
+    }
+    entry->object = object;
+    entry->pindex = pindex;
+    vm_rmap_insert(entry);
+    return 0;
+}
+
+/* An untouched anonymous entry's object. A stack's has room below, so that the stack stays one entry when it
+ * grows. */
+static int vm_map_entry_allocate(struct vm_map *map, struct vm_map_entry *entry) REQUIRES(map->lock)
+{
+    vm_pindex_t npages = vm_map_entry_npages(entry), size = npages;
+    struct vm_object *object;
+    int error;
+
+    if ((entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0 && size < atop(VM_STACK_LIMIT))
+        size = atop(VM_STACK_LIMIT);
+    object = vm_object_allocate(OBJT_DEFAULT, size, NULL);
+    if (object == NULL)
+        return -ENOMEM;
+    error = vm_map_entry_set_object(map, entry, object, size - npages);
+    if (error != 0)
+        vm_object_deallocate(object); /* empty: nothing to wait for under (M) */
+    else
+        entry->eflags &= (uint8_t)~MAP_ENTRY_NO_ROOM;
+    return error;
+}
+
+/* The first write to a private mapping of a file: its shadow. */
+static int vm_map_entry_shadow(struct vm_map *map, struct vm_map_entry *entry) REQUIRES(map->lock)
+{
+    struct vm_object *old = entry->object, *shadow = old;
+    vm_pindex_t pindex = entry->pindex;
+    int error = vm_object_shadow(&shadow, &pindex, vm_map_entry_npages(entry));
+
+    if (error != 0)
+        return error;
+    error = vm_map_entry_set_object(map, entry, shadow, pindex);
+    if (error != 0) {
+        vm_object_reference(old);     /* the entry's again … */
+        vm_object_deallocate(shadow); /* … since the empty shadow lets go of its own */
+        return error;
+    }
+    entry->eflags &= (uint8_t)~MAP_ENTRY_NEEDS_COPY;
+    return 0;
+}
+
+/* Makes the map ready for the access. Errors: as vm_map_lookup, -ENOMEM. */
+static int vm_map_lookup_change(struct vm_map *map, vm_offset_t va, vm_prot_t access,
+                                struct vm_map_entry **entry) REQUIRES(map->lock)
+{
+    int error = vm_map_lookup_allowed(map, va, access, entry);
+
+    if (error == -EFAULT && vm_map_stack_above(map, *entry) != NULL && (*entry)->end <= va) {
+        error = vm_map_growstack(map, va);
+        if (error == 0)
+            error = vm_map_lookup_allowed(map, va, access, entry);
+    }
+    if (error == 0 && (*entry)->object == NULL)
+        error = vm_map_entry_allocate(map, *entry);
+    if (error == 0 && vm_map_entry_needs_change(*entry, access))
+        error = vm_map_entry_shadow(map, *entry);
+    KASSERT(map->dead == NULL, "A8");
+    return error;
+}
+
+/* The lock is held on success only, which the analysis cannot express. */
+int vm_map_lookup(struct vm_map *map, vm_offset_t va, vm_prot_t access, struct vm_map_entry **entry,
+                  struct vm_object **object, vm_pindex_t *pindex, vm_prot_t *prot,
+                  bool *wired) NO_THREAD_SAFETY_ANALYSIS
+{
+    int error;
+
+    vm_map_lock_read(map);
+    error = vm_map_lookup_allowed(map, va, access, entry);
+    if (error == -EACCES ||
+        (error == -EFAULT && ((*entry)->end > va || vm_map_stack_above(map, *entry) == NULL))) {
+        vm_map_unlock_read(map);
+        return error;
+    }
+    if (error != 0 || vm_map_entry_needs_change(*entry, access)) {
+        vm_map_unlock_read(map);
+        vm_map_lock(map);
+        error = vm_map_lookup_change(map, va, access, entry);
+        if (error != 0) {
+            vm_map_unlock(map);
+            return error;
+        }
+        vm_rwlock_downgrade(&map->lock);
+    }
+    *object = (*entry)->object;
+    *pindex = vm_map_entry_pindex(*entry, va);
+    *prot = vm_map_prot_rights((*entry)->protection);
+    if (((*entry)->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
+        *prot &= (vm_prot_t)~VM_PROT_WRITE;
+    *wired = (*entry)->wired_count != 0;
+    return 0;
+}
+
+enum vm_behavior vm_map_entry_behavior(const struct vm_map_entry *entry)
+{
+    return (enum vm_behavior)entry->behavior;
+}
+
+/* ---- stacks
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+/* The stack's own object serves the new pages below, if it has room there that was never used. */
+static int vm_map_growstack_extend(struct vm_map *map, struct vm_map_entry *stack, vm_offset_t start)
+    REQUIRES(map->lock)
+{
+    vm_pindex_t npages = atop(stack->start - start);
+    int error = 0;
+
+    if (stack->object != NULL)
+        error = machine_attach(map->space, start, stack->start, vm_map_prot_rights(stack->protection),
+                               stack->object->machine, stack->pindex - npages);
+    if (error == 0)
+        vm_map_entry_resize(map, stack, start, stack->end,
+                            stack->object == NULL ? 0 : stack->pindex - npages);
+    return error;
+}
+
+int vm_map_growstack(struct vm_map *map, vm_offset_t va)
+{
+    vm_offset_t start = trunc_page(va);
+    struct vm_map_entry *below, *stack;
+
+    if (va < map->min_offset || vm_map_lookup_entry(map, va, &below))
+        return -EFAULT;
+    stack = vm_map_stack_above(map, below);
+    if (stack == NULL || stack->end - start > VM_STACK_LIMIT)
+        return -EFAULT;
+    /* Linux's guard gap: no closer to what is accessible below, unless that is a stack too. */
+    if (below != &map->header && below->protection != VM_PROT_NONE &&
+        (below->eflags & MAP_ENTRY_GROWS_DOWN) == 0 && start - below->end < VM_STACK_GUARD_GAP)
+        return -EFAULT;
+    if ((stack->eflags & MAP_ENTRY_IN_TRANSITION) == 0 &&
+        (stack->object == NULL ||
+         ((stack->eflags & MAP_ENTRY_NO_ROOM) == 0 && stack->pindex >= atop(stack->start - start))))
+        return vm_map_growstack_extend(map, stack, start);
+    return vm_map_insert(map, NULL, 0, start, stack->start, stack->protection, stack->max_protection,
+                         MAP_ENTRY_COW | MAP_ENTRY_GROWS_DOWN);
+}
+
+/* ---- resident pages
+ * ------------------------------------------------------------------------------------------------- */
+
+#define PMAP_ENTER_MAX                                                                                       \
+    256 /* pages of one call: more would make mmap of a large resident file slow for what may never be       \
+           touched */
+
+/*
+ * The next neighbours that may be entered, into m[]; their number, 0 at the end. A page with the read-ahead
+ * mark stays out: its first touch must fault, for that is what starts the next window.
+ */
+static uint32_t vm_map_pmap_batch(struct vm_object *object, vm_pindex_t *pindex, vm_pindex_t end,
+                                  struct vm_page **m, uint32_t max)
+{
+    uint32_t n = 0;
+    struct vm_page *p;
+
+    for (p = vm_page_find_least(object, *pindex); p != NULL && p->pindex < end && n < max;
+         p = vm_page_find_least(object, p->pindex + 1)) {
+        bool usable = (p->flags & (PG_VALID | PG_BUSY | PG_READAHEAD)) == PG_VALID;
+
+        if (n > 0 && (!usable || p->pindex != m[n - 1]->pindex + 1))
+            break;
+        *pindex = p->pindex + 1;
+        if (usable)
+            m[n++] = p;
+    }
+    return n;
+}
+
+void vm_map_pmap_enter(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end)
+{
+    struct vm_object *object = entry->object;
+    vm_prot_t prot = vm_map_prot_rights(entry->protection);
+    struct vm_page *m[PMAP_ENTER_MAX];
+    uint32_t budget = PMAP_ENTER_MAX, n;
+    vm_pindex_t pindex, last;
+
+    if (object == NULL || prot == VM_PROT_NONE)
+        return;
+    if ((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
+        prot &= (vm_prot_t)~VM_PROT_WRITE;
+    pindex = vm_map_entry_pindex(entry, start);
+    last = vm_map_entry_pindex(entry, end);
+    vm_lock(&object->lock);
+    while (budget > 0 && (n = vm_map_pmap_batch(object, &pindex, last, m, budget)) > 0) {
+        pmap_enter_object(map, entry->start + ptoa(m[0]->pindex - entry->pindex), m, n, prot);
+        budget -= n;
+    }
+    vm_unlock(&object->lock);
+}

@@ -1,0 +1,121 @@
+/*
+ * vm_map_protect.c: protections and behaviours of ranges (mprotect, madvise).
+ *
+ *     [start ──────────────── end)
+ *     ├── clip ─ change ─ … ─ clip ┤  then neighbours that became equal merge again
+ *
+ * As Linux does, the part before the place that fails is changed.
+ * Invariants: A3, A7, A11 (vm_map.h). Lock: (M).
+ * Does not do: wiring, but for private pages that were wired read-only and may now be written: they are wired
+ * again, as their own copies.
+ */
+#include "vm/vm_map_entry.h"
+#include "lib/errno.h"
+#include "vm/vm_fault.h"
+
+/* A wired private entry that becomes writable: its wired pages may be the file's; the copies must be wired in
+ * their place. */
+static bool vm_map_protect_needs_rewire(const struct vm_map_entry *entry, vm_prot_t prot)
+{
+    return entry->wired_count != 0 && (entry->eflags & MAP_ENTRY_COW) != 0 &&
+           (entry->protection & VM_PROT_WRITE) == 0 && (prot & VM_PROT_WRITE) != 0;
+}
+
+static int vm_map_protect_entry(struct vm_map *map, struct vm_map_entry *entry, vm_prot_t prot, bool *rewire)
+    REQUIRES(map->lock)
+{
+    int error = 0;
+
+    if (entry->protection == prot)
+        return 0;
+    if (entry->object != NULL)
+        error = machine_protect(map->space, entry->start, entry->end, vm_map_prot_rights(prot));
+    if (error != 0)
+        return error;
+    if (vm_map_protect_needs_rewire(entry, prot)) {
+        vm_fault_unwire(map, entry, entry->start, entry->end);
+        entry->eflags &=
+            (uint8_t)~MAP_ENTRY_WIRED; /* and wired_count stays: A11, the range goes into transition */
+        *rewire = true;
+    }
+    entry->protection = prot;
+    return 0;
+}
+
+/* Changes entries from `entry` on; *stop: the end of what was changed. */
+static int vm_map_protect_range(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t end,
+                                vm_prot_t prot, vm_offset_t *stop, bool *rewire) REQUIRES(map->lock)
+{
+    while (*stop < end) {
+        int error;
+
+        if (entry == &map->header || entry->start > *stop || (entry->eflags & MAP_ENTRY_RESERVED) != 0)
+            return -ENOMEM;
+        if ((prot & ~entry->max_protection) != 0)
+            return -EACCES;
+        error = vm_map_protect_entry(map, entry, prot, rewire);
+        if (error != 0)
+            return error;
+        *stop = entry->end;
+        entry = entry->next;
+    }
+    return 0;
+}
+
+static void vm_map_set_transition(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+    struct vm_map_entry *entry = vm_map_first_after(map, start);
+
+    for (; entry != &map->header && entry->start < end; entry = entry->next)
+        entry->eflags |= MAP_ENTRY_IN_TRANSITION;
+}
+
+int vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
+{
+    struct vm_map_entry *first;
+    vm_offset_t stop = start;
+    bool rewire = false;
+    int error, wire_error = 0;
+
+    vm_map_lock(map);
+    vm_map_wait_transition(map, start, end);
+    error = vm_map_clip_range(map, start, end, &first);
+    if (error == 0) {
+        error = vm_map_protect_range(map, first, end, prot, &stop, &rewire);
+        machine_sync(map->space);
+        if (rewire)
+            vm_map_set_transition(map, start, stop);
+        vm_map_simplify_range(map, start, end);
+    }
+    vm_map_unlock(map);
+    if (rewire)
+        wire_error = vm_map_wire_pages(map, start, stop);
+    if (error == 0 && wire_error != 0)
+        error = -ENOMEM; /* the protection holds; the lock was lost for want of pages */
+    return error;
+}
+
+int vm_map_behave(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_behavior behavior)
+{
+    vm_offset_t covered = start;
+    struct vm_map_entry *entry;
+    bool gap = false;
+    int error;
+
+    vm_map_lock(map);
+    vm_map_wait_transition(map, start, end);
+    error = vm_map_clip_range(map, start, end, &entry);
+    for (; error == 0 && entry != &map->header && entry->start < end; entry = entry->next) {
+        if ((entry->eflags & MAP_ENTRY_RESERVED) != 0)
+            continue; /* not ours: a gap */
+        gap |= entry->start > covered;
+        covered = entry->end;
+        entry->behavior = (uint8_t)behavior;
+    }
+    if (error == 0)
+        vm_map_simplify_range(map, start, end);
+    vm_map_unlock(map);
+    if (error == 0 && (gap || covered < end))
+        error = -ENOMEM;
+    return error;
+}

@@ -1,0 +1,148 @@
+/*
+ * vm_map_wire.c: wiring of ranges (mlock): the pages are faulted in and stay.
+ *
+ *     (M):  clip, mark IN_TRANSITION, wired_count = 1 ─▶ unlocked: vm_fault for each page ─▶ (M): WIRED, or
+ * undone; wake who waits
+ *
+ *     wired_count  MAP_ENTRY_WIRED  IN_TRANSITION
+ *          0              -               -         not wired
+ *          1              -               x         its pages are being wired
+ *          1              x               x         was wired before, lies in a range that is being wired
+ *          1              x               -         wired
+ *
+ * While entries are in transition nobody splits, moves, merges or deletes them (A10): others wait in
+ * vm_map_wait_transition. One who wires marks its whole range in one hold of (M) and waits for nobody
+ * afterwards, so two of them cannot wait for each other.
+ *
+ * Invariants: A10, A11 (vm_map.h). Lock: (M), not held during faults.
+ * Does not do: limits on how much may be wired.
+ */
+#include "vm/vm_map_entry.h"
+#include "lib/errno.h"
+#include "vm/vm_fault.h"
+
+/* Whether the whole range is mapped, and by us. */
+static bool vm_map_range_covered(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+    struct vm_map_entry *entry = vm_map_first_after(map, start);
+
+    for (; start < end; start = entry->end, entry = entry->next) {
+        if (entry == &map->header || entry->start > start || (entry->eflags & MAP_ENTRY_RESERVED) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* How a page of the entry must be touched to have in memory what the program will use. Private pages become
+ * copies now, not later. */
+static vm_prot_t vm_map_wire_access(const struct vm_map_entry *entry)
+{
+    if ((entry->eflags & MAP_ENTRY_COW) != 0 && (entry->protection & VM_PROT_WRITE) != 0)
+        return VM_PROT_WRITE;
+    return VM_PROT_READ;
+}
+
+/* Wires [start, end). *done: the end of what is wired. */
+static int vm_map_wire_faults(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t *done)
+{
+    vm_offset_t va, stop;
+
+    for (*done = start; *done < end; *done = stop) {
+        struct vm_map_entry *entry;
+        vm_prot_t access;
+        bool wire;
+
+        vm_map_lock_read(map);
+        entry = vm_map_first_after(map, *done); /* the range is covered, and stays: A10 */
+        stop = entry->end < end ? entry->end : end;
+        access = vm_map_wire_access(entry);
+        wire = entry->wired_count != 0 && (entry->eflags & MAP_ENTRY_WIRED) == 0;
+        vm_map_unlock_read(map);
+        for (va = *done; wire && va < stop; va += VM_PAGE_SIZE) {
+            int error = vm_fault(map, va, access, VM_FAULT_WIRE);
+
+            if (error != 0) {
+                *done = va;
+                return error == -ENOMEM ? -EAGAIN : error;
+            }
+        }
+    }
+    return 0;
+}
+
+/* The entry's end of transition: wired, or, when it failed, not, with pages up to `done` unwired. */
+static void vm_map_wire_finish(struct vm_map *map, struct vm_map_entry *entry, bool failed, vm_offset_t done)
+    REQUIRES(map->lock)
+{
+    if (entry->wired_count != 0 && (entry->eflags & MAP_ENTRY_WIRED) == 0) {
+        if (!failed) {
+            entry->eflags |= MAP_ENTRY_WIRED;
+        } else {
+            if (done > entry->start)
+                vm_fault_unwire(map, entry, entry->start, done < entry->end ? done : entry->end);
+            entry->wired_count = 0;
+        }
+    }
+    entry->eflags &= (uint8_t)~MAP_ENTRY_IN_TRANSITION;
+}
+
+int vm_map_wire_pages(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+    struct vm_map_entry *entry;
+    vm_offset_t done;
+    int error = vm_map_wire_faults(map, start, end, &done);
+
+    vm_map_lock(map);
+    for (entry = vm_map_first_after(map, start); entry != &map->header && entry->start < end;
+         entry = entry->next)
+        vm_map_wire_finish(map, entry, error != 0, done);
+    vm_map_simplify_range(map, start, end);
+    vm_map_wakeup_transition(map);
+    vm_map_unlock(map);
+    return error;
+}
+
+int vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+    struct vm_map_entry *entry;
+    int error;
+
+    vm_map_lock(map);
+    vm_map_wait_transition(map, start, end);
+    error = vm_map_range_covered(map, start, end) ? 0 : -ENOMEM;
+    if (error == 0)
+        error = vm_map_clip_range(map, start, end, &entry);
+    if (error != 0) {
+        vm_map_unlock(map);
+        return error;
+    }
+    for (; entry != &map->header && entry->start < end; entry = entry->next) {
+        entry->wired_count = 1;
+        entry->eflags |= MAP_ENTRY_IN_TRANSITION;
+    }
+    vm_map_unlock(map);
+    return vm_map_wire_pages(map, start, end);
+}
+
+int vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+{
+    struct vm_map_entry *entry;
+    bool covered;
+    int error;
+
+    vm_map_lock(map);
+    vm_map_wait_transition(map, start, end);
+    covered = vm_map_range_covered(map, start, end);
+    error = vm_map_clip_range(map, start, end, &entry);
+    for (; error == 0 && entry != &map->header && entry->start < end; entry = entry->next) {
+        if (entry->wired_count == 0)
+            continue;
+        vm_fault_unwire(map, entry, entry->start, entry->end);
+        entry->wired_count = 0;
+        entry->eflags &= (uint8_t)~MAP_ENTRY_WIRED;
+    }
+    if (error == 0)
+        vm_map_simplify_range(map, start, end);
+    vm_map_unlock(map);
+    return error == 0 && !covered ? -ENOMEM : error;
+}

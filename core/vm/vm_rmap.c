@@ -1,0 +1,327 @@
+/*
+ * vm_rmap.c: reverse mapping: an interval tree of entries in each object, and the walk down through the
+ * shadows.
+ *
+ *     object->entries (by pindex; rmap_max_end: the largest end index in a subtree)
+ *          [0,8)
+ *         ╱     ╲
+ *     [0,2)     [4,64)        pages [5,6) → [0,8) and [4,64), found without looking at what ends before or
+ * starts behind
+ *
+ *     object ──shadow_head──▶ shadow over it: its page i shows our page i + backing_pindex, if it has none of
+ * its own
+ *
+ * Invariants: R1 an entry is in the tree of its object, once, from before its first mapping until after its
+ * last. R2 rmap_max_end is exact. R3 a shadow is on its backing object's list as long as it has one. Lock:
+ * (R), taken here. Walkers hold the object's lock as well; shadows' locks are not needed, since a shadow's
+ * size and backing_pindex do not change.
+ *
+ * Does not do: lists of mappings. What a shadow's entry shows may be the shadow's own page: to unmap it costs
+ * a fault and nothing else, and its referenced and dirty bits are not taken for ours where they can be told
+ * apart.
+ */
+#include "vm/vm_rmap.h"
+#include "lib/kassert.h"
+#include "vm/vm_page.h"
+
+struct vm_rwlock vm_rmap_lock;
+
+#define rmap_entry(n) tree_entry(n, struct vm_map_entry, rmap_node)
+
+static vm_pindex_t entry_pindex_end(const struct vm_map_entry *entry)
+{
+    return entry->pindex + atop(entry->end - entry->start);
+}
+
+/* ---- the tree
+ * ------------------------------------------------------------------------------------------------------- */
+
+static vm_pindex_t rmap_max_end_of(const struct tree_node *node)
+{
+    vm_pindex_t max = entry_pindex_end(rmap_entry(node));
+
+    if (node->left != NULL && rmap_entry(node->left)->rmap_max_end > max)
+        max = rmap_entry(node->left)->rmap_max_end;
+    if (node->right != NULL && rmap_entry(node->right)->rmap_max_end > max)
+        max = rmap_entry(node->right)->rmap_max_end;
+    return max;
+}
+
+static void rmap_summarize(struct tree_node *node)
+{
+    rmap_entry(node)->rmap_max_end = rmap_max_end_of(node);
+}
+
+void vm_rmap_object_init(struct vm_object *object)
+{
+    object->entries.root = NULL;
+    object->entries.summarize = rmap_summarize;
+    object->shadow_head = NULL;
+    object->shadow_next = object->shadow_prev = NULL;
+}
+
+static void rmap_tree_insert(struct vm_map_entry *entry)
+{
+    struct tree *tree = &entry->object->entries;
+    struct tree_node *node = tree->root, *parent = NULL;
+    bool left = true;
+
+    while (node != NULL) {
+        parent = node;
+        left = entry->pindex < rmap_entry(node)->pindex;
+        node = left ? node->left : node->right;
+    }
+    tree_insert(tree, &entry->rmap_node, parent, left);
+}
+
+void vm_rmap_insert(struct vm_map_entry *entry)
+{
+    vm_rwlock_write(&vm_rmap_lock);
+    rmap_tree_insert(entry);
+    vm_rwlock_write_done(&vm_rmap_lock);
+}
+
+void vm_rmap_remove(struct vm_map_entry *entry)
+{
+    vm_rwlock_write(&vm_rmap_lock);
+    tree_remove(&entry->object->entries, &entry->rmap_node);
+    vm_rwlock_write_done(&vm_rmap_lock);
+}
+
+static void rmap_set_range(struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end, vm_pindex_t pindex)
+{
+    entry->start = start;
+    entry->end = end;
+    entry->pindex = pindex;
+}
+
+void vm_rmap_resize(struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end, vm_pindex_t pindex)
+{
+    struct vm_object *object = entry->object;
+
+    if (object == NULL) {
+        rmap_set_range(entry, start, end, pindex); /* in no tree: (M) is enough */
+        return;
+    }
+    vm_rwlock_write(&vm_rmap_lock);
+    if (entry->pindex == pindex) {
+        rmap_set_range(entry, start, end, pindex);
+        tree_update(&object->entries, &entry->rmap_node);
+    } else {
+        tree_remove(&object->entries, &entry->rmap_node);
+        rmap_set_range(entry, start, end, pindex);
+        rmap_tree_insert(entry);
+    }
+    vm_rwlock_write_done(&vm_rmap_lock);
+}
+
+void vm_rmap_shadow_link(struct vm_object *shadow)
+{
+    struct vm_object *backing = shadow->backing_object;
+
+    vm_rwlock_write(&vm_rmap_lock);
+    shadow->shadow_prev = NULL;
+    shadow->shadow_next = backing->shadow_head;
+    if (shadow->shadow_next != NULL)
+        shadow->shadow_next->shadow_prev = shadow;
+    backing->shadow_head = shadow;
+    vm_rwlock_write_done(&vm_rmap_lock);
+}
+
+void vm_rmap_shadow_unlink(struct vm_object *shadow)
+{
+    struct vm_object *backing = shadow->backing_object;
+
+    vm_rwlock_write(&vm_rmap_lock);
+    if (shadow->shadow_prev != NULL)
+        shadow->shadow_prev->shadow_next = shadow->shadow_next;
+    else
+        backing->shadow_head = shadow->shadow_next;
+    if (shadow->shadow_next != NULL)
+        shadow->shadow_next->shadow_prev = shadow->shadow_prev;
+    shadow->shadow_next = shadow->shadow_prev = NULL;
+    vm_rwlock_write_done(&vm_rmap_lock);
+}
+
+/* ---- the walk
+ * ------------------------------------------------------------------------------------------------------- */
+
+/* The lowest entry of the subtree that overlaps [start, end), or NULL. */
+static struct vm_map_entry *rmap_first_below(struct tree_node *node, vm_pindex_t start, vm_pindex_t end)
+{
+    while (node != NULL) {
+        struct vm_map_entry *entry = rmap_entry(node);
+
+        if (node->left != NULL && rmap_entry(node->left)->rmap_max_end > start)
+            node = node->left;
+        else if (entry->pindex >= end)
+            return NULL;
+        else if (entry_pindex_end(entry) > start)
+            return entry;
+        else
+            node = node->right;
+    }
+    return NULL;
+}
+
+/* The next one after `entry`. A right subtree that ends behind `start` but has no overlap starts behind
+ * `end`, as does all after it. */
+static struct vm_map_entry *rmap_next(struct vm_map_entry *entry, vm_pindex_t start, vm_pindex_t end)
+{
+    struct tree_node *node = &entry->rmap_node;
+
+    for (;;) {
+        if (node->right != NULL && rmap_entry(node->right)->rmap_max_end > start)
+            return rmap_first_below(node->right, start, end);
+        while (node->parent != NULL && node->parent->right == node)
+            node = node->parent;
+        node = node->parent;
+        if (node == NULL || rmap_entry(node)->pindex >= end)
+            return NULL;
+        if (entry_pindex_end(rmap_entry(node)) > start)
+            return rmap_entry(node);
+    }
+}
+
+struct rmap_walk {
+    void (*visit)(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end);
+    struct vm_object *object;      /* whose pages are looked for */
+    bool shadows;                  /* also where shadows show them */
+    bool through_shadow;           /* the entry visited shows a shadow of `object` */
+    unsigned flags;                /* in: of unmap */
+    unsigned found;                /* out: of referenced */
+    struct machine_space *touched; /* to be synchronised before another space is touched, and at the end */
+};
+
+/*
+ * Visits what shows pages [start, end) of `level`, which is walk->object or a shadow somewhere above it. It
+ * calls itself once for each shadow on the way up: as deep as the chain is long, which forks and private
+ * writes made.
+ */
+static void rmap_walk_level(struct rmap_walk *walk, struct vm_object *level, vm_pindex_t start,
+                            vm_pindex_t end)
+{
+    struct vm_map_entry *entry;
+    struct vm_object *shadow;
+
+    walk->through_shadow = level != walk->object;
+    for (entry = rmap_first_below(level->entries.root, start, end); entry != NULL;
+         entry = rmap_next(entry, start, end)) {
+        vm_pindex_t first = entry->pindex > start ? entry->pindex : start;
+        vm_pindex_t stop = entry_pindex_end(entry) < end ? entry_pindex_end(entry) : end;
+
+        walk->visit(walk, entry, entry->start + ptoa(first - entry->pindex),
+                    entry->start + ptoa(stop - entry->pindex));
+    }
+    if (!walk->shadows)
+        return;
+    for (shadow = level->shadow_head; shadow != NULL; shadow = shadow->shadow_next) {
+        vm_pindex_t base = shadow->backing_pindex;
+        vm_pindex_t first = start > base ? start - base : 0;
+        vm_pindex_t stop = end > base ? end - base : 0;
+
+        if (stop > shadow->size)
+            stop = shadow->size;
+        /* A machine that cannot map our page over this shadow cannot over the shadows above it either. */
+        if (first < stop && machine_can_map(shadow->machine, walk->object->machine))
+            rmap_walk_level(walk, shadow, first, stop);
+    }
+}
+
+static void rmap_walk(struct rmap_walk *walk, vm_pindex_t start, vm_pindex_t end)
+{
+    vm_rwlock_read(&vm_rmap_lock);
+    rmap_walk_level(walk, walk->object, start, end);
+    if (walk->touched != NULL)
+        machine_sync(walk->touched);
+    vm_rwlock_read_done(&vm_rmap_lock);
+}
+
+static void rmap_touch(struct rmap_walk *walk, struct machine_space *space)
+{
+    if (walk->touched != NULL && walk->touched != space)
+        machine_sync(walk->touched);
+    walk->touched = space;
+}
+
+static void visit_unmap(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
+                        vm_offset_t end)
+{
+    machine_unmap(entry->map->space, start, end, walk->flags);
+    rmap_touch(walk, entry->map->space);
+}
+
+void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags)
+{
+    struct rmap_walk walk = {.visit = visit_unmap, .object = object, .shadows = true, .flags = flags};
+
+    rmap_walk(&walk, start, end);
+}
+
+static void visit_wrprotect(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
+                            vm_offset_t end)
+{
+    machine_wrprotect(entry->map->space, start, end);
+    rmap_touch(walk, entry->map->space);
+}
+
+/* Through a shadow a page is never writable: its write copies. */
+void vm_rmap_wrprotect(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    struct rmap_walk walk = {.visit = visit_wrprotect, .object = object, .shadows = false};
+
+    rmap_walk(&walk, start, end);
+}
+
+/* A writable or dirty mapping over a shadow shows the shadow's own page: its bits are not ours. */
+static void visit_referenced(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
+                             vm_offset_t end)
+{
+    (void)end;
+    if (walk->through_shadow &&
+        (machine_query(entry->map->space, start) & (MACHINE_WRITABLE | MACHINE_DIRTY)) != 0)
+        return;
+    walk->found |= machine_harvest(entry->map->space, start);
+}
+
+unsigned vm_rmap_referenced(struct vm_page *m)
+{
+    struct rmap_walk walk = {.visit = visit_referenced, .object = m->object, .shadows = true};
+
+    rmap_walk(&walk, m->pindex, m->pindex + 1);
+    return walk.found & (MACHINE_REFERENCED | MACHINE_REFERENCED_UNKNOWN | MACHINE_MAPPED | MACHINE_DIRTY);
+}
+
+bool vm_rmap_mapped(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    bool mapped;
+
+    vm_rwlock_read(&vm_rmap_lock);
+    mapped = object->shadow_head != NULL || rmap_first_below(object->entries.root, start, end) != NULL;
+    vm_rwlock_read_done(&vm_rmap_lock);
+    return mapped;
+}
+
+/* ---- checking
+ * ------------------------------------------------------------------------------------------------------- */
+
+static bool rmap_same(const struct tree_node *node)
+{
+    return rmap_entry(node)->rmap_max_end == rmap_max_end_of(node);
+}
+
+void vm_rmap_check(struct vm_object *object)
+{
+    const struct tree_node *node, *prev = NULL;
+    const struct vm_object *shadow, *last = NULL;
+
+    vm_rwlock_read(&vm_rmap_lock);
+    tree_check(&object->entries, rmap_same);
+    for (node = tree_first(&object->entries); node != NULL; prev = node, node = tree_next(node)) {
+        KASSERT(rmap_entry(node)->object == object, "R1");
+        KASSERT(prev == NULL || rmap_entry(prev)->pindex <= rmap_entry(node)->pindex, "R2");
+    }
+    for (shadow = object->shadow_head; shadow != NULL; last = shadow, shadow = shadow->shadow_next)
+        KASSERT(shadow->backing_object == object && shadow->shadow_prev == last, "R3");
+    vm_rwlock_read_done(&vm_rmap_lock);
+}
