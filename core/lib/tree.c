@@ -210,6 +210,8 @@ static int told_height(const struct tree_node *node)
 
 void tree_check(const struct tree *tree, bool (*same)(const struct tree_node *node))
 {
+    const struct tree_node *last = NULL;
+
     KASSERT(tree->root == NULL || tree->root->parent == NULL, "T1");
     for (const struct tree_node *n = tree_first(tree); n != NULL; n = tree_next(n)) {
         KASSERT(n->left == NULL || n->left->parent == n, "T1");
@@ -217,5 +219,7 @@ void tree_check(const struct tree *tree, bool (*same)(const struct tree_node *no
         KASSERT(n->balance >= -1 && n->balance <= 1, "T2");
         KASSERT(told_height(n->right) - told_height(n->left) == n->balance, "T2");
         KASSERT(same == NULL || same(n), "T3");
+        last = n;
     }
+    KASSERT(last == tree_last(tree), "T1"); /* a wrong parent can end the walk early */
 }
