@@ -1,0 +1,101 @@
+/*
+ * entries.c: what lookup, insertion and finding space cost in a map of 1,000,000 entries, against 1,000.
+ *
+ * Cache misses apart: each operation is repeated at the same places until what it touches is cached, so that
+ * what is left is the number of steps. Reserved entries (fl_space_reserve) are used, which the machine hears
+ * nothing of. A program of its own, because it stands on the machine sim.
+ */
+#include "bench.h"
+#include "lib/errno.h"
+#include "sim/sim.h"
+#include "vm/vm_map.h"
+
+#define PLACES 64 /* addresses that are used again and again */
+#define ROUNDS 2000
+#define START  ((vm_offset_t)1 << 32)
+#define STRIDE (4 * VM_PAGE_SIZE) /* an entry of one page, then a gap of three */
+
+struct costs {
+    double lookup, insert, find; /* ns */
+};
+
+static void reserve(struct vm_map *map, vm_offset_t at)
+{
+    int error = fl_space_reserve(map, at, at + VM_PAGE_SIZE);
+    if (error != 0)
+        bench_fail("fl_space_reserve", error);
+}
+
+static double lookup_ns(struct vm_map *map, const vm_offset_t *place)
+{
+    struct vm_map_entry *entry;
+    double start = bench_now();
+    vm_map_lock_read(map); /* once: the lock's own cost is the same for any number of entries */
+    for (int i = 0; i < ROUNDS * PLACES; i++)
+        if (!vm_map_lookup_entry(map, place[i % PLACES], &entry))
+            bench_fail("vm_map_lookup_entry", ENOENT);
+    vm_map_unlock_read(map);
+    return (bench_now() - start) / (ROUNDS * PLACES) * 1e9;
+}
+
+/* An insertion into a gap and the removal that makes room for the next one. */
+static double insert_ns(struct vm_map *map, const vm_offset_t *place)
+{
+    double start = bench_now();
+    for (int r = 0; r < ROUNDS / 4; r++) {
+        for (int i = 0; i < PLACES; i++) {
+            reserve(map, place[i] + 2 * VM_PAGE_SIZE);
+            int error = fl_sys_munmap(map, place[i] + 2 * VM_PAGE_SIZE, VM_PAGE_SIZE);
+            if (error != 0)
+                bench_fail("fl_sys_munmap", error);
+        }
+    }
+    return (bench_now() - start) / (ROUNDS / 4 * PLACES) * 1e9;
+}
+
+static double find_ns(struct vm_map *map, const vm_offset_t *place)
+{
+    double start = bench_now();
+    vm_map_lock_read(map);
+    for (int i = 0; i < ROUNDS * PLACES; i++) {
+        vm_offset_t addr; /* five pages: more than any gap among the entries */
+        int error = vm_map_findspace(map, place[i % PLACES], 5 * VM_PAGE_SIZE, &addr);
+        if (error != 0)
+            bench_fail("vm_map_findspace", error);
+    }
+    vm_map_unlock_read(map);
+    return (bench_now() - start) / (ROUNDS * PLACES) * 1e9;
+}
+
+static struct costs measure(uint64_t nentries)
+{
+    struct sim_params params = {.seed = 1, .nframes = 64, .nentries = (uint32_t)nentries + 1024};
+    struct vm_map *map;
+    vm_offset_t place[PLACES];
+    uint64_t state = 3;
+    int error = sim_boot(&params);
+    if (error == 0)
+        error = fl_space_create(START, START * 64, &map);
+    if (error != 0)
+        bench_fail("sim_boot", error);
+    for (uint64_t i = 0; i < nentries; i++)
+        reserve(map, START + i * STRIDE);
+    for (int i = 0; i < PLACES; i++)
+        place[i] = START + bench_random(&state) % nentries * STRIDE;
+    struct costs c = {lookup_ns(map, place), insert_ns(map, place), find_ns(map, place)};
+    fl_space_destroy(map);
+    sim_shutdown();
+    return c;
+}
+
+int main(void)
+{
+    struct costs few = measure(1000), many = measure(1000000);
+    bench_report(&(struct bench_result){"1,000,000 map entries: lookup, against 1,000", "ns", many.lookup,
+                                        few.lookup, many.lookup / few.lookup, 3, false});
+    bench_report(&(struct bench_result){"1,000,000 map entries: insert and remove, against 1,000", "ns",
+                                        many.insert, few.insert, many.insert / few.insert, 3, false});
+    bench_report(&(struct bench_result){"1,000,000 map entries: find space, against 1,000", "ns", many.find,
+                                        few.find, many.find / few.find, 3, false});
+    return 0;
+}

@@ -1,0 +1,9 @@
+# The benchmark: bench (on the machine linux) and bench_entries (on sim, beside it). `make bench` runs them: bench/run.
+add_executable(bench bench/main.c bench/common.c bench/refault.c bench/reads.c $<TARGET_OBJECTS:core>
+               $<TARGET_OBJECTS:machine_linux>)
+target_include_directories(bench PRIVATE bench include)
+target_link_libraries(bench PRIVATE PkgConfig::URING Threads::Threads)
+
+add_executable(bench_entries bench/entries.c bench/common.c $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:machine_sim>)
+target_include_directories(bench_entries PRIVATE bench core include machines machines/sim)
+target_link_libraries(bench_entries PRIVATE Threads::Threads)
