@@ -337,9 +337,8 @@ static uint32_t file_direct_block(int fd)
     return stx.stx_dio_offset_align;
 }
 
-/* Opens the file anew for direct I/O, with the access mode of fd. -1: there is no such thing here, or no
- * /proc. */
-static int file_open_direct(int fd, int access)
+/* Opens the file of fd anew. Negative: it cannot be (no /proc; a name that may not be opened any more; flags that the file system lacks). */
+static int file_reopen(int fd, int flags)
 {
     char path[32] = "/proc/self/fd/";
     char digits[12];
@@ -348,14 +347,25 @@ static int file_open_direct(int fd, int access)
         digits[d++] = (char)('0' + rest % 10);
     while (d > 0)
         path[n++] = digits[--d];
-    long direct = linux_syscall(SYS_openat, AT_FDCWD, path, access | O_DIRECT | O_CLOEXEC);
-    if (direct < 0)
-        return -1;
-    int high = file_dup((int)direct);
+    path[n] = 0;
+    long low = linux_syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC);
+    if (low < 0)
+        return (int)low;
+    int high = file_dup((int)low);
     if (high < 0)
-        return (int)direct;
-    linux_syscall(SYS_close, direct);
+        return (int)low;
+    linux_syscall(SYS_close, low);
     return high;
+}
+
+/* Without direct I/O the kernel must at least not read ahead into its page cache. Advice belongs to the open file, so not to the program's. */
+static int file_open_plain(int fd, int access, bool alone)
+{
+    int plain = alone ? file_reopen(fd, access) : -1;
+    if (plain < 0)
+        return file_dup(fd);
+    linux_syscall(SYS_fadvise64, plain, 0, 0, POSIX_FADV_RANDOM);
+    return plain;
 }
 
 /* F3: `from` gives `to` the right to write that it lacks. A failure shows when `to` is written: EBADF. =>
@@ -402,18 +412,23 @@ static int file_open(struct store_file *file, int fd)
         return error;
     if (!S_ISREG(st.st_mode))
         return -ENODEV;
-    int plain = file_dup(fd);
-    if (plain < 0)
-        return plain;
     int access = (int)(mode & O_ACCMODE);
-    file->block = file_direct_block(plain);
+    file->block = file_direct_block(fd);
+    int direct = file->block != 0 ? file_reopen(fd, access | O_DIRECT) : -1;
+    int plain = file_open_plain(fd, access, direct < 0);
+    if (plain < 0) {
+        if (direct >= 0)
+            linux_syscall(SYS_close, direct);
+        return plain;
+    }
+    bool writes = access == O_RDWR;
     file->read.plain = plain;
-    file->read.direct = file->block != 0 ? file_open_direct(plain, access) : -1;
-    file->write.plain = access == O_RDWR ? plain : -1;
-    file->write.direct = access == O_RDWR ? file->read.direct : -1;
+    file->read.direct = direct < 0 ? -1 : direct;
+    file->write.plain = writes ? plain : -1;
+    file->write.direct = writes ? file->read.direct : -1;
     file->store = (struct store){
         .ops = &file_ops,
-        .read_only = access != O_RDWR,
+        .read_only = !writes,
         .key = {(uint64_t)st.st_dev, (uint64_t)st.st_ino},
     };
     return 0;
