@@ -1,0 +1,53 @@
+/*
+ * computer.h: what the parts of the machine sim share: the seed's stream, the clock, the event hash, the hostility in force.
+ *
+ *   boot.c      on and off, panic, log            sched.c   fibers, locks, waits      fiber.c  stacks
+ *   cpu.c       loads, stores, traps              tlb.c     TLBs
+ *   space.c     attachments, mappings             frame.c   physical memory, objects, windows
+ *   disk.c      disks and stores
+ *
+ * One host thread runs everything and switches fibers only inside sim_preempt, mi_switch and what calls them: so whatever stands between two
+ * such calls is atomic, and these structures need no locks.
+ */
+#ifndef MACHINES_SIM_COMPUTER_H
+#define MACHINES_SIM_COMPUTER_H
+
+#include "sim.h"
+
+struct sim_computer {
+    bool on;
+    struct sim_params params; /* with every default filled in; `torture` there is the live one */
+    struct prng prng;
+    uint64_t now_ns;
+    uint64_t hash;
+    struct sim_stats stats;
+};
+extern struct sim_computer sim;
+
+enum sim_event {
+    EVENT_SWITCH,
+    EVENT_LOAD,
+    EVENT_STORE,
+    EVENT_TRAP,
+    EVENT_MAP,
+    EVENT_UNMAP,
+    EVENT_FORGET,
+    EVENT_RELEASE,
+    EVENT_TRANSFER,
+    EVENT_FAIL,
+};
+
+/* Goes into the hash. a and b must not come from host addresses. */
+static inline void sim_event(enum sim_event kind, uint64_t a, uint64_t b)
+{
+    sim.hash = prng_mix(sim.hash ^ ((uint64_t)kind << 56) ^ a) + b + sim.now_ns;
+}
+
+/* Panics with a message made like printf's. */
+_Noreturn void sim_panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Whether an injected failure strikes now. */
+FL_NODISCARD bool sim_strikes(uint32_t *nth, uint32_t permille);
+FL_NODISCARD bool sim_fail_map(void);
+
+#endif

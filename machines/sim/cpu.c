@@ -1,0 +1,237 @@
+/*
+ * cpu.c: a simulated CPU's loads, stores and fetches, the hardware's page-table walk, and the trap when it finds no right.
+ *
+ *   access ─▶ TLB ─▶ walk ─▶ bytes
+ *              │ right is missing
+ *              └▶ alltraps ─▶ trap ─▶ trap_pfault ─▶ fl_fault ─▶ the access again
+ *
+ * The walk takes no lock, as hardware takes none: it sees page tables at any moment between two machine calls of others.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "pmap_machine.h"
+#include "sched.h"
+#include "space.h"
+#include "tlb.h"
+
+#define CANONICAL_END ((vm_offset_t)1 << 47)
+#define FAULT_LIMIT   100000 /* of one access: no core needs so many, however often mappings are forgotten */
+
+#define T_PROTFLT 9 /* an address that is none */
+#define T_PAGEFLT 14
+
+struct trapframe {
+    unsigned trapno;
+    struct vm_map *map;
+    vm_offset_t va;
+    vm_prot_t access;
+};
+
+/* ---- the hardware --------------------------------------------------------------------------------------------------- */
+
+/* The leaf entry for va, or NULL when a table on the way is missing. */
+static pt_entry_t *cpu_walk(struct machine_space *space, vm_offset_t va)
+{
+    uint64_t pa = space->pmap.pm_root->pa;
+
+    for (unsigned level = X86_PT_LEVELS; level > 1; level--) {
+        pt_entry_t entry = pte_load(&pmap_machine_pointer(pa)[pt_index(va, level)]);
+
+        if (!(entry & X86_PG_V))
+            return NULL;
+        pa = entry & X86_PG_FRAME;
+    }
+    return &pmap_machine_pointer(pa)[pt_index(va, 1)];
+}
+
+/* Loads the TLB from the page table, if that allows the access: sets A, and M for a store. */
+static bool cpu_tlb_load(struct machine_space *space, vm_offset_t va, vm_prot_t access, vm_frame_t *frame)
+{
+    pt_entry_t *pte = cpu_walk(space, va);
+
+    if (pte == NULL || (access & ~pte_prot(pte_load(pte))) != 0)
+        return false;
+    pt_entry_t set = X86_PG_A | ((access & VM_PROT_WRITE) ? X86_PG_M : 0);
+    pt_entry_t is = pte_set_bits(pte, set) | set;
+    struct tlb_entry entry = {
+        .space = space,
+        .vpn = atop(va),
+        .frame = (vm_frame_t)atop(is & X86_PG_FRAME),
+        .prot = pte_prot(is),
+        .modified = (is & X86_PG_M) != 0,
+    };
+    tlb_insert(sched_cpu(), &entry);
+    *frame = entry.frame;
+    return true;
+}
+
+static void cpu_note_stale(struct machine_space *space, vm_offset_t va, const struct tlb_entry *entry,
+                           vm_prot_t access)
+{
+    const pt_entry_t *pte = cpu_walk(space, va);
+
+    if (pte == NULL || (access & ~pte_prot(*pte)) != 0 || atop(*pte & X86_PG_FRAME) != entry->frame)
+        sim.stats.tlb_stale_uses++;
+}
+
+/* The frame behind va for this kind of access. False: trap. */
+static bool cpu_translate(struct machine_space *space, vm_offset_t va, vm_prot_t access, vm_frame_t *frame)
+{
+    struct tlb_entry *entry = tlb_lookup(sched_cpu(), space, va);
+
+    if (entry != NULL && (access & ~entry->prot) != 0) {
+        /* As on x86: a refusal drops the entry. The page table may have more rights by now, and the trap then comes
+         * for nothing, which real processors do too. */
+        entry->space = NULL;
+        if (sim.params.torture.stale_tlb)
+            return false;
+        entry = NULL;
+    }
+    if (entry != NULL && (!(access & VM_PROT_WRITE) || entry->modified)) {
+        sim.stats.tlb_hits++;
+        cpu_note_stale(space, va, entry, access);
+        *frame = entry->frame;
+        return true;
+    }
+    sim.stats.tlb_misses++;
+    return cpu_tlb_load(space, va, access, frame);
+}
+
+/* ---- the trap ------------------------------------------------------------------------------------------------------- */
+
+static int trap_pfault(const struct trapframe *tf)
+{
+    return fl_fault(tf->map, tf->va, tf->access);
+}
+
+static int trap(const struct trapframe *tf)
+{
+    switch (tf->trapno) {
+    case T_PAGEFLT:
+        return trap_pfault(tf);
+    case T_PROTFLT:
+        return -EFAULT;
+    default:
+        sim_panic("trap %u", tf->trapno);
+    }
+}
+
+/* (_alltraps, FreeBSD 2.1; C reserves that name.) */
+static int alltraps(const struct trapframe *tf)
+{
+    sim.stats.traps++;
+    sim_event(EVENT_TRAP, tf->va, tf->access);
+    sim_preempt();
+    return trap(tf);
+}
+
+/* ---- the instruction ------------------------------------------------------------------------------------------------ */
+
+/* Until the access may be made; on return the frame is good up to the next sim_preempt. */
+static int cpu_resolve(struct vm_map *map, vm_offset_t va, vm_prot_t access, vm_frame_t *frame)
+{
+    struct trapframe tf = {.trapno = T_PAGEFLT, .map = map, .va = va, .access = access};
+
+    if (va >= CANONICAL_END)
+        tf.trapno = T_PROTFLT;
+    for (uint32_t tries = 0; tries < FAULT_LIMIT; tries++) {
+        if (tf.trapno == T_PAGEFLT && cpu_translate(fl_space_machine(map), va, access, frame))
+            return 0;
+        int error = alltraps(&tf);
+        if (error != 0)
+            return error;
+    }
+    sim_panic("M5: an access at %#llx faults for ever", (unsigned long long)va);
+}
+
+/* How many bytes the next instruction moves: within the page; less where others might come in between. */
+static size_t cpu_piece(vm_offset_t va, size_t len_bytes)
+{
+    size_t piece = VM_PAGE_SIZE - (va & VM_PAGE_MASK);
+
+    if (piece > len_bytes)
+        piece = len_bytes;
+    if (piece > 1 && prng_chance(&sim.prng, sim.params.torture.preempt_permille))
+        piece = 1 + prng_below(&sim.prng, piece - 1);
+    return piece;
+}
+
+int sim_load(struct vm_map *map, vm_offset_t va, void *buf, size_t len_bytes, size_t *done)
+{
+    size_t moved = 0;
+    int error = 0;
+
+    while (moved < len_bytes && error == 0) {
+        vm_offset_t at = va + moved;
+        size_t piece = cpu_piece(at, len_bytes - moved);
+        vm_frame_t frame;
+
+        sim_preempt();
+        error = cpu_resolve(map, at, VM_PROT_READ, &frame);
+        if (error != 0)
+            break;
+        memcpy((char *)buf + moved, sim_frame(frame) + (at & VM_PAGE_MASK), piece);
+        sim.stats.loads++;
+        sim_event(EVENT_LOAD, at, *((uint8_t *)buf + moved));
+        moved += piece;
+    }
+    if (done != NULL)
+        *done = moved;
+    return error;
+}
+
+int sim_store(struct vm_map *map, vm_offset_t va, const void *buf, size_t len_bytes, size_t *done)
+{
+    size_t moved = 0;
+    int error = 0;
+
+    while (moved < len_bytes && error == 0) {
+        vm_offset_t at = va + moved;
+        size_t piece = cpu_piece(at, len_bytes - moved);
+        vm_frame_t frame;
+
+        sim_preempt();
+        error = cpu_resolve(map, at, VM_PROT_WRITE, &frame);
+        if (error != 0)
+            break;
+        memcpy(sim_frame(frame) + (at & VM_PAGE_MASK), (const char *)buf + moved, piece);
+        sim.stats.stores++;
+        sim_event(EVENT_STORE, at, *((const uint8_t *)buf + moved));
+        moved += piece;
+    }
+    if (done != NULL)
+        *done = moved;
+    return error;
+}
+
+int sim_fetch_add(struct vm_map *map, vm_offset_t va, uint64_t add, uint64_t *old)
+{
+    vm_frame_t frame;
+    uint64_t word;
+
+    if (va % sizeof(word) != 0)
+        sim_panic("sim_fetch_add: %#llx is not aligned", (unsigned long long)va);
+    sim_preempt();
+    int error = cpu_resolve(map, va, VM_PROT_WRITE, &frame);
+    if (error != 0)
+        return error;
+    uint8_t *place = sim_frame(frame) + (va & VM_PAGE_MASK);
+    memcpy(&word, place, sizeof(word));
+    if (old != NULL)
+        *old = word;
+    word += add;
+    memcpy(place, &word, sizeof(word));
+    sim.stats.stores++;
+    sim_event(EVENT_STORE, va, word);
+    return 0;
+}
+
+int sim_execute(struct vm_map *map, vm_offset_t va)
+{
+    vm_frame_t frame;
+
+    sim_preempt();
+    sim.stats.loads++;
+    return cpu_resolve(map, va, VM_PROT_EXECUTE, &frame);
+}

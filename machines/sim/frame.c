@@ -1,0 +1,190 @@
+/*
+ * frame.c: physical memory: objects, windows and the release of frames, each checked against the books in frame.h.
+ */
+#define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
+#include "frame.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "sched.h"
+#include "tlb.h"
+
+struct physmem physmem;
+
+static size_t physmem_len_bytes(void)
+{
+    return ((size_t)sim.params.nframes + sim.params.ntables) * VM_PAGE_SIZE;
+}
+
+void physmem_init(void)
+{
+    physmem = (struct physmem){0};
+    physmem.bytes = mmap(NULL, physmem_len_bytes(), PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    physmem.frame = calloc(sim.params.nframes, sizeof(struct frame));
+    physmem.table = calloc(sim.params.ntables, sizeof(struct pmap_table));
+    if (physmem.bytes == MAP_FAILED || physmem.frame == NULL || physmem.table == NULL)
+        sim_panic("the host has no memory for %u frames", sim.params.nframes);
+    memset(physmem.bytes, SIM_POISON, sim.params.nframes * VM_PAGE_SIZE);
+    for (uint32_t i = sim.params.ntables; i-- > 0;) {
+        physmem.table[i].pa = ptoa((uint64_t)sim.params.nframes + i);
+        physmem.table[i].next = physmem.table_free;
+        physmem.table_free = &physmem.table[i];
+    }
+}
+
+void physmem_fini(void)
+{
+    if (physmem.nobjects > 0)
+        sim_panic("leak: %u objects without machine_object_fini", physmem.nobjects);
+    if (physmem.nwindows > 0)
+        sim_panic("leak: %u pages in open windows", physmem.nwindows);
+    if (sim.stats.ntables > 0)
+        sim_panic("leak: %u page-table pages", sim.stats.ntables);
+    for (vm_frame_t i = 0; i < sim.params.nframes; i++) {
+        if (physmem.frame[i].object != NULL || physmem.frame[i].nptes > 0)
+            sim_panic("leak: frame %u was not released", i);
+    }
+    munmap(physmem.bytes, physmem_len_bytes());
+    free(physmem.frame);
+    free(physmem.table);
+    physmem = (struct physmem){0};
+}
+
+static struct frame *frame_of(vm_frame_t number)
+{
+    if (number >= sim.params.nframes)
+        sim_panic("frame %u is not one of the %u", number, sim.params.nframes);
+    return &physmem.frame[number];
+}
+
+void frame_bind(vm_frame_t number, void *object, vm_pindex_t pindex)
+{
+    struct frame *frame = frame_of(number);
+
+    if (frame->object == NULL) {
+        frame->object = object;
+        frame->pindex = pindex;
+        frame->object->nframes++;
+    }
+    if (frame->object != object || frame->pindex != pindex)
+        sim_panic("M4: frame %u is page %llu of object %llu, and is used as another without machine_release",
+                  number, (unsigned long long)frame->pindex, (unsigned long long)frame->object->id);
+}
+
+uint8_t *sim_frame(vm_frame_t frame)
+{
+    return physmem.bytes + ptoa(frame);
+}
+
+uint32_t sim_frame_mappings(vm_frame_t frame)
+{
+    return physmem.frame[frame].nptes;
+}
+
+/* ---- objects -------------------------------------------------------------------------------------------------------- */
+
+int machine_object_init(void **object)
+{
+    sim_preempt();
+    if (sim_fail_map())
+        return -ENOMEM;
+    struct sim_object *fresh = calloc(1, sizeof(*fresh));
+    if (fresh == NULL)
+        return -ENOMEM;
+    fresh->id = ++physmem.object_ids;
+    physmem.nobjects++;
+    *object = fresh;
+    return 0;
+}
+
+void machine_object_fini(void *object)
+{
+    struct sim_object *dead = object;
+
+    sim_preempt();
+    sched_assert_no_locks("machine_object_fini");
+    if (dead->nframes > 0)
+        sim_panic("object %llu is dead, and %u of its pages were not released", (unsigned long long)dead->id,
+                  dead->nframes);
+    if (dead->nattachments > 0)
+        sim_panic("A7: object %llu is dead, and %u ranges still show it", (unsigned long long)dead->id,
+                  dead->nattachments);
+    physmem.nobjects--;
+    free(dead);
+}
+
+/* ---- windows -------------------------------------------------------------------------------------------------------- */
+
+int machine_window_get(const struct machine_run *run, enum machine_window how, bool nowait, void **addr)
+{
+    sim_preempt();
+    sched_assert_no_locks("machine_window_get");
+    if (nowait && prng_chance(&sim.prng, sim.params.torture.window_busy_permille))
+        return -EAGAIN;
+    if (sim_fail_map())
+        return -ENOMEM;
+    for (uint32_t i = 0; i < run->npages; i++) {
+        struct frame *frame = frame_of(run->frame[i]);
+
+        frame_bind(run->frame[i], run->object, run->pindex + i);
+        if (how == MACHINE_WINDOW_FILL)
+            memset(sim_frame(run->frame[i]), SIM_POISON, VM_PAGE_SIZE);
+        else if (!frame->filled)
+            sim_panic("M4: a window onto frame %u, whose bytes mean nothing", run->frame[i]);
+        frame->nwindows++;
+        physmem.nwindows++;
+        addr[i] = sim_frame(run->frame[i]);
+    }
+    return 0;
+}
+
+void machine_window_put(const struct machine_run *run, enum machine_window how, void **addr, bool keep)
+{
+    for (uint32_t i = 0; i < run->npages; i++) {
+        struct frame *frame = frame_of(run->frame[i]);
+
+        if (frame->nwindows == 0 || addr[i] != (void *)sim_frame(run->frame[i]))
+            sim_panic("machine_window_put: frame %u is in no such window", run->frame[i]);
+        frame->nwindows--;
+        physmem.nwindows--;
+        if (how == MACHINE_WINDOW_FILL)
+            frame->filled = keep;
+    }
+    sim_preempt();
+}
+
+/* ---- release -------------------------------------------------------------------------------------------------------- */
+
+static void frame_release(vm_frame_t number, const struct machine_run *run, vm_pindex_t pindex)
+{
+    struct frame *frame = frame_of(number);
+    uint32_t cpu;
+    vm_offset_t va;
+
+    if (frame->nptes > 0)
+        sim_panic("M2: frame %u is released, and %u page-table entries have it", number, frame->nptes);
+    if (tlb_has_frame(number, &cpu, &va))
+        sim_panic("M2: frame %u is released, and the TLB of CPU %u has it at %#llx: machine_sync is owed",
+                  number, cpu, (unsigned long long)va);
+    if (frame->nwindows > 0)
+        sim_panic("C2: frame %u is released while a window is open onto it", number);
+    if (frame->object != NULL && (frame->object != run->object || frame->pindex != pindex))
+        sim_panic("frame %u is released as another page than it is", number);
+    if (frame->object != NULL)
+        frame->object->nframes--;
+    *frame = (struct frame){0};
+    memset(sim_frame(number), SIM_POISON, VM_PAGE_SIZE);
+    sim_event(EVENT_RELEASE, number, pindex);
+}
+
+void machine_release(const struct machine_run *run)
+{
+    sim_preempt();
+    sim.stats.releases += run->npages;
+    for (uint32_t i = 0; i < run->npages; i++)
+        frame_release(run->frame[i], run, run->pindex + i);
+}

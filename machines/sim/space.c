@@ -1,0 +1,423 @@
+/*
+ * space.c: the spaces and mappings of machine.h over machines/x86/pmap.c, with the core's side of the contract checked at each call.
+ *
+ * TLBs. unmap, protect and wrprotect leave TLB entries to machine_sync (with stale_tlb; without, they go at once). Whatever the contract promises
+ * "from now on", attach, detach, a replaced mapping, a forgotten one, drops them itself.
+ */
+#include "space.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "frame.h"
+#include "sched.h"
+#include "tlb.h"
+
+static struct machine_space *spaces; /* newest first */
+static uint64_t space_ids;
+
+/* ---- spaces --------------------------------------------------------------------------------------------------------- */
+
+int machine_space_create(vm_offset_t start, vm_offset_t end, struct machine_space **space)
+{
+    sim_preempt();
+    if (sim_fail_map())
+        return -ENOMEM;
+    struct machine_space *fresh = calloc(1, sizeof(*fresh));
+    if (fresh == NULL)
+        return -ENOMEM;
+    if (pmap_pinit(&fresh->pmap) != 0) {
+        free(fresh);
+        return -ENOMEM;
+    }
+    fresh->id = ++space_ids;
+    fresh->start = start;
+    fresh->end = end;
+    fresh->next = spaces;
+    spaces = fresh;
+    *space = fresh;
+    return 0;
+}
+
+void machine_space_destroy(struct machine_space *space)
+{
+    struct machine_space **link = &spaces;
+
+    sim_preempt();
+    if (space->nattachments > 0)
+        sim_panic("space %llu is destroyed with %u ranges attached", (unsigned long long)space->id,
+                  space->nattachments);
+    tlb_drop_space(space);
+    pmap_check(&space->pmap);
+    pmap_release_tables(&space->pmap);
+    while (*link != space)
+        link = &(*link)->next;
+    *link = space->next;
+    free(space->attachment);
+    free(space);
+}
+
+void machine_space_activate(struct machine_space *space)
+{
+    (void)
+        space; /* TLB entries carry their space, and a load or store names its own: there is no cr3 to set */
+    sim_preempt();
+}
+
+void space_fini(void)
+{
+    if (spaces != NULL)
+        sim_panic("leak: space %llu was not destroyed", (unsigned long long)spaces->id);
+    space_ids = 0;
+}
+
+/* ---- C1 ------------------------------------------------------------------------------------------------------------- */
+
+static void space_call_begin(struct machine_space *space, struct space_call *call, vm_offset_t start,
+                             vm_offset_t end, bool exclusive)
+{
+    if (start >= end || ((start | end) & VM_PAGE_MASK) != 0 || start < space->start || end > space->end)
+        sim_panic("C1: a call for [%#llx, %#llx), which is no range of the space", (unsigned long long)start,
+                  (unsigned long long)end);
+    *call = (struct space_call){.start = start, .end = end, .exclusive = exclusive, .next = space->calls};
+    for (const struct space_call *other = space->calls; other != NULL; other = other->next) {
+        if (other->start < end && start < other->end && (exclusive || other->exclusive))
+            sim_panic("C1: two calls at once for [%#llx, %#llx)", (unsigned long long)start,
+                      (unsigned long long)end);
+    }
+    space->calls = call;
+    sim_preempt();
+}
+
+static void space_call_end(struct machine_space *space, struct space_call *call)
+{
+    struct space_call **link = &space->calls;
+
+    while (*link != call)
+        link = &(*link)->next;
+    *link = call->next;
+    sim_preempt();
+}
+
+/* ---- attachments ---------------------------------------------------------------------------------------------------- */
+
+/* The index of the first attachment that ends after va. */
+static uint32_t attachment_find(const struct machine_space *space, vm_offset_t va)
+{
+    uint32_t low = 0, high = space->nattachments;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (space->attachment[middle].end > va)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+static void attachment_insert(struct machine_space *space, uint32_t at, const struct sim_attachment *fresh)
+{
+    if (space->nattachments == space->capacity) {
+        space->capacity = space->capacity ? 2 * space->capacity : 16;
+        space->attachment = realloc(space->attachment, space->capacity * sizeof(*fresh));
+        if (space->attachment == NULL)
+            sim_panic("the host has no memory for %u attachments", space->capacity);
+    }
+    memmove(&space->attachment[at + 1], &space->attachment[at], (space->nattachments - at) * sizeof(*fresh));
+    space->attachment[at] = *fresh;
+    space->nattachments++;
+    ((struct sim_object *)fresh->object)->nattachments++;
+}
+
+static void attachment_delete(struct machine_space *space, uint32_t at)
+{
+    struct sim_object *object = space->attachment[at].object;
+
+    object->nattachments--;
+    space->nattachments--;
+    memmove(&space->attachment[at], &space->attachment[at + 1],
+            (space->nattachments - at) * sizeof(space->attachment[0]));
+}
+
+/* An attachment that contains va, but does not start there, becomes two. */
+static void attachment_split(struct machine_space *space, vm_offset_t va)
+{
+    uint32_t at = attachment_find(space, va);
+
+    if (at == space->nattachments || space->attachment[at].start >= va)
+        return;
+    struct sim_attachment upper = space->attachment[at];
+    upper.pindex += atop(va - upper.start);
+    upper.start = va;
+    space->attachment[at].end = va;
+    attachment_insert(space, at + 1, &upper);
+}
+
+static void attachment_clear(struct machine_space *space, vm_offset_t start, vm_offset_t end)
+{
+    attachment_split(space, start);
+    attachment_split(space, end);
+    uint32_t at = attachment_find(space, start);
+    while (at < space->nattachments && space->attachment[at].start < end)
+        attachment_delete(space, at);
+}
+
+bool sim_attached_next(struct machine_space *space, vm_offset_t va, struct sim_attachment *attachment)
+{
+    uint32_t at = attachment_find(space, va);
+
+    if (at == space->nattachments)
+        return false;
+    *attachment = space->attachment[at];
+    return true;
+}
+
+bool sim_attached(struct machine_space *space, vm_offset_t va, struct sim_attachment *attachment)
+{
+    return sim_attached_next(space, va, attachment) && attachment->start <= va;
+}
+
+int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
+                   void *object, vm_pindex_t pindex)
+{
+    struct sim_attachment fresh = {
+        .start = start, .end = end, .prot = prot, .object = object, .pindex = pindex};
+    struct space_call call;
+
+    if (object == NULL)
+        sim_panic("machine_attach: no object");
+    if (sim_fail_map())
+        return -ENOMEM;
+    space_call_begin(space, &call, start, end, true);
+    attachment_clear(space, start, end);
+    attachment_insert(space, attachment_find(space, start), &fresh);
+    pmap_remove(&space->pmap, start, end);
+    tlb_drop_range(space, start, end);
+    space_call_end(space, &call);
+    return 0;
+}
+
+void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end)
+{
+    struct space_call call;
+
+    space_call_begin(space, &call, start, end, true);
+    attachment_clear(space, start, end);
+    pmap_remove(&space->pmap, start, end);
+    tlb_drop_range(space, start, end);
+    space_call_end(space, &call);
+}
+
+/* Rights went from [start, end): who may still use them until machine_sync? */
+static void space_restricted(struct machine_space *space, vm_offset_t start, vm_offset_t end)
+{
+    if (!sim.params.torture.stale_tlb)
+        tlb_drop_range(space, start, end);
+}
+
+int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
+{
+    struct space_call call;
+
+    if (sim_fail_map())
+        return -ENOMEM;
+    space_call_begin(space, &call, start, end, false);
+    attachment_split(space, start);
+    attachment_split(space, end);
+    for (uint32_t at = attachment_find(space, start);
+         at < space->nattachments && space->attachment[at].start < end; at++)
+        space->attachment[at].prot = prot;
+    pmap_protect(&space->pmap, start, end, prot);
+    space_restricted(space, start, end);
+    space_call_end(space, &call);
+    return 0;
+}
+
+/* ---- mappings ------------------------------------------------------------------------------------------------------- */
+
+bool machine_can_map(void *entry_object, void *page_object)
+{
+    sim_preempt();
+    if (entry_object == page_object)
+        sim_panic("machine_can_map: asked about one object and itself");
+    return !sim.params.torture.copy_first;
+}
+
+/* A7, M1: what is mapped is what is attached, or stands behind it and cannot be written. */
+static void space_check_map(struct machine_space *space, vm_offset_t va, const struct machine_run *run,
+                            vm_prot_t prot)
+{
+    const unsigned long long at = va;
+    struct sim_attachment a;
+
+    if (run->npages < 1 || run->npages > MACHINE_RUN_MAX)
+        sim_panic("machine_map: a run of %u pages", run->npages);
+    if (!sim_attached(space, va, &a) || va + ptoa(run->npages) > a.end)
+        sim_panic("A7: %u pages are mapped at %#llx, where no one thing is attached", run->npages, at);
+    if ((prot & ~a.prot) != 0 || prot == VM_PROT_NONE)
+        sim_panic("M1: rights %#x are mapped at %#llx, where at most %#x may be", prot, at, a.prot);
+    if (run->object == a.object) {
+        if (run->pindex != a.pindex + atop(va - a.start))
+            sim_panic("A7: page %llu is mapped at %#llx, where another page of its object belongs",
+                      (unsigned long long)run->pindex, at);
+    } else if (prot & VM_PROT_WRITE) {
+        sim_panic("M1: a backing object's page is mapped at %#llx so that it can be written", at);
+    } else if (sim.params.torture.copy_first) {
+        sim_panic("machine_can_map said no, and the page is mapped at %#llx nevertheless", at);
+    }
+}
+
+/* One page of machine_map. */
+static int space_map_page(struct machine_space *space, vm_offset_t va, vm_frame_t frame, vm_prot_t prot,
+                          unsigned flags)
+{
+    pt_entry_t was;
+
+    if ((flags & MACHINE_MAP_QUICK) && !(flags & MACHINE_MAP_WIRED)) {
+        if (!pmap_enter_quick_locked(&space->pmap, va, frame, prot))
+            return 0; /* it was a wish */
+    } else {
+        int error = pmap_enter_pte(&space->pmap, va, frame, prot, (flags & MACHINE_MAP_WIRED) != 0, &was);
+
+        if (error != 0)
+            return error;
+        if ((was & X86_PG_V) && (atop(was & X86_PG_FRAME) != frame || (pte_prot(was) & ~prot) != 0))
+            tlb_drop_range(space, va, va + VM_PAGE_SIZE);
+    }
+    sim.stats.maps++;
+    sim_event(EVENT_MAP, va, frame);
+    return 0;
+}
+
+int machine_map(struct machine_space *space, vm_offset_t va, const struct machine_run *run, vm_prot_t prot,
+                unsigned flags, uint32_t *done)
+{
+    struct space_call call;
+    int error = 0;
+
+    *done = 0;
+    space_call_begin(space, &call, va, va + ptoa(run->npages), false);
+    space_check_map(space, va, run, prot);
+    while (*done < run->npages) {
+        if (sim_fail_map()) {
+            error = -ENOMEM;
+            break;
+        }
+        frame_bind(run->frame[*done], run->object, run->pindex + *done);
+        physmem.frame[run->frame[*done]].filled = true;
+        error = space_map_page(space, va + ptoa(*done), run->frame[*done], prot, flags);
+        if (error != 0)
+            break;
+        ++*done;
+    }
+    space_call_end(space, &call);
+    return error;
+}
+
+void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned flags)
+{
+    struct space_call call;
+
+    (void)flags; /* MACHINE_UNMAP_RELEASE allows to put it off; the sim wants to see it done */
+    space_call_begin(space, &call, start, end, false);
+    sim.stats.unmaps++;
+    sim_event(EVENT_UNMAP, start, end);
+    pmap_remove(&space->pmap, start, end);
+    space_restricted(space, start, end);
+    space_call_end(space, &call);
+}
+
+void machine_wrprotect(struct machine_space *space, vm_offset_t start, vm_offset_t end)
+{
+    struct space_call call;
+
+    space_call_begin(space, &call, start, end, false);
+    pmap_protect(&space->pmap, start, end, VM_PROT_ALL & (vm_prot_t)~VM_PROT_WRITE);
+    space_restricted(space, start, end);
+    space_call_end(space, &call);
+}
+
+unsigned machine_query(struct machine_space *space, vm_offset_t va)
+{
+    sim_preempt();
+    pt_entry_t pte = pmap_extract(&space->pmap, trunc_page(va));
+    unsigned answer = 0;
+
+    if (pte == 0)
+        return 0;
+    answer |= MACHINE_MAPPED;
+    if (pte & X86_PG_RW)
+        answer |= MACHINE_WRITABLE;
+    if (pte & X86_PG_M)
+        answer |= MACHINE_DIRTY;
+    if (sim.params.torture.referenced_unknown)
+        answer |= MACHINE_REFERENCED_UNKNOWN;
+    else if (pte & X86_PG_A)
+        answer |= MACHINE_REFERENCED;
+    return answer;
+}
+
+unsigned machine_harvest(struct machine_space *space, vm_offset_t va)
+{
+    unsigned answer = machine_query(space, va);
+
+    answer &= ~(unsigned)(MACHINE_REFERENCED | MACHINE_DIRTY);
+    if (pmap_ts_referenced(&space->pmap, trunc_page(va)) && !sim.params.torture.referenced_unknown)
+        answer |= MACHINE_REFERENCED;
+    if (pmap_clear_modify(&space->pmap, trunc_page(va))) {
+        answer |= MACHINE_DIRTY;
+        tlb_drop_range(space, trunc_page(va), trunc_page(va) + VM_PAGE_SIZE);
+    }
+    return answer;
+}
+
+void machine_sync(struct machine_space *space)
+{
+    sim_preempt();
+    sim.stats.syncs++;
+    tlb_drop_space(space);
+    pmap_free_pt_pages(&space->pmap);
+}
+
+bool sim_mapped(struct machine_space *space, vm_offset_t va, vm_frame_t *frame, vm_prot_t *prot, bool *wired)
+{
+    pt_entry_t pte = pmap_extract(&space->pmap, trunc_page(va));
+
+    *frame = (vm_frame_t)atop(pte & X86_PG_FRAME);
+    *prot = pte_prot(pte);
+    *wired = (pte & X86_PG_W) != 0;
+    return pte != 0;
+}
+
+/* ---- forgetful ------------------------------------------------------------------------------------------------------ */
+
+void space_forget_one(void)
+{
+    struct machine_space *space = spaces;
+    uint32_t nspaces = 0;
+    vm_offset_t va;
+
+    for (; space != NULL; space = space->next)
+        nspaces++;
+    if (nspaces == 0)
+        return;
+    space = spaces;
+    for (uint64_t pick = prng_below(&sim.prng, nspaces); pick > 0; pick--)
+        space = space->next;
+    if (space->nattachments == 0)
+        return;
+    const struct sim_attachment *a = &space->attachment[prng_below(&sim.prng, space->nattachments)];
+    vm_offset_t from = a->start + ptoa(prng_below(&sim.prng, atop(a->end - a->start)));
+    if (!pmap_next_mapped(&space->pmap, from, a->end, &va) &&
+        !pmap_next_mapped(&space->pmap, a->start, a->end, &va))
+        return;
+    if (pmap_extract(&space->pmap, va) & X86_PG_W)
+        return;
+    pmap_remove(&space->pmap, va, va + VM_PAGE_SIZE);
+    tlb_drop_range(space, va, va + VM_PAGE_SIZE);
+    sim.stats.forgotten++;
+    sim_event(EVENT_FORGET, space->id, va);
+}

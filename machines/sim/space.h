@@ -1,0 +1,36 @@
+/*
+ * space.h: an address space: page tables, and what the core said is attached where.
+ *
+ *   attachments, sorted:   [start, end) ─▶ object from pindex, with at most prot      (A7: what the map's entries say)
+ *
+ * Hardware does not look at attachments. They are here so that each mapping can be held against them.
+ */
+#ifndef MACHINES_SIM_SPACE_H
+#define MACHINES_SIM_SPACE_H
+
+#include "computer.h"
+#include "x86/pmap.h"
+
+/* A call that changes [start, end) is under way: C1. Lives on the stack of the caller. */
+struct space_call {
+    vm_offset_t start, end;
+    bool exclusive; /* attach, detach */
+    struct space_call *next;
+};
+
+struct machine_space {
+    uint64_t id;
+    vm_offset_t start, end;
+    struct pmap pmap;
+    struct sim_attachment *attachment;
+    uint32_t nattachments, capacity;
+    struct space_call *calls;
+    struct machine_space *next;
+};
+
+/* Torture: some unwired mapping of some space vanishes, TLB entries included: the machine's own doing, so its own sync. */
+void space_forget_one(void);
+/* Panics if a space is left over. */
+void space_fini(void);
+
+#endif

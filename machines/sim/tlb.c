@@ -1,0 +1,74 @@
+/*
+ * tlb.c: the simulated CPUs' TLBs; tlb.h has the picture.
+ */
+#include "tlb.h"
+
+#include <string.h>
+
+#define TLB_SETS 16u
+#define TLB_WAYS 4u
+
+static struct tlb_entry tlb[SIM_CPUS_MAX][TLB_SETS][TLB_WAYS];
+
+void tlb_reset(void)
+{
+    memset(tlb, 0, sizeof(tlb));
+}
+
+struct tlb_entry *tlb_lookup(uint32_t cpu, struct machine_space *space, vm_offset_t va)
+{
+    struct tlb_entry *set = tlb[cpu][atop(va) % TLB_SETS];
+
+    for (unsigned way = 0; way < TLB_WAYS; way++) {
+        if (set[way].space == space && set[way].vpn == atop(va))
+            return &set[way];
+    }
+    return NULL;
+}
+
+void tlb_insert(uint32_t cpu, const struct tlb_entry *entry)
+{
+    struct tlb_entry *set = tlb[cpu][entry->vpn % TLB_SETS];
+    struct tlb_entry *place = tlb_lookup(cpu, entry->space, ptoa(entry->vpn));
+
+    for (unsigned way = 0; place == NULL && way < TLB_WAYS; way++) {
+        if (set[way].space == NULL)
+            place = &set[way];
+    }
+    if (place == NULL)
+        place = &set[prng_below(&sim.prng, TLB_WAYS)];
+    *place = *entry;
+}
+
+void tlb_drop_range(struct machine_space *space, vm_offset_t start, vm_offset_t end)
+{
+    for (uint32_t cpu = 0; cpu < sim.params.ncpus; cpu++) {
+        for (unsigned i = 0; i < TLB_SETS * TLB_WAYS; i++) {
+            struct tlb_entry *entry = &tlb[cpu][i / TLB_WAYS][i % TLB_WAYS];
+
+            if (entry->space == space && entry->vpn >= atop(start) && entry->vpn < atop(end))
+                entry->space = NULL;
+        }
+    }
+}
+
+void tlb_drop_space(struct machine_space *space)
+{
+    tlb_drop_range(space, 0, UINT64_MAX);
+}
+
+bool tlb_has_frame(vm_frame_t frame, uint32_t *cpu, vm_offset_t *va)
+{
+    for (uint32_t c = 0; c < sim.params.ncpus; c++) {
+        for (unsigned i = 0; i < TLB_SETS * TLB_WAYS; i++) {
+            const struct tlb_entry *entry = &tlb[c][i / TLB_WAYS][i % TLB_WAYS];
+
+            if (entry->space != NULL && entry->frame == frame) {
+                *cpu = c;
+                *va = ptoa(entry->vpn);
+                return true;
+            }
+        }
+    }
+    return false;
+}

@@ -1,0 +1,31 @@
+/*
+ * tlb.h: each CPU's translation lookaside buffer.
+ *
+ *   (space, va) ─▶ set ─▶ 4 entries {frame, rights, modified}      the victim of a full set is chosen by the seed
+ *
+ * An entry is a copy of a page-table entry as it was when it was loaded. It outlives changes of the page table until somebody drops it: with
+ * stale_tlb that is machine_sync's work alone. What the sim checks of that: frame.c, when a frame is released.
+ */
+#ifndef MACHINES_SIM_TLB_H
+#define MACHINES_SIM_TLB_H
+
+#include "computer.h"
+
+struct tlb_entry {
+    struct machine_space *space; /* NULL: the entry is free */
+    uint64_t vpn;
+    vm_frame_t frame;
+    vm_prot_t prot;
+    bool modified; /* the page table's modified bit is set: stores need not go there again */
+};
+
+void tlb_reset(void);
+FL_NODISCARD struct tlb_entry *tlb_lookup(uint32_t cpu, struct machine_space *space, vm_offset_t va);
+void tlb_insert(uint32_t cpu, const struct tlb_entry *entry);
+/* From every CPU. */
+void tlb_drop_range(struct machine_space *space, vm_offset_t start, vm_offset_t end);
+void tlb_drop_space(struct machine_space *space);
+/* Whether any CPU has an entry for the frame; *cpu and *va say where. */
+FL_NODISCARD bool tlb_has_frame(vm_frame_t frame, uint32_t *cpu, vm_offset_t *va);
+
+#endif

@@ -1,0 +1,356 @@
+/*
+ * pmap.c: x86-64 page tables: making, changing and forgetting entries. pmap.h has the picture, the lock and
+ * the invariants.
+ *
+ * Two walks carry everything: pmap_allocpte goes down to one leaf and makes what is missing; pmap_next_pt
+ * finds the next page table in a range, jumping over whatever is not there. A range is worked off one page
+ * table at a time.
+ */
+#include "pmap.h"
+
+#include "pmap_machine.h"
+
+#define PMAP_ENOMEM 12 /* Linux's number: this file has no C library to ask */
+
+/* Asserts X1 … X4: page tables that are wrong lead to wrong bytes, so it is always on. */
+#define PMAP_ASSERT(cond, invariant)                                                                         \
+    do {                                                                                                     \
+        if (!(cond))                                                                                         \
+            machine_panic("invariant " invariant " broken: " #cond);                                         \
+    } while (0)
+
+static pt_entry_t *pmap_entries(const struct pmap_table *table)
+{
+    return pmap_machine_pointer(table->pa);
+}
+
+/* A valid entry more in the table. */
+static void pmap_use_pt(struct pmap_table *table)
+{
+    PMAP_ASSERT(table->wire_count < X86_PT_NENTRIES, "X1");
+    table->wire_count++;
+}
+
+/*
+ * `count` valid entries fewer in the table at `level` on the way to va. An empty one is unlinked from its
+ * parent, which may empty that one too. The page itself waits in pm_free: a processor may have read the link
+ * just before.
+ */
+static void pmap_unuse_pt(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[], unsigned level,
+                          uint32_t count)
+{
+    struct pmap_table *table = path[level];
+
+    PMAP_ASSERT(table->wire_count >= count, "X1");
+    table->wire_count -= count;
+    while (table->wire_count == 0 && level < X86_PT_LEVELS) {
+        struct pmap_table *parent = path[level + 1];
+
+        pte_store(&pmap_entries(parent)[pt_index(va, level + 1)], 0);
+        table->next = pmap->pm_free;
+        pmap->pm_free = table;
+        parent->wire_count--;
+        table = parent;
+        level++;
+    }
+}
+
+/*
+ * Goes down to the page table for va: path[level] is the table of each level on the way. False: the entry at
+ * *missing is not valid.
+ */
+static bool pmap_lookup_pt(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[], unsigned *missing)
+{
+    struct pmap_table *table = pmap->pm_root;
+
+    path[X86_PT_LEVELS] = table;
+    for (unsigned level = X86_PT_LEVELS; level > 1; level--) {
+        pt_entry_t entry = pte_load(&pmap_entries(table)[pt_index(va, level)]);
+
+        if (!(entry & X86_PG_V)) {
+            *missing = level;
+            return false;
+        }
+        table = pmap_machine_table(entry & X86_PG_FRAME);
+        path[level - 1] = table;
+    }
+    return true;
+}
+
+/* The leaf entry for va; makes the tables on the way. NULL: no memory, and no empty table stays behind (X2).
+ */
+static pt_entry_t *pmap_allocpte(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[])
+{
+    unsigned level;
+
+    while (!pmap_lookup_pt(pmap, va, path, &level)) {
+        struct pmap_table *table = pmap_machine_table_alloc();
+
+        if (table == NULL) {
+            if (level < X86_PT_LEVELS && path[level]->wire_count == 0)
+                pmap_unuse_pt(pmap, va, path, level, 0);
+            return NULL;
+        }
+        table->wire_count = 0;
+        pmap_use_pt(path[level]);
+        /* The leaves hold the rights: the levels above allow everything. */
+        pte_store(&pmap_entries(path[level])[pt_index(va, level)],
+                  table->pa | X86_PG_V | X86_PG_RW | X86_PG_U);
+    }
+    return &pmap_entries(path[1])[pt_index(va, 1)];
+}
+
+/*
+ * The first page table at or after *va in [*va, end): its tables are in path, and *stop is where its stretch,
+ * or the range, ends. False: there is none.
+ */
+static bool pmap_next_pt(struct pmap *pmap, vm_offset_t *va, vm_offset_t end, struct pmap_table *path[],
+                         vm_offset_t *stop)
+{
+    while (*va < end) {
+        unsigned level = 1;
+        bool found = pmap_lookup_pt(pmap, *va, path, &level);
+        uint64_t span = pt_entry_span(found ? 2 : level);
+        vm_offset_t next = (*va & ~(span - 1)) + span;
+
+        if (found) {
+            *stop = next < end ? next : end;
+            return true;
+        }
+        if (next <= *va)
+            break; /* the top of the address space */
+        *va = next;
+    }
+    return false;
+}
+
+static pt_entry_t pmap_make_pte(vm_frame_t frame, vm_prot_t prot, bool wired)
+{
+    pt_entry_t pte = pmap_machine_frame_pa(frame) | X86_PG_V | X86_PG_U;
+
+    if (prot & VM_PROT_WRITE)
+        pte |= X86_PG_RW;
+    if (!(prot & VM_PROT_EXECUTE))
+        pte |= X86_PG_NX;
+    if (wired)
+        pte |= X86_PG_W;
+    return pte;
+}
+
+int pmap_pinit(struct pmap *pmap)
+{
+    *pmap = (struct pmap){.pm_root = pmap_machine_table_alloc()};
+    if (pmap->pm_root == NULL)
+        return -PMAP_ENOMEM;
+    pmap->pm_root->wire_count = 0;
+    return 0;
+}
+
+void pmap_release_tables(struct pmap *pmap)
+{
+    PMAP_ASSERT(pmap->resident_count == 0, "X4");
+    PMAP_ASSERT(pmap->pm_root->wire_count == 0, "X2");
+    pmap_free_pt_pages(pmap);
+    pmap_machine_table_free(pmap->pm_root);
+    pmap->pm_root = NULL;
+}
+
+int pmap_enter_pte(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, vm_prot_t prot, bool wired,
+                   pt_entry_t *was)
+{
+    pt_entry_t fresh = pmap_make_pte(frame, prot, wired);
+    struct pmap_table *path[X86_PT_LEVELS + 1];
+
+    *was = 0;
+    machine_lock(&pmap->pm_lock);
+    pt_entry_t *pte = pmap_allocpte(pmap, va, path);
+    if (pte == NULL) {
+        machine_unlock(&pmap->pm_lock);
+        return -PMAP_ENOMEM;
+    }
+    *was = pte_load_store(pte, fresh);
+    if (!(*was & X86_PG_V)) {
+        pmap_use_pt(path[1]);
+        pmap->resident_count++;
+    } else if (((*was ^ fresh) & X86_PG_FRAME) == 0) {
+        pte_set_bits(pte, *was & (X86_PG_A | X86_PG_M));
+    }
+    pmap_machine_pte_changed(*was, fresh);
+    machine_unlock(&pmap->pm_lock);
+    return 0;
+}
+
+bool pmap_enter_quick_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, vm_prot_t prot)
+{
+    pt_entry_t fresh = pmap_make_pte(frame, prot, false);
+    struct pmap_table *path[X86_PT_LEVELS + 1];
+    unsigned missing;
+    bool entered = false;
+
+    machine_lock(&pmap->pm_lock);
+    if (pmap_lookup_pt(pmap, va, path, &missing)) {
+        pt_entry_t *pte = &pmap_entries(path[1])[pt_index(va, 1)];
+
+        if (!(pte_load(pte) & X86_PG_V)) {
+            pte_store(pte, fresh);
+            pmap_use_pt(path[1]);
+            pmap->resident_count++;
+            pmap_machine_pte_changed(0, fresh);
+            entered = true;
+        }
+    }
+    machine_unlock(&pmap->pm_lock);
+    return entered;
+}
+
+void pmap_remove(struct pmap *pmap, vm_offset_t start, vm_offset_t end)
+{
+    struct pmap_table *path[X86_PT_LEVELS + 1];
+    vm_offset_t stop;
+
+    machine_lock(&pmap->pm_lock);
+    for (vm_offset_t va = start; pmap_next_pt(pmap, &va, end, path, &stop); va = stop) {
+        uint32_t count = 0;
+
+        for (vm_offset_t at = va; at < stop; at += VM_PAGE_SIZE) {
+            pt_entry_t *pte = &pmap_entries(path[1])[pt_index(at, 1)];
+
+            if (pte_load(pte) & X86_PG_V) {
+                pmap_machine_pte_changed(pte_load_store(pte, 0), 0);
+                count++;
+            }
+        }
+        pmap->resident_count -= count;
+        pmap_unuse_pt(pmap, va, path, 1, count);
+    }
+    machine_unlock(&pmap->pm_lock);
+}
+
+static void pmap_protect_pte(pt_entry_t *pte, vm_prot_t prot)
+{
+    if (!(pte_load(pte) & X86_PG_V))
+        return;
+    if (!(prot & VM_PROT_WRITE))
+        pte_clear_bits(pte, X86_PG_RW);
+    if (!(prot & VM_PROT_EXECUTE))
+        pte_set_bits(pte, X86_PG_NX);
+}
+
+void pmap_protect(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
+{
+    struct pmap_table *path[X86_PT_LEVELS + 1];
+    vm_offset_t stop;
+
+    if (!(prot & VM_PROT_READ)) {
+        pmap_remove(pmap, start, end);
+        return;
+    }
+    machine_lock(&pmap->pm_lock);
+    for (vm_offset_t va = start; pmap_next_pt(pmap, &va, end, path, &stop); va = stop) {
+        for (vm_offset_t at = va; at < stop; at += VM_PAGE_SIZE)
+            pmap_protect_pte(&pmap_entries(path[1])[pt_index(at, 1)], prot);
+    }
+    machine_unlock(&pmap->pm_lock);
+}
+
+/* The leaf entry at va, after `clear` was cleared in it; returns it as it was. */
+static pt_entry_t pmap_examine(struct pmap *pmap, vm_offset_t va, pt_entry_t clear)
+{
+    struct pmap_table *path[X86_PT_LEVELS + 1];
+    pt_entry_t entry = 0;
+    unsigned missing;
+
+    machine_lock(&pmap->pm_lock);
+    if (pmap_lookup_pt(pmap, va, path, &missing)) {
+        pt_entry_t *pte = &pmap_entries(path[1])[pt_index(va, 1)];
+
+        entry = pte_load(pte);
+        if (entry & clear)
+            entry = pte_clear_bits(pte, clear);
+    }
+    machine_unlock(&pmap->pm_lock);
+    return (entry & X86_PG_V) ? entry : 0;
+}
+
+pt_entry_t pmap_extract(struct pmap *pmap, vm_offset_t va)
+{
+    return pmap_examine(pmap, va, 0);
+}
+
+bool pmap_is_referenced(struct pmap *pmap, vm_offset_t va)
+{
+    return (pmap_examine(pmap, va, 0) & X86_PG_A) != 0;
+}
+
+bool pmap_ts_referenced(struct pmap *pmap, vm_offset_t va)
+{
+    return (pmap_examine(pmap, va, X86_PG_A) & X86_PG_A) != 0;
+}
+
+bool pmap_is_modified(struct pmap *pmap, vm_offset_t va)
+{
+    return (pmap_examine(pmap, va, 0) & X86_PG_M) != 0;
+}
+
+bool pmap_clear_modify(struct pmap *pmap, vm_offset_t va)
+{
+    return (pmap_examine(pmap, va, X86_PG_M) & X86_PG_M) != 0;
+}
+
+bool pmap_next_mapped(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_offset_t *va)
+{
+    struct pmap_table *path[X86_PT_LEVELS + 1];
+    vm_offset_t stop;
+    bool found = false;
+
+    machine_lock(&pmap->pm_lock);
+    for (vm_offset_t at = start; !found && pmap_next_pt(pmap, &at, end, path, &stop); at = stop) {
+        for (; at < stop && !found; at += VM_PAGE_SIZE) {
+            found = (pte_load(&pmap_entries(path[1])[pt_index(at, 1)]) & X86_PG_V) != 0;
+            *va = at;
+        }
+    }
+    machine_unlock(&pmap->pm_lock);
+    return found;
+}
+
+void pmap_free_pt_pages(struct pmap *pmap)
+{
+    machine_lock(&pmap->pm_lock);
+    struct pmap_table *list = pmap->pm_free;
+    pmap->pm_free = NULL;
+    machine_unlock(&pmap->pm_lock);
+    while (list != NULL) {
+        struct pmap_table *next = list->next;
+
+        pmap_machine_table_free(list);
+        list = next;
+    }
+}
+
+/* Checks the table and what hangs below it; returns how many leaves. Four levels: the recursion is bounded.
+ */
+static uint64_t pmap_check_table(const struct pmap_table *table, unsigned level)
+{
+    const pt_entry_t *entry = pmap_entries(table);
+    uint32_t valid = 0;
+    uint64_t leaves = 0;
+
+    for (unsigned i = 0; i < X86_PT_NENTRIES; i++) {
+        if (!(entry[i] & X86_PG_V))
+            continue;
+        valid++;
+        if (level == 1)
+            leaves++;
+        else
+            leaves += pmap_check_table(pmap_machine_table(entry[i] & X86_PG_FRAME), level - 1);
+    }
+    PMAP_ASSERT(valid == table->wire_count, "X1");
+    PMAP_ASSERT(valid > 0 || level == X86_PT_LEVELS, "X2");
+    return leaves;
+}
+
+void pmap_check(struct pmap *pmap)
+{
+    PMAP_ASSERT(pmap_check_table(pmap->pm_root, X86_PT_LEVELS) == pmap->resident_count, "X4");
+}
