@@ -1,5 +1,6 @@
 /*
- * linux_machine.h: what the machine `linux` offers beside machine.h: to the hosted library (hosted.c) and to the shim.
+ * linux_machine.h: what the machine `linux` offers beside machine.h: to the hosted library (hosted.c) and to
+ * the shim.
  */
 #ifndef MACHINES_LINUX_LINUX_MACHINE_H
 #define MACHINES_LINUX_LINUX_MACHINE_H
@@ -9,8 +10,9 @@
 
 struct vm_map;
 
-/* All managed memory lies in [LINUX_WINDOW_START, LINUX_WINDOW_END): where no program, loader or sanitizer puts anything by default, so that one
- * comparison (also in a seccomp filter) tells managed addresses from others. */
+/* All managed memory lies in [LINUX_WINDOW_START, LINUX_WINDOW_END): where no program, loader or sanitizer
+ * puts anything by default, so that one comparison (also in a seccomp filter) tells managed addresses from
+ * others. */
 #define LINUX_WINDOW_START ((vm_offset_t)0x200000000000)
 #define LINUX_WINDOW_END   ((vm_offset_t)0x300000000000)
 
@@ -20,32 +22,53 @@ enum linux_fault_engine {
 };
 
 struct linux_machine_params {
-    uint32_t nframes;              /* the budget, as given to fl_vm_boot */
-    size_t buffer_len_bytes;       /* of bounce buffers, beside the budget */
+    uint32_t nframes;        /* the budget, as given to fl_vm_boot */
+    size_t buffer_len_bytes; /* of bounce buffers, beside the budget */
     enum linux_fault_engine fault;
-    /* Delivers an error of fl_fault that the program must see: called in the faulting thread's signal handler (signal engine). */
+    bool
+        own_signal; /* linux_machine_start installs handlers of SIGBUS and SIGSEGV. False: the caller calls linux_fault_signal from its own */
+    /*
+     * Delivers an error of fl_fault that the program must see: called in the faulting thread's signal
+     * handler, with every signal blocked. signo and info are what Linux would have said: SIGSEGV for -EFAULT
+     * and -EACCES, SIGBUS for -ENXIO, -EIO and -ENOMEM. -ENOMEM means that no page can be freed: say so and
+     * end the process. NULL: linux_fault_chain.
+     */
     void (*deliver)(int signo, siginfo_t *info, void *ucontext, int error);
 };
 
-/* Reserves the window, opens userfaultfd (/dev/userfaultfd, then the system call, then user-mode-only), checks its features, makes buffers, and
- * maps *meta (meta_len_bytes, shared, lazily backed). Errors: negative errno; linux_machine_error() then names the remedy in one line. */
-FL_NODISCARD int linux_machine_init(const struct linux_machine_params *params, size_t meta_len_bytes, void **meta);
+/* Reserves the window, opens userfaultfd (/dev/userfaultfd, then the system call, then user-mode-only),
+ * checks its features, makes buffers, and maps *meta (meta_len_bytes, shared, lazily backed). Errors:
+ * negative errno; linux_machine_error() then names the remedy in one line. */
+FL_NODISCARD int linux_machine_init(const struct linux_machine_params *params, size_t meta_len_bytes,
+                                    void **meta);
 const char *linux_machine_error(void);
-/* Starts to serve faults of this space: installs the SIGBUS handler or starts the handler threads; and the page daemon's thread. */
+/* Starts to serve faults of this space: installs the SIGBUS handler or starts the handler threads; and the
+ * page daemon's thread. */
 FL_NODISCARD int linux_machine_start(struct vm_map *map);
 /* Stops the threads, unmaps the window, closes everything. */
 void linux_machine_fini(void);
 
 /*
- * The SIGBUS handler itself. Returns true when the fault was managed and is dealt with (or delivered as an error). For those who own the
- * signal (the shim chains the program's handlers).
+ * The handler of SIGBUS and SIGSEGV itself. Returns true when the fault was managed and is dealt with (or
+ * delivered as an error). For those who own the signal (the shim chains the program's handlers).
  */
 FL_NODISCARD bool linux_fault_signal(int signo, siginfo_t *info, void *ucontext);
+/*
+ * What would have happened to SIGBUS or SIGSEGV without linux_machine_start: calls the handler that was there
+ * before, or arranges for the signal's default action as soon as the calling handler returns. Only with
+ * own_signal.
+ */
+void linux_fault_chain(int signo, siginfo_t *info, void *ucontext);
 
-/* Blocks every signal in the calling thread while it is inside the core (a handler that touches managed memory there would deadlock), and undoes it. */
+/* Blocks every signal in the calling thread while it is inside the core (a handler that touches managed
+ * memory there would deadlock), and undoes it. */
 void linux_signals_block(sigset_t *saved);
 void linux_signals_restore(const sigset_t *saved);
 
+/* The bounce buffers, in which all windows lie: one stretch of *len_bytes at a fixed place until
+ * linux_machine_fini (an io_uring's registered buffer). */
+FL_NODISCARD void *linux_buffer_base(size_t *len_bytes);
+/* The most that was in use at once. */
 FL_NODISCARD uint64_t linux_buffer_peak_bytes(void);
 
 #endif

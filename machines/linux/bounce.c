@@ -1,0 +1,464 @@
+/*
+ * bounce.c: the bounce buffers: a pool of page-sized slots in one stretch of memory.
+ *
+ *                       FILL put(keep)                        claim … moved (UFFDIO_COPY, map.c)
+ *     free ─▶ in a window ───────────▶ kept, on the list ─────────────────────────▶ free
+ *      ▲          │  ▲                     │   │  ▲
+ *      │          │  └── READ/EDIT of it ──┘   └──┴─ moving (flush: pwrite to the memfd) ─▶ free
+ *      └── put ───┘
+ *
+ * The bytes of a page are in the memfd or in a slot. B1: slot_of[frame] names the slot exactly while they are
+ * in a slot. B2: a slot is free if and only if it is in no window, not kept and not moving. B3: kept slots
+ * that nobody uses are on the list, oldest first; these can be flushed at any time.
+ *
+ * Who gets slots. Reads ahead (nowait) leave the larger half to those who wait, because the slots of a read
+ * ahead come back only when somebody needs one of its pages. Those who wait do so in line, so that a large
+ * request is not starved by small ones. The last few slots are for a thread that has a window already: it
+ * asks for one page more, then closes both; without them, threads that each have one and want another would
+ * wait for each other.
+ *
+ * Does not do: windows as the core knows them (window.c), mapping (map.c).
+ *
+ * Lock: pool.lock, a leaf (machine's own), not held across a system call. A mover waits for nobody, so
+ * waiting for a move is allowed under the core's locks.
+ */
+#include "bounce.h"
+#include "memfd.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#define FLUSH_MAX 16 /* pages written in one go when slots run short */
+
+enum {
+    SLOT_KEPT = 0x01,   /* holds a page's bytes: B1 */
+    SLOT_WINDOW = 0x02, /* in an open window, one at a time */
+    SLOT_MOVING = 0x04, /* on its way into the memfd */
+    SLOT_LISTED = 0x08, /* on the list of kept ones */
+    SLOT_AHEAD = 0x10,  /* in a window that was asked for with nowait */
+};
+
+struct slot {
+    uint64_t offset;     /* kept: where in the memfd the bytes belong */
+    uint64_t owner;      /* in a window: machine_self() of who will close it, or 0: not known (nowait) */
+    vm_frame_t frame;    /* kept: whose bytes */
+    uint16_t next, prev; /* on the list */
+    uint8_t flags;
+};
+
+#define NO_SLOT UINT16_MAX
+
+/* All fields but `base`, `nslots`, `reserve` and `slot_of` are (lock). */
+static struct {
+    struct machine_lock lock;
+    char *base;
+    uint32_t nslots;
+    uint32_t reserve; /* slots that only a second window may take */
+    uint32_t nfree, nahead, peak;
+    uint64_t next_ticket, serving; /* the line of those who wait: empty when equal */
+    uint16_t oldest, newest;
+    struct slot *slot;
+    uint64_t *free;    /* a bit for each slot */
+    uint16_t *slot_of; /* for each frame 1 + its slot, or 0; changed under the lock, read without */
+    size_t table_len_bytes;
+} pool;
+
+static char *slot_addr(uint32_t i)
+{
+    return pool.base + ptoa(i);
+}
+
+static uint32_t slot_at(const void *addr)
+{
+    return (uint32_t)atop((uint64_t)((const char *)addr - pool.base));
+}
+
+int linux_bounce_open(size_t buffer_len_bytes, uint32_t nframes)
+{
+    uint64_t nslots = atop(buffer_len_bytes);
+
+    if (nslots < LINUX_BOUNCE_MIN_SLOTS || nslots > LINUX_BOUNCE_MAX_SLOTS)
+        return -EINVAL;
+    size_t slots_len = nslots * sizeof(struct slot), free_len = (nslots + 63) / 64 * sizeof(uint64_t);
+    pool.table_len_bytes = slots_len + free_len + (size_t)nframes * sizeof(uint16_t);
+    /* Shared, so that a fork does not turn the buffers into copies under a transfer; populated, so that a
+     * window never faults. */
+    char *base =
+        mmap(NULL, ptoa(nslots), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    char *table = mmap(NULL, pool.table_len_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED || table == MAP_FAILED) {
+        if (base != MAP_FAILED)
+            (void)munmap(base, ptoa(nslots));
+        return -ENOMEM;
+    }
+    pool.base = base;
+    pool.slot = (struct slot *)table;
+    pool.free = (uint64_t *)(table + slots_len);
+    pool.slot_of = (uint16_t *)(table + slots_len + free_len);
+    pool.nslots = pool.nfree = (uint32_t)nslots;
+    pool.reserve = 1 + pool.nslots / 64;
+    pool.nahead = pool.peak = 0;
+    pool.next_ticket = pool.serving = 1;
+    pool.oldest = pool.newest = NO_SLOT;
+    for (uint32_t i = 0; i < pool.nslots; i++)
+        pool.free[i / 64] |= (uint64_t)1 << i % 64;
+    return 0;
+}
+
+void linux_bounce_close(void)
+{
+    if (pool.base == NULL)
+        return;
+    (void)munmap(pool.base, ptoa(pool.nslots));
+    (void)munmap(pool.slot, pool.table_len_bytes);
+    pool.base = NULL;
+}
+
+void *linux_buffer_base(size_t *len_bytes)
+{
+    *len_bytes = ptoa(pool.nslots);
+    return pool.base;
+}
+
+uint64_t linux_buffer_peak_bytes(void)
+{
+    machine_lock(&pool.lock);
+    uint64_t peak = ptoa(pool.peak);
+    machine_unlock(&pool.lock);
+    return peak;
+}
+
+bool linux_bounce_kept(vm_frame_t frame)
+{
+    return __atomic_load_n(&pool.slot_of[frame], __ATOMIC_ACQUIRE) != 0;
+}
+
+/* ---- slots. All with the lock held.
+ * --------------------------------------------------------------------------------- */
+
+static void list_append(uint32_t i)
+{
+    struct slot *slot = &pool.slot[i];
+
+    slot->flags |= SLOT_LISTED;
+    slot->next = NO_SLOT;
+    slot->prev = pool.newest;
+    if (pool.newest == NO_SLOT)
+        pool.oldest = (uint16_t)i;
+    else
+        pool.slot[pool.newest].next = (uint16_t)i;
+    pool.newest = (uint16_t)i;
+}
+
+static void list_remove(uint32_t i)
+{
+    struct slot *slot = &pool.slot[i];
+
+    if ((slot->flags & SLOT_LISTED) == 0)
+        return;
+    slot->flags &= (uint8_t)~SLOT_LISTED;
+    if (slot->prev == NO_SLOT)
+        pool.oldest = slot->next;
+    else
+        pool.slot[slot->prev].next = slot->next;
+    if (slot->next == NO_SLOT)
+        pool.newest = slot->prev;
+    else
+        pool.slot[slot->next].prev = slot->prev;
+}
+
+/* Something about the slot changed: it goes on the list or becomes free as B2 and B3 say, and whoever
+ * waits looks again. */
+static void slot_settle(uint32_t i)
+{
+    struct slot *slot = &pool.slot[i];
+
+    if ((slot->flags & (SLOT_WINDOW | SLOT_MOVING)) == 0) {
+        if ((slot->flags & SLOT_KEPT) != 0) {
+            if ((slot->flags & SLOT_LISTED) == 0)
+                list_append(i);
+        } else {
+            pool.free[i / 64] |= (uint64_t)1 << i % 64;
+            pool.nfree++;
+        }
+    }
+    machine_wake(&pool);
+}
+
+/* The slot's bytes are the page's no longer. */
+static void slot_forget(uint32_t i)
+{
+    struct slot *slot = &pool.slot[i];
+
+    __atomic_store_n(&pool.slot_of[slot->frame], 0, __ATOMIC_RELEASE);
+    slot->flags &= (uint8_t)~SLOT_KEPT;
+    list_remove(i);
+}
+
+/* The slot that keeps the frame's bytes, or NO_SLOT; waits while it moves. */
+static uint32_t slot_kept(vm_frame_t frame)
+{
+    for (;;) {
+        uint16_t of = pool.slot_of[frame];
+        if (of == 0)
+            return NO_SLOT;
+        if ((pool.slot[of - 1].flags & SLOT_MOVING) == 0)
+            return of - 1u;
+        (void)machine_wait(&pool, &pool.lock, UINT64_MAX);
+    }
+}
+
+/* ---- moving kept pages into the memfd
+ * ------------------------------------------------------------------------------- */
+
+uint32_t linux_bounce_claim(const struct machine_run *run, uint32_t first, void **addr)
+{
+    uint32_t n = 0;
+
+    machine_lock(&pool.lock);
+    uint32_t i = slot_kept(run->frame[first]);
+    if (i != NO_SLOT) {
+        *addr = slot_addr(i);
+        do {
+            pool.slot[i + n].flags |= SLOT_MOVING;
+            list_remove(i + n);
+            n++;
+        } while (first + n < run->npages && pool.slot_of[run->frame[first + n]] == i + n + 1 &&
+                 (pool.slot[i + n].flags & SLOT_MOVING) == 0);
+    }
+    machine_unlock(&pool.lock);
+    return n;
+}
+
+static void claim_end(void *addr, uint32_t npages, bool moved)
+{
+    uint32_t first = slot_at(addr);
+
+    machine_lock(&pool.lock);
+    for (uint32_t i = first; i < first + npages; i++) {
+        pool.slot[i].flags &= (uint8_t)~SLOT_MOVING;
+        if (moved)
+            slot_forget(i);
+        slot_settle(i);
+    }
+    machine_unlock(&pool.lock);
+}
+
+void linux_bounce_moved(void *addr, uint32_t npages)
+{
+    claim_end(addr, npages, true);
+}
+
+void linux_bounce_unclaim(void *addr, uint32_t npages)
+{
+    claim_end(addr, npages, false);
+}
+
+/* Writes kept pages, from slot i on as far as they continue each other, to the memfd. Lock held on entry
+ * and return, released in between. */
+static int flush(uint32_t i)
+{
+    uint32_t n = 0;
+    uint64_t offset = pool.slot[i].offset;
+
+    do {
+        pool.slot[i + n].flags |= SLOT_MOVING;
+        list_remove(i + n);
+        n++;
+    } while (n < FLUSH_MAX && i + n < pool.nslots && (pool.slot[i + n].flags & SLOT_LISTED) != 0 &&
+             pool.slot[i + n].offset == offset + ptoa(n));
+    machine_unlock(&pool.lock);
+    int error = linux_memfd_write(offset, slot_addr(i), ptoa(n));
+    claim_end(slot_addr(i), n, error == 0);
+    machine_lock(&pool.lock);
+    return error;
+}
+
+int linux_bounce_flush(vm_frame_t frame)
+{
+    int error = 0;
+
+    if (!linux_bounce_kept(frame))
+        return 0;
+    machine_lock(&pool.lock);
+    for (uint32_t i = slot_kept(frame); i != NO_SLOT && error == 0; i = slot_kept(frame)) {
+        if ((pool.slot[i].flags & SLOT_WINDOW) == 0)
+            error = flush(i);
+        else
+            (void)machine_wait(&pool, &pool.lock, UINT64_MAX);
+    }
+    machine_unlock(&pool.lock);
+    return error;
+}
+
+/* ---- giving out slots
+ * ----------------------------------------------------------------------------------------------- */
+
+/* The first of npages free neighbours, or NO_SLOT. */
+static uint32_t find_run(uint32_t npages)
+{
+    uint32_t run = 0;
+
+    for (uint32_t i = 0; i < pool.nslots;) {
+        if (pool.free[i / 64] == 0 || (pool.free[i / 64] >> i % 64 & 1) == 0) {
+            run = 0;
+            i = pool.free[i / 64] >> i % 64 == 0 ? (i / 64 + 1) * 64 : i + 1;
+            continue;
+        }
+        i++;
+        if (++run == npages)
+            return i - npages;
+    }
+    return NO_SLOT;
+}
+
+static void take(uint32_t npages, bool nowait, void **addr)
+{
+    uint32_t first = find_run(npages);
+
+    for (uint32_t n = 0; n < npages; n++) {
+        uint32_t i = first != NO_SLOT ? first + n : find_run(1);
+        pool.free[i / 64] &= ~((uint64_t)1 << i % 64);
+        pool.slot[i] = (struct slot){
+            .owner = nowait ? 0 : machine_self(),
+            .next = NO_SLOT,
+            .prev = NO_SLOT,
+            .flags = nowait ? SLOT_WINDOW | SLOT_AHEAD : SLOT_WINDOW,
+        };
+        addr[n] = slot_addr(i);
+    }
+    pool.nfree -= npages;
+    if (nowait)
+        pool.nahead += npages;
+    if (pool.nslots - pool.nfree > pool.peak)
+        pool.peak = pool.nslots - pool.nfree;
+}
+
+/* Whether the thread waits for a window of its own to close; only asked when slots are scarce. */
+static bool has_window(uint64_t self)
+{
+    for (uint32_t i = 0; i < pool.nslots; i++) {
+        if ((pool.slot[i].flags & SLOT_WINDOW) != 0 && pool.slot[i].owner == self)
+            return true;
+    }
+    return false;
+}
+
+int linux_bounce_alloc(uint32_t npages, bool nowait, void **addr)
+{
+    uint64_t ticket = 0;
+    bool second = false;
+    int error = 0;
+
+    if (npages > pool.nslots / 2)
+        return -ENOMEM;
+    machine_lock(&pool.lock);
+    for (;;) {
+        bool in_turn = second || (ticket != 0 ? ticket == pool.serving : pool.serving == pool.next_ticket);
+        uint32_t spare = second ? 0 : pool.reserve;
+        if (nowait && (!in_turn || pool.nahead + npages > pool.nslots / 2 - pool.reserve)) {
+            error = -EAGAIN;
+            break;
+        }
+        if (in_turn && pool.nfree >= npages + spare &&
+            (pool.oldest == NO_SLOT || find_run(npages) != NO_SLOT)) {
+            take(npages, nowait, addr);
+            break;
+        }
+        if (in_turn && pool.oldest != NO_SLOT) {
+            error = flush(pool.oldest);
+            if (error != 0)
+                break;
+        } else if (nowait) {
+            error = -EAGAIN;
+            break;
+        } else if (ticket == 0 && !second) {
+            second = has_window(machine_self());
+            ticket = second ? 0 : pool.next_ticket++;
+        } else {
+            (void)machine_wait(&pool, &pool.lock, UINT64_MAX);
+        }
+    }
+    if (ticket != 0) {
+        pool.serving++;
+        machine_wake(&pool);
+    }
+    machine_unlock(&pool.lock);
+    return error;
+}
+
+int linux_bounce_borrow(vm_frame_t frame, bool nowait, void **addr)
+{
+    int error = -ENOENT;
+
+    machine_lock(&pool.lock);
+    for (;;) {
+        uint32_t i = slot_kept(frame);
+        if (i == NO_SLOT)
+            break;
+        if ((pool.slot[i].flags & SLOT_WINDOW) == 0) {
+            list_remove(i);
+            pool.slot[i].flags |= SLOT_WINDOW;
+            pool.slot[i].owner = nowait ? 0 : machine_self();
+            *addr = slot_addr(i);
+            error = 0;
+            break;
+        }
+        if (nowait) {
+            error = -EAGAIN;
+            break;
+        }
+        (void)machine_wait(&pool, &pool.lock, UINT64_MAX);
+    }
+    machine_unlock(&pool.lock);
+    return error;
+}
+
+bool linux_bounce_borrowed(const void *addr)
+{
+    machine_lock(&pool.lock);
+    bool kept = (pool.slot[slot_at(addr)].flags & SLOT_KEPT) != 0;
+    machine_unlock(&pool.lock);
+    return kept;
+}
+
+void linux_bounce_close_window(void **addr, uint32_t npages, const struct machine_run *keep)
+{
+    machine_lock(&pool.lock);
+    for (uint32_t n = 0; n < npages; n++) {
+        uint32_t i = slot_at(addr[n]);
+        struct slot *slot = &pool.slot[i];
+        if ((slot->flags & SLOT_AHEAD) != 0)
+            pool.nahead--;
+        slot->flags &= (uint8_t) ~(SLOT_WINDOW | SLOT_AHEAD);
+        if (keep != NULL) {
+            uint16_t *of = &pool.slot_of[keep->frame[n]];
+            if (*of != 0) { /* filled anew before anybody mapped it */
+                uint32_t old = *of - 1u;
+                slot_forget(old);
+                slot_settle(old);
+            }
+            slot->frame = keep->frame[n];
+            slot->offset = linux_memfd_offset(keep->object, keep->pindex + n);
+            slot->flags |= SLOT_KEPT;
+            __atomic_store_n(of, (uint16_t)(i + 1), __ATOMIC_RELEASE);
+        }
+        slot_settle(i);
+    }
+    machine_unlock(&pool.lock);
+}
+
+bool linux_bounce_discard(vm_frame_t frame)
+{
+    if (!linux_bounce_kept(frame))
+        return false;
+    machine_lock(&pool.lock);
+    uint32_t i = slot_kept(frame);
+    if (i != NO_SLOT) {
+        slot_forget(i);
+        slot_settle(i);
+    }
+    machine_unlock(&pool.lock);
+    return i != NO_SLOT;
+}

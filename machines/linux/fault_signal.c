@@ -1,0 +1,187 @@
+/*
+ * fault_signal.c: a fault as a signal in the thread that faulted.
+ *
+ *     load or store ─▶ kernel: SIGBUS (absent, write-protected)    ─▶ linux_fault_signal ─▶ fl_fault
+ *                              SIGSEGV (beyond the area's rights)                            │
+ *                              the access is tried again ◀── return ◀── 0 ────────────────────┤
+ *                                                           deliver ◀── error ────────────────┘
+ *
+ * SIGSEGV is asked about too: the reserved parts of the window are PROT_NONE areas, so the kernel knows less
+ * than the core about why an access failed (nothing mapped, or forbidden), and a stack that grows down grows
+ * there.
+ *
+ * The thread engine sends its errors as signals with si_errno set, which the kernel's own never have; so
+ * every error is delivered here.
+ *
+ * The handler runs on the stack of the program, with every signal blocked, possibly inside the program's
+ * allocator: it takes no lock and no memory of the program's. Lock: none; the state is constant between start
+ * and stop.
+ */
+#include "fault.h"
+#include "space.h"
+
+#include <errno.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+/* The error code that an x86 processor pushes for a page fault. */
+#define PGEX_PRESENT 0x1
+#define PGEX_WRITE   0x2
+#define PGEX_FETCH   0x10
+
+_Thread_local vm_offset_t linux_fault_mapped __attribute__((tls_model("initial-exec")));
+
+static struct {
+    struct vm_map *map;
+    void (*deliver)(int signo, siginfo_t *info, void *ucontext, int error);
+    bool installed;
+    struct sigaction old_bus, old_segv;
+} fault;
+
+int linux_fault_siginfo(int error, vm_offset_t va, siginfo_t *info)
+{
+    bool segv = error == -EFAULT || error == -EACCES;
+
+    *info = (siginfo_t){.si_signo = segv ? SIGSEGV : SIGBUS};
+    info->si_code = !segv ? BUS_ADRERR : error == -EFAULT ? SEGV_MAPERR : SEGV_ACCERR;
+    info->si_addr = (void *)va;
+    return info->si_signo;
+}
+
+static vm_prot_t access_of(uint64_t code)
+{
+    if ((code & PGEX_WRITE) != 0)
+        return VM_PROT_WRITE;
+    return (code & PGEX_FETCH) != 0 ? VM_PROT_EXECUTE : VM_PROT_READ;
+}
+
+static void deliver(int error, vm_offset_t va, void *ucontext)
+{
+    siginfo_t info;
+    int signo = linux_fault_siginfo(error, va, &info);
+
+    if (fault.deliver != NULL)
+        fault.deliver(signo, &info, ucontext, error);
+    else
+        linux_fault_chain(signo, &info, ucontext);
+}
+
+bool linux_fault_signal(int signo, siginfo_t *info, void *ucontext)
+{
+    vm_offset_t va = (vm_offset_t)info->si_addr;
+    bool ours = signo == SIGBUS ? info->si_code == BUS_ADRERR
+                                : info->si_code == SEGV_MAPERR || info->si_code == SEGV_ACCERR;
+
+    if (!ours || fault.map == NULL || !linux_window_contains(va))
+        return false;
+    int saved = errno;
+    int error = -info->si_errno;
+    if (error == 0) {
+        uint64_t code = (uint64_t)((const ucontext_t *)ucontext)->uc_mcontext.gregs[REG_ERR];
+        bool mapped = (code & (PGEX_PRESENT | PGEX_WRITE)) == (PGEX_PRESENT | PGEX_WRITE);
+        linux_fault_mapped = mapped ? trunc_page(va) : 0;
+        error = fl_fault(fault.map, trunc_page(va), access_of(code));
+        linux_fault_mapped = 0;
+    }
+    if (error != 0)
+        deliver(error, va, ucontext);
+    errno = saved;
+    return true;
+}
+
+/* The default action, as soon as this handler returns and the signal is unblocked: at the access itself,
+ * with the same siginfo. */
+static void die_of(int signo, siginfo_t *info)
+{
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
+
+    (void)sigaction(signo, &dfl, NULL);
+    if (info->si_code >
+        0) /* the kernel's, or one that we made in its name; a signal that somebody sent may be sent again */
+        (void)syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)machine_self(), signo, info);
+    else
+        (void)syscall(SYS_tgkill, getpid(), (pid_t)machine_self(), signo);
+}
+
+/*
+ * The old handler runs with the mask that the kernel would have given it, but for SIGBUS and SIGSEGV, which
+ * it needs as soon as it touches managed memory. It runs on the stack that this one runs on, also if it asked
+ * for another (SA_ONSTACK).
+ */
+void linux_fault_chain(int signo, siginfo_t *info, void *ucontext)
+{
+    const struct sigaction *old = signo == SIGBUS ? &fault.old_bus : &fault.old_segv;
+    sigset_t mask, all;
+
+    if (old->sa_handler == SIG_DFL || (old->sa_handler == SIG_IGN && info->si_code > 0)) {
+        die_of(signo, info);
+        return;
+    }
+    if (old->sa_handler == SIG_IGN)
+        return;
+    (void)sigorset(&mask, &((const ucontext_t *)ucontext)->uc_sigmask, &old->sa_mask);
+    (void)sigdelset(&mask, SIGBUS);
+    (void)sigdelset(&mask, SIGSEGV);
+    (void)pthread_sigmask(SIG_SETMASK, &mask, &all);
+    if ((old->sa_flags & SA_SIGINFO) != 0)
+        old->sa_sigaction(signo, info, ucontext);
+    else
+        old->sa_handler(signo);
+    (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
+}
+
+static void handler(int signo, siginfo_t *info, void *ucontext)
+{
+    if (!linux_fault_signal(signo, info, ucontext))
+        linux_fault_chain(signo, info, ucontext);
+}
+
+int linux_fault_signal_start(struct vm_map *map, const struct linux_machine_params *params)
+{
+    struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
+
+    fault.map = map;
+    fault.deliver = params->deliver;
+    fault.installed = params->own_signal;
+    if (!params->own_signal)
+        return 0;
+    (void)sigfillset(&action.sa_mask);
+    if (sigaction(SIGBUS, &action, &fault.old_bus) != 0 || sigaction(SIGSEGV, &action, &fault.old_segv) != 0)
+        return -errno;
+    return 0;
+}
+
+/* Puts back what was there, unless the program has installed something else since. */
+static void restore(int signo, const struct sigaction *old)
+{
+    struct sigaction now;
+
+    if (sigaction(signo, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == handler)
+        (void)sigaction(signo, old, NULL);
+}
+
+void linux_fault_signal_stop(void)
+{
+    if (fault.installed) {
+        restore(SIGBUS, &fault.old_bus);
+        restore(SIGSEGV, &fault.old_segv);
+    }
+    fault.map = NULL;
+    fault.installed = false;
+}
+
+/* The raw system call: glibc's own would leave out the two signals that it uses itself. Eight bytes are
+ * the kernel's set. */
+void linux_signals_block(sigset_t *saved)
+{
+    sigset_t all;
+
+    __builtin_memset(&all, 0xff, sizeof(all));
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, saved, 8);
+}
+
+void linux_signals_restore(const sigset_t *saved)
+{
+    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, saved, NULL, 8);
+}

@@ -1,0 +1,203 @@
+/*
+ * fault_thread.c: faults served by handler threads, while the thread that faulted sleeps in the kernel.
+ * Slower by far, but it also serves faults that system calls make.
+ *
+ *     faulting thread ─▶ kernel ─▶ message ─▶ leader reads it, hands the lead on ─▶ fl_fault ─▶ wake
+ *                                                                                    └ error ─▶ signal, wake
+ *
+ * One thread at a time leads: it waits for a message and takes it; so a message wakes one thread, not all.
+ *
+ * An error inside a system call must make the call fail (EFAULT): a signal alone would let it try again for
+ * ever. The page is poisoned for a moment; should the thread not have run in that time, it faults again, and
+ * so on, until it has.
+ */
+#include "fault.h"
+#include "uffd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NTHREADS  4
+#define POISON_NS 20000000
+
+static struct {
+    struct vm_map *map;
+    struct machine_lock lead; /* held by the thread that waits for messages */
+    int stop;                 /* an eventfd: readable when the threads are to end */
+    unsigned nthreads;
+    uint64_t thread[NTHREADS];
+} engine = {.stop = -1};
+
+/* Reads a small file of the thread's in /proc. Returns its length, or -1. */
+static ssize_t read_task_file(pid_t tid, const char *name, char *text, size_t size)
+{
+    char path[64];
+
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%d/%s", (int)tid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t n = read(fd, text, size - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return n;
+}
+
+/* Whether the thread, which sleeps in a fault, made it in a system call. -1 stands there for an exception
+ * of user mode. */
+static bool in_system_call(pid_t tid)
+{
+    char text[160];
+
+    return read_task_file(tid, "syscall", text, sizeof(text)) > 0 && text[0] != '-' && text[0] != 'r';
+}
+
+/* Whether the thread would never see the signal. The kernel kills a thread that faults then; so must we. */
+static bool unseen(pid_t tid, int signo)
+{
+    static const char *const sets[] = {"SigBlk:", "SigIgn:"};
+    char text[2048];
+
+    if (read_task_file(tid, "status", text, sizeof(text)) <= 0)
+        return false;
+    for (unsigned i = 0; i < 2; i++) {
+        const char *line = strstr(text, sets[i]);
+        if (line != NULL && (strtoull(line + 7, NULL, 16) >> (signo - 1) & 1) != 0)
+            return true;
+    }
+    return false;
+}
+
+_Noreturn static void die_of(int signo)
+{
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    sigset_t set;
+
+    (void)sigaction(signo, &dfl, NULL);
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, signo);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    (void)raise(signo);
+    abort(); /* somebody set another action between the two */
+}
+
+static void fail_system_call(vm_offset_t page)
+{
+    struct timespec moment = {.tv_nsec = POISON_NS};
+
+    int error = linux_uffd_poison(page);
+    if (error == -EINVAL)
+        machine_panic(
+            "a system call met an error in mapped memory, and this kernel cannot make it fail: needs Linux "
+            "6.6 or newer");
+    linux_uffd_wake(page, VM_PAGE_SIZE);
+    if (error != 0)
+        return; /* another thread's page-in was faster: the call goes on */
+    (void)nanosleep(&moment, NULL);
+    machine_unmap(NULL, page, page + VM_PAGE_SIZE, 0);
+}
+
+static void deliver(pid_t tid, vm_offset_t va, int error)
+{
+    siginfo_t info;
+    int signo = linux_fault_siginfo(error, va, &info);
+
+    if (in_system_call(tid)) {
+        fail_system_call(trunc_page(va));
+        return;
+    }
+    if (unseen(tid, signo))
+        die_of(signo);
+    info.si_errno = -error; /* linux_fault_signal knows by it that this is an answer and no fault */
+    (void)syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, signo, &info);
+    linux_uffd_wake(trunc_page(va), VM_PAGE_SIZE);
+}
+
+static void serve(const struct uffd_msg *message)
+{
+    vm_offset_t va = message->arg.pagefault.address;
+    uint64_t flags = message->arg.pagefault.flags;
+    vm_prot_t access =
+        (flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0 ? VM_PROT_WRITE : VM_PROT_READ;
+
+    linux_fault_mapped = (flags & UFFD_PAGEFAULT_FLAG_WP) != 0 ? trunc_page(va) : 0;
+    int error = fl_fault(engine.map, trunc_page(va), access);
+    linux_fault_mapped = 0;
+    if (error == 0)
+        linux_uffd_wake(trunc_page(va),
+                        VM_PAGE_SIZE); /* entering it woke the thread already, unless it was there */
+    else
+        deliver((pid_t)message->arg.pagefault.feat.ptid, va, error);
+}
+
+/* Waits for a message. False: the engine stops. */
+static bool receive(struct uffd_msg *message)
+{
+    struct pollfd fds[2] = {{.fd = linux_uffd_fd(), .events = POLLIN}, {.fd = engine.stop, .events = POLLIN}};
+
+    for (;;) {
+        if (read(fds[0].fd, message, sizeof(*message)) == (ssize_t)sizeof(*message)) {
+            if (message->event == UFFD_EVENT_PAGEFAULT)
+                return true;
+            continue;
+        }
+        (void)poll(fds, 2, -1);
+        if (fds[1].revents != 0)
+            return false;
+    }
+}
+
+static void *run(void *arg)
+{
+    struct uffd_msg message;
+    bool more = true;
+
+    while (more) {
+        machine_lock(&engine.lead);
+        more = receive(&message);
+        machine_unlock(&engine.lead);
+        if (more)
+            serve(&message);
+    }
+    return arg;
+}
+
+int linux_fault_thread_start(struct vm_map *map)
+{
+    engine.map = map;
+    engine.nthreads = 0;
+    engine.stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (engine.stop < 0)
+        return -errno;
+    engine.stop = linux_fd_move_high(engine.stop);
+    while (engine.nthreads < NTHREADS) {
+        int error = linux_thread_create(&engine.thread[engine.nthreads], run, NULL);
+        if (error != 0)
+            return error;
+        engine.nthreads++;
+    }
+    return 0;
+}
+
+void linux_fault_thread_stop(void)
+{
+    uint64_t one = 1;
+
+    if (engine.stop < 0)
+        return;
+    if (write(engine.stop, &one, sizeof(one)) != (ssize_t)sizeof(one))
+        machine_panic("an eventfd takes no event");
+    while (engine.nthreads > 0)
+        linux_thread_join(engine.thread[--engine.nthreads]);
+    close(engine.stop);
+    engine.stop = -1;
+}

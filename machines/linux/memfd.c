@@ -1,0 +1,148 @@
+/*
+ * memfd.c: where objects' bytes live: one sparse memfd for all of them.
+ *
+ *     memfd:  | (never used) | object 1 | object 2 | …           2^63 bytes
+ *             0              2^47       2·2^47                   page p of an object is at object + p · 4096
+ *
+ * One descriptor, and not one for each object, because a program counts, closes and passes on its
+ * descriptors: the fewer of ours among them the better, and thousands of private mappings (each has an
+ * object) must not meet the limit of open files. The deeper tree of pages that it makes in the kernel costs 1
+ * to 3 % of a fault.
+ *
+ * The machine's name for an object is the start of its stretch, as a pointer. A stretch is given out again
+ * after machine_object_fini: its pages were released. Lock: `lock`, a leaf.
+ */
+#include "memfd.h"
+#include "uffd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3: nobody executes it as a program */
+#endif
+
+#define MEMFD_LEN_BYTES ((off_t)(INT64_MAX & ~(int64_t)VM_PAGE_MASK))
+#define NOBJECTS        (1u << (63 - LINUX_OBJECT_SHIFT))
+#define NWORDS          (NOBJECTS / 64)
+
+static struct {
+    int fd;
+    struct machine_lock lock;
+    uint32_t hint;         /* (lock) words below it are full */
+    uint64_t used[NWORDS]; /* (lock) a bit for each stretch; that of stretch 0 is always set */
+} memfd = {.fd = -1};
+
+int linux_memfd_fd(void)
+{
+    return memfd.fd;
+}
+
+int linux_memfd_open(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        linux_machine_set_error(
+            "file sizes are limited, which also limits memory files: lift it (ulimit -f unlimited)");
+        return -EFBIG;
+    }
+    int fd = memfd_create("faultline", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    if (fd < 0 && errno == EINVAL) {
+        linux_machine_set_error("this kernel is too old: needs Linux 6.4 or newer");
+        return -ENOSYS;
+    }
+    if (fd < 0) {
+        int error = errno;
+        linux_machine_set_error(error == ENOMEM
+                                    ? "no memory for a memfd"
+                                    : "cannot make a memfd: raise the limit of open files (ulimit -n)");
+        return -error;
+    }
+    memfd.fd = linux_fd_move_high(fd);
+    if (ftruncate(memfd.fd, MEMFD_LEN_BYTES) != 0) {
+        int error = errno;
+        linux_memfd_close();
+        linux_machine_set_error("a memfd cannot be large enough here");
+        return -error;
+    }
+    __builtin_memset(memfd.used, 0, sizeof(memfd.used));
+    memfd.used[0] = 1; /* so that no object's name is NULL */
+    memfd.hint = 0;
+    return 0;
+}
+
+void linux_memfd_close(void)
+{
+    if (memfd.fd >= 0)
+        close(memfd.fd);
+    memfd.fd = -1;
+}
+
+int machine_object_init(void **object)
+{
+    int error = -ENOMEM;
+
+    machine_lock(&memfd.lock);
+    while (memfd.hint < NWORDS && memfd.used[memfd.hint] == UINT64_MAX)
+        memfd.hint++;
+    if (memfd.hint < NWORDS) {
+        unsigned bit = (unsigned)__builtin_ctzll(~memfd.used[memfd.hint]);
+        memfd.used[memfd.hint] |= (uint64_t)1 << bit;
+        *object = (void *)(((uint64_t)memfd.hint * 64 + bit) << LINUX_OBJECT_SHIFT);
+        error = 0;
+    }
+    machine_unlock(&memfd.lock);
+    return error;
+}
+
+void machine_object_fini(void *object)
+{
+    uint64_t stretch = (uint64_t)object >> LINUX_OBJECT_SHIFT;
+
+    machine_lock(&memfd.lock);
+    if (stretch == 0 || (memfd.used[stretch / 64] & (uint64_t)1 << stretch % 64) == 0)
+        machine_panic("machine_object_fini of what is no object");
+    memfd.used[stretch / 64] &= ~((uint64_t)1 << stretch % 64);
+    if (stretch / 64 < memfd.hint)
+        memfd.hint = (uint32_t)(stretch / 64);
+    machine_unlock(&memfd.lock);
+}
+
+int linux_memfd_read(uint64_t offset, void *to, size_t len_bytes)
+{
+    for (size_t done = 0; done < len_bytes;) {
+        ssize_t n = pread(memfd.fd, (char *)to + done, len_bytes - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue; /* a signal that was not blocked; each round moves on or is interrupted anew */
+        if (n <= 0)
+            return -ENOMEM; /* a page that the kernel swapped out and cannot bring back */
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+int linux_memfd_write(uint64_t offset, const void *from, size_t len_bytes)
+{
+    for (size_t done = 0; done < len_bytes;) {
+        ssize_t n = pwrite(memfd.fd, (const char *)from + done, len_bytes - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue; /* as above */
+        if (n <= 0)
+            return -ENOMEM;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+void linux_memfd_punch(uint64_t offset, size_t len_bytes)
+{
+    while (fallocate(memfd.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len_bytes) !=
+           0) {
+        if (errno != EINTR)
+            machine_panic("the kernel does not free pages of a memfd");
+    }
+}

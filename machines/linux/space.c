@@ -1,0 +1,117 @@
+/*
+ * space.c: the window of addresses, and what is attached where in it.
+ *
+ *     LINUX_WINDOW_START                                                        LINUX_WINDOW_END
+ *     | reserved | memfd + object's stretch, registered | reserved | memfd … |  reserved |
+ *       PROT_NONE                                         PROT_NONE
+ *
+ * Reserved ranges are anonymous, PROT_NONE and cost one of the kernel's areas. An attached range becomes
+ * accessible only after it is registered with userfaultfd: before, an access would find a hole of the memfd
+ * and read zeros. For the same reason it does not survive fork (MADV_DONTFORK): a child has no registration,
+ * so it has no range either, and gets SIGSEGV instead of wrong bytes.
+ *
+ * There is one space, because a process has one. Locks: none of its own; the core holds the map's.
+ */
+#include "space.h"
+#include "memfd.h"
+#include "uffd.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+struct machine_space {
+    vm_offset_t start, end;
+    bool used;
+};
+
+static struct machine_space process_space;
+
+static int reserve(vm_offset_t start, vm_offset_t end, int fixed)
+{
+    void *addr = mmap((void *)start, end - start, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
+    return addr == MAP_FAILED ? -errno : 0;
+}
+
+int linux_window_reserve(void)
+{
+    int error = reserve(LINUX_WINDOW_START, LINUX_WINDOW_END, MAP_FIXED_NOREPLACE);
+    if (error == -EEXIST)
+        linux_machine_set_error("something else lies in the window of addresses that Faultline needs");
+    else if (error != 0)
+        linux_machine_set_error(
+            "cannot reserve addresses: lift the limit on address space (ulimit -v unlimited)");
+    process_space.used = false;
+    return error;
+}
+
+void linux_window_unreserve(void)
+{
+    (void)munmap((void *)LINUX_WINDOW_START,
+                 LINUX_WINDOW_END - LINUX_WINDOW_START); /* cannot fail: no area is split */
+}
+
+int machine_space_create(vm_offset_t start, vm_offset_t end, struct machine_space **space)
+{
+    if (process_space.used || start < LINUX_WINDOW_START || end > LINUX_WINDOW_END || start >= end)
+        return -ENOMEM;
+    process_space = (struct machine_space){.start = start, .end = end, .used = true};
+    *space = &process_space;
+    return 0;
+}
+
+void machine_space_destroy(struct machine_space *space)
+{
+    space->used = false;
+}
+
+void machine_space_activate(struct machine_space *space)
+{
+    (void)space;
+}
+
+static int host_prot(vm_prot_t prot)
+{
+    return prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
+}
+
+/* The new range is one area of exactly [start, end), so what follows the mmap never has to split one, and
+ * fails only when the kernel has no memory for a few words of its own. */
+int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
+                   void *object, vm_pindex_t pindex)
+{
+    size_t len_bytes = end - start;
+
+    if (start < space->start || end > space->end)
+        machine_panic("machine_attach outside of the space");
+    if (pindex >= LINUX_OBJECT_PAGES || atop(len_bytes) > LINUX_OBJECT_PAGES - pindex)
+        return -ENOMEM; /* farther into a file than an address space is long: docs/design.md */
+    void *addr = mmap((void *)start, len_bytes, PROT_NONE, MAP_SHARED | MAP_FIXED, linux_memfd_fd(),
+                      (off_t)linux_memfd_offset(object, pindex));
+    if (addr == MAP_FAILED)
+        return -ENOMEM;
+    if (madvise(addr, len_bytes, MADV_DONTFORK) == 0 && linux_uffd_register(start, end) == 0 &&
+        (prot == VM_PROT_NONE || mprotect(addr, len_bytes, host_prot(prot)) == 0))
+        return 0;
+    /* What was shown before cannot be had back without more memory. Nothing is shown, then: SIGSEGV, never
+     * wrong bytes. */
+    machine_detach(space, start, end);
+    return -ENOMEM;
+}
+
+void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end)
+{
+    if (reserve(start, end, MAP_FIXED) == 0)
+        return;
+    /*
+     * The process has as many areas as the kernel allows, and this would split one. Without mappings the
+     * range does as well: it stays registered, and the core answers every fault in it with -EFAULT.
+     */
+    machine_unmap(space, start, end, 0);
+}
+
+int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
+{
+    (void)space;
+    return mprotect((void *)start, end - start, host_prot(prot)) == 0 ? 0 : -ENOMEM;
+}

@@ -1,0 +1,220 @@
+/*
+ * uffd.c: userfaultfd: opening it with whatever right there is, agreeing on features, and its ioctls.
+ *
+ *     access to an absent page            ─▶ MISSING ─▶ copy      (allocate + fill + map)
+ *     access to a page in the memfd only  ─▶ MINOR   ─▶ continue  (map)
+ *     store to a write-protected page     ─▶ WP      ─▶ writeprotect off
+ *
+ * The signal engine asks for UFFD_FEATURE_SIGBUS: the fault becomes a SIGBUS in the thread that faulted, and
+ * nobody ever reads the descriptor. It has no use for faults in kernel mode, so the user-mode-only kind,
+ * which needs no privilege, is tried first. The thread engine needs kernel faults.
+ *
+ * None of the non-cooperative events (fork, remap, remove) is asked for: a child gets no managed range
+ * (space.c), and ranges move only by attach and detach.
+ */
+#include "uffd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Newer than the oldest headers that we build with. The values are the kernel's ABI. */
+#ifndef UFFDIO_CONTINUE_MODE_WP
+#define UFFDIO_CONTINUE_MODE_WP ((__u64)1 << 1)
+#endif
+struct linux_uffdio_poison {
+    struct uffdio_range range;
+    __u64 mode;
+    __s64 updated;
+};
+#define LINUX_UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct linux_uffdio_poison)
+
+#define FD_HIGH 512 /* descriptors from here on disturb no select() and no shell */
+
+static int uffd = -1;
+
+int linux_uffd_fd(void)
+{
+    return uffd;
+}
+
+int linux_fd_move_high(int fd)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return fd;
+    rlim_t lowest = limit.rlim_cur > 2 * FD_HIGH ? FD_HIGH : limit.rlim_cur / 2;
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, (int)lowest);
+    if (high < 0)
+        return fd;
+    close(fd);
+    return high;
+}
+
+static int open_syscall(int flags)
+{
+    return (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | flags);
+}
+
+static int open_device(void)
+{
+    int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+    if (dev < 0)
+        return -1;
+    int fd = ioctl(dev, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+    int error = errno;
+    close(dev);
+    errno = error;
+    return fd;
+}
+
+static int open_for(enum linux_fault_engine engine)
+{
+    int fd;
+
+    if (engine == LINUX_FAULT_SIGNAL) {
+        fd = open_syscall(UFFD_USER_MODE_ONLY);
+        return fd >= 0 ? fd : open_device();
+    }
+    fd = open_device();
+    return fd >= 0 ? fd : open_syscall(0);
+}
+
+static const char *forbidden(enum linux_fault_engine engine)
+{
+    if (engine == LINUX_FAULT_THREAD)
+        return "userfaultfd for kernel faults is forbidden here: be root or have CAP_SYS_PTRACE, or set "
+               "sysctl "
+               "vm.unprivileged_userfaultfd=1, or give access to /dev/userfaultfd, or use the signal engine";
+    return "userfaultfd is forbidden here: set sysctl vm.unprivileged_userfaultfd=1, or give access to "
+           "/dev/userfaultfd, or run the container with a seccomp profile that allows userfaultfd";
+}
+
+int linux_uffd_open(enum linux_fault_engine engine)
+{
+    uint64_t features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM |
+                        UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
+                        UFFD_FEATURE_EXACT_ADDRESS;
+
+    features |= engine == LINUX_FAULT_SIGNAL ? UFFD_FEATURE_SIGBUS : UFFD_FEATURE_THREAD_ID;
+    int fd = open_for(engine);
+    if (fd < 0 && errno == ENOSYS) {
+        linux_machine_set_error(
+            "this kernel has no userfaultfd: needs Linux 6.4 or newer, with CONFIG_USERFAULTFD");
+        return -ENOSYS;
+    }
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+        linux_machine_set_error("no file descriptor is free: raise the limit of open files (ulimit -n)");
+        return -EMFILE;
+    }
+    if (fd < 0) {
+        linux_machine_set_error(forbidden(engine));
+        return -EPERM;
+    }
+    struct uffdio_api api = {.api = UFFD_API, .features = features};
+    if (ioctl(fd, UFFDIO_API, &api) != 0 || (api.features & features) != features) {
+        close(fd);
+        linux_machine_set_error("this kernel's userfaultfd lacks features: needs Linux 6.4 or newer");
+        return -ENOSYS;
+    }
+    uffd = linux_fd_move_high(fd);
+    return 0;
+}
+
+void linux_uffd_close(void)
+{
+    if (uffd >= 0)
+        close(uffd);
+    uffd = -1;
+}
+
+int linux_uffd_register(vm_offset_t start, vm_offset_t end)
+{
+    struct uffdio_register request = {
+        .range = {.start = start, .len = end - start},
+        .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP,
+    };
+
+    return ioctl(uffd, UFFDIO_REGISTER, &request) == 0 ? 0 : -errno;
+}
+
+/*
+ * copy and continue stop with EAGAIN for two reasons: the page after the progress that they report has an
+ * error of its own, which the next call says; or the page table changed under them. Both settle by asking
+ * again, so there is no bound on the asking.
+ */
+int linux_uffd_copy(vm_offset_t va, const void *from, size_t len_bytes, bool writable, size_t *done)
+{
+    *done = 0;
+    while (*done < len_bytes) {
+        struct uffdio_copy request = {
+            .dst = va + *done,
+            .src = (uint64_t)from + *done,
+            .len = len_bytes - *done,
+            .mode = writable ? 0 : UFFDIO_COPY_MODE_WP,
+        };
+        if (ioctl(uffd, UFFDIO_COPY, &request) == 0) {
+            *done = len_bytes;
+            return 0;
+        }
+        if (errno != EAGAIN)
+            return -errno;
+        if (request.copy > 0)
+            *done += (size_t)request.copy;
+    }
+    return 0;
+}
+
+int linux_uffd_continue(vm_offset_t va, size_t len_bytes, bool writable, size_t *done)
+{
+    *done = 0;
+    while (*done < len_bytes) {
+        struct uffdio_continue request = {
+            .range = {.start = va + *done, .len = len_bytes - *done},
+            .mode = writable ? 0 : UFFDIO_CONTINUE_MODE_WP,
+        };
+        if (ioctl(uffd, UFFDIO_CONTINUE, &request) == 0) {
+            *done = len_bytes;
+            return 0;
+        }
+        if (errno != EAGAIN)
+            return -errno;
+        if (request.mapped > 0)
+            *done += (size_t)request.mapped;
+    }
+    return 0;
+}
+
+int linux_uffd_writeprotect(vm_offset_t va, size_t len_bytes, bool protect)
+{
+    struct uffdio_writeprotect request = {
+        .range = {.start = va, .len = len_bytes},
+        .mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+    };
+
+    while (ioctl(uffd, UFFDIO_WRITEPROTECT, &request) != 0) {
+        if (errno != EAGAIN) /* the address space is changing elsewhere, which ends by itself */
+            return -errno;
+    }
+    return 0;
+}
+
+void linux_uffd_wake(vm_offset_t va, size_t len_bytes)
+{
+    struct uffdio_range range = {.start = va, .len = len_bytes};
+
+    /* Fails only for a range that is no multiple of pages: nobody who waits is forgotten. */
+    (void)ioctl(uffd, UFFDIO_WAKE, &range);
+}
+
+int linux_uffd_poison(vm_offset_t va)
+{
+    struct linux_uffdio_poison request = {.range = {.start = va, .len = VM_PAGE_SIZE}};
+
+    return ioctl(uffd, LINUX_UFFDIO_POISON, &request) == 0 ? 0 : -errno;
+}

@@ -1,0 +1,89 @@
+/*
+ * window.c: the core's windows onto pages' bytes, and pages' end. A window is a stretch of bounce buffers.
+ *
+ *     FILL   slots as they are   ─▶ put(keep): the bytes stay there until the page is mapped (bounce.c)
+ *     READ   pread ─▶ slots      ─▶ put: slots are free
+ *     EDIT   pread ─▶ slots      ─▶ put: pwrite
+ *
+ * A single page whose bytes are in a slot anyway is read and edited there. No lock of its own.
+ */
+#include "bounce.h"
+#include "memfd.h"
+
+#include <errno.h>
+
+/* How many pages from addr[0] on lie one behind the other. */
+static uint32_t contiguous(void **addr, uint32_t npages)
+{
+    uint32_t n = 1;
+
+    while (n < npages && addr[n] == (char *)addr[0] + ptoa(n))
+        n++;
+    return n;
+}
+
+static int load(const struct machine_run *run, void **addr)
+{
+    int error = 0;
+
+    for (uint32_t i = 0, n; i < run->npages && error == 0; i += n) {
+        n = contiguous(addr + i, run->npages - i);
+        error = linux_memfd_read(linux_memfd_offset(run->object, run->pindex + i), addr[i], ptoa(n));
+    }
+    return error;
+}
+
+static void save(const struct machine_run *run, void **addr)
+{
+    for (uint32_t i = 0, n; i < run->npages; i += n) {
+        n = contiguous(addr + i, run->npages - i);
+        if (linux_memfd_write(linux_memfd_offset(run->object, run->pindex + i), addr[i], ptoa(n)) != 0)
+            machine_panic("the kernel does not take bytes back into a memfd that it gave out of it");
+    }
+}
+
+int machine_window_get(const struct machine_run *run, enum machine_window how, bool nowait, void **addr)
+{
+    int error;
+
+    if (how != MACHINE_WINDOW_FILL && run->npages == 1) {
+        error = linux_bounce_borrow(run->frame[0], nowait, addr);
+        if (error != -ENOENT)
+            return error;
+    } else if (how != MACHINE_WINDOW_FILL) {
+        for (uint32_t i = 0; i < run->npages; i++) {
+            error = linux_bounce_flush(run->frame[i]);
+            if (error != 0)
+                return error;
+        }
+    }
+    error = linux_bounce_alloc(run->npages, nowait, addr);
+    if (error != 0 || how == MACHINE_WINDOW_FILL)
+        return error;
+    error = load(run, addr);
+    if (error != 0)
+        linux_bounce_close_window(addr, run->npages, NULL);
+    return error;
+}
+
+void machine_window_put(const struct machine_run *run, enum machine_window how, void **addr, bool keep)
+{
+    if (how == MACHINE_WINDOW_EDIT && keep && !linux_bounce_borrowed(addr[0]))
+        save(run, addr);
+    linux_bounce_close_window(addr, run->npages, how == MACHINE_WINDOW_FILL && keep ? run : NULL);
+}
+
+void machine_release(const struct machine_run *run)
+{
+    uint32_t first = run->npages, end = 0;
+
+    for (uint32_t i = 0; i < run->npages; i++) {
+        if (linux_bounce_discard(run->frame[i]))
+            continue;
+        first = first < i ? first : i;
+        end = i + 1;
+    }
+    /* Pages between them that were in slots have nothing in the memfd, so one call is right for all. */
+    if (first < end)
+        linux_memfd_punch(linux_memfd_offset(run->object, run->pindex + first), ptoa(end - first));
+}
