@@ -11,6 +11,9 @@
  * Invariants: O1 resident_count is the number of pages in `pages`. O2 an object with ref_count 0 has no pages and no entries. O3 a page's pindex is < size, except
  * while a truncation removes it. O4 a chain ends, and its objects are alive as long as a shadow stands over them. O5 type VNODE has a vnode and no backing object.
  *
+ * A clean copy that is busy without being valid, or held for a system call, is left alone when copies are dropped: the first is not a copy yet, the second stays the
+ * snapshot that the system call was given.
+ *
  * Does not do: vm_object_collapse (comes with swap); until then a chain is as long as the history of forks and private writes made it.
  */
 #ifndef CORE_VM_VM_OBJECT_H
@@ -18,6 +21,7 @@
 
 #include "lib/tree.h"
 #include "vm/vm_radix.h"
+#include <stdatomic.h>
 
 struct vnode;
 struct vm_pager_request;
@@ -31,7 +35,8 @@ struct vm_object {
     struct vm_lock lock;
     uint8_t type;              /* (c) enum vm_object_type */
     bool dead;                 /* (O) being terminated */
-    uint32_t ref_count;        /* (O) entries, shadows, the vnode */
+    bool pip_wanted;           /* (O) somebody sleeps until paging_in_progress is 0 */
+    _Atomic uint32_t ref_count; /* entries, shadows, the vnode. From 0 it never grows; it falls under (O), and grows under (O), or from 1 up under (R) */
     uint32_t resident_count;   /* (O) */
     uint32_t paging_in_progress; /* (O) transfers and faults that need it to stay (pip); its address is the channel */
     uint32_t generation;       /* (O) grows with every page that comes or goes */
@@ -59,6 +64,9 @@ void vm_object_reference_locked(struct vm_object *object) REQUIRES(object->lock)
  * Anonymous pages are lost with it, as they should be. A file's object is terminated by its vnode, after its pages were written. */
 void vm_object_deallocate(struct vm_object *object);
 
+/* Ends a vnode's object, to which the vnode has the only reference; its dirty pages were written, or are lost. No lock held. */
+void vm_object_destroy(struct vm_object *object);
+
 /* pip: keeps the object from being terminated while its lock is not held. */
 void vm_object_pip_add(struct vm_object *object) REQUIRES(object->lock);
 void vm_object_pip_wakeup(struct vm_object *object) REQUIRES(object->lock);
@@ -78,7 +86,14 @@ void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pinde
 
 /* Drops the clean copies (PG_COPY) of page pindex that shadows over `object` hold. Called when the page is about to be written. (O) of `object` held on entry and
  * return, and released in between: the caller looks everything up again when it returns true. */
-FL_NODISCARD bool vm_object_invalidate_copies(struct vm_object *object, vm_pindex_t pindex);
+FL_NODISCARD bool vm_object_invalidate_copies(struct vm_object *object, vm_pindex_t pindex)
+    REQUIRES(object->lock);
+
+/*
+ * A file became shorter: unmaps and frees whatever the shadows over `object` hold of its pages [start, end), private copies too: an access there is one beyond the
+ * end of the file. With `copies_only`, the clean copies alone. No lock held; the caller has a reference or a pip.
+ */
+void vm_object_remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool copies_only);
 
 void vm_object_check(struct vm_object *object); /* O1 … O5 and its radix tree */
 void vm_object_check_all(void);

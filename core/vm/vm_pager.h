@@ -5,7 +5,7 @@
  *
  * A transfer is a vm_pager_request: a run of pages of one object, their windows, and the store's request. A synchronous one belongs to the caller; an
  * asynchronous one hangs on object->inflight until somebody needs one of its pages, and is then driven by that thread (vm_pager_wait).
- * Locks: (O). Windows are opened and stores are called with no lock held.
+ * Locks: (O) → (q) request->lock, (O) → (I) vm_pager_async.lock. Windows are opened and stores are called with no lock held.
  * States of a page in a read: busy ─▶ busy + inflight ─▶ (done) valid, busy ─▶ not busy; or (failed) freed.
  */
 #ifndef CORE_VM_VM_PAGER_H
@@ -16,17 +16,27 @@
 
 struct vm_pager_request {
     struct store_request store;
+    struct store *to;         /* (c) from strategy on: the store that has it */
     struct vm_object *object;
     struct vm_pager_request *next; /* (O) object->inflight */
+    struct vm_pager_request *all_next, *all_prev; /* (I) every asynchronous request */
     struct vm_lock lock;           /* (q) guards error, finished; its address is the channel */
     vm_pindex_t pindex;
     uint32_t npages;
-    uint32_t waiters; /* (O) threads in vm_pager_wait: the last one frees the request */
+    uint32_t waiters; /* (O) threads that need the request to stay: those in vm_pager_wait, and the one that submits it; the last one frees it */
+    bool submitted;   /* (q) store->wait may be called */
     int error;        /* (q) */
     bool finished;    /* (q) */
     bool async;
     vm_frame_t frame[MACHINE_RUN_MAX];
     void *addr[MACHINE_RUN_MAX];
+};
+
+/* One kind of source. */
+struct pagerops {
+    struct vm_object *(*alloc)(struct vnode *vnode, vm_pindex_t size);
+    bool (*haspage)(struct vm_object *object, vm_pindex_t pindex, uint32_t *before, uint32_t *after);
+    void (*strategy)(struct vm_pager_request *request); /* starts the transfer; store->done says when it is over */
 };
 
 void vm_pager_startup(void);
@@ -55,5 +65,10 @@ void vm_pager_wait(struct vm_object *object, vm_pindex_t pindex) REQUIRES(object
  * Afterwards PG_WRITEBACK is clear; on failure they are dirty again, with PG_WRITEERROR. Errors: the store's.
  */
 FL_NODISCARD int vm_pager_put_pages(struct vm_object *object, struct vm_page **m, uint32_t count);
+
+/* Transfers of any kind that are on their way now: a hint. */
+FL_NODISCARD uint32_t vm_pager_active(void);
+/* Waits for one of the reads that nobody waits for, whoever began it, so that its pages become usable. False: there is none, or their objects are locked. No lock held. */
+FL_NODISCARD bool vm_pager_wait_any(void);
 
 #endif

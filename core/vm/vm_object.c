@@ -1,0 +1,403 @@
+/*
+ * vm_object.c: memory objects: their birth, references and end; removing their pages; the clean copies above them.
+ *
+ *   vm_object_allocate ─▶ referenced ─▶ vm_object_deallocate ─▶ vm_object_terminate
+ *                                            │ anonymous: the last reference ends it, then lets go of what backs it
+ *                                            └ a file's: the last but one drops the vnode, which ends both (vnode_pager.c)
+ *
+ *   remove_above walks the tree of shadows over an object, parents first, with a reference to one node at a time:
+ *
+ *        object ◀── s ◀── t         next: first child, else next sibling, else the parent's next sibling
+ *               ◀── u               (under (R); a node with a reference keeps everything below it)
+ *
+ * Invariants O1 … O5: vm_object.h. O6: an object that ends has no page and no pip left.
+ * Locks: (O), (R) as in vm_object.h; vm_objects_lock, taken with no other lock held except in the checkers, which then take (O).
+ * Waiting for a page: for busy ones and those in write-back until their owner is done, which never waits for us; for held ones, a system call's length.
+ *
+ * Does not do: transfers (vm_pager.c), dirty pages' way to the store (cache/writeback.c), finding mappings (vm_rmap.c).
+ */
+#include "vm/vm_object.h"
+#include "lib/errno.h"
+#include "lib/kassert.h"
+#include "lib/zone.h"
+#include "vm/vm_pager.h"
+#include "vm/vm_reserv.h"
+#include "vm/vm_rmap.h"
+#include "vm/vnode_pager.h"
+
+#define REMOVE_BATCH 64         /* pages unmapped and freed together */
+#define HOLD_POLL_NS 1000000    /* holds are too frequent to pay for a wake-up; waiting for one is rare */
+#define SHADOW_DEPTH (1u << 20) /* no chain is longer: checkers only */
+
+enum remove_mode {
+    REMOVE_ALL,    /* everything */
+    REMOVE_CLEAN,  /* not what is dirty, wired or held */
+    REMOVE_COPIES, /* PG_COPY only, unless held */
+    REMOVE_ABOVE,  /* everything but a place that is kept for a copy: busy and not valid */
+};
+
+static struct vm_zone vm_object_zone;
+static struct vm_lock vm_objects_lock;
+static struct vm_object *vm_objects; /* (vm_objects_lock) */
+
+void vm_object_startup(void)
+{
+    vm_zone_init(&vm_object_zone, "vm object", sizeof(struct vm_object));
+    __builtin_memset(&vm_objects_lock, 0, sizeof vm_objects_lock);
+    vm_objects = NULL;
+}
+
+/* ---- birth -------------------------------------------------------------------------------------------------------------- */
+
+static int _vm_object_allocate(enum vm_object_type type, vm_pindex_t size, struct vnode *vnode,
+                               struct vm_object *object)
+{
+    int error = machine_object_init(&object->machine);
+    if (error != 0)
+        return error;
+    object->type = (uint8_t)type;
+    object->size = size;
+    object->vnode = vnode;
+    atomic_store(&object->ref_count, 1);
+    vm_rmap_object_init(object);
+
+    vm_lock(&vm_objects_lock);
+    object->all_next = vm_objects;
+    if (vm_objects != NULL)
+        vm_objects->all_prev = object;
+    vm_objects = object;
+    vm_unlock(&vm_objects_lock);
+    return 0;
+}
+
+struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size, struct vnode *vnode)
+{
+    KASSERT((type == OBJT_VNODE) == (vnode != NULL), "O5");
+    struct vm_object *object = vm_zone_alloc(&vm_object_zone);
+    if (object == NULL)
+        return NULL;
+    if (_vm_object_allocate(type, size, vnode, object) != 0) {
+        vm_zone_free(&vm_object_zone, object);
+        return NULL;
+    }
+    return object;
+}
+
+int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t length)
+{
+    struct vm_object *shadow = vm_object_allocate(OBJT_DEFAULT, length, NULL);
+    if (shadow == NULL)
+        return -ENOMEM;
+    shadow->backing_object = *object;
+    shadow->backing_pindex = *pindex;
+    if (shadow->backing_object != NULL)
+        vm_rmap_shadow_link(shadow);
+    *object = shadow;
+    *pindex = 0;
+    return 0;
+}
+
+/* ---- references --------------------------------------------------------------------------------------------------------- */
+
+void vm_object_reference_locked(struct vm_object *object)
+{
+    uint32_t refs = atomic_fetch_add(&object->ref_count, 1);
+    KASSERT(refs > 0 && !object->dead, "O2");
+    /* The vnode's own reference does not count: with the first other one the vnode has a user more. */
+    if (object->type == OBJT_VNODE && refs == 1)
+        vref(object->vnode);
+}
+
+void vm_object_reference(struct vm_object *object)
+{
+    vm_lock(&object->lock);
+    vm_object_reference_locked(object);
+    vm_unlock(&object->lock);
+}
+
+void vm_object_pip_add(struct vm_object *object)
+{
+    object->paging_in_progress++;
+}
+
+void vm_object_pip_wakeup(struct vm_object *object)
+{
+    KASSERT(object->paging_in_progress > 0, "O6");
+    object->paging_in_progress--;
+    if (object->paging_in_progress == 0 && object->pip_wanted) {
+        object->pip_wanted = false;
+        machine_wake(&object->paging_in_progress);
+    }
+}
+
+void vm_object_pip_wait(struct vm_object *object)
+{
+    while (object->paging_in_progress != 0) {
+        if (object->inflight != NULL) { /* a read that nobody drives but us */
+            vm_pager_wait(object, object->inflight->pindex);
+            continue;
+        }
+        object->pip_wanted = true;
+        vm_sleep(&object->paging_in_progress, &object->lock);
+    }
+}
+
+/* Frees everything the object is. Nobody can find it any more, but for the page daemon by its pages, and the walk over shadows, which sees a
+ * reference count of 0. Called with (O) held, which ends with the object. What backs it keeps the reference. */
+static void vm_object_terminate(struct vm_object *object) RELEASE(object->lock)
+{
+    object->dead = true;
+    vm_object_pip_wait(object);
+    vm_object_page_remove(object, 0, UINT64_MAX, false);
+    vm_object_pip_wait(object); /* the page daemon may have been at its pages */
+    KASSERT(object->resident_count == 0, "O6");
+    vm_unlock(&object->lock);
+
+    vm_reserv_break_all(object);
+    if (object->backing_object != NULL)
+        vm_rmap_shadow_unlink(object);
+    vm_lock(&vm_objects_lock);
+    if (object->all_prev != NULL)
+        object->all_prev->all_next = object->all_next;
+    else
+        vm_objects = object->all_next;
+    if (object->all_next != NULL)
+        object->all_next->all_prev = object->all_prev;
+    vm_unlock(&vm_objects_lock);
+    machine_object_fini(object->machine);
+    vm_zone_free(&vm_object_zone, object);
+}
+
+/* Drops one reference to a file's object, which stays: the vnode has the last one. */
+static void vm_object_vndeallocate(struct vm_object *object) RELEASE(object->lock)
+{
+    struct vnode *vnode = object->vnode;
+    uint32_t refs = atomic_fetch_sub(&object->ref_count, 1);
+    KASSERT(refs > 1, "V3");
+    vm_unlock(&object->lock);
+    /* As after close(2) of a file with a failed write-back, there is nobody left to tell but the log. */
+    if (refs == 2 && vrele(vnode) != 0)
+        machine_log("faultline: a file's last mapping went, and its dirty pages could not be written");
+}
+
+void vm_object_deallocate(struct vm_object *object)
+{
+    while (object != NULL) {
+        vm_lock(&object->lock);
+        if (object->type == OBJT_VNODE) {
+            vm_object_vndeallocate(object);
+            return;
+        }
+        uint32_t refs = atomic_fetch_sub(&object->ref_count, 1);
+        KASSERT(refs > 0, "O2");
+        if (refs > 1) {
+            vm_unlock(&object->lock);
+            return;
+        }
+        struct vm_object *backing = object->backing_object;
+        vm_object_terminate(object);
+        object = backing;
+    }
+}
+
+void vm_object_destroy(struct vm_object *object)
+{
+    vm_lock(&object->lock);
+    KASSERT(atomic_load(&object->ref_count) == 1, "V3");
+    atomic_store(&object->ref_count, 0);
+    vm_object_terminate(object);
+}
+
+/* ---- removing pages ----------------------------------------------------------------------------------------------------- */
+
+struct remove_batch {
+    struct vm_page *m[REMOVE_BATCH]; /* busy, by index */
+    uint32_t n;
+};
+
+/* Unmaps and frees what was collected, neighbours together. (O). */
+static void remove_flush(struct vm_object *object, struct remove_batch *batch)
+{
+    for (uint32_t i = 0, end; i < batch->n; i = end) {
+        bool clean = true;
+        for (end = i; end < batch->n && batch->m[end]->pindex == batch->m[i]->pindex + (end - i); end++)
+            clean = clean && (batch->m[end]->flags & PG_DIRTY) == 0;
+        vm_rmap_unmap(object, batch->m[i]->pindex, batch->m[end - 1]->pindex + 1,
+                      clean ? MACHINE_UNMAP_RELEASE : 0);
+    }
+    for (uint32_t i = 0; i < batch->n; i++) {
+        if (batch->m[i]->flags & PG_DIRTY)
+            vm_page_undirty(batch->m[i]);
+        while (batch->m[i]->wire_count > 0)
+            vm_page_unwire(batch->m[i], PQ_INACTIVE);
+    }
+    if (batch->n > 0)
+        vm_page_free_batch(batch->m, batch->n);
+    batch->n = 0;
+}
+
+enum remove_verdict { REMOVE_SKIP, REMOVE_TAKE, REMOVE_WAIT_BUSY, REMOVE_WAIT_HELD };
+
+static enum remove_verdict remove_judge(const struct vm_page *m, enum remove_mode mode)
+{
+    if (mode == REMOVE_COPIES && (m->flags & PG_COPY) == 0)
+        return REMOVE_SKIP;
+    /* Its owner may be waiting for a page below, even for one that our caller has; what it will find there is the state after us. */
+    if (mode == REMOVE_ABOVE && (m->flags & (PG_BUSY | PG_VALID)) == PG_BUSY)
+        return REMOVE_SKIP;
+    if (m->flags & (PG_BUSY | PG_WRITEBACK))
+        return REMOVE_WAIT_BUSY;
+    bool all = mode == REMOVE_ALL || mode == REMOVE_ABOVE;
+    if (m->hold_count > 0)
+        return all ? REMOVE_WAIT_HELD : REMOVE_SKIP;
+    if (mode == REMOVE_CLEAN && ((m->flags & PG_DIRTY) || m->wire_count > 0))
+        return REMOVE_SKIP;
+    return REMOVE_TAKE;
+}
+
+/* Removes the pages of [start, end) that `mode` says. (O) held on entry and return, released while it waits. */
+static void vm_object_remove_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
+                                   enum remove_mode mode) REQUIRES(object->lock)
+{
+    struct remove_batch batch = {.n = 0};
+    struct vm_page *m;
+    vm_pindex_t pindex = start;
+    while (pindex < end && (m = vm_page_find_least(object, pindex)) != NULL && m->pindex < end) {
+        enum remove_verdict verdict = remove_judge(m, mode);
+        pindex = m->pindex;
+        if (verdict == REMOVE_SKIP || verdict == REMOVE_TAKE) {
+            pindex++;
+            if (verdict == REMOVE_TAKE) {
+                vm_page_xbusy(m);
+                batch.m[batch.n++] = m;
+            }
+            if (batch.n == REMOVE_BATCH)
+                remove_flush(object, &batch);
+            continue;
+        }
+        remove_flush(object, &batch); /* nobody shall wait for ours while we wait for others */
+        if (verdict == REMOVE_WAIT_BUSY)
+            vm_page_busy_sleep(m);
+        else
+            (void)machine_wait(&m->hold_count, &object->lock.machine, machine_time_ns() + HOLD_POLL_NS);
+    }
+    remove_flush(object, &batch);
+}
+
+void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool clean_only)
+{
+    vm_lock_assert(&object->lock);
+    vm_object_remove_range(object, start, end, clean_only ? REMOVE_CLEAN : REMOVE_ALL);
+}
+
+/* ---- what lies above ---------------------------------------------------------------------------------------------------- */
+
+/* The first of `shadow` and its later siblings that is not about to end, with a reference. (R) shared: so they are there. */
+static struct vm_object *shadow_reference(struct vm_object *shadow)
+{
+    for (; shadow != NULL; shadow = shadow->shadow_next) {
+        uint32_t refs = atomic_load(&shadow->ref_count);
+        while (refs != 0) /* ends: each turn somebody else's change succeeded */
+            if (atomic_compare_exchange_weak(&shadow->ref_count, &refs, refs + 1))
+                return shadow;
+    }
+    return NULL;
+}
+
+/*
+ * The node after `at` in the tree of shadows over `root`, with a reference; the one to `at` goes. NULL: that was all. *offset: what to add to an index in the node to
+ * get the index in root. No lock held.
+ */
+static struct vm_object *shadow_walk(struct vm_object *root, struct vm_object *at, vm_pindex_t *offset)
+{
+    vm_rwlock_read(&vm_rmap_lock);
+    struct vm_object *next = shadow_reference(at->shadow_head);
+    for (struct vm_object *up = at; next == NULL && up != root; up = up->backing_object) {
+        *offset -= up->backing_pindex;
+        next = shadow_reference(up->shadow_next);
+    }
+    if (next != NULL)
+        *offset += next->backing_pindex;
+    vm_rwlock_read_done(&vm_rmap_lock);
+    if (at != root)
+        vm_object_deallocate(at);
+    return next;
+}
+
+static void remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, enum remove_mode mode)
+{
+    vm_pindex_t offset = 0;
+    struct vm_object *shadow = object;
+    while ((shadow = shadow_walk(object, shadow, &offset)) != NULL) {
+        if (end <= offset)
+            continue;
+        vm_lock(&shadow->lock);
+        vm_object_remove_range(shadow, start > offset ? start - offset : 0, end - offset, mode);
+        vm_unlock(&shadow->lock);
+    }
+}
+
+void vm_object_remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool copies_only)
+{
+    remove_above(object, start, end, copies_only ? REMOVE_COPIES : REMOVE_ABOVE);
+}
+
+bool vm_object_invalidate_copies(struct vm_object *object, vm_pindex_t pindex)
+{
+    struct vm_page *m = vm_page_lookup(object, pindex);
+    if (m != NULL)
+        m->flags &= (uint16_t)~PG_COPIED;
+    vm_rwlock_read(&vm_rmap_lock);
+    bool shadowed = object->shadow_head != NULL;
+    vm_rwlock_read_done(&vm_rmap_lock);
+    if (!shadowed)
+        return false;
+    vm_object_pip_add(object);
+    vm_unlock(&object->lock);
+    remove_above(object, pindex, pindex + 1, REMOVE_COPIES);
+    vm_lock(&object->lock);
+    vm_object_pip_wakeup(object);
+    return true;
+}
+
+/* ---- checks ------------------------------------------------------------------------------------------------------------- */
+
+static void vm_object_check_chain(const struct vm_object *object)
+{
+    uint32_t depth = 0;
+    for (const struct vm_object *o = object->backing_object; o != NULL; o = o->backing_object) {
+        KASSERT(++depth < SHADOW_DEPTH, "O4");
+        KASSERT(atomic_load(&o->ref_count) > 0 && !o->dead, "O4");
+    }
+}
+
+void vm_object_check(struct vm_object *object)
+{
+    vm_lock(&object->lock);
+    uint32_t resident = 0;
+    vm_pindex_t last = 0;
+    for (struct vm_page *m = vm_page_find_least(object, 0); m != NULL;
+         m = vm_page_find_least(object, last + 1)) {
+        KASSERT(m->object == object, "P1");
+        KASSERT(m->pindex < object->size, "O3");
+        resident++;
+        last = m->pindex;
+        if (last == UINT64_MAX)
+            break;
+    }
+    KASSERT(resident == object->resident_count, "O1");
+    uint32_t refs = atomic_load(&object->ref_count);
+    KASSERT(refs > 0 || (resident == 0 && object->entries.root == NULL), "O2");
+    KASSERT(object->type != OBJT_VNODE || (object->vnode != NULL && object->backing_object == NULL), "O5");
+    vm_object_check_chain(object);
+    vm_radix_check(&object->pages);
+    vm_unlock(&object->lock);
+}
+
+void vm_object_check_all(void)
+{
+    vm_lock(&vm_objects_lock);
+    for (struct vm_object *object = vm_objects; object != NULL; object = object->all_next)
+        vm_object_check(object);
+    vm_unlock(&vm_objects_lock);
+}

@@ -1,0 +1,466 @@
+/*
+ * vm_pageout.c: the page daemon, and what a thread does that finds no free page.
+ *
+ *   pagedaemon_wakeup ─▶ vm_pageout_loop ─▶ vm_pageout_scan ─┐
+ *   vm_wait ─────────────────────────────────────────────────┼─▶ pageout_pass ─▶ scan_active    (when inactive is short)
+ *                                                            ┘                └▶ scan_inactive  ─▶ free, or launder
+ *
+ *   batch: up to PAGEOUT_BATCH pages of one object from the head of a queue, moved to its tail, with the object locked
+ *
+ *           head                                     tail
+ *   queue    a1 a2 a3 b1 a4 …      a's object locked ─▶ b1 a4 … a1 a2 a3
+ *
+ * Pages of one object that became inactive one after the other are mostly neighbours: they are unmapped and freed as runs.
+ * A pass looks at each page of a queue at most once. A dirty file page is passed over while clean ones are found, and written when they are rare.
+ * A pass with `force` takes what is referenced too: for those who would get nothing else.
+ *
+ * Invariants: D1 reserved < min < target < nframes. D2 the daemon frees only pages that are clean, not busy, wired, held or in write-back.
+ * Locks: (Q) to pick, then the object's lock is tried; (O) → (R), (Q). (D) pagedaemon.lock, a leaf: taken with any core lock held.
+ * Any number of threads may be in a pass. vm_wait ends: it counts its fruitless passes, and waits for others a bounded number of times.
+ *
+ * Does not do: swap. A dirty anonymous page has no place to go, and stays active.
+ */
+#include "vm/vm_pageout.h"
+#include "cache/writeback.h"
+#include "lib/errno.h"
+#include "lib/kassert.h"
+#include "vm/vm_meter.h"
+#include "vm/vm_pager.h"
+#include "vm/vm_phys.h"
+#include "vm/vm_rmap.h"
+#include <faultline/vm.h>
+
+#define PAGEOUT_BATCH   64
+#define PAGEOUT_NFRAMES 16 /* fewer frames are no VM */
+#define PAGEOUT_PAUSE_NS                                                                                     \
+    10000000 /* after a pass that got nowhere; and how long vm_wait sleeps at most before it looks again */
+#define PAGEOUT_FRUITLESS 2   /* passes in a row that end vm_wait when nothing is on its way */
+#define PAGEOUT_PATIENCE  500 /* passes in a row that free nothing, even while something is: 5 s */
+#define PAGEOUT_DIRTY_LAG                                                                                    \
+    32 /* dirty pages passed over for each clean one found, roughly, before one is written */
+#define ACT_ADVANCE 2
+#define ACT_DECLINE 1
+
+struct vm_pageout_params vm_pageout;
+
+static struct {
+    struct vm_lock lock; /* (D); its address is the daemon's channel */
+    bool stop;           /* (D) */
+    _Atomic bool wanted; /* set anywhere, cleared under (D): the daemon is awake, or will be */
+} pagedaemon;
+
+/* One pass, and what came of it. */
+struct pageout_pass {
+    uint32_t target; /* free pages to reach */
+    bool force;
+    uint32_t freed, laundered; /* pages */
+    uint32_t aged;             /* pages that came nearer to being freed */
+    uint32_t passed_over;      /* dirty ones */
+    uint32_t transient;        /* pages that are somebody's for the moment */
+};
+
+struct pageout_batch {
+    struct vm_object *object; /* locked */
+    struct vm_page *m[PAGEOUT_BATCH];
+    uint32_t n;
+};
+
+/* ---- marks -------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t clamp(uint32_t n, uint32_t low, uint32_t high)
+{
+    return n < low ? low : n > high ? high : n;
+}
+
+int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min, uint32_t target)
+{
+    __builtin_memset(&pagedaemon, 0, sizeof pagedaemon);
+    if (reserved == 0)
+        reserved = clamp(nframes / 256, 2, 64);
+    if (min == 0)
+        min = reserved + clamp(nframes / 64, 4, 1024);
+    if (target == 0)
+        target = min + clamp(nframes / 32, 8, 4096);
+    if (nframes < PAGEOUT_NFRAMES || reserved >= min || min >= target || target >= nframes)
+        return -EINVAL;
+    vm_pageout =
+        (struct vm_pageout_params){.free_reserved = reserved, .free_min = min, .free_target = target};
+    return 0;
+}
+
+static uint32_t free_pages(void)
+{
+    vm_lock(&vm_phys.lock);
+    uint32_t n = vm_phys.free_count;
+    vm_unlock(&vm_phys.lock);
+    return n;
+}
+
+/* ---- picking ------------------------------------------------------------------------------------------------------------ */
+
+static void requeue(struct vm_page *m) REQUIRES(vm_queues.lock)
+{
+    enum vm_page_queue queue = (enum vm_page_queue)m->queue;
+    vm_page_dequeue(m);
+    vm_page_enqueue(m, queue);
+}
+
+/* Takes the pages of the locked object that stand together at the head, moving them to the tail. A dirty inactive page makes a batch alone, and stays where it is: once
+ * it is written it is the next victim. */
+static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
+    REQUIRES(vm_queues.lock)
+{
+    while (batch->n < max && vm_queues.q[queue].head != VM_PAGE_NONE) {
+        struct vm_page *m = vm_page_of(vm_queues.q[queue].head);
+        bool dirty = queue == PQ_INACTIVE && (m->flags & PG_DIRTY) != 0;
+        if (m->object != batch->object || (dirty && batch->n > 0))
+            break;
+        batch->m[batch->n++] = m;
+        if (dirty)
+            break;
+        requeue(m);
+    }
+}
+
+/*
+ * A batch of at most `max` pages from the head of the queue. Returns how many pages were looked at, 0: the queue is empty. batch->n may be 0 nevertheless: the object was
+ * somebody's. Otherwise batch->object is locked.
+ */
+static uint32_t batch_pick(struct pageout_batch *batch, enum vm_page_queue queue,
+                           uint32_t max) NO_THREAD_SAFETY_ANALYSIS /* the lock is kept when a field says so */
+{
+    batch->n = 0;
+    vm_lock(&vm_queues.lock);
+    uint32_t head = vm_queues.q[queue].head;
+    if (head == VM_PAGE_NONE) {
+        vm_unlock(&vm_queues.lock);
+        return 0;
+    }
+    struct vm_page *m = vm_page_of(head);
+    batch->object = m->object;
+    if (vm_trylock(&batch->object->lock))
+        batch_fill(batch, queue, max < PAGEOUT_BATCH ? max : PAGEOUT_BATCH);
+    else
+        requeue(m);
+    vm_unlock(&vm_queues.lock);
+    return batch->n > 0 ? batch->n : 1;
+}
+
+static uint32_t queue_count(enum vm_page_queue queue)
+{
+    vm_lock(&vm_queues.lock);
+    uint32_t n = vm_queues.q[queue].count;
+    vm_unlock(&vm_queues.lock);
+    return n;
+}
+
+/* Is m somebody's for the moment, so that it is left alone? (O). */
+static bool page_in_use(struct pageout_pass *pass, const struct vm_page *m)
+{
+    if (m->flags & (PG_BUSY | PG_WRITEBACK)) {
+        pass->transient++;
+        return true;
+    }
+    return m->hold_count > 0;
+}
+
+/* Dirty, and no place to write it to. */
+static bool page_homeless(const struct vm_page *m)
+{
+    return (m->flags & PG_DIRTY) != 0 && m->object->type != OBJT_VNODE;
+}
+
+/* ---- the inactive queue ------------------------------------------------------------------------------------------------- */
+
+/* Unmaps and frees the victims, which are busy. (O). */
+static void free_victims(struct pageout_pass *pass, struct vm_object *object, struct vm_page **m, uint32_t n)
+{
+    for (uint32_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && m[end]->pindex == m[i]->pindex + (end - i);)
+            end++;
+        vm_rmap_unmap(object, m[i]->pindex, m[i]->pindex + (end - i), MACHINE_UNMAP_RELEASE);
+    }
+    if (n > 0)
+        vm_page_free_batch(m, n);
+    pass->freed += n;
+    vm_count(&vm_cnt.evictions, n);
+}
+
+/* A clean page that nobody has: is it to go? (O). On a machine that cannot tell, only a fault is a reference, and it took the page off this queue. */
+static bool inactive_victim(struct pageout_pass *pass, struct vm_page *m)
+{
+    unsigned seen = vm_rmap_referenced(m);
+    if ((seen & MACHINE_REFERENCED) == 0 || pass->force)
+        return true;
+    vm_page_activate(m);
+    return false;
+}
+
+/* To the tail with the page that stood at the head. Without (O) it may have become another page, which loses nothing by it. */
+static void put_behind(struct vm_page *m)
+{
+    vm_page_lock(m);
+    if (m->queue == PQ_INACTIVE)
+        requeue(m);
+    vm_page_unlock(m);
+}
+
+/* m is dirty, and alone in its batch. (O) on entry, not on return. */
+static void launder(struct pageout_pass *pass, struct vm_page *m)
+    NO_THREAD_SAFETY_ANALYSIS /* pageout_cluster releases the lock of the object that m has now */
+{
+    struct vm_object *object = m->object;
+    bool spared = !pass->force && pass->passed_over < pass->freed + PAGEOUT_DIRTY_LAG;
+    bool homeless = page_homeless(m);
+    if (!homeless && !spared && !page_in_use(pass, m)) {
+        if (pageout_cluster(m) == 0)
+            pass->laundered++;
+        else /* the error was counted and is remembered with the vnode; the page is dirty again */
+            put_behind(m);
+        return;
+    }
+    if (homeless && m->hold_count == 0)
+        vm_page_activate(m);
+    else
+        put_behind(m);
+    pass->passed_over += spared;
+    vm_unlock(&object->lock);
+}
+
+/* (O) of the batch's object on entry, not on return. */
+static void inactive_batch(struct pageout_pass *pass, struct pageout_batch *batch)
+    NO_THREAD_SAFETY_ANALYSIS /* the lock is found through batch */
+{
+    struct vm_page *victim[PAGEOUT_BATCH];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < batch->n; i++) {
+        struct vm_page *m = batch->m[i];
+        if (m->flags & PG_DIRTY) {
+            KASSERT(batch->n == 1, "D2");
+            launder(pass, m);
+            return;
+        }
+        if (page_in_use(pass, m) || !inactive_victim(pass, m))
+            continue;
+        vm_page_xbusy(m);
+        victim[n++] = m;
+    }
+    free_victims(pass, batch->object, victim, n);
+    vm_unlock(&batch->object->lock);
+}
+
+static void scan_inactive(struct pageout_pass *pass)
+{
+    struct pageout_batch batch;
+    uint32_t left = queue_count(PQ_INACTIVE), free, seen;
+    while (left > 0 && (free = free_pages()) < pass->target) {
+        uint32_t max = pass->target - free;
+        seen = batch_pick(&batch, PQ_INACTIVE, max < left ? max : left);
+        if (seen == 0)
+            return;
+        left -= seen;
+        if (batch.n > 0)
+            inactive_batch(pass, &batch);
+        else
+            pass->transient++;
+    }
+}
+
+/* ---- the active queue --------------------------------------------------------------------------------------------------- */
+
+/* Adjusts what is known of m's use. True: it has had its time. (O). */
+static bool active_aged(struct pageout_pass *pass, struct vm_page *m, unsigned seen)
+{
+    bool referenced = (seen & MACHINE_REFERENCED) != 0;
+    vm_page_lock(m);
+    if (referenced && m->act_count < ACT_MAX - ACT_ADVANCE)
+        m->act_count += ACT_ADVANCE;
+    else if (!referenced)
+        m->act_count -= m->act_count < ACT_DECLINE ? m->act_count : ACT_DECLINE;
+    bool old = m->act_count == 0 && !referenced;
+    vm_page_unlock(m);
+    pass->aged += !referenced;
+    return old || pass->force || (seen & MACHINE_REFERENCED_UNKNOWN) != 0;
+}
+
+/* Makes the pages inactive. Where the machine cannot tell, they are unmapped, and the next fault is the reference. (O). */
+static void deactivate(struct pageout_pass *pass, struct vm_object *object, struct vm_page **m, uint32_t n,
+                       bool unmap)
+{
+    for (uint32_t i = 0, end; unmap && i < n; i = end) {
+        for (end = i + 1; end < n && m[end]->pindex == m[i]->pindex + (end - i);)
+            end++;
+        vm_rmap_unmap(object, m[i]->pindex, m[i]->pindex + (end - i), 0);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        vm_page_deactivate(m[i]);
+    pass->aged += n;
+}
+
+/* (O) of the batch's object on entry, not on return. */
+static void active_batch(struct pageout_pass *pass, struct pageout_batch *batch)
+    NO_THREAD_SAFETY_ANALYSIS /* the lock is found through batch */
+{
+    struct vm_page *old[PAGEOUT_BATCH];
+    uint32_t n = 0;
+    bool unknown = false;
+    for (uint32_t i = 0; i < batch->n; i++) {
+        struct vm_page *m = batch->m[i];
+        if (page_in_use(pass, m) || page_homeless(m))
+            continue;
+        unsigned seen = vm_rmap_referenced(m);
+        unknown = unknown || (seen & MACHINE_REFERENCED_UNKNOWN) != 0;
+        if (active_aged(pass, m, seen))
+            old[n++] = m;
+    }
+    deactivate(pass, batch->object, old, n, unknown);
+    vm_unlock(&batch->object->lock);
+}
+
+/* Refills the inactive queue: up to a third of both, and what is missing of the target. */
+static void scan_active(struct pageout_pass *pass)
+{
+    struct pageout_batch batch;
+    uint32_t left = queue_count(PQ_ACTIVE), free = free_pages();
+    if (free >= pass->target)
+        return;
+    uint32_t want = (left + queue_count(PQ_INACTIVE)) / 3 + (pass->target - free);
+    while (left > 0 && queue_count(PQ_INACTIVE) < want) {
+        uint32_t seen = batch_pick(&batch, PQ_ACTIVE, left);
+        if (seen == 0)
+            return;
+        left -= seen;
+        if (batch.n > 0)
+            active_batch(pass, &batch);
+        else
+            pass->transient++;
+    }
+}
+
+/* ---- passes ------------------------------------------------------------------------------------------------------------- */
+
+static struct pageout_pass pageout_pass(uint32_t target, bool force)
+{
+    struct pageout_pass pass = {.target = target, .force = force};
+    scan_active(&pass);
+    scan_inactive(&pass);
+    return pass;
+}
+
+/* Did it free a page, or bring one nearer to it? */
+static bool pass_fruitful(const struct pageout_pass *pass)
+{
+    return pass->freed > 0 || pass->laundered > 0 || (pass->aged > 0 && !pass->force);
+}
+
+uint32_t vm_pageout_scan(uint32_t target)
+{
+    return pageout_pass(target, false).freed;
+}
+
+/* ---- the daemon --------------------------------------------------------------------------------------------------------- */
+
+void pagedaemon_wakeup(void)
+{
+    if (atomic_load_explicit(&pagedaemon.wanted, memory_order_relaxed))
+        return;
+    vm_lock(&pagedaemon.lock); /* the daemon looks at `wanted` under it before it sleeps */
+    atomic_store(&pagedaemon.wanted, true);
+    vm_unlock(&pagedaemon.lock);
+    machine_wake(&pagedaemon.lock);
+}
+
+/* Passes until there is enough, or until two in a row got nowhere: the second takes whatever it can get. */
+static bool pagedaemon_work(void)
+{
+    bool force = false;
+    while (free_pages() < vm_pageout.free_target) {
+        vm_lock(&pagedaemon.lock);
+        bool stop = pagedaemon.stop;
+        vm_unlock(&pagedaemon.lock);
+        if (stop)
+            return true;
+        struct pageout_pass pass = pageout_pass(vm_pageout.free_target, force);
+        if (!pass_fruitful(&pass) && force)
+            return false;
+        force = !pass_fruitful(&pass);
+    }
+    return true;
+}
+
+void vm_pageout_loop(void)
+{
+    vm_lock(&pagedaemon.lock);
+    while (!pagedaemon.stop) {
+        if (!atomic_load(&pagedaemon.wanted)) {
+            vm_sleep(&pagedaemon.lock, &pagedaemon.lock);
+            continue;
+        }
+        vm_unlock(&pagedaemon.lock);
+        bool enough = pagedaemon_work();
+        vm_lock(&pagedaemon.lock);
+        if (!enough && !pagedaemon.stop) /* `wanted` stays, so that nobody wakes it before its time */
+            (void)machine_wait(&pagedaemon.lock, &pagedaemon.lock.machine,
+                               machine_time_ns() + PAGEOUT_PAUSE_NS);
+        atomic_store(&pagedaemon.wanted, false);
+    }
+    vm_unlock(&pagedaemon.lock);
+}
+
+void vm_pageout_stop(void)
+{
+    vm_lock(&pagedaemon.lock);
+    pagedaemon.stop = true;
+    vm_unlock(&pagedaemon.lock);
+    machine_wake(&pagedaemon.lock);
+}
+
+/* ---- for want of a page ------------------------------------------------------------------------------------------------- */
+
+/* Sleeps until a page is freed, or a while. */
+static void wait_for_free(void)
+{
+    vm_lock(&vm_phys.lock);
+    if (vm_phys.free_count <= vm_pageout.free_reserved) {
+        vm_phys.waiters++;
+        (void)machine_wait(&vm_phys, &vm_phys.lock.machine, machine_time_ns() + PAGEOUT_PAUSE_NS);
+        vm_phys.waiters--;
+    }
+    vm_unlock(&vm_phys.lock);
+}
+
+int vm_wait(void)
+{
+    uint32_t target = clamp(vm_pageout.free_reserved + PAGEOUT_BATCH, 1, vm_pageout.free_min);
+    uint32_t fruitless = 0, aging = 0, patience = PAGEOUT_PATIENCE;
+    while (free_pages() <= vm_pageout.free_reserved) {
+        struct pageout_pass pass = pageout_pass(target, fruitless > 0 || aging > ACT_MAX);
+        if (pass.freed > 0) { /* others may have taken them: then they got on */
+            patience = PAGEOUT_PATIENCE;
+            continue;
+        }
+        aging += pass.aged > 0;
+        fruitless = pass_fruitful(&pass) ? 0 : fruitless + 1;
+        if (patience-- == 0)
+            break;
+        if (fruitless < PAGEOUT_FRUITLESS)
+            continue;
+        if (vm_pager_active() == 0 && pass.transient == 0)
+            break;
+        if (!vm_pager_wait_any())
+            wait_for_free();
+    }
+    return free_pages() > vm_pageout.free_reserved ? 0 : -ENOMEM;
+}
+
+/* ---- what vm.h offers --------------------------------------------------------------------------------------------------- */
+
+void fl_pageout_run(void)
+{
+    vm_pageout_loop();
+}
+
+void fl_vm_stop(void)
+{
+    vm_pageout_stop();
+}

@@ -1,0 +1,417 @@
+/*
+ * vm_pager.c: transfers of an object's pages: the requests, the windows they go through, and what becomes of the pages.
+ *
+ *   vm_pager_get_pages   request ─▶ window FILL ─▶ strategy ─▶ wait ─▶ window closed ─▶ valid, or freed
+ *   vm_pager_put_pages   request ─▶ window READ ─▶ strategy ─▶ wait ─▶ window closed ─▶ clean, or dirty again
+ *   vm_pager_readahead   request ─▶ window FILL ─▶ on object->inflight ─▶ strategy ……… done: vm_pager_async_done
+ *
+ * The life of an asynchronous request: its submitter and every thread in vm_pager_wait count in `waiters`; it is freed by the last of them to leave after it
+ * has finished. store->wait may be called once `submitted` is set; done may come before that.
+ *
+ * Invariants: R1 a request in object->inflight has a pip of its object, and its pages are busy with PG_INFLIGHT. R2 done is called once. R3 a request is
+ * not freed while a thread waits for it.
+ * Locks: (O) → (q), (O) → (I). (I) vm_pager_async.lock: the list of all asynchronous requests; whoever holds it and wants (O) may only try.
+ *
+ * Does not do: which pages (vm_fault.c, cache/readahead.c, cache/writeback.c), where in the file (vnode_pager.c).
+ */
+#include "vm/vm_pager.h"
+#include "lib/errno.h"
+#include "lib/kassert.h"
+#include "lib/zone.h"
+#include "vm/vm_meter.h"
+#include "vm/vnode_pager.h"
+
+static struct vm_zone vm_pager_zone;
+static _Atomic uint32_t vm_pager_transfers; /* on their way */
+static struct {
+    struct vm_lock lock;            /* (I) */
+    struct vm_pager_request *first; /* (I) */
+} vm_pager_async;
+
+/* ---- sources ------------------------------------------------------------------------------------------------------------ */
+
+/* Anonymous memory has no place to read from; its zeros are the fault's. */
+static struct vm_object *default_pager_alloc(struct vnode *vnode, vm_pindex_t size)
+{
+    return vm_object_allocate(OBJT_DEFAULT, size, vnode);
+}
+
+static bool default_pager_haspage(struct vm_object *object, vm_pindex_t pindex, uint32_t *before,
+                                  uint32_t *after)
+{
+    (void)object;
+    (void)pindex;
+    *before = *after = 0;
+    return false;
+}
+
+static void default_pager_strategy(struct vm_pager_request *request)
+{
+    request->store.done(&request->store, -ENXIO);
+}
+
+static const struct pagerops defaultpagerops = {
+    .alloc = default_pager_alloc,
+    .haspage = default_pager_haspage,
+    .strategy = default_pager_strategy,
+};
+
+static const struct pagerops vnodepagerops = {
+    .alloc = vnode_pager_alloc,
+    .haspage = vnode_pager_haspage,
+    .strategy = vnode_pager_strategy,
+};
+
+static const struct pagerops *const pagertab[] = {
+    [OBJT_DEFAULT] = &defaultpagerops,
+    [OBJT_VNODE] = &vnodepagerops,
+};
+
+void vm_pager_startup(void)
+{
+    vm_zone_init(&vm_pager_zone, "pager request", sizeof(struct vm_pager_request));
+    atomic_store(&vm_pager_transfers, 0);
+    __builtin_memset(&vm_pager_async, 0, sizeof vm_pager_async);
+}
+
+struct vm_object *vm_pager_allocate(enum vm_object_type type, struct vnode *vnode, vm_pindex_t size)
+{
+    return pagertab[type]->alloc(vnode, size);
+}
+
+bool vm_pager_has_page(struct vm_object *object, vm_pindex_t pindex, uint32_t *before, uint32_t *after)
+{
+    return pagertab[object->type]->haspage(object, pindex, before, after);
+}
+
+uint32_t vm_pager_active(void)
+{
+    return atomic_load(&vm_pager_transfers);
+}
+
+/* ---- requests ----------------------------------------------------------------------------------------------------------- */
+
+static struct vm_pager_request *request_alloc(struct vm_object *object, struct vm_page **m, uint32_t count,
+                                              enum store_op op)
+{
+    KASSERT(count >= 1 && count <= MACHINE_RUN_MAX, "R2");
+    struct vm_pager_request *req = vm_zone_alloc(&vm_pager_zone);
+    if (req == NULL)
+        return NULL;
+    req->object = object;
+    req->store.op = op;
+    req->pindex = m[0]->pindex;
+    req->npages = count;
+    for (uint32_t i = 0; i < count; i++) {
+        KASSERT(m[i]->object == object && m[i]->pindex == req->pindex + i, "P1");
+        req->frame[i] = vm_page_frame(m[i]);
+    }
+    return req;
+}
+
+static struct machine_run request_run(const struct vm_pager_request *req)
+{
+    return (struct machine_run){
+        .object = req->object->machine,
+        .pindex = req->pindex,
+        .npages = req->npages,
+        .frame = req->frame,
+    };
+}
+
+/* Hands the request to its source. done may have been called when it returns, and the request be gone if it is nobody's. */
+static void request_start(struct vm_pager_request *req)
+{
+    atomic_fetch_add(&vm_pager_transfers, 1);
+    pagertab[req->object->type]->strategy(req);
+}
+
+/* Counts the end of a transfer. */
+static void request_count(const struct vm_pager_request *req, int error)
+{
+    atomic_fetch_sub(&vm_pager_transfers, 1);
+    if (error != 0)
+        vm_count(&vm_cnt.io_errors, 1);
+    else
+        vm_count(req->store.op == STORE_READ ? &vm_cnt.page_ins : &vm_cnt.write_backs, req->npages);
+}
+
+/* Returns when the request is finished. No lock held; the request stays for the caller. */
+static void request_wait(struct vm_pager_request *req)
+{
+    vm_lock(&req->lock);
+    while (!req->submitted)
+        vm_sleep(&req->lock, &req->lock);
+    bool finished = req->finished;
+    vm_unlock(&req->lock);
+    if (!finished && req->to->ops->wait != NULL)
+        req->to->ops->wait(req->to, &req->store);
+    vm_lock(&req->lock);
+    while (!req->finished)
+        vm_sleep(&req->lock, &req->lock);
+    vm_unlock(&req->lock);
+}
+
+/* ---- synchronous -------------------------------------------------------------------------------------------------------- */
+
+static void vm_pager_sync_done(struct store_request *store, int error)
+{
+    struct vm_pager_request *req = (struct vm_pager_request *)store;
+    request_count(req, error);
+    vm_lock(&req->lock);
+    KASSERT(!req->finished, "R2");
+    req->error = error;
+    req->finished = true;
+    bool wake = req->submitted; /* before that nobody sleeps here */
+    vm_unlock(&req->lock);
+    if (wake)
+        machine_wake(&req->lock);
+}
+
+/* One whole transfer of m[0 … count). Errors: the store's, -ENOMEM. */
+static int vm_pager_transfer(struct vm_object *object, struct vm_page **m, uint32_t count, enum store_op op)
+{
+    enum machine_window how = op == STORE_READ ? MACHINE_WINDOW_FILL : MACHINE_WINDOW_READ;
+    struct vm_pager_request *req = request_alloc(object, m, count, op);
+    if (req == NULL)
+        return -ENOMEM;
+    struct machine_run run = request_run(req);
+    int error = machine_window_get(&run, how, false, req->addr);
+    if (error == 0) {
+        req->store.flags = STORE_REQUEST_WAIT;
+        req->store.done = vm_pager_sync_done;
+        request_start(req);
+        vm_lock(&req->lock);
+        req->submitted = true;
+        vm_unlock(&req->lock);
+        request_wait(req);
+        error = req->error;
+        machine_window_put(&run, how, req->addr, error == 0);
+    }
+    vm_zone_free(&vm_pager_zone, req);
+    return error;
+}
+
+/* Frees the pages other than m[reqpage], which were to come along. */
+static void get_pages_forget(struct vm_object *object, struct vm_page **m, uint32_t count, uint32_t reqpage)
+{
+    vm_lock(&object->lock);
+    for (uint32_t i = 0; i < count; i++)
+        if (i != reqpage)
+            vm_page_free(m[i]);
+    vm_unlock(&object->lock);
+}
+
+int vm_pager_get_pages(struct vm_object *object, struct vm_page **m, uint32_t count, uint32_t reqpage)
+{
+    uint32_t before, after;
+    vm_lock(&object->lock);
+    bool there = vm_pager_has_page(object, m[reqpage]->pindex, &before, &after);
+    vm_unlock(&object->lock);
+
+    int error = there ? vm_pager_transfer(object, m, count, STORE_READ) : -ENXIO;
+    if (error != 0 && count > 1) {
+        /* What is wrong with a neighbour must not be the needed page's trouble. */
+        get_pages_forget(object, m, count, reqpage);
+        m += reqpage;
+        count = 1;
+        reqpage = 0;
+        if (there)
+            error = vm_pager_transfer(object, m, 1, STORE_READ);
+    }
+    if (error != 0)
+        return error;
+    vm_count(&vm_cnt.readahead, count - 1);
+    vm_lock(&object->lock);
+    for (uint32_t i = 0; i < count; i++) {
+        m[i]->flags |= PG_VALID;
+        if (i == reqpage)
+            continue;
+        vm_page_deactivate(m[i]);
+        vm_page_xunbusy(m[i]);
+    }
+    vm_unlock(&object->lock);
+    return 0;
+}
+
+int vm_pager_put_pages(struct vm_object *object, struct vm_page **m, uint32_t count)
+{
+    int error = vm_pager_transfer(object, m, count, STORE_WRITE);
+    if (error != 0 && object->type == OBJT_VNODE)
+        vnode_pager_seterror(object->vnode,
+                             error); /* first, so that whoever sees the pages' flag finds the reason */
+    vm_lock(&object->lock);
+    for (uint32_t i = 0; i < count; i++) {
+        m[i]->flags &= (uint16_t)~PG_WRITEERROR;
+        if (error != 0) {
+            vm_page_dirty(m[i]);
+            m[i]->flags |= PG_WRITEERROR;
+        }
+        vm_page_writeback_done(m[i]);
+    }
+    vm_unlock(&object->lock);
+    return error;
+}
+
+/* ---- asynchronous ------------------------------------------------------------------------------------------------------- */
+
+static void async_link(struct vm_object *object, struct vm_pager_request *req)
+{
+    req->next = object->inflight;
+    object->inflight = req;
+    vm_lock(&vm_pager_async.lock);
+    req->all_next = vm_pager_async.first;
+    if (req->all_next != NULL)
+        req->all_next->all_prev = req;
+    vm_pager_async.first = req;
+    vm_unlock(&vm_pager_async.lock);
+}
+
+static void async_unlink(struct vm_object *object, struct vm_pager_request *req)
+{
+    struct vm_pager_request **link = &object->inflight;
+    while (*link != req)
+        link = &(*link)->next;
+    *link = req->next;
+    vm_lock(&vm_pager_async.lock);
+    if (req->all_prev != NULL)
+        req->all_prev->all_next = req->all_next;
+    else
+        vm_pager_async.first = req->all_next;
+    if (req->all_next != NULL)
+        req->all_next->all_prev = req->all_prev;
+    vm_unlock(&vm_pager_async.lock);
+}
+
+/* The pages of a read that is over become usable, or go. (O). */
+static void async_pages(struct vm_pager_request *req, int error)
+{
+    for (uint32_t i = 0; i < req->npages; i++) {
+        struct vm_page *m = vm_page_of(req->frame[i]);
+        m->flags &= (uint16_t)~PG_INFLIGHT;
+        if (error != 0) {
+            vm_page_free(m);
+            continue;
+        }
+        m->flags |= PG_VALID;
+        vm_page_deactivate(m);
+        vm_page_xunbusy(m);
+    }
+}
+
+/* Any thread, no lock held; perhaps inside the store's submit. */
+static void vm_pager_async_done(struct store_request *store, int error)
+{
+    struct vm_pager_request *req = (struct vm_pager_request *)store;
+    struct vm_object *object = req->object;
+    struct machine_run run = request_run(req);
+    request_count(req, error);
+    if (error == 0)
+        vm_count(&vm_cnt.readahead, req->npages);
+
+    vm_lock(&object->lock);
+    machine_window_put(&run, MACHINE_WINDOW_FILL, req->addr, error == 0);
+    async_pages(req, error);
+    async_unlink(object, req);
+    vm_lock(&req->lock);
+    KASSERT(!req->finished, "R2");
+    req->error = error;
+    req->finished = true;
+    vm_unlock(&req->lock);
+    if (req->waiters > 0)
+        machine_wake(&req->lock);
+    else
+        vm_zone_free(&vm_pager_zone, req);
+    vm_object_pip_wakeup(object);
+    vm_unlock(&object->lock);
+}
+
+/* One who waited, or the submitter, needs the request no more. (O). */
+static void async_release(struct vm_pager_request *req)
+{
+    KASSERT(req->waiters > 0, "R3");
+    req->waiters--;
+    if (req->waiters == 0 && req->finished) /* set under (O) too */
+        vm_zone_free(&vm_pager_zone, req);
+}
+
+static void async_submit(struct vm_object *object, struct vm_page **m, struct vm_pager_request *req)
+{
+    req->store.done = vm_pager_async_done;
+    req->async = true;
+    req->waiters = 1;
+    vm_lock(&object->lock);
+    for (uint32_t i = 0; i < req->npages; i++)
+        m[i]->flags |= PG_INFLIGHT;
+    vm_object_pip_add(object); /* the request's */
+    vm_object_pip_add(object); /* ours: the request's goes when it is done */
+    async_link(object, req);
+    vm_unlock(&object->lock);
+
+    request_start(req);
+
+    vm_lock(&object->lock);
+    vm_lock(&req->lock);
+    req->submitted = true;
+    vm_unlock(&req->lock);
+    if (req->waiters > 1)
+        machine_wake(&req->lock);
+    async_release(req);
+    vm_object_pip_wakeup(object);
+    vm_unlock(&object->lock);
+}
+
+void vm_pager_readahead(struct vm_object *object, struct vm_page **m, uint32_t count)
+{
+    struct vm_pager_request *req = request_alloc(object, m, count, STORE_READ);
+    if (req != NULL) {
+        struct machine_run run = request_run(req);
+        if (machine_window_get(&run, MACHINE_WINDOW_FILL, true, req->addr) == 0) {
+            async_submit(object, m, req);
+            return;
+        }
+        vm_zone_free(&vm_pager_zone, req);
+    }
+    vm_lock(&object->lock);
+    vm_page_free_batch(m, count);
+    vm_unlock(&object->lock);
+}
+
+/* Waits for a request on object->inflight. (O) held on entry and return, released in between. */
+static void async_wait(struct vm_object *object, struct vm_pager_request *req) REQUIRES(object->lock)
+{
+    req->waiters++;
+    vm_unlock(&object->lock);
+    request_wait(req);
+    vm_lock(&object->lock);
+    async_release(req);
+}
+
+void vm_pager_wait(struct vm_object *object, vm_pindex_t pindex)
+{
+    for (struct vm_pager_request *req = object->inflight; req != NULL; req = req->next) {
+        if (pindex >= req->pindex && pindex - req->pindex < req->npages) {
+            async_wait(object, req);
+            return;
+        }
+    }
+}
+
+bool vm_pager_wait_any(void)
+{
+    vm_lock(&vm_pager_async.lock);
+    for (struct vm_pager_request *req = vm_pager_async.first; req != NULL; req = req->all_next) {
+        struct vm_object *object =
+            req->object; /* its pip keeps it, and unlinking needs the lock that we have */
+        if (!vm_trylock(&object->lock))
+            continue;
+        vm_unlock(&vm_pager_async.lock);
+        vm_object_pip_add(object);
+        async_wait(object, req);
+        vm_object_pip_wakeup(object);
+        vm_unlock(&object->lock);
+        return true;
+    }
+    vm_unlock(&vm_pager_async.lock);
+    return false;
+}

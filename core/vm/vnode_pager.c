@@ -1,0 +1,403 @@
+/*
+ * vnode_pager.c: vnodes, one for each file that the VM knows, and the pager that moves their objects' pages.
+ *
+ *   fl_vnode_open ─▶ vnode_open ─▶ vnode_hash[key] ─▶ vnode ─▶ object ─▶ pages
+ *                                                       └▶ store
+ *   vrele, the last one ─▶ write back ─▶ object destroyed ─▶ store closed ─▶ out of the hash ─▶ openers woken
+ *
+ * Invariants V1 … V3: vnode_pager.h. Lock order: (H) vnode_hash.lock → (V) → (O). Stores are called with none of them held.
+ * vnode_open waits for a vnode of the same file that ends: as long as its dirty pages take to be written once, since nothing maps them any more.
+ *
+ * Does not do: noticing that a file was written behind our back. Its length is asked when a fault or a mapping goes beyond what is known, or by fl_vnode_setsize.
+ */
+#include "vm/vnode_pager.h"
+#include "cache/writeback.h"
+#include "lib/errno.h"
+#include "lib/kassert.h"
+#include "lib/zone.h"
+#include "vm/pmap.h"
+#include <faultline/vm.h>
+
+#define VNODE_HASH 256 /* buckets */
+
+static struct vm_zone vnode_zone;
+static struct {
+    struct vm_lock lock;              /* (H) */
+    struct vnode *bucket[VNODE_HASH]; /* (H) */
+    uint32_t waiting; /* (H) openers that sleep until a vnode is gone; the lock's address is the channel */
+} vnode_hash;
+
+void vnode_pager_startup(void)
+{
+    vm_zone_init(&vnode_zone, "vnode", sizeof(struct vnode));
+    __builtin_memset(&vnode_hash, 0, sizeof vnode_hash);
+}
+
+static vm_pindex_t size_pages(uint64_t size_bytes)
+{
+    return atop(size_bytes) + ((size_bytes & VM_PAGE_MASK) != 0);
+}
+
+/* ---- vnodes ------------------------------------------------------------------------------------------------------------- */
+
+static bool vnode_hashed(const struct store *store)
+{
+    return store->key[0] != 0 || store->key[1] != 0;
+}
+
+static struct vnode **vnode_bucket(const struct store *store)
+{
+    uint64_t h = (store->key[0] * 31 + store->key[1]) * 0x9e3779b97f4a7c15u;
+    return &vnode_hash.bucket[h >> 56];
+}
+
+/* (H). */
+static struct vnode *vnode_lookup(const struct store *store)
+{
+    for (struct vnode *v = *vnode_bucket(store); v != NULL; v = v->hash_next)
+        if (v->store->key[0] == store->key[0] && v->store->key[1] == store->key[1])
+            return v;
+    return NULL;
+}
+
+/* The living vnode of the store's file with a reference more, or NULL. (H), released while it waits for one that ends. */
+static struct vnode *vnode_find(struct store *store) REQUIRES(vnode_hash.lock)
+{
+    struct vnode *v;
+    while ((v = vnode_lookup(store)) != NULL && atomic_load(&v->ref_count) == 0) {
+        vnode_hash.waiting++;
+        vm_sleep(&vnode_hash.lock, &vnode_hash.lock);
+        vnode_hash.waiting--;
+    }
+    if (v != NULL)
+        vref(v);
+    return v;
+}
+
+/* A file that is open already is opened once more, by `store`. Returns what is left of the store to close: nothing when it brought the right to write. (H). */
+static struct store *vnode_adopt(struct vnode *v, struct store *store)
+{
+    if (store->read_only || atomic_load(&v->writer) != NULL)
+        return store;
+    atomic_store(&v->writer, store);
+    return NULL;
+}
+
+static int vnode_create(struct store *store, struct vnode **vnode)
+{
+    struct vnode *v = vm_zone_alloc(&vnode_zone);
+    if (v == NULL)
+        return -ENOMEM;
+    int error = store->ops->size(store, &v->size_bytes);
+    if (error != 0) {
+        vm_zone_free(&vnode_zone, v);
+        return error;
+    }
+    v->store = store;
+    atomic_store(&v->writer, store->read_only ? NULL : store);
+    atomic_store(&v->ref_count, 1);
+    *vnode = v;
+    return 0;
+}
+
+int vnode_open(struct store *store, struct vnode **vnode)
+{
+    struct vnode *fresh = NULL, *v = NULL;
+    struct store *unused = NULL;
+    bool hashed = vnode_hashed(store);
+    if (hashed) {
+        vm_lock(&vnode_hash.lock);
+        v = vnode_find(store);
+        vm_unlock(&vnode_hash.lock);
+    }
+    if (v == NULL) {
+        int error = vnode_create(store, &fresh);
+        if (error != 0)
+            return error;
+    }
+    vm_lock(&vnode_hash.lock);
+    if (v == NULL && hashed)
+        v = vnode_find(store); /* did somebody else make it meanwhile? */
+    if (v != NULL) {
+        unused = vnode_adopt(v, store);
+    } else if (hashed) {
+        struct vnode **bucket = vnode_bucket(store);
+        fresh->hash_next = *bucket;
+        *bucket = fresh;
+    }
+    vm_unlock(&vnode_hash.lock);
+
+    *vnode = v != NULL ? v : fresh;
+    if (v != NULL && fresh != NULL)
+        vm_zone_free(&vnode_zone, fresh);
+    if (unused != NULL)
+        unused->ops->close(unused);
+    return 0;
+}
+
+void vref(struct vnode *vnode)
+{
+    uint32_t refs = atomic_fetch_add(&vnode->ref_count, 1);
+    KASSERT(refs > 0, "V1");
+}
+
+/* The last reference is gone. Nothing maps the file; only the page daemon still knows its pages. No lock held. */
+static int vnode_terminate(struct vnode *vnode)
+{
+    int error = 0;
+    if (vnode->object != NULL) {
+        error = filemap_write_and_wait_range(vnode->object, 0, UINT64_MAX);
+        vm_object_destroy(vnode->object);
+    }
+    struct store *writer = atomic_load(&vnode->writer), *store = vnode->store;
+    bool hashed = vnode_hashed(store);
+
+    if (hashed) { /* before the store goes, which has the key */
+        vm_lock(&vnode_hash.lock);
+        struct vnode **link = vnode_bucket(store);
+        while (*link != vnode)
+            link = &(*link)->hash_next;
+        *link = vnode->hash_next;
+        bool wake = vnode_hash.waiting != 0;
+        vm_unlock(&vnode_hash.lock);
+        if (wake)
+            machine_wake(&vnode_hash.lock);
+    }
+    if (writer != NULL && writer != store)
+        writer->ops->close(writer);
+    store->ops->close(store);
+    vm_zone_free(&vnode_zone, vnode);
+    return error;
+}
+
+int vrele(struct vnode *vnode)
+{
+    vm_lock(&vnode_hash.lock);
+    uint32_t refs = atomic_fetch_sub(&vnode->ref_count, 1);
+    vm_unlock(&vnode_hash.lock);
+    KASSERT(refs > 0, "V1");
+    return refs == 1 ? vnode_terminate(vnode) : 0;
+}
+
+void vnode_pager_seterror(struct vnode *vnode, int error)
+{
+    vm_lock(&vnode->lock);
+    vnode->write_error = error;
+    vm_unlock(&vnode->lock);
+}
+
+int vnode_pager_takeerror(struct vnode *vnode)
+{
+    vm_lock(&vnode->lock);
+    int error = vnode->write_error;
+    vnode->write_error = 0;
+    vm_unlock(&vnode->lock);
+    return error;
+}
+
+/* ---- the pager ---------------------------------------------------------------------------------------------------------- */
+
+/* The object with a reference for the caller, or NULL: there is none yet. (V). */
+static struct vm_object *vnode_object(struct vnode *vnode)
+{
+    if (vnode->object != NULL)
+        vm_object_reference(vnode->object);
+    return vnode->object;
+}
+
+/* Makes the vnode's object, unless another thread did so meanwhile. No lock held: the machine may sleep over it. NULL: no memory. */
+static struct vm_object *vnode_object_make(struct vnode *vnode)
+{
+    struct vm_object *fresh = vm_object_allocate(OBJT_VNODE, 0, vnode);
+    if (fresh == NULL)
+        return NULL;
+    vm_lock(&vnode->lock);
+    bool ours = vnode->object == NULL;
+    if (ours) {
+        vnode->object = fresh; /* with the reference that it was born with */
+        vm_lock(&fresh->lock);
+        fresh->size = size_pages(vnode->size_bytes);
+        vm_unlock(&fresh->lock);
+    }
+    struct vm_object *object = vnode_object(vnode);
+    vm_unlock(&vnode->lock);
+    if (!ours)
+        vm_object_destroy(fresh);
+    return object;
+}
+
+struct vm_object *vnode_pager_alloc(struct vnode *vnode, vm_pindex_t size)
+{
+    vm_lock(&vnode->lock);
+    struct vm_object *object = vnode_object(vnode);
+    vm_unlock(&vnode->lock);
+    if (object == NULL)
+        object = vnode_object_make(vnode);
+    if (object == NULL)
+        return NULL;
+    vm_lock(&object->lock);
+    bool beyond = size > object->size;
+    vm_unlock(&object->lock);
+    if (beyond && vnode_pager_setsize(vnode) != 0)
+        machine_log(
+            "faultline: a store could not say how long it is; the fault that needs to know will ask again");
+    return object;
+}
+
+bool vnode_pager_haspage(struct vm_object *object, vm_pindex_t pindex, uint32_t *before, uint32_t *after)
+{
+    if (pindex >= object->size) {
+        *before = *after = 0;
+        return false;
+    }
+    vm_pindex_t behind = object->size - pindex - 1;
+    *before = pindex < MACHINE_RUN_MAX ? (uint32_t)pindex : MACHINE_RUN_MAX - 1;
+    *after = behind < MACHINE_RUN_MAX ? (uint32_t)behind : MACHINE_RUN_MAX - 1;
+    return true;
+}
+
+void vnode_pager_strategy(struct vm_pager_request *request)
+{
+    struct vnode *vnode = request->object->vnode;
+    struct store_request *store = &request->store;
+    store->offset = ptoa(request->pindex);
+    store->npages = request->npages;
+    store->addr = request->addr;
+    request->to = store->op == STORE_READ ? vnode->store : atomic_load(&vnode->writer);
+    if (request->to == NULL) { /* dirty pages of a file that nobody opened for writing */
+        store->done(store, -EBADF);
+        return;
+    }
+    request->to->ops->submit(request->to, store);
+}
+
+/* ---- size --------------------------------------------------------------------------------------------------------------- */
+
+/* The page in which the file ends, valid and made busy; NULL: it is not there. Waits for whoever has it. (O). */
+static struct vm_page *last_page_busy(struct vm_object *object, vm_pindex_t pindex)
+{
+    struct vm_page *m;
+    while ((m = vm_page_lookup(object, pindex)) != NULL && (m->flags & PG_BUSY))
+        vm_page_busy_sleep(m);
+    if (m != NULL)
+        vm_page_xbusy(m);
+    return m;
+}
+
+/* The file ends inside a page now: what follows in it reads as zero. No lock held. */
+static int zero_tail(struct vm_object *object, uint64_t size_bytes)
+{
+    uint32_t start = (uint32_t)(size_bytes & VM_PAGE_MASK);
+    vm_pindex_t pindex = atop(size_bytes);
+    if (start == 0)
+        return 0;
+    vm_lock(&object->lock);
+    struct vm_page *m = last_page_busy(object, pindex);
+    vm_unlock(&object->lock);
+    if (m == NULL)
+        return 0;
+    int error = pmap_zero_page_area(m, start, (uint32_t)VM_PAGE_SIZE);
+    vm_lock(&object->lock);
+    vm_page_xunbusy(m);
+    vm_unlock(&object->lock);
+    vm_object_remove_above(object, pindex, pindex + 1, true);
+    return error;
+}
+
+/* The file ended inside a page and goes on there now: that page is read anew, unless it is dirty. No lock held. */
+static void forget_tail(struct vm_object *object, uint64_t old_bytes)
+{
+    vm_pindex_t pindex = atop(old_bytes);
+    if ((old_bytes & VM_PAGE_MASK) == 0)
+        return;
+    vm_lock(&object->lock);
+    vm_object_page_remove(object, pindex, pindex + 1, true);
+    vm_unlock(&object->lock);
+    vm_object_remove_above(object, pindex, pindex + 1, true);
+}
+
+/* The object, which is alive as long as the vnode, follows its file's new length. No lock held. */
+static int object_setsize(struct vm_object *object, uint64_t old_bytes, uint64_t new_bytes)
+{
+    if (new_bytes > old_bytes) {
+        forget_tail(object, old_bytes);
+        return 0;
+    }
+    vm_pindex_t start = size_pages(new_bytes), end = size_pages(old_bytes);
+    vm_lock(&object->lock);
+    vm_object_page_remove(object, start, end, false);
+    vm_unlock(&object->lock);
+    vm_object_remove_above(object, start, end, false);
+    return zero_tail(object, new_bytes);
+}
+
+/* The length becomes known. Returns the one before. No lock held. */
+static uint64_t vnode_newsize(struct vnode *vnode, struct vm_object **object, uint64_t size_bytes)
+{
+    vm_lock(&vnode->lock);
+    struct vm_object *o = *object = vnode->object;
+    uint64_t old_bytes = vnode->size_bytes;
+    vnode->size_bytes = size_bytes;
+    if (o != NULL) {
+        vm_lock(&o->lock);
+        o->size = size_pages(size_bytes); /* no fault enters a page beyond it from now on */
+        vm_unlock(&o->lock);
+    }
+    vm_unlock(&vnode->lock);
+    return old_bytes;
+}
+
+/* One at a time: a removal that comes late would take pages of a file that has grown again. */
+static void vnode_resize_begin(struct vnode *vnode)
+{
+    vm_lock(&vnode->lock);
+    while (vnode->resizing)
+        vm_sleep(&vnode->resizing, &vnode->lock);
+    vnode->resizing = true;
+    vm_unlock(&vnode->lock);
+}
+
+static void vnode_resize_end(struct vnode *vnode)
+{
+    vm_lock(&vnode->lock);
+    vnode->resizing = false;
+    vm_unlock(&vnode->lock);
+    machine_wake(&vnode->resizing);
+}
+
+int vnode_pager_setsize(struct vnode *vnode)
+{
+    uint64_t new_bytes;
+    vnode_resize_begin(vnode);
+    int error = vnode->store->ops->size(vnode->store, &new_bytes);
+    if (error == 0) {
+        struct vm_object *object;
+        uint64_t old_bytes = vnode_newsize(vnode, &object, new_bytes);
+        if (object != NULL && new_bytes != old_bytes)
+            error = object_setsize(object, old_bytes, new_bytes);
+    }
+    vnode_resize_end(vnode);
+    return error;
+}
+
+/* ---- what vm.h offers --------------------------------------------------------------------------------------------------- */
+
+int fl_vnode_open(struct store *store, struct vnode **vnode)
+{
+    return vnode_open(store, vnode);
+}
+
+void fl_vnode_ref(struct vnode *vnode)
+{
+    vref(vnode);
+}
+
+int fl_vnode_close(struct vnode *vnode)
+{
+    return vrele(vnode);
+}
+
+int fl_vnode_setsize(struct vnode *vnode)
+{
+    return vnode_pager_setsize(vnode);
+}
