@@ -1,10 +1,10 @@
 /*
- * lock.c: the mutex is the machine's; the reader/writer lock is made of one and of machine_wait /
- * machine_wake.
+ * lock.c: the mutex is the machine's; the reader/writer lock is made of one and of
+ * machine_wait and machine_wake.
  *
- *   readers wait on &lock->readers ─┐                       ┌─ a writer leaves: the next writer, else all
- * readers ├─▶ lock->machine held ─┤ writers wait on &lock->writer  ─┘                       └─ the last
- * reader leaves: the writers
+ *   readers wait on &lock->readers ─┐                       ┌─ a writer leaves: the next one, else readers
+ *                                   ├─▶ lock->machine held ─┤
+ *   writers wait on &lock->writer  ─┘                       └─ the last reader leaves: the writers
  *
  * `machine` is held for a few instructions only, never while the reader/writer lock itself is. Nobody is
  * woken when nobody waits. Invariants L1, L2: lock.h. Does not do: priorities, recursion, upgrading.

@@ -1,11 +1,12 @@
 /*
- * lock.h: the core's locks: a mutex and a reader/writer lock over machine.h, with the annotations that Clang's -Wthread-safety checks.
+ * lock.h: the core's locks: a mutex and a reader/writer lock over machine.h, with the annotations that
+ * Clang's -Wthread-safety checks.
  *
- * Lock order: docs/locking.md. A field's comment names the lock that guards it by a letter; each header has its key.
- * A function whose name ends in _locked is called with the lock held.
+ * Lock order: docs/locking.md. A field's comment names the lock that guards it by a letter; each header has
+ * its key. A function whose name ends in _locked is called with the lock held.
  *
- * Invariants: L1 who releases a lock, or says that it is held, holds it. L2 a reader/writer lock has one writer or any number of
- * readers, never both.
+ * Invariants: L1 who releases a lock, or says that it is held, holds it. L2 a reader/writer lock has one
+ * writer or any number of readers, never both.
  */
 #ifndef CORE_LIB_LOCK_H
 #define CORE_LIB_LOCK_H
@@ -13,18 +14,18 @@
 #include <faultline/machine.h>
 
 #if defined(__clang__)
-#define CAPABILITY(x)           __attribute__((capability(x)))
-#define GUARDED_BY(x)           __attribute__((guarded_by(x)))
-#define PT_GUARDED_BY(x)        __attribute__((pt_guarded_by(x)))
-#define REQUIRES(...)           __attribute__((requires_capability(__VA_ARGS__)))
-#define REQUIRES_SHARED(...)    __attribute__((requires_shared_capability(__VA_ARGS__)))
-#define ACQUIRE(...)            __attribute__((acquire_capability(__VA_ARGS__)))
-#define ACQUIRE_SHARED(...)     __attribute__((acquire_shared_capability(__VA_ARGS__)))
-#define RELEASE(...)            __attribute__((release_capability(__VA_ARGS__)))
-#define RELEASE_SHARED(...)     __attribute__((release_shared_capability(__VA_ARGS__)))
-#define TRY_ACQUIRE(...)        __attribute__((try_acquire_capability(__VA_ARGS__)))
-#define EXCLUDES(...)           __attribute__((locks_excluded(__VA_ARGS__)))
-#define ASSERT_CAPABILITY(x)    __attribute__((assert_capability(x)))
+#define CAPABILITY(x)             __attribute__((capability(x)))
+#define GUARDED_BY(x)             __attribute__((guarded_by(x)))
+#define PT_GUARDED_BY(x)          __attribute__((pt_guarded_by(x)))
+#define REQUIRES(...)             __attribute__((requires_capability(__VA_ARGS__)))
+#define REQUIRES_SHARED(...)      __attribute__((requires_shared_capability(__VA_ARGS__)))
+#define ACQUIRE(...)              __attribute__((acquire_capability(__VA_ARGS__)))
+#define ACQUIRE_SHARED(...)       __attribute__((acquire_shared_capability(__VA_ARGS__)))
+#define RELEASE(...)              __attribute__((release_capability(__VA_ARGS__)))
+#define RELEASE_SHARED(...)       __attribute__((release_shared_capability(__VA_ARGS__)))
+#define TRY_ACQUIRE(...)          __attribute__((try_acquire_capability(__VA_ARGS__)))
+#define EXCLUDES(...)             __attribute__((locks_excluded(__VA_ARGS__)))
+#define ASSERT_CAPABILITY(x)      __attribute__((assert_capability(x)))
 #define NO_THREAD_SAFETY_ANALYSIS __attribute__((no_thread_safety_analysis)) /* with the reason beside it */
 #else
 #define CAPABILITY(x)
@@ -55,14 +56,14 @@ void vm_lock_assert(const struct vm_lock *lock) ASSERT_CAPABILITY(lock);
 void vm_sleep(const void *chan, struct vm_lock *lock) REQUIRES(lock);
 
 /*
- * A reader/writer lock; all zero is unlocked. Writers go before readers that come later, so a reader must not take it twice.
- * Context: may sleep.
+ * A reader/writer lock; all zero is unlocked. Writers go before readers that come later, so a reader must
+ * not take it twice. Context: may sleep.
  */
 struct CAPABILITY("rwlock") vm_rwlock {
     struct machine_lock machine; /* guards the rest */
     uint32_t readers;            /* how many hold it shared */
     uint32_t readers_waiting, writers_waiting;
-    uint64_t writer;             /* machine_self() of the exclusive holder, or 0 */
+    uint64_t writer; /* machine_self() of the exclusive holder, or 0 */
 };
 
 void vm_rwlock_read(struct vm_rwlock *lock) ACQUIRE_SHARED(lock);

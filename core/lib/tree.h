@@ -1,15 +1,17 @@
 /*
- * tree.h: an intrusive balanced binary tree whose nodes carry a value about their whole subtree, kept true through every rotation.
+ * tree.h: an intrusive balanced binary tree whose nodes carry a value about their whole subtree, kept true
+ * through every rotation.
  *
  *            [k] summary = f(own, left's, right's)
  *           /   \
  *        [<k]   [>k]      heights of siblings differ by at most one (AVL), so depth <= 1.44 log2 n
  *
- * Two users: vm_map (largest free gap below a node) and vm_rmap (largest end below a node). The user orders the nodes: it finds the place and
- * links there. No recursion, no allocation, no lock of its own.
+ * Two users: vm_map (largest free gap below a node) and vm_rmap (largest end below a node). The user orders
+ * the nodes: it finds the place and links there. No recursion, no allocation, no lock of its own.
  *
- * A summary must depend on the set of nodes in the subtree only, not on their arrangement: a rotation changes it for the nodes that turn, and for
- * none above. Invariants: T1 a child's parent is its parent. T2 balance is the difference of heights, -1 … 1. T3 every summary is true.
+ * A summary must depend on the set of nodes in the subtree only, not on their arrangement: a rotation
+ * changes it for the nodes that turn, and for none above. Invariants: T1 a child's parent is its parent. T2
+ * balance is the difference of heights, -1 … 1. T3 every summary is true.
  */
 #ifndef CORE_LIB_TREE_H
 #define CORE_LIB_TREE_H
@@ -29,7 +31,8 @@ struct tree {
 
 #define tree_entry(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
 
-/* Links node as the child of `parent` (NULL: as the root), on the left or right, where no child is, and rebalances. */
+/* Links node as the child of `parent` (NULL: as the root), on the left or right, where no child is, and
+ * rebalances. */
 void tree_insert(struct tree *tree, struct tree_node *node, struct tree_node *parent, bool left);
 void tree_remove(struct tree *tree, struct tree_node *node);
 /* node's own data changed: recomputes the summaries from it up to the root. */

@@ -1,16 +1,18 @@
 /*
- * zone.h: the zone allocator: fixed-size items out of the metadata memory that fl_vm_boot was given (uma, zalloc).
+ * zone.h: the zone allocator: fixed-size items out of the metadata memory that fl_vm_boot was given (uma,
+ * zalloc).
  *
  *   meta: | page descriptors | reservations | slab | slab | slab | … not used yet … |
  *                                             └ each slab belongs to one zone for ever
  *
- * Items are addressed by pointer, and by a 32-bit index from the start of the metadata memory in units of 8 bytes, which is never 0:
- * structures that come in millions (radix nodes) store the index. Freed items go to their zone's free list; slabs never go back.
- * Memory is used from the bottom up and touched only when it is handed out: a slab's items are carved one by one.
- * Lock: each zone's own (z), then the metadata memory's, a leaf. Fault injection: fl_vm_params.fail_alloc, asked with the zone's name.
+ * Items are addressed by pointer, and by a 32-bit index from the start of the metadata memory in units of 8
+ * bytes, which is never 0: structures that come in millions (radix nodes) store the index. Freed items go
+ * to their zone's free list; slabs never go back. Memory is used from the bottom up and touched only when
+ * it is handed out: a slab's items are carved one by one. Lock: each zone's own (z), then the metadata
+ * memory's, a leaf. Fault injection: fl_vm_params.fail_alloc, asked with the zone's name.
  *
- * Invariants: Z1 an item that is freed lies in the metadata memory and was in use. Z2 the metadata memory is at most 16 GiB, so that an index fits
- * in 31 bits.
+ * Invariants: Z1 an item that is freed lies in the metadata memory and was in use. Z2 the metadata memory
+ * is at most 16 GiB, so that an index fits in 31 bits.
  */
 #ifndef CORE_LIB_ZONE_H
 #define CORE_LIB_ZONE_H

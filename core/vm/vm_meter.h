@@ -1,6 +1,5 @@
 /*
- * vm_meter.h: what the VM has done since it was booted, in numbers. (FreeBSD's vm_meter; fl_vm_stats reads
- * them.)
+ * vm_meter.h: what the VM has done since it was booted, in numbers, for fl_vm_stats. (FreeBSD's vm_meter.)
  *
  *   vm_fault ─┐
  *   vm_pager ─┼─▶ vm_cnt.x += n ─▶ fl_vm_stats

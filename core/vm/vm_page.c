@@ -1,11 +1,11 @@
 /*
- * vm_page.c: the life of a physical page: where it comes from, whose it is, who waits for it, which queue it
- * is on.
+ * vm_page.c: the life of a physical page: where it comes from, whose it is, who waits for it, which queue
+ * it is on.
  *
- *   vm_page_alloc ── (F) ─▶ vm_reserv_alloc_page ─▶ vm_phys_alloc_pages ─▶ vm_reserv_reclaim_inactive
- *        └─ (O) ─▶ vm_page_insert ─▶ vm_radix                                              the first that has
- * one vm_page_free  ── (O) ─▶ pmap_release ─▶ queue, radix ── (F) ─▶ vm_reserv_free_page, else
- * vm_phys_free_pages
+ *   vm_page_alloc ── (F) ─▶ vm_reserv_alloc_page, else vm_phys_alloc_pages, else vm_reserv_reclaim_inactive
+ *        └───────── (O) ─▶ vm_page_insert ─▶ vm_radix
+ *   vm_page_free ─── (O) ─▶ pmap_release ─▶ queue, radix
+ *        └───────── (F) ─▶ vm_reserv_free_page, else vm_phys_free_pages
  *
  * The bytes and mappings of a freed page are given up before its frame is anybody else's: pmap_release comes
  * first. The reserve: an allocation of VM_ALLOC_NORMAL leaves vm_pageout.free_reserved pages, one for
@@ -29,8 +29,7 @@ struct vm_page *vm_page_array;
 uint32_t vm_page_count;
 struct vm_page_queues vm_queues;
 
-/* ---- startup
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- startup ----------------------------------------------------------------------------------------- */
 
 /* Gives vm_phys all frames, in blocks as large as their alignment and the end allow. */
 static void free_all_frames(void)
@@ -70,8 +69,7 @@ int vm_page_startup(uint32_t nframes, bool superpages)
     return 0;
 }
 
-/* ---- allocation
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- allocation -------------------------------------------------------------------------------------- */
 
 /* How many free pages this kind of request leaves alone. */
 static uint32_t reserve_for(unsigned req)
@@ -93,7 +91,7 @@ static struct vm_page *frame_alloc(struct vm_object *object, vm_pindex_t pindex,
             m = vm_phys_alloc_pages(0);
             if (m == NULL && vm_reserv_reclaim_inactive())
                 m = vm_phys_alloc_pages(0);
-            KASSERT(m != NULL, "F3");
+            KASSERT(m != NULL, "B3");
             vm_phys_freecnt_adj(-1);
         }
     }
@@ -176,8 +174,7 @@ void vm_page_free_batch(struct vm_page **pages, uint32_t npages)
     frames_free(pages, npages);
 }
 
-/* ---- identity
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- identity ---------------------------------------------------------------------------------------- */
 
 int vm_page_insert(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
 {
@@ -217,9 +214,7 @@ struct vm_page *vm_page_find_least(const struct vm_object *object, vm_pindex_t p
     return vm_radix_lookup_ge(&object->pages, pindex);
 }
 
-/* ---- busy
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- busy -------------------------------------------------------------------------------------------- */
 
 void vm_page_xbusy(struct vm_page *m)
 {
@@ -248,8 +243,7 @@ void vm_page_busy_sleep(struct vm_page *m)
         vm_sleep(m, &object->lock);
 }
 
-/* ---- dirtiness and write-back
- * --------------------------------------------------------------------------------------- */
+/* ---- dirtiness and write-back ------------------------------------------------------------------------ */
 
 void vm_page_dirty(struct vm_page *m)
 {
@@ -288,9 +282,7 @@ void vm_page_writeback_done(struct vm_page *m)
     page_wakeup(m);
 }
 
-/* ---- queues
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- queues ------------------------------------------------------------------------------------------ */
 
 /* FreeBSD locks single pages here; one lock for all queues is what (Q) is. */
 void vm_page_lock(struct vm_page *m)
@@ -375,8 +367,7 @@ void vm_page_deactivate(struct vm_page *m)
     vm_page_unlock(m);
 }
 
-/* ---- wiring and holding
- * --------------------------------------------------------------------------------------------- */
+/* ---- wiring and holding ------------------------------------------------------------------------------ */
 
 void vm_page_wire(struct vm_page *m)
 {
@@ -413,9 +404,7 @@ void vm_page_unhold(struct vm_page *m)
     m->hold_count--;
 }
 
-/* ---- bytes
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- bytes ------------------------------------------------------------------------------------------- */
 
 /* m's bytes are there. It is busy, so its object stays; the lock is for the other flags, which sleepers set.
  */
@@ -446,9 +435,7 @@ int vm_page_copy(struct vm_page *src, struct vm_page *dst)
     return rc;
 }
 
-/* ---- checks
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- checks ------------------------------------------------------------------------------------------ */
 
 static void page_check_in_object(const struct vm_page *m)
 {

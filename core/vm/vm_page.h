@@ -8,14 +8,17 @@
  *             └──────────────────────── vm_page_free ◀──── wired (no queue)       │
  *             └────────────────────────────────────────────────── page daemon ◀───┘
  *
- * Locks. (O) the page's object's lock. (Q) the page queues' lock, vm_page_queue_lock. (F) vm_phys's lock. (c) constant.
- * A page's identity (object, pindex) changes only under (O), and only while the page is busy and in no queue: so whoever holds (Q) and
- * finds the page in a queue may read `object` and try (not wait for) its lock.
+ * Locks. (O) the page's object's lock. (Q) the page queues' lock, vm_page_queue_lock. (F) vm_phys's lock.
+ * (c) constant. A page's identity (object, pindex) changes only under (O), and only while the page is busy
+ * and in no queue: so whoever holds (Q) and finds the page in a queue may read `object` and try (not wait
+ * for) its lock.
  *
- * Invariants: P1 a page is in the radix tree of its object at its pindex, or has no object. P2 a page on a queue has an object and wire_count 0.
- * P3 a page without an object is free, or busy on its way in or out. P4 dirty implies valid. P5 PG_WRITEBACK implies not free, and is cleared by
- * whoever set it. P6 a free page is on no queue, not wired, not held, not dirty. P7 the marks RADIX_DIRTY and RADIX_WRITEBACK of a page say what its flags
- * PG_DIRTY and PG_WRITEBACK say. P8 the queues' links, heads, tails and counts agree with the pages. P9 the wire and hold counts never wrap.
+ * Invariants: P1 a page is in the radix tree of its object at its pindex, or has no object. P2 a page on a
+ * queue has an object and wire_count 0. P3 a page without an object is free, or busy on its way in or out.
+ * P4 dirty implies valid. P5 PG_WRITEBACK implies not free, and is cleared by whoever set it. P6 a free
+ * page is on no queue, not wired, not held, not dirty. P7 the marks RADIX_DIRTY and RADIX_WRITEBACK of a
+ * page say what its flags PG_DIRTY and PG_WRITEBACK say. P8 the queues' links, heads, tails and counts
+ * agree with the pages. P9 the wire and hold counts never wrap.
  *
  * Does not do: bytes (pmap.h), mappings (vm_rmap.h).
  */
@@ -36,17 +39,16 @@ enum vm_page_queue {
     PQ_COUNT,
 };
 
-/* vm_page.flags, all (O) */
-#define PG_BUSY      0x01 /* exclusively somebody's: identity and bytes are in change (vm_page_xbusy) */
-#define PG_WANTED    0x02 /* somebody sleeps on the page until it is neither busy nor in write-back */
-#define PG_VALID     0x04 /* the bytes are the object's */
-#define PG_DIRTY     0x08 /* newer than the store; anonymous: newer than nothing, so for ever */
-#define PG_WRITEBACK 0x10 /* a write to the store is on its way */
-#define PG_READAHEAD 0x20 /* the mark: whoever touches it starts the next read-ahead window */
-#define PG_INFLIGHT  0x40 /* busy because a read from the store is on its way */
-#define PG_COPY      0x80 /* a clean copy of the backing object's page, made because the machine could not map that one: may be
-                             dropped, and is dropped when the original changes */
-#define PG_COPIED    0x100 /* such copies of this page may exist above it */
+/* vm_page.flags, all (O). A page with PG_COPY is clean: it may be dropped, and is when the original changes. */
+#define PG_BUSY       0x01 /* exclusively somebody's: identity and bytes are in change (vm_page_xbusy) */
+#define PG_WANTED     0x02 /* somebody sleeps on the page until it is neither busy nor in write-back */
+#define PG_VALID      0x04 /* the bytes are the object's */
+#define PG_DIRTY      0x08 /* newer than the store; anonymous: newer than nothing, so for ever */
+#define PG_WRITEBACK  0x10 /* a write to the store is on its way */
+#define PG_READAHEAD  0x20 /* the mark: whoever touches it starts the next read-ahead window */
+#define PG_INFLIGHT   0x40 /* busy because a read from the store is on its way */
+#define PG_COPY       0x80 /* a copy of the backing object's page, made as the machine could not map that one */
+#define PG_COPIED     0x100 /* such copies of this page may exist above it */
 #define PG_WRITEERROR 0x200 /* the last write failed: still dirty, tried again; msync reports it */
 
 struct vm_page {
@@ -56,25 +58,26 @@ struct vm_page {
     uint32_t q_prev;          /* (Q), (F) */
     uint16_t flags;           /* (O) PG_* */
     uint16_t wire_count;      /* (O) mlock: not paged out, mappings may still come and go */
-    uint16_t hold_count;      /* (O) a system call uses it: mapped rights must not shrink, bytes must not go */
-    uint8_t queue;            /* (Q) enum vm_page_queue */
-    uint8_t act_count;        /* (Q) */
-    uint8_t order;            /* (F) of the free block that the page heads; VM_PHYS_NOFREE otherwise */
+    uint16_t hold_count; /* (O) a system call uses it: mapped rights must not shrink, bytes must not go */
+    uint8_t queue;       /* (Q) enum vm_page_queue */
+    uint8_t act_count;   /* (Q) */
+    uint8_t order;       /* (F) of the free block that the page heads; VM_PHYS_NOFREE otherwise */
     uint8_t pad[7];
 };
-_Static_assert(sizeof(struct vm_page) == 40, "page + radix nodes + reservation stay below 72 bytes for each page");
+_Static_assert(sizeof(struct vm_page) == 40,
+               "page + radix nodes + reservation stay below 72 bytes for each page");
 
 struct vm_page_queues {
     struct vm_lock lock; /* (Q) */
     struct {
         uint32_t head, tail; /* page numbers; head is the oldest */
         uint32_t count;
-    } q[PQ_COUNT]; /* (Q) */
-    uint32_t wired;  /* (Q) pages with a wire_count, which are on no queue */
+    } q[PQ_COUNT];  /* (Q) */
+    uint32_t wired; /* (Q) pages with a wire_count, which are on no queue */
 };
 
-extern struct vm_page *vm_page_array;   /* (c) [vm_page_count] */
-extern uint32_t vm_page_count;          /* (c) */
+extern struct vm_page *vm_page_array; /* (c) [vm_page_count] */
+extern uint32_t vm_page_count;        /* (c) */
 extern struct vm_page_queues vm_queues;
 
 /* Lays out the descriptors in the metadata memory; all pages are free afterwards. Errors: -ENOMEM. */
@@ -89,22 +92,25 @@ static inline struct vm_page *vm_page_of(vm_frame_t frame)
     return &vm_page_array[frame];
 }
 
-/* ---- allocation. Callers hold the object's lock. ---- */
+/* ---- allocation. Callers hold the object's lock. ----------------------------------------------------- */
 
 #define VM_ALLOC_NORMAL    0x0 /* fails when only the reserve is left */
 #define VM_ALLOC_SYSTEM    0x1 /* page-out itself: may use the reserve */
 #define VM_ALLOC_READAHEAD 0x2 /* fails as soon as the page daemon has work */
 
 /*
- * A page for (object, pindex), which has none: busy, not valid, inserted in the object. NULL: no page (the caller unlocks and calls
- * vm_wait), or no memory for the radix tree. Wakes the page daemon when free pages are below low water.
- * Takes it from a reservation, else from vm_phys, else breaks a reservation (freebsd11-page-fault.md).
+ * A page for (object, pindex), which has none: busy, not valid, inserted in the object. NULL: no page (the
+ * caller unlocks and calls vm_wait), or no memory for the radix tree. Wakes the page daemon when free pages
+ * are below low water. Takes it from a reservation, else from vm_phys, else breaks a reservation
+ * (freebsd11-page-fault.md).
  */
 FL_NODISCARD struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, unsigned req);
 
-/* Takes a busy, unheld, unwired page without mappings out of its object and queue, gives its bytes back (machine_release) and frees it. Wakes its waiters. */
+/* Takes a busy, unheld, unwired page without mappings out of its object and queue, gives its bytes back
+ * (machine_release) and frees it. Wakes its waiters. */
 void vm_page_free(struct vm_page *m);
-/* vm_page_free for npages pages, sorted or not; neighbours go to the machine as one run. All of one object. */
+/* vm_page_free for npages pages, sorted or not; neighbours go to the machine as one run. All of one
+ * object. */
 void vm_page_free_batch(struct vm_page **pages, uint32_t npages);
 
 /* Puts a page into (object, pindex) / takes it out, not touching its queue. Errors: -ENOMEM. */
@@ -116,43 +122,46 @@ FL_NODISCARD struct vm_page *vm_page_lookup(const struct vm_object *object, vm_p
 /* The page with the least index >= pindex, or NULL. */
 FL_NODISCARD struct vm_page *vm_page_find_least(const struct vm_object *object, vm_pindex_t pindex);
 
-/* ---- busy. Callers hold the object's lock. ---- */
+/* ---- busy. Callers hold the object's lock. ----------------------------------------------------------- */
 void vm_page_xbusy(struct vm_page *m);   /* the page was not busy */
 void vm_page_xunbusy(struct vm_page *m); /* wakes whoever waits */
-/* Sleeps, with the object unlocked meanwhile, until the page's state changed; drives its read if one is in flight. The caller looks everything up again. */
+/* Sleeps, with the object unlocked meanwhile, until the page's state changed; drives its read if one is
+ * in flight. The caller looks everything up again. */
 void vm_page_busy_sleep(struct vm_page *m);
 
-/* ---- dirtiness. Callers hold the object's lock. ---- */
+/* ---- dirtiness. Callers hold the object's lock. ------------------------------------------------------ */
 void vm_page_dirty(struct vm_page *m);   /* sets PG_DIRTY and the radix mark; PG_COPY goes */
 void vm_page_undirty(struct vm_page *m); /* clears both; the caller has write-protected every mapping */
 
-/* ---- write-back. Callers hold the object's lock. ---- */
+/* ---- write-back. Callers hold the object's lock. ----------------------------------------------------- */
 void vm_page_writeback_start(struct vm_page *m); /* sets PG_WRITEBACK and the radix mark */
 void vm_page_writeback_done(struct vm_page *m);  /* clears both and wakes whoever waits */
 
-/* ---- queues. Callers hold the object's lock; these take (Q). ---- */
+/* ---- queues. Callers hold the object's lock; these take (Q). ----------------------------------------- */
 void vm_page_lock(struct vm_page *m) ACQUIRE(vm_queues.lock);
 void vm_page_unlock(struct vm_page *m) RELEASE(vm_queues.lock);
-void vm_page_enqueue(struct vm_page *m, enum vm_page_queue queue) REQUIRES(vm_queues.lock); /* at the tail; from no queue */
-void vm_page_dequeue(struct vm_page *m) REQUIRES(vm_queues.lock);                           /* from the queue it is on */
-void vm_page_remque(struct vm_page *m) REQUIRES(vm_queues.lock);                            /* dequeue, if it is on one */
+/* From no queue to this one's tail / from the queue it is on / the same, if it is on one. */
+void vm_page_enqueue(struct vm_page *m, enum vm_page_queue queue) REQUIRES(vm_queues.lock);
+void vm_page_dequeue(struct vm_page *m) REQUIRES(vm_queues.lock);
+void vm_page_remque(struct vm_page *m) REQUIRES(vm_queues.lock);
 void vm_page_activate(struct vm_page *m);   /* to the active queue's tail, unless wired */
 void vm_page_deactivate(struct vm_page *m); /* to the inactive queue's tail, unless wired */
 
 #define ACT_INIT 5
 #define ACT_MAX  64
 
-/* ---- wiring and holding. Callers hold the object's lock. ---- */
-void vm_page_wire(struct vm_page *m);                  /* off its queue while wire_count > 0 */
+/* ---- wiring and holding. Callers hold the object's lock. --------------------------------------------- */
+void vm_page_wire(struct vm_page *m);                             /* off its queue while wire_count > 0 */
 void vm_page_unwire(struct vm_page *m, enum vm_page_queue queue); /* the last one puts it on queue */
 void vm_page_hold(struct vm_page *m);
 void vm_page_unhold(struct vm_page *m);
 
-/* ---- bytes. The page is busy; no lock held. ---- */
-FL_NODISCARD int vm_page_zero_fill(struct vm_page *m);                   /* and valid. Errors: -ENOMEM (no window) */
-FL_NODISCARD int vm_page_copy(struct vm_page *src, struct vm_page *dst); /* both busy; dst valid. Errors: -ENOMEM */
+/* ---- bytes. The page is busy; no lock held. ---------------------------------------------------------- */
+/* m becomes zeros / dst (busy too) what src is; and valid. Errors: -ENOMEM (no window). */
+FL_NODISCARD int vm_page_zero_fill(struct vm_page *m);
+FL_NODISCARD int vm_page_copy(struct vm_page *src, struct vm_page *dst);
 
-/* P1 … P6 for every page. Context: nothing else runs. */
+/* P1 … P9 for every page, and vm_phys_check, vm_reserv_check. Context: nothing else runs. */
 void vm_page_check_all(void);
 
 #endif

@@ -2,11 +2,13 @@
  * vm_phys.c: the buddy allocator of physical pages: free blocks by order, in lists that run through their
  * head pages.
  *
- *   order 2   |0 1 2 3|                 alloc(0) splits: |0 1|2 3| ▶ |0|1|   1 and 2-3 go to the lists of
- * order 0 and 1 buddies   a block's buddy of order n starts at its own frame ^ 2^n: freeing 0 joins 1, then
- * 2-3
+ *   order 2        |0 1 2 3|
+ *   order 1   alloc(0) splits it: |0 1|2 3|      2-3 goes to the list of order 1,
+ *   order 0                       |0|1|          1 to that of order 0, and 0 is the caller's
  *
- * Invariants F1 … F3 and the lock: vm_phys.h. Does not do: who uses a frame (vm_page), which frames should
+ * A block's buddy of order n starts at its own frame ^ 2^n: freeing 0 joins 1, then 2-3.
+ *
+ * Invariants B1 … B3 and the lock: vm_phys.h. Does not do: who uses a frame (vm_page), which frames should
  * stay together (vm_reserv).
  */
 #include "vm/vm_phys.h"
@@ -25,7 +27,7 @@ void vm_phys_init(uint32_t nframes)
 
 void vm_phys_freecnt_adj(int32_t adj)
 {
-    KASSERT(adj >= 0 || vm_phys.free_count >= (uint32_t)-adj, "F3");
+    KASSERT(adj >= 0 || vm_phys.free_count >= (uint32_t)-adj, "B3");
     vm_phys.free_count += (uint32_t)adj;
     if (vm_phys.free_count < vm_phys.free_low)
         vm_phys.free_low = vm_phys.free_count;
@@ -46,7 +48,7 @@ static void freelist_add(struct vm_page *m, unsigned order) REQUIRES(vm_phys.loc
 
 static void freelist_remove(struct vm_page *m, unsigned order) REQUIRES(vm_phys.lock)
 {
-    KASSERT(m->order == order, "F1");
+    KASSERT(m->order == order, "B1");
     if (m->q_prev == VM_PAGE_NONE)
         vm_phys.head[order] = m->q_next;
     else
@@ -78,8 +80,8 @@ void vm_phys_free_pages(struct vm_page *m, unsigned order)
 {
     vm_frame_t frame = vm_page_frame(m);
 
-    KASSERT(order < VM_PHYS_ORDERS && (frame & ((1u << order) - 1)) == 0, "F1");
-    KASSERT(m->order == VM_PHYS_NOFREE && frame + (1u << order) <= vm_page_count, "F1");
+    KASSERT(order < VM_PHYS_ORDERS && (frame & ((1u << order) - 1)) == 0, "B1");
+    KASSERT(m->order == VM_PHYS_NOFREE && frame + (1u << order) <= vm_page_count, "B1");
     for (; order < VM_PHYS_ORDERS - 1; order++) {
         vm_frame_t buddy = frame ^ (1u << order);
         if (buddy >= vm_page_count || vm_page_of(buddy)->order != order)
@@ -99,7 +101,7 @@ uint32_t vm_phys_listed(void)
     return listed;
 }
 
-/* Walks one list: F1 for its blocks, F2 against their buddies. Returns the number of blocks. */
+/* Walks one list: B1 for its blocks, B2 against their buddies. Returns the number of blocks. */
 static uint32_t freelist_check(unsigned order)
 {
     uint32_t nblocks = 0;
@@ -107,16 +109,16 @@ static uint32_t freelist_check(unsigned order)
 
     for (uint32_t frame = vm_phys.head[order]; frame != VM_PAGE_NONE; frame = vm_page_of(frame)->q_next) {
         const struct vm_page *m = vm_page_of(frame);
-        KASSERT(frame + (1u << order) <= vm_page_count && (frame & ((1u << order) - 1)) == 0, "F1");
-        KASSERT(m->order == order && m->q_prev == prev, "F1");
+        KASSERT(frame + (1u << order) <= vm_page_count && (frame & ((1u << order) - 1)) == 0, "B1");
+        KASSERT(m->order == order && m->q_prev == prev, "B1");
         for (uint32_t i = 1; i < 1u << order; i++)
-            KASSERT(m[i].order == VM_PHYS_NOFREE, "F1");
+            KASSERT(m[i].order == VM_PHYS_NOFREE, "B1");
         vm_frame_t buddy = frame ^ (1u << order);
         KASSERT(order == VM_PHYS_ORDERS - 1 || buddy >= vm_page_count || vm_page_of(buddy)->order != order,
-                "F2");
+                "B2");
         prev = frame;
         nblocks++;
-        KASSERT(nblocks <= vm_page_count, "F1"); /* the list ends */
+        KASSERT(nblocks <= vm_page_count, "B1"); /* the list ends */
     }
     return nblocks;
 }
@@ -127,11 +129,11 @@ void vm_phys_check(void)
 
     vm_lock(&vm_phys.lock);
     for (unsigned order = 0; order < VM_PHYS_ORDERS; order++) {
-        KASSERT(freelist_check(order) == vm_phys.nblocks[order], "F1");
+        KASSERT(freelist_check(order) == vm_phys.nblocks[order], "B1");
         blocks += vm_phys.nblocks[order];
     }
     for (vm_frame_t frame = 0; frame < vm_page_count; frame++)
         heads += vm_page_of(frame)->order != VM_PHYS_NOFREE;
-    KASSERT(heads == blocks, "F1");
+    KASSERT(heads == blocks, "B1");
     vm_unlock(&vm_phys.lock);
 }

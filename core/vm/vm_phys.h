@@ -3,12 +3,14 @@
  *
  *   free[order]: blocks of 2^order pages, order 0 … VM_PHYS_ORDERS-1, each starting at a multiple of its size
  *
- * A freed block joins its buddy as long as that one is free and of the same order. The lists run through vm_page.q_next / q_prev of the head pages.
- * free_count also counts the frames that a reservation keeps without using them (vm_reserv.h): they can be had. So the lists do not change it;
- * who takes frames into use or gives them back says so with vm_phys_freecnt_adj.
+ * A freed block joins its buddy as long as that one is free and of the same order. The lists run through
+ * vm_page.q_next / q_prev of the head pages. free_count also counts the frames that a reservation keeps
+ * without using them (vm_reserv.h): they can be had. So the lists do not change it; who takes frames into
+ * use or gives them back says so with vm_phys_freecnt_adj.
  *
- * Invariants: F1 a free block starts at a multiple of its size and its head's `order` says so; all other pages have VM_PHYS_NOFREE. F2 two free buddies
- * of one order are one block. F3 free_count = pages on the lists + unused frames of reservations.
+ * Invariants: B1 a free block starts at a multiple of its size and its head's `order` says so; all other
+ * pages have VM_PHYS_NOFREE. B2 two free buddies of one order are one block. B3 free_count = pages on the
+ * lists + unused frames of reservations.
  *
  * Lock: (F) vm_phys.lock, a leaf. (McKusick et al., 2nd ed., 6.10; FreeBSD 11 vm_phys.)
  */
@@ -21,12 +23,12 @@
 #define VM_PHYS_NOFREE 0xff
 
 struct vm_phys {
-    struct vm_lock lock; /* (F) */
-    uint32_t free_count; /* (F) pages; read without the lock as a hint */
-    uint32_t head[VM_PHYS_ORDERS]; /* (F) */
+    struct vm_lock lock;              /* (F) */
+    uint32_t free_count;              /* (F) pages; read without the lock as a hint */
+    uint32_t head[VM_PHYS_ORDERS];    /* (F) */
     uint32_t nblocks[VM_PHYS_ORDERS]; /* (F) */
-    uint32_t free_low;   /* (F) the lowest free_count ever: peak use */
-    uint32_t waiters;    /* (F) threads in vm_wait, which sleep on &vm_phys: woken when pages were freed */
+    uint32_t free_low;                /* (F) the lowest free_count ever: peak use */
+    uint32_t waiters; /* (F) threads in vm_wait, which sleep on &vm_phys: woken when pages were freed */
 };
 extern struct vm_phys vm_phys;
 
@@ -38,7 +40,7 @@ void vm_phys_free_pages(struct vm_page *m, unsigned order) REQUIRES(vm_phys.lock
 void vm_phys_freecnt_adj(int32_t adj) REQUIRES(vm_phys.lock);
 /* Pages on the free lists. Called with (F) held. */
 FL_NODISCARD uint32_t vm_phys_listed(void) REQUIRES(vm_phys.lock);
-/* F1, F2: panics unless the lists, orders, buddies and block counts agree. F3 is vm_reserv_check's. */
+/* B1, B2: panics unless the lists, orders, buddies and block counts agree. B3 is vm_reserv_check's. */
 void vm_phys_check(void);
 
 #endif

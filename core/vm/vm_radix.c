@@ -3,9 +3,10 @@
  *
  *   pindex 0x00012a7   digit(2) = 2, digit(1) = a, digit(0) = 7        level n looks at bits 4n … 4n+3
  *
- *   narrow node, 24 bytes:  key | ways | tag  tag  tag  | slot slot slot      sorted by digit; a tag is digit
- * | marks << 4 wide node,   80 bytes:  key | ways | count | marks[] | slot[16]           slot[digit] └ prefix
- * of all keys below, the level in its low 4 bits, which a prefix does not use
+ *   narrow node, 24 bytes:  key | ways | tag  tag  tag  | slot slot slot      sorted by digit
+ *   wide node, 80 bytes:    key | ways | count | marks[] | slot[16]           slot[digit]
+ *                           │            └ a narrow node's tag is digit | marks << 4
+ *                           └ the prefix of all keys below; the level in the low 4 bits, which it never uses
  *
  * A position is an index into a node's slots: both kinds keep them in the order of their digits, so that
  * walking positions upwards walks keys upwards. A place is a slot with its marks: one of a node's, or the
@@ -15,7 +16,7 @@
  * replaced by a wide one. Removal that leaves one child puts that child in the node's place; a wide node that
  * fits is replaced by a narrow one, if there is memory.
  *
- * Invariants R1 … R4 and the lock: vm_radix.h. Does not do: reading without the object's lock.
+ * Invariants X1 … X4 and the lock: vm_radix.h. Does not do: reading without the object's lock.
  */
 #include "vm/vm_radix.h"
 #include "lib/kassert.h"
@@ -57,9 +58,7 @@ struct radix_place {
 
 static struct vm_zone narrow_zone, wide_zone;
 
-/* ---- nodes
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- nodes ------------------------------------------------------------------------------------------- */
 
 static unsigned node_level(const struct vm_radix_node *n)
 {
@@ -245,9 +244,7 @@ static void node_free(struct vm_radix_node *n)
     vm_zone_free(n->ways == RADIX_WIDE ? &wide_zone : &narrow_zone, n);
 }
 
-/* ---- places
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- places ------------------------------------------------------------------------------------------ */
 
 static uint32_t *place_slot(struct vm_radix *rtree, struct radix_place at)
 {
@@ -275,12 +272,12 @@ static int radix_path(struct vm_radix *rtree, const struct vm_page *m, struct ra
     path[n++] = (struct radix_place){NULL, 0};
     for (uint32_t slot = rtree->root; slot_is_node(slot); slot = *place_slot(rtree, path[n - 1])) {
         struct vm_radix_node *node = slot_node(slot);
-        KASSERT(n <= RADIX_DEPTH && node_covers(node, m->pindex), "R2");
+        KASSERT(n <= RADIX_DEPTH && node_covers(node, m->pindex), "X2");
         int pos = node_pos(node, digit(m->pindex, node_level(node)));
-        KASSERT(pos >= 0, "R1");
+        KASSERT(pos >= 0, "X1");
         path[n++] = (struct radix_place){node, pos};
     }
-    KASSERT(*place_slot(rtree, path[n - 1]) == (SLOT_PAGE | vm_page_frame(m)), "R1");
+    KASSERT(*place_slot(rtree, path[n - 1]) == (SLOT_PAGE | vm_page_frame(m)), "X1");
     return n;
 }
 
@@ -312,8 +309,7 @@ static struct vm_radix_node *node_resize(struct vm_radix *rtree, struct radix_pl
     return n;
 }
 
-/* ---- insertion and removal
- * ------------------------------------------------------------------------------------------ */
+/* ---- insertion and removal --------------------------------------------------------------------------- */
 
 void vm_radix_startup(void)
 {
@@ -325,7 +321,7 @@ void vm_radix_startup(void)
 static int radix_branch(struct vm_radix *rtree, struct radix_place at, vm_pindex_t there, vm_pindex_t pindex,
                         uint32_t page_slot)
 {
-    KASSERT(there != pindex, "R1");
+    KASSERT(there != pindex, "X1");
     unsigned level = (63 - (unsigned)__builtin_clzll(there ^ pindex)) / RADIX_BITS;
     struct vm_radix_node *n = node_alloc(RADIX_NARROW, prefix(pindex, level) | level);
 
@@ -387,14 +383,12 @@ void vm_radix_remove(struct vm_radix *rtree, struct vm_page *m)
         *place_slot(rtree, above) = node_slots(n)[only];
         node_free(n);
     } else if (n->ways == RADIX_WIDE && node_count(n) <= RADIX_NARROW) {
-        (void)node_resize(rtree, above, RADIX_NARROW); /* R4: without memory it stays wide */
+        (void)node_resize(rtree, above, RADIX_NARROW); /* X4: without memory it stays wide */
     }
     path_update_marks(rtree, path, depth - 1);
 }
 
-/* ---- lookup
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- lookup ------------------------------------------------------------------------------------------ */
 
 struct vm_page *vm_radix_lookup(const struct vm_radix *rtree, vm_pindex_t pindex)
 {
@@ -418,7 +412,7 @@ static struct vm_page *radix_first(uint32_t slot, unsigned marks)
     while (slot_is_node(slot)) {
         struct vm_radix_node *n = slot_node(slot);
         int pos = node_next(n, 0, marks);
-        KASSERT(pos >= 0, "R3");
+        KASSERT(pos >= 0, "X3");
         slot = node_slots(n)[pos];
     }
     return slot == 0 ? NULL : slot_page(slot);
@@ -499,9 +493,7 @@ struct vm_page *vm_radix_lookup_le(const struct vm_radix *rtree, vm_pindex_t pin
     return radix_last(lower);
 }
 
-/* ---- marks
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- marks ------------------------------------------------------------------------------------------- */
 
 void vm_radix_set_mark(struct vm_radix *rtree, struct vm_page *m, enum vm_radix_mark mark)
 {
@@ -510,7 +502,7 @@ void vm_radix_set_mark(struct vm_radix *rtree, struct vm_page *m, enum vm_radix_
     for (int depth = radix_path(rtree, m, path) - 1; depth >= 0; depth--) {
         unsigned marks = place_marks(rtree, path[depth]);
         if ((marks & 1u << mark) != 0)
-            return; /* then the places above have it (R3) */
+            return; /* then the places above have it (X3) */
         place_set_marks(rtree, path[depth], marks | 1u << mark);
     }
 }
@@ -532,16 +524,15 @@ bool vm_radix_get_mark(const struct vm_radix *rtree, const struct vm_page *m, en
     while (slot_is_node(slot)) {
         struct vm_radix_node *n = slot_node(slot);
         int pos = node_pos(n, digit(m->pindex, node_level(n)));
-        KASSERT(pos >= 0 && node_covers(n, m->pindex), "R1");
+        KASSERT(pos >= 0 && node_covers(n, m->pindex), "X1");
         marks = node_marks(n, pos);
         slot = node_slots(n)[pos];
     }
-    KASSERT(slot == (SLOT_PAGE | vm_page_frame(m)), "R1");
+    KASSERT(slot == (SLOT_PAGE | vm_page_frame(m)), "X1");
     return (marks >> mark & 1u) != 0;
 }
 
-/* ---- accounts and checks
- * -------------------------------------------------------------------------------------------- */
+/* ---- accounts and checks ----------------------------------------------------------------------------- */
 
 static size_t zone_bytes_in_use(struct vm_zone *zone)
 {
@@ -560,32 +551,32 @@ size_t vm_radix_node_bytes(void)
 static unsigned radix_check_below(uint32_t slot, unsigned marks, vm_pindex_t above, unsigned level_above)
 {
     if (!slot_is_node(slot)) {
-        KASSERT(slot != 0 && (slot & ~SLOT_PAGE) < vm_page_count, "R1");
-        KASSERT(level_above > RADIX_DEPTH - 1 || prefix(slot_page(slot)->pindex, level_above) == above, "R1");
+        KASSERT(slot != 0 && (slot & ~SLOT_PAGE) < vm_page_count, "X1");
+        KASSERT(level_above > RADIX_DEPTH - 1 || prefix(slot_page(slot)->pindex, level_above) == above, "X1");
         return marks; /* a page's own marks are what its slot says */
     }
     struct vm_radix_node *n = slot_node(slot);
     unsigned level = node_level(n), count = 0, below = 0;
-    KASSERT(level < level_above && prefix(node_prefix(n), level) == node_prefix(n), "R2");
+    KASSERT(level < level_above && prefix(node_prefix(n), level) == node_prefix(n), "X2");
     for (int pos = 0; pos < n->ways; pos++) {
         if (node_slots(n)[pos] == 0)
             continue;
         uint32_t child = node_slots(n)[pos];
         vm_pindex_t key = slot_is_node(child) ? node_prefix(slot_node(child)) : slot_page(child)->pindex;
-        KASSERT(node_covers(n, key) && digit(key, level) == node_digit(n, pos), "R2");
+        KASSERT(node_covers(n, key) && digit(key, level) == node_digit(n, pos), "X2");
         unsigned child_marks = radix_check_below(child, node_marks(n, pos), node_prefix(n), level);
-        KASSERT(child_marks == node_marks(n, pos), "R3");
+        KASSERT(child_marks == node_marks(n, pos), "X3");
         below |= child_marks;
         count++;
     }
-    KASSERT(count >= 2 && count == node_count(n), "R2");
+    KASSERT(count >= 2 && count == node_count(n), "X2");
     return below;
 }
 
 void vm_radix_check(const struct vm_radix *rtree)
 {
     if (rtree->root == 0)
-        KASSERT(rtree->root_marks == 0, "R3");
+        KASSERT(rtree->root_marks == 0, "X3");
     else
-        KASSERT(radix_check_below(rtree->root, rtree->root_marks, 0, RADIX_DEPTH) == rtree->root_marks, "R3");
+        KASSERT(radix_check_below(rtree->root, rtree->root_marks, 0, RADIX_DEPTH) == rtree->root_marks, "X3");
 }

@@ -1,16 +1,15 @@
 /*
  * vm_reserv.c: reservations of 2 MiB of frames.
  *
- *   reserv[frame >> 9] ─▶ object, pindex, popmap            one for each whole block of frames; object NULL:
- * not a reservation now
+ *   reserv[frame >> 9]                          one for each whole block of frames
+ *     object, pindex, popmap                    object NULL: not a reservation now
  *
- *   object->reserv_hint ─▶ reserv ⇄ reserv                  the object's reservations
- *   partial.head ─▶ reserv ⇄ reserv ⇄ reserv ◀─ partial.tail    neither full nor broken; the head was used
- * longest ago
+ *   object->reserv_hint ─▶ reserv ⇄ reserv      the object's reservations
+ *   partial.head ─▶ reserv ⇄ … ◀─ partial.tail  neither full nor broken; the head was used longest ago
  *
  * Links are indices + 1 into reserv[], 0 is none: so an object that is all zero has no reservation.
  *
- * Invariants V1 … V4 and the lock: vm_reserv.h. Does not do: mapping superpages (the machine's), moving pages
+ * Invariants S1 … S4 and the lock: vm_reserv.h. Does not do: mapping superpages (the machine's), moving pages
  * together afterwards.
  */
 #include "vm/vm_reserv.h"
@@ -81,9 +80,7 @@ static bool reserv_used(const struct vm_reserv *rv, uint32_t i)
     return (rv->popmap[i / 64] >> (i % 64) & 1) != 0;
 }
 
-/* ---- lists
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- lists ------------------------------------------------------------------------------------------- */
 
 static void partial_insert(struct vm_reserv *rv)
 {
@@ -130,12 +127,10 @@ static void object_remove(struct vm_reserv *rv)
     rv->object = NULL;
 }
 
-/* ---- use
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- use --------------------------------------------------------------------------------------------- */
 
 /* Page i of the reservation comes into use. A reservation that is used moves to the queue's end, and leaves
- * it when full (V2). */
+ * it when full (S2). */
 static struct vm_page *reserv_populate(struct vm_reserv *rv, uint32_t i) REQUIRES(vm_phys.lock)
 {
     rv->popmap[i / 64] |= (uint64_t)1 << (i % 64);
@@ -157,7 +152,7 @@ static struct vm_reserv *reserv_make(struct vm_object *object, vm_pindex_t first
     if (m == NULL)
         return NULL;
     struct vm_reserv *rv = &reserv[vm_page_frame(m) / VM_LEVEL_0_NPAGES];
-    KASSERT(rv->object == NULL && rv->popcnt == 0, "V1");
+    KASSERT(rv->object == NULL && rv->popcnt == 0, "S1");
     rv->object = object;
     rv->pindex = first;
     object_insert(rv);
@@ -190,7 +185,7 @@ bool vm_reserv_free_page(struct vm_page *m)
 
     if (rv == NULL)
         return false;
-    KASSERT(reserv_used(rv, i), "V4");
+    KASSERT(reserv_used(rv, i), "S4");
     vm_phys_freecnt_adj(1);
     if (rv->popcnt < VM_LEVEL_0_NPAGES)
         partial_remove(rv);
@@ -204,8 +199,7 @@ bool vm_reserv_free_page(struct vm_page *m)
     return true;
 }
 
-/* ---- breaking
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- breaking ---------------------------------------------------------------------------------------- */
 
 /* The unused frames become ordinary free ones, which free_count has counted all along; the used ones ordinary
  * pages of the object. */
@@ -246,9 +240,7 @@ bool vm_reserv_full(const struct vm_page *m)
     return rv != NULL && rv->popcnt == VM_LEVEL_0_NPAGES;
 }
 
-/* ---- checks
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- checks ------------------------------------------------------------------------------------------ */
 
 static bool on_object_list(const struct vm_reserv *rv)
 {
@@ -259,21 +251,21 @@ static bool on_object_list(const struct vm_reserv *rv)
     return at == rv;
 }
 
-/* V1, V3 and V4 for one. Returns how many of its frames are unused. */
+/* S1, S3 and S4 for one. Returns how many of its frames are unused. */
 static uint32_t reserv_check(const struct vm_reserv *rv)
 {
     uint32_t popcnt = 0;
 
     for (uint32_t i = 0; i < VM_LEVEL_0_NPAGES; i++)
         popcnt += reserv_used(rv, i);
-    KASSERT(popcnt == rv->popcnt && (popcnt > 0) == (rv->object != NULL), "V1");
+    KASSERT(popcnt == rv->popcnt && (popcnt > 0) == (rv->object != NULL), "S1");
     if (rv->object == NULL)
         return 0;
     for (uint32_t i = 0; i < VM_LEVEL_0_NPAGES; i++) {
         const struct vm_page *m = reserv_page(rv, i);
-        KASSERT(m->order == VM_PHYS_NOFREE && (reserv_used(rv, i) || m->object == NULL), "V4");
+        KASSERT(m->order == VM_PHYS_NOFREE && (reserv_used(rv, i) || m->object == NULL), "S4");
     }
-    KASSERT(on_object_list(rv), "V3");
+    KASSERT(on_object_list(rv), "S3");
     return VM_LEVEL_0_NPAGES - popcnt;
 }
 
@@ -289,11 +281,11 @@ void vm_reserv_check(void)
     }
     for (struct vm_reserv *rv = reserv_of_link(partial.head); rv != NULL;
          rv = reserv_of_link(rv->part_next)) {
-        KASSERT(rv->object != NULL && rv->popcnt < VM_LEVEL_0_NPAGES, "V2");
+        KASSERT(rv->object != NULL && rv->popcnt < VM_LEVEL_0_NPAGES, "S2");
         queued++;
-        KASSERT(queued <= npartial, "V2");
+        KASSERT(queued <= npartial, "S2");
     }
-    KASSERT(queued == npartial, "V2");
-    KASSERT(vm_phys_listed() + unused == vm_phys.free_count, "F3");
+    KASSERT(queued == npartial, "S2");
+    KASSERT(vm_phys_listed() + unused == vm_phys.free_count, "B3");
     vm_unlock(&vm_phys.lock);
 }

@@ -1,6 +1,7 @@
 /*
- * phys_test.c: the buddy allocator against a plain map of which frames are free. As freed buddies always join, a block can be had
- * exactly when an aligned run of that many frames is free: the model says so by looking.
+ * phys_test.c: the buddy allocator against a plain map of which frames are free. As freed buddies always
+ * join, a block can be had exactly when an aligned run of that many frames is free: the model says so by
+ * looking.
  */
 #include "vm/vm_phys.h"
 #include "support/boot.h"
@@ -175,10 +176,10 @@ static void lose_buddies(void *arg)
 static void test_asserts(void **state)
 {
     (void)state;
-    assert_true(test_panics(free_part_of_free, NULL, "F1"));
-    assert_true(test_panics(free_misaligned, NULL, "F1"));
-    assert_true(test_panics(corrupt_order, NULL, "F1"));
-    assert_true(test_panics(lose_buddies, NULL, "F2"));
+    assert_true(test_panics(free_part_of_free, NULL, "B1"));
+    assert_true(test_panics(free_misaligned, NULL, "B1"));
+    assert_true(test_panics(corrupt_order, NULL, "B1"));
+    assert_true(test_panics(lose_buddies, NULL, "B2"));
 }
 
 int main(void)

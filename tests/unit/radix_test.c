@@ -1,6 +1,6 @@
 /*
- * radix_test.c: the radix tree against a plain list of (index, page, marks), with indices from several distributions; failing
- * allocations; and what nodes cost in the worst cases that one can think of.
+ * radix_test.c: the radix tree against a plain list of (index, page, marks), with indices from several
+ * distributions; failing allocations; and what nodes cost in the worst cases that one can think of.
  */
 #include "vm/vm_radix.h"
 #include "lib/errno.h"
@@ -20,7 +20,7 @@ static bool in_tree[NPAGES];      /* the model: page i is in, at its pindex, …
 static unsigned marks_of[NPAGES]; /* … with these marks */
 static struct vm_radix rtree;
 
-/* ---- the model ------------------------------------------------------------------------------------------------------ */
+/* ---- the model --------------------------------------------------------------------------------------- */
 
 static struct vm_page *model_at(vm_pindex_t pindex)
 {
@@ -64,7 +64,7 @@ static unsigned model_marks(void)
     return marks;
 }
 
-/* ---- random operations ---------------------------------------------------------------------------------------------- */
+/* ---- random operations ------------------------------------------------------------------------------- */
 
 enum spread { DENSE, CLUSTERS, SPARSE, EDGES, POWERS, NSPREADS };
 
@@ -218,7 +218,7 @@ static void test_fail_nth(void **state)
     fail();
 }
 
-/* ---- cost ----------------------------------------------------------------------------------------------------------- */
+/* ---- cost -------------------------------------------------------------------------------------------- */
 
 /* Each bit of i is a digit of its own: as many nodes of two children as there can be. */
 static vm_pindex_t spread_bits(uint32_t i)
@@ -275,7 +275,7 @@ static void test_cost(void **state)
     }
 }
 
-/* ---- what must panic ------------------------------------------------------------------------------------------------ */
+/* ---- what must panic --------------------------------------------------------------------------------- */
 
 /* Pages 0 … 4 at indices 0 … 4. */
 static void insert_five(void)
@@ -325,10 +325,10 @@ static void corrupt_marks(void *arg)
 static void test_asserts(void **state)
 {
     (void)state;
-    assert_true(test_panics(insert_twice, NULL, "R1"));
-    assert_true(test_panics(remove_absent, NULL, "R1"));
-    assert_true(test_panics(corrupt_index, NULL, "R2"));
-    assert_true(test_panics(corrupt_marks, NULL, "R3"));
+    assert_true(test_panics(insert_twice, NULL, "X1"));
+    assert_true(test_panics(remove_absent, NULL, "X1"));
+    assert_true(test_panics(corrupt_index, NULL, "X2"));
+    assert_true(test_panics(corrupt_marks, NULL, "X3"));
 }
 
 int main(void)
