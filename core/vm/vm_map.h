@@ -96,6 +96,13 @@ void vm_map_unlock_read(struct vm_map *map) RELEASE_SHARED(map->lock);
 
 /* True and *entry: the one that contains va. False: *entry is the last one before va, or &map->header. (M) shared at least. */
 FL_NODISCARD bool vm_map_lookup_entry(struct vm_map *map, vm_offset_t va, struct vm_map_entry **entry);
+/* The first entry that ends after va, or &map->header. (M) shared at least. */
+FL_NODISCARD struct vm_map_entry *vm_map_first_after(struct vm_map *map, vm_offset_t va);
+/* The index of va's page in the entry's object. */
+static inline vm_pindex_t vm_map_entry_pindex(const struct vm_map_entry *entry, vm_offset_t va)
+{
+    return entry->pindex + atop(va - entry->start);
+}
 
 /*
  * What a fault at va of kind `access` is to use. On success (M) is held shared, *entry is the entry, *object / *pindex what to look in, *prot the rights that may be
@@ -135,7 +142,9 @@ FL_NODISCARD int vm_map_behave(struct vm_map *map, vm_offset_t start, vm_offset_
 /* Faults in and wires / unwires. Errors: -ENOMEM (gap), -EAGAIN (no pages), and as vm_fault. Takes (M). */
 FL_NODISCARD int vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
 FL_NODISCARD int vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
-/* mremap's move: [old, old + length) becomes [new, …), where nothing is. Errors: -ENOMEM. (M) exclusive. */
+/* Returns when no entry of [start, end) is in transition; releases (M) to wait, so the caller looks everything up afterwards. */
+void vm_map_wait_transition(struct vm_map *map, vm_offset_t start, vm_offset_t end) REQUIRES(map->lock);
+/* mremap's move: [old, old + length) becomes [new, …), where nothing is. Nothing of it is in transition. Errors: -ENOMEM, nothing moved. (M) exclusive. */
 FL_NODISCARD int vm_map_relocate(struct vm_map *map, vm_offset_t old, vm_offset_t length, vm_offset_t new_start)
     REQUIRES(map->lock);
 /* The stack entry after the gap that va lies in grows down to va. Errors: -EFAULT. (M) exclusive. (grow, FreeBSD 2.1.) */

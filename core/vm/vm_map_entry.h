@@ -21,12 +21,6 @@ static inline vm_prot_t vm_map_prot_rights(vm_prot_t prot)
     return prot == VM_PROT_NONE ? VM_PROT_NONE : (vm_prot_t)(prot | VM_PROT_READ);
 }
 
-/* Where the index of va's page in the entry's object is. */
-static inline vm_pindex_t vm_map_entry_pindex(const struct vm_map_entry *entry, vm_offset_t va)
-{
-    return entry->pindex + atop(va - entry->start);
-}
-
 static inline bool vm_map_entry_is_private_anonymous(const struct vm_map_entry *entry)
 {
     return (entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_RESERVED)) == MAP_ENTRY_COW &&
@@ -49,8 +43,6 @@ void vm_map_entry_resize(struct vm_map *map, struct vm_map_entry *entry, vm_offs
 /* The tree's summary (tree.h): the node's max_free from its own adj_free and its children's max_free. */
 void vm_map_entry_set_max_free(struct tree_node *node);
 
-/* The first entry that ends after va, or &map->header. (M) shared at least. */
-FL_NODISCARD struct vm_map_entry *vm_map_first_after(struct vm_map *map, vm_offset_t va);
 /* Whether `next` continues `prev` and they may become one entry (A3). */
 FL_NODISCARD bool vm_map_entry_mergeable(const struct vm_map_entry *prev, const struct vm_map_entry *next);
 /* Clips at start and at end; *first: as vm_map_first_after(start). Errors: -ENOMEM; nothing is split then. */
@@ -59,8 +51,6 @@ FL_NODISCARD int vm_map_clip_range(struct vm_map *map, vm_offset_t start, vm_off
 /* Merges what can merge among the entries of [start, end) and with their neighbours. */
 void vm_map_simplify_range(struct vm_map *map, vm_offset_t start, vm_offset_t end) REQUIRES(map->lock);
 
-/* Returns when no entry of [start, end) is in transition; releases (M) to wait, so the caller looks everything up afterwards. */
-void vm_map_wait_transition(struct vm_map *map, vm_offset_t start, vm_offset_t end) REQUIRES(map->lock);
 /* Entries left transition: whoever waits looks again. */
 void vm_map_wakeup_transition(struct vm_map *map) REQUIRES(map->lock);
 /*

@@ -201,7 +201,8 @@ int vm_map_growstack(struct vm_map *map, vm_offset_t va)
     if (below != &map->header && below->protection != VM_PROT_NONE &&
         (below->eflags & MAP_ENTRY_GROWS_DOWN) == 0 && start - below->end < VM_STACK_GUARD_GAP)
         return -EFAULT;
-    if ((stack->eflags & MAP_ENTRY_IN_TRANSITION) == 0 &&
+    /* A wired stack's growth is not wired, so it is an entry of its own. */
+    if ((stack->eflags & MAP_ENTRY_IN_TRANSITION) == 0 && stack->wired_count == 0 &&
         (stack->object == NULL ||
          ((stack->eflags & MAP_ENTRY_NO_ROOM) == 0 && stack->pindex >= atop(stack->start - start))))
         return vm_map_growstack_extend(map, stack, start);

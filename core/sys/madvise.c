@@ -1,0 +1,223 @@
+/*
+ * madvise.c: madvise: what a program expects of a range.
+ *
+ *     kept in the entry      NORMAL SEQUENTIAL RANDOM              vm_map_behave
+ *     done now               WILLNEED DONTNEED FREE COLD PAGEOUT   step by step through the range (range.h)
+ *                            POPULATE_READ POPULATE_WRITE
+ *     refused                REMOVE: -EOPNOTSUPP, until stores can punch holes
+ *     accepted, no effect    what concerns things that are not here: DONTFORK, DOFORK (no fork of a space yet), huge pages, core dumps
+ *
+ * A gap gives -ENOMEM, after the rest is done; any other error ends the call.
+ */
+#include <faultline/vm.h>
+#include "cache/readahead.h"
+#include "cache/writeback.h"
+#include "lib/errno.h"
+#include "sys/range.h"
+#include "vm/vm_page.h"
+
+/* Advice of the Linux ABI that changes nothing here. */
+#define MADV_FREE       8
+#define MADV_HUGEPAGE   14
+#define MADV_NOHUGEPAGE 15
+#define MADV_DONTDUMP   16
+#define MADV_DODUMP     17
+
+static vm_pindex_t range_npages(const struct sys_range *range)
+{
+    return atop(range->end - range->start);
+}
+
+static int madvise_willneed(const struct sys_range *range)
+{
+    vm_pindex_t pindex;
+    struct vm_object *file = sys_range_file(range, &pindex);
+
+    if (file != NULL)
+        force_page_cache_readahead(file, pindex, pindex + range_npages(range));
+    return 0;
+}
+
+/* The object's resident pages become the page daemon's next choice. */
+static void madvise_deactivate(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t npages)
+{
+    struct vm_page *m;
+
+    vm_lock(&object->lock);
+    for (m = vm_page_find_least(object, pindex); m != NULL && m->pindex - pindex < npages;
+         m = vm_page_find_least(object, m->pindex + 1)) {
+        if ((m->flags & (PG_VALID | PG_BUSY)) == PG_VALID)
+            vm_page_deactivate(m);
+    }
+    vm_unlock(&object->lock);
+}
+
+static int madvise_cold(const struct sys_range *range)
+{
+    struct vm_object *object = range->object;
+    vm_pindex_t pindex = range->pindex;
+
+    if ((range->eflags & MAP_ENTRY_WIRED) != 0)
+        return -EINVAL;
+    for (; object != NULL; object = object->backing_object) {
+        madvise_deactivate(object, pindex, range_npages(range));
+        pindex += object->backing_pindex;
+    }
+    return 0;
+}
+
+static void madvise_page_remove(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t npages,
+                                bool clean_only)
+{
+    vm_lock(&object->lock);
+    vm_object_page_remove(object, pindex, pindex + npages, clean_only);
+    vm_unlock(&object->lock);
+}
+
+/*
+ * Private pages are thrown away, so that the file, or zeros, show again. Of shared ones the memory stays the file's: they only become candidates for
+ * page-out. (A private object has no shadows over it as long as no space forks.)
+ */
+static int madvise_dontneed(const struct sys_range *range)
+{
+    struct vm_object *object = range->object;
+
+    if ((range->eflags & MAP_ENTRY_WIRED) != 0)
+        return -EINVAL;
+    if (object != NULL && (range->eflags & MAP_ENTRY_COW) != 0 && object->type == OBJT_DEFAULT)
+        madvise_page_remove(object, range->pindex, range_npages(range), false);
+    else if (object != NULL)
+        madvise_deactivate(object, range->pindex, range_npages(range));
+    return 0;
+}
+
+/* May throw private anonymous pages away at any time: at once is such a time. */
+static int madvise_free(const struct sys_range *range)
+{
+    vm_pindex_t pindex;
+
+    if ((range->eflags & MAP_ENTRY_COW) == 0 || sys_range_file(range, &pindex) != NULL)
+        return -EINVAL;
+    return madvise_dontneed(range);
+}
+
+/* Frees what is clean, after writing what is dirty and shared. Private pages stay: there is no swap. */
+static int madvise_pageout(const struct sys_range *range)
+{
+    struct vm_object *object = range->object;
+    vm_pindex_t pindex = range->pindex, npages = range_npages(range);
+    int error = 0;
+
+    if ((range->eflags & MAP_ENTRY_WIRED) != 0)
+        return -EINVAL;
+    for (; object != NULL; object = object->backing_object) {
+        if (object->type == OBJT_VNODE && (range->eflags & MAP_ENTRY_COW) == 0)
+            error = filemap_write_and_wait_range(object, pindex, pindex + npages);
+        madvise_page_remove(object, pindex, npages, true);
+        pindex += object->backing_pindex;
+    }
+    return error;
+}
+
+/* The checks are Linux's, so that a program learns the same from them. */
+static int madvise_remove(const struct sys_range *range)
+{
+    if ((range->eflags & (MAP_ENTRY_WIRED | MAP_ENTRY_GROWS_DOWN)) != 0 || range->object == NULL)
+        return -EINVAL;
+    if ((range->eflags & MAP_ENTRY_COW) != 0 || (range->protection & VM_PROT_WRITE) == 0)
+        return -EACCES;
+    return -EOPNOTSUPP;
+}
+
+static int madvise_populate(struct vm_map *map, const struct sys_range *range, vm_prot_t access)
+{
+    int error = sys_populate(map, range->start, range->end, access);
+
+    switch (error) {
+    case -EACCES:
+        return -EINVAL;
+    case -EFAULT:
+        return -ENOMEM; /* unmapped meanwhile */
+    case -ENXIO:
+    case -EIO:
+        return -EFAULT;
+    default:
+        return error;
+    }
+}
+
+static int madvise_range(struct vm_map *map, const struct sys_range *range, int advice)
+{
+    switch (advice) {
+    case FL_MADV_WILLNEED:
+        return madvise_willneed(range);
+    case FL_MADV_DONTNEED:
+        return madvise_dontneed(range);
+    case MADV_FREE:
+        return madvise_free(range);
+    case FL_MADV_REMOVE:
+        return madvise_remove(range);
+    case FL_MADV_COLD:
+        return madvise_cold(range);
+    case FL_MADV_PAGEOUT:
+        return madvise_pageout(range);
+    case FL_MADV_POPULATE_READ:
+        return madvise_populate(map, range, VM_PROT_READ);
+    case FL_MADV_POPULATE_WRITE:
+        return madvise_populate(map, range, VM_PROT_WRITE);
+    default: /* FL_MADV_DONTFORK … MADV_DODUMP: that the range is mapped is all there is to say */
+        return 0;
+    }
+}
+
+static bool madvise_known(int advice)
+{
+    switch (advice) {
+    case FL_MADV_NORMAL:
+    case FL_MADV_RANDOM:
+    case FL_MADV_SEQUENTIAL:
+    case FL_MADV_WILLNEED:
+    case FL_MADV_DONTNEED:
+    case MADV_FREE:
+    case FL_MADV_REMOVE:
+    case FL_MADV_DONTFORK:
+    case FL_MADV_DOFORK:
+    case MADV_HUGEPAGE:
+    case MADV_NOHUGEPAGE:
+    case MADV_DONTDUMP:
+    case MADV_DODUMP:
+    case FL_MADV_COLD:
+    case FL_MADV_PAGEOUT:
+    case FL_MADV_POPULATE_READ:
+    case FL_MADV_POPULATE_WRITE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static enum vm_behavior madvise_behavior(int advice)
+{
+    if (advice == FL_MADV_RANDOM)
+        return MAP_BEHAV_RANDOM;
+    return advice == FL_MADV_SEQUENTIAL ? MAP_BEHAV_SEQUENTIAL : MAP_BEHAV_NORMAL;
+}
+
+int fl_sys_madvise(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int advice)
+{
+    struct sys_walk walk = {.map = map, .va = addr};
+    struct sys_range range;
+    int error = 0;
+
+    if (!madvise_known(advice) || (addr & VM_PAGE_MASK) != 0 || !sys_range_end(addr, len_bytes, &walk.end))
+        return -EINVAL;
+    if (walk.end == addr)
+        return 0;
+    if (advice == FL_MADV_NORMAL || advice == FL_MADV_RANDOM || advice == FL_MADV_SEQUENTIAL)
+        return vm_map_behave(map, addr, walk.end, madvise_behavior(advice));
+    while (error == 0 && sys_walk_next(&walk, &range)) {
+        error = madvise_range(map, &range, advice);
+        sys_range_done(&range);
+    }
+    return error == 0 && walk.gap ? -ENOMEM : error;
+}

@@ -1,0 +1,217 @@
+/*
+ * mmap.c: mmap: a file or fresh memory appears in an address space. (freebsd11-mmap.md)
+ *
+ *     fl_sys_mmap
+ *       sys_mmap                 arguments: alignment, length, place, flags
+ *         fget_mmap              the open file's vnode
+ *         vn_mmap                its open mode against the protection
+ *           vm_mmap_vnode        the file's object, with its size as it is now
+ *           vm_mmap_object       into the map: vm_map_find, or vm_map_fixed
+ *         vm_mmap_anonymous      for FL_MAP_ANONYMOUS, instead of vn_mmap
+ *       vm_map_wire, sys_populate
+ *
+ * Results are Linux's. An address outside the space says -ENOMEM.
+ * Does not do: huge pages (MAP_HUGETLB: -EINVAL on a file, as Linux for a file of another file system; -ENOMEM else, as with an empty pool),
+ * MAP_32BIT without MAP_FIXED (-ENOMEM: an address that the program would cut off must not be given).
+ */
+#include <faultline/vm.h>
+#include "lib/errno.h"
+#include "sys/range.h"
+#include "vm/vnode_pager.h"
+
+#define MAP_32BIT   0x40
+#define MAP_HUGETLB 0x40000
+#define MMAP_FIXED  (FL_MAP_FIXED | FL_MAP_FIXED_NOREPLACE)
+/* What MAP_SHARED_VALIDATE lets pass: Linux's LEGACY_MAP_MASK. FIXED_NOREPLACE is younger and not in it. */
+#define MMAP_LEGACY                                                                                          \
+    (FL_MAP_TYPE | FL_MAP_FIXED | FL_MAP_ANONYMOUS | FL_MAP_GROWSDOWN | FL_MAP_LOCKED | FL_MAP_NORESERVE |   \
+     FL_MAP_POPULATE | FL_MAP_NONBLOCK | FL_MAP_STACK | MAP_32BIT | MAP_HUGETLB |                            \
+     0x800 /* MAP_DENYWRITE */ | 0x1000 /* MAP_EXECUTABLE */)
+
+/* Gives the mapping its place. The object's reference becomes the mapping's; on failure it is dropped. */
+static int vm_mmap_object(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_prot_t prot,
+                          vm_prot_t max, unsigned eflags, int flags, struct vm_object *object,
+                          vm_pindex_t pindex)
+{
+    int error;
+
+    if ((flags & FL_MAP_FIXED_NOREPLACE) != 0) {
+        vm_map_lock(map);
+        error = vm_map_insert(map, object, pindex, *addr, *addr + size, prot, max, eflags);
+        vm_map_unlock(map);
+    } else if ((flags & FL_MAP_FIXED) != 0) {
+        error = vm_map_fixed(map, object, pindex, *addr, *addr + size, prot, max, eflags);
+    } else {
+        error = vm_map_find(map, object, pindex, addr, size, prot, max, eflags);
+    }
+    if (error != 0 && object != NULL)
+        vm_object_deallocate(object);
+    return error;
+}
+
+/* *object: the vnode's, of the file as long as it is now, with a reference. */
+static int vm_mmap_vnode(struct vnode *vnode, vm_ooffset_t offset, vm_offset_t size,
+                         struct vm_object **object)
+{
+    int error = vnode_pager_setsize(vnode);
+
+    if (error != 0)
+        return error;
+    *object = vm_pager_allocate(OBJT_VNODE, vnode, atop(offset + size));
+    return *object == NULL ? -ENOMEM : 0;
+}
+
+/* What the file's open mode says to type and protection. Errors: -EINVAL, -EACCES, -EOPNOTSUPP. */
+static int vn_mmap_check(const struct fl_file *file, int flags, vm_prot_t prot)
+{
+    switch (flags & FL_MAP_TYPE) {
+    case FL_MAP_SHARED_VALIDATE:
+        if ((flags & ~MMAP_LEGACY) != 0)
+            return -EOPNOTSUPP;
+        /* fallthrough */
+    case FL_MAP_SHARED:
+        if ((prot & VM_PROT_WRITE) != 0 && (file->mode & FL_FWRITE) == 0)
+            return -EACCES;
+        break;
+    case FL_MAP_PRIVATE:
+        break;
+    default:
+        return -EINVAL;
+    }
+    if ((file->mode & FL_FREAD) == 0)
+        return -EACCES;
+    return (flags & FL_MAP_GROWSDOWN) != 0 ? -EINVAL : 0;
+}
+
+static int vn_mmap(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_prot_t prot, int flags,
+                   const struct fl_file *file, struct vnode *vnode, vm_ooffset_t offset)
+{
+    bool private = (flags & FL_MAP_TYPE) == FL_MAP_PRIVATE;
+    vm_prot_t max = VM_PROT_ALL;
+    struct vm_object *object;
+    int error = vn_mmap_check(file, flags, prot);
+
+    if (error != 0)
+        return error;
+    if (!private && (file->mode & FL_FWRITE) == 0)
+        max &= (vm_prot_t)~VM_PROT_WRITE;
+    error = vm_mmap_vnode(vnode, offset, size, &object);
+    if (error != 0)
+        return error;
+    return vm_mmap_object(map, addr, size, prot, max, private ? MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY : 0,
+                          flags, object, atop(offset));
+}
+
+/* Shared memory has its object at once, for it may be shared untouched; private memory gets one when it is touched. */
+static int vm_mmap_anonymous(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_prot_t prot,
+                             int flags)
+{
+    struct vm_object *object = NULL;
+    unsigned eflags = 0;
+
+    switch (flags & FL_MAP_TYPE) {
+    case FL_MAP_SHARED:
+        if ((flags & FL_MAP_GROWSDOWN) != 0)
+            return -EINVAL;
+        object = vm_object_allocate(OBJT_DEFAULT, atop(size), NULL);
+        if (object == NULL)
+            return -ENOMEM;
+        break;
+    case FL_MAP_PRIVATE:
+        eflags = MAP_ENTRY_COW | ((flags & FL_MAP_GROWSDOWN) != 0 ? MAP_ENTRY_GROWS_DOWN : 0);
+        break;
+    default:
+        return -EINVAL;
+    }
+    return vm_mmap_object(map, addr, size, prot, VM_PROT_ALL, eflags, flags, object, 0);
+}
+
+static int fget_mmap(const struct fl_file *file, struct vnode **vnode)
+{
+    if (file == NULL || file->vnode == NULL)
+        return -EBADF;
+    *vnode = file->vnode;
+    return 0;
+}
+
+/* A fixed place must be possible; a hint becomes page-aligned and not lower than the space. */
+static int mmap_check_place(const struct vm_map *map, vm_offset_t *addr, vm_offset_t size, int flags)
+{
+    vm_offset_t space = map->max_offset - map->min_offset;
+
+    if (size > space)
+        return -ENOMEM;
+    if ((flags & MMAP_FIXED) != 0) {
+        if (*addr > map->max_offset - size || *addr < map->min_offset)
+            return -ENOMEM;
+        return (*addr & VM_PAGE_MASK) != 0 ? -EINVAL : 0;
+    }
+    if ((flags & MAP_32BIT) != 0)
+        return -ENOMEM;
+    *addr = trunc_page(*addr);
+    if (*addr != 0 && *addr < map->min_offset)
+        *addr = map->min_offset;
+    return 0;
+}
+
+/* Checks that need no file; in the order in which Linux makes them. *size: the length in whole pages. */
+static int mmap_check_length(size_t len_bytes, vm_ooffset_t offset, vm_offset_t *size)
+{
+    *size = round_page((vm_offset_t)len_bytes);
+    if (len_bytes == 0)
+        return -EINVAL;
+    if (*size < len_bytes)
+        return -ENOMEM;
+    return offset + *size < offset || offset + *size > INT64_MAX ? -EOVERFLOW : 0;
+}
+
+static int sys_mmap(struct vm_map *map, vm_offset_t *addr, size_t len_bytes, vm_prot_t prot, int flags,
+                    const struct fl_file *file, vm_ooffset_t offset)
+{
+    bool anonymous = (flags & FL_MAP_ANONYMOUS) != 0;
+    struct vnode *vnode = NULL;
+    vm_offset_t size;
+    int error;
+
+    if ((offset & VM_PAGE_MASK) != 0)
+        return -EINVAL;
+    error = anonymous ? 0 : fget_mmap(file, &vnode);
+    if (error != 0)
+        return error;
+    if ((flags & MAP_HUGETLB) != 0)
+        return anonymous ? -ENOMEM : -EINVAL;
+    error = mmap_check_length(len_bytes, offset, &size);
+    if (error == 0)
+        error = mmap_check_place(map, addr, size, flags);
+    if (error != 0)
+        return error;
+    if (anonymous)
+        return vm_mmap_anonymous(map, addr, size, prot, flags);
+    return vn_mmap(map, addr, size, prot, flags, file, vnode, offset);
+}
+
+/* As Linux has it, a mapping that cannot be filled or locked at once is a mapping all the same: nothing here fails the call. */
+static void mmap_populate(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot, int flags)
+{
+    bool private = (flags & FL_MAP_TYPE) == FL_MAP_PRIVATE;
+    vm_prot_t access = private && (prot & VM_PROT_WRITE) != 0 ? VM_PROT_WRITE : VM_PROT_READ;
+    int ignored = 0;
+
+    if ((flags & FL_MAP_LOCKED) != 0)
+        ignored = vm_map_wire(map, start, end);
+    else if ((flags & (FL_MAP_POPULATE | FL_MAP_NONBLOCK)) == FL_MAP_POPULATE && prot != VM_PROT_NONE)
+        ignored = sys_populate(map, start, end, access);
+    (void)ignored;
+}
+
+int64_t fl_sys_mmap(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int prot, int flags,
+                    const struct fl_file *file, vm_ooffset_t offset)
+{
+    vm_prot_t vm_prot = (vm_prot_t)(prot & VM_PROT_ALL); /* Linux ignores other bits here */
+    int error = sys_mmap(map, &addr, len_bytes, vm_prot, flags, file, offset);
+
+    if (error != 0)
+        return error;
+    mmap_populate(map, addr, addr + round_page((vm_offset_t)len_bytes), vm_prot, flags);
+    return (int64_t)addr;
+}

@@ -1,0 +1,262 @@
+/*
+ * mremap.c: mremap: a mapping shrinks, grows or moves.
+ *
+ *     shrink    |=====xxxxx|            the tail is deleted
+ *     in place  |=====+++++|            the growth is inserted behind it, where that is free
+ *     move      |=====|  ─▶  |=====+++++|     the growth is inserted at the new place first, then the mapping moves there: so a failure undoes one step
+ *     copy      |=====|  ─▶  |=====|          old length 0 of a shared mapping: a second mapping of the same pages
+ *
+ * What is one mapping to Linux may be several entries here (private memory that was touched in parts has an object for each): a run of entries that
+ * continue each other counts as one.
+ *
+ * Lock: (M) exclusive for all of it; locked growth is faulted in afterwards.
+ * Does not do: FL_MREMAP_DONTUNMAP, which says -EINVAL, as Linux before 5.7.
+ */
+#include <faultline/vm.h>
+#include "lib/errno.h"
+#include "vm/vm_map.h"
+
+struct mremap {
+    struct vm_map *map;
+    vm_offset_t old, old_size, new, new_size; /* page-aligned */
+    int flags;
+    struct vm_map_entry *entry;   /* at `old` */
+    vm_offset_t run_end;          /* of the run of entries that starts there */
+    vm_offset_t grown, grown_end; /* out: what is new and must be locked; equal: nothing */
+};
+
+/* The object at the bottom of the entry's chain, and the index there of the entry's start. NULL: untouched anonymous memory. */
+static struct vm_object *mremap_bottom(const struct vm_map_entry *entry, vm_pindex_t *pindex)
+{
+    struct vm_object *object = entry->object;
+
+    *pindex = entry->pindex;
+    while (object != NULL && object->backing_object != NULL) {
+        *pindex += object->backing_pindex;
+        object = object->backing_object;
+    }
+    return object;
+}
+
+static bool mremap_private_anonymous(const struct vm_map_entry *entry)
+{
+    vm_pindex_t pindex;
+    const struct vm_object *bottom = mremap_bottom(entry, &pindex);
+
+    return (entry->eflags & MAP_ENTRY_COW) != 0 && (bottom == NULL || bottom->type == OBJT_DEFAULT);
+}
+
+/* Whether Linux would see one mapping in the two. */
+static bool mremap_continues(const struct vm_map_entry *prev, const struct vm_map_entry *next)
+{
+    unsigned ignored = MAP_ENTRY_NEEDS_COPY | MAP_ENTRY_NO_ROOM;
+    vm_pindex_t prev_pindex, next_pindex;
+
+    if (prev->end != next->start || ((prev->eflags ^ next->eflags) & ~ignored) != 0 ||
+        prev->protection != next->protection || prev->max_protection != next->max_protection ||
+        prev->behavior != next->behavior)
+        return false;
+    if (mremap_private_anonymous(prev) && mremap_private_anonymous(next))
+        return true;
+    return mremap_bottom(prev, &prev_pindex) == mremap_bottom(next, &next_pindex) &&
+           prev_pindex + atop(prev->end - prev->start) == next_pindex;
+}
+
+/* Finds the mapping at r->old, and keeps no entry of it: every change of the map may split or merge it. Errors: -EFAULT. */
+static int mremap_lookup(struct mremap *r)
+{
+    struct vm_map_entry *entry, *end = &r->map->header;
+
+    if (!vm_map_lookup_entry(r->map, r->old, &entry) || (entry->eflags & MAP_ENTRY_RESERVED) != 0)
+        return -EFAULT;
+    r->wired = entry->wired_count != 0;
+    r->shared = (entry->eflags & MAP_ENTRY_COW) == 0;
+    for (; entry->next != end && entry->end - r->old < r->old_size; entry = entry->next) {
+        if (!mremap_continues(entry, entry->next))
+            break;
+    }
+    /* One step further: growth in place needs to know that the mapping ends where the caller says. */
+    if (entry->next != end && mremap_continues(entry, entry->next))
+        entry = entry->next;
+    r->run_end = entry->end;
+    return 0;
+}
+
+/* The object and index of what lies `distance` bytes behind `va` in its mapping, with a reference, for a new entry with *eflags. Errors: -EINVAL. */
+static int mremap_source(const struct vm_map_entry *entry, vm_offset_t va, vm_offset_t distance,
+                         struct vm_object **object, vm_pindex_t *pindex, unsigned *eflags)
+{
+    *eflags = entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_NOSYNC | MAP_ENTRY_GROWS_DOWN);
+    *object = mremap_bottom(entry, pindex);
+    if (mremap_private_anonymous(entry)) {
+        *object = NULL;
+        return 0;
+    }
+    *pindex += atop(va - entry->start) + atop(distance);
+    if (*pindex > atop(INT64_MAX))
+        return -EINVAL;
+    if ((*eflags & MAP_ENTRY_COW) != 0)
+        *eflags |= MAP_ENTRY_NEEDS_COPY;
+    vm_object_reference(*object);
+    return 0;
+}
+
+/* Maps [start, end), which is free, as what lies `distance` bytes behind r->old in the mapping there, maybe beyond its present end. */
+static int mremap_insert(struct mremap *r, vm_offset_t start, vm_offset_t end, vm_offset_t distance)
+    REQUIRES(r->map->lock)
+{
+    struct vm_map_entry *entry = vm_map_first_after(r->map, r->old);
+    uint8_t behavior = entry->behavior;
+    struct vm_object *object;
+    vm_pindex_t pindex;
+    unsigned eflags;
+    int error = mremap_source(entry, r->old, distance, &object, &pindex, &eflags);
+
+    if (error != 0)
+        return error;
+    error =
+        vm_map_insert(r->map, object, pindex, start, end, entry->protection, entry->max_protection, eflags);
+    if (error != 0) {
+        if (object != NULL)
+            vm_object_deallocate(object); /* the mapping at r->old has one more */
+        return error;
+    }
+    if (vm_map_lookup_entry(r->map, start, &entry) && entry->start == start && entry->end == end) {
+        entry->behavior = behavior; /* else it merged, which it does with its like only */
+        vm_map_simplify_entry(r->map, entry);
+    }
+    return 0;
+}
+
+/* Where a moved mapping goes. Errors: -EINVAL, -ENOMEM. */
+static int mremap_place(struct mremap *r) REQUIRES(r->map->lock)
+{
+    if ((r->flags & FL_MREMAP_FIXED) == 0)
+        return vm_map_findspace_topdown(r->map, r->new_size, &r->new);
+    return vm_map_delete(r->map, r->new, r->new + r->new_size);
+}
+
+/*
+ * The undo may want for memory itself, when the growth merged with a neighbour from which it must be cut again: then it stays mapped, beside the old mapping,
+ * which is whole in any case.
+ */
+static int mremap_move(struct mremap *r) REQUIRES(r->map->lock)
+{
+    int error = mremap_place(r), ignored = 0;
+    vm_offset_t grown = r->new + r->old_size, grown_end = r->new + r->new_size;
+
+    if (error == 0 && grown < grown_end)
+        error = mremap_insert(r, grown, grown_end, r->old_size);
+    if (error != 0)
+        return error;
+    if (r->old_size > 0)
+        error = vm_map_relocate(r->map, r->old, r->old_size, r->new);
+    if (error != 0) {
+        if (grown < grown_end)
+            ignored = vm_map_delete(r->map, grown, grown_end);
+        (void)ignored;
+        return error;
+    }
+    r->grown = grown;
+    r->grown_end = grown_end;
+    return 0;
+}
+
+/* Where r->old_size ends the mapping and the space behind it is free. False: not so. */
+static bool mremap_fits(const struct mremap *r)
+{
+    vm_offset_t end = r->old + r->old_size, delta = r->new_size - r->old_size;
+    struct vm_map_entry *next;
+
+    if (r->run_end != end)
+        return false;
+    next = vm_map_first_after(r->map, end);
+    return next->start >= end && next->start - end >= delta;
+}
+
+static int mremap_grow(struct mremap *r) REQUIRES(r->map->lock)
+{
+    vm_offset_t end = r->old + r->old_size, new_end = r->old + r->new_size;
+
+    if (!mremap_fits(r))
+        return (r->flags & FL_MREMAP_MAYMOVE) != 0 ? mremap_move(r) : -ENOMEM;
+    r->new = r->old;
+    r->grown = end;
+    r->grown_end = new_end;
+    return mremap_insert(r, end, new_end, r->old_size);
+}
+
+/* Cuts the mapping down to r->new_size. */
+static int mremap_shrink(struct mremap *r) REQUIRES(r->map->lock)
+{
+    vm_offset_t start = r->old + r->new_size, end = r->old + r->old_size;
+    int error;
+
+    if (end < start || end > r->map->max_offset)
+        return -EINVAL;
+    error = vm_map_delete(r->map, start, end);
+    if (error == 0)
+        r->old_size = r->new_size;
+    return error;
+}
+
+static int mremap_check_fixed(const struct mremap *r)
+{
+    vm_offset_t size = r->new_size;
+
+    if ((r->new &VM_PAGE_MASK) != 0 || r->new < r->map->min_offset || size > r->map->max_offset ||
+        r->new > r->map->max_offset - size)
+        return -EINVAL;
+    return r->old + r->old_size > r->new && r->new + size > r->old ? -EINVAL : 0;
+}
+
+/* Which of the four it is; checks in Linux's order. */
+static int mremap_locked(struct mremap *r) REQUIRES(r->map->lock)
+{
+    bool fixed = (r->flags & FL_MREMAP_FIXED) != 0;
+    int error = mremap_lookup(r);
+
+    if (error == 0 && fixed)
+        error = mremap_check_fixed(r);
+    if (error != 0)
+        return error;
+    if (r->old_size == 0 && !r->shared)
+        return -EINVAL;
+    if (!fixed && r->old_size >= r->new_size) {
+        r->new = r->old;
+        return r->old_size > r->new_size ? mremap_shrink(r) : 0;
+    }
+    if (r->old_size > r->run_end - r->old)
+        return -EFAULT;
+    if (r->old_size > r->new_size)
+        error = mremap_shrink(r);
+    if (error != 0)
+        return error;
+    return fixed ? mremap_move(r) : mremap_grow(r);
+}
+
+int64_t fl_sys_mremap(struct vm_map *map, vm_offset_t old_addr, size_t old_len_bytes, size_t new_len_bytes,
+                      int flags, vm_offset_t new_addr)
+{
+    struct mremap r = {.map = map, .old = old_addr, .new = new_addr, .flags = flags};
+    int error, ignored = 0;
+
+    r.old_size = round_page((vm_offset_t)old_len_bytes);
+    r.new_size = round_page((vm_offset_t)new_len_bytes);
+    if ((flags & ~(FL_MREMAP_MAYMOVE | FL_MREMAP_FIXED)) != 0)
+        return -EINVAL;
+    if ((flags & FL_MREMAP_FIXED) != 0 && (flags & FL_MREMAP_MAYMOVE) == 0)
+        return -EINVAL;
+    if ((old_addr & VM_PAGE_MASK) != 0 || r.new_size == 0)
+        return -EINVAL;
+    vm_map_lock(r.map);
+    vm_map_wait_transition(r.map, map->min_offset, map->max_offset); /* old, new and neighbours at once */
+    error = mremap_locked(&r);
+    vm_map_unlock(r.map);
+    if (error != 0)
+        return error;
+    if (r.wired && r.grown < r.grown_end)
+        ignored = vm_map_wire(map, r.grown, r.grown_end);
+    (void)ignored; /* as on Linux: the mapping is what was asked for, if not locked to its end */
+    return (int64_t)r.new;
+}

@@ -1,0 +1,59 @@
+/*
+ * msync.c: msync: what was written through shared mappings of files reaches their stores.
+ *
+ *     FL_MS_SYNC: write the dirty pages ─▶ flush the store ─▶ tell of write-backs that failed unseen
+ *     FL_MS_ASYNC: nothing to do, as on Linux: write-back goes on by itself
+ *     FL_MS_INVALIDATE: nothing to do but the check: all mappings of a file are one and the same memory
+ */
+#include <faultline/store.h>
+#include <faultline/vm.h>
+#include "cache/writeback.h"
+#include "lib/errno.h"
+#include "sys/range.h"
+#include "vm/vnode_pager.h"
+
+/* The range's dirty pages are on stable storage when it returns 0. Pages are written by whoever maps them shared, however often. */
+static int msync_file(const struct sys_range *range)
+{
+    struct vm_object *object = range->object;
+    struct vnode *vnode = object->vnode;
+    struct store *store = atomic_load(&vnode->writer);
+    int error, seen;
+
+    error =
+        filemap_write_and_wait_range(object, range->pindex, range->pindex + atop(range->end - range->start));
+    if (error == 0 && store != NULL) /* without a writable store nothing was ever written */
+        error = store->ops->flush(store);
+    seen = vnode_pager_takeerror(vnode);
+    return error != 0 ? error : seen;
+}
+
+static int msync_range(const struct sys_range *range, int flags)
+{
+    if ((flags & FL_MS_INVALIDATE) != 0 && (range->eflags & MAP_ENTRY_WIRED) != 0)
+        return -EBUSY;
+    if ((flags & FL_MS_SYNC) == 0 || (range->eflags & MAP_ENTRY_COW) != 0)
+        return 0;
+    if (range->object == NULL || range->object->type != OBJT_VNODE)
+        return 0;
+    return msync_file(range);
+}
+
+int fl_sys_msync(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int flags)
+{
+    struct sys_walk walk = {.map = map, .va = addr};
+    struct sys_range range;
+    int error = 0;
+
+    if ((flags & ~(FL_MS_ASYNC | FL_MS_INVALIDATE | FL_MS_SYNC)) != 0)
+        return -EINVAL;
+    if ((addr & VM_PAGE_MASK) != 0 || (flags & (FL_MS_ASYNC | FL_MS_SYNC)) == (FL_MS_ASYNC | FL_MS_SYNC))
+        return -EINVAL;
+    if (!sys_range_end(addr, len_bytes, &walk.end))
+        return -ENOMEM;
+    while (error == 0 && sys_walk_next(&walk, &range)) {
+        error = msync_range(&range, flags);
+        sys_range_done(&range);
+    }
+    return error == 0 && walk.gap ? -ENOMEM : error;
+}
