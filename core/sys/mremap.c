@@ -20,8 +20,8 @@ struct mremap {
     struct vm_map *map;
     vm_offset_t old, old_size, new, new_size; /* page-aligned */
     int flags;
-    struct vm_map_entry *entry;   /* at `old` */
-    vm_offset_t run_end;          /* of the run of entries that starts there */
+    vm_offset_t run_end; /* of the run of entries that starts at `old` */
+    bool wired, shared;
     vm_offset_t grown, grown_end; /* out: what is new and must be locked; equal: nothing */
 };
 
