@@ -49,8 +49,7 @@ static struct {
     char error[256];           /* of the last fl_init */
 } hosted;
 
-/* ---- errors that the program must see
- * ----------------------------------------------------------------------------------- */
+/* ---- errors that the program must see ------------------------------------------------------------------ */
 
 static const char *hosted_error_text(int error)
 {
@@ -93,9 +92,7 @@ static void hosted_deliver(int signo, siginfo_t *info, void *ucontext, int error
     linux_fault_chain(signo, info, ucontext);
 }
 
-/* ---- the whole
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- the whole ----------------------------------------------------------------------------------------- */
 
 static int hosted_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -255,9 +252,7 @@ void fl_stats(struct fl_stats *stats)
     stats->resident_bytes = ptoa(stats->vm.nframes - stats->vm.free) + buffers;
 }
 
-/* ---- files
- * --------------------------------------------------------------------------------------------------------------
- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 static int hosted_open_store(struct store *store, unsigned mode, struct fl_file **file)
 {
@@ -340,9 +335,7 @@ int fl_close(struct fl_file *file)
     return error;
 }
 
-/* ---- mappings
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- mappings ------------------------------------------------------------------------------------------ */
 
 /* One call into the core: `call` is evaluated with signals blocked, and its result returned as `type`. */
 #define HOSTED_CALL(type, call)                                                                              \

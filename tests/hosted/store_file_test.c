@@ -270,31 +270,88 @@ static void only_regular_files_that_can_be_read(void **state)
     close(fd);
 }
 
-/* F3: the VM keeps the first store of a file. It may write as soon as anyone may, and still after the other
- * one was closed. */
-static void a_read_only_store_borrows_the_right_to_write(void **state)
+static unsigned open_fds(void)
+{
+    unsigned count = 0;
+    for (int fd = 0; fd < 2048; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* The file that fd is open on, opened once more. */
+static int open_again(int fd, int flags)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+    int again = open(name, flags);
+    assert_true(again >= 0);
+    return again;
+}
+
+static void a_read_only_store_refuses_writes(void **state)
 {
     (void)state;
-    int fd = file_make(".", 2 * 4096 + 100);
-    char name[64], *pages = pages_alloc(3);
-    struct store *first, *second;
-    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-    int read_only = open(name, O_RDONLY);
-    assert_int_equal(fl_store_file(read_only, &first), 0);
-    assert_true(first->read_only);
-    memset(pages, 0x55, 3 * 4096);
-    assert_int_equal(run(first, STORE_WRITE, STORE_REQUEST_WAIT, 0, 3, pages), -EBADF);
-    assert_int_equal(fl_store_file(fd, &second), 0);
-    assert_memory_equal(first->key, second->key, sizeof(first->key));
-    assert_false(first->read_only);
-    second->ops->close(second);
-    close(fd);
-    assert_int_equal(run(first, STORE_WRITE, STORE_REQUEST_WAIT, 0, 3, pages), 0);
-    char back[2 * 4096 + 101];
-    assert_int_equal(pread(read_only, back, sizeof(back), 0), 2 * 4096 + 100);
-    assert_memory_equal(back, pages, 2 * 4096 + 100);
-    first->ops->close(first);
+    int fd = file_make(".", 4096), read_only = open_again(fd, O_RDONLY);
+    char *pages = pages_alloc(1);
+    struct store *store;
+    assert_int_equal(fl_store_file(read_only, &store), 0);
+    assert_true(store->read_only);
+    assert_int_equal(run(store, STORE_WRITE, STORE_REQUEST_WAIT, 0, 1, pages), -EBADF);
+    assert_int_equal(run(store, STORE_READ, STORE_REQUEST_WAIT, 0, 1, pages), 0);
+    assert_int_equal(store->ops->flush(store), 0);
+    store->ops->close(store);
     close(read_only);
+    close(fd);
+}
+
+/* Through a descriptor that appends, pwrite would append. */
+static void a_file_opened_to_append_is_written_in_place(void **state)
+{
+    (void)state;
+    int fd = file_make(".", 4096 + 10), append = open_again(fd, O_RDWR | O_APPEND);
+    char *pages = pages_alloc(2), back[4096 + 11];
+    struct store *store;
+    assert_int_equal(fl_store_file(append, &store), 0);
+    memset(pages, 0x33, 2 * 4096);
+    assert_int_equal(run(store, STORE_WRITE, STORE_REQUEST_WAIT, 0, 2, pages), 0);
+    assert_int_equal(pread(fd, back, sizeof(back), 0), 4096 + 10);
+    assert_memory_equal(back, pages, 4096 + 10);
+    store->ops->close(store);
+    close(append);
+    close(fd);
+}
+
+/* Whether another process finds a record lock on the file. */
+static bool seen_locked(int fd)
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        _exit(fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WEXITSTATUS(status) != 0;
+}
+
+/* Any close of any descriptor of a file drops the process's record locks on it: ours must not. */
+static void record_locks_of_the_program_survive(void **state)
+{
+    (void)state;
+    int fd = file_make(".", 4096);
+    unsigned before = open_fds();
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 5, .l_len = 1};
+    struct store *store;
+    assert_int_equal(fcntl(fd, F_SETLK, &lock), 0);
+    assert_int_equal(fl_store_file(fd, &store), 0);
+    store->ops->close(store);
+    assert_true(seen_locked(fd));
+    lock.l_type = F_UNLCK;
+    assert_int_equal(fcntl(fd, F_SETLK, &lock), 0);
+    assert_int_equal(fl_store_file(fd, &store), 0);
+    store->ops->close(store);
+    assert_int_equal(open_fds(), before); /* what had to stay open is closed by now */
+    close(fd);
 }
 
 /* The child has no AIO of its own and must neither fail nor wait for its parent's. */
@@ -343,21 +400,11 @@ static void reads_interrupt_no_system_call(void **state)
     close(fd);
 }
 
-static unsigned open_fds(void)
-{
-    unsigned count = 0;
-    for (int fd = 0; fd < 2048; fd++)
-        count += fcntl(fd, F_GETFD) >= 0;
-    return count;
-}
-
 static void closing_returns_every_descriptor(void **state)
 {
     (void)state;
     int fd = file_make(".", 4096);
-    char name[64];
-    snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-    int read_only = open(name, O_RDONLY);
+    int read_only = open_again(fd, O_RDONLY);
     unsigned before = open_fds();
     for (int i = 0; i < 100; i++) {
         struct store *first, *second;
@@ -371,9 +418,7 @@ static void closing_returns_every_descriptor(void **state)
     close(fd);
 }
 
-/* ---- threads
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- threads ------------------------------------------------------------------------------------------- */
 
 #define THREADS 4
 #define SLOTS   16
@@ -475,7 +520,9 @@ int main(void)
         cmocka_unit_test(random_transfers_match_on_tmpfs),
         cmocka_unit_test(a_file_that_shrank_says_so),
         cmocka_unit_test(only_regular_files_that_can_be_read),
-        cmocka_unit_test(a_read_only_store_borrows_the_right_to_write),
+        cmocka_unit_test(a_read_only_store_refuses_writes),
+        cmocka_unit_test(a_file_opened_to_append_is_written_in_place),
+        cmocka_unit_test(record_locks_of_the_program_survive),
         cmocka_unit_test(a_forked_child_reads_too),
         cmocka_unit_test(reads_interrupt_no_system_call),
         cmocka_unit_test(closing_returns_every_descriptor),

@@ -1,0 +1,165 @@
+/*
+ * linux_fd.c: descriptors of our own in a process that is somebody else's (linux_fd.h).
+ *
+ *   linux_fd_close ─▶ /proc/locks: record locks of this process on that inode?
+ *                       no ─▶ close          yes ─▶ parked ─▶ parked ─▶ NULL   looked at again by each close
+ *
+ * SQLite for one locks the very file that it maps. Under the kernel's mapping munmap leaves these locks
+ * alone, so it must here. A lock that the program takes between the look and the close is lost; the kernel
+ * offers nothing that is free of that race. Lock: fds.lock guards the parked ones; nothing is called with
+ * it held but the kernel. Callers have signals blocked.
+ */
+#include "linux_fd.h"
+#include "linux_pool.h"
+#include "linux_syscall.h"
+
+#include <faultline/machine.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define FD_LOWEST 512
+
+struct parked_fd {
+    struct parked_fd *next; /* (lock) */
+    int fd;
+};
+
+static struct {
+    struct machine_lock lock;
+    struct parked_fd *parked; /* (lock) */
+} fds;
+
+int linux_fd_dup(int fd)
+{
+    long copy = linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, FD_LOWEST);
+    if (copy < 0) /* a low limit of open files */
+        copy = linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0);
+    return (int)copy;
+}
+
+int linux_fd_reopen(int fd, int flags)
+{
+    char path[32] = "/proc/self/fd/", digits[12];
+    size_t n = __builtin_strlen(path), d = 0;
+    for (int rest = fd; d == 0 || rest != 0; rest /= 10)
+        digits[d++] = (char)('0' + rest % 10);
+    while (d > 0)
+        path[n++] = digits[--d];
+    path[n] = 0;
+    int low = (int)linux_syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC);
+    if (low < 0)
+        return low;
+    int high = linux_fd_dup(low);
+    if (high < 0)
+        return low;
+    linux_fd_close(low);
+    return high;
+}
+
+/* ---- record locks -------------------------------------------------------------------------------------- */
+
+/* The number at *at; *at is moved behind it. */
+static uint64_t parse_number(const char **at)
+{
+    uint64_t value = 0;
+    for (; **at >= '0' && **at <= '9'; (*at)++)
+        value = value * 10 + (uint64_t)(**at - '0');
+    return value;
+}
+
+static void skip_word(const char **at)
+{
+    while (**at != ' ' && **at != 0)
+        (*at)++;
+    while (**at == ' ')
+        (*at)++;
+}
+
+/*
+ * "1: POSIX  ADVISORY  WRITE 4242 fd:00:131 0 EOF": a record lock of process pid on that inode? The device
+ * is not compared: some file systems show another one in stat, and an inode too many only parks a
+ * descriptor. A waiter's line has "->" first, and is no lock yet.
+ */
+static bool lock_line_matches(const char *line, uint64_t pid, uint64_t inode)
+{
+    skip_word(&line);
+    if (__builtin_strncmp(line, "POSIX ", 6) != 0)
+        return false;
+    skip_word(&line);
+    skip_word(&line);
+    skip_word(&line);
+    if (parse_number(&line) != pid)
+        return false;
+    for (int colons = 0; colons < 2 && *line != 0; line++)
+        colons += *line == ':';
+    return parse_number(&line) == inode;
+}
+
+/* Where /proc/locks cannot be read, the answer is no. */
+static bool process_has_record_lock(uint64_t inode)
+{
+    char buffer[512], line[128];
+    size_t n = 0;
+    bool found = false;
+    uint64_t pid = (uint64_t)linux_syscall(SYS_getpid);
+    long fd = linux_syscall(SYS_openat, AT_FDCWD, "/proc/locks", O_RDONLY | O_CLOEXEC), got;
+    if (fd < 0)
+        return false;
+    while (!found && (got = linux_syscall(SYS_read, fd, buffer, sizeof(buffer))) > 0) {
+        for (long i = 0; i < got && !found; i++) {
+            if (buffer[i] != '\n') {
+                if (n < sizeof(line) - 1)
+                    line[n++] = buffer[i];
+                continue;
+            }
+            line[n] = 0;
+            n = 0;
+            found = lock_line_matches(line, pid, inode);
+        }
+    }
+    linux_syscall(SYS_close, fd);
+    return found;
+}
+
+static bool must_stay_open(int fd)
+{
+    struct stat st;
+    return linux_syscall(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode) &&
+           process_has_record_lock(st.st_ino);
+}
+
+/* ---- closing ------------------------------------------------------------------------------------------- */
+
+/* Closes those of the parked whose locks are gone. */
+static void parked_reap(void)
+{
+    machine_lock(&fds.lock);
+    for (struct parked_fd **link = &fds.parked; *link != NULL;) {
+        struct parked_fd *parked = *link;
+        if (must_stay_open(parked->fd)) {
+            link = &parked->next;
+            continue;
+        }
+        linux_syscall(SYS_close, parked->fd);
+        *link = parked->next;
+        linux_pool_free(parked);
+    }
+    machine_unlock(&fds.lock);
+}
+
+void linux_fd_close(int fd)
+{
+    parked_reap();
+    if (!must_stay_open(fd)) {
+        linux_syscall(SYS_close, fd);
+        return;
+    }
+    struct parked_fd *parked = linux_pool_alloc();
+    if (parked == NULL)
+        return; /* open for ever: the lesser evil */
+    parked->fd = fd;
+    machine_lock(&fds.lock);
+    parked->next = fds.parked;
+    fds.parked = parked;
+    machine_unlock(&fds.lock);
+}

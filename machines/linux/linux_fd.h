@@ -1,0 +1,25 @@
+/*
+ * linux_fd.h: descriptors of our own in a process that is somebody else's.
+ *
+ * Three things about descriptors would be seen by the program: low numbers that it counts on; an open file
+ * that it shares with us (O_APPEND, advice, flock); and its record locks (fcntl), of which the kernel drops
+ * all that the process has on a file as soon as the process closes any descriptor of that file.
+ */
+#ifndef MACHINES_LINUX_LINUX_FD_H
+#define MACHINES_LINUX_LINUX_FD_H
+
+#include <faultline/types.h>
+
+/*
+ * Another descriptor of the same open file, out of the way of low numbers, closed on exec. Errors: -EBADF,
+ * -EMFILE.
+ */
+FL_NODISCARD int linux_fd_dup(int fd);
+
+/* Opens the file of fd anew, the same way. Errors: of open(2); -ENOENT where there is no /proc. */
+FL_NODISCARD int linux_fd_reopen(int fd, int flags);
+
+/* Closes a descriptor of ours; if the process has record locks on its file, later, when it has none. */
+void linux_fd_close(int fd);
+
+#endif
