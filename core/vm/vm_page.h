@@ -39,15 +39,15 @@ enum vm_page_queue {
     PQ_COUNT,
 };
 
-/* vm_page.flags, all (O). A page with PG_COPY is clean: it may be dropped, and is when the original changes. */
-#define PG_BUSY       0x01 /* exclusively somebody's: identity and bytes are in change (vm_page_xbusy) */
-#define PG_WANTED     0x02 /* somebody sleeps on the page until it is neither busy nor in write-back */
-#define PG_VALID      0x04 /* the bytes are the object's */
-#define PG_DIRTY      0x08 /* newer than the store; anonymous: newer than nothing, so for ever */
-#define PG_WRITEBACK  0x10 /* a write to the store is on its way */
-#define PG_READAHEAD  0x20 /* the mark: whoever touches it starts the next read-ahead window */
-#define PG_INFLIGHT   0x40 /* busy because a read from the store is on its way */
-#define PG_COPY       0x80 /* a copy of the backing object's page, made as the machine could not map that one */
+/* vm_page.flags, all (O) */
+#define PG_BUSY       0x01  /* exclusively somebody's: identity and bytes are in change (vm_page_xbusy) */
+#define PG_WANTED     0x02  /* somebody sleeps on the page until it is neither busy nor in write-back */
+#define PG_VALID      0x04  /* the bytes are the object's */
+#define PG_DIRTY      0x08  /* newer than the store; anonymous: newer than nothing, so for ever */
+#define PG_WRITEBACK  0x10  /* a write to the store is on its way */
+#define PG_READAHEAD  0x20  /* the mark: whoever touches it starts the next read-ahead window */
+#define PG_INFLIGHT   0x40  /* busy because a read from the store is on its way */
+#define PG_COPY       0x80  /* a clean copy of the backing object's page, where machine_can_map said no */
 #define PG_COPIED     0x100 /* such copies of this page may exist above it */
 #define PG_WRITEERROR 0x200 /* the last write failed: still dirty, tried again; msync reports it */
 
