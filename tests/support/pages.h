@@ -1,0 +1,25 @@
+/*
+ * pages.h: pages put into objects by hand, for tests of what works on objects without maps and faults.
+ */
+#ifndef TESTS_SUPPORT_PAGES_H
+#define TESTS_SUPPORT_PAGES_H
+
+#include "vm/vm_object.h"
+
+struct vnode;
+
+/* The vnode's object, with a reference for the caller. */
+struct vm_object *test_object(struct vnode *vnode);
+
+/* A busy page at pindex, without bytes. */
+struct vm_page *test_page_busy(struct vm_object *object, vm_pindex_t pindex);
+/* A page at pindex that is full of `byte`, valid, active and nobody's; flags: PG_DIRTY, PG_COPY, PG_COPIED. */
+struct vm_page *test_page(struct vm_object *object, vm_pindex_t pindex, uint8_t byte, unsigned flags);
+/* The bytes of a page that is there become `byte`, and it dirty, as after a store through a mapping. */
+void test_page_write(struct vm_object *object, vm_pindex_t pindex, uint8_t byte);
+/* The page's flags, or 0: it is not there. */
+unsigned test_page_flags(struct vm_object *object, vm_pindex_t pindex);
+/* Whether the page is there, and every byte of it is `byte`. */
+bool test_page_is(struct vm_object *object, vm_pindex_t pindex, uint8_t byte);
+
+#endif
