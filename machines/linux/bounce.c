@@ -23,6 +23,7 @@
  * waiting for a move is allowed under the core's locks.
  */
 #include "bounce.h"
+#include "linux_syscall.h"
 #include "memfd.h"
 
 #include <errno.h>
@@ -83,19 +84,20 @@ int linux_bounce_open(size_t buffer_len_bytes, uint32_t nframes)
     pool.table_len_bytes = slots_len + free_len + (size_t)nframes * sizeof(uint16_t);
     /* Shared, so that a fork does not turn the buffers into copies under a transfer; populated, so that a
      * window never faults. */
-    char *base =
-        mmap(NULL, ptoa(nslots), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    char *table = mmap(NULL, pool.table_len_bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED || table == MAP_FAILED) {
-        if (base != MAP_FAILED)
-            (void)munmap(base, ptoa(nslots));
+    long base = linux_syscall(SYS_mmap, 0, ptoa(nslots), PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (linux_syscall_failed(base))
+        return -ENOMEM;
+    long table = linux_syscall(SYS_mmap, 0, pool.table_len_bytes, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (linux_syscall_failed(table)) {
+        (void)linux_syscall(SYS_munmap, base, ptoa(nslots));
         return -ENOMEM;
     }
-    pool.base = base;
+    pool.base = (char *)base;
     pool.slot = (struct slot *)table;
-    pool.free = (uint64_t *)(table + slots_len);
-    pool.slot_of = (uint16_t *)(table + slots_len + free_len);
+    pool.free = (uint64_t *)((char *)table + slots_len);
+    pool.slot_of = (uint16_t *)((char *)table + slots_len + free_len);
     pool.nslots = pool.nfree = (uint32_t)nslots;
     pool.reserve = 1 + pool.nslots / 64;
     pool.nahead = pool.peak = 0;
@@ -110,8 +112,8 @@ void linux_bounce_close(void)
 {
     if (pool.base == NULL)
         return;
-    (void)munmap(pool.base, ptoa(pool.nslots));
-    (void)munmap(pool.slot, pool.table_len_bytes);
+    (void)linux_syscall(SYS_munmap, pool.base, ptoa(pool.nslots));
+    (void)linux_syscall(SYS_munmap, pool.slot, pool.table_len_bytes);
     pool.base = NULL;
 }
 

@@ -18,12 +18,12 @@
  * and stop.
  */
 #include "fault.h"
+#include "linux_sigaction.h"
+#include "linux_syscall.h"
 #include "space.h"
 
 #include <errno.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 /* The error code that an x86 processor pushes for a page fault. */
 #define PGEX_PRESENT 0x1
@@ -36,7 +36,7 @@ static struct {
     struct vm_map *map;
     void (*deliver)(int signo, siginfo_t *info, void *ucontext, int error);
     bool installed;
-    struct sigaction old_bus, old_segv;
+    struct linux_sigaction old_bus, old_segv;
 } fault;
 
 int linux_fault_siginfo(int error, vm_offset_t va, siginfo_t *info)
@@ -75,7 +75,6 @@ bool linux_fault_signal(int signo, siginfo_t *info, void *ucontext)
 
     if (!ours || fault.map == NULL || !linux_window_contains(va))
         return false;
-    int saved = errno;
     int error = -info->si_errno;
     if (error == 0) {
         uint64_t code = (uint64_t)((const ucontext_t *)ucontext)->uc_mcontext.gregs[REG_ERR];
@@ -86,22 +85,20 @@ bool linux_fault_signal(int signo, siginfo_t *info, void *ucontext)
     }
     if (error != 0)
         deliver(error, va, ucontext);
-    errno = saved;
     return true;
 }
 
-/* The default action, as soon as this handler returns and the signal is unblocked: at the access itself,
- * with the same siginfo. */
+/* The default action, as soon as this handler returns and the signal is unblocked: at the access itself, with
+ * the same siginfo. */
 static void die_of(int signo, siginfo_t *info)
 {
-    struct sigaction dfl = {.sa_handler = SIG_DFL};
-
-    (void)sigaction(signo, &dfl, NULL);
-    if (info->si_code >
-        0) /* the kernel's, or one that we made in its name; a signal that somebody sent may be sent again */
-        (void)syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)machine_self(), signo, info);
+    linux_sigaction_default(signo);
+    /* What the kernel said, or we in its name, is said again; what somebody sent may have been sent by
+     * another process, whose name the kernel does not let us use. */
+    if (info->si_code > 0)
+        (void)linux_syscall(SYS_rt_tgsigqueueinfo, linux_syscall(SYS_getpid), machine_self(), signo, info);
     else
-        (void)syscall(SYS_tgkill, getpid(), (pid_t)machine_self(), signo);
+        (void)linux_syscall(SYS_tgkill, linux_syscall(SYS_getpid), machine_self(), signo);
 }
 
 /*
@@ -111,24 +108,23 @@ static void die_of(int signo, siginfo_t *info)
  */
 void linux_fault_chain(int signo, siginfo_t *info, void *ucontext)
 {
-    const struct sigaction *old = signo == SIGBUS ? &fault.old_bus : &fault.old_segv;
-    sigset_t mask, all;
+    const struct linux_sigaction *old = signo == SIGBUS ? &fault.old_bus : &fault.old_segv;
+    uint64_t mask, all;
 
-    if (old->sa_handler == SIG_DFL || (old->sa_handler == SIG_IGN && info->si_code > 0)) {
+    if (old->handler == SIG_DFL || (old->handler == SIG_IGN && info->si_code > 0)) {
         die_of(signo, info);
         return;
     }
-    if (old->sa_handler == SIG_IGN)
+    if (old->handler == SIG_IGN)
         return;
-    (void)sigorset(&mask, &((const ucontext_t *)ucontext)->uc_sigmask, &old->sa_mask);
-    (void)sigdelset(&mask, SIGBUS);
-    (void)sigdelset(&mask, SIGSEGV);
-    (void)pthread_sigmask(SIG_SETMASK, &mask, &all);
-    if ((old->sa_flags & SA_SIGINFO) != 0)
-        old->sa_sigaction(signo, info, ucontext);
+    __builtin_memcpy(&mask, &((const ucontext_t *)ucontext)->uc_sigmask, sizeof(mask));
+    mask = (mask | old->mask) & ~(LINUX_SIGMASK(SIGBUS) | LINUX_SIGMASK(SIGSEGV));
+    linux_sigmask_set(mask, &all);
+    if ((old->flags & SA_SIGINFO) != 0)
+        old->action(signo, info, ucontext);
     else
-        old->sa_handler(signo);
-    (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
+        old->handler(signo);
+    linux_sigmask_set(all, NULL);
 }
 
 static void handler(int signo, siginfo_t *info, void *ucontext)
@@ -139,26 +135,30 @@ static void handler(int signo, siginfo_t *info, void *ucontext)
 
 int linux_fault_signal_start(struct vm_map *map, const struct linux_machine_params *params)
 {
-    struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
-
     fault.map = map;
     fault.deliver = params->deliver;
     fault.installed = params->own_signal;
     if (!params->own_signal)
         return 0;
-    (void)sigfillset(&action.sa_mask);
-    if (sigaction(SIGBUS, &action, &fault.old_bus) != 0 || sigaction(SIGSEGV, &action, &fault.old_segv) != 0)
-        return -errno;
-    return 0;
+    int error = linux_sigaction_handler(SIGBUS, handler, &fault.old_bus);
+    if (error == 0)
+        error = linux_sigaction_handler(SIGSEGV, handler, &fault.old_segv);
+    return error;
+}
+
+void linux_fault_set_deliver(void (*deliver_to)(int signo, siginfo_t *info, void *ucontext, int error))
+{
+    fault.deliver = deliver_to;
 }
 
 /* Puts back what was there, unless the program has installed something else since. */
-static void restore(int signo, const struct sigaction *old)
+static void restore(int signo, const struct linux_sigaction *old)
 {
-    struct sigaction now;
+    struct linux_sigaction now;
 
-    if (sigaction(signo, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) != 0 && now.sa_sigaction == handler)
-        (void)sigaction(signo, old, NULL);
+    if (linux_sigaction(signo, NULL, &now) == 0 && now.action == handler &&
+        linux_sigaction(signo, old, NULL) != 0)
+        machine_panic("the kernel does not take a signal action back that it gave out");
 }
 
 void linux_fault_signal_stop(void)
@@ -171,17 +171,14 @@ void linux_fault_signal_stop(void)
     fault.installed = false;
 }
 
-/* The raw system call: glibc's own would leave out the two signals that it uses itself. Eight bytes are
- * the kernel's set. */
+/* The kernel's set is the first word of libc's. All means all: also the two that glibc's own call leaves
+ * out. */
 void linux_signals_block(sigset_t *saved)
 {
-    sigset_t all;
-
-    __builtin_memset(&all, 0xff, sizeof(all));
-    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, saved, 8);
+    linux_sigmask_set(LINUX_SIGMASK_ALL, (uint64_t *)saved);
 }
 
 void linux_signals_restore(const sigset_t *saved)
 {
-    (void)syscall(SYS_rt_sigprocmask, SIG_SETMASK, saved, NULL, 8);
+    linux_sigmask_set(*(const uint64_t *)saved, NULL);
 }

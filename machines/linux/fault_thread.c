@@ -12,6 +12,8 @@
  * so on, until it has.
  */
 #include "fault.h"
+#include "linux_sigaction.h"
+#include "linux_syscall.h"
 #include "uffd.h"
 
 #include <errno.h>
@@ -22,9 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #define NTHREADS  4
 #define POISON_NS 20000000
@@ -37,17 +37,17 @@ static struct {
     uint64_t thread[NTHREADS];
 } engine = {.stop = -1};
 
-/* Reads a small file of the thread's in /proc. Returns its length, or -1. */
-static ssize_t read_task_file(pid_t tid, const char *name, char *text, size_t size)
+/* Reads a small file of the thread's in /proc. Returns its length, or a negative errno value. */
+static long read_task_file(pid_t tid, const char *name, char *text, size_t size)
 {
     char path[64];
 
     (void)snprintf(path, sizeof(path), "/proc/self/task/%d/%s", (int)tid, name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    long fd = linux_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return -1;
-    ssize_t n = read(fd, text, size - 1);
-    close(fd);
+        return fd;
+    long n = linux_syscall(SYS_read, fd, text, size - 1);
+    (void)linux_syscall(SYS_close, fd);
     text[n > 0 ? n : 0] = '\0';
     return n;
 }
@@ -79,14 +79,9 @@ static bool unseen(pid_t tid, int signo)
 
 _Noreturn static void die_of(int signo)
 {
-    struct sigaction dfl = {.sa_handler = SIG_DFL};
-    sigset_t set;
-
-    (void)sigaction(signo, &dfl, NULL);
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, signo);
-    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    (void)raise(signo);
+    linux_sigaction_default(signo);
+    linux_sigmask_set(LINUX_SIGMASK_ALL & ~LINUX_SIGMASK(signo), NULL);
+    (void)linux_syscall(SYS_tgkill, linux_syscall(SYS_getpid), machine_self(), signo);
     abort(); /* somebody set another action between the two */
 }
 
@@ -102,7 +97,7 @@ static void fail_system_call(vm_offset_t page)
     linux_uffd_wake(page, VM_PAGE_SIZE);
     if (error != 0)
         return; /* another thread's page-in was faster: the call goes on */
-    (void)nanosleep(&moment, NULL);
+    (void)linux_syscall(SYS_nanosleep, &moment, NULL);
     machine_unmap(NULL, page, page + VM_PAGE_SIZE, 0);
 }
 
@@ -118,7 +113,7 @@ static void deliver(pid_t tid, vm_offset_t va, int error)
     if (unseen(tid, signo))
         die_of(signo);
     info.si_errno = -error; /* linux_fault_signal knows by it that this is an answer and no fault */
-    (void)syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, signo, &info);
+    (void)linux_syscall(SYS_rt_tgsigqueueinfo, linux_syscall(SYS_getpid), tid, signo, &info);
     linux_uffd_wake(trunc_page(va), VM_PAGE_SIZE);
 }
 
@@ -145,12 +140,12 @@ static bool receive(struct uffd_msg *message)
     struct pollfd fds[2] = {{.fd = linux_uffd_fd(), .events = POLLIN}, {.fd = engine.stop, .events = POLLIN}};
 
     for (;;) {
-        if (read(fds[0].fd, message, sizeof(*message)) == (ssize_t)sizeof(*message)) {
+        if (linux_syscall(SYS_read, fds[0].fd, message, sizeof(*message)) == (long)sizeof(*message)) {
             if (message->event == UFFD_EVENT_PAGEFAULT)
                 return true;
             continue;
         }
-        (void)poll(fds, 2, -1);
+        (void)linux_syscall(SYS_poll, fds, 2, -1);
         if (fds[1].revents != 0)
             return false;
     }
@@ -175,9 +170,9 @@ int linux_fault_thread_start(struct vm_map *map)
 {
     engine.map = map;
     engine.nthreads = 0;
-    engine.stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    engine.stop = (int)linux_syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (engine.stop < 0)
-        return -errno;
+        return engine.stop;
     engine.stop = linux_fd_move_high(engine.stop);
     while (engine.nthreads < NTHREADS) {
         int error = linux_thread_create(&engine.thread[engine.nthreads], run, NULL);
@@ -194,10 +189,10 @@ void linux_fault_thread_stop(void)
 
     if (engine.stop < 0)
         return;
-    if (write(engine.stop, &one, sizeof(one)) != (ssize_t)sizeof(one))
+    if (linux_syscall(SYS_write, engine.stop, &one, sizeof(one)) != (long)sizeof(one))
         machine_panic("an eventfd takes no event");
     while (engine.nthreads > 0)
         linux_thread_join(engine.thread[--engine.nthreads]);
-    close(engine.stop);
+    (void)linux_syscall(SYS_close, engine.stop);
     engine.stop = -1;
 }

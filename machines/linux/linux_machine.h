@@ -15,6 +15,9 @@ struct vm_map;
  * others. */
 #define LINUX_WINDOW_START ((vm_offset_t)0x200000000000)
 #define LINUX_WINDOW_END   ((vm_offset_t)0x300000000000)
+/* Where the metadata memory ends. The gap between it and the window is free for what must have a fixed
+ * place. */
+#define LINUX_META_END (LINUX_WINDOW_START - ((vm_offset_t)2 << 20))
 
 enum linux_fault_engine {
     LINUX_FAULT_SIGNAL,
@@ -25,8 +28,9 @@ struct linux_machine_params {
     uint32_t nframes;        /* the budget, as given to fl_vm_boot */
     size_t buffer_len_bytes; /* of bounce buffers, beside the budget */
     enum linux_fault_engine fault;
-    bool
-        own_signal; /* linux_machine_start installs handlers of SIGBUS and SIGSEGV. False: the caller calls linux_fault_signal from its own */
+    /* linux_machine_start installs handlers of SIGBUS and SIGSEGV, with both engines. False: the caller calls
+     * linux_fault_signal from its own. */
+    bool own_signal;
     /*
      * Delivers an error of fl_fault that the program must see: called in the faulting thread's signal
      * handler, with every signal blocked. signo and info are what Linux would have said: SIGSEGV for -EFAULT
@@ -36,14 +40,15 @@ struct linux_machine_params {
     void (*deliver)(int signo, siginfo_t *info, void *ucontext, int error);
 };
 
-/* Reserves the window, opens userfaultfd (/dev/userfaultfd, then the system call, then user-mode-only),
+/* Reserves the window, opens userfaultfd (signal engine: the system call, user-mode-only, then
+ * /dev/userfaultfd; thread engine: /dev/userfaultfd, then the system call),
  * checks its features, makes buffers, and maps *meta (meta_len_bytes, shared, lazily backed). Errors:
  * negative errno; linux_machine_error() then names the remedy in one line. */
 FL_NODISCARD int linux_machine_init(const struct linux_machine_params *params, size_t meta_len_bytes,
                                     void **meta);
 const char *linux_machine_error(void);
-/* Starts to serve faults of this space: installs the SIGBUS handler or starts the handler threads; and the
- * page daemon's thread. */
+/* Starts to serve faults of this space: installs the signal handlers, and starts the handler threads (thread
+ * engine) and the page daemon's thread. */
 FL_NODISCARD int linux_machine_start(struct vm_map *map);
 /* Stops the threads, unmaps the window, closes everything. */
 void linux_machine_fini(void);
@@ -59,6 +64,10 @@ FL_NODISCARD bool linux_fault_signal(int signo, siginfo_t *info, void *ucontext)
  * own_signal.
  */
 void linux_fault_chain(int signo, siginfo_t *info, void *ucontext);
+
+/* Errors go to `deliver` instead of linux_machine_params.deliver from now on (the shim comes after
+ * fl_init). */
+void linux_fault_set_deliver(void (*deliver)(int signo, siginfo_t *info, void *ucontext, int error));
 
 /* Blocks every signal in the calling thread while it is inside the core (a handler that touches managed
  * memory there would deadlock), and undoes it. */

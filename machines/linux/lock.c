@@ -9,15 +9,14 @@
  * The futexes are not FUTEX_PRIVATE: a lock in memory that several processes share works between them. The
  * channels are this process's own, so far; a VM for several processes keeps them in its metadata memory.
  */
+#include "linux_syscall.h"
 #include <faultline/machine.h>
 
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #define NCHANNELS 256 /* a power of two */
 #define SPINS     100 /* about what a short critical section takes */
@@ -45,20 +44,20 @@ uint64_t machine_self(void)
 
     if (__builtin_expect(self == 0, 0)) {
         (void)pthread_once(&once, watch_forks);
-        self = (uint64_t)syscall(SYS_gettid);
+        self = (uint64_t)linux_syscall(SYS_gettid);
     }
     return self;
 }
 
 static int futex_wait(uint32_t *word, uint32_t value, const struct timespec *deadline)
 {
-    long result = syscall(SYS_futex, word, FUTEX_WAIT_BITSET, value, deadline, NULL, FUTEX_BITSET_MATCH_ANY);
-    return result == 0 ? 0 : -errno;
+    return (int)linux_syscall(SYS_futex, word, FUTEX_WAIT_BITSET, value, deadline, NULL,
+                              FUTEX_BITSET_MATCH_ANY);
 }
 
 static void futex_wake(uint32_t *word, int how_many)
 {
-    (void)syscall(SYS_futex, word, FUTEX_WAKE, how_many);
+    (void)linux_syscall(SYS_futex, word, FUTEX_WAKE, how_many);
 }
 
 static bool try_lock(struct machine_lock *lock)

@@ -6,14 +6,16 @@
  *     start:  signal handlers ─▶ handler threads ─▶ page daemon's thread
  *     fini:   the same, backwards
  *
- *     | metadata | window of managed addresses …
- *                └ LINUX_WINDOW_START
+ *     | metadata |  gap  | window of managed addresses …
+ *                        └ LINUX_WINDOW_START
  *
  * The metadata memory lies at a fixed place and is shared, so that the processes of one tree could one day
  * share one VM.
  */
 #include "bounce.h"
 #include "fault.h"
+#include "linux_sigaction.h"
+#include "linux_syscall.h"
 #include "memfd.h"
 #include "space.h"
 #include "uffd.h"
@@ -24,9 +26,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #define STACK_LEN_BYTES ((size_t)256 << 10)
+/* The two that glibc uses itself: setuid in the program waits until every thread, ours too, has answered
+ * one. */
+#define GLIBC_SIGNALS (LINUX_SIGMASK(32) | LINUX_SIGMASK(33))
 
 static struct {
     struct linux_machine_params params;
@@ -55,15 +59,14 @@ void linux_machine_set_error(const char *message)
 static int map_meta(size_t len_bytes)
 {
     len_bytes = round_page(len_bytes);
-    void *meta = mmap((void *)(LINUX_WINDOW_START - len_bytes), len_bytes, PROT_READ | PROT_WRITE,
-                      MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    if (meta == MAP_FAILED) {
-        int error = errno;
+    long meta = linux_syscall(SYS_mmap, LINUX_META_END - len_bytes, len_bytes, PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    if (linux_syscall_failed(meta)) {
         linux_machine_set_error("cannot map memory for page descriptors: lower the limit, or lift the one on "
                                 "address space (ulimit -v unlimited)");
-        return -error;
+        return (int)meta;
     }
-    machine.meta = meta;
+    machine.meta = (void *)meta;
     machine.meta_len_bytes = len_bytes;
     return 0;
 }
@@ -144,16 +147,14 @@ int linux_thread_create(uint64_t *thread, void *(*run)(void *), void *arg)
 {
     pthread_attr_t attr;
     pthread_t created;
-    sigset_t all, saved;
+    uint64_t saved;
 
     if (pthread_attr_init(&attr) != 0)
         return -ENOMEM;
     (void)pthread_attr_setstacksize(&attr, STACK_LEN_BYTES);
-    (void)sigfillset(
-        &all); /* glibc's own two stay open: setuid in the program waits for every thread to answer one */
-    (void)pthread_sigmask(SIG_SETMASK, &all, &saved);
+    linux_sigmask_set(LINUX_SIGMASK_ALL & ~GLIBC_SIGNALS, &saved);
     int error = pthread_create(&created, &attr, run, arg);
-    (void)pthread_sigmask(SIG_SETMASK, &saved, NULL);
+    linux_sigmask_set(saved, NULL);
     (void)pthread_attr_destroy(&attr);
     *thread = (uint64_t)created;
     return error == 0 ? 0 : -ENOMEM;
@@ -197,30 +198,26 @@ void linux_machine_fini(void)
     linux_uffd_close();
     linux_memfd_close();
     if (machine.meta != NULL)
-        (void)munmap(machine.meta, machine.meta_len_bytes);
+        (void)linux_syscall(SYS_munmap, machine.meta, machine.meta_len_bytes);
     machine.meta = NULL;
     if (machine.window)
         linux_window_unreserve();
     machine.window = false;
 }
 
-/* One writev, so that a line comes out whole. To whom should a failure be told? */
+/* One call, so that a line comes out whole. To whom should a failure be told? */
 static void say(const char *prefix, const char *message)
 {
     struct iovec line[3] = {{.iov_base = (void *)prefix, .iov_len = strlen(prefix)},
                             {.iov_base = (void *)message, .iov_len = strlen(message)},
-                            {.iov_base = "\n", .iov_len = 1}};
-    ssize_t written = writev(STDERR_FILENO, line, 3);
+                            {.iov_base = (void *)"\n", .iov_len = 1}};
 
-    (void)written;
+    (void)linux_syscall(SYS_writev, 2, line, 3);
 }
 
 void machine_log(const char *message)
 {
-    int saved = errno;
-
     say("faultline: ", message);
-    errno = saved;
 }
 
 void machine_panic(const char *message)

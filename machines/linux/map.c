@@ -13,6 +13,7 @@
  */
 #include "bounce.h"
 #include "fault.h"
+#include "linux_syscall.h"
 #include "memfd.h"
 #include "space.h"
 #include "uffd.h"
@@ -142,8 +143,9 @@ void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t e
     (void)space;
     if ((flags & MACHINE_UNMAP_RELEASE) != 0)
         return; /* machine_release punches the pages out of the memfd, and so out of every view */
-    if (madvise((void *)start, end - start, MADV_DONTNEED_LOCKED) != 0)
-        panic_errno("the kernel does not forget mappings", start, -errno);
+    long error = linux_syscall(SYS_madvise, start, end - start, MADV_DONTNEED_LOCKED);
+    if (error != 0)
+        panic_errno("the kernel does not forget mappings", start, (int)error);
 }
 
 void machine_wrprotect(struct machine_space *space, vm_offset_t start, vm_offset_t end)

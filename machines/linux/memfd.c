@@ -13,13 +13,13 @@
  * after machine_object_fini: its pages were released. Lock: `lock`, a leaf.
  */
 #include "memfd.h"
+#include "linux_syscall.h"
 #include "uffd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3: nobody executes it as a program */
@@ -50,24 +50,23 @@ int linux_memfd_open(void)
             "file sizes are limited, which also limits memory files: lift it (ulimit -f unlimited)");
         return -EFBIG;
     }
-    int fd = memfd_create("faultline", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
-    if (fd < 0 && errno == EINVAL) {
+    int fd = (int)linux_syscall(SYS_memfd_create, "faultline", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    if (fd == -EINVAL) {
         linux_machine_set_error("this kernel is too old: needs Linux 6.4 or newer");
         return -ENOSYS;
     }
     if (fd < 0) {
-        int error = errno;
-        linux_machine_set_error(error == ENOMEM
+        linux_machine_set_error(fd == -ENOMEM
                                     ? "no memory for a memfd"
                                     : "cannot make a memfd: raise the limit of open files (ulimit -n)");
-        return -error;
+        return fd;
     }
     memfd.fd = linux_fd_move_high(fd);
-    if (ftruncate(memfd.fd, MEMFD_LEN_BYTES) != 0) {
-        int error = errno;
+    int error = (int)linux_syscall(SYS_ftruncate, memfd.fd, MEMFD_LEN_BYTES);
+    if (error != 0) {
         linux_memfd_close();
         linux_machine_set_error("a memfd cannot be large enough here");
-        return -error;
+        return error;
     }
     __builtin_memset(memfd.used, 0, sizeof(memfd.used));
     memfd.used[0] = 1; /* so that no object's name is NULL */
@@ -78,7 +77,7 @@ int linux_memfd_open(void)
 void linux_memfd_close(void)
 {
     if (memfd.fd >= 0)
-        close(memfd.fd);
+        (void)linux_syscall(SYS_close, memfd.fd);
     memfd.fd = -1;
 }
 
@@ -115,8 +114,8 @@ void machine_object_fini(void *object)
 int linux_memfd_read(uint64_t offset, void *to, size_t len_bytes)
 {
     for (size_t done = 0; done < len_bytes;) {
-        ssize_t n = pread(memfd.fd, (char *)to + done, len_bytes - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
+        long n = linux_syscall(SYS_pread64, memfd.fd, (char *)to + done, len_bytes - done, offset + done);
+        if (n == -EINTR)
             continue; /* a signal that was not blocked; each round moves on or is interrupted anew */
         if (n <= 0)
             return -ENOMEM; /* a page that the kernel swapped out and cannot bring back */
@@ -128,8 +127,9 @@ int linux_memfd_read(uint64_t offset, void *to, size_t len_bytes)
 int linux_memfd_write(uint64_t offset, const void *from, size_t len_bytes)
 {
     for (size_t done = 0; done < len_bytes;) {
-        ssize_t n = pwrite(memfd.fd, (const char *)from + done, len_bytes - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
+        long n =
+            linux_syscall(SYS_pwrite64, memfd.fd, (const char *)from + done, len_bytes - done, offset + done);
+        if (n == -EINTR)
             continue; /* as above */
         if (n <= 0)
             return -ENOMEM;
@@ -140,9 +140,12 @@ int linux_memfd_write(uint64_t offset, const void *from, size_t len_bytes)
 
 void linux_memfd_punch(uint64_t offset, size_t len_bytes)
 {
-    while (fallocate(memfd.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len_bytes) !=
-           0) {
-        if (errno != EINTR)
-            machine_panic("the kernel does not free pages of a memfd");
-    }
+    long error;
+
+    do {
+        error = linux_syscall(SYS_fallocate, memfd.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+                              len_bytes);
+    } while (error == -EINTR);
+    if (error != 0)
+        machine_panic("the kernel does not free pages of a memfd");
 }

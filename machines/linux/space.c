@@ -13,6 +13,7 @@
  * There is one space, because a process has one. Locks: none of its own; the core holds the map's.
  */
 #include "space.h"
+#include "linux_syscall.h"
 #include "memfd.h"
 #include "uffd.h"
 
@@ -28,9 +29,9 @@ static struct machine_space process_space;
 
 static int reserve(vm_offset_t start, vm_offset_t end, int fixed)
 {
-    void *addr = mmap((void *)start, end - start, PROT_NONE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
-    return addr == MAP_FAILED ? -errno : 0;
+    long addr = linux_syscall(SYS_mmap, start, end - start, PROT_NONE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, -1, 0);
+    return linux_syscall_failed(addr) ? (int)addr : 0;
 }
 
 int linux_window_reserve(void)
@@ -47,8 +48,8 @@ int linux_window_reserve(void)
 
 void linux_window_unreserve(void)
 {
-    (void)munmap((void *)LINUX_WINDOW_START,
-                 LINUX_WINDOW_END - LINUX_WINDOW_START); /* cannot fail: no area is split */
+    /* Cannot fail: no area is split. */
+    (void)linux_syscall(SYS_munmap, LINUX_WINDOW_START, LINUX_WINDOW_END - LINUX_WINDOW_START);
 }
 
 int machine_space_create(vm_offset_t start, vm_offset_t end, struct machine_space **space)
@@ -86,12 +87,13 @@ int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t e
         machine_panic("machine_attach outside of the space");
     if (pindex >= LINUX_OBJECT_PAGES || atop(len_bytes) > LINUX_OBJECT_PAGES - pindex)
         return -ENOMEM; /* farther into a file than an address space is long: docs/design.md */
-    void *addr = mmap((void *)start, len_bytes, PROT_NONE, MAP_SHARED | MAP_FIXED, linux_memfd_fd(),
-                      (off_t)linux_memfd_offset(object, pindex));
-    if (addr == MAP_FAILED)
+    long addr = linux_syscall(SYS_mmap, start, len_bytes, PROT_NONE, MAP_SHARED | MAP_FIXED, linux_memfd_fd(),
+                              linux_memfd_offset(object, pindex));
+    if (linux_syscall_failed(addr))
         return -ENOMEM;
-    if (madvise(addr, len_bytes, MADV_DONTFORK) == 0 && linux_uffd_register(start, end) == 0 &&
-        (prot == VM_PROT_NONE || mprotect(addr, len_bytes, host_prot(prot)) == 0))
+    if (linux_syscall(SYS_madvise, start, len_bytes, MADV_DONTFORK) == 0 &&
+        linux_uffd_register(start, end) == 0 &&
+        (prot == VM_PROT_NONE || machine_protect(space, start, end, prot) == 0))
         return 0;
     /* What was shown before cannot be had back without more memory. Nothing is shown, then: SIGSEGV, never
      * wrong bytes. */
@@ -113,5 +115,5 @@ void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t 
 int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
 {
     (void)space;
-    return mprotect((void *)start, end - start, host_prot(prot)) == 0 ? 0 : -ENOMEM;
+    return linux_syscall(SYS_mprotect, start, end - start, host_prot(prot)) == 0 ? 0 : -ENOMEM;
 }

@@ -13,14 +13,13 @@
  * (space.c), and ranges move only by attach and detach.
  */
 #include "uffd.h"
+#include "linux_syscall.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 /* Newer than the oldest headers that we build with. The values are the kernel's ABI. */
 #ifndef UFFDIO_CONTINUE_MODE_WP
@@ -49,40 +48,42 @@ int linux_fd_move_high(int fd)
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return fd;
     rlim_t lowest = limit.rlim_cur > 2 * FD_HIGH ? FD_HIGH : limit.rlim_cur / 2;
-    int high = fcntl(fd, F_DUPFD_CLOEXEC, (int)lowest);
+    long high = linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, lowest);
     if (high < 0)
         return fd;
-    close(fd);
-    return high;
+    (void)linux_syscall(SYS_close, fd);
+    return (int)high;
 }
 
+static int uffd_ioctl(unsigned long request, void *arg)
+{
+    return (int)linux_syscall(SYS_ioctl, uffd, request, arg);
+}
+
+/* These return a descriptor or a negative errno value. */
 static int open_syscall(int flags)
 {
-    return (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | flags);
+    return (int)linux_syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | flags);
 }
 
 static int open_device(void)
 {
-    int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+    long dev = linux_syscall(SYS_openat, AT_FDCWD, "/dev/userfaultfd", O_RDWR | O_CLOEXEC);
     if (dev < 0)
-        return -1;
-    int fd = ioctl(dev, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
-    int error = errno;
-    close(dev);
-    errno = error;
-    return fd;
+        return (int)dev;
+    long fd = linux_syscall(SYS_ioctl, dev, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+    (void)linux_syscall(SYS_close, dev);
+    return (int)fd;
 }
 
 static int open_for(enum linux_fault_engine engine)
 {
-    int fd;
+    int fd = engine == LINUX_FAULT_SIGNAL ? open_syscall(UFFD_USER_MODE_ONLY) : open_device();
 
-    if (engine == LINUX_FAULT_SIGNAL) {
-        fd = open_syscall(UFFD_USER_MODE_ONLY);
-        return fd >= 0 ? fd : open_device();
-    }
-    fd = open_device();
-    return fd >= 0 ? fd : open_syscall(0);
+    if (fd >= 0)
+        return fd;
+    int other = engine == LINUX_FAULT_SIGNAL ? open_device() : open_syscall(0);
+    return other >= 0 || engine == LINUX_FAULT_THREAD ? other : fd;
 }
 
 static const char *forbidden(enum linux_fault_engine engine)
@@ -103,12 +104,12 @@ int linux_uffd_open(enum linux_fault_engine engine)
 
     features |= engine == LINUX_FAULT_SIGNAL ? UFFD_FEATURE_SIGBUS : UFFD_FEATURE_THREAD_ID;
     int fd = open_for(engine);
-    if (fd < 0 && errno == ENOSYS) {
+    if (fd == -ENOSYS) {
         linux_machine_set_error(
             "this kernel has no userfaultfd: needs Linux 6.4 or newer, with CONFIG_USERFAULTFD");
         return -ENOSYS;
     }
-    if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+    if (fd == -EMFILE || fd == -ENFILE) {
         linux_machine_set_error("no file descriptor is free: raise the limit of open files (ulimit -n)");
         return -EMFILE;
     }
@@ -117,19 +118,19 @@ int linux_uffd_open(enum linux_fault_engine engine)
         return -EPERM;
     }
     struct uffdio_api api = {.api = UFFD_API, .features = features};
-    if (ioctl(fd, UFFDIO_API, &api) != 0 || (api.features & features) != features) {
-        close(fd);
+    uffd = linux_fd_move_high(fd);
+    if (uffd_ioctl(UFFDIO_API, &api) != 0 || (api.features & features) != features) {
+        linux_uffd_close();
         linux_machine_set_error("this kernel's userfaultfd lacks features: needs Linux 6.4 or newer");
         return -ENOSYS;
     }
-    uffd = linux_fd_move_high(fd);
     return 0;
 }
 
 void linux_uffd_close(void)
 {
     if (uffd >= 0)
-        close(uffd);
+        (void)linux_syscall(SYS_close, uffd);
     uffd = -1;
 }
 
@@ -140,7 +141,7 @@ int linux_uffd_register(vm_offset_t start, vm_offset_t end)
         .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP,
     };
 
-    return ioctl(uffd, UFFDIO_REGISTER, &request) == 0 ? 0 : -errno;
+    return uffd_ioctl(UFFDIO_REGISTER, &request);
 }
 
 /*
@@ -158,12 +159,13 @@ int linux_uffd_copy(vm_offset_t va, const void *from, size_t len_bytes, bool wri
             .len = len_bytes - *done,
             .mode = writable ? 0 : UFFDIO_COPY_MODE_WP,
         };
-        if (ioctl(uffd, UFFDIO_COPY, &request) == 0) {
+        int error = uffd_ioctl(UFFDIO_COPY, &request);
+        if (error == 0) {
             *done = len_bytes;
             return 0;
         }
-        if (errno != EAGAIN)
-            return -errno;
+        if (error != -EAGAIN)
+            return error;
         if (request.copy > 0)
             *done += (size_t)request.copy;
     }
@@ -178,12 +180,13 @@ int linux_uffd_continue(vm_offset_t va, size_t len_bytes, bool writable, size_t 
             .range = {.start = va + *done, .len = len_bytes - *done},
             .mode = writable ? 0 : UFFDIO_CONTINUE_MODE_WP,
         };
-        if (ioctl(uffd, UFFDIO_CONTINUE, &request) == 0) {
+        int error = uffd_ioctl(UFFDIO_CONTINUE, &request);
+        if (error == 0) {
             *done = len_bytes;
             return 0;
         }
-        if (errno != EAGAIN)
-            return -errno;
+        if (error != -EAGAIN)
+            return error;
         if (request.mapped > 0)
             *done += (size_t)request.mapped;
     }
@@ -197,11 +200,12 @@ int linux_uffd_writeprotect(vm_offset_t va, size_t len_bytes, bool protect)
         .mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
     };
 
-    while (ioctl(uffd, UFFDIO_WRITEPROTECT, &request) != 0) {
-        if (errno != EAGAIN) /* the address space is changing elsewhere, which ends by itself */
-            return -errno;
-    }
-    return 0;
+    int error;
+
+    do {
+        error = uffd_ioctl(UFFDIO_WRITEPROTECT, &request);
+    } while (error == -EAGAIN); /* the address space is changing elsewhere, which ends by itself */
+    return error;
 }
 
 void linux_uffd_wake(vm_offset_t va, size_t len_bytes)
@@ -209,12 +213,12 @@ void linux_uffd_wake(vm_offset_t va, size_t len_bytes)
     struct uffdio_range range = {.start = va, .len = len_bytes};
 
     /* Fails only for a range that is no multiple of pages: nobody who waits is forgotten. */
-    (void)ioctl(uffd, UFFDIO_WAKE, &range);
+    (void)uffd_ioctl(UFFDIO_WAKE, &range);
 }
 
 int linux_uffd_poison(vm_offset_t va)
 {
     struct linux_uffdio_poison request = {.range = {.start = va, .len = VM_PAGE_SIZE}};
 
-    return ioctl(uffd, LINUX_UFFDIO_POISON, &request) == 0 ? 0 : -errno;
+    return uffd_ioctl(LINUX_UFFDIO_POISON, &request);
 }
