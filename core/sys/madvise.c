@@ -5,7 +5,8 @@
  *     done now               WILLNEED DONTNEED FREE COLD PAGEOUT   step by step through the range (range.h)
  *                            POPULATE_READ POPULATE_WRITE
  *     refused                REMOVE: -EOPNOTSUPP, until stores can punch holes
- *     accepted, no effect    what concerns things that are not here: DONTFORK, DOFORK (no fork of a space yet), huge pages, core dumps
+ *     accepted, no effect    what is about things that are not here: DONTFORK, DOFORK (no fork of a space
+ *                            yet), huge pages, core dumps
  *
  * A gap gives -ENOMEM, after the rest is done; any other error ends the call.
  */
@@ -75,8 +76,9 @@ static void madvise_page_remove(struct vm_object *object, vm_pindex_t pindex, vm
 }
 
 /*
- * Private pages are thrown away, so that the file, or zeros, show again. Of shared ones the memory stays the file's: they only become candidates for
- * page-out. (A private object has no shadows over it as long as no space forks.)
+ * Private pages are thrown away, so that the file, or zeros, show again. Of shared ones the memory stays
+ * the file's: they only become candidates for page-out. (A private object has no shadows over it as long as
+ * no space forks.)
  */
 static int madvise_dontneed(const struct sys_range *range)
 {

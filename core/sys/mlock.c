@@ -1,7 +1,8 @@
 /*
  * mlock.c: mlock and munlock: pages that stay in memory.
  *
- * Addresses are rounded to pages, as on Linux. Differences: nothing stays locked when mlock fails; there is no RLIMIT_MEMLOCK here, the host has it.
+ * Addresses are rounded to pages, as on Linux. Differences: nothing stays locked when mlock fails; there is
+ * no RLIMIT_MEMLOCK here, the host has it.
  */
 #include <faultline/vm.h>
 #include "lib/errno.h"

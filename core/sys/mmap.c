@@ -11,7 +11,8 @@
  *       vm_map_wire, sys_populate
  *
  * Results are Linux's. An address outside the space says -ENOMEM.
- * Does not do: huge pages (MAP_HUGETLB: -EINVAL on a file, as Linux for a file of another file system; -ENOMEM else, as with an empty pool),
+ * Does not do: huge pages (MAP_HUGETLB: -EINVAL on a file, as Linux for a file of another file system;
+ * -ENOMEM else, as with an empty pool),
  * MAP_32BIT without MAP_FIXED (-ENOMEM: an address that the program would cut off must not be given).
  */
 #include <faultline/vm.h>
@@ -102,7 +103,10 @@ static int vn_mmap(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_p
                           flags, object, atop(offset));
 }
 
-/* Shared memory has its object at once, for it may be shared untouched; private memory gets one when it is touched. */
+/*
+ * Shared memory has its object at once, for it may be shared untouched; private memory gets one when it is
+ * touched.
+ */
 static int vm_mmap_anonymous(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_prot_t prot,
                              int flags)
 {
@@ -190,7 +194,10 @@ static int sys_mmap(struct vm_map *map, vm_offset_t *addr, size_t len_bytes, vm_
     return vn_mmap(map, addr, size, prot, flags, file, vnode, offset);
 }
 
-/* As Linux has it, a mapping that cannot be filled or locked at once is a mapping all the same: nothing here fails the call. */
+/*
+ * As Linux has it, a mapping that cannot be filled or locked at once is a mapping all the same: nothing
+ * here fails the call.
+ */
 static void mmap_populate(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot, int flags)
 {
     bool private = (flags & FL_MAP_TYPE) == FL_MAP_PRIVATE;

@@ -1,5 +1,6 @@
 /*
- * mprotect.c: mprotect: what a range may be used for from now on. As on Linux, the part before a gap or a refusal is changed.
+ * mprotect.c: mprotect: what a range may be used for from now on. As on Linux, the part before a gap or a
+ * refusal is changed.
  *
  * PROT_GROWSDOWN stretches the range down to the start of the stack that it lies in.
  */

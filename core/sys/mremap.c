@@ -1,13 +1,14 @@
 /*
  * mremap.c: mremap: a mapping shrinks, grows or moves.
  *
- *     shrink    |=====xxxxx|            the tail is deleted
- *     in place  |=====+++++|            the growth is inserted behind it, where that is free
- *     move      |=====|  ─▶  |=====+++++|     the growth is inserted at the new place first, then the mapping moves there: so a failure undoes one step
- *     copy      |=====|  ─▶  |=====|          old length 0 of a shared mapping: a second mapping of the same pages
+ *     shrink    |=====xxxxx|               the tail is deleted
+ *     in place  |=====+++++|               the growth is inserted behind it, where that is free
+ *     move      |=====| ─▶ |=====+++++|    first the growth is inserted at the new place, then the mapping
+ *                                          moves there: so a failure undoes one step
+ *     copy      |=====| ─▶ |=====|         old length 0 of a shared mapping: the same pages once more
  *
- * What is one mapping to Linux may be several entries here (private memory that was touched in parts has an object for each): a run of entries that
- * continue each other counts as one.
+ * What is one mapping to Linux may be several entries here (private memory that was touched in parts has an
+ * object for each): a run of entries that continue each other counts as one.
  *
  * Lock: (M) exclusive for all of it; locked growth is faulted in afterwards.
  * Does not do: FL_MREMAP_DONTUNMAP, which says -EINVAL, as Linux before 5.7.
@@ -25,7 +26,10 @@ struct mremap {
     vm_offset_t grown, grown_end; /* out: what is new and must be locked; equal: nothing */
 };
 
-/* The object at the bottom of the entry's chain, and the index there of the entry's start. NULL: untouched anonymous memory. */
+/*
+ * The object at the bottom of the entry's chain, and the index there of the entry's start. NULL: untouched
+ * anonymous memory.
+ */
 static struct vm_object *mremap_bottom(const struct vm_map_entry *entry, vm_pindex_t *pindex)
 {
     struct vm_object *object = entry->object;
@@ -62,7 +66,10 @@ static bool mremap_continues(const struct vm_map_entry *prev, const struct vm_ma
            prev_pindex + atop(prev->end - prev->start) == next_pindex;
 }
 
-/* Finds the mapping at r->old, and keeps no entry of it: every change of the map may split or merge it. Errors: -EFAULT. */
+/*
+ * Finds the mapping at r->old, and keeps no entry of it: every change of the map may split or merge it.
+ * Errors: -EFAULT.
+ */
 static int mremap_lookup(struct mremap *r)
 {
     struct vm_map_entry *entry, *end = &r->map->header;
@@ -82,7 +89,10 @@ static int mremap_lookup(struct mremap *r)
     return 0;
 }
 
-/* The object and index of what lies `distance` bytes behind `va` in its mapping, with a reference, for a new entry with *eflags. Errors: -EINVAL. */
+/*
+ * The object and index of what lies `distance` bytes behind `va` in its mapping, with a reference, for a
+ * new entry with *eflags. Errors: -EINVAL.
+ */
 static int mremap_source(const struct vm_map_entry *entry, vm_offset_t va, vm_offset_t distance,
                          struct vm_object **object, vm_pindex_t *pindex, unsigned *eflags)
 {
@@ -101,7 +111,10 @@ static int mremap_source(const struct vm_map_entry *entry, vm_offset_t va, vm_of
     return 0;
 }
 
-/* Maps [start, end), which is free, as what lies `distance` bytes behind r->old in the mapping there, maybe beyond its present end. */
+/*
+ * Maps [start, end), which is free, as what lies `distance` bytes behind r->old in the mapping there, maybe
+ * beyond its present end.
+ */
 static int mremap_insert(struct mremap *r, vm_offset_t start, vm_offset_t end, vm_offset_t distance)
     REQUIRES(r->map->lock)
 {
@@ -137,8 +150,8 @@ static int mremap_place(struct mremap *r) REQUIRES(r->map->lock)
 }
 
 /*
- * The undo may want for memory itself, when the growth merged with a neighbour from which it must be cut again: then it stays mapped, beside the old mapping,
- * which is whole in any case.
+ * The undo may want for memory itself, when the growth merged with a neighbour from which it must be cut
+ * again: then it stays mapped, beside the old mapping, which is whole in any case.
  */
 static int mremap_move(struct mremap *r) REQUIRES(r->map->lock)
 {

@@ -12,7 +12,10 @@
 #include "sys/range.h"
 #include "vm/vnode_pager.h"
 
-/* The range's dirty pages are on stable storage when it returns 0. Pages are written by whoever maps them shared, however often. */
+/*
+ * The range's dirty pages are on stable storage when it returns 0. Pages are written by whoever maps them
+ * shared, however often.
+ */
 static int msync_file(const struct sys_range *range)
 {
     struct vm_object *object = range->object;

@@ -1,10 +1,12 @@
 /*
- * range.h: what the calls that work on a range of addresses share: stepping through what is mapped there, with no lock held in between.
+ * range.h: what the calls that work on a range of addresses share: stepping through what is mapped there,
+ * with no lock held in between.
  *
  *     [va ───────────────────────────── end)
- *      ├─ range ─┤  gap  ├─ range ─┤  gap        each with a reference to its object, so that it may be slept over
+ *      ├─ range ─┤  gap  ├─ range ─┤  gap        each with a reference to its object: it may be slept over
  *
- * The map may change between two steps, as it may for any caller of these system calls: each step shows what is mapped when it is made.
+ * The map may change between two steps, as it may for any caller of these system calls: each step shows
+ * what is mapped when it is made.
  * What fl_space_reserve set aside is not ours and counts as a gap.
  */
 #ifndef CORE_SYS_RANGE_H
@@ -30,7 +32,10 @@ struct sys_range {
 FL_NODISCARD bool sys_walk_next(struct sys_walk *walk, struct sys_range *range);
 void sys_range_done(struct sys_range *range);
 
-/* The file's object at the bottom of the range's chain, or NULL; *pindex: of the range's start in it. The range keeps it alive. */
+/*
+ * The file's object at the bottom of the range's chain, or NULL; *pindex: of the range's start in it. The
+ * range keeps it alive.
+ */
 FL_NODISCARD struct vm_object *sys_range_file(const struct sys_range *range, vm_pindex_t *pindex);
 
 /* *end = addr + len_bytes rounded up to whole pages. False: that is beyond 2^64. */

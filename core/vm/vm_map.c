@@ -1,12 +1,12 @@
 /*
- * vm_map.c: the entries of an address space: finding, inserting, splitting, merging, moving and deleting
- * them.
+ * vm_map.c: the entries of an address space: finding, inserting, splitting, merging, moving and deleting.
  *
- *     header ⇄ [start,end) ⇄ [start,end) ⇄ [start,end) ⇄ header      sorted list, with the gaps between in
- * adj_free ╲            │            ╱ a balanced tree by start; max_free: the largest adj_free in a subtree
+ *     header ⇄ [start,end) ⇄ [start,end) ⇄ [start,end) ⇄ header     sorted list; adj_free: the gap behind
+ *                       ╲        │        ╱
+ *                    a balanced tree by start; max_free: the largest adj_free in a subtree
  *
- *     vm_map_find ─▶ vm_map_findspace ─▶ vm_map_insert ─▶ entry_create, entry_link, simplify_entry,
- * pmap_enter munmap      ─▶ vm_map_delete    ─▶ clip, unmap, rmap_remove, entry_unlink ─▶ map->dead
+ *     vm_map_find ─▶ vm_map_findspace ─▶ vm_map_insert ─▶ entry_create, entry_link, simplify, pmap_enter
+ *     munmap      ─▶ vm_map_delete    ─▶ clip, unmap, rmap_remove, entry_unlink ─▶ map->dead
  *
  * Order of events when a mapping goes: the machine forgets it and machine_sync returns, and only then does
  * the entry leave the reverse map. So a page that reverse mapping calls unmapped is unmapped. When an entry

@@ -1,7 +1,9 @@
 /*
- * vm_map_entry.h: what the files vm_map*.c share among themselves: an entry's life, its place in the list and the tree, and its state in transition.
+ * vm_map_entry.h: what the files vm_map*.c share among themselves: an entry's life, its place in the list
+ * and the tree, and its state in transition.
  *
- *   vm_map_entry_create ─▶ vm_map_entry_link ⇄ vm_map_entry_resize ─▶ vm_map_entry_unlink ─▶ vm_map_entry_dispose
+ *   vm_map_entry_create ─▶ vm_map_entry_link ⇄ vm_map_entry_resize ─▶ vm_map_entry_unlink
+ *                                                                          ─▶ vm_map_entry_dispose
  *
  * All under (M) exclusive unless a comment says otherwise. Nobody outside vm_map*.c includes this.
  */
@@ -15,7 +17,9 @@ static inline vm_pindex_t vm_map_entry_npages(const struct vm_map_entry *entry)
     return atop(entry->end - entry->start);
 }
 
-/* What x86-64 can express: whatever may be written or executed may be read. It is what the machine is told. */
+/*
+ * What x86-64 can express: whatever may be written or executed may be read. It is what the machine is told.
+ */
 static inline vm_prot_t vm_map_prot_rights(vm_prot_t prot)
 {
     return prot == VM_PROT_NONE ? VM_PROT_NONE : (vm_prot_t)(prot | VM_PROT_READ);
@@ -54,8 +58,9 @@ void vm_map_simplify_range(struct vm_map *map, vm_offset_t start, vm_offset_t en
 /* Entries left transition: whoever waits looks again. */
 void vm_map_wakeup_transition(struct vm_map *map) REQUIRES(map->lock);
 /*
- * Entries of [start, end) are IN_TRANSITION; those with a wired_count but not yet MAP_ENTRY_WIRED get their pages faulted in and wired, then all
- * leave transition. Takes (M). Errors: as vm_map_wire; those entries are not wired then.
+ * Entries of [start, end) are IN_TRANSITION; those with a wired_count but not yet MAP_ENTRY_WIRED get their
+ * pages faulted in and wired, then all leave transition. Takes (M). Errors: as vm_map_wire; those entries
+ * are not wired then.
  */
 FL_NODISCARD int vm_map_wire_pages(struct vm_map *map, vm_offset_t start, vm_offset_t end);
 

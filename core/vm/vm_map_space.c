@@ -1,14 +1,12 @@
 /*
- * vm_map_space.c: the map as a whole: its birth and end, its lock, and what is put off until the lock is
- * released.
+ * vm_map_space.c: the map as a whole: its birth and end, its lock, and what waits until the lock is released.
  *
  *   vm_map_delete ──▶ map->dead ──vm_map_unlock──▶ objects let go, entries freed
- *                     (under (M))                  (no lock held: the last reference may write back and
- * sleep)
+ *                     (under (M))                  (no lock held: the last reference may write and sleep)
  *
  * Invariants: A8 map->dead is empty whenever (M) is free or shared. A9 every map is on the list of all maps
- * from vm_map_create to vm_map_destroy. Locks: (M); vm_maps_lock, a leaf, for the list; map->transition_lock
- * (w), a leaf.
+ * from vm_map_create to vm_map_destroy.
+ * Locks: (M); vm_maps_lock, a leaf, for the list; map->transition_lock (w), a leaf.
  *
  * Does not do: entries (vm_map.c).
  */

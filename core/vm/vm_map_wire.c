@@ -1,8 +1,7 @@
 /*
  * vm_map_wire.c: wiring of ranges (mlock): the pages are faulted in and stay.
  *
- *     (M):  clip, mark IN_TRANSITION, wired_count = 1 ─▶ unlocked: vm_fault for each page ─▶ (M): WIRED, or
- * undone; wake who waits
+ *     (M): clip, IN_TRANSITION, wired_count = 1 ─▶ unlocked: vm_fault each page ─▶ (M): WIRED or undone
  *
  *     wired_count  MAP_ENTRY_WIRED  IN_TRANSITION
  *          0              -               -         not wired

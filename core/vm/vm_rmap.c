@@ -1,20 +1,17 @@
 /*
- * vm_rmap.c: reverse mapping: an interval tree of entries in each object, and the walk down through the
- * shadows.
+ * vm_rmap.c: reverse mapping: an interval tree of entries in each object, and the walk through the shadows.
  *
  *     object->entries (by pindex; rmap_max_end: the largest end index in a subtree)
  *          [0,8)
  *         ╱     ╲
- *     [0,2)     [4,64)        pages [5,6) → [0,8) and [4,64), found without looking at what ends before or
- * starts behind
+ *     [0,2)     [4,64)     pages [5,6) → [0,8) and [4,64), not looking at what ends before or starts behind
  *
- *     object ──shadow_head──▶ shadow over it: its page i shows our page i + backing_pindex, if it has none of
- * its own
+ *     object ──shadow_head──▶ shadow: its page i shows our page i + backing_pindex, if it has none of its own
  *
- * Invariants: R1 an entry is in the tree of its object, once, from before its first mapping until after its
- * last. R2 rmap_max_end is exact. R3 a shadow is on its backing object's list as long as it has one. Lock:
- * (R), taken here. Walkers hold the object's lock as well; shadows' locks are not needed, since a shadow's
- * size and backing_pindex do not change.
+ * Invariants: A5 an entry is in the tree of its object, once, from before its first mapping until after its
+ * last. A12 rmap_max_end is exact, and the tree is in order. A13 a shadow is on its backing object's list.
+ * Lock: (R), taken here. Walkers hold the object's lock as well; shadows' locks are not needed, since a
+ * shadow's size and backing_pindex do not change.
  *
  * Does not do: lists of mappings. What a shadow's entry shows may be the shadow's own page: to unmap it costs
  * a fault and nothing else, and its referenced and dirty bits are not taken for ours where they can be told
@@ -318,10 +315,10 @@ void vm_rmap_check(struct vm_object *object)
     vm_rwlock_read(&vm_rmap_lock);
     tree_check(&object->entries, rmap_same);
     for (node = tree_first(&object->entries); node != NULL; prev = node, node = tree_next(node)) {
-        KASSERT(rmap_entry(node)->object == object, "R1");
-        KASSERT(prev == NULL || rmap_entry(prev)->pindex <= rmap_entry(node)->pindex, "R2");
+        KASSERT(rmap_entry(node)->object == object, "A5");
+        KASSERT(prev == NULL || rmap_entry(prev)->pindex <= rmap_entry(node)->pindex, "A12");
     }
     for (shadow = object->shadow_head; shadow != NULL; last = shadow, shadow = shadow->shadow_next)
-        KASSERT(shadow->backing_object == object && shadow->shadow_prev == last, "R3");
+        KASSERT(shadow->backing_object == object && shadow->shadow_prev == last, "A13");
     vm_rwlock_read_done(&vm_rmap_lock);
 }
