@@ -454,31 +454,28 @@ static void map_though_copy_first(void *arg)
 
 static void frame_of_two_pages(void *arg)
 {
-    struct machine_run run = {.object = backing, .pindex = 0, .npages = 1, .frame = frames};
-    void *addr;
-
     (void)arg;
     attach_and_map(VM_PROT_READ);
+    struct machine_run run = {.object = backing, .pindex = 0, .npages = 1, .frame = &frames[0]};
+    void *addr;
     (void)!machine_window_get(&run, MACHINE_WINDOW_READ, false, &addr);
 }
 
 static void window_onto_nothing(void *arg)
 {
-    struct machine_run run = {.object = object, .pindex = 5, .npages = 1, .frame = &frames[5]};
-    void *addr;
-
     (void)arg;
     attach_and_map(VM_PROT_READ);
+    struct machine_run run = {.object = object, .pindex = 5, .npages = 1, .frame = &frames[5]};
+    void *addr;
     (void)!machine_window_get(&run, MACHINE_WINDOW_READ, false, &addr);
 }
 
 static void release_in_window(void *arg)
 {
-    struct machine_run run = {.object = object, .pindex = 5, .npages = 1, .frame = &frames[5]};
-    void *addr;
-
     (void)arg;
     attach_and_map(VM_PROT_READ);
+    struct machine_run run = {.object = object, .pindex = 5, .npages = 1, .frame = &frames[5]};
+    void *addr;
     (void)!machine_window_get(&run, MACHINE_WINDOW_FILL, false, &addr);
     machine_release(&run);
 }
