@@ -179,7 +179,7 @@ static void test_check_catches(void **state)
     assert_true(test_panics(corrupt, "p", "T1"));
     assert_true(test_panics(corrupt, "b", "T2"));
     assert_true(test_panics(corrupt, "s", "T3"));
-    assert_false(test_panics(corrupt, "-", "T"));
+    corrupt("-"); /* and nothing of all this: no panic */
 }
 
 int main(void)
