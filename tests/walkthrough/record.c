@@ -75,8 +75,8 @@ static void scenario_mmap(void)
     trace_stop();
     for (uint64_t i = 0; i < 16; i++)
         (void)test_load8(w.map, first + i * PAGE);
-    trace_start("mmap of the same file while its pages are resident");
-    (void)map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 16);
+    trace_start("mmap of the same file, with a hint, while its pages are resident");
+    must(fl_sys_mmap(w.map, first - FILE_LEN, 16 * PAGE, VM_PROT_READ, FL_MAP_SHARED, &w.file, 0), "mmap");
     trace_stop();
     world_end(&w);
 }
@@ -175,11 +175,10 @@ static void scenario_stack(void)
 static void scenario_wire(void)
 {
     struct world w = world_make(256, false);
-    vm_offset_t at = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 4);
+    vm_offset_t at = map_file(&w, VM_PROT_READ, FL_MAP_PRIVATE, 4);
     trace_start("mlock and munlock: the fault wires the page");
     must(fl_sys_mlock(w.map, at, PAGE), "mlock");
     must(fl_sys_munlock(w.map, at, PAGE), "munlock");
-    must(fl_sys_munmap(w.map, at, PAGE), "munmap");
     trace_stop();
     world_end(&w);
 }
