@@ -1,0 +1,363 @@
+/*
+ * native_driver.c: the real kernel's mmap family, in this process, behind driver.h.
+ *
+ *   | window: DRIVER_WINDOW_BYTES where this process never maps anything else | a page that stops what grows |
+ *
+ * Where the kernel would choose an address, it would choose one outside the window: so the driver makes the choice by driver.h's rule (the
+ * kernel's own rule, which the tables prove on it) and asks for that place. The map is read back from /proc/self/maps.
+ */
+#include "model/driver.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PAGE         DRIVER_PAGE
+#define WINDOW_START ((uint64_t)0x3a0000000000)
+#define USER_END     ((uint64_t)0x7ffffffff000) /* x86-64 with four-level tables */
+
+struct native {
+    struct driver driver;
+    int fd[DRIVER_HANDLES];
+    int file_fd[DRIVER_FILES]; /* for the outside world: reads and writes all */
+    ino_t inode[DRIVER_FILES];
+    int maps;
+    struct sigaction old_segv, old_bus;
+};
+
+static struct native *native_of(struct driver *d)
+{
+    return (struct native *)d;
+}
+
+static void *absolute(uint64_t addr)
+{
+    return addr == DRIVER_ANY ? NULL : (void *)(WINDOW_START + addr);
+}
+
+static int result(long r)
+{
+    return r < 0 ? -errno : (int)r;
+}
+
+static int64_t placed(void *at)
+{
+    return at == MAP_FAILED ? -errno : (int64_t)((uint64_t)at - WINDOW_START);
+}
+
+/* A hint that the kernel would honour: the page that it lies in begins a free place. */
+static bool honoured(struct driver *d, uint64_t addr, uint64_t len)
+{
+    return addr != DRIVER_ANY && driver_is_free(d, addr & ~(PAGE - 1), (len + PAGE - 1) & ~(PAGE - 1));
+}
+
+static int64_t native_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
+                           uint64_t off)
+{
+    int fd = handle < 0 ? -1 : native_of(d)->fd[handle];
+    bool chosen = !(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && !honoured(d, addr, len);
+    uint64_t gap = chosen && len != 0 ? driver_find_gap(d, (len + PAGE - 1) & ~(PAGE - 1)) : DRIVER_ANY;
+    int64_t at;
+
+    if (chosen && gap != DRIVER_ANY) {
+        addr = gap;
+        flags |= MAP_FIXED;
+    }
+    at = placed((void *)syscall(SYS_mmap, absolute(addr), len, prot, flags, fd, off));
+    if (chosen && gap == DRIVER_ANY && at != -ENOMEM && (at < -4095 || at >= 0)) {
+        munmap(absolute((uint64_t)at), len); /* the window is full, the kernel's address space is not */
+        return -ENOMEM;
+    }
+    return at;
+}
+
+static int native_munmap(struct driver *d, uint64_t addr, uint64_t len)
+{
+    (void)d;
+    return result(syscall(SYS_munmap, absolute(addr), len));
+}
+
+static int native_mprotect(struct driver *d, uint64_t addr, uint64_t len, int prot)
+{
+    (void)d;
+    return result(syscall(SYS_mprotect, absolute(addr), len, prot));
+}
+
+static int64_t native_mremap(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
+                             uint64_t new_addr)
+{
+    int in_place = flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP);
+    bool moves = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
+    int64_t at;
+
+    if (!moves && len != 0) {
+        at = placed((void *)syscall(SYS_mremap, absolute(addr), len, new_len, in_place, NULL));
+        if (at != -ENOMEM || !(flags & MREMAP_MAYMOVE))
+            return at;
+    }
+    if ((flags & MREMAP_MAYMOVE) && !(flags & MREMAP_FIXED)) {
+        new_addr = driver_find_gap(d, (new_len + PAGE - 1) & ~(PAGE - 1));
+        if (new_addr == DRIVER_ANY)
+            return -ENOMEM;
+        flags |= MREMAP_FIXED;
+    }
+    return placed((void *)syscall(SYS_mremap, absolute(addr), len, new_len, flags,
+                                  flags & MREMAP_FIXED ? absolute(new_addr) : NULL));
+}
+
+static int native_msync(struct driver *d, uint64_t addr, uint64_t len, int flags)
+{
+    (void)d;
+    return result(syscall(SYS_msync, absolute(addr), len, flags));
+}
+
+static int native_madvise(struct driver *d, uint64_t addr, uint64_t len, int advice)
+{
+    (void)d;
+    return result(syscall(SYS_madvise, absolute(addr), len, advice));
+}
+
+static int native_mincore(struct driver *d, uint64_t addr, uint64_t len, unsigned char *vec)
+{
+    (void)d;
+    return result(syscall(SYS_mincore, absolute(addr), len, vec));
+}
+
+static int native_mlock(struct driver *d, uint64_t addr, uint64_t len)
+{
+    (void)d;
+    return result(syscall(SYS_mlock, absolute(addr), len));
+}
+
+static int native_munlock(struct driver *d, uint64_t addr, uint64_t len)
+{
+    (void)d;
+    return result(syscall(SYS_munlock, absolute(addr), len));
+}
+
+/* ---- loads and stores, and the signals they may end in ------------------------------------------------------------ */
+
+static sigjmp_buf access_jump;
+static volatile sig_atomic_t access_armed;
+
+static void on_fault(int signo, siginfo_t *info, void *context)
+{
+    int error = -ENXIO;
+
+    (void)context;
+    if (!access_armed)
+        abort(); /* not ours: a real crash */
+    if (signo == SIGSEGV)
+        error = info->si_code == SEGV_MAPERR ? -EFAULT : -EACCES;
+    siglongjmp(access_jump, -error);
+}
+
+static int access_bytes(void *to, const void *from, size_t len)
+{
+    int error = sigsetjmp(access_jump, 1);
+
+    if (error == 0) {
+        access_armed = 1;
+        memcpy(to, from, len);
+    }
+    access_armed = 0;
+    return -error;
+}
+
+static int native_load(struct driver *d, uint64_t addr, void *bytes, size_t len)
+{
+    (void)d;
+    return access_bytes(bytes, absolute(addr), len);
+}
+
+static int native_store(struct driver *d, uint64_t addr, const void *bytes, size_t len)
+{
+    (void)d;
+    return access_bytes(absolute(addr), bytes, len);
+}
+
+/* ---- files --------------------------------------------------------------------------------------------------------- */
+
+static int native_set_size(struct driver *d, int file, uint64_t len)
+{
+    return result(ftruncate(native_of(d)->file_fd[file], (off_t)len));
+}
+
+static int native_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len)
+{
+    ssize_t n = pread(native_of(d)->file_fd[file], bytes, len, (off_t)off);
+
+    return n < 0 ? -errno : (size_t)n == len ? 0 : -EINVAL;
+}
+
+/* ---- the map --------------------------------------------------------------------------------------------------------- */
+
+static int file_of(struct native *native, unsigned long inode)
+{
+    int f;
+
+    for (f = 0; f < DRIVER_FILES; f++)
+        if (native->inode[f] == inode)
+            return f;
+    return -1;
+}
+
+static bool parse_region(struct native *native, const char *line, struct driver_region *region)
+{
+    uint64_t start, end, offset;
+    unsigned long inode;
+    char prot[5];
+
+    if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %lu", &start, &end, prot, &offset,
+               &inode) != 5)
+        return false;
+    region->start = start - WINDOW_START;
+    region->end = end - WINDOW_START;
+    region->prot = (prot[0] == 'r' ? PROT_READ : 0) | (prot[1] == 'w' ? PROT_WRITE : 0) |
+                   (prot[2] == 'x' ? PROT_EXEC : 0);
+    region->shared = prot[3] == 's';
+    region->file = file_of(native, inode);
+    region->offset = region->file < 0 ? 0 : offset;
+    return start >= WINDOW_START && end <= WINDOW_START + DRIVER_WINDOW_BYTES;
+}
+
+static bool native_region(struct driver *d, uint64_t addr, struct driver_region *region)
+{
+    struct native *native = native_of(d);
+    static char text[1 << 18];
+    struct driver_region next;
+    size_t len = 0;
+    ssize_t n;
+    char *line;
+    bool found = false;
+
+    while ((n = pread(native->maps, text + len, sizeof(text) - 1 - len, (off_t)len)) > 0)
+        len += (size_t)n;
+    text[len] = '\0';
+    for (line = text; line != NULL && *line != '\0'; line = strchr(line, '\n'), line += line != NULL) {
+        if (!parse_region(native, line, &next))
+            continue;
+        if (found && driver_region_joins(region, &next)) {
+            region->end = next.end;
+        } else if (found && region->end > addr) {
+            return true;
+        } else {
+            *region = next;
+            found = true;
+        }
+    }
+    return found && region->end > addr;
+}
+
+static void native_check(struct driver *d)
+{
+    (void)d;
+}
+
+static void native_destroy(struct driver *d)
+{
+    struct native *native = native_of(d);
+    int i;
+
+    munmap(absolute(0), DRIVER_WINDOW_BYTES + PAGE);
+    for (i = 0; i < DRIVER_HANDLES; i++)
+        close(native->fd[i]);
+    for (i = 0; i < DRIVER_FILES; i++)
+        close(native->file_fd[i]);
+    close(native->maps);
+    sigaction(SIGSEGV, &native->old_segv, NULL);
+    sigaction(SIGBUS, &native->old_bus, NULL);
+    free(native);
+}
+
+static void must(bool ok, const char *what)
+{
+    if (!ok) {
+        perror(what);
+        abort();
+    }
+}
+
+static void make_file(struct native *native, int file)
+{
+    char path[] = "/tmp/faultline-conformance-XXXXXX";
+    uint64_t len = driver_file_size(file), i;
+    uint8_t *bytes = malloc(len);
+    int fd = mkstemp(path);
+    struct stat st;
+
+    must(fd >= 0 && bytes != NULL, path);
+    for (i = 0; i < len; i++)
+        bytes[i] = driver_file_byte(file, i);
+    must(unlink(path) == 0 && pwrite(fd, bytes, len, 0) == (ssize_t)len && fstat(fd, &st) == 0, path);
+    free(bytes);
+    native->file_fd[file] = fd;
+    native->inode[file] = st.st_ino;
+}
+
+/* A descriptor of its own for the file, with the handle's open mode. */
+static void open_handle(struct native *native, int handle)
+{
+    const struct driver_handle *h = &driver_handles[handle];
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", native->file_fd[h->file]);
+    native->fd[handle] = open(path, h->read && h->write ? O_RDWR : h->write ? O_WRONLY : O_RDONLY);
+    must(native->fd[handle] >= 0, path);
+}
+
+static void catch_signals(struct native *native)
+{
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+
+    must(sigaction(SIGSEGV, &action, &native->old_segv) == 0, "sigaction");
+    must(sigaction(SIGBUS, &action, &native->old_bus) == 0, "sigaction");
+}
+
+struct driver *native_driver_create(void)
+{
+    static const struct driver calls = {
+        .name = "native",
+        .address_space_end = USER_END - WINDOW_START,
+        .mmap = native_mmap,
+        .munmap = native_munmap,
+        .mprotect = native_mprotect,
+        .mremap = native_mremap,
+        .msync = native_msync,
+        .madvise = native_madvise,
+        .mincore = native_mincore,
+        .mlock = native_mlock,
+        .munlock = native_munlock,
+        .load = native_load,
+        .store = native_store,
+        .set_size = native_set_size,
+        .file_read = native_file_read,
+        .region = native_region,
+        .check = native_check,
+        .destroy = native_destroy,
+    };
+    struct native *native = calloc(1, sizeof(*native));
+    int i;
+
+    must(native != NULL, "calloc");
+    native->driver = calls;
+    for (i = 0; i < DRIVER_FILES; i++)
+        make_file(native, i);
+    for (i = 0; i < DRIVER_HANDLES; i++)
+        open_handle(native, i);
+    native->maps = open("/proc/self/maps", O_RDONLY);
+    must(native->maps >= 0, "/proc/self/maps");
+    must(mmap(absolute(DRIVER_WINDOW_BYTES), PAGE, PROT_NONE,
+              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != MAP_FAILED,
+         "the page behind the window, over which nothing may grow");
+    catch_signals(native);
+    return &native->driver;
+}

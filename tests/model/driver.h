@@ -1,0 +1,93 @@
+/*
+ * driver.h: the one face that everything under comparison shows: the naive model, the core on a machine, the real kernel.
+ *
+ *      op ──▶ driver A (the reference)   ┐
+ *         ──▶ driver B (the subject)     ┴─▶ oracle.c: same result, same errno, same bytes, same map
+ *
+ * Addresses are relative to the driver's window, which is empty at first: page 0 of the window has address 0. DRIVER_ANY as
+ * an address means NULL. Results are 0 or a negative errno; those that are addresses are relative again.
+ * Where the address is the driver's choice it is the highest gap of the window that is long enough.
+ */
+#ifndef TESTS_MODEL_DRIVER_H
+#define TESTS_MODEL_DRIVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DRIVER_PAGE         ((uint64_t)4096)
+#define DRIVER_WINDOW_PAGES 768
+#define DRIVER_WINDOW_BYTES (DRIVER_WINDOW_PAGES * DRIVER_PAGE)
+#define DRIVER_ANY          UINT64_MAX
+#define DRIVER_FILES        3  /* files … */
+#define DRIVER_HANDLES      5  /* … and the open files over them: driver_handles */
+#define DRIVER_FILE_PAGES   96 /* no file grows longer */
+
+/* Where brk's heap lies in the window. */
+#define DRIVER_BRK_START (16 * DRIVER_PAGE)
+#define DRIVER_BRK_LIMIT (48 * DRIVER_PAGE)
+
+struct driver_handle {
+    int file;
+    bool read, write;
+};
+extern const struct driver_handle driver_handles[DRIVER_HANDLES];
+
+/* A maximal stretch of the map with equal attributes. */
+struct driver_region {
+    uint64_t start, end;
+    int prot;
+    bool shared;
+    int file;        /* or -1 */
+    uint64_t offset; /* in the file */
+};
+
+#define DRIVER_VEC_UNKNOWN 2 /* mincore's answer of the model where both are right */
+
+#define DRIVER_HAS_BRK       0x1
+#define DRIVER_HAS_GROWSDOWN 0x2
+
+struct driver {
+    const char *name;
+    unsigned has;
+    uint64_t address_space_end; /* relative: the first address that user memory cannot have */
+    int64_t (*mmap)(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
+                    uint64_t off);
+    int (*munmap)(struct driver *d, uint64_t addr, uint64_t len);
+    int (*mprotect)(struct driver *d, uint64_t addr, uint64_t len, int prot);
+    int64_t (*mremap)(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
+                      uint64_t new_addr);
+    int (*msync)(struct driver *d, uint64_t addr, uint64_t len, int flags);
+    int (*madvise)(struct driver *d, uint64_t addr, uint64_t len, int advice);
+    int (*mincore)(struct driver *d, uint64_t addr, uint64_t len, unsigned char *vec);
+    int (*mlock)(struct driver *d, uint64_t addr, uint64_t len);
+    int (*munlock)(struct driver *d, uint64_t addr, uint64_t len);
+    uint64_t (*brk)(struct driver *d, uint64_t addr);
+    /* Within one page. Errors as fl_fault: -EFAULT nothing there, -EACCES forbidden, -ENXIO beyond the file, -EIO, -ENOMEM. */
+    int (*load)(struct driver *d, uint64_t addr, void *bytes, size_t len);
+    int (*store)(struct driver *d, uint64_t addr, const void *bytes, size_t len);
+    /* The file's length changes behind the VM's back, and the VM is told. New bytes are zero. */
+    int (*set_size)(struct driver *d, int file, uint64_t len);
+    /* What stands in the file, for the outside world to read. */
+    int (*file_read)(struct driver *d, int file, uint64_t off, void *bytes, size_t len);
+    /* The first region that ends after addr, merged with its equal neighbours. False: there is none. */
+    bool (*region)(struct driver *d, uint64_t addr, struct driver_region *region);
+    /* Panics when something is wrong inside. */
+    void (*check)(struct driver *d);
+    void (*destroy)(struct driver *d);
+};
+
+/* Whether b continues a, so that the two are one region. */
+bool driver_region_joins(const struct driver_region *a, const struct driver_region *b);
+/* The highest address of a gap of len bytes in the window, or DRIVER_ANY. Walks driver->region. */
+uint64_t driver_find_gap(struct driver *d, uint64_t len);
+/* Whether [addr, addr + len) lies in the window and is free. */
+bool driver_is_free(struct driver *d, uint64_t addr, uint64_t len);
+/* The files' first contents: byte `off` of file `file`, and their lengths. */
+uint8_t driver_file_byte(int file, uint64_t off);
+uint64_t driver_file_size(int file);
+
+struct driver *model_driver_create(void);
+struct driver *native_driver_create(void);
+
+#endif

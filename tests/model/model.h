@@ -1,0 +1,91 @@
+/*
+ * model.h: a naive address space: what every other driver is compared with.
+ *
+ *   page[]:  | - | - | rw p file 0 page 3, own copy | r- s file 1 page 0 | rw p anonymous, zero | - | …
+ *   file[]:  bytes and a size; a shared anonymous mapping is a nameless file
+ *
+ * One record for each page of the window, no ranges, no trees, no laziness: each call is a loop over pages that does what Linux's
+ * manual page says. Where Linux's own rules need to know what is one mapping (mremap), pages carry the number of the call that made
+ * them; where that is not enough to tell, model_is_vague says so and nobody is asked.
+ *
+ * Does not do: residency, write-back, threads.
+ */
+#ifndef TESTS_MODEL_MODEL_H
+#define TESTS_MODEL_MODEL_H
+
+#include "model/driver.h"
+#include "model/op.h"
+
+#define MODEL_FILES_MAX 1024
+
+struct model_file {
+    uint8_t *bytes;
+    uint64_t size, capacity;
+    bool
+        tail_stored; /* somebody stored beyond the end, in the last page: there, what was stored and zero are both right */
+};
+
+struct model_page {
+    bool mapped, shared, may_write, locked, grows_down, dont_fork, touched;
+    uint8_t prot, behavior;
+    int file;        /* or -1: private anonymous */
+    uint64_t pindex; /* in the file */
+    uint8_t *copy;   /* a private mapping's own bytes, or NULL */
+    bool tail_vague; /* the copy was made of a page whose tail is vague */
+    uint32_t made_by;
+};
+
+/* Mistakes that the model can be told to make, to see the oracle catch them. */
+enum model_bug {
+    MODEL_BUG_NONE,
+    MODEL_BUG_LOST_STORE,     /* a store that crosses byte 4000 of a page loses that byte */
+    MODEL_BUG_STALE_COPY,     /* munmap keeps the last page when there are three or more */
+    MODEL_BUG_WRONG_ERRNO,    /* msync of a hole: -EINVAL */
+    MODEL_BUG_OFFSET_BY_PAGE, /* mremap to a new place shows a file one page too far */
+    MODEL_BUGS,
+};
+
+struct model {
+    struct driver driver;
+    struct model_page page[DRIVER_WINDOW_PAGES];
+    struct model_file file[MODEL_FILES_MAX];
+    int nfiles;
+    uint32_t calls;
+    uint64_t brk;
+    enum model_bug bug;
+};
+
+static inline struct model *model_of(struct driver *d)
+{
+    return (struct model *)d;
+}
+
+void model_set_bug(struct driver *d, enum model_bug bug);
+/* Whether the call's result depends on what one mapping is, where the model cannot know. */
+bool model_is_vague(struct driver *d, const struct op *op);
+/* Whether the byte at addr may as well be zero. */
+bool model_byte_may_be_zero(struct driver *d, uint64_t addr);
+/* Pages that have no place but memory: private copies, anonymous ones, locked ones. */
+uint64_t model_pinned_pages(struct driver *d);
+/* How many pages more that could become by the operation, at most. */
+uint64_t model_may_pin(struct driver *d, const struct op *op);
+
+/* ---- model_page.c: one page ---- */
+
+void model_files_init(struct model *model);
+int model_file_new(struct model *model, uint64_t size); /* zeros; its index */
+void model_page_unmap(struct model_page *page);
+/* Why an access to the page fails, or 0. */
+int model_page_fault(const struct model *model, const struct model_page *page, int access);
+/* A private page gets its own bytes. */
+void model_page_copy(const struct model *model, struct model_page *page);
+/* The page's 4096 bytes as the mapping shows them now. */
+const uint8_t *model_page_bytes(const struct model *model, const struct model_page *page);
+/* What reading or writing the page ahead does to it (populate, mlock). Errors: -EFAULT. */
+int model_page_populate(const struct model *model, struct model_page *page);
+int model_load(struct driver *d, uint64_t addr, void *bytes, size_t len);
+int model_store(struct driver *d, uint64_t addr, const void *bytes, size_t len);
+int model_set_size(struct driver *d, int file, uint64_t len);
+int model_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len);
+
+#endif

@@ -1,0 +1,270 @@
+/* op.c: drawing, printing and reading operations. See op.h. */
+#include "model/op.h"
+#include <faultline/vm.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE DRIVER_PAGE
+
+static bool once_in(struct prng *r, uint64_t n)
+{
+    return prng_below(r, n) == 0;
+}
+
+/* ---- drawing ---------------------------------------------------------------------------------------------------- */
+
+static uint64_t draw_page(struct prng *r)
+{
+    return prng_below(r, DRIVER_WINDOW_PAGES) * PAGE;
+}
+
+/* Lengths: mostly a few pages, now and then many, now and then not a multiple of the page. */
+static uint64_t draw_len(struct prng *r)
+{
+    uint64_t len = (1 + prng_below(r, 8)) * PAGE;
+
+    if (once_in(r, 6))
+        len = (1 + prng_below(r, 40)) * PAGE;
+    if (once_in(r, 8))
+        len -= 1 + prng_below(r, PAGE - 1);
+    return len;
+}
+
+/* A range of pages that mostly lies in something mapped, and mostly ends there too. */
+static void draw_range(struct op *op, struct prng *r, struct driver *looked_at)
+{
+    struct driver_region region;
+    uint64_t pages, skip;
+
+    op->addr = draw_page(r);
+    op->len = draw_len(r);
+    if (once_in(r, 10) || !looked_at->region(looked_at, op->addr, &region))
+        return;
+    pages = (region.end - region.start) / PAGE;
+    skip = once_in(r, 2) ? 0 : prng_below(r, pages);
+    op->addr = region.start + skip * PAGE;
+    if (!once_in(r, 6))
+        op->len = (1 + prng_below(r, pages - skip)) * PAGE;
+    if (once_in(r, 20))
+        op->len -= prng_below(r, PAGE);
+}
+
+static int draw_prot(struct prng *r)
+{
+    static const int prots[] = {VM_PROT_READ | VM_PROT_WRITE,
+                                VM_PROT_READ | VM_PROT_WRITE,
+                                VM_PROT_READ,
+                                VM_PROT_NONE,
+                                VM_PROT_READ | VM_PROT_EXECUTE,
+                                VM_PROT_ALL,
+                                VM_PROT_WRITE};
+    return prots[prng_below(r, sizeof(prots) / sizeof(prots[0]))];
+}
+
+static void draw_mmap(struct op *op, struct prng *r, struct driver *looked_at)
+{
+    op->addr = DRIVER_ANY;
+    op->len = draw_len(r);
+    op->prot = once_in(r, 3) ? draw_prot(r) : VM_PROT_READ | VM_PROT_WRITE;
+    op->flags = once_in(r, 2) ? FL_MAP_SHARED : FL_MAP_PRIVATE;
+    switch (prng_below(r, 6)) {
+    case 0:
+    case 1:
+        op->addr = draw_page(r);
+        op->flags |= FL_MAP_FIXED;
+        break;
+    case 2:
+        op->addr = draw_page(r);
+        op->flags |= FL_MAP_FIXED_NOREPLACE;
+        break;
+    case 3:
+        draw_range(op, r, looked_at); /* a hint, often a taken one */
+        op->addr += once_in(r, 4) ? prng_below(r, PAGE) : 0;
+        break;
+    default:
+        break;
+    }
+    if (once_in(r, 12))
+        op->flags |= FL_MAP_POPULATE;
+    if (once_in(r, 30))
+        op->flags |= FL_MAP_LOCKED;
+    if (once_in(r, 30))
+        op->flags |= FL_MAP_NORESERVE;
+    if (once_in(r, 3)) {
+        op->flags |= FL_MAP_ANONYMOUS;
+        op->handle = -1;
+    } else {
+        op->handle = (int)prng_below(r, DRIVER_HANDLES);
+        op->off = prng_below(r, DRIVER_FILE_PAGES) * PAGE;
+        if (once_in(r, 2))
+            op->off = prng_below(r, 8) * PAGE;
+    }
+    if (once_in(r, 40))
+        op->flags ^= (int)(1u << prng_below(r, 4)); /* a wrong type */
+}
+
+static void draw_mremap(struct op *op, struct prng *r, struct driver *looked_at)
+{
+    static const int flags[] = {0, FL_MREMAP_MAYMOVE, FL_MREMAP_MAYMOVE, FL_MREMAP_MAYMOVE | FL_MREMAP_FIXED,
+                                FL_MREMAP_MAYMOVE | FL_MREMAP_DONTUNMAP};
+
+    draw_range(op, r, looked_at);
+    op->flags = flags[prng_below(r, 5)];
+    op->len2 = once_in(r, 3) ? op->len : draw_len(r);
+    if (op->flags & FL_MREMAP_DONTUNMAP)
+        op->len2 = op->len;
+    op->addr2 = draw_page(r);
+}
+
+static void draw_madvise(struct op *op, struct prng *r, struct driver *looked_at)
+{
+    static const int advice[] = {
+        FL_MADV_NORMAL,         FL_MADV_RANDOM,   FL_MADV_SEQUENTIAL, FL_MADV_WILLNEED, FL_MADV_DONTNEED,
+        FL_MADV_DONTNEED,       FL_MADV_DONTNEED, FL_MADV_COLD,       FL_MADV_PAGEOUT,  FL_MADV_POPULATE_READ,
+        FL_MADV_POPULATE_WRITE, FL_MADV_DONTFORK, FL_MADV_DOFORK};
+
+    draw_range(op, r, looked_at);
+    op->flags = advice[prng_below(r, sizeof(advice) / sizeof(advice[0]))];
+}
+
+static void draw_msync(struct op *op, struct prng *r, struct driver *looked_at)
+{
+    static const int flags[] = {FL_MS_SYNC,  FL_MS_SYNC, FL_MS_SYNC,
+                                FL_MS_ASYNC, 0,          FL_MS_SYNC | FL_MS_INVALIDATE};
+
+    draw_range(op, r, looked_at);
+    op->flags = flags[prng_below(r, 6)];
+}
+
+/* Bytes anywhere in something mapped, across page borders too. */
+static void draw_access(struct op *op, struct prng *r, struct driver *looked_at)
+{
+    draw_range(op, r, looked_at);
+    op->addr += prng_below(r, PAGE);
+    op->len = 1 + prng_below(r, once_in(r, 3) ? 3 * PAGE : 64);
+    op->value = prng_next(r);
+}
+
+static void draw_set_size(struct op *op, struct prng *r)
+{
+    op->handle = (int)prng_below(r, DRIVER_FILES);
+    op->len = prng_below(r, DRIVER_FILE_PAGES) * PAGE;
+    if (once_in(r, 2))
+        op->len += prng_below(r, PAGE);
+}
+
+static enum op_kind draw_kind(struct prng *r)
+{
+    static const struct {
+        enum op_kind kind;
+        unsigned weight;
+    } mix[] = {
+        {OP_MMAP, 12},   {OP_MUNMAP, 6},  {OP_MPROTECT, 8}, {OP_MREMAP, 5},  {OP_MSYNC, 5},
+        {OP_MADVISE, 8}, {OP_MINCORE, 2}, {OP_MLOCK, 2},    {OP_MUNLOCK, 3}, {OP_BRK, 1},
+        {OP_LOAD, 24},   {OP_STORE, 24},  {OP_SET_SIZE, 2},
+    };
+    unsigned total = 0, i;
+    uint64_t at;
+
+    for (i = 0; i < sizeof(mix) / sizeof(mix[0]); i++)
+        total += mix[i].weight;
+    at = prng_below(r, total);
+    for (i = 0; at >= mix[i].weight; i++)
+        at -= mix[i].weight;
+    return mix[i].kind;
+}
+
+/* Nothing reaches over the window's end: behind it the drivers differ. */
+static void clip(struct op *op)
+{
+    if (op->kind == OP_BRK || op->kind == OP_SET_SIZE)
+        return;
+    if (op->addr != DRIVER_ANY && op->len > DRIVER_WINDOW_BYTES - op->addr)
+        op->len = DRIVER_WINDOW_BYTES - op->addr;
+    if (op->kind == OP_MREMAP && op->len2 > DRIVER_WINDOW_BYTES - op->addr2)
+        op->len2 = DRIVER_WINDOW_BYTES - op->addr2;
+}
+
+void op_draw(struct op *op, struct prng *r, struct driver *looked_at)
+{
+    memset(op, 0, sizeof(*op));
+    op->kind = draw_kind(r);
+    switch (op->kind) {
+    case OP_MMAP:
+        draw_mmap(op, r, looked_at);
+        break;
+    case OP_MREMAP:
+        draw_mremap(op, r, looked_at);
+        break;
+    case OP_MSYNC:
+        draw_msync(op, r, looked_at);
+        break;
+    case OP_MADVISE:
+        draw_madvise(op, r, looked_at);
+        break;
+    case OP_LOAD:
+    case OP_STORE:
+        draw_access(op, r, looked_at);
+        break;
+    case OP_SET_SIZE:
+        draw_set_size(op, r);
+        break;
+    case OP_BRK:
+        op->addr = DRIVER_BRK_START + prng_below(r, DRIVER_BRK_LIMIT - DRIVER_BRK_START + 3 * PAGE) - PAGE;
+        break;
+    default:
+        draw_range(op, r, looked_at);
+        op->prot = draw_prot(r);
+        break;
+    }
+    if (op->kind <= OP_MUNLOCK && once_in(r, 100))
+        op->addr += op->addr == DRIVER_ANY ? 0 : 1 + prng_below(r, PAGE - 1); /* misaligned */
+    if (op->kind <= OP_MUNLOCK && once_in(r, 100))
+        op->len = 0;
+    clip(op);
+}
+
+uint8_t op_byte(const struct op *op, uint64_t i)
+{
+    return (uint8_t)prng_mix(op->value + i);
+}
+
+/* ---- printing and reading --------------------------------------------------------------------------------------- */
+
+static const char *const kind_names[OP_KINDS] = {
+    "mmap",  "munmap",  "mprotect", "mremap", "msync", "madvise",  "mincore",
+    "mlock", "munlock", "brk",      "load",   "store", "set_size",
+};
+
+void op_print(const struct op *op, FILE *out)
+{
+    fprintf(out,
+            "%s(addr=0x%" PRIx64 ", len=0x%" PRIx64 ", addr2=0x%" PRIx64 ", len2=0x%" PRIx64
+            ", prot=%d, flags=0x%x, handle=%d, off=0x%" PRIx64 ", value=0x%" PRIx64 ");\n",
+            kind_names[op->kind], op->addr, op->len, op->addr2, op->len2, op->prot, (unsigned)op->flags,
+            op->handle, op->off, op->value);
+}
+
+bool op_parse(const char *line, struct op *op)
+{
+    char name[16];
+    unsigned flags;
+    int kind;
+
+    memset(op, 0, sizeof(*op));
+    if (sscanf(line,
+               " %15[a-z_](addr=%" SCNx64 ", len=%" SCNx64 ", addr2=%" SCNx64 ", len2=%" SCNx64
+               ", prot=%d, flags=%x, handle=%d, off=%" SCNx64 ", value=%" SCNx64,
+               name, &op->addr, &op->len, &op->addr2, &op->len2, &op->prot, &flags, &op->handle, &op->off,
+               &op->value) != 10)
+        return false;
+    op->flags = (int)flags;
+    for (kind = 0; kind < OP_KINDS; kind++) {
+        if (strcmp(name, kind_names[kind]) == 0) {
+            op->kind = (enum op_kind)kind;
+            return true;
+        }
+    }
+    return false;
+}

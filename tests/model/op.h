@@ -1,0 +1,50 @@
+/*
+ * op.h: one operation of a random sequence: drawn from a seed, printed as a line, read back from a line.
+ *
+ * A sequence is an array of operations with all their arguments fixed: it can be cut anywhere and run again (shrink.h).
+ */
+#ifndef TESTS_MODEL_OP_H
+#define TESTS_MODEL_OP_H
+
+#include "model/driver.h"
+#include "sim/prng.h"
+#include <stdio.h>
+
+enum op_kind {
+    OP_MMAP,
+    OP_MUNMAP,
+    OP_MPROTECT,
+    OP_MREMAP,
+    OP_MSYNC,
+    OP_MADVISE,
+    OP_MINCORE,
+    OP_MLOCK,
+    OP_MUNLOCK,
+    OP_BRK,
+    OP_LOAD,
+    OP_STORE,
+    OP_SET_SIZE,
+    OP_KINDS,
+};
+
+struct op {
+    enum op_kind kind;
+    uint64_t addr, len;
+    uint64_t addr2, len2; /* mremap's new place */
+    int prot;
+    int flags;  /* or advice */
+    int handle; /* or file */
+    uint64_t off;
+    uint64_t value; /* store: the seed of its bytes */
+};
+
+/* Draws the next operation. `looked_at` is a driver whose map it may look at, so that most operations hit something. */
+void op_draw(struct op *op, struct prng *r, struct driver *looked_at);
+/* The bytes that a store writes. */
+uint8_t op_byte(const struct op *op, uint64_t i);
+/* mmap(addr=0x1000, len=0x2000, prot=0x3, …); */
+void op_print(const struct op *op, FILE *out);
+/* Reads what op_print wrote; false when the line is not an operation. */
+bool op_parse(const char *line, struct op *op);
+
+#endif

@@ -1,0 +1,283 @@
+/* oracle.c: one operation on two drivers, and the comparison. See oracle.h. */
+#include "model/oracle.h"
+#include "model/model.h"
+#include <errno.h>
+#include <faultline/vm.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE DRIVER_PAGE
+
+/* What an operation gave. */
+struct outcome {
+    int64_t result;
+    uint64_t nbytes; /* of a load or store: how far it came */
+    uint8_t bytes[8 * DRIVER_PAGE];
+    unsigned char vec[DRIVER_WINDOW_PAGES + 1];
+};
+
+static bool __attribute__((format(printf, 2, 3))) differ(struct oracle *oracle, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(oracle->difference, sizeof(oracle->difference), format, args);
+    va_end(args);
+    return false;
+}
+
+/* ---- running --------------------------------------------------------------------------------------------------------- */
+
+/* Page by page, until one faults. */
+static void access_pages(struct driver *d, const struct op *op, struct outcome *out)
+{
+    uint64_t at, end = op->addr + op->len, n;
+
+    if (op->kind == OP_STORE)
+        for (at = 0; at < op->len; at++)
+            out->bytes[at] = op_byte(op, at);
+    for (at = op->addr; at < end && out->result == 0; at += n) {
+        n = PAGE - at % PAGE < end - at ? PAGE - at % PAGE : end - at;
+        if (op->kind == OP_LOAD)
+            out->result = d->load(d, at, out->bytes + out->nbytes, n);
+        else
+            out->result = d->store(d, at, out->bytes + out->nbytes, n);
+        if (out->result == 0)
+            out->nbytes += n;
+    }
+}
+
+static void run_op(struct driver *d, const struct op *op, struct outcome *out)
+{
+    out->result = 0;
+    out->nbytes = 0;
+    switch (op->kind) {
+    case OP_MMAP:
+        out->result = d->mmap(d, op->addr, op->len, op->prot, op->flags, op->handle, op->off);
+        break;
+    case OP_MUNMAP:
+        out->result = d->munmap(d, op->addr, op->len);
+        break;
+    case OP_MPROTECT:
+        out->result = d->mprotect(d, op->addr, op->len, op->prot);
+        break;
+    case OP_MREMAP:
+        out->result = d->mremap(d, op->addr, op->len, op->len2, op->flags, op->addr2);
+        break;
+    case OP_MSYNC:
+        out->result = d->msync(d, op->addr, op->len, op->flags);
+        break;
+    case OP_MADVISE:
+        out->result = d->madvise(d, op->addr, op->len, op->flags);
+        break;
+    case OP_MINCORE:
+        out->result = d->mincore(d, op->addr, op->len, out->vec);
+        break;
+    case OP_MLOCK:
+        out->result = d->mlock(d, op->addr, op->len);
+        break;
+    case OP_MUNLOCK:
+        out->result = d->munlock(d, op->addr, op->len);
+        break;
+    case OP_BRK:
+        out->result = (int64_t)d->brk(d, op->addr);
+        break;
+    case OP_SET_SIZE:
+        out->result = d->set_size(d, op->handle, op->len);
+        break;
+    default:
+        access_pages(d, op, out);
+        break;
+    }
+}
+
+/* ---- comparing ------------------------------------------------------------------------------------------------------- */
+
+static bool same_bytes(struct oracle *oracle, const struct op *op, const struct outcome *a,
+                       const struct outcome *b)
+{
+    uint64_t i;
+
+    for (i = 0; i < a->nbytes; i++) {
+        if (a->bytes[i] == b->bytes[i])
+            continue;
+        if (b->bytes[i] == 0 && model_byte_may_be_zero(oracle->model, op->addr + i))
+            continue;
+        if (a->bytes[i] == 0 && model_byte_may_be_zero(oracle->model, op->addr + i))
+            continue;
+        return differ(oracle, "byte at 0x%" PRIx64 " is 0x%02x on %s, 0x%02x on %s", op->addr + i,
+                      a->bytes[i], oracle->reference->name, b->bytes[i], oracle->subject->name);
+    }
+    return true;
+}
+
+/* Only the model's vector can be compared: residency is the driver's own business. */
+static bool same_vec(struct oracle *oracle, const struct op *op, const struct outcome *a,
+                     const struct outcome *b)
+{
+    uint64_t i;
+
+    if (oracle->reference != oracle->model)
+        return true;
+    for (i = 0; i * PAGE < op->len; i++)
+        if (a->vec[i] != DRIVER_VEC_UNKNOWN && a->vec[i] != (b->vec[i] & 1))
+            return differ(oracle, "mincore of page 0x%" PRIx64 ": %d, should be %d", op->addr + i * PAGE,
+                          b->vec[i] & 1, a->vec[i]);
+    return true;
+}
+
+static bool next_region(struct driver *d, uint64_t addr, struct driver_region *region)
+{
+    struct driver_region next;
+
+    if (!d->region(d, addr, region))
+        return false;
+    while (d->region(d, region->end, &next) && driver_region_joins(region, &next))
+        region->end = next.end;
+    return true;
+}
+
+static bool same_map(struct oracle *oracle)
+{
+    struct driver_region a, b;
+    uint64_t addr = 0;
+
+    for (;;) {
+        bool more_a = next_region(oracle->reference, addr, &a),
+             more_b = next_region(oracle->subject, addr, &b);
+
+        if (!more_a && !more_b)
+            return true;
+        if (!more_a || !more_b)
+            return differ(oracle, "%s has a region at 0x%" PRIx64 ", the other has none",
+                          more_a ? oracle->reference->name : oracle->subject->name,
+                          more_a ? a.start : b.start);
+        if (a.start != b.start || a.end != b.end || a.prot != b.prot || a.shared != b.shared ||
+            a.file != b.file || a.offset != b.offset)
+            return differ(oracle,
+                          "%s: 0x%" PRIx64 "-0x%" PRIx64 " prot %d %s file %d+0x%" PRIx64 "; %s: 0x%" PRIx64
+                          "-0x%" PRIx64 " prot %d %s file %d+0x%" PRIx64,
+                          oracle->reference->name, a.start, a.end, a.prot, a.shared ? "shared" : "private",
+                          a.file, a.offset, oracle->subject->name, b.start, b.end, b.prot,
+                          b.shared ? "shared" : "private", b.file, b.offset);
+        addr = a.end;
+    }
+}
+
+static bool same_file(struct oracle *oracle, int file, uint64_t off, uint64_t end)
+{
+    static uint8_t a[DRIVER_PAGE], b[DRIVER_PAGE];
+    uint64_t n;
+
+    for (; off < end; off += n) {
+        n = end - off < PAGE ? end - off : PAGE;
+        while (n > 0 && oracle->reference->file_read(oracle->reference, file, off, a, n) != 0)
+            n--; /* the file ends within the page */
+        if (n == 0)
+            return true;
+        if (oracle->subject->file_read(oracle->subject, file, off, b, n) != 0)
+            return differ(oracle, "file %d is shorter than 0x%" PRIx64 " on %s", file, off + n,
+                          oracle->subject->name);
+        if (memcmp(a, b, n) != 0)
+            return differ(oracle, "file %d differs from %s's in page 0x%" PRIx64, file,
+                          oracle->reference->name, off);
+        if (n < PAGE)
+            return true;
+    }
+    return true;
+}
+
+/* What msync promised must stand in the files. */
+static bool same_synced(struct oracle *oracle, const struct op *op)
+{
+    struct driver_region region;
+    uint64_t at = op->addr, end = (op->addr + op->len + PAGE - 1) & ~(PAGE - 1), stop;
+
+    while (at < end && oracle->reference->region(oracle->reference, at, &region) && region.start < end) {
+        at = region.start > at ? region.start : at;
+        stop = region.end < end ? region.end : end;
+        if (region.file >= 0 && region.shared &&
+            !same_file(oracle, region.file, region.offset + (at - region.start),
+                       region.offset + (stop - region.start)))
+            return false;
+        at = region.end;
+    }
+    return true;
+}
+
+static bool same_outcome(struct oracle *oracle, const struct op *op, const struct outcome *a,
+                         const struct outcome *b)
+{
+    if (a->result != b->result)
+        return differ(oracle,
+                      "result is %" PRId64 " (0x%" PRIx64 ") on %s, %" PRId64 " (0x%" PRIx64 ") on %s",
+                      a->result, (uint64_t)a->result, oracle->reference->name, b->result, (uint64_t)b->result,
+                      oracle->subject->name);
+    if (a->nbytes != b->nbytes)
+        return differ(oracle, "the access came 0x%" PRIx64 " bytes far on %s, 0x%" PRIx64 " on %s", a->nbytes,
+                      oracle->reference->name, b->nbytes, oracle->subject->name);
+    if (op->kind == OP_LOAD && !same_bytes(oracle, op, a, b))
+        return false;
+    if (op->kind == OP_MINCORE && a->result == 0 && !same_vec(oracle, op, a, b))
+        return false;
+    if (op->kind == OP_MSYNC && a->result == 0 && (op->flags & FL_MS_SYNC) && !same_synced(oracle, op))
+        return false;
+    return op->kind == OP_LOAD || op->kind == OP_STORE || same_map(oracle);
+}
+
+/* Whether the operation is one whose outcome all drivers can be held to. */
+static bool is_fair(struct oracle *oracle, const struct op *op)
+{
+    unsigned both = oracle->reference->has & oracle->subject->has;
+
+    if (op->kind == OP_BRK && !(both & DRIVER_HAS_BRK))
+        return false;
+    if ((op->flags & FL_MAP_GROWSDOWN) && op->kind == OP_MMAP && !(both & DRIVER_HAS_GROWSDOWN))
+        return false;
+    if (model_is_vague(oracle->model, op))
+        return false;
+    return model_pinned_pages(oracle->model) + model_may_pin(oracle->model, op) <= oracle->max_pinned ||
+           model_may_pin(oracle->model, op) == 0;
+}
+
+bool oracle_step(struct oracle *oracle, const struct op *op)
+{
+    static struct outcome modelled, referred, got;
+    struct outcome *a = &modelled;
+
+    if (!is_fair(oracle, op))
+        return true;
+    run_op(oracle->model, op, &modelled);
+    if (oracle->reference != oracle->model) {
+        run_op(oracle->reference, op, &referred);
+        a = &referred;
+    }
+    run_op(oracle->subject, op, &got);
+    oracle->ran++;
+    if (!same_outcome(oracle, op, a, &got))
+        return false;
+    if (++oracle->steps % oracle->check_every == 0)
+        oracle->subject->check(oracle->subject);
+    return true;
+}
+
+bool oracle_finish(struct oracle *oracle)
+{
+    struct op op = {.kind = OP_LOAD, .len = PAGE};
+    struct driver_region region;
+
+    for (op.addr = 0; op.addr < DRIVER_WINDOW_BYTES; op.addr += PAGE)
+        if (oracle->model->region(oracle->model, op.addr, &region) && region.start <= op.addr &&
+            !oracle_step(oracle, &op))
+            return false;
+    op = (struct op){.kind = OP_MSYNC, .len = DRIVER_WINDOW_BYTES, .flags = FL_MS_SYNC};
+    if (!oracle_step(oracle, &op))
+        return false;
+    oracle->subject->check(oracle->subject);
+    op = (struct op){.kind = OP_MUNMAP, .len = DRIVER_WINDOW_BYTES};
+    if (!oracle_step(oracle, &op))
+        return false;
+    return true;
+}
