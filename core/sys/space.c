@@ -77,3 +77,42 @@ int fl_space_region(struct vm_map *map, vm_offset_t va, struct fl_region *region
     vm_map_unlock_read(map);
     return error;
 }
+
+/* The first page of [start, end), all within the entry, that the entry's own shadow has written. Clean copies of what lies below are not. */
+static bool entry_private_page(const struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end,
+                               vm_offset_t *found)
+{
+    struct vm_object *object = entry->object;
+    const vm_pindex_t first = entry->pindex + atop(start - entry->start);
+    const vm_pindex_t last = entry->pindex + atop(end - entry->start);
+    const struct vm_page *m;
+
+    if (object == NULL || (entry->eflags & MAP_ENTRY_COW) == 0 || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
+        return false;
+    vm_lock(&object->lock);
+    m = vm_page_find_least(object, first);
+    while (m != NULL && m->pindex < last && ((m->flags & PG_VALID) == 0 || (m->flags & PG_COPY) != 0))
+        m = vm_page_find_least(object, m->pindex + 1);
+    if (m != NULL && m->pindex < last)
+        *found = start + ptoa(m->pindex - first);
+    vm_unlock(&object->lock);
+    return m != NULL && m->pindex < last;
+}
+
+int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_offset_t end, vm_offset_t *found)
+{
+    const struct vm_map_entry *entry;
+    int error = -ENOENT;
+
+    vm_map_lock_read(map);
+    for (entry = vm_map_first_after(map, va); error != 0 && entry != &map->header && entry->start < end;
+         entry = entry->next) {
+        vm_offset_t from = entry->start > va ? entry->start : va;
+        vm_offset_t to = entry->end < end ? entry->end : end;
+
+        if (entry_private_page(entry, from, to, found))
+            error = 0;
+    }
+    vm_map_unlock_read(map);
+    return error;
+}

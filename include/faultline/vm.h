@@ -140,6 +140,12 @@ struct fl_region {
 /* The first region that ends after va. Errors: -ENOENT. The vnode is not referenced: the caller keeps it alive. */
 FL_NODISCARD int fl_space_region(struct vm_map *map, vm_offset_t va, struct fl_region *region);
 
+/*
+ * *found: the first page in [va, end) that a private mapping of the space has written, so that it is nobody else's. For a host that forks without the core. Errors:
+ * -ENOENT: none.
+ */
+FL_NODISCARD int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_offset_t end, vm_offset_t *found);
+
 /* ---- the system calls ------------------------------------------------------------------------------------------------ */
 
 /* Flags and advice have the values of the Linux ABI on x86-64. Results and errors are those of Linux's manual pages; differences stand in docs/design.md. */

@@ -1,0 +1,227 @@
+/*
+ * files.c: the files behind managed mappings: which vnode is which file of the program's, and a descriptor of our own for each.
+ *
+ *   key_bucket[hash(dev, ino)] ─▶ file ─▶ file        file: the handle (keeps the vnode), our descriptor, bytes mapped
+ *   vnode_bucket[hash(vnode)] ──▶ file
+ *   idle ─▶ file ─▶ file        mapped_bytes fell to 0: closed by file_reap unless somebody maps them first
+ *
+ * The program may close its descriptor right after mmap; fork still has to map the file again, in the child, by a descriptor that has at
+ * least the rights of the mappings. So each mapped file keeps one, out of the way of the program's own numbers.
+ * A file is forgotten with its last mapped byte: nothing of it stays cached, and the next mmap sees what others wrote meanwhile.
+ *
+ * Lock: (S) for everything here. The memory comes from the kernel by pages and never from the program's malloc: a mapping call may come
+ * from a signal handler.
+ */
+#include "shim.h"
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define FILE_BUCKETS   1024
+#define FILE_FD_LOWEST 512 /* programs count on low numbers for themselves */
+
+static struct file *key_bucket[FILE_BUCKETS];   /* (S) by next_key */
+static struct file *vnode_bucket[FILE_BUCKETS]; /* (S) by next_vnode */
+static struct file *file_idle;                  /* (S) by next_idle */
+static struct file *file_spare;                 /* (S) by next_key */
+
+static struct file **key_hash(dev_t dev, ino_t ino)
+{
+    return &key_bucket[((dev * 31 + ino) * 0x9e3779b97f4a7c15u) >> 32 & (FILE_BUCKETS - 1)];
+}
+
+static struct file **vnode_hash(const struct vnode *vnode)
+{
+    return &vnode_bucket[((uintptr_t)vnode * 0x9e3779b97f4a7c15u) >> 32 & (FILE_BUCKETS - 1)];
+}
+
+struct file *file_find(dev_t dev, ino_t ino)
+{
+    struct file *file = *key_hash(dev, ino);
+
+    while (file != NULL && (file->dev != dev || file->ino != ino))
+        file = file->next_key;
+    return file;
+}
+
+struct file *file_of_vnode(const struct vnode *vnode)
+{
+    struct file *file = *vnode_hash(vnode);
+
+    while (file != NULL && file->handle->vnode != vnode)
+        file = file->next_vnode;
+    return file;
+}
+
+/* ---- birth and death ------------------------------------------------------------------------------------------------ */
+
+static struct file *file_alloc(void)
+{
+    struct file *file = file_spare;
+
+    if (file == NULL) {
+        long page =
+            linux_syscall(SYS_mmap, 0, VM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+        if (page < 0)
+            return NULL;
+        file = (struct file *)page;
+        for (size_t i = 0; i < VM_PAGE_SIZE / sizeof *file; i++) {
+            file[i].next_key = file_spare;
+            file_spare = &file[i];
+        }
+        file = file_spare;
+    }
+    file_spare = file->next_key;
+    memset(file, 0, sizeof *file);
+    return file;
+}
+
+/* A descriptor of our own for what fd is open on. */
+static int file_dup(int fd)
+{
+    int own = (int)linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, FILE_FD_LOWEST);
+
+    return own >= 0 ? own : (int)linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3); /* a low RLIMIT_NOFILE */
+}
+
+/* fd has rights that the file's descriptor and store lack: both are opened again. */
+static int file_upgrade(struct file *file, int fd, unsigned mode)
+{
+    struct fl_file *handle;
+    int own;
+    int error = fl_open_fd(fd, &handle);
+
+    if (error != 0)
+        return error;
+    own = file_dup(fd);
+    if (own < 0) {
+        (void)!fl_close(handle); /* not the last handle: writes nothing */
+        return own;
+    }
+    linux_syscall(SYS_close, file->fd);
+    (void)!fl_close(file->handle); /* the new handle keeps the vnode */
+    file->handle = handle;
+    file->fd = own;
+    file->mode |= mode;
+    return 0;
+}
+
+static int file_open(int fd, const struct stat *st, unsigned mode, struct file **out)
+{
+    struct file *file = file_alloc();
+    int error;
+
+    if (file == NULL)
+        return -ENOMEM;
+    error = fl_open_fd(fd, &file->handle);
+    if (error != 0)
+        goto fail_open;
+    error = file->fd = file_dup(fd);
+    if (error < 0)
+        goto fail_dup;
+    file->dev = st->st_dev;
+    file->ino = st->st_ino;
+    file->mode = mode;
+    file->next_key = *key_hash(file->dev, file->ino);
+    *key_hash(file->dev, file->ino) = file;
+    file->next_vnode = *vnode_hash(file->handle->vnode);
+    *vnode_hash(file->handle->vnode) = file;
+    *out = file;
+    return 0;
+
+fail_dup:
+    (void)!fl_close(file->handle); /* nothing was read or written through it */
+fail_open:
+    file->next_key = file_spare;
+    file_spare = file;
+    return error;
+}
+
+int file_get(int fd, const struct stat *st, unsigned mode, struct file **out)
+{
+    struct file *file = file_find(st->st_dev, st->st_ino);
+
+    if (file == NULL)
+        return file_open(fd, st, mode, out);
+    *out = file;
+    return (mode & ~file->mode) != 0 ? file_upgrade(file, fd, mode) : 0;
+}
+
+static void file_close(struct file *file)
+{
+    struct file **at;
+    int error;
+
+    for (at = key_hash(file->dev, file->ino); *at != file;)
+        at = &(*at)->next_key;
+    *at = file->next_key;
+    for (at = vnode_hash(file->handle->vnode); *at != file;)
+        at = &(*at)->next_vnode;
+    *at = file->next_vnode;
+    error = fl_close(file->handle);
+    if (error != 0)
+        shim_say("data written to a mapping is lost: inode %lu: %s", (unsigned long)file->ino,
+                 strerrordesc_np(-error));
+    linux_syscall(SYS_close, file->fd);
+    file->next_key = file_spare;
+    file_spare = file;
+}
+
+/* ---- what is mapped --------------------------------------------------------------------------------------------------- */
+
+void file_idle_push(struct file *file)
+{
+    if (file->mapped_bytes != 0 || file->idle)
+        return;
+    file->idle = true;
+    file->next_idle = file_idle;
+    file_idle = file;
+}
+
+void file_account(vm_offset_t start, vm_offset_t end, int sign)
+{
+    struct fl_region region;
+
+    for (vm_offset_t va = start; fl_space_region(fl_space(), va, &region) == 0 && region.start < end;
+         va = region.end) {
+        vm_offset_t from = region.start > start ? region.start : start;
+        vm_offset_t to = region.end < end ? region.end : end;
+        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+
+        if (file == NULL)
+            continue;
+        file->mapped_bytes += sign > 0 ? to - from : from - to;
+        file_idle_push(file);
+    }
+}
+
+void file_reap(void)
+{
+    while (file_idle != NULL) {
+        struct file *file = file_idle;
+
+        file_idle = file->next_idle;
+        file->idle = false;
+        if (file->mapped_bytes == 0)
+            file_close(file);
+    }
+}
+
+bool file_grew(vm_offset_t va)
+{
+    struct fl_region region;
+    struct file *file = NULL;
+    struct stat st;
+    sigset_t saved;
+    bool grew = false;
+
+    shim_enter(&saved);
+    if (fl_space_region(fl_space(), va, &region) == 0 && region.start <= va && region.vnode != NULL)
+        file = file_of_vnode(region.vnode);
+    if (file != NULL && linux_syscall(SYS_fstat, file->fd, &st) == 0 &&
+        region.offset + (trunc_page(va) - region.start) < (uint64_t)st.st_size)
+        grew = fl_vnode_setsize(region.vnode) == 0;
+    shim_leave(&saved);
+    return grew;
+}

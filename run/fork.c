@@ -1,0 +1,269 @@
+/*
+ * fork.c: what becomes of managed mappings when the process forks. The child lives without Faultline: all of its memory is the kernel's own.
+ *
+ *   mapping in the parent        the parent afterwards             the child
+ *   shared, of a file that       the kernel's mapping of the       the same: what was shared stays shared
+ *     a mapping may write          file, written back before
+ *   shared, read-only            managed                           the kernel's mapping of the file
+ *   private                      managed                           the kernel's mapping, and the bytes of the pages that were
+ *                                                                   written before the fork, copied
+ *
+ * Managed views are not inherited (MADV_DONTFORK), so the child's ranges are empty until fork_child fills them, before fork returns there: it never sees
+ * wrong bytes. Only pages that a private mapping has written are copied, through anonymous memory outside of the limit that lives as long as the fork takes. vfork, posix_spawn,
+ * system and popen share the parent's memory until exec and come by none of this.
+ *
+ * Handing a mapping to the kernel, while the other threads run:
+ *     view PROT_NONE ─▶ msync ─▶ fl_sys_munmap ─▶ fl_space_reserve ─▶ mmap of the file ─▶ gate open
+ * From the first step on no other thread can change the bytes. A thread that touches them gets SIGSEGV: while the core still has the mapping it answers "try again", and so
+ * the thread does; afterwards it says "nothing mapped", and signals_undealt waits here at the gate (fork_waited) and then tries again.
+ *
+ * Lock: (S) from prepare to the end.
+ */
+#include "shim.h"
+#include "real.h"
+#include <string.h>
+#include <sys/mman.h>
+
+struct fork_region {
+    vm_offset_t start, end;
+    uint64_t offset;
+    int fd;
+    int prot;
+    bool shared;
+};
+
+struct fork_page {
+    vm_offset_t va;
+    uint64_t at; /* its bytes' number in image.bytes */
+};
+
+/* What the child needs to know. It must not ask the core, which goes on changing in the parent, in memory that both see. */
+static struct {
+    sigset_t saved;
+    bool prepared;
+    struct fork_region *region;
+    struct fork_page *page;
+    char *bytes;
+    size_t nregions, npages, most_regions, most_pages;
+} image;
+
+static _Atomic vm_offset_t gate_start, gate_end; /* what is being handed over; 0, 0: nothing */
+
+bool fork_waited(vm_offset_t va)
+{
+    bool waited = false;
+
+    while (va >= gate_start && va < gate_end) {
+        waited = true;
+        linux_syscall(SYS_sched_yield);
+    }
+    return waited;
+}
+
+static void *fork_memory(size_t len)
+{
+    long memory = linux_syscall(SYS_mmap, 0, round_page(len), PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+
+    return linux_syscall_failed(memory) ? NULL : (void *)memory;
+}
+
+/* ---- shared mappings: handed to the kernel ------------------------------------------------------------------------------- */
+
+/* Marks the files that a shared mapping may write: all their shared mappings go. */
+static void find_written(void)
+{
+    struct fl_region region;
+
+    for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
+         va = region.end) {
+        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+
+        image.most_regions++;
+        if (file != NULL && region.shared && (region.max_prot & VM_PROT_WRITE) != 0)
+            file->written = true;
+    }
+}
+
+/* The bytes cannot be written to the file, so the child cannot have them: its range stays empty, and the parent's is managed as before. */
+static void hand_over(const struct fl_region *region, struct file *file)
+{
+    size_t len = region->end - region->start;
+    long r;
+
+    gate_end = region->end;
+    gate_start = region->start;
+    linux_syscall(SYS_mprotect, region->start, len, PROT_NONE);
+    r = fl_sys_msync(fl_space(), region->start, len, MS_SYNC);
+    if (r != 0) {
+        linux_syscall(SYS_mprotect, region->start, len, region->prot);
+        shim_say(
+            "fork: a shared mapping of inode %lu cannot be written back (%s) and is missing in the child",
+            (unsigned long)file->ino, strerrordesc_np((int)-r));
+    } else {
+        r = mapping_hand_over(region, file);
+        if (r != 0)
+            shim_say("fork: a shared mapping of inode %lu cannot be handed to the kernel: %s",
+                     (unsigned long)file->ino, strerrordesc_np((int)-r));
+    }
+    gate_start = gate_end = 0;
+}
+
+static void hand_over_written(void)
+{
+    struct fl_region region;
+
+    for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
+         va = region.end) {
+        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+
+        if (file != NULL && region.shared && file->written)
+            hand_over(&region, file);
+    }
+}
+
+/* ---- the others: described, and what was written copied ------------------------------------------------------------------- */
+
+static bool image_alloc(void)
+{
+    image.most_pages =
+        atop(shim_config.memory_limit_bytes); /* more cannot be written: they have nowhere else to be */
+    image.region = fork_memory(image.most_regions * sizeof *image.region);
+    image.page = fork_memory(image.most_pages * sizeof *image.page);
+    image.bytes = fork_memory(ptoa(image.most_pages));
+    return image.region != NULL && image.page != NULL && image.bytes != NULL;
+}
+
+static void image_free(void)
+{
+    if (image.region != NULL)
+        linux_syscall(SYS_munmap, image.region, round_page(image.most_regions * sizeof *image.region));
+    if (image.page != NULL)
+        linux_syscall(SYS_munmap, image.page, round_page(image.most_pages * sizeof *image.page));
+    if (image.bytes != NULL)
+        linux_syscall(SYS_munmap, image.bytes, ptoa(image.most_pages));
+    memset(&image.region, 0, sizeof image - offsetof(__typeof__(image), region));
+}
+
+/* Copies the pages that the private mapping has written. Errors: of fl_hold. */
+static int copy_written(const struct fl_region *region)
+{
+    vm_offset_t va = region->start;
+    int error = 0;
+
+    for (; error == 0 && fl_space_private_page(fl_space(), va, region->end, &va) == 0; va += VM_PAGE_SIZE) {
+        if (image.npages == image.most_pages)
+            return -ENOMEM;
+        error = hold_copy_in(image.bytes + ptoa(image.npages), (const void *)va, VM_PAGE_SIZE);
+        if (error == 0)
+            image.page[image.npages] = (struct fork_page){va, image.npages};
+        image.npages += error == 0;
+    }
+    return error;
+}
+
+/* A mapping that nobody may read is made readable for the copy: other threads notice nothing but a fault that would have been one. */
+static int describe(const struct fl_region *region, const struct file *file)
+{
+    struct fork_region *own = &image.region[image.nregions];
+    size_t len = region->end - region->start;
+    int error = 0;
+
+    *own = (struct fork_region){region->start, region->end,  region->offset,
+                                file->fd,      region->prot, region->shared};
+    if (!region->shared) {
+        bool hidden = (region->prot & VM_PROT_READ) == 0;
+
+        if (hidden)
+            error = fl_sys_mprotect(fl_space(), region->start, len, PROT_READ);
+        if (error == 0)
+            error = copy_written(region);
+        if (hidden && error == 0)
+            error = fl_sys_mprotect(fl_space(), region->start, len, region->prot);
+    }
+    image.nregions += error == 0;
+    return error;
+}
+
+static void fork_prepare(void)
+{
+    struct fl_region region;
+    bool room;
+
+    if (!shim_on())
+        return;
+    shim_enter(&image.saved);
+    image.prepared = true;
+    find_written();
+    if (image.most_regions == 0)
+        return;
+    hand_over_written();
+    room = image_alloc();
+    for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
+         va = region.end) {
+        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        int error = room ? 0 : -ENOMEM;
+
+        if (file == NULL || region.reserved || (region.shared && file->written) ||
+            image.nregions == image.most_regions)
+            continue;
+        if (error == 0)
+            error = describe(&region, file);
+        if (error != 0)
+            shim_say("fork: a mapping of inode %lu is missing in the child: %s", (unsigned long)file->ino,
+                     strerrordesc_np(-error));
+    }
+}
+
+static void fork_parent(void)
+{
+    if (!image.prepared)
+        return;
+    image.prepared = false;
+    image_free();
+    file_reap();
+    shim_leave(&image.saved);
+}
+
+/* ---- the child ------------------------------------------------------------------------------------------------------------ */
+
+/* Maps the file itself, and puts the written pages in; *page goes on to the first page of the next region. */
+static long child_map(const struct fork_region *region, size_t *page)
+{
+    size_t len = region->end - region->start;
+    bool has_pages = *page < image.npages && image.page[*page].va < region->end;
+    long r =
+        linux_syscall(SYS_mmap, region->start, len, has_pages ? PROT_READ | PROT_WRITE : region->prot,
+                      MAP_FIXED | (region->shared ? MAP_SHARED : MAP_PRIVATE), region->fd, region->offset);
+
+    if (linux_syscall_failed(r))
+        return r;
+    for (; *page < image.npages && image.page[*page].va < region->end; ++*page)
+        memcpy((void *)image.page[*page].va, image.bytes + ptoa(image.page[*page].at), VM_PAGE_SIZE);
+    return has_pages ? linux_syscall(SYS_mprotect, region->start, len, region->prot) : 0;
+}
+
+static void fork_child(void)
+{
+    size_t page = 0;
+
+    if (!image.prepared)
+        return;
+    image.prepared = false;
+    atomic_store_explicit(&shim_state, SHIM_CHILD, memory_order_release);
+    for (size_t i = 0; i < image.nregions; i++) {
+        long r = child_map(&image.region[i], &page);
+
+        if (r < 0)
+            shim_say("fork: a mapping is missing in the child: %s", strerrordesc_np((int)-r));
+    }
+    image_free();
+    shim_lock_reset();
+    signals_fork_child();
+    linux_signals_restore(&image.saved);
+}
+
+int fork_start(void)
+{
+    return -pthread_atfork(fork_prepare, fork_parent, fork_child);
+}

@@ -1,0 +1,153 @@
+/*
+ * hold.c: managed memory that the kernel is going to touch on the program's behalf.
+ *
+ *      [va, va + len)  ──▶  |held chunk| then the next |held chunk| …        a chunk: at most FL_HOLD_MAX pages, and an eighth of the limit
+ *      list ─▶ hold ─▶ hold        what one system call holds               spare ─▶ hold ─▶ hold
+ *
+ * In the kernel an absent page is no fault that anybody serves (the signal engine): the call says EFAULT. So its pages are made resident, and
+ * held, until it is done. An eighth, because several threads do so at once and a held page cannot be evicted; when memory is short
+ * nevertheless, a chunk shrinks down to one page.
+ *
+ * A struct fl_hold is 2 KiB and a signal handler may stand on a small stack, so holds come from a pool. Lock: (H) the pool's, innermost, taken with all
+ * signals blocked.
+ */
+#include "shim.h"
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+
+struct hold {
+    struct hold *next;
+    struct fl_hold pages;
+};
+
+#define HOLD_SLAB_BYTES ((size_t)64 << 10)
+
+static pthread_mutex_t hold_lock = PTHREAD_MUTEX_INITIALIZER; /* (H) */
+static struct hold *hold_spare;                               /* (H) */
+
+static struct hold *hold_alloc(void)
+{
+    struct hold *hold = NULL;
+
+    pthread_mutex_lock(&hold_lock);
+    if (hold_spare == NULL) {
+        long slab = linux_syscall(SYS_mmap, 0, HOLD_SLAB_BYTES, PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+        for (size_t i = 0; slab > 0 && i < HOLD_SLAB_BYTES / sizeof *hold; i++) {
+            struct hold *fresh = (struct hold *)slab + i;
+
+            fresh->next = hold_spare;
+            hold_spare = fresh;
+        }
+    }
+    if (hold_spare != NULL) {
+        hold = hold_spare;
+        hold_spare = hold->next;
+    }
+    pthread_mutex_unlock(&hold_lock);
+    return hold;
+}
+
+static void hold_free(struct hold *hold)
+{
+    pthread_mutex_lock(&hold_lock);
+    hold->next = hold_spare;
+    hold_spare = hold;
+    pthread_mutex_unlock(&hold_lock);
+}
+
+size_t hold_chunk_bytes(void)
+{
+    size_t bytes = trunc_page(shim_config.memory_limit_bytes / 8);
+
+    if (bytes > FL_HOLD_MAX * VM_PAGE_SIZE)
+        return FL_HOLD_MAX * VM_PAGE_SIZE;
+    return bytes > VM_PAGE_SIZE ? bytes : VM_PAGE_SIZE;
+}
+
+/* Holds a beginning of [va, va + *len), ever smaller while it fails. Errors, for the first page: as fl_hold. */
+static int hold_beginning(vm_offset_t va, size_t *len, vm_prot_t access, struct fl_hold *pages)
+{
+    size_t lead = va & VM_PAGE_MASK;
+    size_t n = *len < hold_chunk_bytes() - lead ? *len : hold_chunk_bytes() - lead;
+    bool asked = false;
+
+    for (;;) {
+        size_t npages = atop(round_page(lead + n));
+        int error = fl_hold(fl_space(), va, n, access, pages);
+
+        if (error == 0) {
+            *len = n;
+            return 0;
+        }
+        if (npages > 1)
+            n = ptoa(npages / 2) - lead;
+        else if (error == -ENXIO && !asked && file_grew(va))
+            asked = true;
+        else
+            return error;
+    }
+}
+
+int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access)
+{
+    struct hold *hold = hold_alloc();
+    int error;
+
+    if (hold == NULL)
+        return -ENOMEM;
+    error = hold_beginning(va, len, access, &hold->pages);
+    if (error != 0) {
+        hold_free(hold);
+        /* What the kernel says when its own access fails: a place beyond the file or a store's error is EFAULT there too. */
+        return error == -ENOMEM ? -ENOMEM : -EFAULT;
+    }
+    hold->next = *list;
+    *list = hold;
+    return 0;
+}
+
+void hold_drop(struct hold **list)
+{
+    while (*list != NULL) {
+        struct hold *hold = *list;
+
+        *list = hold->next;
+        fl_unhold(&hold->pages);
+        hold_free(hold);
+    }
+}
+
+static int hold_copy(vm_offset_t program, char *own, size_t len, vm_prot_t access)
+{
+    struct hold *held = NULL;
+    size_t n;
+    int error;
+
+    for (; len > 0; program += n, own += n, len -= n) {
+        n = len;
+        if (shim_on() && shim_in_window(program)) {
+            error = hold_add(&held, program, &n, access);
+            if (error != 0)
+                return error;
+        }
+        if (access == VM_PROT_WRITE)
+            memcpy((void *)program, own, n);
+        else
+            memcpy(own, (const void *)program, n);
+        hold_drop(&held);
+    }
+    return 0;
+}
+
+int hold_copy_out(void *program, const void *own, size_t len)
+{
+    return hold_copy((vm_offset_t)program, (char *)(uintptr_t)own, len, VM_PROT_WRITE);
+}
+
+int hold_copy_in(void *own, const void *program, size_t len)
+{
+    return hold_copy((vm_offset_t)program, own, len, VM_PROT_READ);
+}

@@ -1,0 +1,95 @@
+/*
+ * lockall.c: mlockall and munlockall: the managed mappings by the core, everything else by the kernel, one area at a time.
+ *
+ * The kernel's own mlockall would lock the machine's views and windows too: it would fill them all, and none of their pages could be evicted again.
+ * So the areas of /proc/self/maps are locked one by one, without those that show a memfd. MCL_FUTURE has no such way: mappings made later are not locked
+ * (docs/design.md).
+ */
+#include "shim.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define LOCKALL_FLAGS (MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)
+
+/* One line of /proc/self/maps; -ENOMEM and -EAGAIN of areas that cannot be locked (vvar, PROT_NONE) are no failure of mlockall. */
+static long lock_area(const char *line, unsigned flags)
+{
+    unsigned long start, end;
+    long r;
+
+    if (sscanf(line, "%lx-%lx", &start, &end) != 2 || shim_in_window(start) ||
+        strstr(line, " ---p ") != NULL || strstr(line, "memfd:") != NULL || strstr(line, "[v") != NULL ||
+        strstr(line, "anon_inode:") != NULL)
+        return 0;
+    r = linux_syscall(SYS_mlock2, start, end - start, flags);
+    return r == -EINVAL || r == -EFAULT ? 0 : r;
+}
+
+static long lock_kernel_areas(unsigned flags)
+{
+    char text[8192];
+    size_t len = 0;
+    long got;
+    long r = 0;
+    int fd = (int)linux_syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+
+    if (fd < 0)
+        return fd;
+    while (r == 0 && (got = linux_syscall(SYS_read, fd, text + len, sizeof text - 1 - len)) > 0) {
+        char *line = text;
+        char *newline;
+
+        text[len + (size_t)got] = '\0';
+        for (; r == 0 && (newline = strchr(line, '\n')) != NULL; line = newline + 1) {
+            *newline = '\0';
+            r = lock_area(line, flags);
+        }
+        len = strlen(line);
+        memmove(text, line, len);
+    }
+    linux_syscall(SYS_close, fd);
+    return r;
+}
+
+static long lock_managed(bool lock)
+{
+    struct fl_region region;
+    sigset_t saved;
+    long r = 0;
+
+    shim_enter(&saved);
+    for (vm_offset_t va = LINUX_WINDOW_START; r == 0 && fl_space_region(fl_space(), va, &region) == 0;
+         va = region.end) {
+        if (region.reserved)
+            continue;
+        r = lock ? fl_sys_mlock(fl_space(), region.start, region.end - region.start)
+                 : fl_sys_munlock(fl_space(), region.start, region.end - region.start);
+    }
+    shim_leave(&saved);
+    return r;
+}
+
+long mapping_mlockall(int flags)
+{
+    long r;
+
+    if (!shim_on())
+        return linux_syscall(SYS_mlockall, flags);
+    if ((flags & ~LOCKALL_FLAGS) != 0 || (flags & (MCL_CURRENT | MCL_FUTURE)) == 0)
+        return -EINVAL;
+    if ((flags & MCL_FUTURE) != 0)
+        shim_verbose("mlockall(MCL_FUTURE): mappings made from now on are not locked");
+    if ((flags & MCL_CURRENT) == 0)
+        return 0;
+    r = lock_kernel_areas((flags & MCL_ONFAULT) != 0 ? MLOCK_ONFAULT : 0);
+    return r == 0 ? lock_managed(true) : r;
+}
+
+long mapping_munlockall(void)
+{
+    long r = linux_syscall(SYS_munlockall);
+
+    return r == 0 && shim_on() ? lock_managed(false) : r;
+}

@@ -1,0 +1,110 @@
+/*
+ * names.c: libc's names for the mmap family and for the ends of a process, as the program calls them.
+ *
+ * Each does what libc's own does: the call, and errno.
+ */
+#include "shim.h"
+#include "real.h"
+#include <stdarg.h>
+#include <sys/mman.h>
+
+FL_EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t offset)
+{
+    return (void *)shim_return(mapping_mmap((vm_offset_t)addr, len, prot, flags, fd, (uint64_t)offset));
+}
+
+FL_EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t offset)
+{
+    return (void *)shim_return(mapping_mmap((vm_offset_t)addr, len, prot, flags, fd, (uint64_t)offset));
+}
+
+FL_EXPORT int munmap(void *addr, size_t len)
+{
+    return (int)shim_return(mapping_munmap((vm_offset_t)addr, len));
+}
+
+FL_EXPORT int mprotect(void *addr, size_t len, int prot)
+{
+    return (int)shim_return(mapping_mprotect((vm_offset_t)addr, len, prot));
+}
+
+FL_EXPORT int msync(void *addr, size_t len, int flags)
+{
+    return (int)shim_return(mapping_msync((vm_offset_t)addr, len, flags));
+}
+
+FL_EXPORT int madvise(void *addr, size_t len, int advice)
+{
+    return (int)shim_return(mapping_madvise((vm_offset_t)addr, len, advice));
+}
+
+/* Returns the error, and POSIX_MADV_DONTNEED must not drop anything (as glibc's own). */
+FL_EXPORT int posix_madvise(void *addr, size_t len, int advice)
+{
+    return advice == POSIX_MADV_DONTNEED ? 0 : (int)-mapping_madvise((vm_offset_t)addr, len, advice);
+}
+
+FL_EXPORT int mincore(void *addr, size_t len, unsigned char *vec)
+{
+    return (int)shim_return(mapping_mincore((vm_offset_t)addr, len, vec));
+}
+
+FL_EXPORT int mlock(const void *addr, size_t len)
+{
+    return (int)shim_return(mapping_mlock((vm_offset_t)addr, len, 0));
+}
+
+FL_EXPORT int mlock2(const void *addr, size_t len, unsigned flags)
+{
+    return (int)shim_return(mapping_mlock((vm_offset_t)addr, len, flags));
+}
+
+FL_EXPORT int munlock(const void *addr, size_t len)
+{
+    return (int)shim_return(mapping_munlock((vm_offset_t)addr, len));
+}
+
+FL_EXPORT int mlockall(int flags)
+{
+    return (int)shim_return(mapping_mlockall(flags));
+}
+
+FL_EXPORT int munlockall(void)
+{
+    return (int)shim_return(mapping_munlockall());
+}
+
+FL_EXPORT void *mremap(void *old_addr, size_t old_len, size_t new_len, int flags, ...)
+{
+    vm_offset_t new_addr = 0;
+
+    if ((flags & MREMAP_FIXED) != 0) {
+        va_list args;
+
+        va_start(args, flags);
+        new_addr = (vm_offset_t)va_arg(args, void *);
+        va_end(args);
+    }
+    return (void *)shim_return(mapping_mremap((vm_offset_t)old_addr, old_len, new_len, flags, new_addr));
+}
+
+/* ---- the end of a process --------------------------------------------------------------------------------------------- */
+
+FL_EXPORT _Noreturn void _exit(int status)
+{
+    stats_finish();
+    shim_real()->_exit(status);
+    __builtin_unreachable();
+}
+
+FL_EXPORT _Noreturn void _Exit(int status)
+{
+    _exit(status);
+}
+
+FL_EXPORT _Noreturn void quick_exit(int status)
+{
+    stats_finish();
+    shim_real()->quick_exit(status);
+    __builtin_unreachable();
+}

@@ -1,0 +1,24 @@
+/*
+ * real.c: libc's own functions behind the names that the shim exports (real.h).
+ *
+ * They are looked up with dlsym(RTLD_NEXT): the next library after the shim that has the name, which is libc, or another preloaded
+ * library that wraps it as well. A name that this libc does not have stays NULL and is never called: the program could not have linked with it.
+ */
+#include "shim.h"
+#include "real.h"
+#include <dlfcn.h>
+
+const struct shim_real *shim_real(void)
+{
+    static struct shim_real real;
+    static _Atomic bool known;
+
+    if (!atomic_load_explicit(&known, memory_order_acquire)) {
+        /* Two threads at once write the same values. */
+#define X(name) *(void **)&real.name = dlsym(RTLD_NEXT, #name);
+        SHIM_REAL_LIST(X)
+#undef X
+        atomic_store_explicit(&known, true, memory_order_release);
+    }
+    return &real;
+}

@@ -1,0 +1,144 @@
+/*
+ * shim.c: the preloaded library's start and its configuration.
+ *
+ *   ld.so ─▶ constructor:  environment ─▶ fl_init ─▶ signals ─▶ seccomp ─▶ fork handlers ─▶ SHIM_ON ─▶ the program's main
+ *
+ * The launcher says what to do in the environment, which children inherit together with LD_PRELOAD: each program that they start is a process of its own
+ * with a VM and a limit of its own. Without FAULTLINE_MEMORY the shim stays out of the way.
+ *
+ *   FAULTLINE_MEMORY, FAULTLINE_MIN_SIZE   bytes          FAULTLINE_FAULT   auto, signal, thread
+ *   FAULTLINE_STATS   absolute path, of the process FAULTLINE_STATS_PID      FAULTLINE_VERBOSE   1
+ */
+#include "shim.h"
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SHIM_EXIT_CANNOT_START 125 /* the status of env, nohup and timeout when they themselves fail */
+
+_Atomic int shim_state = SHIM_OFF;
+struct shim_config shim_config;
+
+static pthread_mutex_t shim_lock = PTHREAD_MUTEX_INITIALIZER; /* (S) */
+
+void shim_enter(sigset_t *saved)
+{
+    linux_signals_block(saved);
+    pthread_mutex_lock(&shim_lock);
+}
+
+void shim_leave(const sigset_t *saved)
+{
+    pthread_mutex_unlock(&shim_lock);
+    linux_signals_restore(saved);
+}
+
+void shim_lock_reset(void)
+{
+    pthread_mutex_init(&shim_lock, NULL);
+}
+
+static void shim_line(const char *format, va_list args)
+{
+    char line[512];
+    int used = snprintf(line, sizeof line, "faultline: ");
+    int more = vsnprintf(line + used, sizeof line - (size_t)used - 1, format, args);
+    size_t len = more < 0 ? (size_t)used : strnlen(line, sizeof line - 2);
+
+    line[len++] = '\n';
+    linux_syscall(SYS_write, STDERR_FILENO, line, len);
+}
+
+void shim_say(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    shim_line(format, args);
+    va_end(args);
+}
+
+void shim_verbose(const char *format, ...)
+{
+    va_list args;
+
+    if (!shim_config.verbose)
+        return;
+    va_start(args, format);
+    shim_line(format, args);
+    va_end(args);
+}
+
+/* ---- configuration -------------------------------------------------------------------------------------------------- */
+
+static size_t config_bytes(const char *name, size_t otherwise)
+{
+    const char *value = getenv(name);
+
+    return value != NULL ? strtoull(value, NULL, 10) : otherwise;
+}
+
+static enum fl_fault_engine config_engine(void)
+{
+    const char *value = getenv("FAULTLINE_FAULT");
+
+    if (value != NULL && strcmp(value, "signal") == 0)
+        return FL_FAULT_SIGNAL;
+    if (value != NULL && strcmp(value, "thread") == 0)
+        return FL_FAULT_THREAD;
+    return FL_FAULT_AUTO;
+}
+
+/* The strings are copied: the program may change its environment. */
+static bool config_read(void)
+{
+    static char stats_path[4096];
+    const char *path = getenv("FAULTLINE_STATS");
+
+    shim_config.memory_limit_bytes = config_bytes("FAULTLINE_MEMORY", 0);
+    shim_config.min_size_bytes = config_bytes("FAULTLINE_MIN_SIZE", (size_t)1 << 20);
+    shim_config.fault = config_engine();
+    shim_config.verbose = getenv("FAULTLINE_VERBOSE") != NULL;
+    shim_config.stats_pid = (int)config_bytes("FAULTLINE_STATS_PID", 0);
+    if (path != NULL && strlen(path) < sizeof stats_path)
+        shim_config.stats_path = strcpy(stats_path, path);
+    return shim_config.memory_limit_bytes != 0;
+}
+
+static _Noreturn void shim_cannot(const char *why)
+{
+    shim_say("%s", why);
+    linux_syscall(SYS_exit_group, SHIM_EXIT_CANNOT_START);
+    __builtin_unreachable();
+}
+
+static __attribute__((constructor)) void shim_constructor(void)
+{
+    struct fl_options options = {0};
+    int saved_errno = errno;
+
+    if (!config_read())
+        return;
+    options.memory_limit_bytes = shim_config.memory_limit_bytes;
+    options.fault = shim_config.fault;
+    signals_remember();
+    if (fl_init(&options) != 0)
+        shim_cannot(fl_init_error());
+    if (signals_start() != 0)
+        shim_cannot("cannot handle SIGBUS and SIGSYS: allow sigaction(2)");
+    if (shim_config.fault != FL_FAULT_THREAD && trap_start() != 0)
+        shim_cannot("cannot install a seccomp filter: allow seccomp(2), or choose --fault thread");
+    if (fork_start() != 0)
+        shim_cannot("no memory for the fork handlers: lift the limit on address space (ulimit -v unlimited)");
+    stats_start();
+    atomic_store_explicit(&shim_state, SHIM_ON, memory_order_release);
+    errno = saved_errno;
+}
+
+static __attribute__((destructor)) void shim_destructor(void)
+{
+    stats_finish();
+}

@@ -1,0 +1,246 @@
+/*
+ * shim.h: the preloaded library behind `faultline run`: what its files tell each other.
+ *
+ *      program ──mmap, munmap, …──▶ mapping.c ─┐                       ┌─▶ fl_sys_*   (vm.h)
+ *      program ──readv, sendmsg …─▶ vector.c ──┤                       │
+ *      program ──sigaction …──────▶ signals.c ─┼─▶ files.c ─ hold.c ───┼─▶ fl_hold
+ *      libc ──write(2), stat(2)──SIGSYS▶ trap.c┘   syscall_table.c     └─▶ fl_open_fd (faultline.h)
+ *      fork ─────────────────────▶ fork.c          shim.c  stats.c
+ *
+ * Everything here enters the kernel through linux_syscall (the filter's one open door) or through real.c's libc functions.
+ * What a kernel call returns is passed on as the kernel does it, a negative errno value; only the exported names turn it into errno.
+ *
+ * Locks: (S) the shim's own lock orders the calls that change mappings and the table of files. It is taken with all signals blocked
+ * (shim_enter), before every lock of the core, and no memory of the program is touched while it is held.
+ */
+#ifndef RUN_SHIM_H
+#define RUN_SHIM_H
+
+#include <errno.h>
+#include <faultline/faultline.h>
+#include <linux_machine.h>
+#include <linux_syscall.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+/* ---- shim.c: whether and how ------------------------------------------------------------------------------------------ */
+
+enum shim_state {
+    SHIM_OFF, /* before the constructor, or never started by the launcher: everything goes to the kernel */
+    SHIM_ON,
+    SHIM_CHILD, /* the child of a fork: all memory is the kernel's own */
+};
+
+struct shim_config {
+    size_t memory_limit_bytes;
+    size_t min_size_bytes; /* smaller mappings are left to the kernel */
+    enum fl_fault_engine fault;
+    bool verbose;
+    int stats_pid;          /* the process that writes stats, or 0 */
+    const char *stats_path; /* absolute, or NULL */
+};
+
+extern _Atomic int shim_state;
+extern struct shim_config shim_config; /* constant once shim_state is SHIM_ON */
+
+static inline bool shim_on(void)
+{
+    return atomic_load_explicit(&shim_state, memory_order_acquire) == SHIM_ON;
+}
+
+static inline bool shim_in_window(uint64_t va)
+{
+    return va >= LINUX_WINDOW_START && va < LINUX_WINDOW_END;
+}
+
+/* Takes (S), with every signal blocked; and back. */
+void shim_enter(sigset_t *saved);
+void shim_leave(const sigset_t *saved);
+/* For the child of a fork, where the thread that held (S) is the only one left. */
+void shim_lock_reset(void);
+
+/* One line on standard error, "faultline: …". shim_verbose only with --verbose. Safe in signal handlers. */
+void shim_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void shim_verbose(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The kernel's way of returning to libc's: errno and -1. */
+static inline long shim_return(long result)
+{
+    if (result < 0 && result > -4096) {
+        errno = (int)-result;
+        return -1;
+    }
+    return result;
+}
+
+/* ---- real.c: libc's own functions behind the interposed names ------------------------------------------------------------ */
+
+#define SHIM_REAL_LIST(X)                                                                                    \
+    X(sigaction)                                                                                             \
+    X(pthread_sigmask)                                                                                       \
+    X(sigsuspend)                                                                                            \
+    X(ppoll)                                                                                                 \
+    X(pselect)                                                                                               \
+    X(epoll_pwait)                                                                                           \
+    X(epoll_pwait2)                                                                                          \
+    X(pthread_attr_setsigmask_np)                                                                            \
+    X(readv)                                                                                                 \
+    X(writev)                                                                                                \
+    X(preadv)                                                                                                \
+    X(pwritev)                                                                                               \
+    X(preadv2)                                                                                               \
+    X(pwritev2)                                                                                              \
+    X(sendmsg)                                                                                               \
+    X(recvmsg)                                                                                               \
+    X(sendmmsg)                                                                                              \
+    X(recvmmsg)                                                                                              \
+    X(vmsplice)                                                                                              \
+    X(process_vm_readv)                                                                                      \
+    X(process_vm_writev)                                                                                     \
+    X(_exit)                                                                                                 \
+    X(quick_exit)
+
+/* ---- mapping.c: the mmap family ------------------------------------------------------------------------------------------- */
+
+/* The calls as the kernel would answer them. */
+long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uint64_t offset);
+long mapping_munmap(vm_offset_t addr, size_t len);
+long mapping_mprotect(vm_offset_t addr, size_t len, int prot);
+long mapping_mremap(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags, vm_offset_t new_addr);
+long mapping_msync(vm_offset_t addr, size_t len, int flags);
+long mapping_madvise(vm_offset_t addr, size_t len, int advice);
+long mapping_mincore(vm_offset_t addr, size_t len, unsigned char *vec);
+long mapping_mlock(vm_offset_t addr, size_t len, unsigned flags);
+long mapping_munlock(vm_offset_t addr, size_t len);
+long mapping_mlockall(int flags); /* these two in lockall.c */
+long mapping_munlockall(void);
+
+/* Mappings of files that the shim saw and left to the kernel. */
+extern _Atomic uint64_t mappings_left_to_kernel;
+
+/* Writes the dirty pages of every managed shared mapping. Errors: the first one. */
+int mapping_sync_all(void);
+/* Whether the kernel, and not the core, maps something at va inside the window. */
+bool mapping_is_reserved(vm_offset_t va);
+/* The managed region becomes the kernel's own mapping of the file, with no gap that it could see. (S) held. Errors: the region is not mapped any more then. */
+struct file;
+int mapping_hand_over(const struct fl_region *region, const struct file *file);
+
+/* ---- files.c: the files behind managed mappings ------------------------------------------------------------------------------ */
+
+struct file {
+    struct file *next_key, *next_vnode, *next_idle; /* (S) */
+    struct fl_file *handle;                         /* (S) keeps the vnode alive */
+    dev_t dev;                                      /* (c) */
+    ino_t ino;                                      /* (c) */
+    int fd;                                         /* (S) the shim's own descriptor, for a fork */
+    unsigned mode;                                  /* (S) of fd: FL_FREAD | FL_FWRITE */
+    bool idle;                                      /* (S) on the list of those that file_reap closes */
+    bool written;                                   /* (S) fork.c: a shared mapping may write it */
+    uint64_t mapped_bytes;                          /* (S) by managed mappings */
+};
+
+/*
+ * The file behind the program's descriptor, opened if it is not known yet, and what the descriptor may do. (S) held.
+ * Errors: of fl_open_fd and dup.
+ */
+int file_get(int fd, const struct stat *st, unsigned mode, struct file **file);
+/* The known file of (device, inode), or of the vnode; NULL. (S) held. */
+struct file *file_find(dev_t dev, ino_t ino);
+struct file *file_of_vnode(const struct vnode *vnode);
+/* Adds (sign 1) or subtracts (sign -1) the managed bytes of [start, end) to their files. (S) held. */
+void file_account(vm_offset_t start, vm_offset_t end, int sign);
+/* The file is for file_reap unless something maps it. (S) held. */
+void file_idle_push(struct file *file);
+/* Closes the files that nothing maps any more. (S) held. */
+void file_reap(void);
+/* True when the file under va has grown past va since the VM last looked: the access may be tried again. */
+bool file_grew(vm_offset_t va);
+
+/* ---- hold.c: managed memory that the kernel is going to touch ------------------------------------------------------------------ */
+
+struct hold; /* pages held; lists of them */
+
+/* The most bytes that one call holds at once. */
+size_t hold_chunk_bytes(void);
+/*
+ * Holds as much of [va, va + *len) as it can get, from the start, at most hold_chunk_bytes, and puts it on the list; *len says how much. Signals are blocked.
+ * Errors, for the first byte: as the kernel's: -EFAULT, -ENOMEM.
+ */
+int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access);
+void hold_drop(struct hold **list);
+/* Copies between the shim's memory and the program's, which may be managed. Errors: -EFAULT, -ENOMEM. Signals are blocked. */
+int hold_copy_out(void *program, const void *own, size_t len);
+int hold_copy_in(void *own, const void *program, size_t len);
+
+/* ---- vector.c: pointers that hide in memory -------------------------------------------------------------------------------------- */
+
+/* The vectored and message calls of the table in vector.c, as the kernel would answer them; -ENOSYS for another. `mask`: as trap_issue. */
+long vector_call(long number, const uint64_t arg[6], const sigset_t *mask);
+
+/* ---- trap.c: calls with managed pointers, seen by the seccomp filter ----------------------------------------------------------------- */
+
+/* Installs the handler of SIGSYS and the filter. Errors: negative errno of the step that failed. */
+int trap_start(void);
+/* The handler; returns false when the signal is somebody else's. */
+bool trap_signal(siginfo_t *info, void *ucontext);
+/* The call as the kernel would answer it. The caller has all signals blocked; `mask` is the one the program expects while the call sleeps, and has afterwards. */
+long trap_call(long number, const uint64_t arg[6], sigset_t *mask);
+/* Issues one system call with the program's own mask. */
+long trap_issue(long number, const uint64_t arg[6], const sigset_t *mask);
+
+/* ---- syscall_table.c: which arguments are pointers ------------------------------------------------------------------------------------ */
+
+enum syscall_flow {
+    FLOW_ONCE,  /* hold what the arguments name and make the call */
+    FLOW_READ,  /* arg 1 is a buffer of arg 2 bytes that is read into; longer ones in turns */
+    FLOW_WRITE, /* … written from */
+};
+
+enum syscall_arg_kind {
+    ARG_END,
+    ARG_IN,     /* the kernel reads `len` bytes */
+    ARG_OUT,    /* the kernel writes `len` bytes */
+    ARG_STRING, /* the kernel reads up to a NUL, at most a page */
+};
+
+#define SYSCALL_ARGS_MAX 3
+struct syscall_arg {
+    uint8_t kind;   /* enum syscall_arg_kind */
+    uint8_t arg;    /* which */
+    int8_t len_arg; /* the argument that says how long, or -1: */
+    uint16_t len;   /* … this long; with len_arg, the size of one element (0 is 1) */
+};
+
+struct syscall_rule {
+    uint16_t number;
+    uint8_t flow;      /* enum syscall_flow */
+    int8_t offset_arg; /* FLOW_READ and FLOW_WRITE: the file offset's argument, or 0 */
+    struct syscall_arg arg[SYSCALL_ARGS_MAX];
+};
+
+/* NULL: not in the table. */
+const struct syscall_rule *syscall_rule(long number);
+
+/* ---- signals.c: SIGBUS, SIGSEGV and SIGSYS are the shim's --------------------------------------------------------------- */
+
+/* Remembers what the program has for them: before fl_init, which takes two of them. */
+void signals_remember(void);
+/* Takes them. Errors: of sigaction. */
+int signals_start(void);
+/* The child of a fork has its own handlers back, but for SIGSYS: the filter is inherited. */
+void signals_fork_child(void);
+
+/* ---- fork.c, stats.c ------------------------------------------------------------------------------------------------- */
+
+/* Errors: -ENOMEM. */
+int fork_start(void);
+/* True when va was just being handed to the kernel by a fork, and is the kernel's now. */
+bool fork_waited(vm_offset_t va);
+
+void stats_start(void);
+/* The process ends in order: dirty pages reach their files, and the stats theirs. */
+void stats_finish(void);
+
+#endif

@@ -1,0 +1,343 @@
+/*
+ * signals.c: SIGBUS, SIGSEGV and SIGSYS are the shim's; the program believes they are its own.
+ *
+ *   kernel ─▶ signals_fault ─▶ linux_fault_signal ─▶ fl_fault ─ 0 ─▶ the access is tried again
+ *                 │ not managed            └ error ─▶ signals_deliver
+ *                 ▼                                       │
+ *             signals_chain: what the program has ◀───────┘
+ *   kernel ─▶ signals_trap ─▶ trap_signal
+ *
+ * The shim's handlers stand in the kernel's table, in the place of those that fl_init put there. Whatever the program asks sigaction for is written down, and told back to it.
+ *
+ * A thread that blocks a signal which it needs for a fault is killed by the kernel: with the signal engine SIGBUS and SIGSYS are left out of every mask that the
+ * program sets; what it set is remembered for the thread and told back.
+ *
+ * The handler of SIGSEGV runs on the alternate stack if the program asked for that (stack overflow); SIGBUS is always handled on the program's stack: paging needs room.
+ * Lock: (A) the program's actions, taken with all signals blocked, innermost.
+ */
+#include "shim.h"
+#include "real.h"
+#include <string.h>
+
+enum {
+    ACTION_BUS,
+    ACTION_SEGV,
+    ACTION_SYS,
+    ACTIONS,
+};
+
+static const int action_signo[ACTIONS] = {SIGBUS, SIGSEGV, SIGSYS};
+static struct sigaction action[ACTIONS]; /* (A) the program's */
+static pthread_mutex_t action_lock = PTHREAD_MUTEX_INITIALIZER;
+
+#define HIDDEN_BUS 0x1
+#define HIDDEN_SYS 0x2
+/* What this thread believes to block and does not. */
+static _Thread_local unsigned signals_hidden __attribute__((tls_model("initial-exec")));
+
+static bool engine_is_signal(void)
+{
+    return shim_config.fault != FL_FAULT_THREAD;
+}
+
+/* -1: not one of those that the shim has taken. */
+static int action_of(int signo)
+{
+    int state = atomic_load_explicit(&shim_state, memory_order_acquire);
+
+    if (signo == SIGSYS)
+        return state != SHIM_OFF && engine_is_signal() ? ACTION_SYS : -1;
+    if (state != SHIM_ON)
+        return -1;
+    return signo == SIGBUS ? ACTION_BUS : signo == SIGSEGV ? ACTION_SEGV : -1;
+}
+
+/* ---- the program's own handlers ---------------------------------------------------------------------------------------- */
+
+static long self(void)
+{
+    return linux_syscall(SYS_gettid);
+}
+
+/* The default action, with the same siginfo; the signal is not blocked. */
+static void die_of(int signo, siginfo_t *info)
+{
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    long pid = linux_syscall(SYS_getpid);
+
+    shim_real()->sigaction(signo, &dfl, NULL);
+    if (info->si_code > 0)
+        linux_syscall(SYS_rt_tgsigqueueinfo, pid, self(), signo, info);
+    else
+        linux_syscall(SYS_tgkill, pid, self(), signo);
+}
+
+/*
+ * Does what the program has for the signal, as the kernel would: with the mask of the interrupted code and that of its sigaction, but for the signals that the handler
+ * itself may need. No lock is held: it may leave by siglongjmp.
+ */
+static void signals_chain(int signo, siginfo_t *info, void *ucontext)
+{
+    struct sigaction *slot = &action[signo == SIGBUS    ? ACTION_BUS
+                                     : signo == SIGSEGV ? ACTION_SEGV
+                                                        : ACTION_SYS];
+    struct sigaction now;
+    sigset_t all, mask;
+
+    linux_signals_block(&all);
+    pthread_mutex_lock(&action_lock);
+    now = *slot;
+    if ((now.sa_flags & (int)SA_RESETHAND) != 0)
+        slot->sa_handler = SIG_DFL;
+    pthread_mutex_unlock(&action_lock);
+
+    mask = ((const ucontext_t *)ucontext)->uc_sigmask;
+    if (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN) {
+        sigorset(&mask, &mask, &now.sa_mask);
+        if ((now.sa_flags & SA_NODEFER) == 0)
+            sigaddset(&mask, signo);
+    }
+    for (int i = 0; i < ACTIONS; i++)
+        sigdelset(&mask, action_signo[i]);
+    linux_signals_restore(&mask);
+    if (now.sa_handler == SIG_DFL || (now.sa_handler == SIG_IGN && info->si_code > 0))
+        die_of(signo, info);
+    else if (now.sa_handler == SIG_IGN)
+        return;
+    else if ((now.sa_flags & SA_SIGINFO) != 0)
+        now.sa_sigaction(signo, info, ucontext);
+    else
+        now.sa_handler(signo);
+    linux_signals_restore(&all);
+}
+
+/* ---- the handlers in the kernel's table ------------------------------------------------------------------------------------ */
+
+/* linux_fault_set_deliver: an error of the core's. A file that has grown meanwhile is no error, nor is a mapping that a fork is just handing to the kernel. */
+static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int error)
+{
+    vm_offset_t va = (vm_offset_t)info->si_addr;
+
+    if (error == -ENXIO && file_grew(va))
+        return;
+    if (error == -EFAULT && fork_waited(va))
+        return;
+    if (error == -ENOMEM) {
+        shim_say("written pages of private mappings, which have nowhere else to go, exceed the limit of %zu "
+                 "bytes: raise --memory",
+                 shim_config.memory_limit_bytes);
+        linux_syscall(SYS_kill, linux_syscall(SYS_getpid), SIGKILL);
+    }
+    signals_chain(signo, info, ucontext);
+}
+
+static void signals_fault(int signo, siginfo_t *info, void *ucontext)
+{
+    vm_offset_t va = (vm_offset_t)info->si_addr;
+    bool managed = info->si_code > 0 && shim_in_window(va) && !mapping_is_reserved(va);
+
+    if (!managed || !linux_fault_signal(signo, info, ucontext))
+        signals_chain(signo, info, ucontext);
+}
+
+static void signals_trap(int signo, siginfo_t *info, void *ucontext)
+{
+    int saved_errno = errno;
+
+    if (!trap_signal(info, ucontext))
+        signals_chain(signo, info, ucontext);
+    errno = saved_errno;
+}
+
+/* Before fl_init, which puts its own handlers there. */
+void signals_remember(void)
+{
+    for (int i = 0; i < ACTIONS; i++)
+        shim_real()->sigaction(action_signo[i], NULL, &action[i]);
+}
+
+static int signals_install(int signo, void (*handler)(int, siginfo_t *, void *), int flags)
+{
+    struct sigaction own = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | flags};
+
+    sigfillset(&own.sa_mask);
+    return shim_real()->sigaction(signo, &own, NULL) == 0 ? 0 : -errno;
+}
+
+int signals_start(void)
+{
+    sigset_t needed;
+    int error = signals_install(SIGBUS, signals_fault, 0);
+
+    linux_fault_set_deliver(signals_deliver);
+    if (error == 0)
+        error = signals_install(SIGSEGV, signals_fault, action[ACTION_SEGV].sa_flags & SA_ONSTACK);
+    if (error != 0 || !engine_is_signal())
+        return error;
+    sigemptyset(&needed);
+    sigaddset(&needed, SIGBUS);
+    sigaddset(&needed, SIGSYS);
+    shim_real()->pthread_sigmask(SIG_UNBLOCK, &needed, NULL); /* what the program was started with */
+    return signals_install(SIGSYS, signals_trap, 0);
+}
+
+void signals_fork_child(void)
+{
+    pthread_mutex_init(&action_lock, NULL);
+    shim_real()->sigaction(SIGBUS, &action[ACTION_BUS], NULL);
+    shim_real()->sigaction(SIGSEGV, &action[ACTION_SEGV], NULL);
+}
+
+/* ---- sigaction -------------------------------------------------------------------------------------------------------------- */
+
+static void strip(sigset_t *set)
+{
+    sigdelset(set, SIGBUS);
+    sigdelset(set, SIGSYS);
+}
+
+static bool strips(void)
+{
+    return shim_on() && engine_is_signal();
+}
+
+FL_EXPORT int sigaction(int signo, const struct sigaction *act, struct sigaction *old)
+{
+    int i = action_of(signo);
+    struct sigaction wanted, before;
+    sigset_t saved;
+
+    if (act != NULL) { /* copied outside of the lock: it may lie in managed memory */
+        wanted = *act;
+        if (strips())
+            strip(&wanted.sa_mask);
+    }
+    if (i < 0)
+        return shim_real()->sigaction(signo, act != NULL ? &wanted : NULL, old);
+    linux_signals_block(&saved);
+    pthread_mutex_lock(&action_lock);
+    before = action[i];
+    if (act != NULL)
+        action[i] = wanted;
+    pthread_mutex_unlock(&action_lock);
+    if (i == ACTION_SEGV && act != NULL)
+        (void)signals_install(SIGSEGV, signals_fault, wanted.sa_flags & SA_ONSTACK);
+    linux_signals_restore(&saved);
+    if (old != NULL)
+        *old = before;
+    return 0;
+}
+
+FL_EXPORT __sighandler_t signal(int signo, __sighandler_t handler)
+{
+    struct sigaction wanted = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    struct sigaction old;
+
+    sigemptyset(&wanted.sa_mask);
+    return sigaction(signo, &wanted, &old) == 0 ? old.sa_handler : SIG_ERR;
+}
+
+/* ---- masks ------------------------------------------------------------------------------------------------------------------- */
+
+/* The thread's belief after a change, and before it in *old. */
+static void belief(int how, const sigset_t *set, sigset_t *old)
+{
+    unsigned named = 0;
+
+    if (old != NULL && (signals_hidden & HIDDEN_BUS) != 0)
+        sigaddset(old, SIGBUS);
+    if (old != NULL && (signals_hidden & HIDDEN_SYS) != 0)
+        sigaddset(old, SIGSYS);
+    if (set == NULL)
+        return;
+    named |= sigismember(set, SIGBUS) == 1 ? HIDDEN_BUS : 0;
+    named |= sigismember(set, SIGSYS) == 1 ? HIDDEN_SYS : 0;
+    if (how == SIG_BLOCK)
+        signals_hidden |= named;
+    else if (how == SIG_UNBLOCK)
+        signals_hidden &= ~named;
+    else
+        signals_hidden = named;
+}
+
+FL_EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+    sigset_t wanted, asked;
+    int error;
+
+    if (!strips())
+        return shim_real()->pthread_sigmask(how, set, old);
+    if (set != NULL) {
+        asked = wanted = *set;
+        if (how != SIG_UNBLOCK)
+            strip(&wanted);
+    }
+    error = shim_real()->pthread_sigmask(how, set != NULL ? &wanted : NULL, old);
+    if (error == 0)
+        belief(how, set != NULL ? &asked : NULL, old);
+    return error;
+}
+
+FL_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+    int error = pthread_sigmask(how, set, old);
+
+    if (error == 0)
+        return 0;
+    errno = error;
+    return -1;
+}
+
+/* A copy of the mask without the two; NULL stays NULL. */
+static const sigset_t *stripped(const sigset_t *mask, sigset_t *copy)
+{
+    if (mask == NULL || !strips())
+        return mask;
+    *copy = *mask;
+    strip(copy);
+    return copy;
+}
+
+FL_EXPORT int sigsuspend(const sigset_t *mask)
+{
+    sigset_t copy;
+
+    return shim_real()->sigsuspend(stripped(mask, &copy));
+}
+
+FL_EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+{
+    sigset_t copy;
+
+    return shim_real()->ppoll(fds, n, timeout, stripped(mask, &copy));
+}
+
+FL_EXPORT int pselect(int n, fd_set *in, fd_set *out, fd_set *error, const struct timespec *timeout,
+                      const sigset_t *mask)
+{
+    sigset_t copy;
+
+    return shim_real()->pselect(n, in, out, error, timeout, stripped(mask, &copy));
+}
+
+FL_EXPORT int epoll_pwait(int fd, struct epoll_event *events, int n, int timeout, const sigset_t *mask)
+{
+    sigset_t copy;
+
+    return shim_real()->epoll_pwait(fd, events, n, timeout, stripped(mask, &copy));
+}
+
+FL_EXPORT int epoll_pwait2(int fd, struct epoll_event *events, int n, const struct timespec *timeout,
+                           const sigset_t *mask)
+{
+    sigset_t copy;
+
+    return shim_real()->epoll_pwait2(fd, events, n, timeout, stripped(mask, &copy));
+}
+
+FL_EXPORT int pthread_attr_setsigmask_np(pthread_attr_t *attr, const sigset_t *mask)
+{
+    sigset_t copy;
+
+    return shim_real()->pthread_attr_setsigmask_np(attr, stripped(mask, &copy));
+}

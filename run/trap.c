@@ -1,0 +1,362 @@
+/*
+ * trap.c: system calls that are handed managed memory, wherever they are made: in the program, in libc, in any library.
+ *
+ *   syscall ─▶ seccomp: does an argument point into the window?  no ─▶ the kernel
+ *                 │ yes, and not from linux_syscall
+ *                 ▼
+ *              SIGSYS ─▶ trap_signal ─▶ trap_call ─┬─ the mmap family ─▶ mapping.c
+ *                                                 ├─ readv, sendmsg …─▶ vector.c
+ *                                                 ├─ by the table: hold the buffers ─▶ linux_syscall ─▶ let go
+ *                                                 └─ unknown: hold what each pointer points at
+ *
+ * A filter outlives execve and this handler does not. It may therefore trap only calls with an argument in the window: a program that was just started has none.
+ * For the same reason the one address that is let through must be the same in every program: linux_syscall moves to a page of a fixed address,
+ * and a program that finds the filter of the one before it needs no second.
+ *
+ * A register that the call does not use may hold anything: such a trap costs time and nothing else. The calls that a handler cannot make in
+ * the program's place (clone, fork, vfork, rt_sigreturn) are let pass, whatever is in the registers.
+ *
+ * The handler runs with all signals blocked, on the program's stack, and so holds little there; while a call sleeps, the program's own mask is in force, so that its signals interrupt it.
+ */
+#include "shim.h"
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/futex.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define TRAP_ARGS          6
+#define TRAP_FUTEX_RETRIES 100
+#define TRAP_UNKNOWN_BYTES (2 * VM_PAGE_SIZE)
+#define TRAP_GATE          (LINUX_WINDOW_START - VM_PAGE_SIZE) /* where linux_syscall's instruction is moved to */
+
+/* ---- issuing -------------------------------------------------------------------------------------------------------- */
+
+static long trap_raw(long number, const uint64_t arg[TRAP_ARGS])
+{
+    return linux_syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+}
+
+long trap_issue(long number, const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
+{
+    sigset_t blocked;
+    long r;
+
+    linux_syscall(SYS_rt_sigprocmask, SIG_SETMASK, mask, &blocked, _NSIG / 8);
+    r = trap_raw(number, arg);
+    linux_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, NULL, _NSIG / 8);
+    return r;
+}
+
+static size_t arg_len(const struct syscall_arg *rule, const uint64_t arg[TRAP_ARGS])
+{
+    if (rule->kind == ARG_STRING)
+        return VM_PAGE_SIZE;
+    return rule->len_arg < 0 ? rule->len : arg[rule->len_arg] * rule->len;
+}
+
+/* Holds what one argument points at, in several pieces if need be. What cannot be held is left out: if it matters, the kernel says EFAULT. */
+static int hold_arg(struct hold **held, vm_offset_t va, size_t len, vm_prot_t access)
+{
+    size_t most = hold_chunk_bytes();
+    int error = 0;
+
+    if (!shim_in_window(va))
+        return 0;
+    if (len > most)
+        len = most;
+    while (error == 0 && len > 0) {
+        size_t n = len;
+
+        error = hold_add(held, va, &n, access);
+        va += n;
+        len -= n;
+    }
+    return error == -ENOMEM ? -ENOMEM : 0;
+}
+
+static long call_once(const struct syscall_rule *rule, long number, const uint64_t arg[TRAP_ARGS],
+                      const sigset_t *mask)
+{
+    struct hold *held = NULL;
+    long r = 0;
+
+    for (int i = 0; r == 0 && i < SYSCALL_ARGS_MAX && rule->arg[i].kind != ARG_END; i++) {
+        const struct syscall_arg *a = &rule->arg[i];
+
+        r = hold_arg(&held, arg[a->arg], arg_len(a, arg), a->kind == ARG_OUT ? VM_PROT_WRITE : VM_PROT_READ);
+    }
+    if (r == 0)
+        r = trap_issue(number, arg, mask);
+    hold_drop(&held);
+    return r;
+}
+
+/* A call that the table does not know: the pages that each pointer points at, writable where the mapping is. */
+static long call_unknown(long number, const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
+{
+    struct hold *held = NULL;
+    struct fl_region region;
+    long r = 0;
+
+    for (int i = 0; r == 0 && i < TRAP_ARGS; i++) {
+        if (!shim_in_window(arg[i]) || fl_space_region(fl_space(), arg[i], &region) != 0)
+            continue;
+        if (region.start <= arg[i] && !region.reserved)
+            r = hold_arg(&held, arg[i], TRAP_UNKNOWN_BYTES - (arg[i] & VM_PAGE_MASK),
+                         (region.prot & VM_PROT_WRITE) != 0 ? VM_PROT_WRITE : VM_PROT_READ);
+    }
+    if (r == 0)
+        r = trap_issue(number, arg, mask);
+    hold_drop(&held);
+    return r;
+}
+
+/* ---- transfers longer than a chunk ---------------------------------------------------------------------------------- */
+
+/* A file always gives what is asked for, and so a read of it goes on; a pipe, a socket, a terminal may give less, and that is where a read ends. */
+static bool reads_in_turns(long number, int fd)
+{
+    struct stat st;
+
+    return number == SYS_getrandom ||
+           (linux_syscall(SYS_fstat, fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)));
+}
+
+static long call_in_turns(const struct syscall_rule *rule, long number, const uint64_t arg[TRAP_ARGS],
+                          const sigset_t *mask)
+{
+    const struct syscall_arg *buffer = &rule->arg[0];
+    size_t len = arg[buffer->len_arg];
+    bool on = rule->flow == FLOW_WRITE || reads_in_turns(number, (int)arg[0]);
+    uint64_t turn[TRAP_ARGS];
+    size_t done = 0;
+    long r = 0;
+
+    if (!shim_in_window(arg[buffer->arg]) || len == 0)
+        return call_once(rule, number, arg, mask);
+    __builtin_memcpy(turn, arg, sizeof turn);
+    do {
+        struct hold *held = NULL;
+        size_t n = len - done;
+
+        r = hold_add(&held, arg[buffer->arg] + done, &n,
+                     buffer->kind == ARG_OUT ? VM_PROT_WRITE : VM_PROT_READ);
+        for (int i = 1; r == 0 && i < SYSCALL_ARGS_MAX && rule->arg[i].kind != ARG_END; i++)
+            r = hold_arg(&held, arg[rule->arg[i].arg], arg_len(&rule->arg[i], arg),
+                         rule->arg[i].kind == ARG_OUT ? VM_PROT_WRITE : VM_PROT_READ);
+        if (r == 0) {
+            turn[buffer->arg] = arg[buffer->arg] + done;
+            turn[buffer->len_arg] = n;
+            if (rule->offset_arg != 0)
+                turn[rule->offset_arg] = arg[rule->offset_arg] + done;
+            r = trap_issue(number, turn, mask);
+        }
+        hold_drop(&held);
+        if (r <= 0)
+            break;
+        done += (size_t)r;
+        if ((size_t)r < n)
+            break;
+    } while (on && done < len);
+    return done > 0 ? (long)done : r;
+}
+
+/* ---- the odd ones ---------------------------------------------------------------------------------------------------- */
+
+/* A futex sleeps long, so its page is made resident and not held: if it goes away before the kernel looks, that says EFAULT, and once more. */
+static long call_futex(const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
+{
+    long r = -EFAULT;
+
+    for (int i = 0; r == -EFAULT && i < TRAP_FUTEX_RETRIES; i++) {
+        for (int a = 0; a < TRAP_ARGS; a++) {
+            if (a == 0 || a == 3 || a == 4) {
+                struct hold *held = NULL;
+                int error = hold_arg(&held, arg[a], sizeof(uint64_t), a == 3 ? VM_PROT_READ : VM_PROT_WRITE);
+
+                hold_drop(&held);
+                if (error != 0)
+                    return error;
+            }
+        }
+        r = trap_issue(SYS_futex, arg, mask);
+    }
+    return r;
+}
+
+/* The mask that counts is the one that the handler's return brings back. */
+static long call_sigprocmask(const uint64_t arg[TRAP_ARGS], sigset_t *mask)
+{
+    uint64_t *now = (uint64_t *)mask;
+    uint64_t old = *now;
+    uint64_t set;
+
+    if (arg[3] != sizeof set)
+        return -EINVAL;
+    if (arg[1] != 0) {
+        if (hold_copy_in(&set, (const void *)arg[1], sizeof set) != 0)
+            return -EFAULT;
+        set &= ~(1ull << (SIGBUS - 1) | 1ull << (SIGSYS - 1));
+        switch (arg[0]) {
+        case SIG_BLOCK:
+            *now |= set;
+            break;
+        case SIG_UNBLOCK:
+            *now &= ~set;
+            break;
+        case SIG_SETMASK:
+            *now = set;
+            break;
+        default:
+            return -EINVAL;
+        }
+    }
+    return arg[2] != 0 ? hold_copy_out((void *)arg[2], &old, sizeof old) : 0;
+}
+
+/* -ENOSYS: not of the mmap family. */
+static long call_mapping(long number, const uint64_t arg[TRAP_ARGS])
+{
+    switch (number) {
+    case SYS_mmap:
+        return mapping_mmap(arg[0], arg[1], (int)arg[2], (int)arg[3], (int)arg[4], arg[5]);
+    case SYS_munmap:
+        return mapping_munmap(arg[0], arg[1]);
+    case SYS_mprotect:
+        return mapping_mprotect(arg[0], arg[1], (int)arg[2]);
+    case SYS_mremap:
+        return mapping_mremap(arg[0], arg[1], arg[2], (int)arg[3], arg[4]);
+    case SYS_msync:
+        return mapping_msync(arg[0], arg[1], (int)arg[2]);
+    case SYS_madvise:
+        return mapping_madvise(arg[0], arg[1], (int)arg[2]);
+    case SYS_mincore:
+        return mapping_mincore(arg[0], arg[1], (unsigned char *)arg[2]);
+    case SYS_mlock:
+    case SYS_mlock2:
+        return mapping_mlock(arg[0], arg[1], number == SYS_mlock2 ? (unsigned)arg[2] : 0);
+    case SYS_munlock:
+        return mapping_munlock(arg[0], arg[1]);
+    default:
+        return -ENOSYS;
+    }
+}
+
+long trap_call(long number, const uint64_t arg[TRAP_ARGS], sigset_t *mask)
+{
+    const struct syscall_rule *rule;
+    long r;
+
+    if (!shim_on())
+        return trap_issue(number, arg, mask);
+    if (number == SYS_futex)
+        return call_futex(arg, mask);
+    if (number == SYS_rt_sigprocmask)
+        return call_sigprocmask(arg, mask);
+    r = call_mapping(number, arg);
+    if (r == -ENOSYS)
+        r = vector_call(number, arg, mask);
+    if (r != -ENOSYS)
+        return r;
+    rule = syscall_rule(number);
+    if (rule == NULL)
+        return call_unknown(number, arg, mask);
+    return rule->flow == FLOW_ONCE ? call_once(rule, number, arg, mask)
+                                   : call_in_turns(rule, number, arg, mask);
+}
+
+static _Atomic bool trap_probed; /* a getpid with an argument in the window was trapped */
+
+/* ---- the signal ------------------------------------------------------------------------------------------------------- */
+
+bool trap_signal(siginfo_t *info, void *ucontext)
+{
+    ucontext_t *uc = ucontext;
+    greg_t *reg = uc->uc_mcontext.gregs;
+    const uint64_t arg[TRAP_ARGS] = {(uint64_t)reg[REG_RDI], (uint64_t)reg[REG_RSI], (uint64_t)reg[REG_RDX],
+                                     (uint64_t)reg[REG_R10], (uint64_t)reg[REG_R8],  (uint64_t)reg[REG_R9]};
+    bool ours = false;
+
+    if (info->si_code != 1 /* SYS_SECCOMP */)
+        return false;
+    for (int i = 0; i < TRAP_ARGS; i++)
+        ours |= shim_in_window(arg[i]);
+    trap_probed |= info->si_syscall == SYS_getpid;
+    if (ours)
+        reg[REG_RAX] = trap_call(info->si_syscall, arg, &uc->uc_sigmask);
+    return ours;
+}
+
+/* ---- the filter ------------------------------------------------------------------------------------------------------- */
+
+#define FILTER_LOAD(field)          BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define FILTER_LOAD_LOW(field)      FILTER_LOAD(field)
+#define FILTER_LOAD_HIGH(field)     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field) + 4)
+#define FILTER_EQUAL(k, yes, no)    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(k), yes, no)
+#define FILTER_AT_LEAST(k, yes, no) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)(k), yes, no)
+#define FILTER_RETURN(k)            BPF_STMT(BPF_RET | BPF_K, k)
+
+/* Jumps to the test of the caller, `to_caller` instructions behind these three, when the argument lies in the window. */
+#define FILTER_ARG(n, to_caller)                                                                             \
+    FILTER_LOAD_HIGH(args[n]), FILTER_AT_LEAST(LINUX_WINDOW_START >> 32, 0, 1),                              \
+        FILTER_AT_LEAST(LINUX_WINDOW_END >> 32, 0, to_caller)
+
+static long filter_install(void)
+{
+    uint64_t ip = linux_syscall_ip();
+    struct sock_filter code[] = {
+        FILTER_LOAD(arch),
+        FILTER_EQUAL(AUDIT_ARCH_X86_64, 1, 0),
+        FILTER_RETURN(SECCOMP_RET_ALLOW),
+        FILTER_ARG(0, 16),
+        FILTER_ARG(1, 13),
+        FILTER_ARG(2, 10),
+        FILTER_ARG(3, 7),
+        FILTER_ARG(4, 4),
+        FILTER_ARG(5, 1),
+        FILTER_RETURN(SECCOMP_RET_ALLOW),
+        /* the caller: */
+        FILTER_LOAD_HIGH(instruction_pointer),
+        FILTER_EQUAL(ip >> 32, 0, 2),
+        FILTER_LOAD_LOW(instruction_pointer),
+        FILTER_EQUAL(ip, 7, 0),
+        FILTER_LOAD(nr),
+        FILTER_EQUAL(SYS_clone, 5, 0),
+        FILTER_EQUAL(SYS_clone3, 4, 0),
+        FILTER_EQUAL(SYS_fork, 3, 0),
+        FILTER_EQUAL(SYS_vfork, 2, 0),
+        FILTER_EQUAL(SYS_rt_sigreturn, 1, 0),
+        FILTER_RETURN(SECCOMP_RET_TRAP),
+        FILTER_RETURN(SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    long r = linux_syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+
+    if (r != -EACCES)
+        return r > 0 ? -EBUSY : r; /* positive: the thread that has a filter of its own */
+    /* Without CAP_SYS_ADMIN the kernel wants a promise first: programs that this one starts gain no rights (sudo, ping: docs/design.md). */
+    r = linux_syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    return r != 0 ? r
+                  : linux_syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+}
+
+/* Asks for the process's number, with an argument that a filter of ours traps. */
+static bool filter_is_there(void)
+{
+    trap_probed = false;
+    (void)syscall(SYS_getpid, LINUX_WINDOW_START);
+    return trap_probed;
+}
+
+int trap_start(void)
+{
+    int error = linux_syscall_move(TRAP_GATE);
+
+    if (error != 0)
+        return error;
+    return filter_is_there() ? 0 : (int)filter_install();
+}

@@ -1,0 +1,303 @@
+/*
+ * vector.c: calls whose pointers hide in memory, where no filter sees them: readv and its family, sendmsg and its family, process_vm_*, vmsplice.
+ *
+ *      iov:   | own | managed | own | managed | managed |
+ *             └──────────── a prefix ─────────┘           all of its managed bytes held, at most a chunk; then the call; then the next prefix
+ *
+ * The exported names come here when any piece is managed, and go to libc otherwise. A vector whose managed bytes fit in one chunk is one call to the kernel, as the
+ * program made it; that is every datagram (hold.c: a chunk is at least 128 KiB).
+ */
+#include "shim.h"
+#include "real.h"
+#include <limits.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define VECTOR_SMALL 16 /* pieces that need no memory of their own */
+
+/* The program's vector, copied, and how far it is done. */
+struct vector {
+    struct iovec small[VECTOR_SMALL];
+    struct iovec *piece;
+    size_t npieces, first; /* piece[first] is the first that is not done */
+    bool mapped;
+};
+
+static int vector_open(struct vector *vector, const struct iovec *program, size_t npieces)
+{
+    int error;
+
+    if (npieces > IOV_MAX)
+        return -EINVAL;
+    vector->piece = vector->small;
+    vector->npieces = npieces;
+    vector->first = 0;
+    vector->mapped = npieces > VECTOR_SMALL;
+    if (vector->mapped) {
+        long memory = linux_syscall(SYS_mmap, 0, round_page(npieces * sizeof *program),
+                                    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+        if (memory < 0)
+            return (int)memory;
+        vector->piece = (struct iovec *)memory;
+    }
+    error = hold_copy_in(vector->piece, program, npieces * sizeof *program);
+    if (error != 0 && vector->mapped)
+        linux_syscall(SYS_munmap, vector->piece, round_page(npieces * sizeof *program));
+    return error;
+}
+
+static void vector_close(struct vector *vector)
+{
+    if (vector->mapped)
+        linux_syscall(SYS_munmap, vector->piece, round_page(vector->npieces * sizeof *vector->piece));
+}
+
+/*
+ * Holds the longest beginning of what is not done yet, and cuts the vector there: *n pieces from `first`, of which the last has its length cut to *cut (and `rest` more).
+ * Errors: -EFAULT, -ENOMEM when the very first byte cannot be held.
+ */
+static int vector_hold(struct vector *vector, vm_prot_t access, struct hold **held, size_t *n, size_t *rest)
+{
+    size_t room = hold_chunk_bytes();
+
+    *rest = 0;
+    for (*n = 0; vector->first + *n < vector->npieces; ++*n) {
+        struct iovec *piece = &vector->piece[vector->first + *n];
+        size_t len = piece->iov_len;
+        size_t cost;
+        int error;
+
+        if (!shim_in_window((uintptr_t)piece->iov_base) || len == 0)
+            continue;
+        if (room < VM_PAGE_SIZE)
+            return 0;
+        if (len > room)
+            len = room;
+        error = hold_add(held, (uintptr_t)piece->iov_base, &len, access);
+        if (error != 0)
+            return *n > 0 ? 0 : error;
+        cost = round_page(((uintptr_t)piece->iov_base & VM_PAGE_MASK) + len);
+        room -= room < cost ? room : cost;
+        if (len < piece->iov_len) {
+            *rest = piece->iov_len - len;
+            piece->iov_len = len;
+            ++*n;
+            return 0;
+        }
+    }
+    return 0;
+}
+
+/* `bytes` of the n pieces from `first` are done; gives the cut piece its rest back. Returns true when all n were done completely. */
+static bool vector_advance(struct vector *vector, size_t n, size_t rest, size_t bytes)
+{
+    if (rest != 0)
+        vector->piece[vector->first + n - 1].iov_len += rest;
+    for (; n > 0; n--) {
+        struct iovec *piece = &vector->piece[vector->first];
+        size_t whole = n == 1 ? piece->iov_len - rest : piece->iov_len;
+
+        if (bytes < whole || (n == 1 && rest != 0)) {
+            piece->iov_base = (char *)piece->iov_base + bytes;
+            piece->iov_len -= bytes;
+            return bytes == whole;
+        }
+        bytes -= whole;
+        vector->first++;
+    }
+    return true;
+}
+
+/* ---- transfers ------------------------------------------------------------------------------------------------------- */
+
+struct vector_io {
+    long number;
+    vm_prot_t access;       /* what the kernel does with the pieces */
+    uint64_t arg[6];        /* arg[1] is the vector or the message */
+    bool in_turns;          /* goes on after a complete prefix; else a short transfer is the answer */
+    bool positioned;        /* arg[3] is the file's offset */
+    struct msghdr *message; /* of sendmsg and recvmsg: ours, its vector is set here */
+};
+
+static long vector_transfer(struct vector_io *io, struct vector *vector, const sigset_t *mask)
+{
+    size_t done = 0;
+    bool complete;
+    long r;
+
+    do {
+        struct hold *held = NULL;
+        size_t n, rest;
+
+        complete = false;
+        r = vector_hold(vector, io->access, &held, &n, &rest);
+        if (r == 0) {
+            if (io->message != NULL) {
+                io->message->msg_iov = vector->piece + vector->first;
+                io->message->msg_iovlen = n;
+            } else {
+                io->arg[1] = (uint64_t)(vector->piece + vector->first);
+                io->arg[2] = n;
+            }
+            r = trap_issue(io->number, io->arg, mask);
+        }
+        hold_drop(&held);
+        if (r > 0) {
+            done += (size_t)r;
+            complete = vector_advance(vector, n, rest, (size_t)r);
+            if (io->positioned && (int64_t)io->arg[3] >= 0)
+                io->arg[3] += (uint64_t)r;
+        }
+    } while (complete && io->in_turns && vector->first < vector->npieces);
+    return done > 0 ? (long)done : r;
+}
+
+/* A read of a file goes on, one of a pipe ends with what is there (trap.c); a write goes on. */
+static bool goes_on(vm_prot_t access, int fd)
+{
+    struct stat st;
+
+    if (access == VM_PROT_READ)
+        return true;
+    return linux_syscall(SYS_fstat, fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
+}
+
+static long vector_file(long number, const uint64_t arg[6], const sigset_t *mask)
+{
+    bool writes =
+        number == SYS_writev || number == SYS_pwritev || number == SYS_pwritev2 || number == SYS_vmsplice;
+    struct vector_io io = {.number = number, .access = writes ? VM_PROT_READ : VM_PROT_WRITE};
+    struct vector vector;
+    long r = vector_open(&vector, (const struct iovec *)arg[1], arg[2]);
+
+    if (r != 0)
+        return r;
+    memcpy(io.arg, arg, sizeof io.arg);
+    io.in_turns = number != SYS_vmsplice && goes_on(io.access, (int)arg[0]);
+    io.positioned = number != SYS_readv && number != SYS_writev && number != SYS_vmsplice;
+    r = vector_transfer(&io, &vector, mask);
+    vector_close(&vector);
+    return r;
+}
+
+/* Only the local side is this process's memory; unless the process reads itself, the remote side is not ours to hold. One prefix: the call may be short. */
+static long vector_process(long number, const uint64_t arg[6], const sigset_t *mask)
+{
+    struct vector_io io = {.number = number,
+                           .access = number == SYS_process_vm_readv ? VM_PROT_WRITE : VM_PROT_READ};
+    struct vector vector;
+    long r = vector_open(&vector, (const struct iovec *)arg[1], arg[2]);
+
+    if (r != 0)
+        return r;
+    memcpy(io.arg, arg, sizeof io.arg);
+    r = vector_transfer(&io, &vector, mask);
+    vector_close(&vector);
+    return r;
+}
+
+/* ---- messages ---------------------------------------------------------------------------------------------------------- */
+
+/* Holds a message's name and control buffers. */
+static int message_hold(const struct msghdr *message, vm_prot_t access, struct hold **held)
+{
+    const struct iovec side[] = {{message->msg_name, message->msg_namelen},
+                                 {message->msg_control, message->msg_controllen}};
+
+    for (int i = 0; i < 2; i++) {
+        size_t len = side[i].iov_len;
+        int error;
+
+        if (!shim_in_window((uintptr_t)side[i].iov_base) || len == 0)
+            continue;
+        error = hold_add(held, (uintptr_t)side[i].iov_base, &len, access);
+        if (error != 0)
+            return error;
+    }
+    return 0;
+}
+
+static long message_call(long number, int fd, struct msghdr *program, int flags, const sigset_t *mask)
+{
+    bool sends = number == SYS_sendmsg;
+    struct msghdr message;
+    struct vector_io io = {.number = number,
+                           .access = sends ? VM_PROT_READ : VM_PROT_WRITE,
+                           .arg = {(uint64_t)fd, (uint64_t)&message, (uint64_t)flags},
+                           .in_turns = sends || (flags & MSG_WAITALL) != 0,
+                           .message = &message};
+    struct hold *held = NULL;
+    struct vector vector;
+    long r = hold_copy_in(&message, program, sizeof message);
+
+    if (r == 0)
+        r = vector_open(&vector, message.msg_iov, message.msg_iovlen);
+    if (r != 0)
+        return r;
+    r = message_hold(&message, io.access, &held);
+    if (r == 0)
+        r = vector_transfer(&io, &vector, mask);
+    hold_drop(&held);
+    vector_close(&vector);
+    if (r >= 0 && !sends) { /* what recvmsg tells beside the bytes */
+        struct msghdr answer;
+
+        if (hold_copy_in(&answer, program, sizeof answer) != 0)
+            return -EFAULT;
+        answer.msg_namelen = message.msg_namelen;
+        answer.msg_controllen = message.msg_controllen;
+        answer.msg_flags = message.msg_flags;
+        if (hold_copy_out(program, &answer, sizeof answer) != 0)
+            return -EFAULT;
+    }
+    return r;
+}
+
+/* One message after the other. recvmmsg's timeout is looked at by the kernel between messages; here the first message waits as long as it takes, the others do not wait. */
+static long messages_call(long number, const uint64_t arg[6], const sigset_t *mask)
+{
+    struct mmsghdr *program = (struct mmsghdr *)arg[1];
+    bool sends = number == SYS_sendmmsg;
+    int flags = (int)arg[3] & ~MSG_WAITFORONE;
+    unsigned done;
+
+    for (done = 0; done < (unsigned)arg[2]; done++) {
+        long r =
+            message_call(sends ? SYS_sendmsg : SYS_recvmsg, (int)arg[0], &program[done].msg_hdr, flags, mask);
+        unsigned len = (unsigned)r;
+
+        if (r < 0)
+            return done > 0 ? (long)done : r;
+        if (hold_copy_out(&program[done].msg_len, &len, sizeof len) != 0)
+            return -EFAULT;
+        if (!sends && ((arg[3] & MSG_WAITFORONE) != 0 || arg[4] != 0))
+            flags |= MSG_DONTWAIT;
+    }
+    return done;
+}
+
+long vector_call(long number, const uint64_t arg[6], const sigset_t *mask)
+{
+    switch (number) {
+    case SYS_readv:
+    case SYS_writev:
+    case SYS_preadv:
+    case SYS_pwritev:
+    case SYS_preadv2:
+    case SYS_pwritev2:
+    case SYS_vmsplice:
+        return vector_file(number, arg, mask);
+    case SYS_process_vm_readv:
+    case SYS_process_vm_writev:
+        return vector_process(number, arg, mask);
+    case SYS_sendmsg:
+    case SYS_recvmsg:
+        return message_call(number, (int)arg[0], (struct msghdr *)arg[1], (int)arg[2], mask);
+    case SYS_sendmmsg:
+    case SYS_recvmmsg:
+        return messages_call(number, arg, mask);
+    default:
+        return -ENOSYS;
+    }
+}

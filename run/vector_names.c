@@ -1,0 +1,165 @@
+/*
+ * vector_names.c: libc's names for the calls of vector.c. Without managed memory in the vector they are libc's own, which are cancellation points too.
+ */
+#include "shim.h"
+#include "real.h"
+#include <limits.h>
+
+static bool iov_is_managed(const struct iovec *iov, size_t npieces)
+{
+    if (!shim_on() || iov == NULL || npieces > IOV_MAX)
+        return false;
+    if (shim_in_window((uintptr_t)iov))
+        return true;
+    for (size_t i = 0; i < npieces; i++)
+        if (shim_in_window((uintptr_t)iov[i].iov_base))
+            return true;
+    return false;
+}
+
+static bool message_is_managed(const struct msghdr *message)
+{
+    return shim_on() && message != NULL &&
+           (shim_in_window((uintptr_t)message) || shim_in_window((uintptr_t)message->msg_name) ||
+            shim_in_window((uintptr_t)message->msg_control) ||
+            iov_is_managed(message->msg_iov, message->msg_iovlen));
+}
+
+static bool messages_are_managed(const struct mmsghdr *message, unsigned n)
+{
+    if (!shim_on() || message == NULL)
+        return false;
+    if (shim_in_window((uintptr_t)message))
+        return true;
+    for (unsigned i = 0; i < n; i++)
+        if (message_is_managed(&message[i].msg_hdr))
+            return true;
+    return false;
+}
+
+static long managed(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
+{
+    const uint64_t arg[6] = {a, b, c, d, e, f};
+    sigset_t mask;
+    long r;
+
+    linux_signals_block(&mask);
+    r = vector_call(number, arg, &mask);
+    linux_signals_restore(&mask);
+    return shim_return(r);
+}
+
+#define U(x) ((uint64_t)(x))
+
+FL_EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
+{
+    if (!iov_is_managed(iov, (size_t)n))
+        return shim_real()->readv(fd, iov, n);
+    return managed(SYS_readv, U(fd), U(iov), U(n), 0, 0, 0);
+}
+
+FL_EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+    if (!iov_is_managed(iov, (size_t)n))
+        return shim_real()->writev(fd, iov, n);
+    return managed(SYS_writev, U(fd), U(iov), U(n), 0, 0, 0);
+}
+
+FL_EXPORT ssize_t preadv(int fd, const struct iovec *iov, int n, off_t offset)
+{
+    if (!iov_is_managed(iov, (size_t)n))
+        return shim_real()->preadv(fd, iov, n, offset);
+    return managed(SYS_preadv, U(fd), U(iov), U(n), U(offset), 0, 0);
+}
+
+FL_EXPORT ssize_t preadv64(int fd, const struct iovec *iov, int n, off64_t offset)
+{
+    return preadv(fd, iov, n, offset);
+}
+
+FL_EXPORT ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t offset)
+{
+    if (!iov_is_managed(iov, (size_t)n))
+        return shim_real()->pwritev(fd, iov, n, offset);
+    return managed(SYS_pwritev, U(fd), U(iov), U(n), U(offset), 0, 0);
+}
+
+FL_EXPORT ssize_t pwritev64(int fd, const struct iovec *iov, int n, off64_t offset)
+{
+    return pwritev(fd, iov, n, offset);
+}
+
+FL_EXPORT ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+    if (!iov_is_managed(iov, (size_t)n))
+        return shim_real()->preadv2(fd, iov, n, offset, flags);
+    return managed(SYS_preadv2, U(fd), U(iov), U(n), U(offset), 0, U(flags));
+}
+
+FL_EXPORT ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
+{
+    return preadv2(fd, iov, n, offset, flags);
+}
+
+FL_EXPORT ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+    if (!iov_is_managed(iov, (size_t)n))
+        return shim_real()->pwritev2(fd, iov, n, offset, flags);
+    return managed(SYS_pwritev2, U(fd), U(iov), U(n), U(offset), 0, U(flags));
+}
+
+FL_EXPORT ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
+{
+    return pwritev2(fd, iov, n, offset, flags);
+}
+
+FL_EXPORT ssize_t vmsplice(int fd, const struct iovec *iov, size_t n, unsigned flags)
+{
+    if (!iov_is_managed(iov, n))
+        return shim_real()->vmsplice(fd, iov, n, flags);
+    return managed(SYS_vmsplice, U(fd), U(iov), U(n), U(flags), 0, 0);
+}
+
+FL_EXPORT ssize_t process_vm_readv(pid_t pid, const struct iovec *local, unsigned long nlocal,
+                                   const struct iovec *remote, unsigned long nremote, unsigned long flags)
+{
+    if (!iov_is_managed(local, nlocal))
+        return shim_real()->process_vm_readv(pid, local, nlocal, remote, nremote, flags);
+    return managed(SYS_process_vm_readv, U(pid), U(local), nlocal, U(remote), nremote, flags);
+}
+
+FL_EXPORT ssize_t process_vm_writev(pid_t pid, const struct iovec *local, unsigned long nlocal,
+                                    const struct iovec *remote, unsigned long nremote, unsigned long flags)
+{
+    if (!iov_is_managed(local, nlocal))
+        return shim_real()->process_vm_writev(pid, local, nlocal, remote, nremote, flags);
+    return managed(SYS_process_vm_writev, U(pid), U(local), nlocal, U(remote), nremote, flags);
+}
+
+FL_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    if (!message_is_managed(message))
+        return shim_real()->sendmsg(fd, message, flags);
+    return managed(SYS_sendmsg, U(fd), U(message), U(flags), 0, 0, 0);
+}
+
+FL_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+    if (!message_is_managed(message))
+        return shim_real()->recvmsg(fd, message, flags);
+    return managed(SYS_recvmsg, U(fd), U(message), U(flags), 0, 0, 0);
+}
+
+FL_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
+{
+    if (!messages_are_managed(messages, n))
+        return shim_real()->sendmmsg(fd, messages, n, flags);
+    return (int)managed(SYS_sendmmsg, U(fd), U(messages), n, U(flags), 0, 0);
+}
+
+FL_EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags, struct timespec *timeout)
+{
+    if (!messages_are_managed(messages, n))
+        return shim_real()->recvmmsg(fd, messages, n, flags, timeout);
+    return (int)managed(SYS_recvmmsg, U(fd), U(messages), n, U(flags), U(timeout), 0);
+}
