@@ -13,13 +13,13 @@
  * (space.c), and ranges move only by attach and detach.
  */
 #include "uffd.h"
+#include "linux_fd.h"
 #include "linux_syscall.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 
 /* Newer than the oldest headers that we build with. The values are the kernel's ABI. */
 #ifndef UFFDIO_CONTINUE_MODE_WP
@@ -32,8 +32,6 @@ struct linux_uffdio_poison {
 };
 #define LINUX_UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct linux_uffdio_poison)
 
-#define FD_HIGH 512 /* descriptors from here on disturb no select() and no shell */
-
 static int uffd = -1;
 
 int linux_uffd_fd(void)
@@ -43,16 +41,12 @@ int linux_uffd_fd(void)
 
 int linux_fd_move_high(int fd)
 {
-    struct rlimit limit;
+    int high = linux_fd_dup(fd);
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return fd;
-    rlim_t lowest = limit.rlim_cur > 2 * FD_HIGH ? FD_HIGH : limit.rlim_cur / 2;
-    long high = linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, lowest);
     if (high < 0)
         return fd;
     (void)linux_syscall(SYS_close, fd);
-    return (int)high;
+    return high;
 }
 
 static int uffd_ioctl(unsigned long request, void *arg)

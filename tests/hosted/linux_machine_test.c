@@ -1,0 +1,620 @@
+/*
+ * linux_machine_test.c: the machine linux by itself, without the core: mappings, windows, bounce buffers.
+ *
+ * The test plays the core: its SIGBUS handler enters the page that was missed, as a fault would. What every
+ * view must show is kept in plain arrays beside it.
+ */
+#include "linux_machine.h"
+#include <faultline/vm.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define NFRAMES 2048
+#define VIEW_A  (LINUX_WINDOW_START + ((vm_offset_t)1 << 30))
+#define VIEW_B  (LINUX_WINDOW_START + ((vm_offset_t)2 << 30))
+
+static struct machine_space *space;
+static void *object;
+static vm_frame_t frame_of[NFRAMES]; /* page i of the object is in frame i */
+static _Atomic unsigned faults;
+static _Atomic bool deny; /* the handler gives up instead of mapping */
+static sigjmp_buf denied;
+
+static struct machine_run run_of(vm_pindex_t pindex, uint32_t npages)
+{
+    return (struct machine_run){
+        .object = object, .pindex = pindex, .npages = npages, .frame = &frame_of[pindex]};
+}
+
+static void map(vm_offset_t view, vm_pindex_t pindex, uint32_t npages, vm_prot_t prot, unsigned flags)
+{
+    struct machine_run run = run_of(pindex, npages);
+    uint32_t done = 0;
+
+    assert_int_equal(machine_map(space, view + ptoa(pindex), &run, prot, flags, &done), 0);
+    assert_int_equal(done, npages);
+}
+
+static void on_fault(int signo, siginfo_t *info, void *ucontext)
+{
+    vm_offset_t va = (vm_offset_t)info->si_addr, view = va >= VIEW_B ? VIEW_B : VIEW_A;
+
+    faults++;
+    if (deny)
+        siglongjmp(denied, 1);
+    if (signo == SIGSEGV)
+        abort();
+    struct machine_run run = run_of(atop(va - view), 1);
+    uint32_t done;
+    bool write = (((ucontext_t *)ucontext)->uc_mcontext.gregs[REG_ERR] & 2) != 0;
+    if (machine_map(space, trunc_page(va), &run, write ? VM_PROT_READ | VM_PROT_WRITE : VM_PROT_READ, 0,
+                    &done) != 0)
+        abort();
+}
+
+static void start(size_t buffer_len_bytes)
+{
+    struct linux_machine_params params = {.nframes = NFRAMES, .buffer_len_bytes = buffer_len_bytes};
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+    void *meta;
+
+    if (linux_machine_init(&params, 1 << 20, &meta) != 0)
+        fail_msg("%s", linux_machine_error());
+    assert_int_equal(machine_space_create(LINUX_WINDOW_START, LINUX_WINDOW_END, &space), 0);
+    assert_int_equal(machine_object_init(&object), 0);
+    for (vm_frame_t i = 0; i < NFRAMES; i++)
+        frame_of[i] = i;
+    assert_int_equal(sigaction(SIGBUS, &action, NULL), 0);
+    assert_int_equal(sigaction(SIGSEGV, &action, NULL), 0);
+    faults = 0;
+    deny = false;
+}
+
+static void finish(void)
+{
+    machine_object_fini(object);
+    machine_space_destroy(space);
+    linux_machine_fini();
+}
+
+/* Also after a test that failed half-way. */
+static int teardown(void **state)
+{
+    (void)state;
+    linux_machine_fini();
+    return 0;
+}
+
+static void attach(vm_offset_t view, uint32_t npages, vm_prot_t prot)
+{
+    assert_int_equal(machine_attach(space, view, view + ptoa(npages), prot, object, 0), 0);
+}
+
+/* The bytes of page i in generation `value`. */
+static void page_bytes(uint8_t *bytes, vm_pindex_t pindex, unsigned value)
+{
+    for (unsigned i = 0; i < VM_PAGE_SIZE; i++)
+        bytes[i] = (uint8_t)(i * 7 + pindex * 13 + value * 101 + 1);
+}
+
+static void assert_page(const void *at, vm_pindex_t pindex, unsigned value)
+{
+    uint8_t bytes[VM_PAGE_SIZE];
+
+    page_bytes(bytes, pindex, value);
+    assert_memory_equal(at, bytes, VM_PAGE_SIZE);
+}
+
+static void fill(vm_pindex_t pindex, uint32_t npages, unsigned value)
+{
+    struct machine_run run = run_of(pindex, npages);
+    void *addr[MACHINE_RUN_MAX];
+
+    assert_int_equal(machine_window_get(&run, MACHINE_WINDOW_FILL, false, addr), 0);
+    for (uint32_t i = 0; i < npages; i++)
+        page_bytes(addr[i], pindex + i, value);
+    machine_window_put(&run, MACHINE_WINDOW_FILL, addr, true);
+}
+
+static void release(vm_pindex_t pindex, uint32_t npages)
+{
+    struct machine_run run = run_of(pindex, npages);
+
+    machine_release(&run);
+}
+
+/* Whether a load from va faults; the handler maps nothing then. */
+static bool load_faults(vm_offset_t va)
+{
+    deny = true;
+    bool faulted = true;
+    if (sigsetjmp(denied, 1) == 0) {
+        (void)*(volatile uint8_t *)va;
+        faulted = false;
+    }
+    deny = false;
+    return faulted;
+}
+
+static bool store_faults(vm_offset_t va)
+{
+    deny = true;
+    bool faulted = true;
+    if (sigsetjmp(denied, 1) == 0) {
+        *(volatile uint8_t *)va = *(volatile uint8_t *)va;
+        faulted = false;
+    }
+    deny = false;
+    return faulted;
+}
+
+static unsigned count_areas(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    unsigned n = 0;
+
+    assert_non_null(maps);
+    for (int c = fgetc(maps); c != EOF; c = fgetc(maps))
+        n += c == '\n';
+    (void)fclose(maps);
+    return n;
+}
+
+static void a_filled_run_is_mapped_at_once_and_seen_by_every_view(void **state)
+{
+    (void)state;
+    start(1 << 20);
+    attach(VIEW_A, 256, VM_PROT_READ | VM_PROT_WRITE);
+    attach(VIEW_B, 256, VM_PROT_READ | VM_PROT_WRITE);
+    fill(0, 64, 1);
+    map(VIEW_A, 0, 64, VM_PROT_READ, 0);
+    for (vm_pindex_t i = 0; i < 64; i++)
+        assert_page((void *)(VIEW_A + ptoa(i)), i, 1);
+    assert_int_equal(faults, 0);
+    assert_page((void *)(VIEW_B + ptoa(5)), 5, 1);
+    assert_int_equal(faults, 1);
+    map(VIEW_B, 0, 64, VM_PROT_READ, MACHINE_MAP_QUICK); /* page 5 is there already */
+    for (vm_pindex_t i = 0; i < 64; i++)
+        assert_page((void *)(VIEW_B + ptoa(i)), i, 1);
+    assert_int_equal(faults, 1);
+    release(0, 64);
+    finish();
+}
+
+static void a_clean_page_faults_on_its_first_store_and_after_each_wrprotect(void **state)
+{
+    (void)state;
+    start(1 << 20);
+    attach(VIEW_A, 16, VM_PROT_READ | VM_PROT_WRITE);
+    attach(VIEW_B, 16, VM_PROT_READ | VM_PROT_WRITE);
+    fill(0, 16, 1);
+    map(VIEW_A, 0, 16, VM_PROT_READ, 0);
+    map(VIEW_B, 0, 16, VM_PROT_READ, 0);
+    for (int round = 0; round < 3; round++) {
+        assert_true(store_faults(VIEW_A + ptoa(3)));
+        map(VIEW_A, 3, 1, VM_PROT_READ | VM_PROT_WRITE, 0);
+        assert_false(store_faults(VIEW_A + ptoa(3)));
+        assert_true(store_faults(VIEW_B + ptoa(3)));
+        assert_true(store_faults(VIEW_A + ptoa(4)));
+        machine_wrprotect(space, VIEW_A, VIEW_A + ptoa(16));
+        machine_sync(space);
+    }
+    /* A range with absent pages is write-protected too; the marks that stay behind do not outlive a
+     * writable mapping. */
+    machine_unmap(space, VIEW_A, VIEW_A + ptoa(16), 0);
+    assert_true(load_faults(VIEW_A));
+    machine_wrprotect(space, VIEW_A, VIEW_A + ptoa(16));
+    map(VIEW_A, 0, 16, VM_PROT_READ | VM_PROT_WRITE, 0);
+    assert_false(store_faults(VIEW_A + ptoa(15)));
+    release(0, 16);
+    finish();
+}
+
+static void a_released_page_is_gone_from_every_view_and_comes_back_anew(void **state)
+{
+    (void)state;
+    start(1 << 20);
+    attach(VIEW_A, 16, VM_PROT_READ | VM_PROT_WRITE);
+    attach(VIEW_B, 16, VM_PROT_READ | VM_PROT_WRITE);
+    fill(0, 16, 1);
+    map(VIEW_A, 0, 16, VM_PROT_READ, 0);
+    map(VIEW_B, 0, 16, VM_PROT_READ, 0);
+    machine_unmap(space, VIEW_A + ptoa(4), VIEW_A + ptoa(8), MACHINE_UNMAP_RELEASE);
+    release(4, 4);
+    assert_false(load_faults(VIEW_A + ptoa(3)));
+    assert_true(load_faults(VIEW_A + ptoa(4)));
+    assert_true(load_faults(VIEW_B + ptoa(7)));
+    fill(4, 4, 2);
+    map(VIEW_A, 4, 4, VM_PROT_READ, 0);
+    assert_page((void *)(VIEW_A + ptoa(4)), 4, 2);
+    assert_true(store_faults(VIEW_A + ptoa(4)));
+    release(0, 16);
+    finish();
+}
+
+static void rights_follow_protect(void **state)
+{
+    (void)state;
+    start(1 << 20);
+    attach(VIEW_A, 16, VM_PROT_READ | VM_PROT_WRITE);
+    fill(0, 16, 1);
+    map(VIEW_A, 0, 16, VM_PROT_READ | VM_PROT_WRITE, 0);
+    assert_int_equal(machine_protect(space, VIEW_A, VIEW_A + ptoa(8), VM_PROT_READ), 0);
+    assert_true(store_faults(VIEW_A)); /* SIGSEGV */
+    assert_false(load_faults(VIEW_A));
+    assert_false(store_faults(VIEW_A + ptoa(8)));
+    assert_int_equal(machine_protect(space, VIEW_A, VIEW_A + ptoa(8), VM_PROT_READ | VM_PROT_WRITE), 0);
+    machine_wrprotect(space, VIEW_A, VIEW_A + ptoa(16));
+    assert_true(store_faults(VIEW_A));
+    assert_int_equal(machine_protect(space, VIEW_A, VIEW_A + ptoa(16), VM_PROT_NONE), 0);
+    assert_true(load_faults(VIEW_A));
+    assert_int_equal(machine_protect(space, VIEW_A, VIEW_A + ptoa(16), VM_PROT_READ), 0);
+    assert_false(load_faults(VIEW_A));
+    machine_detach(space, VIEW_A, VIEW_A + ptoa(16));
+    assert_true(load_faults(VIEW_A));
+    release(0, 16);
+    finish();
+}
+
+/* A child is given SIGSEGV, and never the zeros of a hole. */
+static void a_child_reads_no_zeros(void **state)
+{
+    (void)state;
+    int status;
+
+    start(1 << 20);
+    attach(VIEW_A, 16, VM_PROT_READ);
+    fill(0, 1, 1);
+    map(VIEW_A, 0, 1, VM_PROT_READ, 0);
+    for (vm_pindex_t page = 0; page < 2; page++) { /* one that is mapped, one that is absent */
+        pid_t pid = fork();
+        if (pid == 0) {
+            (void)signal(SIGSEGV, SIG_DFL);
+            (void)*(volatile uint8_t *)(VIEW_A + ptoa(page));
+            _exit(0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status));
+        assert_int_equal(WTERMSIG(status), SIGSEGV);
+    }
+    release(0, 1);
+    finish();
+}
+
+static void scattered_pages_cost_no_areas(void **state)
+{
+    (void)state;
+    start(1 << 20);
+    attach(VIEW_A, NFRAMES, VM_PROT_READ | VM_PROT_WRITE);
+    unsigned before = count_areas();
+    for (vm_pindex_t i = 0; i < NFRAMES; i += 2) {
+        fill(i, 1, 1);
+        map(VIEW_A, i, 1, i % 4 == 0 ? VM_PROT_READ : VM_PROT_READ | VM_PROT_WRITE, 0);
+    }
+    assert_int_equal(count_areas(), before);
+    for (vm_pindex_t i = 0; i < NFRAMES; i += 2)
+        release(i, 1);
+    finish();
+}
+
+/* ---- attaching under a reader
+ * ---------------------------------------------------------------------------------------- */
+
+static struct machine_lock map_lock;
+static _Atomic bool stop;
+static _Atomic unsigned zeros, loads;
+static void *attached;
+
+static void on_reader_fault(int signo, siginfo_t *info, void *ucontext)
+{
+    (void)signo;
+    (void)ucontext;
+    vm_offset_t va = trunc_page((vm_offset_t)info->si_addr);
+    uint32_t done;
+
+    machine_lock(&map_lock);
+    struct machine_run run = {.object = attached, .npages = 1, .frame = frame_of};
+    if (machine_map(space, va, &run, VM_PROT_READ, 0, &done) != 0)
+        abort();
+    machine_unlock(&map_lock);
+}
+
+/* For the moments in which the view is not accessible: tries again. */
+static void on_reader_segv(int signo)
+{
+    (void)signo;
+}
+
+static void *read_view(void *arg)
+{
+    while (!stop) {
+        zeros += *(volatile uint8_t *)VIEW_A == 0;
+        loads++;
+    }
+    return arg;
+}
+
+static void no_moment_shows_zeros_while_a_view_changes(void **state)
+{
+    (void)state;
+    struct sigaction bus = {.sa_sigaction = on_reader_fault, .sa_flags = SA_SIGINFO};
+    struct sigaction segv = {.sa_handler = on_reader_segv};
+    void *objects[2];
+    pthread_t reader;
+
+    start(1 << 20);
+    (void)sigfillset(&bus.sa_mask);
+    assert_int_equal(sigaction(SIGBUS, &bus, NULL), 0);
+    assert_int_equal(sigaction(SIGSEGV, &segv, NULL), 0);
+    objects[0] = object;
+    assert_int_equal(machine_object_init(&objects[1]), 0);
+    for (int i = 0; i < 2; i++) {
+        vm_frame_t frame = (vm_frame_t)i;
+        struct machine_run run = {.object = objects[i], .npages = 1, .frame = &frame};
+        void *addr;
+        assert_int_equal(machine_window_get(&run, MACHINE_WINDOW_FILL, false, &addr), 0);
+        memset(addr, 1 + i, VM_PAGE_SIZE);
+        machine_window_put(&run, MACHINE_WINDOW_FILL, &addr, true);
+        attached = objects[i];
+        assert_int_equal(machine_attach(space, VIEW_B, VIEW_B + ptoa(1), VM_PROT_READ, attached, 0), 0);
+        uint32_t done;
+        assert_int_equal(machine_map(space, VIEW_B, &run, VM_PROT_READ, 0, &done), 0); /* into the memfd */
+    }
+    attached = objects[0];
+    assert_int_equal(machine_attach(space, VIEW_A, VIEW_A + ptoa(1), VM_PROT_READ, attached, 0), 0);
+    stop = false;
+    zeros = loads = 0;
+    assert_int_equal(pthread_create(&reader, NULL, read_view, NULL), 0);
+    for (int i = 1; i < 4000 || (loads < 1000 && i < 400000); i++) {
+        machine_lock(&map_lock);
+        attached = objects[i % 2];
+        assert_int_equal(machine_attach(space, VIEW_A, VIEW_A + ptoa(1), VM_PROT_READ, attached, 0), 0);
+        machine_unlock(&map_lock);
+    }
+    stop = true;
+    assert_int_equal(pthread_join(reader, NULL), 0);
+    assert_true(loads > 0);
+    assert_int_equal(zeros, 0);
+    machine_object_fini(objects[1]);
+    finish();
+}
+
+/* ---- windows and bounce buffers
+ * --------------------------------------------------------------------------------------- */
+
+static void bytes_outlive_the_buffers(void **state)
+{
+    (void)state;
+    void *addr[MACHINE_RUN_MAX];
+
+    start(64 * VM_PAGE_SIZE);
+    for (vm_pindex_t i = 0; i < 512; i += 16)
+        fill(i, 16, 3); /* eight times what the pool holds; nothing is mapped */
+    for (vm_pindex_t i = 0; i < 512; i += 32) {
+        struct machine_run run = run_of(i, 32);
+        assert_int_equal(machine_window_get(&run, MACHINE_WINDOW_READ, false, addr), 0);
+        for (uint32_t k = 0; k < 32; k++)
+            assert_page(addr[k], i + k, 3);
+        machine_window_put(&run, MACHINE_WINDOW_READ, addr, true);
+    }
+    release(0, 256);
+    release(256, 256);
+    assert_true(linux_buffer_peak_bytes() <= 64 * VM_PAGE_SIZE);
+    finish();
+}
+
+static void windows_have_their_limits(void **state)
+{
+    (void)state;
+    void *ahead[8][8], *one, *wide[32];
+
+    start(64 * VM_PAGE_SIZE);
+    struct machine_run big = run_of(0, 33);
+    assert_int_equal(machine_window_get(&big, MACHINE_WINDOW_FILL, false, wide), -ENOMEM);
+    unsigned n = 0;
+    int error = 0;
+    for (; n < 8; n++) {
+        struct machine_run run = run_of(n * 8, 8);
+        error = machine_window_get(&run, MACHINE_WINDOW_FILL, true, ahead[n]);
+        if (error != 0)
+            break;
+    }
+    assert_int_equal(error, -EAGAIN);
+    assert_in_range(n, 2, 4);
+    big.npages = 32; /* the largest that may wait does not have to */
+    assert_int_equal(machine_window_get(&big, MACHINE_WINDOW_FILL, false, wide), 0);
+    for (uint32_t i = 1; i < 32; i++)
+        assert_ptr_equal(wide[i], (char *)wide[0] + ptoa(i));
+    struct machine_run single = run_of(100, 1);
+    assert_int_equal(machine_window_get(&single, MACHINE_WINDOW_FILL, false, &one), 0);
+    machine_window_put(&single, MACHINE_WINDOW_FILL, &one, false);
+    machine_window_put(&big, MACHINE_WINDOW_FILL, wide, false);
+    while (n-- > 0) {
+        struct machine_run run = run_of(n * 8, 8);
+        machine_window_put(&run, MACHINE_WINDOW_FILL, ahead[n], false);
+    }
+    finish();
+}
+
+/* Each holds one page and asks for a second, with far more threads than slots: none may wait for ever. */
+static void *copy_pages(void *arg)
+{
+    vm_pindex_t pindex = (vm_pindex_t)arg;
+
+    for (int i = 0; i < 200; i++) {
+        struct machine_run from = run_of(pindex, 1), to = run_of(pindex + 512, 1);
+        void *src, *dst;
+        if (machine_window_get(&from, MACHINE_WINDOW_READ, false, &src) != 0)
+            abort();
+        if (i % 8 == 0)
+            (void)usleep(50);
+        if (machine_window_get(&to, MACHINE_WINDOW_FILL, false, &dst) != 0)
+            abort();
+        memcpy(dst, src, VM_PAGE_SIZE);
+        machine_window_put(&to, MACHINE_WINDOW_FILL, &dst, true);
+        machine_window_put(&from, MACHINE_WINDOW_READ, &src, true);
+    }
+    return NULL;
+}
+
+static void copies_do_not_wait_for_each_other(void **state)
+{
+    (void)state;
+    pthread_t thread[64];
+    void *addr;
+
+    start(16 * VM_PAGE_SIZE);
+    for (vm_pindex_t i = 0; i < 64; i++)
+        fill(i, 1, 4);
+    for (vm_pindex_t i = 0; i < 64; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, copy_pages, (void *)i), 0);
+    for (vm_pindex_t i = 0; i < 64; i++) {
+        assert_int_equal(pthread_join(thread[i], NULL), 0);
+        struct machine_run run = run_of(i + 512, 1);
+        assert_int_equal(machine_window_get(&run, MACHINE_WINDOW_READ, false, &addr), 0);
+        assert_page(addr, i, 4);
+        machine_window_put(&run, MACHINE_WINDOW_READ, &addr, true);
+    }
+    release(0, 64);
+    release(512, 64);
+    finish();
+}
+
+/* ---- everything, at random, beside plain arrays
+ * ------------------------------------------------------------------------ */
+
+#define MODEL_PAGES 96
+
+static struct {
+    bool filled;
+    unsigned value;
+} model[MODEL_PAGES];
+
+static void random_window(unsigned *seed, vm_pindex_t pindex, uint32_t npages)
+{
+    struct machine_run run = run_of(pindex, npages);
+    enum machine_window how = rand_r(seed) % 2 == 0 ? MACHINE_WINDOW_READ : MACHINE_WINDOW_EDIT;
+    void *addr[MODEL_PAGES];
+
+    for (uint32_t i = 0; i < npages; i++) {
+        if (!model[pindex + i].filled)
+            return;
+    }
+    assert_int_equal(machine_window_get(&run, how, false, addr), 0);
+    for (uint32_t i = 0; i < npages; i++) {
+        assert_page(addr[i], pindex + i, model[pindex + i].value);
+        if (how == MACHINE_WINDOW_EDIT)
+            page_bytes(addr[i], pindex + i, ++model[pindex + i].value);
+    }
+    machine_window_put(&run, how, addr, true);
+}
+
+static void random_access(unsigned *seed, vm_pindex_t pindex)
+{
+    vm_offset_t va = (rand_r(seed) % 2 == 0 ? VIEW_A : VIEW_B) + ptoa(pindex);
+
+    if (!model[pindex].filled) {
+        assert_true(load_faults(va));
+    } else if (rand_r(seed) % 2 == 0) {
+        assert_page((void *)va, pindex, model[pindex].value);
+    } else {
+        page_bytes((void *)va, pindex, ++model[pindex].value);
+    }
+}
+
+static void random_step(unsigned *seed)
+{
+    vm_pindex_t pindex = (vm_pindex_t)rand_r(seed) % MODEL_PAGES;
+    uint32_t npages = 1 + (uint32_t)rand_r(seed) % 12, n = 0;
+    vm_offset_t view = rand_r(seed) % 2 == 0 ? VIEW_A : VIEW_B;
+
+    npages = npages < MODEL_PAGES - pindex ? npages : (uint32_t)(MODEL_PAGES - pindex);
+    switch (rand_r(seed) % 8) {
+    case 0:
+        while (n < npages && !model[pindex + n].filled)
+            n++;
+        if (n > 0) {
+            fill(pindex, n, 1);
+            for (uint32_t i = 0; i < n; i++) {
+                model[pindex + i].filled = true;
+                model[pindex + i].value = 1;
+            }
+        }
+        break;
+    case 1:
+        while (n < npages && model[pindex + n].filled)
+            n++;
+        if (n > 0)
+            map(view, pindex, n, rand_r(seed) % 2 == 0 ? VM_PROT_READ : VM_PROT_READ | VM_PROT_WRITE,
+                rand_r(seed) % 2 == 0 ? MACHINE_MAP_QUICK : 0);
+        break;
+    case 2:
+        machine_wrprotect(space, view + ptoa(pindex), view + ptoa(pindex + npages));
+        break;
+    case 3:
+        machine_unmap(space, view + ptoa(pindex), view + ptoa(pindex + npages), 0);
+        break;
+    case 4:
+        random_window(seed, pindex, npages);
+        break;
+    case 5:
+        if (rand_r(seed) % 2 == 0) {
+            release(pindex, npages);
+            for (uint32_t i = 0; i < npages; i++)
+                model[pindex + i].filled = false;
+        }
+        break;
+    default:
+        random_access(seed, pindex);
+        break;
+    }
+}
+
+static void random_steps_match_arrays(void **state)
+{
+    (void)state;
+    unsigned seed = (unsigned)time(NULL);
+
+    printf("seed %u\n", seed);
+    start(32 * VM_PAGE_SIZE);
+    memset(model, 0, sizeof(model));
+    attach(VIEW_A, MODEL_PAGES, VM_PROT_READ | VM_PROT_WRITE);
+    attach(VIEW_B, MODEL_PAGES, VM_PROT_READ | VM_PROT_WRITE);
+    for (int i = 0; i < 60000; i++)
+        random_step(&seed);
+    release(0, MODEL_PAGES);
+    finish();
+}
+
+#define TEST(f) cmocka_unit_test_teardown(f, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_filled_run_is_mapped_at_once_and_seen_by_every_view),
+        TEST(a_clean_page_faults_on_its_first_store_and_after_each_wrprotect),
+        TEST(a_released_page_is_gone_from_every_view_and_comes_back_anew),
+        TEST(rights_follow_protect),
+        TEST(a_child_reads_no_zeros),
+        TEST(scattered_pages_cost_no_areas),
+        TEST(no_moment_shows_zeros_while_a_view_changes),
+        TEST(bytes_outlive_the_buffers),
+        TEST(windows_have_their_limits),
+        TEST(copies_do_not_wait_for_each_other),
+        TEST(random_steps_match_arrays),
+    };
+    (void)alarm(120); /* a lost wake-up ends the test, not the day */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
