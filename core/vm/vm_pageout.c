@@ -441,16 +441,13 @@ int vm_wait(void)
         }
         aging += pass.aged > 0;
         fruitless = pass_fruitful(&pass) ? 0 : fruitless + 1;
-        if (patience-- == 0)
-            break;
-        if (fruitless < PAGEOUT_FRUITLESS)
-            continue;
-        if (vm_pager_active() == 0 && pass.transient == 0)
-            break;
-        if (!vm_pager_wait_any())
+        bool idle = fruitless >= PAGEOUT_FRUITLESS && vm_pager_active() == 0 && pass.transient == 0;
+        if (patience-- == 0 || idle)
+            return free_pages() > vm_pageout.free_reserved ? 0 : -ENOMEM;
+        if (fruitless >= PAGEOUT_FRUITLESS && !vm_pager_wait_any())
             wait_for_free();
     }
-    return free_pages() > vm_pageout.free_reserved ? 0 : -ENOMEM;
+    return 0; /* there were free pages: gone again by now is no failure, the caller comes back */
 }
 
 /* ---- what vm.h offers --------------------------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -14,6 +15,9 @@
 
 struct sim_params test_params(uint64_t seed)
 {
+    /* An assertion that fails in a fiber must not jump to the main stack, and a failed test leaves its computer on: so cmocka
+     * says what failed and stops. */
+    setenv("CMOCKA_TEST_ABORT", "1", 1);
     return (struct sim_params){.seed = seed, .ncpus = 2, .nframes = 256};
 }
 

@@ -3,6 +3,7 @@
  */
 #include "support/seed.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -25,12 +26,22 @@ static void tell_seed(int status, void *arg)
                 (unsigned long long)last_seed, (unsigned long long)last_seed);
 }
 
+/* An assertion that aborts. stdio is safe enough in a process that is about to die of its own abort(). */
+static void tell_seed_and_die(int signo)
+{
+    tell_seed(1, NULL);
+    signal(signo, SIG_DFL);
+    raise(signo);
+}
+
 uint64_t test_seed(uint64_t otherwise)
 {
     static bool told;
 
-    if (!told)
+    if (!told) {
         on_exit(tell_seed, NULL);
+        signal(SIGABRT, tell_seed_and_die);
+    }
     told = true;
     last_seed = from_environment("FAULTLINE_SEED", otherwise);
     return last_seed;
