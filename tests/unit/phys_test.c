@@ -137,6 +137,7 @@ static void free_part_of_free(void *arg)
     struct vm_page *m = vm_phys_alloc_pages(2);
     vm_phys_free_pages(m, 2);
     vm_phys_free_pages(m, 6); /* heads a free block already: the whole memory's */
+    vm_unlock(&vm_phys.lock);
 }
 
 static void free_misaligned(void *arg)
@@ -146,6 +147,7 @@ static void free_misaligned(void *arg)
     vm_lock(&vm_phys.lock);
     struct vm_page *m = vm_phys_alloc_pages(3);
     vm_phys_free_pages(m + 1, 1);
+    vm_unlock(&vm_phys.lock);
 }
 
 static void corrupt_order(void *arg)

@@ -310,6 +310,7 @@ static void free_unused_frame(void *arg)
     alloc(0, 0);
     vm_lock(&vm_phys.lock);
     (void)!vm_reserv_free_page(pages[0][0] + 1);
+    vm_unlock(&vm_phys.lock);
 }
 
 static void test_asserts(void **state)
