@@ -249,7 +249,7 @@ static vm_pindex_t cost_pindex(struct prng *prng, unsigned pattern, uint32_t i, 
 static void test_cost(void **state)
 {
     (void)state;
-    const uint32_t n = 32768;
+    const uint32_t n = 8192;
     struct prng prng;
 
     prng_init(&prng, test_seed(16));
