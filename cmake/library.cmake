@@ -5,6 +5,9 @@
 #
 # `cmake --install build --prefix DIR` puts them where pkg-config finds them (component: library).
 include(GNUInstallDirs)
+if(FAULTLINE_TRACE)
+  return() # a tracing core needs the tracer, which only the walkthroughs have
+endif()
 
 if(FAULTLINE_SANITIZE)
   # The sanitizers' own tables do not survive ld -r: the archive is a plain one, for the tests of this tree only.
