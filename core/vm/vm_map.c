@@ -423,12 +423,20 @@ static void vm_map_entry_coalesce(struct vm_map_entry *prev, struct vm_map_entry
     vm_unlock(&object->lock);
 }
 
-static int vm_map_entry_attach(struct vm_map *map, struct vm_map_entry *entry)
+int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
+                  struct vm_object *object, vm_pindex_t pindex)
+{
+    vm_rwlock_write(&vm_rmap_lock);
+    int error = machine_attach(map->space, start, end, vm_map_prot_rights(prot), object->machine, pindex);
+    vm_rwlock_write_done(&vm_rmap_lock);
+    return error;
+}
+
+static int vm_map_entry_attach(struct vm_map *map, struct vm_map_entry *entry) REQUIRES(map->lock)
 {
     if (entry->object == NULL)
         return 0; /* untouched: attached with the object, by the first fault. Reserved: somebody else's */
-    return machine_attach(map->space, entry->start, entry->end, vm_map_prot_rights(entry->protection),
-                          entry->object->machine, entry->pindex);
+    return vm_map_attach(map, entry->start, entry->end, entry->protection, entry->object, entry->pindex);
 }
 
 int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex, vm_offset_t start,
@@ -510,8 +518,10 @@ static void vm_map_entry_detach(struct vm_map *map, struct vm_map_entry *entry)
 {
     if (entry->object == NULL)
         return;
+    vm_rwlock_write(&vm_rmap_lock); /* as in vm_map_attach */
     machine_unmap(map->space, entry->start, entry->end, 0);
     machine_detach(map->space, entry->start, entry->end);
+    vm_rwlock_write_done(&vm_rmap_lock);
 }
 
 static void vm_map_entry_delete(struct vm_map *map, struct vm_map_entry *entry) REQUIRES(map->lock)
@@ -572,9 +582,8 @@ int vm_map_relocate(struct vm_map *map, vm_offset_t old, vm_offset_t length, vm_
     for (entry = first; entry != &map->header && entry->start < end; entry = entry->next) {
         KASSERT((entry->eflags & MAP_ENTRY_IN_TRANSITION) == 0, "A10");
         if (entry->object != NULL)
-            error =
-                machine_attach(map->space, entry->start + delta, entry->end + delta,
-                               vm_map_prot_rights(entry->protection), entry->object->machine, entry->pindex);
+            error = vm_map_attach(map, entry->start + delta, entry->end + delta, entry->protection,
+                                  entry->object, entry->pindex);
         if (error != 0) {
             vm_map_relocate_undo(map, first, entry, delta, end);
             return error;

@@ -55,8 +55,7 @@ static struct vm_map_entry *vm_map_stack_above(struct vm_map *map, struct vm_map
 static int vm_map_entry_set_object(struct vm_map *map, struct vm_map_entry *entry, struct vm_object *object,
                                    vm_pindex_t pindex) REQUIRES(map->lock)
 {
-    int error = machine_attach(map->space, entry->start, entry->end, vm_map_prot_rights(entry->protection),
-                               object->machine, pindex);
+    int error = vm_map_attach(map, entry->start, entry->end, entry->protection, object, pindex);
 
     if (error != 0)
         return error;
@@ -179,8 +178,8 @@ static int vm_map_growstack_extend(struct vm_map *map, struct vm_map_entry *stac
     int error = 0;
 
     if (stack->object != NULL)
-        error = machine_attach(map->space, start, stack->start, vm_map_prot_rights(stack->protection),
-                               stack->object->machine, stack->pindex - npages);
+        error = vm_map_attach(map, start, stack->start, stack->protection, stack->object,
+                              stack->pindex - npages);
     if (error == 0)
         vm_map_entry_resize(map, stack, start, stack->end,
                             stack->object == NULL ? 0 : stack->pindex - npages);
