@@ -298,12 +298,17 @@ static int vm_fault_zero_fill(struct faultstate *fs)
     return vm_page_zero_fill(fs->m);
 }
 
-/* The page lies beyond the end of the file as last known: asks how long it is now. (O) on entry, not on return. */
+/*
+ * The page lies beyond the end of the object: of a file, as last known, so it asks how long that is now; of shared memory whose mapping mremap made longer.
+ * (O) on entry, not on return.
+ */
 static int vm_fault_beyond(struct faultstate *fs)
 {
     struct vm_object *object = fs->object; /* our reference to the first object keeps the chain below it */
     vm_fault_leave_object(fs);
     vm_fault_unlock_map(fs);
+    if (object->type != OBJT_VNODE)
+        return -ENXIO;
     int error = vnode_pager_setsize(object->vnode);
     if (error != 0)
         return error;
@@ -352,7 +357,7 @@ static int vm_fault_walk(struct faultstate *fs)
         if (m != NULL)
             return vm_fault_found(fs, m);
         bool file = fs->object->type == OBJT_VNODE;
-        if (file && fs->pindex >= fs->object->size)
+        if ((file || fs->object == fs->first_object) && fs->pindex >= fs->object->size)
             return vm_fault_beyond(fs);
         if (file || fs->object == fs->first_object) {
             m = vm_page_alloc(fs->object, fs->pindex, VM_ALLOC_NORMAL);
