@@ -246,23 +246,24 @@ bool machine_can_map(void *entry_object, void *page_object)
     return !sim.params.torture.copy_first;
 }
 
-/* A7, M1: what is mapped is what is attached, or stands behind it and cannot be written. */
-static void space_check_map(struct machine_space *space, vm_offset_t va, const struct machine_run *run,
+/*
+ * A7, M1: what is mapped is what is attached, or stands behind it and cannot be written. Neighbours that were
+ * attached one by one may be mapped in one run.
+ */
+static void space_check_map(struct machine_space *space, vm_offset_t va, void *object, vm_pindex_t pindex,
                             vm_prot_t prot)
 {
     const unsigned long long at = va;
     struct sim_attachment a;
 
-    if (run->npages < 1 || run->npages > MACHINE_RUN_MAX)
-        sim_panic("machine_map: a run of %u pages", run->npages);
-    if (!sim_attached(space, va, &a) || va + ptoa(run->npages) > a.end)
-        sim_panic("A7: %u pages are mapped at %#llx, where no one thing is attached", run->npages, at);
+    if (!sim_attached(space, va, &a))
+        sim_panic("A7: a page is mapped at %#llx, where nothing is attached", at);
     if ((prot & ~a.prot) != 0 || prot == VM_PROT_NONE)
         sim_panic("M1: rights %#x are mapped at %#llx, where at most %#x may be", prot, at, a.prot);
-    if (run->object == a.object) {
-        if (run->pindex != a.pindex + atop(va - a.start))
+    if (object == a.object) {
+        if (pindex != a.pindex + atop(va - a.start))
             sim_panic("A7: page %llu is mapped at %#llx, where another page of its object belongs",
-                      (unsigned long long)run->pindex, at);
+                      (unsigned long long)pindex, at);
     } else if (prot & VM_PROT_WRITE) {
         sim_panic("M1: a backing object's page is mapped at %#llx so that it can be written", at);
     } else if (sim.params.torture.copy_first) {
@@ -299,9 +300,11 @@ int machine_map(struct machine_space *space, vm_offset_t va, const struct machin
     int error = 0;
 
     *done = 0;
+    if (run->npages < 1 || run->npages > MACHINE_RUN_MAX)
+        sim_panic("machine_map: a run of %u pages", run->npages);
     space_call_begin(space, &call, va, va + ptoa(run->npages), false);
-    space_check_map(space, va, run, prot);
     while (*done < run->npages) {
+        space_check_map(space, va + ptoa(*done), run->object, run->pindex + *done, prot);
         if (sim_fail_map()) {
             error = -ENOMEM;
             break;
