@@ -19,9 +19,9 @@
 
 struct mremap {
     struct vm_map *map;
-    vm_offset_t old, old_size, new, new_size; /* page-aligned */
+    vm_offset_t from, old_size, to, new_size; /* page-aligned */
     int flags;
-    vm_offset_t run_end; /* of the run of entries that starts at `old` */
+    vm_offset_t run_end; /* of the run of entries that starts at `from` */
     bool wired, shared;
     vm_offset_t grown, grown_end; /* out: what is new and must be locked; equal: nothing */
 };
@@ -67,18 +67,18 @@ static bool mremap_continues(const struct vm_map_entry *prev, const struct vm_ma
 }
 
 /*
- * Finds the mapping at r->old, and keeps no entry of it: every change of the map may split or merge it.
+ * Finds the mapping at r->from, and keeps no entry of it: every change of the map may split or merge it.
  * Errors: -EFAULT.
  */
 static int mremap_lookup(struct mremap *r)
 {
     struct vm_map_entry *entry, *end = &r->map->header;
 
-    if (!vm_map_lookup_entry(r->map, r->old, &entry) || (entry->eflags & MAP_ENTRY_RESERVED) != 0)
+    if (!vm_map_lookup_entry(r->map, r->from, &entry) || (entry->eflags & MAP_ENTRY_RESERVED) != 0)
         return -EFAULT;
     r->wired = entry->wired_count != 0;
     r->shared = (entry->eflags & MAP_ENTRY_COW) == 0;
-    for (; entry->next != end && entry->end - r->old < r->old_size; entry = entry->next) {
+    for (; entry->next != end && entry->end - r->from < r->old_size; entry = entry->next) {
         if (!mremap_continues(entry, entry->next))
             break;
     }
@@ -112,18 +112,18 @@ static int mremap_source(const struct vm_map_entry *entry, vm_offset_t va, vm_of
 }
 
 /*
- * Maps [start, end), which is free, as what lies `distance` bytes behind r->old in the mapping there, maybe
+ * Maps [start, end), which is free, as what lies `distance` bytes behind r->from in the mapping there, maybe
  * beyond its present end.
  */
 static int mremap_insert(struct mremap *r, vm_offset_t start, vm_offset_t end, vm_offset_t distance)
     REQUIRES(r->map->lock)
 {
-    struct vm_map_entry *entry = vm_map_first_after(r->map, r->old);
+    struct vm_map_entry *entry = vm_map_first_after(r->map, r->from);
     uint8_t behavior = entry->behavior;
     struct vm_object *object;
     vm_pindex_t pindex;
     unsigned eflags;
-    int error = mremap_source(entry, r->old, distance, &object, &pindex, &eflags);
+    int error = mremap_source(entry, r->from, distance, &object, &pindex, &eflags);
 
     if (error != 0)
         return error;
@@ -131,7 +131,7 @@ static int mremap_insert(struct mremap *r, vm_offset_t start, vm_offset_t end, v
         vm_map_insert(r->map, object, pindex, start, end, entry->protection, entry->max_protection, eflags);
     if (error != 0) {
         if (object != NULL)
-            vm_object_deallocate(object); /* the mapping at r->old has one more */
+            vm_object_deallocate(object); /* the mapping at r->from has one more */
         return error;
     }
     if (vm_map_lookup_entry(r->map, start, &entry) && entry->start == start && entry->end == end) {
@@ -145,8 +145,8 @@ static int mremap_insert(struct mremap *r, vm_offset_t start, vm_offset_t end, v
 static int mremap_place(struct mremap *r) REQUIRES(r->map->lock)
 {
     if ((r->flags & FL_MREMAP_FIXED) == 0)
-        return vm_map_findspace_topdown(r->map, r->new_size, &r->new);
-    return vm_map_delete(r->map, r->new, r->new + r->new_size);
+        return vm_map_findspace_topdown(r->map, r->new_size, &r->to);
+    return vm_map_delete(r->map, r->to, r->to + r->new_size);
 }
 
 /*
@@ -156,14 +156,14 @@ static int mremap_place(struct mremap *r) REQUIRES(r->map->lock)
 static int mremap_move(struct mremap *r) REQUIRES(r->map->lock)
 {
     int error = mremap_place(r), ignored = 0;
-    vm_offset_t grown = r->new + r->old_size, grown_end = r->new + r->new_size;
+    vm_offset_t grown = r->to + r->old_size, grown_end = r->to + r->new_size;
 
     if (error == 0 && grown < grown_end)
         error = mremap_insert(r, grown, grown_end, r->old_size);
     if (error != 0)
         return error;
     if (r->old_size > 0)
-        error = vm_map_relocate(r->map, r->old, r->old_size, r->new);
+        error = vm_map_relocate(r->map, r->from, r->old_size, r->to);
     if (error != 0) {
         if (grown < grown_end)
             ignored = vm_map_delete(r->map, grown, grown_end);
@@ -178,7 +178,7 @@ static int mremap_move(struct mremap *r) REQUIRES(r->map->lock)
 /* Where r->old_size ends the mapping and the space behind it is free. False: not so. */
 static bool mremap_fits(const struct mremap *r)
 {
-    vm_offset_t end = r->old + r->old_size, delta = r->new_size - r->old_size;
+    vm_offset_t end = r->from + r->old_size, delta = r->new_size - r->old_size;
     struct vm_map_entry *next;
 
     if (r->run_end != end)
@@ -189,11 +189,11 @@ static bool mremap_fits(const struct mremap *r)
 
 static int mremap_grow(struct mremap *r) REQUIRES(r->map->lock)
 {
-    vm_offset_t end = r->old + r->old_size, new_end = r->old + r->new_size;
+    vm_offset_t end = r->from + r->old_size, new_end = r->from + r->new_size;
 
     if (!mremap_fits(r))
         return (r->flags & FL_MREMAP_MAYMOVE) != 0 ? mremap_move(r) : -ENOMEM;
-    r->new = r->old;
+    r->to = r->from;
     r->grown = end;
     r->grown_end = new_end;
     return mremap_insert(r, end, new_end, r->old_size);
@@ -202,7 +202,7 @@ static int mremap_grow(struct mremap *r) REQUIRES(r->map->lock)
 /* Cuts the mapping down to r->new_size. */
 static int mremap_shrink(struct mremap *r) REQUIRES(r->map->lock)
 {
-    vm_offset_t start = r->old + r->new_size, end = r->old + r->old_size;
+    vm_offset_t start = r->from + r->new_size, end = r->from + r->old_size;
     int error;
 
     if (end < start || end > r->map->max_offset)
@@ -217,10 +217,12 @@ static int mremap_check_fixed(const struct mremap *r)
 {
     vm_offset_t size = r->new_size;
 
-    if ((r->new &VM_PAGE_MASK) != 0 || r->new < r->map->min_offset || size > r->map->max_offset ||
-        r->new > r->map->max_offset - size)
+    if ((r->to & VM_PAGE_MASK) != 0 || r->to < r->map->min_offset || size > r->map->max_offset ||
+        r->to > r->map->max_offset - size)
         return -EINVAL;
-    return r->old + r->old_size > r->new && r->new + size > r->old ? -EINVAL : 0;
+    /* A copy (old length 0) may not replace its original either: Linux unmaps it and then finds nothing to copy. */
+    vm_offset_t end = r->from + (r->old_size > 0 ? r->old_size : VM_PAGE_SIZE);
+    return end > r->to && r->to + size > r->from ? -EINVAL : 0;
 }
 
 /* Which of the four it is; checks in Linux's order. */
@@ -236,10 +238,10 @@ static int mremap_locked(struct mremap *r) REQUIRES(r->map->lock)
     if (r->old_size == 0 && !r->shared)
         return -EINVAL;
     if (!fixed && r->old_size >= r->new_size) {
-        r->new = r->old;
+        r->to = r->from;
         return r->old_size > r->new_size ? mremap_shrink(r) : 0;
     }
-    if (r->old_size > r->run_end - r->old)
+    if (r->old_size > r->run_end - r->from)
         return -EFAULT;
     if (r->old_size > r->new_size)
         error = mremap_shrink(r);
@@ -251,7 +253,7 @@ static int mremap_locked(struct mremap *r) REQUIRES(r->map->lock)
 int64_t fl_sys_mremap(struct vm_map *map, vm_offset_t old_addr, size_t old_len_bytes, size_t new_len_bytes,
                       int flags, vm_offset_t new_addr)
 {
-    struct mremap r = {.map = map, .old = old_addr, .new = new_addr, .flags = flags};
+    struct mremap r = {.map = map, .from = old_addr, .to = new_addr, .flags = flags};
     int error, ignored = 0;
 
     r.old_size = round_page((vm_offset_t)old_len_bytes);
@@ -271,5 +273,5 @@ int64_t fl_sys_mremap(struct vm_map *map, vm_offset_t old_addr, size_t old_len_b
     if (r.wired && r.grown < r.grown_end)
         ignored = vm_map_wire(map, r.grown, r.grown_end);
     (void)ignored; /* as on Linux: the mapping is what was asked for, if not locked to its end */
-    return (int64_t)r.new;
+    return (int64_t)r.to;
 }
