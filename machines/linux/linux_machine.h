@@ -13,8 +13,14 @@ struct vm_map;
 /* All managed memory lies in [LINUX_WINDOW_START, LINUX_WINDOW_END): where no program, loader or sanitizer
  * puts anything by default, so that one comparison (also in a seccomp filter) tells managed addresses from
  * others. */
+#if defined(                                                                                                 \
+    __SANITIZE_THREAD__) /* which keeps all but a few addresses for itself, and these are a program's */
+#define LINUX_WINDOW_START ((vm_offset_t)0x001000000000)
+#define LINUX_WINDOW_END   ((vm_offset_t)0x007000000000)
+#else
 #define LINUX_WINDOW_START ((vm_offset_t)0x200000000000)
 #define LINUX_WINDOW_END   ((vm_offset_t)0x300000000000)
+#endif
 /* Where the metadata memory ends. The gap between it and the window is free for what must have a fixed
  * place. */
 #define LINUX_META_END (LINUX_WINDOW_START - ((vm_offset_t)2 << 20))
