@@ -234,9 +234,20 @@ int vm_pager_get_pages(struct vm_object *object, struct vm_page **m, uint32_t co
     return 0;
 }
 
-int vm_pager_put_pages(struct vm_object *object, struct vm_page **m, uint32_t count)
+/* One transfer, or several when the machine has no window for so many pages at once (-ENOMEM). Goes on after an error, returns the first. */
+static int put_pages(struct vm_object *object, struct vm_page **m, uint32_t count)
 {
     int error = vm_pager_transfer(object, m, count, STORE_WRITE);
+    if (error != -ENOMEM || count == 1)
+        return error;
+    int first = put_pages(object, m, count / 2);
+    int second = put_pages(object, m + count / 2, count - count / 2);
+    return first != 0 ? first : second;
+}
+
+int vm_pager_put_pages(struct vm_object *object, struct vm_page **m, uint32_t count)
+{
+    int error = put_pages(object, m, count);
     if (error != 0 && object->type == OBJT_VNODE)
         vnode_pager_seterror(object->vnode,
                              error); /* first, so that whoever sees the pages' flag finds the reason */
