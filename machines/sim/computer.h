@@ -1,13 +1,14 @@
 /*
- * computer.h: what the parts of the machine sim share: the seed's stream, the clock, the event hash, the hostility in force.
+ * computer.h: what the parts of the machine sim share: the seed's stream, the clock, the event hash, the
+ * hostility in force.
  *
  *   boot.c      on and off, panic, log            sched.c   fibers, locks, waits      fiber.c  stacks
  *   cpu.c       loads, stores, traps              tlb.c     TLBs
  *   space.c     attachments, mappings             frame.c   physical memory, objects, windows
  *   disk.c      disks and stores
  *
- * One host thread runs everything and switches fibers only inside sim_preempt, mi_switch and what calls them: so whatever stands between two
- * such calls is atomic, and these structures need no locks.
+ * One host thread runs everything and switches fibers only inside sim_preempt, mi_switch and what calls them:
+ * so whatever stands between two such calls is atomic, and these structures need no locks.
  */
 #ifndef MACHINES_SIM_COMPUTER_H
 #define MACHINES_SIM_COMPUTER_H

@@ -1,11 +1,13 @@
 /*
- * cpu.c: a simulated CPU's loads, stores and fetches, the hardware's page-table walk, and the trap when it finds no right.
+ * cpu.c: a simulated CPU's loads, stores and fetches, the hardware's page-table walk, and the trap when it
+ * finds no right.
  *
  *   access ─▶ TLB ─▶ walk ─▶ bytes
  *              │ right is missing
  *              └▶ alltraps ─▶ trap ─▶ trap_pfault ─▶ fl_fault ─▶ the access again
  *
- * The walk takes no lock, as hardware takes none: it sees page tables at any moment between two machine calls of others.
+ * The walk takes no lock, as hardware takes none: it sees page tables at any moment between two machine calls
+ * of others.
  */
 #include <errno.h>
 #include <string.h>
@@ -28,7 +30,7 @@ struct trapframe {
     vm_prot_t access;
 };
 
-/* ---- the hardware --------------------------------------------------------------------------------------------------- */
+/* ---- the hardware ---------------------------------------------------------------------------- */
 
 /* The leaf entry for va, or NULL when a table on the way is missing. */
 static pt_entry_t *cpu_walk(struct machine_space *space, vm_offset_t va)
@@ -81,8 +83,8 @@ static bool cpu_translate(struct machine_space *space, vm_offset_t va, vm_prot_t
     struct tlb_entry *entry = tlb_lookup(sched_cpu(), space, va);
 
     if (entry != NULL && (access & ~entry->prot) != 0) {
-        /* As on x86: a refusal drops the entry. The page table may have more rights by now, and the trap then comes
-         * for nothing, which real processors do too. */
+        /* As on x86: a refusal drops the entry. The page table may have more rights by now, and the trap
+         * then comes for nothing, which real processors do too. */
         entry->space = NULL;
         if (sim.params.torture.stale_tlb)
             return false;
@@ -98,7 +100,7 @@ static bool cpu_translate(struct machine_space *space, vm_offset_t va, vm_prot_t
     return cpu_tlb_load(space, va, access, frame);
 }
 
-/* ---- the trap ------------------------------------------------------------------------------------------------------- */
+/* ---- the trap -------------------------------------------------------------------------------- */
 
 static int trap_pfault(const struct trapframe *tf)
 {
@@ -126,7 +128,7 @@ static int alltraps(const struct trapframe *tf)
     return trap(tf);
 }
 
-/* ---- the instruction ------------------------------------------------------------------------------------------------ */
+/* ---- the instruction ------------------------------------------------------------------------- */
 
 /* Until the access may be made; on return the frame is good up to the next sim_preempt. */
 static int cpu_resolve(struct vm_map *map, vm_offset_t va, vm_prot_t access, vm_frame_t *frame)

@@ -1,10 +1,12 @@
 /*
  * disk.c: simulated disks; disk.h has the picture.
  *
- *   transfer: submit (latency drawn) ─▶ in the list ─▶ due: bytes move, done() ─▶ out of the list, waiters woken
- *   a write that is done: current image at once, and a copy in `cached` until a flush, or until the cache is full, makes it durable
+ *   transfer: submit (latency drawn) ─▶ in the list ─▶ due: bytes move, done() ─▶ out of it, waiters woken
+ *   a write that is done: in the current image at once, and a copy in the cache until a flush, or until the
+ *   cache is full, makes it durable
  *
- * A request belongs to its caller and may be gone when done() returns: whoever waits knows it by its serial number only.
+ * A request belongs to its caller and may be gone when done() returns: whoever waits knows it by its serial
+ * number only.
  */
 #include "disk.h"
 
@@ -72,7 +74,7 @@ static struct {
     struct fiber *fiber;
 } disks;
 
-/* ---- images --------------------------------------------------------------------------------------------------------- */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 static void image_resize(struct image *image, uint64_t len_bytes)
 {
@@ -126,7 +128,7 @@ static void image_write_torn(struct image *image, uint64_t offset, const uint8_t
     }
 }
 
-/* ---- the disk and its cache ----------------------------------------------------------------------------------------- */
+/* ---- the disk and its cache ------------------------------------------------------------------ */
 
 static struct sim_disk *disk_create(uint64_t key, uint64_t seed)
 {
@@ -238,7 +240,7 @@ void sim_disk_truncate(struct sim_disk *disk, uint64_t len_bytes)
     image_resize(&disk->durable, len_bytes);
 }
 
-/* ---- power ---------------------------------------------------------------------------------------------------------- */
+/* ---- power ----------------------------------------------------------------------------------- */
 
 struct sim_disk *sim_disk_snapshot(const struct sim_disk *disk)
 {
@@ -270,7 +272,7 @@ struct sim_disk *sim_disk_power_cut(const struct sim_disk *disk, uint64_t seed)
     return cut;
 }
 
-/* ---- transfers ------------------------------------------------------------------------------------------------------ */
+/* ---- transfers ------------------------------------------------------------------------------- */
 
 static uint64_t disk_latency(struct sim_disk *disk)
 {
@@ -478,7 +480,7 @@ struct store *sim_disk_open(struct sim_disk *disk, bool read_only)
     return &store->store;
 }
 
-/* ---- the fiber ------------------------------------------------------------------------------------------------------ */
+/* ---- the fiber ------------------------------------------------------------------------------- */
 
 /* The one that is due first; NULL: none is in flight. */
 static struct transfer *transfer_next(void)

@@ -1,5 +1,6 @@
 /*
- * frame.c: physical memory: objects, windows and the release of frames, each checked against the books in frame.h.
+ * frame.c: physical memory: objects, windows and the release of frames, each checked against the books in
+ * frame.h.
  */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include "frame.h"
@@ -85,7 +86,7 @@ uint32_t sim_frame_mappings(vm_frame_t frame)
     return physmem.frame[frame].nptes;
 }
 
-/* ---- objects -------------------------------------------------------------------------------------------------------- */
+/* ---- objects --------------------------------------------------------------------------------- */
 
 int machine_object_init(void **object)
 {
@@ -117,7 +118,7 @@ void machine_object_fini(void *object)
     free(dead);
 }
 
-/* ---- windows -------------------------------------------------------------------------------------------------------- */
+/* ---- windows --------------------------------------------------------------------------------- */
 
 int machine_window_get(const struct machine_run *run, enum machine_window how, bool nowait, void **addr)
 {
@@ -157,7 +158,7 @@ void machine_window_put(const struct machine_run *run, enum machine_window how, 
     sim_preempt();
 }
 
-/* ---- release -------------------------------------------------------------------------------------------------------- */
+/* ---- release --------------------------------------------------------------------------------- */
 
 static void frame_release(vm_frame_t number, const struct machine_run *run, vm_pindex_t pindex)
 {

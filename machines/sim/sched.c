@@ -1,8 +1,9 @@
 /*
  * sched.c: fibers, locks, waits and the clock. sched.h has the states.
  *
- * A lock's words: [0] owner, [1] first waiter, [2] last waiter, each a fiber's number plus one. Waiters are served in their order; the unlocker hands
- * the lock over, so nobody barges in. Fibers stand in an array and are named by their number: no choice hangs on an address.
+ * A lock's words: [0] owner, [1] first waiter, [2] last waiter, each a fiber's number plus one. Waiters are
+ * served in their order; the unlocker hands the lock over, so nobody barges in. Fibers stand in an array and
+ * are named by their number: no choice hangs on an address.
  *
  * Does not do: parallel execution. CPUs differ only in their TLBs.
  */
@@ -14,9 +15,9 @@
 #include "sched.h"
 #include "space.h"
 
-#define CALL_NS      50      /* what a machine_* call or an access costs */
-#define STUCK_LIMIT  2000000 /* switches among daemons while everybody else waits: something was lost */
-#define MIGRATE_EACH 4       /* one switch in so many moves the fiber to another CPU */
+#define CALL_NS      50     /* what a machine_* call or an access costs */
+#define STUCK_LIMIT  500000 /* switches among daemons while everybody else waits: something was lost */
+#define MIGRATE_EACH 4      /* one switch in so many moves the fiber to another CPU */
 
 enum fiber_state {
     FIBER_NONE,
@@ -60,7 +61,7 @@ static uint32_t number(const struct fiber *f)
     return (uint32_t)(f - sched.fiber) + 1;
 }
 
-/* ---- choosing ------------------------------------------------------------------------------------------------------- */
+/* ---- choosing -------------------------------------------------------------------------------- */
 
 /* Whose deadline has passed can run. Returns how many can, and the earliest deadline of those that cannot. */
 static uint32_t sched_runnable(uint64_t *earliest)
@@ -143,7 +144,7 @@ void sim_preempt(void)
     }
 }
 
-/* ---- locks ---------------------------------------------------------------------------------------------------------- */
+/* ---- locks ----------------------------------------------------------------------------------- */
 
 static void lock_acquire(struct machine_lock *lock)
 {
@@ -216,7 +217,7 @@ void sched_assert_no_locks(const char *what)
                   self()->nlocks);
 }
 
-/* ---- waits and time ------------------------------------------------------------------------------------------------- */
+/* ---- waits and time -------------------------------------------------------------------------- */
 
 static void timeout(struct fiber *f, uint64_t deadline_ns)
 {
@@ -310,7 +311,7 @@ void sim_sleep_ns(uint64_t ns)
         sched_sleep(&sched.fiber, until);
 }
 
-/* ---- fibers --------------------------------------------------------------------------------------------------------- */
+/* ---- fibers ---------------------------------------------------------------------------------- */
 
 static void fiber_main(void)
 {

@@ -6,7 +6,8 @@
  *                        ▲          │ preempted       │ handed over by machine_unlock
  *                        └──────────┴─────────────────┘
  *
- * When nothing can run, the clock jumps to the next deadline; when there is none either, that is a deadlock: panic with a list of who waits for what.
+ * When nothing can run, the clock jumps to the next deadline; when there is none either, that is a deadlock:
+ * panic with a list of who waits for what.
  */
 #ifndef MACHINES_SIM_SCHED_H
 #define MACHINES_SIM_SCHED_H

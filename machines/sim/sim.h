@@ -30,8 +30,11 @@
 #define SIM_CPUS_MAX   16
 #define SIM_FIBERS_MAX 128
 
-/* Hostility. Every field may be changed at any time through sim_torture(). A countdown `nth`: 1 fails the
- * next call of the kind, 0 none; it is 0 again once it fired. */
+/*
+ * Hostility. Every field but copy_first, which is a trait of the machine and stays as booted, may be changed
+ * at any time through sim_torture(). A countdown `nth`: 1 fails the next call of the kind, 0 none; it is 0
+ * again once it fired.
+ */
 struct sim_torture {
     uint32_t preempt_permille;     /* chance of a switch at each machine_* call, load and store */
     uint32_t spurious_permille;    /* machine_wait returns for no reason */

@@ -1,8 +1,10 @@
 /*
- * space.c: the spaces and mappings of machine.h over machines/x86/pmap.c, with the core's side of the contract checked at each call.
+ * space.c: the spaces and mappings of machine.h over machines/x86/pmap.c, with the core's side of the
+ * contract checked at each call.
  *
- * TLBs. unmap, protect and wrprotect leave TLB entries to machine_sync (with stale_tlb; without, they go at once). Whatever the contract promises
- * "from now on", attach, detach, a replaced mapping, a forgotten one, drops them itself.
+ * TLBs. unmap, protect and wrprotect leave TLB entries to machine_sync (with stale_tlb; without, they go at
+ * once). Whatever the contract promises "from now on", attach, detach, a replaced mapping, a forgotten one,
+ * drops them itself.
  */
 #include "space.h"
 
@@ -17,7 +19,7 @@
 static struct machine_space *spaces; /* newest first */
 static uint64_t space_ids;
 
-/* ---- spaces --------------------------------------------------------------------------------------------------------- */
+/* ---- spaces ---------------------------------------------------------------------------------- */
 
 int machine_space_create(vm_offset_t start, vm_offset_t end, struct machine_space **space)
 {
@@ -72,7 +74,7 @@ void space_fini(void)
     space_ids = 0;
 }
 
-/* ---- C1 ------------------------------------------------------------------------------------------------------------- */
+/* ---- C1 -------------------------------------------------------------------------------------- */
 
 static void space_call_begin(struct machine_space *space, struct space_call *call, vm_offset_t start,
                              vm_offset_t end, bool exclusive)
@@ -100,7 +102,7 @@ static void space_call_end(struct machine_space *space, struct space_call *call)
     sim_preempt();
 }
 
-/* ---- attachments ---------------------------------------------------------------------------------------------------- */
+/* ---- attachments ----------------------------------------------------------------------------- */
 
 /* The index of the first attachment that ends after va. */
 static uint32_t attachment_find(const struct machine_space *space, vm_offset_t va)
@@ -236,7 +238,7 @@ int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t 
     return 0;
 }
 
-/* ---- mappings ------------------------------------------------------------------------------------------------------- */
+/* ---- mappings -------------------------------------------------------------------------------- */
 
 bool machine_can_map(void *entry_object, void *page_object)
 {
@@ -395,7 +397,7 @@ bool sim_mapped(struct machine_space *space, vm_offset_t va, vm_frame_t *frame, 
     return pte != 0;
 }
 
-/* ---- forgetful ------------------------------------------------------------------------------------------------------ */
+/* ---- forgetful ------------------------------------------------------------------------------- */
 
 void space_forget_one(void)
 {

@@ -1,7 +1,7 @@
 /*
  * space.h: an address space: page tables, and what the core said is attached where.
  *
- *   attachments, sorted:   [start, end) ─▶ object from pindex, with at most prot      (A7: what the map's entries say)
+ *   attachments, sorted:   [start, end) ─▶ object from pindex, with at most prot  (A7: as the map's entries)
  *
  * Hardware does not look at attachments. They are here so that each mapping can be held against them.
  */
@@ -28,7 +28,10 @@ struct machine_space {
     struct machine_space *next;
 };
 
-/* Torture: some unwired mapping of some space vanishes, TLB entries included: the machine's own doing, so its own sync. */
+/*
+ * Torture: some unwired mapping of some space vanishes, TLB entries included: the machine's own doing, so
+ * its own sync.
+ */
 void space_forget_one(void);
 /* Panics if a space is left over. */
 void space_fini(void);

@@ -1,10 +1,11 @@
 /*
  * tlb.h: each CPU's translation lookaside buffer.
  *
- *   (space, va) ─▶ set ─▶ 4 entries {frame, rights, modified}      the victim of a full set is chosen by the seed
+ *   (space, va) ─▶ set ─▶ 4 entries {frame, rights, modified}    a full set's victim is chosen by the seed
  *
- * An entry is a copy of a page-table entry as it was when it was loaded. It outlives changes of the page table until somebody drops it: with
- * stale_tlb that is machine_sync's work alone. What the sim checks of that: frame.c, when a frame is released.
+ * An entry is a copy of a page-table entry as it was when it was loaded. It outlives changes of the page
+ * table until somebody drops it: with stale_tlb that is machine_sync's work alone. What the sim checks of
+ * that: frame.c, when a frame is released.
  */
 #ifndef MACHINES_SIM_TLB_H
 #define MACHINES_SIM_TLB_H

@@ -17,7 +17,10 @@ static uint64_t from_environment(const char *name, uint64_t otherwise)
     return text != NULL ? strtoull(text, NULL, 0) : otherwise;
 }
 
-/* Runs at every exit, says something only if the test program failed: cmocka exits with the number of failed tests. */
+/*
+ * Runs at every exit, says something only if the test program failed: cmocka exits with the number of
+ * failed tests.
+ */
 static void tell_seed(int status, void *arg)
 {
     (void)arg;

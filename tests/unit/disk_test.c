@@ -1,5 +1,6 @@
 /*
- * disk_test.c: the simulated disk as a store: bytes against a plain array, order, failures, and every outcome of a power cut.
+ * disk_test.c: the simulated disk as a store: bytes against a plain array, order, failures, and every outcome
+ * of a power cut.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -86,7 +87,7 @@ static void down(void)
     sim_disk_destroy(disk);
 }
 
-/* ---- bytes ---------------------------------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 static uint8_t model[NPAGES * VM_PAGE_SIZE]; /* zero beyond LEN, for ever */
 
@@ -160,7 +161,7 @@ static void test_truncate(void **state)
     down();
 }
 
-/* ---- time and order ------------------------------------------------------------------------------------------------- */
+/* ---- time and order -------------------------------------------------------------------------- */
 
 static struct io many[NPAGES];
 
@@ -217,7 +218,7 @@ static void test_one_seed_one_run(void **state)
     assert_true(run_once(seed) != run_once(seed + 1));
 }
 
-/* ---- failures ------------------------------------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 static void test_failures(void **state)
 {
@@ -260,7 +261,7 @@ static void test_failures(void **state)
     down();
 }
 
-/* ---- power cuts ----------------------------------------------------------------------------------------------------- */
+/* ---- power cuts ------------------------------------------------------------------------------ */
 
 /* Which of three versions of its page each sector of the image has: bit mask of all that were seen. */
 static unsigned versions_seen(const struct sim_disk *image, uint8_t version[][VM_PAGE_SIZE],
@@ -281,7 +282,10 @@ static unsigned versions_seen(const struct sim_disk *image, uint8_t version[][VM
     return seen;
 }
 
-/* A page that was flushed, written again, and is being written a third time: a cut shows any of the three, sector by sector. */
+/*
+ * A page that was flushed, written again, and is being written a third time: a cut shows any of the three,
+ * sector by sector.
+ */
 static void test_power_cut(void **state)
 {
     (void)state;
@@ -383,7 +387,7 @@ static void test_moments(void **state)
     down();
 }
 
-/* ---- what the disk catches ------------------------------------------------------------------------------------------ */
+/* ---- what the disk catches ------------------------------------------------------------------- */
 
 static void write_read_only(void *arg)
 {

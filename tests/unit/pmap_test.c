@@ -1,5 +1,6 @@
 /*
- * pmap_test.c: x86-64 page tables against a plain array of what is mapped; and the contract of machine.h that the sim checks on top.
+ * pmap_test.c: x86-64 page tables against a plain array of what is mapped; and the contract of machine.h that
+ * the sim checks on top.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -11,7 +12,7 @@
 #include "support/boot.h"
 #include "x86/pmap.h"
 
-/* ---- the model: what is mapped at each of some addresses on both sides of every kind of table's edge ----------------- */
+/* ---- the model: what is mapped at each of some addresses on both sides of every kind of table's edge  */
 
 #define NREGIONS 6
 #define NPAGES   24 /* of each region */
@@ -267,7 +268,7 @@ static void test_unlinked_tables_wait(void **state)
     sim_machine_fini();
 }
 
-/* ---- machine.h over it ---------------------------------------------------------------------------------------------- */
+/* ---- machine.h over it ----------------------------------------------------------------------- */
 
 #define SPACE_END ((vm_offset_t)1 << 47)
 #define AT        ((vm_offset_t)0x100000)
@@ -387,7 +388,7 @@ static void test_forgetful(void **state)
     machine_down();
 }
 
-/* ---- what the sim catches ------------------------------------------------------------------------------------------- */
+/* ---- what the sim catches -------------------------------------------------------------------- */
 
 static void attach_and_map(vm_prot_t prot)
 {

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "sim/sched.h"
 #include "support/boot.h"
 
 #define NFIBERS 8
@@ -22,7 +23,7 @@ static struct sim_params busy(uint64_t seed)
     return params;
 }
 
-/* ---- locks ---------------------------------------------------------------------------------------------------------- */
+/* ---- locks ----------------------------------------------------------------------------------- */
 
 static struct machine_lock lock, other_lock;
 static uint64_t shared, inside;
@@ -116,7 +117,7 @@ static void test_trylock(void **state)
     sim_machine_fini();
 }
 
-/* ---- waits ---------------------------------------------------------------------------------------------------------- */
+/* ---- waits ----------------------------------------------------------------------------------- */
 
 static uint64_t buffered, produced, consumed;
 
@@ -205,7 +206,7 @@ static void test_many_fibers_one_after_another(void **state)
     sim_machine_fini();
 }
 
-/* ---- replay --------------------------------------------------------------------------------------------------------- */
+/* ---- replay ---------------------------------------------------------------------------------- */
 
 static uint64_t run_once(uint64_t seed)
 {
@@ -234,7 +235,7 @@ static void test_one_seed_one_run(void **state)
     assert_true(run_once(seed) != run_once(seed + 1));
 }
 
-/* ---- what the scheduler catches ------------------------------------------------------------------------------------- */
+/* ---- what the scheduler catches -------------------------------------------------------------- */
 
 static void begin(void)
 {
@@ -288,6 +289,23 @@ static void wait_for_nobody(void *arg)
     (void)machine_wait(&shared, &lock, UINT64_MAX);
 }
 
+static void tick(void *arg)
+{
+    (void)arg;
+    for (;;)
+        sim_sleep_ns(1000);
+}
+
+/* A lost wake-up that a periodic daemon would hide from the search for deadlocks. */
+static void wait_beside_daemon(void *arg)
+{
+    (void)arg;
+    begin();
+    sched_daemon("tick", tick, NULL);
+    machine_lock(&lock);
+    (void)machine_wait(&shared, &lock, UINT64_MAX);
+}
+
 static void wait_without_lock(void *arg)
 {
     (void)arg;
@@ -329,6 +347,7 @@ static void test_catches(void **state)
     assert_true(test_panics(unlock_anothers, NULL, "unlocks a lock that it does not hold"));
     assert_true(test_panics(deadlock, NULL, "deadlock"));
     assert_true(test_panics(wait_for_nobody, NULL, "deadlock"));
+    assert_true(test_panics(wait_beside_daemon, NULL, "stuck"));
     assert_true(test_panics(wait_without_lock, NULL, "does not hold the lock"));
     assert_true(test_panics(end_with_lock, NULL, "ends with 1 locks"));
     assert_true(test_panics(window_under_lock, NULL, "C3"));

@@ -1,11 +1,11 @@
 /*
- * sim_test.c: the whole simulated computer with the whole core in it: several programs on a file and on anonymous memory, more pages than
- * frames, every torture on; bytes are held against arrays, and one seed replays one run.
+ * sim_test.c: the whole simulated computer with the whole core in it: several programs on a file and on
+ * anonymous memory, more pages than frames, every torture on; bytes are held against arrays, and one seed
+ * replays one run.
  */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +18,10 @@
 #define ANON_PAGES 6
 #define NFRAMES    64
 
-/* One program: a shared mapping of which it alone writes a third, a private mapping of the file, and anonymous memory. */
+/*
+ * One program: a shared mapping of which it alone writes a third, a private mapping of the file, and
+ * anonymous memory.
+ */
 struct program {
     struct vm_map *map;
     vm_offset_t shared, private, anon;
@@ -186,7 +189,10 @@ static void test_one_seed_one_run(void **state)
     assert_true(run_once(seed) != run_once(seed + 1));
 }
 
-/* Boot fails at each of its allocations in turn, and leaves nothing behind that would keep the next boot from working. */
+/*
+ * Boot fails at each of its allocations in turn, and leaves nothing behind that would keep the next boot
+ * from working.
+ */
 static void test_boot_fails(void **state)
 {
     (void)state;

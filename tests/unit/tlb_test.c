@@ -1,6 +1,6 @@
 /*
- * tlb_test.c: the TLBs against a plain list of what was ever put in; and stale entries under the real core: they live on until
- * machine_sync, and a frame that is released before is caught.
+ * tlb_test.c: the TLBs against a plain list of what was ever put in; and stale entries under the real core:
+ * they live on until machine_sync, and a frame that is released before is caught.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -12,7 +12,7 @@
 #include "sim/tlb.h"
 #include "support/boot.h"
 
-/* ---- the model: for each CPU, space and page the last entry put in, unless it was dropped since ----------------------- */
+/* ---- the model: for each CPU, space and page the last entry put in, unless it was dropped since  */
 
 #define NCPUS   3
 #define NSPACES 2
@@ -119,7 +119,7 @@ static void test_model(void **state)
     sim_machine_fini();
 }
 
-/* ---- under the core ------------------------------------------------------------------------------------------------- */
+/* ---- under the core -------------------------------------------------------------------------- */
 
 static struct vm_map *map;
 static vm_offset_t at;
@@ -177,7 +177,10 @@ static void test_fresh_without_torture(void **state)
     down();
 }
 
-/* A store must find the modified bit set, or set it: also after a harvest, also through an entry that a load had made. */
+/*
+ * A store must find the modified bit set, or set it: also after a harvest, also through an entry that a
+ * load had made.
+ */
 static void test_accessed_and_dirty(void **state)
 {
     (void)state;
@@ -249,7 +252,7 @@ static void test_fetch_add(void **state)
     }
 }
 
-/* ---- what the sim catches ------------------------------------------------------------------------------------------- */
+/* ---- what the sim catches -------------------------------------------------------------------- */
 
 static void release_without_sync(void *arg)
 {
