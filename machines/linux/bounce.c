@@ -7,9 +7,10 @@
  *      │          │  └── READ/EDIT of it ──┘   └──┴─ moving (flush: pwrite to the memfd) ─▶ free
  *      └── put ───┘
  *
- * The bytes of a page are in the memfd or in a slot. B1: slot_of[frame] names the slot exactly while they are
- * in a slot. B2: a slot is free if and only if it is in no window, not kept and not moving. B3: kept slots
- * that nobody uses are on the list, oldest first; these can be flushed at any time.
+ * A page's bytes are in the slot that keeps them, or, when none does, in the memfd. B1: slot_of[frame] names
+ * the slot exactly while it is kept for that frame. B2: a slot is free if and only if it is in no window, not
+ * kept and not moving. B3: kept slots that nobody uses are on the list, oldest first; these can be flushed at
+ * any time.
  *
  * Who gets slots. Reads ahead (nowait) leave the larger half to those who wait, because the slots of a read
  * ahead come back only when somebody needs one of its pages. Those who wait do so in line, so that a large
@@ -451,10 +452,10 @@ void linux_bounce_close_window(void **addr, uint32_t npages, const struct machin
     machine_unlock(&pool.lock);
 }
 
-bool linux_bounce_discard(vm_frame_t frame)
+void linux_bounce_discard(vm_frame_t frame)
 {
     if (!linux_bounce_kept(frame))
-        return false;
+        return;
     machine_lock(&pool.lock);
     uint32_t i = slot_kept(frame);
     if (i != NO_SLOT) {
@@ -462,5 +463,4 @@ bool linux_bounce_discard(vm_frame_t frame)
         slot_settle(i);
     }
     machine_unlock(&pool.lock);
-    return i != NO_SLOT;
 }

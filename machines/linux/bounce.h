@@ -35,8 +35,8 @@ void linux_bounce_close_window(void **addr, uint32_t npages, const struct machin
 /* Afterwards the frame's bytes are in no slot but in the memfd. Sleeps while a window is open on it.
  * Errors: -ENOMEM. */
 FL_NODISCARD int linux_bounce_flush(vm_frame_t frame);
-/* Afterwards the frame's bytes, if a slot kept them, are gone, and the result is true. */
-bool linux_bounce_discard(vm_frame_t frame);
+/* Afterwards no slot keeps bytes of the frame. */
+void linux_bounce_discard(vm_frame_t frame);
 
 /*
  * Claims kept pages of the run from page `first` on that lie one behind the other, for a move into the memfd:

@@ -73,17 +73,11 @@ void machine_window_put(const struct machine_run *run, enum machine_window how, 
     linux_bounce_close_window(addr, run->npages, how == MACHINE_WINDOW_FILL && keep ? run : NULL);
 }
 
+/* A page that was filled anew has bytes in a slot and old ones in the memfd: so both are forgotten, for
+ * each. */
 void machine_release(const struct machine_run *run)
 {
-    uint32_t first = run->npages, end = 0;
-
-    for (uint32_t i = 0; i < run->npages; i++) {
-        if (linux_bounce_discard(run->frame[i]))
-            continue;
-        first = first < i ? first : i;
-        end = i + 1;
-    }
-    /* Pages between them that were in slots have nothing in the memfd, so one call is right for all. */
-    if (first < end)
-        linux_memfd_punch(linux_memfd_offset(run->object, run->pindex + first), ptoa(end - first));
+    for (uint32_t i = 0; i < run->npages; i++)
+        linux_bounce_discard(run->frame[i]);
+    linux_memfd_punch(linux_memfd_offset(run->object, run->pindex), ptoa(run->npages));
 }
