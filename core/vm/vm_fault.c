@@ -143,7 +143,7 @@ static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, v
         limit = (uint32_t)atop(fs->entry->end - va);
     while (n < limit) {
         struct vm_page *p = vm_page_lookup(object, pindex + 1 + n);
-        if (p == NULL || (p->flags & (PG_VALID | PG_BUSY | PG_READAHEAD)) != PG_VALID)
+        if (p == NULL || (p->flags & (PG_VALID | PG_BUSY | PG_READAHEAD | PG_TESTED)) != PG_VALID)
             break;
         m[n++] = p;
     }
@@ -170,6 +170,7 @@ static int vm_fault_finish(struct faultstate *fs, struct vm_object *object, stru
         *fs->hold = m;
     }
     vm_page_activate(m);
+    m->flags &= (uint16_t)~PG_TESTED;
     if ((fs->access & VM_PROT_WRITE) == 0 && (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
         vm_fault_prefault(fs, object, m->pindex);
     return 0;

@@ -292,8 +292,11 @@ static void deactivate(struct pageout_pass *pass, struct vm_object *object, stru
             end++;
         vm_rmap_unmap(object, m[i]->pindex, m[i]->pindex + (end - i), 0);
     }
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
         vm_page_deactivate(m[i]);
+        if (unmap)
+            m[i]->flags |= PG_TESTED;
+    }
     pass->aged += n;
 }
 
@@ -325,8 +328,9 @@ static void scan_active(struct pageout_pass *pass)
     if (free >= pass->target)
         return;
     uint32_t want = (left + queue_count(PQ_INACTIVE)) / 3 + (pass->target - free);
-    while (left > 0 && queue_count(PQ_INACTIVE) < want) {
-        uint32_t seen = batch_pick(&batch, PQ_ACTIVE, left);
+    uint32_t have;
+    while (left > 0 && (have = queue_count(PQ_INACTIVE)) < want) {
+        uint32_t seen = batch_pick(&batch, PQ_ACTIVE, want - have < left ? want - have : left);
         if (seen == 0)
             return;
         left -= seen;
