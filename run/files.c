@@ -225,3 +225,21 @@ bool file_grew(vm_offset_t va)
     shim_leave(&saved);
     return grew;
 }
+
+void file_resized(const struct stat *st)
+{
+    struct file *file;
+    sigset_t saved;
+    int error = 0;
+
+    if (!shim_on())
+        return;
+    shim_enter(&saved);
+    file = file_find(st->st_dev, st->st_ino);
+    if (file != NULL)
+        error = fl_vnode_setsize(file->handle->vnode);
+    shim_leave(&saved);
+    if (error != 0)
+        shim_say("inode %lu was truncated and its new end cannot be read: %s", (unsigned long)st->st_ino,
+                 strerrordesc_np(-error));
+}

@@ -98,6 +98,8 @@ static inline long shim_return(long result)
     X(vmsplice)                                                                                              \
     X(process_vm_readv)                                                                                      \
     X(process_vm_writev)                                                                                     \
+    X(ftruncate)                                                                                             \
+    X(truncate)                                                                                              \
     X(_exit)                                                                                                 \
     X(quick_exit)
 
@@ -157,6 +159,8 @@ void file_idle_push(struct file *file);
 void file_reap(void);
 /* True when the file under va has grown past va since the VM last looked: the access may be tried again. */
 bool file_grew(vm_offset_t va);
+/* The program changed the file's length: what is mapped beyond its end goes. */
+void file_resized(const struct stat *st);
 
 /* ---- hold.c: managed memory that the kernel is going to touch ------------------------------------------------------------------ */
 

@@ -120,7 +120,7 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
 
     if (error == -ENXIO && file_grew(va))
         return;
-    if (error == -EFAULT && fork_waited(va))
+    if (error == -EFAULT && (fork_waited(va) || mapping_is_reserved(va)))
         return;
     if (error == -ENOMEM) {
         shim_say("written pages of private mappings, which have nowhere else to go, exceed the limit of %zu "
