@@ -10,9 +10,12 @@
  *
  *   writeback_run: write-protect ─▶ clean ─▶ PG_WRITEBACK ─▶ (O) dropped ─▶ vm_pager_put_pages
  *
- * A page that is held for a system call may be written by it through a mapping that must stay: it is written, and stays dirty.
- * Invariants: W1 a page in write-back is valid. W2 a page that is not dirty, and not held, has no writable mapping.
- * Locks: (O), dropped for every transfer. Waiting for busy pages and for others' writes: their owners never wait for us.
+ * A page that is held for a system call may be written by it through a mapping that must stay: it is written,
+ * and stays dirty.
+ * Invariants: W1 a page in write-back is valid. W2 a page that is not dirty, and not held, has no writable
+ * mapping.
+ * Locks: (O), dropped for every transfer. Waiting for busy pages and for others' writes: their owners never
+ * wait for us.
  *
  * Does not do: deciding when (msync, vrele, the page daemon); flushing the store.
  */
@@ -57,7 +60,7 @@ static int writeback_run(struct vm_object *object, struct writeback_run *run) RE
     return error;
 }
 
-/* ---- for msync and the end of a file ------------------------------------------------------------------------------------ */
+/* ---- for msync and the end of a file ------------------------------------------------------------------- */
 
 /* (O). */
 static void tag_pages_for_writeback(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
@@ -85,7 +88,10 @@ static void writeback_collect(struct vm_object *object, struct vm_page *m, vm_pi
     }
 }
 
-/* Writes the to-write pages of [start, end). Goes on after an error, returns the first. (O) on entry and return, released in between. */
+/*
+ * Writes the to-write pages of [start, end). Goes on after an error, returns the first. (O) on entry and
+ * return, released in between.
+ */
 static int write_cache_pages(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     REQUIRES(object->lock)
 {
@@ -97,7 +103,8 @@ static int write_cache_pages(struct vm_object *object, vm_pindex_t start, vm_pin
         start = m->pindex;
         if (m->flags & (PG_BUSY | PG_WRITEBACK)) {
             vm_page_busy_sleep(m);
-            continue; /* ends: nobody is busy for ever, and the mark goes with the next write, whosever it is */
+            /* ends: nobody is busy for ever, and the mark goes with the next write, whosever it is */
+            continue;
         }
         if ((m->flags & PG_DIRTY) == 0) { /* written by the page daemon since it was tagged */
             vm_radix_clear_mark(&object->pages, m, RADIX_TOWRITE);
@@ -165,7 +172,7 @@ int filemap_write_and_wait_range(struct vm_object *object, vm_pindex_t start, vm
     return remembered != 0 ? remembered : -EIO;
 }
 
-/* ---- for the page daemon ------------------------------------------------------------------------------------------------ */
+/* ---- for the page daemon ------------------------------------------------------------------------------- */
 
 /* The dirty neighbours of m, at most PAGEOUT_CLUSTER on each side, and m. (O). */
 static void cluster_collect(struct vm_object *object, struct vm_page *m, struct writeback_run *run)

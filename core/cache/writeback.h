@@ -12,11 +12,15 @@
 #include "vm/vm_object.h"
 
 /*
- * Writes the pages of [start, end) of a file object that are dirty now, and waits for these writes. Goes on after an error and returns the first.
- * A page dirtied meanwhile is left for the next time (to-write mark), so a busy writer cannot hold it for ever. No lock held.
+ * Writes the pages of [start, end) of a file object that are dirty now, and waits for these writes. Goes on
+ * after an error and returns the first. A page dirtied meanwhile is left for the next time (to-write mark),
+ * so a busy writer cannot hold it for ever. No lock held.
  */
 FL_NODISCARD int filemap_write_and_wait_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
-/* For the page daemon: writes m, which is dirty, and the dirty neighbours around it, as one transfer. (O) held on entry, not on return. Errors: the store's. */
+/*
+ * For the page daemon: writes m, which is dirty, and the dirty neighbours around it, as one transfer. (O)
+ * held on entry, not on return. Errors: the store's.
+ */
 FL_NODISCARD int pageout_cluster(struct vm_page *m);
 
 #endif

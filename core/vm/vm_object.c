@@ -1,20 +1,24 @@
 /*
- * vm_object.c: memory objects: their birth, references and end; removing their pages; the clean copies above them.
+ * vm_object.c: memory objects: their birth, references and end; removing their pages; the clean copies above
+ * them.
  *
  *   vm_object_allocate ─▶ referenced ─▶ vm_object_deallocate ─▶ vm_object_terminate
- *                                            │ anonymous: the last reference ends it, then lets go of what backs it
- *                                            └ a file's: the last but one drops the vnode, which ends both (vnode_pager.c)
+ *                                            │ anonymous: the last reference ends it, then what backs it
+ *                                            └ a file's: the last but one drops the vnode, which ends both
  *
- *   remove_above walks the tree of shadows over an object, parents first, with a reference to one node at a time:
+ *   remove_above walks the tree of shadows over an object, parents first, with a reference to one at a time:
  *
  *        object ◀── s ◀── t         next: first child, else next sibling, else the parent's next sibling
  *               ◀── u               (under (R); a node with a reference keeps everything below it)
  *
  * Invariants O1 … O5: vm_object.h. O6: an object that ends has no page and no pip left.
- * Locks: (O), (R) as in vm_object.h; vm_objects_lock, taken with no other lock held except in the checkers, which then take (O).
- * Waiting for a page: for busy ones and those in write-back until their owner is done, which never waits for us; for held ones, a system call's length.
+ * Locks: (O), (R) as in vm_object.h; vm_objects_lock, taken with no other lock held except in the checkers,
+ * which then take (O).
+ * Waiting for a page: for busy ones and those in write-back until their owner is done, which never waits for
+ * us; for held ones, a system call's length.
  *
- * Does not do: transfers (vm_pager.c), dirty pages' way to the store (cache/writeback.c), finding mappings (vm_rmap.c).
+ * Does not do: transfers (vm_pager.c), dirty pages' way to the store (cache/writeback.c), finding mappings
+ * (vm_rmap.c).
  */
 #include "vm/vm_object.h"
 #include "lib/errno.h"
@@ -47,7 +51,7 @@ void vm_object_startup(void)
     vm_objects = NULL;
 }
 
-/* ---- birth -------------------------------------------------------------------------------------------------------------- */
+/* ---- birth --------------------------------------------------------------------------------------------- */
 
 static int _vm_object_allocate(enum vm_object_type type, vm_pindex_t size, struct vnode *vnode,
                                struct vm_object *object)
@@ -90,14 +94,18 @@ int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t
         return -ENOMEM;
     shadow->backing_object = *object;
     shadow->backing_pindex = *pindex;
-    if (shadow->backing_object != NULL)
+    if (shadow->backing_object != NULL) {
         vm_rmap_shadow_link(shadow);
+        vm_lock(&shadow->backing_object->lock);
+        shadow->backing_object->shadowed = true;
+        vm_unlock(&shadow->backing_object->lock);
+    }
     *object = shadow;
     *pindex = 0;
     return 0;
 }
 
-/* ---- references --------------------------------------------------------------------------------------------------------- */
+/* ---- references ---------------------------------------------------------------------------------------- */
 
 void vm_object_reference_locked(struct vm_object *object)
 {
@@ -142,8 +150,11 @@ void vm_object_pip_wait(struct vm_object *object)
     }
 }
 
-/* Frees everything the object is. Nobody can find it any more, but for the page daemon by its pages, and the walk over shadows, which sees a
- * reference count of 0. Called with (O) held, which ends with the object. What backs it keeps the reference. */
+/*
+ * Frees everything the object is. Nobody can find it any more, but for the page daemon by its pages, and the
+ * walk over shadows, which sees a reference count of 0. Called with (O) held, which ends with the object.
+ * What backs it keeps the reference.
+ */
 static void vm_object_terminate(struct vm_object *object) RELEASE(object->lock)
 {
     object->dead = true;
@@ -208,7 +219,7 @@ void vm_object_destroy(struct vm_object *object)
     vm_object_terminate(object);
 }
 
-/* ---- removing pages ----------------------------------------------------------------------------------------------------- */
+/* ---- removing pages ------------------------------------------------------------------------------------ */
 
 struct remove_batch {
     struct vm_page *m[REMOVE_BATCH]; /* busy, by index */
@@ -242,7 +253,10 @@ static enum remove_verdict remove_judge(const struct vm_page *m, enum remove_mod
 {
     if (mode == REMOVE_COPIES && (m->flags & PG_COPY) == 0)
         return REMOVE_SKIP;
-    /* Its owner may be waiting for a page below, even for one that our caller has; what it will find there is the state after us. */
+    /*
+     * Its owner may be waiting for a page below, even for one that our caller has; what it will find there is
+     * the state after us.
+     */
     if (mode == REMOVE_ABOVE && (m->flags & (PG_BUSY | PG_VALID)) == PG_BUSY)
         return REMOVE_SKIP;
     if (m->flags & (PG_BUSY | PG_WRITEBACK))
@@ -255,7 +269,9 @@ static enum remove_verdict remove_judge(const struct vm_page *m, enum remove_mod
     return REMOVE_TAKE;
 }
 
-/* Removes the pages of [start, end) that `mode` says. (O) held on entry and return, released while it waits. */
+/*
+ * Removes the pages of [start, end) that `mode` says. (O) held on entry and return, released while it waits.
+ */
 static void vm_object_remove_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
                                    enum remove_mode mode) REQUIRES(object->lock)
 {
@@ -290,9 +306,12 @@ void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pinde
     vm_object_remove_range(object, start, end, clean_only ? REMOVE_CLEAN : REMOVE_ALL);
 }
 
-/* ---- what lies above ---------------------------------------------------------------------------------------------------- */
+/* ---- what lies above ----------------------------------------------------------------------------------- */
 
-/* The first of `shadow` and its later siblings that is not about to end, with a reference. (R) shared: so they are there. */
+/*
+ * The first of `shadow` and its later siblings that is not about to end, with a reference. (R) shared: so
+ * they are there.
+ */
 static struct vm_object *shadow_reference(struct vm_object *shadow)
 {
     for (; shadow != NULL; shadow = shadow->shadow_next) {
@@ -305,8 +324,8 @@ static struct vm_object *shadow_reference(struct vm_object *shadow)
 }
 
 /*
- * The node after `at` in the tree of shadows over `root`, with a reference; the one to `at` goes. NULL: that was all. *offset: what to add to an index in the node to
- * get the index in root. No lock held.
+ * The node after `at` in the tree of shadows over `root`, with a reference; the one to `at` goes. NULL: that
+ * was all. *offset: what to add to an index in the node to get the index in root. No lock held.
  */
 static struct vm_object *shadow_walk(struct vm_object *root, struct vm_object *at, vm_pindex_t *offset)
 {
@@ -360,7 +379,7 @@ bool vm_object_invalidate_copies(struct vm_object *object, vm_pindex_t pindex)
     return true;
 }
 
-/* ---- checks ------------------------------------------------------------------------------------------------------------- */
+/* ---- checks -------------------------------------------------------------------------------------------- */
 
 static void vm_object_check_chain(const struct vm_object *object)
 {

@@ -1,20 +1,24 @@
 /*
- * vm_object.h: a memory object: an array of pages with a source. The page cache of a file, and the shadow of a private mapping: the same thing.
+ * vm_object.h: a memory object: an array of pages with a source. The page cache of a file, and the shadow of
+ * a private mapping: the same thing.
  *
  *     entry ──▶ shadow (private pages) ──backing_object──▶ file object ──vnode──▶ store
  *                 ▲ shadow_head list of the backing object runs back up
  *
  * A page is looked for in the shadow, then in what backs it, at pindex + backing_pindex.
  *
- * Locks. (O) the object's lock; along a chain, the shadow before what backs it. (R) vm_rmap_lock (vm_rmap.h). (c) constant.
- * Context for functions: those with _locked are called with (O) held.
- * Invariants: O1 resident_count is the number of pages in `pages`. O2 an object with ref_count 0 has no pages and no entries. O3 a page's pindex is < size, except
- * while a truncation removes it. O4 a chain ends, and its objects are alive as long as a shadow stands over them. O5 type VNODE has a vnode and no backing object.
+ * Locks. (O) the object's lock; along a chain, the shadow before what backs it. (R) vm_rmap_lock (vm_rmap.h).
+ * (c) constant. Context for functions: those with _locked are called with (O) held.
+ * Invariants: O1 resident_count is the number of pages in `pages`. O2 an object with ref_count 0 has no pages
+ * and no entries. O3 a page's pindex is < size, except while a truncation removes it. O4 a chain ends, and
+ * its objects are alive as long as a shadow stands over them. O5 type VNODE has a vnode and no backing
+ * object.
  *
- * A clean copy that is busy without being valid, or held for a system call, is left alone when copies are dropped: the first is not a copy yet, the second stays the
- * snapshot that the system call was given.
+ * A clean copy that is busy without being valid, or held for a system call, is left alone when copies are
+ * dropped: the first is not a copy yet, the second stays the snapshot that the system call was given.
  *
- * Does not do: vm_object_collapse (comes with swap); until then a chain is as long as the history of forks and private writes made it.
+ * Does not do: vm_object_collapse (comes with swap); until then a chain is as long as the history of forks
+ * and private writes made it.
  */
 #ifndef CORE_VM_VM_OBJECT_H
 #define CORE_VM_VM_OBJECT_H
@@ -33,38 +37,51 @@ enum vm_object_type {
 
 struct vm_object {
     struct vm_lock lock;
-    uint8_t type;              /* (c) enum vm_object_type */
-    bool dead;                 /* (O) being terminated */
-    bool pip_wanted;           /* (O) somebody sleeps until paging_in_progress is 0 */
-    _Atomic uint32_t ref_count; /* entries, shadows, the vnode. From 0 it never grows; it falls under (O), and grows under (O), or from 1 up under (R) */
-    uint32_t resident_count;   /* (O) */
-    uint32_t paging_in_progress; /* (O) transfers and faults that need it to stay (pip); its address is the channel */
-    uint32_t generation;       /* (O) grows with every page that comes or goes */
-    vm_pindex_t size;          /* (O) in pages */
-    struct vm_radix pages;     /* (O) */
-    struct vnode *vnode;       /* (c) of OBJT_VNODE */
+    uint8_t type;    /* (c) enum vm_object_type */
+    bool dead;       /* (O) being terminated */
+    bool shadowed;   /* (O) shadows stand or stood over it: they may hold clean copies of pages that are
+                                  not resident any more, so that a page that comes back is born PG_COPIED */
+    bool pip_wanted; /* (O) somebody sleeps until paging_in_progress is 0 */
+    /* entries, shadows, the vnode. From 0 it never grows; it falls under (O), and grows under (O), or from
+       1 up under (R) */
+    _Atomic uint32_t ref_count;
+    uint32_t resident_count; /* (O) */
+    /* (O) transfers and faults that need it to stay (pip); its address is the channel */
+    uint32_t paging_in_progress;
+    uint32_t generation;              /* (O) grows with every page that comes or goes */
+    vm_pindex_t size;                 /* (O) in pages */
+    struct vm_radix pages;            /* (O) */
+    struct vnode *vnode;              /* (c) of OBJT_VNODE */
     struct vm_object *backing_object; /* (c) */
-    vm_pindex_t backing_pindex;       /* (c) this object's page 0 is page backing_pindex of the backing object */
-    void *machine;             /* (c) machine_object_init */
+    /* (c) this object's page 0 is page backing_pindex of the backing object */
+    vm_pindex_t backing_pindex;
+    void *machine;                     /* (c) machine_object_init */
     struct vm_pager_request *inflight; /* (O) reads that nobody waits for yet */
-    uint64_t reserv_hint;      /* (F) vm_reserv's own */
+    uint64_t reserv_hint;              /* (F) vm_reserv's own */
     /* (R) reverse mapping */
-    struct tree entries;               /* vm_map_entry.rmap_node by pindex */
-    struct vm_object *shadow_head;     /* shadows over this object */
+    struct tree entries;                         /* vm_map_entry.rmap_node by pindex */
+    struct vm_object *shadow_head;               /* shadows over this object */
     struct vm_object *shadow_next, *shadow_prev; /* on the backing object's list */
-    struct vm_object *all_next, *all_prev; /* (vm_objects_lock) every object, for checkers */
+    struct vm_object *all_next, *all_prev;       /* (vm_objects_lock) every object, for checkers */
 };
 
 void vm_object_startup(void);
 /* A new object of `size` pages with one reference. NULL: no memory. */
-FL_NODISCARD struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size, struct vnode *vnode);
+FL_NODISCARD struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size,
+                                                  struct vnode *vnode);
 void vm_object_reference(struct vm_object *object);
 void vm_object_reference_locked(struct vm_object *object) REQUIRES(object->lock);
-/* Drops a reference; the last one terminates it: waits for transfers, frees its pages, then lets go of what backs it.
- * Anonymous pages are lost with it, as they should be. A file's object is terminated by its vnode, after its pages were written. */
+/*
+ * Drops a reference; the last one terminates it: waits for transfers, frees its pages, then lets go of what
+ * backs it. Anonymous pages are lost with it, as they should be. A file's object is terminated by its vnode,
+ * after its pages were written.
+ */
 void vm_object_deallocate(struct vm_object *object);
 
-/* Ends a vnode's object, to which the vnode has the only reference; its dirty pages were written, or are lost. No lock held. */
+/*
+ * Ends a vnode's object, to which the vnode has the only reference; its dirty pages were written, or are
+ * lost. No lock held.
+ */
 void vm_object_destroy(struct vm_object *object);
 
 /* pip: keeps the object from being terminated while its lock is not held. */
@@ -73,25 +90,30 @@ void vm_object_pip_wakeup(struct vm_object *object) REQUIRES(object->lock);
 void vm_object_pip_wait(struct vm_object *object) REQUIRES(object->lock);
 
 /*
- * Puts a new anonymous object in front: on entry *object / *pindex are what the mapping shows, of `length` pages; on success they are the shadow and 0,
- * and the reference to the old object is the shadow's. Errors: -ENOMEM, nothing changed.
+ * Puts a new anonymous object in front: on entry *object / *pindex are what the mapping shows, of `length`
+ * pages; on success they are the shadow and 0, and the reference to the old object is the shadow's. Errors:
+ * -ENOMEM, nothing changed.
  */
 FL_NODISCARD int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t length);
 
 /*
- * Unmaps and frees the pages [start, end), waiting for busy ones and for those in write-back; dirty ones too: what they held is gone (truncation, invalidation).
- * `clean_only` leaves dirty, wired and held ones.
+ * Unmaps and frees the pages [start, end), waiting for busy ones and for those in write-back; dirty ones too:
+ * what they held is gone (truncation, invalidation). `clean_only` leaves dirty, wired and held ones.
  */
 void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool clean_only);
 
-/* Drops the clean copies (PG_COPY) of page pindex that shadows over `object` hold. Called when the page is about to be written. (O) of `object` held on entry and
- * return, and released in between: the caller looks everything up again when it returns true. */
+/*
+ * Drops the clean copies (PG_COPY) of page pindex that shadows over `object` hold. Called when the page is
+ * about to be written. (O) of `object` held on entry and return, and released in between: the caller looks
+ * everything up again when it returns true.
+ */
 FL_NODISCARD bool vm_object_invalidate_copies(struct vm_object *object, vm_pindex_t pindex)
     REQUIRES(object->lock);
 
 /*
- * A file became shorter: unmaps and frees whatever the shadows over `object` hold of its pages [start, end), private copies too: an access there is one beyond the
- * end of the file. With `copies_only`, the clean copies alone. No lock held; the caller has a reference or a pip.
+ * A file became shorter: unmaps and frees whatever the shadows over `object` hold of its pages [start, end),
+ * private copies too: an access there is one beyond the end of the file. With `copies_only`, the clean copies
+ * alone. No lock held; the caller has a reference or a pip.
  */
 void vm_object_remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool copies_only);
 

@@ -1,22 +1,25 @@
 /*
  * vm_pageout.c: the page daemon, and what a thread does that finds no free page.
  *
- *   pagedaemon_wakeup ─▶ vm_pageout_loop ─▶ vm_pageout_scan ─┐
- *   vm_wait ─────────────────────────────────────────────────┼─▶ pageout_pass ─▶ scan_active    (when inactive is short)
- *                                                            ┘                └▶ scan_inactive  ─▶ free, or launder
+ *   pagedaemon_wakeup ─▶ vm_pageout_loop ─┐
+ *   vm_wait, vm_pageout_scan ─────────────┴─▶ pageout_pass ─▶ scan_active     when inactive is short
+ *                                                          └▶ scan_inactive   free, or launder
  *
- *   batch: up to PAGEOUT_BATCH pages of one object from the head of a queue, moved to its tail, with the object locked
+ *   batch: up to PAGEOUT_BATCH pages of one object from the head of a queue, moved to its tail
  *
  *           head                                     tail
  *   queue    a1 a2 a3 b1 a4 …      a's object locked ─▶ b1 a4 … a1 a2 a3
  *
- * Pages of one object that became inactive one after the other are mostly neighbours: they are unmapped and freed as runs.
- * A pass looks at each page of a queue at most once. A dirty file page is passed over while clean ones are found, and written when they are rare.
- * A pass with `force` takes what is referenced too: for those who would get nothing else.
+ * Pages of one object that became inactive one after the other are mostly neighbours: they are unmapped and
+ * freed as runs. A pass looks at each page of a queue at most once. A dirty file page is passed over while
+ * clean ones are found, and written when they are rare. A pass with `force` takes what is referenced too: for
+ * those who would get nothing else.
  *
- * Invariants: D1 reserved < min < target < nframes. D2 the daemon frees only pages that are clean, not busy, wired, held or in write-back.
- * Locks: (Q) to pick, then the object's lock is tried; (O) → (R), (Q). (D) pagedaemon.lock, a leaf: taken with any core lock held.
- * Any number of threads may be in a pass. vm_wait ends: it counts its fruitless passes, and waits for others a bounded number of times.
+ * Invariants: D1 reserved < min < target < nframes. D2 the daemon frees only pages that are clean, not busy,
+ * wired, held or in write-back.
+ * Locks: (Q) to pick, then the object's lock is tried; (O) → (R), (Q). (D) pagedaemon.lock, a leaf: taken
+ * with any core lock held. Any number of threads may be in a pass. vm_wait ends: it counts its fruitless
+ * passes, and waits for others a bounded number of times.
  *
  * Does not do: swap. A dirty anonymous page has no place to go, and stays active.
  */
@@ -65,7 +68,7 @@ struct pageout_batch {
     uint32_t n;
 };
 
-/* ---- marks -------------------------------------------------------------------------------------------------------------- */
+/* ---- marks --------------------------------------------------------------------------------------------- */
 
 static uint32_t clamp(uint32_t n, uint32_t low, uint32_t high)
 {
@@ -96,7 +99,7 @@ static uint32_t free_pages(void)
     return n;
 }
 
-/* ---- picking ------------------------------------------------------------------------------------------------------------ */
+/* ---- picking ------------------------------------------------------------------------------------------- */
 
 static void requeue(struct vm_page *m) REQUIRES(vm_queues.lock)
 {
@@ -105,8 +108,10 @@ static void requeue(struct vm_page *m) REQUIRES(vm_queues.lock)
     vm_page_enqueue(m, queue);
 }
 
-/* Takes the pages of the locked object that stand together at the head, moving them to the tail. A dirty inactive page makes a batch alone, and stays where it is: once
- * it is written it is the next victim. */
+/*
+ * Takes the pages of the locked object that stand together at the head, moving them to the tail. A dirty
+ * inactive page makes a batch alone, and stays where it is: once it is written it is the next victim.
+ */
 static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
     REQUIRES(vm_queues.lock)
 {
@@ -123,8 +128,9 @@ static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, ui
 }
 
 /*
- * A batch of at most `max` pages from the head of the queue. Returns how many pages were looked at, 0: the queue is empty. batch->n may be 0 nevertheless: the object was
- * somebody's. Otherwise batch->object is locked.
+ * A batch of at most `max` pages from the head of the queue. Returns how many pages were looked at, 0: the
+ * queue is empty. batch->n may be 0 nevertheless: the object was somebody's. Otherwise batch->object is
+ * locked.
  */
 static uint32_t batch_pick(struct pageout_batch *batch, enum vm_page_queue queue,
                            uint32_t max) NO_THREAD_SAFETY_ANALYSIS /* the lock is kept when a field says so */
@@ -170,7 +176,7 @@ static bool page_homeless(const struct vm_page *m)
     return (m->flags & PG_DIRTY) != 0 && m->object->type != OBJT_VNODE;
 }
 
-/* ---- the inactive queue ------------------------------------------------------------------------------------------------- */
+/* ---- the inactive queue -------------------------------------------------------------------------------- */
 
 /* Unmaps and frees the victims, which are busy. (O). */
 static void free_victims(struct pageout_pass *pass, struct vm_object *object, struct vm_page **m, uint32_t n)
@@ -186,7 +192,10 @@ static void free_victims(struct pageout_pass *pass, struct vm_object *object, st
     vm_count(&vm_cnt.evictions, n);
 }
 
-/* A clean page that nobody has: is it to go? (O). On a machine that cannot tell, only a fault is a reference, and it took the page off this queue. */
+/*
+ * A clean page that nobody has: is it to go? (O). On a machine that cannot tell, only a fault is a reference,
+ * and it took the page off this queue.
+ */
 static bool inactive_victim(struct pageout_pass *pass, struct vm_page *m)
 {
     unsigned seen = vm_rmap_referenced(m);
@@ -196,7 +205,10 @@ static bool inactive_victim(struct pageout_pass *pass, struct vm_page *m)
     return false;
 }
 
-/* To the tail with the page that stood at the head. Without (O) it may have become another page, which loses nothing by it. */
+/*
+ * To the tail with the page that stood at the head. Without (O) it may have become another page, which loses
+ * nothing by it.
+ */
 static void put_behind(struct vm_page *m)
 {
     vm_page_lock(m);
@@ -266,7 +278,7 @@ static void scan_inactive(struct pageout_pass *pass)
     }
 }
 
-/* ---- the active queue --------------------------------------------------------------------------------------------------- */
+/* ---- the active queue ---------------------------------------------------------------------------------- */
 
 /* Adjusts what is known of m's use. True: it has had its time. (O). */
 static bool active_aged(struct pageout_pass *pass, struct vm_page *m, unsigned seen)
@@ -283,7 +295,10 @@ static bool active_aged(struct pageout_pass *pass, struct vm_page *m, unsigned s
     return old || pass->force || (seen & MACHINE_REFERENCED_UNKNOWN) != 0;
 }
 
-/* Makes the pages inactive. Where the machine cannot tell, they are unmapped, and the next fault is the reference. (O). */
+/*
+ * Makes the pages inactive. Where the machine cannot tell, they are unmapped, and the next fault is the
+ * reference. (O).
+ */
 static void deactivate(struct pageout_pass *pass, struct vm_object *object, struct vm_page **m, uint32_t n,
                        bool unmap)
 {
@@ -341,7 +356,7 @@ static void scan_active(struct pageout_pass *pass)
     }
 }
 
-/* ---- passes ------------------------------------------------------------------------------------------------------------- */
+/* ---- passes -------------------------------------------------------------------------------------------- */
 
 static struct pageout_pass pageout_pass(uint32_t target, bool force)
 {
@@ -362,7 +377,7 @@ uint32_t vm_pageout_scan(uint32_t target)
     return pageout_pass(target, false).freed;
 }
 
-/* ---- the daemon --------------------------------------------------------------------------------------------------------- */
+/* ---- the daemon ---------------------------------------------------------------------------------------- */
 
 void pagedaemon_wakeup(void)
 {
@@ -419,7 +434,7 @@ void vm_pageout_stop(void)
     machine_wake(&pagedaemon.lock);
 }
 
-/* ---- for want of a page ------------------------------------------------------------------------------------------------- */
+/* ---- for want of a page -------------------------------------------------------------------------------- */
 
 /* Sleeps until a page is freed, or a while. */
 static void wait_for_free(void)
@@ -454,7 +469,7 @@ int vm_wait(void)
     return 0; /* there were free pages: gone again by now is no failure, the caller comes back */
 }
 
-/* ---- what vm.h offers --------------------------------------------------------------------------------------------------- */
+/* ---- what vm.h offers ---------------------------------------------------------------------------------- */
 
 void fl_pageout_run(void)
 {

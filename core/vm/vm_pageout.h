@@ -4,8 +4,9 @@
  *   active ──not referenced──▶ inactive ──clean──▶ unmapped, freed
  *      ▲───referenced again─────┘    └──dirty──▶ write-back ─▶ inactive again
  *
- * Where the machine cannot tell whether a page was referenced, a page that becomes inactive is unmapped, and a fault that finds it there
- * is the reference (as VMS and Mach did). A page with no place to go (anonymous, without swap) is skipped.
+ * Where the machine cannot tell whether a page was referenced, a page that becomes inactive is unmapped, and
+ * a fault that finds it there is the reference (as VMS and Mach did). A page with no place to go (anonymous,
+ * without swap) is skipped.
  * Locks: (Q) is held to pick, then the page's object's lock is tried, never waited for.
  */
 #ifndef CORE_VM_VM_PAGEOUT_H
@@ -18,10 +19,13 @@ struct vm_pageout_params {
 };
 extern struct vm_pageout_params vm_pageout;
 
-FL_NODISCARD int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min, uint32_t target); /* -EINVAL */
+FL_NODISCARD int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min,
+                                    uint32_t target); /* -EINVAL */
 void pagedaemon_wakeup(void);
-/* A page allocation failed: waits until pages were freed, doing a share of the work itself. No lock held. 0: try again. -ENOMEM: whole passes freed nothing,
- * and nothing is being written that could become free. */
+/*
+ * A page allocation failed: waits until pages were freed, doing a share of the work itself. No lock held. 0:
+ * try again. -ENOMEM: whole passes freed nothing, and nothing is being written that could become free.
+ */
 FL_NODISCARD int vm_wait(void);
 /* One pass: frees until `target` pages are free. Returns the number freed. No lock held. */
 uint32_t vm_pageout_scan(uint32_t target);

@@ -1,18 +1,22 @@
 /*
- * vm_pager.c: transfers of an object's pages: the requests, the windows they go through, and what becomes of the pages.
+ * vm_pager.c: transfers of an object's pages: the requests, the windows they go through, and what becomes of
+ * the pages.
  *
  *   vm_pager_get_pages   request ─▶ window FILL ─▶ strategy ─▶ wait ─▶ window closed ─▶ valid, or freed
  *   vm_pager_put_pages   request ─▶ window READ ─▶ strategy ─▶ wait ─▶ window closed ─▶ clean, or dirty again
- *   vm_pager_readahead   request ─▶ window FILL ─▶ on object->inflight ─▶ strategy ……… done: vm_pager_async_done
+ *   vm_pager_readahead   request ─▶ window FILL ─▶ object->inflight ─▶ strategy …… vm_pager_async_done
  *
- * The life of an asynchronous request: its submitter and every thread in vm_pager_wait count in `waiters`; it is freed by the last of them to leave after it
- * has finished. store->wait may be called once `submitted` is set; done may come before that.
+ * The life of an asynchronous request: its submitter and every thread in vm_pager_wait count in `waiters`; it
+ * is freed by the last of them to leave after it has finished. store->wait may be called once `submitted` is
+ * set; done may come before that.
  *
- * Invariants: R1 a request in object->inflight has a pip of its object, and its pages are busy with PG_INFLIGHT. R2 done is called once. R3 a request is
- * not freed while a thread waits for it.
- * Locks: (O) → (q), (O) → (I). (I) vm_pager_async.lock: the list of all asynchronous requests; whoever holds it and wants (O) may only try.
+ * Invariants: R1 a request in object->inflight has a pip of its object, and its pages are busy with
+ * PG_INFLIGHT. R2 done is called once. R3 a request is not freed while a thread waits for it.
+ * Locks: (O) → (q), (O) → (I). (I) vm_pager_async.lock: the list of all asynchronous requests; whoever holds
+ * it and wants (O) may only try.
  *
- * Does not do: which pages (vm_fault.c, cache/readahead.c, cache/writeback.c), where in the file (vnode_pager.c).
+ * Does not do: which pages (vm_fault.c, cache/readahead.c, cache/writeback.c), where in the file
+ * (vnode_pager.c).
  */
 #include "vm/vm_pager.h"
 #include "lib/errno.h"
@@ -28,7 +32,7 @@ static struct {
     struct vm_pager_request *first; /* (I) */
 } vm_pager_async;
 
-/* ---- sources ------------------------------------------------------------------------------------------------------------ */
+/* ---- sources ------------------------------------------------------------------------------------------- */
 
 /* Anonymous memory has no place to read from; its zeros are the fault's. */
 static struct vm_object *default_pager_alloc(struct vnode *vnode, vm_pindex_t size)
@@ -89,7 +93,7 @@ uint32_t vm_pager_active(void)
     return atomic_load(&vm_pager_transfers);
 }
 
-/* ---- requests ----------------------------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------------------ */
 
 static struct vm_pager_request *request_alloc(struct vm_object *object, struct vm_page **m, uint32_t count,
                                               enum store_op op)
@@ -119,7 +123,10 @@ static struct machine_run request_run(const struct vm_pager_request *req)
     };
 }
 
-/* Hands the request to its source. done may have been called when it returns, and the request be gone if it is nobody's. */
+/*
+ * Hands the request to its source. done may have been called when it returns, and the request be gone if it
+ * is nobody's.
+ */
 static void request_start(struct vm_pager_request *req)
 {
     atomic_fetch_add(&vm_pager_transfers, 1);
@@ -152,7 +159,7 @@ static void request_wait(struct vm_pager_request *req)
     vm_unlock(&req->lock);
 }
 
-/* ---- synchronous -------------------------------------------------------------------------------------------------------- */
+/* ---- synchronous --------------------------------------------------------------------------------------- */
 
 static void vm_pager_sync_done(struct store_request *store, int error)
 {
@@ -234,7 +241,10 @@ int vm_pager_get_pages(struct vm_object *object, struct vm_page **m, uint32_t co
     return 0;
 }
 
-/* One transfer, or several when the machine has no window for so many pages at once (-ENOMEM). Goes on after an error, returns the first. */
+/*
+ * One transfer, or several when the machine has no window for so many pages at once (-ENOMEM). Goes on after
+ * an error, returns the first.
+ */
 static int put_pages(struct vm_object *object, struct vm_page **m, uint32_t count)
 {
     int error = vm_pager_transfer(object, m, count, STORE_WRITE);
@@ -264,7 +274,7 @@ int vm_pager_put_pages(struct vm_object *object, struct vm_page **m, uint32_t co
     return error;
 }
 
-/* ---- asynchronous ------------------------------------------------------------------------------------------------------- */
+/* ---- asynchronous -------------------------------------------------------------------------------------- */
 
 static void async_link(struct vm_object *object, struct vm_pager_request *req)
 {

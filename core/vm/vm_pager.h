@@ -3,9 +3,11 @@
  *
  *   vm_pager_get_pages ──▶ pagertab[object->type] ──▶ vnode_pager ──▶ store
  *
- * A transfer is a vm_pager_request: a run of pages of one object, their windows, and the store's request. A synchronous one belongs to the caller; an
- * asynchronous one hangs on object->inflight until somebody needs one of its pages, and is then driven by that thread (vm_pager_wait).
- * Locks: (O) → (q) request->lock, (O) → (I) vm_pager_async.lock. Windows are opened and stores are called with no lock held.
+ * A transfer is a vm_pager_request: a run of pages of one object, their windows, and the store's request. A
+ * synchronous one belongs to the caller; an asynchronous one hangs on object->inflight until somebody needs
+ * one of its pages, and is then driven by that thread (vm_pager_wait).
+ * Locks: (O) → (q) request->lock, (O) → (I) vm_pager_async.lock. Windows are opened and stores are called
+ * with no lock held.
  * States of a page in a read: busy ─▶ busy + inflight ─▶ (done) valid, busy ─▶ not busy; or (failed) freed.
  */
 #ifndef CORE_VM_VM_PAGER_H
@@ -16,17 +18,19 @@
 
 struct vm_pager_request {
     struct store_request store;
-    struct store *to;         /* (c) from strategy on: the store that has it */
+    struct store *to; /* (c) from strategy on: the store that has it */
     struct vm_object *object;
-    struct vm_pager_request *next; /* (O) object->inflight */
+    struct vm_pager_request *next;                /* (O) object->inflight */
     struct vm_pager_request *all_next, *all_prev; /* (I) every asynchronous request */
-    struct vm_lock lock;           /* (q) guards error, finished; its address is the channel */
+    struct vm_lock lock;                          /* (q) guards error, finished; its address is the channel */
     vm_pindex_t pindex;
     uint32_t npages;
-    uint32_t waiters; /* (O) threads that need the request to stay: those in vm_pager_wait, and the one that submits it; the last one frees it */
-    bool submitted;   /* (q) store->wait may be called */
-    int error;        /* (q) */
-    bool finished;    /* (q) */
+    /* (O) threads that need the request to stay: those in vm_pager_wait, and the one that submits it; the
+       last one frees it */
+    uint32_t waiters;
+    bool submitted; /* (q) store->wait may be called */
+    int error;      /* (q) */
+    bool finished;  /* (q) */
     bool async;
     vm_frame_t frame[MACHINE_RUN_MAX];
     void *addr[MACHINE_RUN_MAX];
@@ -36,39 +40,60 @@ struct vm_pager_request {
 struct pagerops {
     struct vm_object *(*alloc)(struct vnode *vnode, vm_pindex_t size);
     bool (*haspage)(struct vm_object *object, vm_pindex_t pindex, uint32_t *before, uint32_t *after);
-    void (*strategy)(struct vm_pager_request *request); /* starts the transfer; store->done says when it is over */
+    /* starts the transfer; store->done says when it is over */
+    void (*strategy)(struct vm_pager_request *request);
 };
 
 void vm_pager_startup(void);
 
-/* The object of the vnode with a reference for the caller, made if there is none (vnode_pager_alloc). NULL: no memory. */
-FL_NODISCARD struct vm_object *vm_pager_allocate(enum vm_object_type type, struct vnode *vnode, vm_pindex_t size);
-
-/* Whether the source has page pindex; *before and *after: how many neighbours on each side one transfer may bring too. (O) held. */
-FL_NODISCARD bool vm_pager_has_page(struct vm_object *object, vm_pindex_t pindex, uint32_t *before, uint32_t *after);
+/*
+ * The object of the vnode with a reference for the caller, made if there is none (vnode_pager_alloc). NULL:
+ * no memory.
+ */
+FL_NODISCARD struct vm_object *vm_pager_allocate(enum vm_object_type type, struct vnode *vnode,
+                                                 vm_pindex_t size);
 
 /*
- * Reads m[0 … count), busy neighbours of one object, of which m[reqpage] is the one that is needed. The object has a pip; no lock held on entry and return.
- * On success all are valid, m[reqpage] stays busy, the others are not busy and on the inactive queue. On failure the others are freed, m[reqpage]
- * stays busy and not valid. Errors: -EIO (or what the store said), -ENXIO beyond the end, -ENOMEM.
+ * Whether the source has page pindex; *before and *after: how many neighbours on each side one transfer may
+ * bring too. (O) held.
  */
-FL_NODISCARD int vm_pager_get_pages(struct vm_object *object, struct vm_page **m, uint32_t count, uint32_t reqpage);
+FL_NODISCARD bool vm_pager_has_page(struct vm_object *object, vm_pindex_t pindex, uint32_t *before,
+                                    uint32_t *after);
 
-/* Starts to read m[0 … count), busy neighbours, and returns; takes its own pip. When there is no window or memory, frees the pages and forgets it: it was a wish. */
+/*
+ * Reads m[0 … count), busy neighbours of one object, of which m[reqpage] is the one that is needed. The
+ * object has a pip; no lock held on entry and return. On success all are valid, m[reqpage] stays busy, the
+ * others are not busy and on the inactive queue. On failure the others are freed, m[reqpage] stays busy and
+ * not valid. Errors: -EIO (or what the store said), -ENXIO beyond the end, -ENOMEM.
+ */
+FL_NODISCARD int vm_pager_get_pages(struct vm_object *object, struct vm_page **m, uint32_t count,
+                                    uint32_t reqpage);
+
+/*
+ * Starts to read m[0 … count), busy neighbours, and returns; takes its own pip. When there is no window or
+ * memory, frees the pages and forgets it: it was a wish.
+ */
 void vm_pager_readahead(struct vm_object *object, struct vm_page **m, uint32_t count);
 
-/* Returns when the read in flight that covers pindex, if any, is over. (O) held on entry and return, released in between. */
+/*
+ * Returns when the read in flight that covers pindex, if any, is over. (O) held on entry and return, released
+ * in between.
+ */
 void vm_pager_wait(struct vm_object *object, vm_pindex_t pindex) REQUIRES(object->lock);
 
 /*
- * Writes m[0 … count), neighbours of one object that are valid, PG_WRITEBACK, undirtied and write-protected by the caller. No lock held on entry and return.
- * Afterwards PG_WRITEBACK is clear; on failure they are dirty again, with PG_WRITEERROR. Errors: the store's.
+ * Writes m[0 … count), neighbours of one object that are valid, PG_WRITEBACK, undirtied and write-protected
+ * by the caller. No lock held on entry and return. Afterwards PG_WRITEBACK is clear; on failure they are
+ * dirty again, with PG_WRITEERROR. Errors: the store's.
  */
 FL_NODISCARD int vm_pager_put_pages(struct vm_object *object, struct vm_page **m, uint32_t count);
 
 /* Transfers of any kind that are on their way now: a hint. */
 FL_NODISCARD uint32_t vm_pager_active(void);
-/* Waits for one of the reads that nobody waits for, whoever began it, so that its pages become usable. False: there is none, or their objects are locked. No lock held. */
+/*
+ * Waits for one of the reads that nobody waits for, whoever began it, so that its pages become usable. False:
+ * there is none, or their objects are locked. No lock held.
+ */
 FL_NODISCARD bool vm_pager_wait_any(void);
 
 #endif

@@ -5,10 +5,12 @@
  *                                                       └▶ store
  *   vrele, the last one ─▶ write back ─▶ object destroyed ─▶ store closed ─▶ out of the hash ─▶ openers woken
  *
- * Invariants V1 … V3: vnode_pager.h. Lock order: (H) vnode_hash.lock → (V) → (O). Stores are called with none of them held.
- * vnode_open waits for a vnode of the same file that ends: as long as its dirty pages take to be written once, since nothing maps them any more.
+ * Invariants V1 … V3: vnode_pager.h. Lock order: (H) vnode_hash.lock → (V) → (O). Stores are called with none
+ * of them held. vnode_open waits for a vnode of the same file that ends: as long as its dirty pages take to
+ * be written once, since nothing maps them any more.
  *
- * Does not do: noticing that a file was written behind our back. Its length is asked when a fault or a mapping goes beyond what is known, or by fl_vnode_setsize.
+ * Does not do: noticing that a file was written behind our back. Its length is asked when a fault or a
+ * mapping goes beyond what is known, or by fl_vnode_setsize.
  */
 #include "vm/vnode_pager.h"
 #include "cache/writeback.h"
@@ -38,7 +40,7 @@ static vm_pindex_t size_pages(uint64_t size_bytes)
     return atop(size_bytes) + ((size_bytes & VM_PAGE_MASK) != 0);
 }
 
-/* ---- vnodes ------------------------------------------------------------------------------------------------------------- */
+/* ---- vnodes -------------------------------------------------------------------------------------------- */
 
 static bool vnode_hashed(const struct store *store)
 {
@@ -60,7 +62,10 @@ static struct vnode *vnode_lookup(const struct store *store)
     return NULL;
 }
 
-/* The living vnode of the store's file with a reference more, or NULL. (H), released while it waits for one that ends. */
+/*
+ * The living vnode of the store's file with a reference more, or NULL. (H), released while it waits for one
+ * that ends.
+ */
 static struct vnode *vnode_find(struct store *store) REQUIRES(vnode_hash.lock)
 {
     struct vnode *v;
@@ -74,7 +79,10 @@ static struct vnode *vnode_find(struct store *store) REQUIRES(vnode_hash.lock)
     return v;
 }
 
-/* A file that is open already is opened once more, by `store`. Returns what is left of the store to close: nothing when it brought the right to write. (H). */
+/*
+ * A file that is open already is opened once more, by `store`. Returns what is left of the store to close:
+ * nothing when it brought the right to write. (H).
+ */
 static struct store *vnode_adopt(struct vnode *v, struct store *store)
 {
     if (store->read_only || atomic_load(&v->writer) != NULL)
@@ -141,7 +149,10 @@ void vref(struct vnode *vnode)
     KASSERT(refs > 0, "V1");
 }
 
-/* The last reference is gone. Nothing maps the file; only the page daemon still knows its pages. No lock held. */
+/*
+ * The last reference is gone. Nothing maps the file; only the page daemon still knows its pages. No lock
+ * held.
+ */
 static int vnode_terminate(struct vnode *vnode)
 {
     int error = 0;
@@ -195,7 +206,7 @@ int vnode_pager_takeerror(struct vnode *vnode)
     return error;
 }
 
-/* ---- the pager ---------------------------------------------------------------------------------------------------------- */
+/* ---- the pager ----------------------------------------------------------------------------------------- */
 
 /* The object with a reference for the caller, or NULL: there is none yet. (V). */
 static struct vm_object *vnode_object(struct vnode *vnode)
@@ -205,7 +216,10 @@ static struct vm_object *vnode_object(struct vnode *vnode)
     return vnode->object;
 }
 
-/* Makes the vnode's object, unless another thread did so meanwhile. No lock held: the machine may sleep over it. NULL: no memory. */
+/*
+ * Makes the vnode's object, unless another thread did so meanwhile. No lock held: the machine may sleep over
+ * it. NULL: no memory.
+ */
 static struct vm_object *vnode_object_make(struct vnode *vnode)
 {
     struct vm_object *fresh = vm_object_allocate(OBJT_VNODE, 0, vnode);
@@ -271,9 +285,11 @@ void vnode_pager_strategy(struct vm_pager_request *request)
     request->to->ops->submit(request->to, store);
 }
 
-/* ---- size --------------------------------------------------------------------------------------------------------------- */
+/* ---- size ---------------------------------------------------------------------------------------------- */
 
-/* The page in which the file ends, valid and made busy; NULL: it is not there. Waits for whoever has it. (O). */
+/*
+ * The page in which the file ends, valid and made busy; NULL: it is not there. Waits for whoever has it. (O).
+ */
 static struct vm_page *last_page_busy(struct vm_object *object, vm_pindex_t pindex)
 {
     struct vm_page *m;
@@ -304,7 +320,10 @@ static int zero_tail(struct vm_object *object, uint64_t size_bytes)
     return error;
 }
 
-/* The file ended inside a page and goes on there now: that page is read anew, unless it is dirty. No lock held. */
+/*
+ * The file ended inside a page and goes on there now: that page is read anew, unless it is dirty. No lock
+ * held.
+ */
 static void forget_tail(struct vm_object *object, uint64_t old_bytes)
 {
     vm_pindex_t pindex = atop(old_bytes);
@@ -380,7 +399,7 @@ int vnode_pager_setsize(struct vnode *vnode)
     return error;
 }
 
-/* ---- what vm.h offers --------------------------------------------------------------------------------------------------- */
+/* ---- what vm.h offers ---------------------------------------------------------------------------------- */
 
 int fl_vnode_open(struct store *store, struct vnode **vnode)
 {

@@ -4,10 +4,12 @@
  *   store key ─▶ vnode (one for a file) ─▶ object (one for a vnode, while anything maps it or pages remain)
  *
  * Locks. (V) vnode->lock, before (O). (H) vnode_hash_lock, before (V).
- * The object holds no reference to the vnode; the vnode holds one to the object, from the object's birth to the vnode's end. All other references to the object together hold
- * one to the vnode: taken when the object's count goes from 1 to 2, dropped when it is 1 again (vm_object.c). So a file that is mapped stays open.
- * Invariants: V1 a vnode's count grows from 0 never again. V2 a vnode without references whose key is in the hash is being written back; who opens that
- * file waits until it is gone. V3 at a vnode's end its object has one reference, the vnode's.
+ * The object holds no reference to the vnode; the vnode holds one to the object, from the object's birth to
+ * the vnode's end. All other references to the object together hold one to the vnode: taken when the object's
+ * count goes from 1 to 2, dropped when it is 1 again (vm_object.c). So a file that is mapped stays open.
+ * Invariants: V1 a vnode's count grows from 0 never again. V2 a vnode without references whose key is in the
+ * hash is being written back; who opens that file waits until it is gone. V3 at a vnode's end its object has
+ * one reference, the vnode's.
  */
 #ifndef CORE_VM_VNODE_PAGER_H
 #define CORE_VM_VNODE_PAGER_H
@@ -17,15 +19,17 @@
 
 struct vnode {
     struct vm_lock lock;
-    struct store *store;       /* (c) owned; reads, sizes and flushes go there */
-    _Atomic(struct store *) writer; /* set once, under (H): where writes go: `store`, or, when that one is read-only, a writable store of the same file that was
-                                       opened later (owned too), or NULL */
-    struct vm_object *object;  /* (V) or NULL; with a reference */
-    uint64_t size_bytes;       /* (V) the file's length as last known; object->size says it in pages */
-    bool resizing;             /* (V) a thread is in vnode_pager_setsize; its address is the channel */
-    _Atomic uint32_t ref_count; /* falls under (H); grows under (H), or anywhere by someone who has a reference */
-    int write_error;           /* (V) of a write-back that nobody was told of yet; 0: none */
-    struct vnode *hash_next;   /* (H) */
+    struct store *store; /* (c) owned; reads, sizes and flushes go there */
+    /* Set once, under (H): where writes go: `store`, or, when that one is read-only, a writable store of the
+       same file that was opened later (owned too), or NULL. */
+    _Atomic(struct store *) writer;
+    struct vm_object *object; /* (V) or NULL; with a reference */
+    uint64_t size_bytes;      /* (V) the file's length as last known; object->size says it in pages */
+    bool resizing;            /* (V) a thread is in vnode_pager_setsize; its address is the channel */
+    /* falls under (H); grows under (H), or anywhere by someone who has a reference */
+    _Atomic uint32_t ref_count;
+    int write_error;         /* (V) of a write-back that nobody was told of yet; 0: none */
+    struct vnode *hash_next; /* (H) */
 };
 
 void vnode_pager_startup(void);
@@ -35,18 +39,25 @@ FL_NODISCARD int vnode_open(struct store *store, struct vnode **vnode);
 void vref(struct vnode *vnode);
 FL_NODISCARD int vrele(struct vnode *vnode);
 
-/* The object, created on first use; its size is the file's. One reference for the caller, who is going to use `size` pages: when the file is shorter than that as far as is
- * known, asks the store anew. No lock held. NULL: no memory. */
+/*
+ * The object, created on first use; its size is the file's. One reference for the caller, who is going to use
+ * `size` pages: when the file is shorter than that as far as is known, asks the store anew. No lock held.
+ * NULL: no memory.
+ */
 FL_NODISCARD struct vm_object *vnode_pager_alloc(struct vnode *vnode, vm_pindex_t size);
-FL_NODISCARD bool vnode_pager_haspage(struct vm_object *object, vm_pindex_t pindex, uint32_t *before, uint32_t *after);
+FL_NODISCARD bool vnode_pager_haspage(struct vm_object *object, vm_pindex_t pindex, uint32_t *before,
+                                      uint32_t *after);
 /* A write-back of the vnode's pages failed: remembered for whoever asks next. No lock held. */
 void vnode_pager_seterror(struct vnode *vnode, int error);
 /* What was remembered, once; 0: nothing. No lock held. */
 FL_NODISCARD int vnode_pager_takeerror(struct vnode *vnode);
 /* Fills in the request's store part and submits it. */
 void vnode_pager_strategy(struct vm_pager_request *request);
-/* Reads the length from the store: a longer file's object grows; of a shorter one, everything beyond the end is unmapped and freed and the last page's tail
- * is zeroed. No lock held. Errors: the store's. (vnode_pager_setsize, FreeBSD.) */
+/*
+ * Reads the length from the store: a longer file's object grows; of a shorter one, everything beyond the end
+ * is unmapped and freed and the last page's tail is zeroed. No lock held. Errors: the store's.
+ * (vnode_pager_setsize, FreeBSD.)
+ */
 FL_NODISCARD int vnode_pager_setsize(struct vnode *vnode);
 
 #endif

@@ -13,7 +13,7 @@ struct vm_object *test_object(struct vnode *vnode);
 
 /* A busy page at pindex, without bytes. */
 struct vm_page *test_page_busy(struct vm_object *object, vm_pindex_t pindex);
-/* A page at pindex that is full of `byte`, valid, active and nobody's; flags: PG_DIRTY, PG_COPY, PG_COPIED. */
+/* A page full of `byte`, valid, active and nobody's; flags: PG_DIRTY, PG_COPY, PG_COPIED. */
 struct vm_page *test_page(struct vm_object *object, vm_pindex_t pindex, uint8_t byte, unsigned flags);
 /* The bytes of a page that is there become `byte`, and it dirty, as after a store through a mapping. */
 void test_page_write(struct vm_object *object, vm_pindex_t pindex, uint8_t byte);

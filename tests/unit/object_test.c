@@ -28,7 +28,7 @@ static struct vm_object *shadow_of(struct vm_object *object, vm_pindex_t at, vm_
     return object;
 }
 
-/* ---- birth and end -------------------------------------------------------------------------------------- */
+/* ---- birth and end ------------------------------------------------------------------------------------- */
 
 static void references_keep_an_object(void **state)
 {
@@ -118,7 +118,7 @@ static void an_end_waits_for_transfers_and_holders(void **state)
     sim_shutdown();
 }
 
-/* ---- removal -------------------------------------------------------------------------------------------- */
+/* ---- removal ------------------------------------------------------------------------------------------- */
 
 #define PAGES 300
 
@@ -143,7 +143,10 @@ static void make_place(struct vm_object *object, vm_pindex_t pindex, enum place 
     vm_unlock(&object->lock);
 }
 
-/* A round: random pages, a random range removed, what must be there is there. Held pages leave before a forced removal, which would wait for them. */
+/*
+ * A round: random pages, a random range removed, what must be there is there. Held pages leave before a
+ * forced removal, which would wait for them.
+ */
 static void remove_round(struct vm_object *object, struct prng *prng)
 {
     enum place model[PAGES];
@@ -190,7 +193,7 @@ static void removal_agrees_with_an_array(void **state)
     sim_shutdown();
 }
 
-/* ---- copies above --------------------------------------------------------------------------------------- */
+/* ---- copies above -------------------------------------------------------------------------------------- */
 
 #define NSHADOWS 12
 #define INDICES  24
@@ -227,7 +230,10 @@ static void family_end(struct family *family)
     vm_object_deallocate(family->bottom);
 }
 
-/* Of the pages over [start, end) of the bottom, those are gone that have one of the bits of `what`; all others are there. */
+/*
+ * Of the pages over [start, end) of the bottom, those are gone that have one of the bits of `what`; all
+ * others are there.
+ */
 static void family_check(const struct family *family, vm_pindex_t start, vm_pindex_t end, unsigned what)
 {
     for (uint32_t s = 0; s < NSHADOWS; s++) {
@@ -351,7 +357,7 @@ static void shadows_end_under_the_walk(void **state)
     sim_shutdown();
 }
 
-/* ---- the checker checks --------------------------------------------------------------------------------- */
+/* ---- the checker checks -------------------------------------------------------------------------------- */
 
 static void miscount(void *arg)
 {

@@ -1,5 +1,6 @@
 /*
- * pageout_test.c: the page daemon: what it frees, what it writes, what it leaves alone, and when there is no hope.
+ * pageout_test.c: the page daemon: what it frees, what it writes, what it leaves alone, and when there is no
+ * hope.
  */
 #include "vm/vm_pageout.h"
 #include "lib/errno.h"
@@ -67,7 +68,7 @@ static uint32_t free_now(void)
     return (uint32_t)stats.free;
 }
 
-/* ---- marks ---------------------------------------------------------------------------------------------- */
+/* ---- marks --------------------------------------------------------------------------------------------- */
 
 static void marks_fit_or_are_refused(void **state)
 {
@@ -89,7 +90,7 @@ static void marks_fit_or_are_refused(void **state)
     vm_pageout = before;
 }
 
-/* ---- one pass ------------------------------------------------------------------------------------------- */
+/* ---- one pass ------------------------------------------------------------------------------------------ */
 
 static void the_oldest_clean_pages_go_first(void **state)
 {
@@ -197,7 +198,7 @@ static void anonymous_pages_have_no_place_to_go(void **state)
     end();
 }
 
-/* ---- references ----------------------------------------------------------------------------------------- */
+/* ---- references ---------------------------------------------------------------------------------------- */
 
 /* Half of a mapping is used again and again. A pass must find the other half. */
 static void used_pages_stay(bool unknown)
@@ -244,7 +245,7 @@ static void used_pages_stay_where_a_fault_is_the_reference(void **state)
     /* A page that came back from the inactive queue was counted. */
 }
 
-/* ---- for want of a page --------------------------------------------------------------------------------- */
+/* ---- for want of a page -------------------------------------------------------------------------------- */
 
 static void waiting_ends_without_hope(void **state)
 {
@@ -325,7 +326,7 @@ static void waiting_for_a_busy_page_is_bounded(void **state)
     end();
 }
 
-/* ---- everything ----------------------------------------------------------------------------------------- */
+/* ---- everything ---------------------------------------------------------------------------------------- */
 
 #define LOAD_PAGES 256
 #define LOADERS    5

@@ -73,7 +73,7 @@ static void unbusy(struct vm_page *m, bool keep)
     vm_unlock(&object->lock);
 }
 
-/* ---- reading -------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 static void a_read_brings_its_neighbours(void **state)
 {
@@ -173,7 +173,7 @@ static void no_memory_is_no_disaster(void **state)
     end();
 }
 
-/* ---- reading ahead -------------------------------------------------------------------------------------- */
+/* ---- reading ahead ------------------------------------------------------------------------------------- */
 
 static void a_read_ahead_is_driven_by_who_needs_it(void **state)
 {
@@ -245,7 +245,7 @@ static void any_read_can_be_waited_for(void **state)
     end();
 }
 
-/* ---- writing -------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 /* What write-back does before it calls the pager. */
 static void put_run(struct vm_page **m, vm_pindex_t start, uint32_t count, uint8_t byte)
@@ -301,7 +301,7 @@ static void a_failed_write_leaves_the_pages_dirty(void **state)
     end();
 }
 
-/* ---- all at once ---------------------------------------------------------------------------------------- */
+/* ---- all at once --------------------------------------------------------------------------------------- */
 
 #define READERS 6
 

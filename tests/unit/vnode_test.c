@@ -41,7 +41,7 @@ static uint8_t disk_byte(struct sim_disk *disk, uint64_t offset)
     return byte;
 }
 
-/* ---- identity ------------------------------------------------------------------------------------------- */
+/* ---- identity ------------------------------------------------------------------------------------------ */
 
 static void one_file_is_one_vnode(void **state)
 {
@@ -128,7 +128,7 @@ static void a_later_writer_brings_the_right_to_write(void **state)
     sim_disk_destroy(disk);
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 static void a_mapping_keeps_the_file(void **state)
 {
@@ -253,7 +253,7 @@ static void many_open_write_and_close(void **state)
     }
 }
 
-/* ---- length --------------------------------------------------------------------------------------------- */
+/* ---- length -------------------------------------------------------------------------------------------- */
 
 static int load(struct vm_map *map, vm_offset_t va, uint8_t *byte)
 {
@@ -340,7 +340,10 @@ struct resizer {
     int flags;
 };
 
-/* Touches places that may lie beyond the end at any moment: bytes of the file, what was stored, zeros, or SIGBUS; nothing else and no hang. */
+/*
+ * Touches places that may lie beyond the end at any moment: bytes of the file, what was stored, zeros, or
+ * SIGBUS; nothing else and no hang.
+ */
 static void touch_on(void *arg)
 {
     struct resizer *r = arg;

@@ -1,5 +1,6 @@
 /*
- * writeback_test.c: dirty pages to a simulated disk: which are written, in which runs, and what a failure leaves.
+ * writeback_test.c: dirty pages to a simulated disk: which are written, in which runs, and what a failure
+ * leaves.
  */
 #include "cache/writeback.h"
 #include "lib/errno.h"
@@ -58,7 +59,7 @@ static bool is_dirty(vm_pindex_t pindex)
     return (test_page_flags(object, pindex) & PG_DIRTY) != 0;
 }
 
-/* ---- one writer ----------------------------------------------------------------------------------------- */
+/* ---- one writer ---------------------------------------------------------------------------------------- */
 
 static void neighbours_go_as_one_transfer(void **state)
 {
@@ -145,7 +146,7 @@ static void the_daemons_cluster_is_bounded(void **state)
     end(0);
 }
 
-/* ---- several -------------------------------------------------------------------------------------------- */
+/* ---- several ------------------------------------------------------------------------------------------- */
 
 static int others_result;
 
@@ -202,7 +203,7 @@ static void a_busy_writer_does_not_hold_it_for_ever(void **state)
     end(0);
 }
 
-/* ---- against a model ------------------------------------------------------------------------------------ */
+/* ---- against a model ----------------------------------------------------------------------------------- */
 
 struct model {
     uint8_t page[FILE_PAGES]; /* what each page is full of */
@@ -224,7 +225,10 @@ static void model_write(struct model *model, struct prng *prng)
     }
 }
 
-/* A failed write may or may not have reached the disk: the model learns it, and that only what was to be written changed. */
+/*
+ * A failed write may or may not have reached the disk: the model learns it, and that only what was to be
+ * written changed.
+ */
 static void model_sync(struct model *model, struct prng *prng)
 {
     vm_pindex_t start = prng_below(prng, FILE_PAGES), stop = start + prng_below(prng, FILE_PAGES - start + 1);
@@ -291,7 +295,9 @@ static void racer_main(void *arg)
         assert_int_equal(on_disk(r->first + i), r->last[i]);
 }
 
-/* Neighbouring pages of several writers, so that their runs meet. What one has synchronised is on the disk. */
+/*
+ * Neighbouring pages of several writers, so that their runs meet. What one has synchronised is on the disk.
+ */
 static void several_writers_of_neighbours(void **state)
 {
     (void)state;
