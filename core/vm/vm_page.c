@@ -126,7 +126,7 @@ struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, unsi
     if (m == NULL)
         return NULL;
     KASSERT(m->object == NULL && m->flags == 0 && m->queue == PQ_NONE && m->wire_count == 0, "P6");
-    m->flags = PG_BUSY;
+    m->flags = object->shadowed ? PG_BUSY | PG_COPIED : PG_BUSY;
     m->act_count = ACT_INIT;
     if (vm_page_insert(m, object, pindex) != 0) {
         m->flags = 0; /* nobody ever saw its bytes: no machine_release */
