@@ -96,7 +96,8 @@ static int mremap_lookup(struct mremap *r)
 static int mremap_source(const struct vm_map_entry *entry, vm_offset_t va, vm_offset_t distance,
                          struct vm_object **object, vm_pindex_t *pindex, unsigned *eflags)
 {
-    *eflags = entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_NOSYNC | MAP_ENTRY_GROWS_DOWN);
+    *eflags = (entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_NOSYNC | MAP_ENTRY_GROWS_DOWN)) |
+              MAP_INSERT_BEHAVIOR(entry->behavior);
     *object = mremap_bottom(entry, pindex);
     if (mremap_private_anonymous(entry)) {
         *object = NULL;
@@ -119,7 +120,6 @@ static int mremap_insert(struct mremap *r, vm_offset_t start, vm_offset_t end, v
     REQUIRES(r->map->lock)
 {
     struct vm_map_entry *entry = vm_map_first_after(r->map, r->from);
-    uint8_t behavior = entry->behavior;
     struct vm_object *object;
     vm_pindex_t pindex;
     unsigned eflags;
@@ -129,16 +129,9 @@ static int mremap_insert(struct mremap *r, vm_offset_t start, vm_offset_t end, v
         return error;
     error =
         vm_map_insert(r->map, object, pindex, start, end, entry->protection, entry->max_protection, eflags);
-    if (error != 0) {
-        if (object != NULL)
-            vm_object_deallocate(object); /* the mapping at r->from has one more */
-        return error;
-    }
-    if (vm_map_lookup_entry(r->map, start, &entry) && entry->start == start && entry->end == end) {
-        entry->behavior = behavior; /* else it merged, which it does with its like only */
-        vm_map_simplify_entry(r->map, entry);
-    }
-    return 0;
+    if (error != 0 && object != NULL)
+        vm_object_deallocate(object); /* the mapping there has one more */
+    return error;
 }
 
 /* Where a moved mapping goes. Errors: -EINVAL, -ENOMEM. */

@@ -459,6 +459,7 @@ int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pind
     entry->pindex = object == NULL ? 0 : pindex;
     entry->protection = prot;
     entry->max_protection = max;
+    entry->behavior = (uint8_t)(eflags >> 8);
     entry->eflags = (uint8_t)(object == NULL ? eflags & ~MAP_ENTRY_NEEDS_COPY : eflags);
     if (prev != &map->header)
         vm_map_entry_coalesce(prev, entry);

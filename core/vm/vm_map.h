@@ -38,6 +38,8 @@ enum vm_behavior {
     MAP_BEHAV_SEQUENTIAL,
     MAP_BEHAV_RANDOM,
 };
+/* With the eflags of a new entry: its behavior from the start, so that it merges with its like only. */
+#define MAP_INSERT_BEHAVIOR(behavior) ((unsigned)(behavior) << 8)
 
 /* What read-ahead remembers of a mapping's misses; readahead.h. (e) */
 struct file_ra_state {
