@@ -12,8 +12,8 @@
  *
  * A page that is held for a system call may be written by it through a mapping that must stay: it is written,
  * and stays dirty.
- * Invariants: W1 a page in write-back is valid. W2 a page that is not dirty, and not held, has no writable
- * mapping.
+ * Invariant: W1 a page in write-back is valid. A page that is not dirty, and not held, has no writable mapping:
+ * that is what the write protection is for.
  * Locks: (O), dropped for every transfer. Waiting for busy pages and for others' writes: their owners never
  * wait for us.
  *

@@ -94,12 +94,10 @@ int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t
         return -ENOMEM;
     shadow->backing_object = *object;
     shadow->backing_pindex = *pindex;
-    if (shadow->backing_object != NULL) {
-        vm_rmap_shadow_link(shadow);
-        vm_lock(&shadow->backing_object->lock);
-        shadow->backing_object->shadowed = true;
-        vm_unlock(&shadow->backing_object->lock);
-    }
+    vm_rmap_shadow_link(shadow);
+    vm_lock(&shadow->backing_object->lock);
+    shadow->backing_object->shadowed = true;
+    vm_unlock(&shadow->backing_object->lock);
     *object = shadow;
     *pindex = 0;
     return 0;

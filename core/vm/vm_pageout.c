@@ -15,8 +15,7 @@
  * clean ones are found, and written when they are rare. A pass with `force` takes what is referenced too: for
  * those who would get nothing else.
  *
- * Invariants: D1 reserved < min < target < nframes. D2 the daemon frees only pages that are clean, not busy,
- * wired, held or in write-back.
+ * Invariant: D1 the daemon frees only pages that are clean, not busy, wired, held or in write-back.
  * Locks: (Q) to pick, then the object's lock is tried; (O) → (R), (Q). (D) pagedaemon.lock, a leaf: taken
  * with any core lock held. Any number of threads may be in a pass. vm_wait ends: it counts its fruitless
  * passes, and waits for others a bounded number of times.
@@ -248,12 +247,13 @@ static void inactive_batch(struct pageout_pass *pass, struct pageout_batch *batc
     for (uint32_t i = 0; i < batch->n; i++) {
         struct vm_page *m = batch->m[i];
         if (m->flags & PG_DIRTY) {
-            KASSERT(batch->n == 1, "D2");
+            KASSERT(batch->n == 1, "D1");
             launder(pass, m);
             return;
         }
         if (page_in_use(pass, m) || !inactive_victim(pass, m))
             continue;
+        KASSERT(m->wire_count == 0, "D1");
         vm_page_xbusy(m);
         victim[n++] = m;
     }

@@ -234,6 +234,7 @@ int vm_pager_get_pages(struct vm_object *object, struct vm_page **m, uint32_t co
         m[i]->flags |= PG_VALID;
         if (i == reqpage)
             continue;
+        m[i]->flags |= PG_AHEAD;
         vm_page_deactivate(m[i]);
         vm_page_xunbusy(m[i]);
     }
@@ -309,12 +310,13 @@ static void async_pages(struct vm_pager_request *req, int error)
 {
     for (uint32_t i = 0; i < req->npages; i++) {
         struct vm_page *m = vm_page_of(req->frame[i]);
+        KASSERT((m->flags & (PG_BUSY | PG_INFLIGHT)) == (PG_BUSY | PG_INFLIGHT), "R1");
         m->flags &= (uint16_t)~PG_INFLIGHT;
         if (error != 0) {
             vm_page_free(m);
             continue;
         }
-        m->flags |= PG_VALID;
+        m->flags |= PG_VALID | PG_AHEAD;
         vm_page_deactivate(m);
         vm_page_xunbusy(m);
     }

@@ -169,6 +169,7 @@ static int vnode_terminate(struct vnode *vnode)
         while (*link != vnode)
             link = &(*link)->hash_next;
         *link = vnode->hash_next;
+        KASSERT(atomic_load(&vnode->ref_count) == 0, "V2");
         bool wake = vnode_hash.waiting != 0;
         vm_unlock(&vnode_hash.lock);
         if (wake)
