@@ -133,8 +133,11 @@ static int madvise_remove(const struct sys_range *range)
 
 static int madvise_populate(struct vm_map *map, const struct sys_range *range, vm_prot_t access)
 {
-    int error = sys_populate(map, range->start, range->end, access);
+    int error;
 
+    if ((range->protection & access) == 0)
+        return -EINVAL; /* what the mapping says counts, not what x86-64 makes of a write-only one */
+    error = sys_populate(map, range->start, range->end, access);
     switch (error) {
     case -EACCES:
         return -EINVAL;
@@ -146,6 +149,11 @@ static int madvise_populate(struct vm_map *map, const struct sys_range *range, v
     default:
         return error;
     }
+}
+
+static bool madvise_populates(int advice)
+{
+    return advice == FL_MADV_POPULATE_READ || advice == FL_MADV_POPULATE_WRITE;
 }
 
 static int madvise_range(struct vm_map *map, const struct sys_range *range, int advice)
@@ -218,7 +226,8 @@ int fl_sys_madvise(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int a
     if (advice == FL_MADV_NORMAL || advice == FL_MADV_RANDOM || advice == FL_MADV_SEQUENTIAL)
         return vm_map_behave(map, addr, walk.end, madvise_behavior(advice));
     while (error == 0 && sys_walk_next(&walk, &range)) {
-        error = madvise_range(map, &range, advice);
+        if (!walk.gap || !madvise_populates(advice)) /* populating ends at the first gap */
+            error = madvise_range(map, &range, advice);
         sys_range_done(&range);
     }
     return error == 0 && walk.gap ? -ENOMEM : error;

@@ -49,16 +49,19 @@ static int vm_map_wire_faults(struct vm_map *map, vm_offset_t start, vm_offset_t
     for (*done = start; *done < end; *done = stop) {
         struct vm_map_entry *entry;
         vm_prot_t access;
-        bool wire;
+        bool touch, wire;
 
         vm_map_lock_read(map);
         entry = vm_map_first_after(map, *done); /* the range is covered, and stays: A10 */
         stop = entry->end < end ? entry->end : end;
         access = vm_map_wire_access(entry);
-        wire = entry->wired_count != 0 && (entry->eflags & MAP_ENTRY_WIRED) == 0;
+        touch = entry->wired_count != 0; /* mprotect's range may have others between */
+        wire = touch && (entry->eflags & MAP_ENTRY_WIRED) == 0;
         vm_map_unlock_read(map);
-        for (va = *done; wire && va < stop; va += VM_PAGE_SIZE) {
-            int error = vm_fault(map, va, access, VM_FAULT_WIRE);
+        for (va = *done; touch && va < stop; va += VM_PAGE_SIZE) {
+            /* What is wired already is touched all the same: it may not be reachable any more, and mlock
+             * has to say so. */
+            int error = vm_fault(map, va, access, wire ? VM_FAULT_WIRE : VM_FAULT_NORMAL);
 
             if (error != 0) {
                 *done = va;

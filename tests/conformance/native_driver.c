@@ -326,6 +326,7 @@ struct driver *native_driver_create(void)
 {
     static const struct driver calls = {
         .name = "native",
+        .has = DRIVER_HAS_DONTUNMAP,
         .address_space_end = USER_END - WINDOW_START,
         .mmap = native_mmap,
         .munmap = native_munmap,

@@ -46,6 +46,7 @@ struct driver_region {
 
 #define DRIVER_HAS_BRK       0x1
 #define DRIVER_HAS_GROWSDOWN 0x2
+#define DRIVER_HAS_DONTUNMAP 0x4
 
 struct driver {
     const char *name;

@@ -74,11 +74,21 @@ static int64_t place(struct model *model, uint64_t addr, uint64_t len, int flags
     return at == DRIVER_ANY ? -ENOMEM : (int64_t)at;
 }
 
-static void populate(struct model *model, uint64_t addr, uint64_t len)
+/* False: not to the end. */
+static bool populate(struct model *model, uint64_t addr, uint64_t len)
 {
-    FOR_PAGES(model, page, addr, len)
-    if (model_page_populate(model, page) != 0)
-        break;
+    FOR_PAGES (model, page, addr, len)
+        if (model_page_populate(model, page) != 0)
+            return false;
+    return true;
+}
+
+/* What MAP_LOCKED, or growing something locked, does to new pages; that it fails is nobody's business. */
+static void lock_new(struct model *model, uint64_t addr, uint64_t len)
+{
+    if (!populate(model, addr, len))
+        FOR_PAGES (model, page, addr, len)
+            page->lock_vague = true;
 }
 
 static int64_t model_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
@@ -110,8 +120,7 @@ static int64_t model_mmap(struct driver *d, uint64_t addr, uint64_t len, int pro
         off = 0;
     }
     model->calls++;
-    FOR_PAGES(model, page, (uint64_t)at, len)
-    {
+    FOR_PAGES (model, page, (uint64_t)at, len) {
         model_page_unmap(page);
         *page = (struct model_page){.mapped = true, .shared = shared, .prot = (uint8_t)prot, .file = file};
         page->may_write = !shared || anonymous || driver_handles[handle].write;
@@ -121,8 +130,10 @@ static int64_t model_mmap(struct driver *d, uint64_t addr, uint64_t len, int pro
         page->pindex = file < 0 ? 0 : off / PAGE;
         off += PAGE;
     }
-    if (flags & (FL_MAP_POPULATE | FL_MAP_LOCKED))
-        populate(model, (uint64_t)at, len);
+    if (flags & FL_MAP_LOCKED)
+        lock_new(model, (uint64_t)at, len);
+    else if (flags & FL_MAP_POPULATE)
+        (void)populate(model, (uint64_t)at, len);
     return at;
 }
 
@@ -133,9 +144,9 @@ static int model_munmap(struct driver *d, uint64_t addr, uint64_t len)
 
     if (!aligned(addr) || len == 0)
         return -EINVAL;
-    FOR_PAGES(model, page, addr, clip_len(addr, len))
-    if (!buggy || page + 1 < end_)
-        model_page_unmap(page);
+    FOR_PAGES (model, page, addr, clip_len(addr, len))
+        if (!buggy || page + 1 < end_)
+            model_page_unmap(page);
     return 0;
 }
 
@@ -148,8 +159,7 @@ static int model_mprotect(struct driver *d, uint64_t addr, uint64_t len, int pro
     if (prot & ~VM_PROT_ALL)
         return -EINVAL;
     model->calls++;
-    FOR_PAGES(model, page, addr, clip_len(addr, len))
-    {
+    FOR_PAGES (model, page, addr, clip_len(addr, len)) {
         if (!page->mapped)
             return -ENOMEM;
         if ((prot & VM_PROT_WRITE) && !page->may_write)
@@ -186,9 +196,9 @@ static bool one_mapping(struct model *model, uint64_t addr, uint64_t len)
 
     if (!in_window(addr, len))
         return false;
-    FOR_PAGES(model, page, addr, len)
-    if (!continues(first, page, (uint64_t)(page - first)))
-        return false;
+    FOR_PAGES (model, page, addr, len)
+        if (!continues(first, page, (uint64_t)(page - first)))
+            return false;
     return true;
 }
 
@@ -198,8 +208,7 @@ static void move_pages(struct model *model, uint64_t from, uint64_t to, uint64_t
     struct model_page *page = &model->page[to / PAGE];
 
     model->calls++;
-    FOR_PAGES(model, old, from, len)
-    {
+    FOR_PAGES (model, old, from, len) {
         *page = *old;
         page->made_by = model->calls;
         if (model->bug == MODEL_BUG_OFFSET_BY_PAGE && page->file >= 0 && page->copy == NULL && !page->shared)
@@ -222,14 +231,13 @@ static void grow(struct model *model, uint64_t addr, uint64_t old_len, uint64_t 
 
     like.copy = NULL;
     like.touched = false;
-    FOR_PAGES(model, page, addr + old_len, new_len - old_len)
-    {
+    FOR_PAGES (model, page, addr + old_len, new_len - old_len) {
         if (like.file >= 0)
             like.pindex++;
         *page = like;
     }
     if (like.locked)
-        populate(model, addr + old_len, new_len - old_len);
+        lock_new(model, addr + old_len, new_len - old_len);
 }
 
 static int check_mremap(uint64_t addr, uint64_t len, uint64_t new_len, int flags, uint64_t new_addr)
@@ -256,24 +264,23 @@ static void duplicate(struct model *model, uint64_t addr, uint64_t to, uint64_t 
 
     like.made_by = ++model->calls;
     like.touched = false;
-    FOR_PAGES(model, page, to, len)
-    {
+    FOR_PAGES (model, page, to, len) {
         *page = like;
         like.pindex++;
     }
     if (like.locked)
-        populate(model, to, len);
+        lock_new(model, to, len);
 }
 
 static int64_t mremap_move(struct model *model, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
                            uint64_t new_addr)
 {
     if (flags & FL_MREMAP_FIXED) {
-        FOR_PAGES(model, page, new_addr, new_len)
-        model_page_unmap(page);
-        if (len > new_len) {
-            FOR_PAGES(model, page, addr + new_len, clip_len(addr + new_len, len - new_len))
+        FOR_PAGES (model, page, new_addr, new_len)
             model_page_unmap(page);
+        if (len > new_len) {
+            FOR_PAGES (model, page, addr + new_len, clip_len(addr + new_len, len - new_len))
+                model_page_unmap(page);
             len = new_len;
         }
     } else {
@@ -307,8 +314,8 @@ static int64_t model_mremap(struct driver *d, uint64_t addr, uint64_t len, uint6
     if (len == 0 && !model->page[addr / PAGE].shared)
         return -EINVAL;
     if (!moves && len >= new_len) {
-        FOR_PAGES(model, page, addr + new_len, clip_len(addr + new_len, len - new_len))
-        model_page_unmap(page);
+        FOR_PAGES (model, page, addr + new_len, clip_len(addr + new_len, len - new_len))
+            model_page_unmap(page);
         return (int64_t)addr;
     }
     if (!one_mapping(model, addr, len < new_len ? len : new_len))
@@ -332,8 +339,7 @@ static int model_msync(struct driver *d, uint64_t addr, uint64_t len, int flags)
     if ((flags & ~(FL_MS_ASYNC | FL_MS_INVALIDATE | FL_MS_SYNC)) || !aligned(addr) ||
         ((flags & FL_MS_ASYNC) && (flags & FL_MS_SYNC)))
         return -EINVAL;
-    FOR_PAGES(model, page, addr, clip_len(addr, len))
-    {
+    FOR_PAGES (model, page, addr, clip_len(addr, len)) {
         if (!page->mapped) {
             if (model->bug == MODEL_BUG_WRONG_ERRNO)
                 return -EINVAL;
@@ -397,8 +403,7 @@ static int model_madvise(struct driver *d, uint64_t addr, uint64_t len, int advi
     if (!aligned(addr))
         return -EINVAL;
     model->calls++;
-    FOR_PAGES(model, page, addr, clip_len(addr, len))
-    {
+    FOR_PAGES (model, page, addr, clip_len(addr, len)) {
         if (!page->mapped) {
             if (advice == FL_MADV_POPULATE_READ || advice == FL_MADV_POPULATE_WRITE)
                 return -ENOMEM;
@@ -419,8 +424,7 @@ static int model_mincore(struct driver *d, uint64_t addr, uint64_t len, unsigned
         return -EINVAL;
     if (!in_window(addr, len))
         return -ENOMEM;
-    FOR_PAGES(model, page, addr, len)
-    {
+    FOR_PAGES (model, page, addr, len) {
         if (!page->mapped)
             return -ENOMEM;
         if (page->copy != NULL)
@@ -431,28 +435,39 @@ static int model_mincore(struct driver *d, uint64_t addr, uint64_t len, unsigned
     return 0;
 }
 
+/* A call that failed left the locks of [addr, addr + len) as they were, or did not. */
+static int locks_vague(struct model *model, uint64_t addr, uint64_t len)
+{
+    FOR_PAGES (model, page, addr, clip_len(addr, len))
+        page->lock_vague = page->mapped;
+    return -ENOMEM;
+}
+
+static bool all_mapped(struct model *model, uint64_t addr, uint64_t len)
+{
+    FOR_PAGES (model, page, addr, clip_len(addr, len))
+        if (!page->mapped)
+            return false;
+    return in_window(addr, len);
+}
+
 static int set_locked(struct driver *d, uint64_t addr, uint64_t len, bool locked)
 {
     struct model *model = model_of(d);
 
     len += addr % PAGE;
     addr -= addr % PAGE;
+    if (!all_mapped(model, addr, len))
+        return locks_vague(model, addr, len);
     model->calls++;
-    FOR_PAGES(model, page, addr, clip_len(addr, len))
-    {
-        if (!page->mapped)
-            return -ENOMEM;
+    FOR_PAGES (model, page, addr, len) {
         if (page->locked != locked)
             page->made_by = model->calls;
         page->locked = locked;
+        page->lock_vague = false;
     }
-    if (!in_window(addr, len))
-        return -ENOMEM;
-    if (locked) {
-        FOR_PAGES(model, page, addr, len)
-        if (model_page_populate(model, page) != 0)
-            return -ENOMEM;
-    }
+    if (locked && !populate(model, addr, len))
+        return locks_vague(model, addr, len);
     return 0;
 }
 
@@ -474,18 +489,19 @@ static uint64_t model_brk(struct driver *d, uint64_t addr)
     if (addr < DRIVER_BRK_START || addr > DRIVER_BRK_LIMIT)
         return model->brk;
     if (new < old) {
-        FOR_PAGES(model, page, new, old - new)
-        model_page_unmap(page);
+        FOR_PAGES (model, page, new, old - new)
+            model_page_unmap(page);
     } else if (new > old) {
-        if (!all_free(model, old, new - old))
+        if (!all_free(model, old,
+                      new - old + PAGE)) /* Linux keeps a page between the heap and what follows */
             return model->brk;
         model->calls++;
-        FOR_PAGES(model, page, old, new - old)
-        *page = (struct model_page){.mapped = true,
-                                    .may_write = true,
-                                    .prot = VM_PROT_READ | VM_PROT_WRITE,
-                                    .file = -1,
-                                    .made_by = model->calls};
+        FOR_PAGES (model, page, old, new - old)
+            *page = (struct model_page){.mapped = true,
+                                        .may_write = true,
+                                        .prot = VM_PROT_READ | VM_PROT_WRITE,
+                                        .file = -1,
+                                        .made_by = model->calls};
     }
     model->brk = addr;
     return addr;
@@ -523,24 +539,47 @@ static bool surely_one(const struct model_page *a, const struct model_page *b)
            a->locked == b->locked;
 }
 
-bool model_is_vague(struct driver *d, const struct op *op)
+static bool mremap_is_vague(struct model *model, const struct op *op)
 {
-    struct model *model = model_of(d);
-    uint64_t len = clip_len(op->addr, op->len);
     bool moves = op->flags & (FL_MREMAP_FIXED | FL_MREMAP_DONTUNMAP);
+    uint64_t len = clip_len(op->addr, op->len);
 
-    if (op->kind != OP_MREMAP || op->addr >= DRIVER_WINDOW_BYTES)
-        return false;
     if (!moves && NPAGES(op->len) >= NPAGES(op->len2))
         return false;
     if (moves && !one_mapping(model, op->addr - op->addr % PAGE, len))
         return true; /* newer kernels move several mappings at once */
     if ((op->flags & FL_MREMAP_DONTUNMAP) && model->page[op->addr / PAGE].locked)
         return true; /* Linux unlocks more than the range: the whole mapping that it was a part of */
-    FOR_PAGES(model, page, op->addr, len)
-    if (page->mapped && !surely_one(page, &model->page[op->addr / PAGE]))
-        return true;
+    FOR_PAGES (model, page, op->addr, len)
+        if (page->mapped && !surely_one(page, &model->page[op->addr / PAGE]))
+            return true;
     return false;
+}
+
+/* Whether it matters to the call what is locked. */
+static bool asks_for_locks(const struct op *op)
+{
+    switch (op->kind) {
+    case OP_MSYNC:
+        return op->flags & FL_MS_INVALIDATE;
+    case OP_MADVISE:
+        return op->flags == FL_MADV_DONTNEED || op->flags == FL_MADV_COLD || op->flags == FL_MADV_PAGEOUT;
+    default:
+        return op->kind == OP_MPROTECT || op->kind == OP_MREMAP;
+    }
+}
+
+bool model_is_vague(struct driver *d, const struct op *op)
+{
+    struct model *model = model_of(d);
+
+    if (op->kind > OP_MUNLOCK || op->addr >= DRIVER_WINDOW_BYTES)
+        return false;
+    if (asks_for_locks(op))
+        FOR_PAGES (model, page, op->addr, clip_len(op->addr, op->len))
+            if (page->lock_vague)
+                return true;
+    return op->kind == OP_MREMAP && mremap_is_vague(model, op);
 }
 
 uint64_t model_pinned_pages(struct driver *d)
@@ -552,7 +591,7 @@ uint64_t model_pinned_pages(struct driver *d)
     for (i = 0; i < DRIVER_WINDOW_PAGES; i++) {
         struct model_page *page = &model->page[i];
 
-        n += page->mapped && (page->locked || page->copy != NULL ||
+        n += page->mapped && (page->locked || page->lock_vague || page->copy != NULL ||
                               ((page->file < 0 || page->file >= DRIVER_FILES) && page->touched));
     }
     return n;
@@ -606,7 +645,7 @@ struct driver *model_driver_create(void)
 {
     static const struct driver calls = {
         .name = "model",
-        .has = DRIVER_HAS_BRK,
+        .has = DRIVER_HAS_BRK | DRIVER_HAS_DONTUNMAP,
         .address_space_end = DRIVER_WINDOW_BYTES,
         .mmap = model_mmap,
         .munmap = model_munmap,

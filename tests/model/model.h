@@ -31,6 +31,7 @@ struct model_page {
     int file;        /* or -1: private anonymous */
     uint64_t pindex; /* in the file */
     uint8_t *copy;   /* a private mapping's own bytes, or NULL */
+    bool lock_vague; /* locking failed, or the file was cut off there: differences.c */
     bool tail_vague; /* the copy was made of a page whose tail is vague */
     uint32_t made_by;
 };

@@ -1,5 +1,6 @@
 /* oracle.c: one operation on two drivers, and the comparison. See oracle.h. */
 #include "model/oracle.h"
+#include "model/differences.h"
 #include "model/model.h"
 #include <errno.h>
 #include <faultline/vm.h>
@@ -210,7 +211,7 @@ static bool same_synced(struct oracle *oracle, const struct op *op)
 static bool same_outcome(struct oracle *oracle, const struct op *op, const struct outcome *a,
                          const struct outcome *b)
 {
-    if (a->result != b->result)
+    if (a->result != b->result && difference_find(op, a->result, b->result) == NULL)
         return differ(oracle,
                       "result is %" PRId64 " (0x%" PRIx64 ") on %s, %" PRId64 " (0x%" PRIx64 ") on %s",
                       a->result, (uint64_t)a->result, oracle->reference->name, b->result, (uint64_t)b->result,
@@ -235,6 +236,8 @@ static bool is_fair(struct oracle *oracle, const struct op *op)
     if (op->kind == OP_BRK && !(both & DRIVER_HAS_BRK))
         return false;
     if ((op->flags & FL_MAP_GROWSDOWN) && op->kind == OP_MMAP && !(both & DRIVER_HAS_GROWSDOWN))
+        return false;
+    if ((op->flags & FL_MREMAP_DONTUNMAP) && op->kind == OP_MREMAP && !(both & DRIVER_HAS_DONTUNMAP))
         return false;
     if (model_is_vague(oracle->model, op))
         return false;

@@ -1,7 +1,7 @@
 /*
  * sim_driver.c: the core on the machine sim, behind driver.h.
  *
- *   window = one fl_space      file f = a sim_disk      handle = a vnode of the file's disk, and a mode
+ *   window = one fl_space, but for its last pages      file f = a sim_disk      handle = a vnode of the file's disk, and a mode
  *
  * Everything happens on fiber 0; the page daemon and the disk are fibers of their own.
  */
@@ -12,6 +12,8 @@
 
 #define PAGE         DRIVER_PAGE
 #define WINDOW_START ((vm_offset_t)0x100000000)
+#define WINDOW_END   (WINDOW_START + DRIVER_WINDOW_BYTES)
+#define BEHIND       (16 * DRIVER_PAGE) /* addresses that are there, but somebody else's */
 
 struct sim {
     struct driver driver;
@@ -141,7 +143,7 @@ static bool sim_region(struct driver *d, uint64_t addr, struct driver_region *re
     struct sim *sim = sim_of(d);
     struct fl_region r;
 
-    if (fl_space_region(sim->map, absolute(addr), &r) != 0)
+    if (fl_space_region(sim->map, absolute(addr), &r) != 0 || r.reserved)
         return false;
     region->start = r.start - WINDOW_START;
     region->end = r.end - WINDOW_START;
@@ -219,7 +221,7 @@ struct driver *sim_driver_create(const struct sim_params *params)
     static const struct driver calls = {
         .name = "sim",
         .has = DRIVER_HAS_BRK,
-        .address_space_end = DRIVER_WINDOW_BYTES,
+        .address_space_end = DRIVER_WINDOW_BYTES + BEHIND,
         .mmap = sim_mmap,
         .munmap = sim_munmap,
         .mprotect = sim_mprotect,
@@ -244,7 +246,8 @@ struct driver *sim_driver_create(const struct sim_params *params)
         abort();
     sim->driver = calls;
     open_files(sim, params->seed);
-    if (fl_space_create(WINDOW_START, WINDOW_START + DRIVER_WINDOW_BYTES, &sim->map) != 0)
+    if (fl_space_create(WINDOW_START, WINDOW_END + BEHIND, &sim->map) != 0 ||
+        fl_space_reserve(sim->map, WINDOW_END, WINDOW_END + BEHIND) != 0)
         abort();
     fl_space_set_brk(sim->map, absolute(DRIVER_BRK_START), absolute(DRIVER_BRK_LIMIT));
     return &sim->driver;
