@@ -12,13 +12,13 @@
  * Lock: (S) for everything here. The memory comes from the kernel by pages and never from the program's malloc: a mapping call may come
  * from a signal handler.
  */
+#include "linux_fd.h"
 #include "shim.h"
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#define FILE_BUCKETS   1024
-#define FILE_FD_LOWEST 512 /* programs count on low numbers for themselves */
+#define FILE_BUCKETS 1024
 
 static struct file *key_bucket[FILE_BUCKETS];   /* (S) by next_key */
 static struct file *vnode_bucket[FILE_BUCKETS]; /* (S) by next_vnode */
@@ -77,14 +77,6 @@ static struct file *file_alloc(void)
     return file;
 }
 
-/* A descriptor of our own for what fd is open on. */
-static int file_dup(int fd)
-{
-    int own = (int)linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, FILE_FD_LOWEST);
-
-    return own >= 0 ? own : (int)linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3); /* a low RLIMIT_NOFILE */
-}
-
 /* fd has rights that the file's descriptor and store lack: both are opened again. */
 static int file_upgrade(struct file *file, int fd, unsigned mode)
 {
@@ -94,12 +86,12 @@ static int file_upgrade(struct file *file, int fd, unsigned mode)
 
     if (error != 0)
         return error;
-    own = file_dup(fd);
+    own = linux_fd_dup(fd);
     if (own < 0) {
         (void)!fl_close(handle); /* not the last handle: writes nothing */
         return own;
     }
-    linux_syscall(SYS_close, file->fd);
+    linux_fd_close(file->fd);
     (void)!fl_close(file->handle); /* the new handle keeps the vnode */
     file->handle = handle;
     file->fd = own;
@@ -117,7 +109,7 @@ static int file_open(int fd, const struct stat *st, unsigned mode, struct file *
     error = fl_open_fd(fd, &file->handle);
     if (error != 0)
         goto fail_open;
-    error = file->fd = file_dup(fd);
+    error = file->fd = linux_fd_dup(fd);
     if (error < 0)
         goto fail_dup;
     file->dev = st->st_dev;
@@ -163,7 +155,7 @@ static void file_close(struct file *file)
     if (error != 0)
         shim_say("data written to a mapping is lost: inode %lu: %s", (unsigned long)file->ino,
                  strerrordesc_np(-error));
-    linux_syscall(SYS_close, file->fd);
+    linux_fd_close(file->fd);
     file->next_key = file_spare;
     file_spare = file;
 }
