@@ -80,6 +80,33 @@ static uint32_t readahead_alloc(struct vm_object *object, vm_pindex_t start, uin
     return n;
 }
 
+/*
+ * Starts to read what is absent of [start, end), in transfers of at most a window. `mark`: the first page is the mark. Gives up when memory is short: it is advice, and not worth
+ * making others wait. (O) held on entry and return, released in between; the caller has a pip.
+ */
+static void readahead_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool mark)
+    REQUIRES(object->lock)
+{
+    struct vm_page *m[MACHINE_RUN_MAX];
+    while (start < end && start < object->size) {
+        uint32_t max = end - start < readahead_max ? (uint32_t)(end - start) : readahead_max;
+        uint32_t n = readahead_alloc(object, start, max, m);
+        if (n == 0) {
+            if (vm_page_lookup(object, start) == NULL)
+                return;
+            start++;
+            continue;
+        }
+        start += n;
+        if (mark)
+            m[0]->flags |= PG_READAHEAD;
+        mark = false;
+        vm_unlock(&object->lock);
+        vm_pager_readahead(object, m, n);
+        vm_lock(&object->lock);
+    }
+}
+
 void page_cache_async_readahead(struct vm_object *object, vm_pindex_t pindex)
 {
     /* What is there already behind pindex is this stream's current window: the next one starts at its end, and is twice as long. */
@@ -93,37 +120,14 @@ void page_cache_async_readahead(struct vm_object *object, vm_pindex_t pindex)
     vm_unlock(&object->lock);
     readahead_make_room(size);
     vm_lock(&object->lock);
-
-    struct vm_page *m[MACHINE_RUN_MAX];
-    uint32_t n = readahead_alloc(object, start, size, m);
-    if (n == 0)
-        return;
-    m[0]->flags |= PG_READAHEAD;
-    vm_unlock(&object->lock);
-    vm_pager_readahead(object, m, n);
-    vm_lock(&object->lock);
+    readahead_range(object, start, start + size, true);
 }
 
 void force_page_cache_readahead(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
-    struct vm_page *m[MACHINE_RUN_MAX];
     vm_lock(&object->lock);
     vm_object_pip_add(object);
-    end = end < object->size ? end : object->size;
-    while (start < end) {
-        uint32_t max = min_u32(readahead_max, (uint32_t)(end - start < MACHINE_RUN_MAX ? end - start : MACHINE_RUN_MAX));
-        uint32_t n = readahead_alloc(object, start, max, m);
-        start += n;
-        if (n == 0 && vm_page_lookup(object, start) == NULL)
-            break; /* memory is short: advice is not worth making others wait */
-        if (n == 0) {
-            start++;
-            continue;
-        }
-        vm_unlock(&object->lock);
-        vm_pager_readahead(object, m, n);
-        vm_lock(&object->lock);
-    }
+    readahead_range(object, start, end, false);
     vm_object_pip_wakeup(object);
     vm_unlock(&object->lock);
 }

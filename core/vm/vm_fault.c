@@ -151,6 +151,16 @@ static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, v
         pmap_enter_object(fs->map, va, m, n, fs->prot);
 }
 
+/* What the fault says of the page's use: the first touch of what was read along with others is what it was read for; any other is a sign that it will be needed again. (O). */
+static void vm_fault_reference(struct vm_page *m)
+{
+    if (m->flags & PG_AHEAD)
+        vm_page_deactivate(m);
+    else
+        vm_page_activate(m);
+    m->flags &= (uint16_t) ~(PG_AHEAD | PG_TESTED);
+}
+
 /*
  * Dirties, wires, holds, enters and activates page m of `object`, as the access wants it. (M) shared, (O) of object. For a write, m is in the
  * first object and has no copies above it.
@@ -169,8 +179,7 @@ static int vm_fault_finish(struct faultstate *fs, struct vm_object *object, stru
         vm_page_hold(m);
         *fs->hold = m;
     }
-    vm_page_activate(m);
-    m->flags &= (uint16_t)~PG_TESTED;
+    vm_fault_reference(m);
     if ((fs->access & VM_PROT_WRITE) == 0 && (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
         vm_fault_prefault(fs, object, m->pindex);
     return 0;
@@ -275,11 +284,14 @@ static int vm_fault_getpages(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /*
         page_cache_async_readahead(fs->object, fs->pindex);
     vm_unlock(&fs->object->lock);
     int error = vm_pager_get_pages(fs->object, marray, count, reqpage);
+    vm_lock(&fs->object->lock);
     if (error == 0) {
         fs->paged_in = fs->waited = true;
+        if (next) /* one page of a stream like its neighbours */
+            fs->m->flags |= PG_AHEAD;
+        vm_unlock(&fs->object->lock);
         return 0;
     }
-    vm_lock(&fs->object->lock);
     vm_page_free(fs->m);
     fs->m = NULL;
     vm_fault_leave_object(fs);
