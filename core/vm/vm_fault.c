@@ -72,7 +72,6 @@ struct faultstate {
     struct vm_page *m; /* busy, or NULL */
     /* for the statistics */
     bool paged_in, copied, zeroed;
-    bool waited; /* for a read: what came with it is wanted too */
 };
 
 static void vm_fault_unlock_map(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
@@ -131,10 +130,10 @@ static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_page
 }
 
 /* Enters the resident pages behind the one at hand, up to the mark of read-ahead, which must be touched to work. (M), (O). */
-static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex)
+static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex, bool ahead)
 {
     struct vm_page *m[VM_FAULT_READ];
-    uint32_t limit = fs->waited ? VM_FAULT_READ : VM_FAULT_PREFAULT, n = 0;
+    uint32_t limit = ahead ? VM_FAULT_READ : VM_FAULT_PREFAULT, n = 0;
     vm_offset_t va = fs->va + VM_PAGE_SIZE;
     /* Only pages of the first object: of one below, the first object may have its own. */
     if (object != fs->first_object || vm_map_entry_behavior(fs->entry) == MAP_BEHAV_RANDOM || fs->entry->end <= va)
@@ -179,9 +178,10 @@ static int vm_fault_finish(struct faultstate *fs, struct vm_object *object, stru
         vm_page_hold(m);
         *fs->hold = m;
     }
+    bool ahead = fs->paged_in || (m->flags & PG_AHEAD) != 0; /* what was read along with it is wanted too */
     vm_fault_reference(m);
     if ((fs->access & VM_PROT_WRITE) == 0 && (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
-        vm_fault_prefault(fs, object, m->pindex);
+        vm_fault_prefault(fs, object, m->pindex, ahead);
     return 0;
 }
 
@@ -218,7 +218,6 @@ static int vm_fault_nomem(struct faultstate *fs)
 static int vm_fault_busy(struct faultstate *fs, struct vm_page *m)
 {
     vm_fault_unlock_map(fs);
-    fs->waited = fs->waited || (m->flags & PG_INFLIGHT) != 0;
     vm_page_busy_sleep(m);
     vm_fault_leave_object(fs);
     return VM_FAULT_RETRY;
@@ -286,7 +285,7 @@ static int vm_fault_getpages(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /*
     int error = vm_pager_get_pages(fs->object, marray, count, reqpage);
     vm_lock(&fs->object->lock);
     if (error == 0) {
-        fs->paged_in = fs->waited = true;
+        fs->paged_in = true;
         if (next) /* one page of a stream like its neighbours */
             fs->m->flags |= PG_AHEAD;
         vm_unlock(&fs->object->lock);
