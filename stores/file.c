@@ -301,6 +301,17 @@ static int file_open_plain(int fd, int mode)
     return plain;
 }
 
+/*
+ * What somebody just wrote through the page cache goes to the disk and out of the cache before the first direct write. A page that the file system
+ * still keeps for its journal cannot be dropped when a direct write passes it; Linux then marks the file as damaged, and the next fsync says EIO.
+ * An error here is the writer's: its own fsync is told of it, too.
+ */
+static void file_settle(int plain)
+{
+    linux_syscall(SYS_fdatasync, plain);
+    linux_syscall(SYS_fadvise64, plain, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static int file_open(struct store_file *file, int fd)
 {
     struct stat st;
@@ -322,6 +333,8 @@ static int file_open(struct store_file *file, int fd)
     int access = (int)(mode & O_ACCMODE);
     file->block = file_direct_block(fd);
     file->direct = file->block != 0 ? linux_fd_reopen(fd, access | O_DIRECT) : -1;
+    if (file->direct >= 0 && access == O_RDWR)
+        file_settle(file->plain);
     file->store = (struct store){
         .ops = &file_ops,
         .read_only = access == O_RDONLY,
