@@ -15,7 +15,7 @@
  * Handing a mapping to the kernel, while the other threads run:
  *     view PROT_NONE ─▶ msync ─▶ fl_sys_munmap ─▶ fl_space_reserve ─▶ mmap of the file ─▶ gate open
  * From the first step on no other thread can change the bytes. A thread that touches them gets SIGSEGV: while the core still has the mapping it answers "try again", and so
- * the thread does; afterwards it says "nothing mapped", and signals_undealt waits here at the gate (fork_waited) and then tries again.
+ * the thread does; afterwards it says "nothing mapped", and signals_deliver waits here at the gate (fork_waited) and then tries again.
  *
  * Lock: (S) from prepare to the end.
  */
@@ -48,6 +48,12 @@ static struct {
 } image;
 
 static _Atomic vm_offset_t gate_start, gate_end; /* what is being handed over; 0, 0: nothing */
+static _Atomic unsigned gate_count;              /* mappings handed over so far */
+
+unsigned fork_handed_over(void)
+{
+    return gate_count;
+}
 
 bool fork_waited(vm_offset_t va)
 {
@@ -91,6 +97,7 @@ static void hand_over(const struct fl_region *region, struct file *file)
     size_t len = region->end - region->start;
     long r;
 
+    gate_count++;
     gate_end = region->end;
     gate_start = region->start;
     linux_syscall(SYS_mprotect, region->start, len, PROT_NONE);

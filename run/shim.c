@@ -124,6 +124,8 @@ static __attribute__((constructor)) void shim_constructor(void)
         return;
     options.memory_limit_bytes = shim_config.memory_limit_bytes;
     options.fault = shim_config.fault;
+    if (trap_gate() != 0)
+        shim_cannot("something else lies where Faultline keeps its system call: preload nothing else");
     signals_remember();
     if (fl_init(&options) != 0)
         shim_cannot(fl_init_error());

@@ -185,7 +185,9 @@ long vector_call(long number, const uint64_t arg[6], const sigset_t *mask);
 
 /* ---- trap.c: calls with managed pointers, seen by the seccomp filter ----------------------------------------------------------------- */
 
-/* Installs the handler of SIGSYS and the filter. Errors: negative errno of the step that failed. */
+/* Comes before everything else: the filter of the program before this one may be in force already. Errors: of mmap. */
+int trap_gate(void);
+/* Installs the filter, with the handler of SIGSYS in place. Errors: negative errno. */
 int trap_start(void);
 /* The handler; returns false when the signal is somebody else's. */
 bool trap_signal(siginfo_t *info, void *ucontext);
@@ -242,6 +244,8 @@ void signals_fork_child(void);
 int fork_start(void);
 /* True when va was just being handed to the kernel by a fork, and is the kernel's now. */
 bool fork_waited(vm_offset_t va);
+/* How many mappings were handed over so far. */
+unsigned fork_handed_over(void);
 
 void stats_start(void);
 /* The process ends in order: dirty pages reach their files, and the stats theirs. */

@@ -131,12 +131,29 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
     signals_chain(signo, info, ucontext);
 }
 
+/*
+ * SIGSEGV at a place that the kernel maps now, but did it when the access was made? Each thread tries again once after each mapping that was handed over: what was
+ * meant for the program comes again.
+ */
+static bool maybe_stale(int signo)
+{
+    static _Thread_local unsigned known __attribute__((tls_model("initial-exec")));
+    unsigned now = fork_handed_over();
+    bool stale = signo == SIGSEGV && known != now;
+
+    known = now;
+    return stale;
+}
+
 static void signals_fault(int signo, siginfo_t *info, void *ucontext)
 {
     vm_offset_t va = (vm_offset_t)info->si_addr;
-    bool managed = info->si_code > 0 && shim_in_window(va) && !mapping_is_reserved(va);
+    bool inside = info->si_code > 0 && shim_in_window(va);
+    bool reserved = inside && mapping_is_reserved(va);
 
-    if (!managed || !linux_fault_signal(signo, info, ucontext))
+    if (reserved && maybe_stale(signo))
+        return;
+    if (!inside || reserved || !linux_fault_signal(signo, info, ucontext))
         signals_chain(signo, info, ucontext);
 }
 

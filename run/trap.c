@@ -352,11 +352,12 @@ static bool filter_is_there(void)
     return trap_probed;
 }
 
+int trap_gate(void)
+{
+    return linux_syscall_move(TRAP_GATE);
+}
+
 int trap_start(void)
 {
-    int error = linux_syscall_move(TRAP_GATE);
-
-    if (error != 0)
-        return error;
     return filter_is_there() ? 0 : (int)filter_install();
 }
