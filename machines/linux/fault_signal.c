@@ -10,8 +10,8 @@
  * than the core about why an access failed (nothing mapped, or forbidden), and a stack that grows down grows
  * there.
  *
- * The thread engine sends its errors as signals with si_errno set, which the kernel's own never have; so
- * every error is delivered here.
+ * The thread engine sends its errors as signals to the thread that faulted. The kernel does not let one
+ * thread speak to another in its own name, so they come with si_code SI_QUEUE, and si_errno says what it is.
  *
  * The handler runs on the stack of the program, with every signal blocked, possibly inside the program's
  * allocator: it takes no lock and no memory of the program's. Lock: none; the state is constant between start
@@ -70,13 +70,14 @@ static void deliver(int error, vm_offset_t va, void *ucontext)
 bool linux_fault_signal(int signo, siginfo_t *info, void *ucontext)
 {
     vm_offset_t va = (vm_offset_t)info->si_addr;
-    bool ours = signo == SIGBUS ? info->si_code == BUS_ADRERR
-                                : info->si_code == SEGV_MAPERR || info->si_code == SEGV_ACCERR;
-
-    if (!ours || fault.map == NULL || !linux_window_contains(va))
-        return false;
+    bool fault_here = signo == SIGBUS ? info->si_code == BUS_ADRERR
+                                      : info->si_code == SEGV_MAPERR || info->si_code == SEGV_ACCERR;
+    bool answer = info->si_code == SI_QUEUE && info->si_errno > 0;
     int error = -info->si_errno;
-    if (error == 0) {
+
+    if ((!fault_here && !answer) || fault.map == NULL || !linux_window_contains(va))
+        return false;
+    if (!answer) {
         uint64_t code = (uint64_t)((const ucontext_t *)ucontext)->uc_mcontext.gregs[REG_ERR];
         bool mapped = (code & (PGEX_PRESENT | PGEX_WRITE)) == (PGEX_PRESENT | PGEX_WRITE);
         linux_fault_mapped = mapped ? trunc_page(va) : 0;

@@ -112,7 +112,8 @@ static void deliver(pid_t tid, vm_offset_t va, int error)
     }
     if (unseen(tid, signo))
         die_of(signo);
-    info.si_errno = -error; /* linux_fault_signal knows by it that this is an answer and no fault */
+    info.si_errno = -error; /* with SI_QUEUE, linux_fault_signal knows by it what this is */
+    info.si_code = SI_QUEUE;
     (void)linux_syscall(SYS_rt_tgsigqueueinfo, linux_syscall(SYS_getpid), tid, signo, &info);
     linux_uffd_wake(trunc_page(va), VM_PAGE_SIZE);
 }
