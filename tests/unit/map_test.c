@@ -350,9 +350,7 @@ static void wire_range(uint32_t p, uint32_t n, int *result)
         struct mpage *m = &pages[i];
         bool write = m->private && (m->prot & VM_PROT_WRITE);
 
-        if (m->wired)
-            continue;
-        fresh[i] = true;
+        fresh[i] = !m->wired; /* what is wired is touched too, and may say no by now */
         if (model_touch(i, write ? VM_PROT_WRITE : VM_PROT_READ) != 0)
             *result = -ENOMEM;
     }
