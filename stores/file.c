@@ -6,7 +6,7 @@
  *   submit ─▶ runs of memory ┤
  *                            └─ read-ahead ────────▶ aio.c ─▶ file_read_complete
  *
- *   file:    |<------------- body: whole blocks, direct ------------->|<- tail: buffered ->|end
+ *   file:    |<------------- body: whole pages, direct -------------->|<- tail: buffered ->|end
  *
  * Each file has a plain descriptor and, if the file system has direct I/O, a direct one beside it, both
  * opened anew: O_DIRECT, advice and O_APPEND belong to the open file, and the program's own must not
@@ -42,7 +42,7 @@ struct store_file {
     struct store store;
     int plain;
     int direct;     /* -1: the file system has no direct I/O */
-    uint32_t block; /* what direct transfers are multiples of, in bytes; a power of two, at most a page */
+    uint32_t block; /* what direct reads are multiples of, in bytes; a power of two, at most a page */
 };
 
 /* ---- runs: the request's memory as the kernel wants it ------------------------------------------------- */
@@ -209,7 +209,8 @@ static int file_write(struct store_file *file, struct store_request *request)
     if (error != 0)
         return error;
     uint64_t end_bytes = store_trim(size, request->offset, ptoa(request->npages));
-    uint64_t body_bytes = file->direct >= 0 ? end_bytes & ~(uint64_t)(file->block - 1) : 0;
+    /* Whole pages, also where smaller blocks would do: no page is written both ways (file_settle says why). */
+    uint64_t body_bytes = file->direct >= 0 ? trunc_page(end_bytes) : 0;
     error = file_write_range(file->direct, request, 0, body_bytes);
     if (error == -EINVAL) /* this part of the file cannot: encrypted, compressed, inline */
         body_bytes = 0;
@@ -302,9 +303,10 @@ static int file_open_plain(int fd, int mode)
 }
 
 /*
- * What somebody just wrote through the page cache goes to the disk and out of the cache before the first direct write. A page that the file system
- * still keeps for its journal cannot be dropped when a direct write passes it; Linux then marks the file as damaged, and the next fsync says EIO.
- * An error here is the writer's: its own fsync is told of it, too.
+ * What somebody just wrote through the page cache goes to the disk and out of the cache before the first
+ * direct write. A page that the file system still keeps for its journal cannot be dropped when a direct write
+ * passes it; Linux then marks the file as damaged, and the next fsync says EIO. An error here is the
+ * writer's: its own fsync is told of it, too.
  */
 static void file_settle(int plain)
 {
