@@ -25,8 +25,9 @@ static inline bool linux_syscall_failed(long result)
 vm_offset_t linux_syscall_ip(void);
 
 /*
- * From now on the instruction stands in this page, at the same address in every program that asks for it: a seccomp filter outlives execve, and must
- * let the next program's calls pass too. Errors: of mmap and mprotect.
+ * From now on the instruction stands in this page, at the same address in every program that asks for it: a
+ * seccomp filter outlives execve, and must let the next program's calls pass too. Errors: of mmap and
+ * mprotect.
  */
 FL_NODISCARD int linux_syscall_move(vm_offset_t page);
 
