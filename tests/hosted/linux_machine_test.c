@@ -475,18 +475,21 @@ static void windows_have_their_limits(void **state)
     finish();
 }
 
-/* Each holds one page and asks for a second, with far more threads than slots: none may wait for ever. */
+#define NCOPIERS 15 /* of 16 slots, one is only for second windows */
+
+static pthread_barrier_t all_have_one;
+
+/* Each holds one page, all slots are taken but one, and all ask for a second: none may wait for ever. */
 static void *copy_pages(void *arg)
 {
     vm_pindex_t pindex = (vm_pindex_t)arg;
 
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 60; i++) {
         struct machine_run from = run_of(pindex, 1), to = run_of(pindex + 512, 1);
         void *src, *dst;
         if (machine_window_get(&from, MACHINE_WINDOW_READ, false, &src) != 0)
             abort();
-        if (i % 8 == 0)
-            (void)usleep(50);
+        (void)pthread_barrier_wait(&all_have_one);
         if (machine_window_get(&to, MACHINE_WINDOW_FILL, false, &dst) != 0)
             abort();
         memcpy(dst, src, VM_PAGE_SIZE);
@@ -499,23 +502,24 @@ static void *copy_pages(void *arg)
 static void copies_do_not_wait_for_each_other(void **state)
 {
     (void)state;
-    pthread_t thread[64];
+    pthread_t thread[NCOPIERS];
     void *addr;
 
     start(16 * VM_PAGE_SIZE);
-    for (vm_pindex_t i = 0; i < 64; i++)
+    assert_int_equal(pthread_barrier_init(&all_have_one, NULL, NCOPIERS), 0);
+    for (vm_pindex_t i = 0; i < NCOPIERS; i++)
         fill(i, 1, 4);
-    for (vm_pindex_t i = 0; i < 64; i++)
+    for (vm_pindex_t i = 0; i < NCOPIERS; i++)
         assert_int_equal(pthread_create(&thread[i], NULL, copy_pages, (void *)i), 0);
-    for (vm_pindex_t i = 0; i < 64; i++) {
+    for (vm_pindex_t i = 0; i < NCOPIERS; i++) {
         assert_int_equal(pthread_join(thread[i], NULL), 0);
         struct machine_run run = run_of(i + 512, 1);
         assert_int_equal(machine_window_get(&run, MACHINE_WINDOW_READ, false, &addr), 0);
         assert_page(addr, i, 4);
         machine_window_put(&run, MACHINE_WINDOW_READ, &addr, true);
     }
-    release(0, 64);
-    release(512, 64);
+    release(0, NCOPIERS);
+    release(512, NCOPIERS);
     finish();
 }
 
