@@ -2,7 +2,7 @@
 add_executable(bench bench/main.c bench/common.c bench/refault.c bench/reads.c $<TARGET_OBJECTS:core>
                $<TARGET_OBJECTS:machine_linux>)
 target_include_directories(bench PRIVATE bench include)
-target_link_libraries(bench PRIVATE PkgConfig::URING Threads::Threads)
+target_link_libraries(bench PRIVATE Threads::Threads)
 
 add_executable(bench_entries bench/entries.c bench/common.c $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:machine_sim>)
 target_include_directories(bench_entries PRIVATE bench core include machines machines/sim)
