@@ -1,6 +1,6 @@
 /*
- * syscall_test.c: the system calls one by one: every bad argument that Linux's manual pages name, stacks, brk,
- * what each piece of advice does, and what a failing allocation leaves behind.
+ * syscall_test.c: the system calls one by one: every bad argument that Linux's manual pages name, stacks,
+ * brk, what each piece of advice does, and what a failing allocation leaves behind.
  */
 #include <faultline/vm.h>
 #include "lib/errno.h"
@@ -417,7 +417,7 @@ static void test_reserve(void **state)
 
 /* ---- the Nth allocation fails ------------------------------------------------------------------------ */
 
-/* A sequence that needs every kind of allocation. Each call works, or says -ENOMEM or -EAGAIN and leaves a sound map. */
+/* Needs every kind of allocation. Each call works, or says -ENOMEM or -EAGAIN and leaves a sound map. */
 static void nth_sequence(void)
 {
     vm_offset_t a = 0x500000;
