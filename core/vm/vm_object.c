@@ -159,7 +159,7 @@ static void vm_object_terminate(struct vm_object *object) RELEASE(object->lock)
     vm_object_pip_wait(object);
     vm_object_page_remove(object, 0, UINT64_MAX, false);
     vm_object_pip_wait(object); /* the page daemon may have been at its pages */
-    KASSERT(object->resident_count == 0, "O6");
+    KASSERT(object->resident_count == 0 && object->paging_in_progress == 0, "O6");
     vm_unlock(&object->lock);
 
     vm_reserv_break_all(object);

@@ -109,11 +109,17 @@ static void an_end_waits_for_transfers_and_holders(void **state)
     vm_lock(&object->lock);
     assert_true(vm_page_lookup(object, 1) == busy); /* the page's owner may still use it */
     vm_page_xunbusy(busy);
+    vm_object_pip_add(object); /* as the page daemon may, as long as there are pages */
     vm_unlock(&object->lock);
     sim_sleep_ns(10000000);
     vm_lock(&object->lock);
     assert_true(vm_page_lookup(object, 2) == held);
     vm_page_unhold(held);
+    vm_unlock(&object->lock);
+    sim_sleep_ns(10000000);
+    vm_lock(&object->lock);
+    assert_int_equal(object->resident_count, 0);
+    vm_object_pip_wakeup(object);
     vm_unlock(&object->lock);
     sim_shutdown();
 }

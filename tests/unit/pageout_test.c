@@ -5,6 +5,7 @@
 #include "vm/vm_pageout.h"
 #include "lib/errno.h"
 #include "support/boot.h"
+#include "support/odd_store.h"
 #include "support/pages.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_phys.h"
@@ -180,6 +181,30 @@ static void a_write_that_fails_loses_nothing(void **state)
     end();
 }
 
+static void failing_pages_do_not_stand_in_the_way(void **state)
+{
+    (void)state;
+    begin(test_params(14), 256);
+    sim_disk_faults(disk)->fail_write_permille = 1000;
+    inactive_pages(object, 0, 80, PG_DIRTY);
+    inactive_pages(object, 100, 20, 0);
+    assert_int_equal(vm_pageout_scan(256), 20);
+    end();
+}
+
+static void the_daemon_keeps_pages_free(void **state)
+{
+    (void)state;
+    begin(test_params(15), 256);
+    vm_pindex_t n = 0;
+    for (; free_now() > vm_pageout.free_min; n++)
+        inactive_pages(object, n, 1, 0);
+    inactive_pages(object, n, 1, 0); /* wakes it */
+    sim_sleep_ns(10000000);
+    assert_true(free_now() >= vm_pageout.free_target);
+    end();
+}
+
 static void anonymous_pages_have_no_place_to_go(void **state)
 {
     (void)state;
@@ -211,17 +236,16 @@ static void used_pages_stay(bool unknown)
     struct vm_map *map = test_space();
     int64_t va = fl_sys_mmap(map, 0, ptoa(100), PROT_RW, FL_MAP_SHARED, &file, 0);
     assert_true(va > 0);
-    assert_int_equal(fl_sys_madvise(map, (vm_offset_t)va, ptoa(100), FL_MADV_RANDOM), 0); /* no stream */
-    for (uint32_t i = 0; i < 100; i++)
-        test_load8(map, (vm_offset_t)va + ptoa(i));
+    for (uint32_t i = 0; i < 100; i++) /* no stream: streams are used once */
+        test_load8(map, (vm_offset_t)va + ptoa(i * 37 % 100));
     uint32_t gone[2] = {0, 0};
     for (uint32_t pass = 0; pass < 12; pass++) {
         for (uint32_t i = 0; i < 50; i++)
-            test_load8(map, (vm_offset_t)va + ptoa(i));
+            test_load8(map, (vm_offset_t)va + ptoa(i * 13 % 50));
         uint64_t before = vm_counted(&vm_cnt.page_ins);
         vm_pageout_scan(free_now() + 5);
         for (uint32_t i = 0; i < 50; i++)
-            test_load8(map, (vm_offset_t)va + ptoa(i));
+            test_load8(map, (vm_offset_t)va + ptoa(i * 13 % 50));
         gone[0] += (uint32_t)(vm_counted(&vm_cnt.page_ins) - before);
     }
     for (uint32_t i = 50; i < 100; i++)
@@ -289,20 +313,23 @@ static void waiting_drives_reads_that_nobody_waits_for(void **state)
 {
     (void)state;
     struct sim_params params = test_params(10);
-    params.nframes = 64;
-    begin(params, 64);
-    sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 30000000;
-    struct vm_object *anonymous = vm_object_allocate(OBJT_DEFAULT, 256, NULL);
+    struct vnode *vnode;
     struct vm_page *m[16];
+    params.nframes = 64;
+    test_boot(&params);
+    assert_int_equal(fl_vnode_open(odd_store(64, ODD_IN_WAIT), &vnode), 0);
+    struct vm_object *odd = test_object(vnode), *anonymous = vm_object_allocate(OBJT_DEFAULT, 256, NULL);
     assert_non_null(anonymous);
     for (uint32_t i = 0; i < 16; i++)
-        m[i] = test_page_busy(object, i);
-    vm_pager_readahead(object, m, 16);
+        m[i] = test_page_busy(odd, i);
+    vm_pager_readahead(odd, m, 16);
     for (vm_pindex_t n = 0; free_now() > vm_pageout.free_reserved; n++)
         test_page(anonymous, n, 1, PG_DIRTY);
     assert_int_equal(vm_wait(), 0); /* its pages are the only ones that can be had */
     vm_object_deallocate(anonymous);
-    end();
+    vm_object_deallocate(odd);
+    assert_int_equal(fl_vnode_close(vnode), 0);
+    sim_shutdown();
 }
 
 static void waiting_for_a_busy_page_is_bounded(void **state)
@@ -414,6 +441,8 @@ int main(void)
         cmocka_unit_test(dirty_pages_are_written_first),
         cmocka_unit_test(clean_pages_go_before_dirty_ones_are_written),
         cmocka_unit_test(a_write_that_fails_loses_nothing),
+        cmocka_unit_test(failing_pages_do_not_stand_in_the_way),
+        cmocka_unit_test(the_daemon_keeps_pages_free),
         cmocka_unit_test(anonymous_pages_have_no_place_to_go),
         cmocka_unit_test(used_pages_stay_where_the_machine_sees_it),
         cmocka_unit_test(used_pages_stay_where_a_fault_is_the_reference),

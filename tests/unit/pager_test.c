@@ -4,6 +4,7 @@
 #include "vm/vm_pager.h"
 #include "lib/errno.h"
 #include "support/boot.h"
+#include "support/odd_store.h"
 #include "support/pages.h"
 #include "vm/vm_meter.h"
 #include "vm/vnode_pager.h"
@@ -246,6 +247,53 @@ static void any_read_can_be_waited_for(void **state)
     end();
 }
 
+struct odd_reader {
+    struct vm_object *object;
+    vm_pindex_t pindex;
+    uint64_t delay_ns;
+};
+
+/* Needs a page that another thread reads ahead, at every moment of that. */
+static void odd_reader(void *arg)
+{
+    struct odd_reader *r = arg;
+    struct vm_page *m;
+    sim_sleep_ns(r->delay_ns);
+    vm_lock(&r->object->lock);
+    while ((m = vm_page_lookup(r->object, r->pindex)) != NULL && (m->flags & PG_BUSY))
+        vm_page_busy_sleep(m);
+    vm_unlock(&r->object->lock);
+    assert_true(test_page_is(r->object, r->pindex, (uint8_t)r->pindex));
+}
+
+static void a_read_ahead_may_end_whenever_the_store_likes(void **state)
+{
+    (void)state;
+    for (uint32_t round = 0; round < 20; round++) {
+        struct sim_params params = test_params(round);
+        struct odd_reader r[4];
+        struct vm_page *m[8];
+        struct vnode *vnode;
+        params.torture.preempt_permille = 100;
+        test_boot(&params);
+        struct store *store = odd_store(32, round % 2 ? ODD_IN_SUBMIT : ODD_IN_WAIT);
+        assert_int_equal(fl_vnode_open(store, &vnode), 0);
+        struct vm_object *odd = test_object(vnode);
+        for (uint32_t i = 0; i < 8; i++)
+            m[i] = test_page_busy(odd, 16 + i);
+        for (uint32_t i = 0; i < 4; i++) {
+            r[i] = (struct odd_reader){odd, 16 + i, 3000 * i};
+            sim_run("reader", odd_reader, &r[i]);
+        }
+        vm_pager_readahead(odd, m, 8);
+        sim_join_all();
+        assert_int_equal(vm_pager_active(), 0);
+        vm_object_deallocate(odd);
+        assert_int_equal(fl_vnode_close(vnode), 0);
+        sim_shutdown();
+    }
+}
+
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
 /* What write-back does before it calls the pager. */
@@ -412,6 +460,7 @@ int main(void)
         cmocka_unit_test(a_failed_read_ahead_leaves_nothing),
         cmocka_unit_test(an_object_ends_with_a_read_under_way),
         cmocka_unit_test(any_read_can_be_waited_for),
+        cmocka_unit_test(a_read_ahead_may_end_whenever_the_store_likes),
         cmocka_unit_test(a_write_reaches_the_disk),
         cmocka_unit_test(a_failed_write_leaves_the_pages_dirty),
         cmocka_unit_test(many_readers_of_a_failing_disk),

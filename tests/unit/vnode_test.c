@@ -332,6 +332,49 @@ static void a_longer_file(void **state)
     sim_disk_destroy(disk);
 }
 
+static void free_later(void *arg)
+{
+    struct vm_page *m = arg;
+    struct vm_object *object = m->object;
+    sim_sleep_ns(1000000);
+    vm_lock(&object->lock);
+    vm_page_free(m);
+    vm_unlock(&object->lock);
+}
+
+static void shrink_slowly(void *arg)
+{
+    sim_disk_truncate(slow, ptoa(4));
+    assert_int_equal(fl_vnode_setsize(arg), 0);
+}
+
+/* A removal that is not over when the file grows again must not take what is written then. */
+static void growth_waits_for_the_shrinking_before_it(void **state)
+{
+    (void)state;
+    struct sim_params params = test_params(12);
+    slow = make_disk(ptoa(12), 1);
+    test_boot(&params);
+    struct fl_file file = test_file(slow, RW);
+    struct vm_object *object = test_object(file.vnode);
+    struct vm_page *busy = test_page_busy(object, 6);
+    test_page(object, 9, 1, 0);
+    sim_run("shrink", shrink_slowly, file.vnode);
+    sim_sleep_ns(1000000); /* it waits for page 6 */
+    sim_disk_truncate(slow, ptoa(12));
+    sim_run("free page 6", free_later, busy);
+    assert_int_equal(fl_vnode_setsize(file.vnode), 0);
+    assert_int_equal(test_page_flags(object, 9), 0);
+    test_page(object, 9, 0x99, PG_DIRTY);
+    sim_join_all();
+    assert_true(test_page_is(object, 9, 0x99));
+    vm_object_deallocate(object);
+    assert_int_equal(fl_vnode_close(file.vnode), 0);
+    assert_int_equal(disk_byte(slow, ptoa(9)), 0x99);
+    sim_shutdown();
+    sim_disk_destroy(slow);
+}
+
 #define RESIZE_PAGES 12
 
 struct resizer {
@@ -408,6 +451,7 @@ int main(void)
         cmocka_unit_test(many_open_write_and_close),
         cmocka_unit_test(a_shorter_file),
         cmocka_unit_test(a_longer_file),
+        cmocka_unit_test(growth_waits_for_the_shrinking_before_it),
         cmocka_unit_test(many_resize_and_touch),
     };
     return cmocka_run_group_tests_name("vnode", tests, NULL, NULL);
