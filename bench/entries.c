@@ -1,8 +1,10 @@
 /*
  * entries.c: what lookup, insertion and finding space cost in a map of 1,000,000 entries, against 1,000.
  *
- * Cache misses apart: each operation is repeated at the same places until what it touches is cached, so that
- * what is left is the number of steps. Reserved entries (fl_space_reserve) are used, which the machine hears
+ * Cache misses apart: each operation is repeated at the same places until what it touches is cached, so
+ * that
+ * what is left is the number of steps. Reserved entries (fl_space_reserve) are used, which the machine
+ * hears
  * nothing of. A program of its own, because it stands on the machine sim.
  */
 #include "bench.h"
@@ -10,8 +12,9 @@
 #include "sim/sim.h"
 #include "vm/vm_map.h"
 
-#define PLACES 64 /* addresses that are used again and again */
-#define ROUNDS 2000
+#define PLACES                                                                                               \
+    2 /* addresses that are used again and again: few, so that all they touch fits the first-level caches */
+#define ROUNDS 60000
 #define START  ((vm_offset_t)1 << 32)
 #define STRIDE (4 * VM_PAGE_SIZE) /* an entry of one page, then a gap of three */
 

@@ -1,5 +1,6 @@
 /*
- * reads.c: a file four times the limit, read through a mapping: in order against a plain direct-I/O loop, at
+ * reads.c: a file four times the limit, read through a mapping: in order against a plain direct-I/O
+ * loop, at
  * random against the kernel's own mmap in a memory cgroup of the same size.
  */
 #define _GNU_SOURCE

@@ -1,7 +1,8 @@
 /*
  * readahead.c: reading before it is asked for. The picture and the idea are in readahead.h.
  *
- * Locks: (e) of file_ra_state; (O) around the allocation of a window's pages, dropped to make room and to submit.
+ * Locks: (e) of file_ra_state; (O) around the allocation of a window's pages, dropped to make room and
+ * to submit.
  * Does not do: the transfer itself and its completion (vm_pager.c), mapping what came (vm_fault_prefault).
  */
 #include "cache/readahead.h"
@@ -60,17 +61,20 @@ bool page_cache_sync_readahead(struct file_ra_state *ra, enum vm_behavior behavi
     return false;
 }
 
-/* Makes room for a window, so that the daemon need not be awake in time: the reader pays for its own reading. No lock held. */
+/* Makes room for a window, so that the daemon need not be awake in time: the reader pays for its own
+ * reading. No lock held. */
 static void readahead_make_room(uint32_t npages)
 {
     vm_lock(&vm_phys.lock);
     bool low = vm_phys.free_count < vm_pageout.free_min + npages;
     vm_unlock(&vm_phys.lock);
     if (low)
-        (void)vm_pageout_scan(vm_pageout.free_min + npages); /* how many it freed matters only to those who cannot go on without */
+        (void)vm_pageout_scan(vm_pageout.free_min +
+                              npages); /* how many it freed matters only to those who cannot go on without */
 }
 
-/* Busy pages for the absent neighbours from `start` on, at most max, inside the file. Returns how many. (O). */
+/* Busy pages for the absent neighbours from `start` on, at most max, inside the file. Returns how many.
+ * (O). */
 static uint32_t readahead_alloc(struct vm_object *object, vm_pindex_t start, uint32_t max, struct vm_page **m)
 {
     uint32_t n = 0;
@@ -81,7 +85,8 @@ static uint32_t readahead_alloc(struct vm_object *object, vm_pindex_t start, uin
 }
 
 /*
- * Starts to read what is absent of [start, end), in transfers of at most a window. `mark`: the first page is the mark. Gives up when memory is short: it is advice, and not worth
+ * Starts to read what is absent of [start, end), in transfers of at most a window. `mark`: the first
+ * page is the mark. Gives up when memory is short: it is advice, and not worth
  * making others wait. (O) held on entry and return, released in between; the caller has a pip.
  */
 static void readahead_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool mark)
@@ -109,7 +114,8 @@ static void readahead_range(struct vm_object *object, vm_pindex_t start, vm_pind
 
 void page_cache_async_readahead(struct vm_object *object, vm_pindex_t pindex)
 {
-    /* What is there already behind pindex is this stream's current window: the next one starts at its end, and is twice as long. */
+    /* What is there already behind pindex is this stream's current window: the next one starts at its
+     * end, and is twice as long. */
     vm_pindex_t start = pindex + 1;
     while (start - pindex < 2 * (vm_pindex_t)readahead_max && vm_page_lookup(object, start) != NULL)
         start++;

@@ -3,11 +3,15 @@
  *
  *   read, waited for      next window, in flight
  *   |------ size ------|#========================|
- *                       '#' is the mark, PG_READAHEAD: a touch there starts the window after this one, and only then waits for this one
+ *                       '#' is the mark, PG_READAHEAD: a touch there starts the window after this one,
+ *                       and only then waits for this one
  *
- * So a sequential reader always has one window in flight and one queued behind it. Windows double up to readahead_max. A stream is recognised by where its
- * misses fall (file_ra_state, one in each map entry); which pages exist already says where its next window starts, so that streams that are interleaved
- * in one mapping do not disturb each other. A mapping whose misses continue nothing reads around them, and after many such misses single pages only.
+ * So a sequential reader always has one window in flight and one queued behind it. Windows double up to
+ * readahead_max. A stream is recognised by where its
+ * misses fall (file_ra_state, one in each map entry); which pages exist already says where its next
+ * window starts, so that streams that are interleaved
+ * in one mapping do not disturb each other. A mapping whose misses continue nothing reads around them,
+ * and after many such misses single pages only.
  * (ondemand_readahead of the Linux seed; vm_fault_additional_pages of FreeBSD 2.1.)
  */
 #ifndef CORE_CACHE_READAHEAD_H
@@ -19,15 +23,18 @@
 void readahead_startup(uint32_t max);
 
 /*
- * A fault missed page pindex of the file object: how many pages before and after it are worth reading in the same transfer. Advances ra. True when the stream is
+ * A fault missed page pindex of the file object: how many pages before and after it are worth reading in
+ * the same transfer. Advances ra. True when the stream is
  * sequential, so that the window after these should be asked for at once. (M) shared, (O).
  */
-FL_NODISCARD bool page_cache_sync_readahead(struct file_ra_state *ra, enum vm_behavior behavior, vm_pindex_t pindex,
-                                            uint32_t *behind, uint32_t *ahead);
-/* Starts to read the window of absent pages that comes next after pindex, with the mark on its first page. (O) held on entry and return, released in between;
+FL_NODISCARD bool page_cache_sync_readahead(struct file_ra_state *ra, enum vm_behavior behavior,
+                                            vm_pindex_t pindex, uint32_t *behind, uint32_t *ahead);
+/* Starts to read the window of absent pages that comes next after pindex, with the mark on its first page.
+ * (O) held on entry and return, released in between;
  * the caller has a pip. */
 void page_cache_async_readahead(struct vm_object *object, vm_pindex_t pindex) REQUIRES(object->lock);
-/* Reads the absent pages of [start, end) asynchronously (MADV_WILLNEED). No lock held; the caller has a reference. */
+/* Reads the absent pages of [start, end) asynchronously (MADV_WILLNEED). No lock held; the caller has a
+ * reference. */
 void force_page_cache_readahead(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
 
 #endif

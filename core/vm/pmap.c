@@ -1,17 +1,21 @@
 /*
- * pmap.c: the core's side of machine.h: from vm_page and vm_map to runs and windows, under the field's names.
+ * pmap.c: the core's side of machine.h: from vm_page and vm_map to runs and windows, under the field's
+ * names.
  *
  *   vm_fault ─▶ pmap_enter ─▶ machine_map        vm_page_free ─▶ pmap_release ─▶ machine_release
  *   vm_page_zero_fill ─▶ pmap_zero_page ─▶ window, pagezero, window closed
  *
- * Invariants: N1 a page that is entered with the write right is dirty, or held for a system call that is about to write.
- * N2 a page that is entered is valid. Both are asserted here, the only place from which machine_map is called.
+ * Invariants: N1 a page that is entered with the write right is dirty, or held for a system call that is
+ * about to write.
+ * N2 a page that is entered is valid. Both are asserted here, the only place from which machine_map is
+ * called.
  */
 #include "vm/pmap.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 
-#define PMAP_BATCH 64 /* pages to one machine_map or machine_release: keeps the frame array small on a signal handler's stack */
+#define PMAP_BATCH                                                                                           \
+    64 /* pages to one machine_map or machine_release: keeps the frame array small on a signal handler's stack */
 
 static void pmap_run(struct machine_run *run, vm_frame_t *frame, struct vm_page *const *m, uint32_t npages)
 {
@@ -34,7 +38,8 @@ int pmap_enter(struct vm_map *map, vm_offset_t va, struct vm_page *m, vm_prot_t 
     return machine_map(map->space, va, &run, prot, flags, &done);
 }
 
-void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, uint32_t npages, vm_prot_t prot)
+void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, uint32_t npages,
+                       vm_prot_t prot)
 {
     vm_frame_t frame[PMAP_BATCH];
     vm_prot_t clean_prot = prot & (vm_prot_t)~VM_PROT_WRITE;
@@ -46,7 +51,8 @@ void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, u
         uint32_t done;
         pmap_run(&run, frame, m + i, n);
         /* A wish: what the machine leaves out will fault, so its error has nobody to go to. */
-        if (machine_map(map->space, va + ptoa(i), &run, clean_prot, MACHINE_MAP_QUICK, &done) != 0 || done < n)
+        if (machine_map(map->space, va + ptoa(i), &run, clean_prot, MACHINE_MAP_QUICK, &done) != 0 ||
+            done < n)
             return;
     }
 }

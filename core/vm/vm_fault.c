@@ -1,16 +1,19 @@
 /*
- * vm_fault.c: the page fault: from an address that the machine could not translate to a page that is mapped there.
+ * vm_fault.c: the page fault: from an address that the machine could not translate to a page that is
+ * mapped there.
  *
  *   vm_fault_hold
  *     vm_fault_attempt                     again while it says VM_FAULT_RETRY
- *       vm_map_lookup                      entry, object, rights; makes the shadow on the first private write
+ *       vm_map_lookup                      entry, object, rights; makes the shadow on the first private
+ *       write
  *       vm_fault_soft_fast                 the page is there and may be mapped as it is: done
  *       vm_fault_walk                      down the chain of objects; on success m is busy and valid
  *         vm_fault_readahead_mark          the mark was touched: next window, retry
  *         vm_fault_busy                    somebody else's page: sleep, retry
  *         vm_fault_getpages                the pager's turn, with neighbours
  *         vm_fault_zero_fill               the end of an anonymous chain
- *       vm_fault_copy                      private write, or a page that cannot be mapped through this entry
+ *       vm_fault_copy                      private write, or a page that cannot be mapped through this
+ *       entry
  *       vm_fault_relookup                  was the map changed while it was unlocked?
  *       vm_fault_enter                     dirty, wire, hold, map, activate
  *
@@ -23,13 +26,17 @@
  *   backing object   write    copy up, dirty, map with write
  *   nowhere          any      zero fill in the first object
  *
- * first_m is a busy page in the first object that keeps others from copying the same page up at the same time.
+ * first_m is a busy page in the first object that keeps others from copying the same page up at the same
+ * time.
  *
- * Locks: (M) shared from vm_map_lookup on, dropped for every I/O, window and sleep; (O) hand over hand down the chain, the shadow first. A busy page
+ * Locks: (M) shared from vm_map_lookup on, dropped for every I/O, window and sleep; (O) hand over hand
+ * down the chain, the shadow first. A busy page
  * is held while (M) is taken again: so nobody may wait for a busy page with (M) held.
- * Retries: each one follows a sleep on somebody else's progress, or a change of the map; nothing here spins. The tries for memory are counted.
+ * Retries: each one follows a sleep on somebody else's progress, or a change of the map; nothing here
+ * spins. The tries for memory are counted.
  *
- * Does not do: choosing victims (vm_pageout.c), sizes of read-ahead (readahead.c), reverse mapping (vm_rmap.c).
+ * Does not do: choosing victims (vm_pageout.c), sizes of read-ahead (readahead.c), reverse mapping
+ * (vm_rmap.c).
  */
 #include "vm/vm_fault.h"
 #include <faultline/vm.h>
@@ -74,7 +81,8 @@ struct faultstate {
     bool paged_in, copied, zeroed;
 };
 
-static void vm_fault_unlock_map(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+static void
+vm_fault_unlock_map(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
 {
     if (fs->lookup_still_valid) {
         vm_map_unlock_read(fs->map);
@@ -94,7 +102,8 @@ static void vm_fault_release_page(struct vm_page *m)
 }
 
 /* Leaves the object that the walk stands in, which is locked. */
-static void vm_fault_leave_object(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+static void
+vm_fault_leave_object(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
     if (fs->object != fs->first_object)
         vm_object_pip_wakeup(fs->object);
@@ -102,7 +111,8 @@ static void vm_fault_leave_object(struct faultstate *fs) NO_THREAD_SAFETY_ANALYS
 }
 
 /* Drops everything that an attempt took, success or not. No object lock held. */
-static void vm_fault_cleanup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks are found through fs */
+static void
+vm_fault_cleanup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks are found through fs */
 {
     if (fs->m != NULL) {
         vm_lock(&fs->object->lock);
@@ -118,7 +128,7 @@ static void vm_fault_cleanup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /*
     vm_object_deallocate(fs->first_object);
 }
 
-/* ---- the end of a fault: the page is there ---------------------------------------------------------------------------- */
+/* ---- the end of a fault: the page is there ------------------------------------------------------------ */
 
 /* The rights that the page may be entered with now. (O). */
 static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_page *m)
@@ -129,14 +139,16 @@ static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_page
     return prot;
 }
 
-/* Enters the resident pages behind the one at hand, up to the mark of read-ahead, which must be touched to work. (M), (O). */
+/* Enters the resident pages behind the one at hand, up to the mark of read-ahead, which must be touched
+ * to work. (M), (O). */
 static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex, bool ahead)
 {
     struct vm_page *m[VM_FAULT_READ];
     uint32_t limit = ahead ? VM_FAULT_READ : VM_FAULT_PREFAULT, n = 0;
     vm_offset_t va = fs->va + VM_PAGE_SIZE;
     /* Only pages of the first object: of one below, the first object may have its own. */
-    if (object != fs->first_object || vm_map_entry_behavior(fs->entry) == MAP_BEHAV_RANDOM || fs->entry->end <= va)
+    if (object != fs->first_object || vm_map_entry_behavior(fs->entry) == MAP_BEHAV_RANDOM ||
+        fs->entry->end <= va)
         return;
     if (limit > atop(fs->entry->end - va))
         limit = (uint32_t)atop(fs->entry->end - va);
@@ -150,7 +162,8 @@ static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, v
         pmap_enter_object(fs->map, va, m, n, fs->prot);
 }
 
-/* What the fault says of the page's use: the first touch of what was read along with others is what it was read for; any other is a sign that it will be needed again. (O). */
+/* What the fault says of the page's use: the first touch of what was read along with others is what it
+ * was read for; any other is a sign that it will be needed again. (O). */
 static void vm_fault_reference(struct vm_page *m)
 {
     if (m->flags & PG_AHEAD)
@@ -161,7 +174,8 @@ static void vm_fault_reference(struct vm_page *m)
 }
 
 /*
- * Dirties, wires, holds, enters and activates page m of `object`, as the access wants it. (M) shared, (O) of object. For a write, m is in the
+ * Dirties, wires, holds, enters and activates page m of `object`, as the access wants it. (M) shared,
+ * (O) of object. For a write, m is in the
  * first object and has no copies above it.
  */
 static int vm_fault_finish(struct faultstate *fs, struct vm_object *object, struct vm_page *m)
@@ -186,7 +200,8 @@ static int vm_fault_finish(struct faultstate *fs, struct vm_object *object, stru
 }
 
 /*
- * The common case: the page is in the first object, valid, nobody's, and nothing but the mapping lacks. (M) shared and (O) of first_object, both kept when
+ * The common case: the page is in the first object, valid, nobody's, and nothing but the mapping lacks.
+ * (M) shared and (O) of first_object, both kept when
  * it returns false; when true, *error is the fault's result.
  */
 static bool vm_fault_soft_fast(struct faultstate *fs, int *error)
@@ -200,7 +215,7 @@ static bool vm_fault_soft_fast(struct faultstate *fs, int *error)
     return true;
 }
 
-/* ---- the walk ----------------------------------------------------------------------------------------------------------- */
+/* ---- the walk ----------------------------------------------------------------------------------------- */
 
 /* No page for us. (O) of fs->object on entry, not on return. */
 static int vm_fault_nomem(struct faultstate *fs)
@@ -210,7 +225,8 @@ static int vm_fault_nomem(struct faultstate *fs)
     int error = vm_wait();
     if (error != 0)
         return error;
-    /* There are free pages, and yet we got none: others were faster, or metadata ran out, which vm_wait cannot see. */
+    /* There are free pages, and yet we got none: others were faster, or metadata ran out, which vm_wait
+     * cannot see. */
     return ++fs->memory_tries < VM_FAULT_TRIES ? VM_FAULT_RETRY : -ENOMEM;
 }
 
@@ -223,7 +239,8 @@ static int vm_fault_busy(struct faultstate *fs, struct vm_page *m)
     return VM_FAULT_RETRY;
 }
 
-/* The mark of read-ahead was touched: asks for the next window before waiting for this one. (O) on entry, not on return. */
+/* The mark of read-ahead was touched: asks for the next window before waiting for this one. (O) on
+ * entry, not on return. */
 static int vm_fault_readahead_mark(struct faultstate *fs, struct vm_page *m)
     NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
@@ -243,7 +260,8 @@ static struct vm_page *vm_fault_page_lookup(struct vm_object *object, vm_pindex_
 }
 
 /*
- * Collects the neighbours that are worth reading in the same transfer: marray becomes busy pages in order, fs->m among them at *reqpage. Returns how
+ * Collects the neighbours that are worth reading in the same transfer: marray becomes busy pages in
+ * order, fs->m among them at *reqpage. Returns how
  * many. *next says whether a window should follow them. (M) shared, (O). (freebsd21-page-fault.md.)
  */
 static uint32_t vm_fault_additional_pages(struct faultstate *fs, struct vm_page *marray[VM_FAULT_READ],
@@ -251,11 +269,13 @@ static uint32_t vm_fault_additional_pages(struct faultstate *fs, struct vm_page 
 {
     uint32_t before, after, behind, ahead, n = 0;
     struct vm_page *m;
-    *next = page_cache_sync_readahead(&fs->entry->ra, vm_map_entry_behavior(fs->entry), fs->pindex, &behind, &ahead);
+    *next = page_cache_sync_readahead(&fs->entry->ra, vm_map_entry_behavior(fs->entry), fs->pindex, &behind,
+                                      &ahead);
     if (!vm_pager_has_page(fs->object, fs->pindex, &before, &after))
         before = after = 0;
     behind = behind < before ? behind : before;
-    while (n < behind && n < VM_FAULT_READ / 2 && (m = vm_fault_page_lookup(fs->object, fs->pindex - n - 1)) != NULL)
+    while (n < behind && n < VM_FAULT_READ / 2 &&
+           (m = vm_fault_page_lookup(fs->object, fs->pindex - n - 1)) != NULL)
         marray[n++] = m;
     for (uint32_t i = 0; i < n / 2; i++) { /* they came nearest first */
         m = marray[i];
@@ -272,7 +292,8 @@ static uint32_t vm_fault_additional_pages(struct faultstate *fs, struct vm_page 
 }
 
 /* fs->m, busy, is read by the pager. (O) on entry, not on return. On failure fs->m is freed. */
-static int vm_fault_getpages(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+static int
+vm_fault_getpages(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
     struct vm_page *marray[VM_FAULT_READ];
     uint32_t reqpage;
@@ -311,7 +332,8 @@ static int vm_fault_zero_fill(struct faultstate *fs)
 }
 
 /*
- * The page lies beyond the end of the object: of a file, as last known, so it asks how long that is now; of shared memory whose mapping mremap made longer.
+ * The page lies beyond the end of the object: of a file, as last known, so it asks how long that is now;
+ * of shared memory whose mapping mremap made longer.
  * (O) on entry, not on return.
  */
 static int vm_fault_beyond(struct faultstate *fs)
@@ -330,7 +352,8 @@ static int vm_fault_beyond(struct faultstate *fs)
     return inside ? VM_FAULT_RETRY : -ENXIO;
 }
 
-/* Steps from fs->object, whose lock is held, to what backs it, and keeps the page made for the first object. */
+/* Steps from fs->object, whose lock is held, to what backs it, and keeps the page made for the first
+ * object. */
 static void vm_fault_next_object(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* hand over hand */
 {
     struct vm_object *next = fs->object->backing_object;
@@ -359,7 +382,8 @@ static int vm_fault_found(struct faultstate *fs, struct vm_page *m) NO_THREAD_SA
 }
 
 /*
- * Down the chain from the first object, whose lock is held on entry and no lock on return. 0: fs->m, in fs->object, is busy and valid, and fs->first_m
+ * Down the chain from the first object, whose lock is held on entry and no lock on return. 0: fs->m, in
+ * fs->object, is busy and valid, and fs->first_m
  * is busy if that is not the first object.
  */
 static int vm_fault_walk(struct faultstate *fs)
@@ -388,7 +412,7 @@ static int vm_fault_walk(struct faultstate *fs)
     }
 }
 
-/* ---- copy --------------------------------------------------------------------------------------------------------------- */
+/* ---- copy --------------------------------------------------------------------------------------------- */
 
 /* The backing page is mapped as it is: the place kept for a copy is not needed. */
 static void vm_fault_no_copy(struct faultstate *fs)
@@ -400,7 +424,8 @@ static void vm_fault_no_copy(struct faultstate *fs)
     fs->prot &= (vm_prot_t)~VM_PROT_WRITE;
 }
 
-/* A clean copy is about to be made of fs->m: whoever writes the original from now on must fault, and will drop the copy. */
+/* A clean copy is about to be made of fs->m: whoever writes the original from now on must fault, and
+ * will drop the copy. */
 static void vm_fault_mark_copied(struct faultstate *fs)
 {
     vm_lock(&fs->object->lock);
@@ -411,7 +436,8 @@ static void vm_fault_mark_copied(struct faultstate *fs)
 }
 
 /* The copy is made: fs->first_m becomes the fault's page, the original goes back. */
-static void vm_fault_take_copy(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks are found through fs */
+static void
+vm_fault_take_copy(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks are found through fs */
 {
     vm_lock(&fs->object->lock);
     if (fs->wired && fs->m->wire_count > 0)
@@ -433,7 +459,8 @@ static void vm_fault_take_copy(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS 
     fs->copied = true;
 }
 
-/* fs->m was found below the first object: copies it up, or sees to it that it is mapped without the write right. */
+/* fs->m was found below the first object: copies it up, or sees to it that it is mapped without the
+ * write right. */
 static int vm_fault_copy(struct faultstate *fs)
 {
     if (fs->object == fs->first_object)
@@ -453,10 +480,11 @@ static int vm_fault_copy(struct faultstate *fs)
     return 0;
 }
 
-/* ---- enter -------------------------------------------------------------------------------------------------------------- */
+/* ---- enter -------------------------------------------------------------------------------------------- */
 
 /* Takes (M) shared again if it was dropped, and asks whether the address still means what it did. */
-static int vm_fault_relookup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+static int
+vm_fault_relookup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
 {
     if (fs->lookup_still_valid)
         return 0;
@@ -468,7 +496,8 @@ static int vm_fault_relookup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /*
 
     struct vm_object *object;
     vm_pindex_t pindex;
-    int error = vm_map_lookup(fs->map, fs->va, fs->access, &fs->entry, &object, &pindex, &fs->prot, &fs->wired);
+    int error =
+        vm_map_lookup(fs->map, fs->va, fs->access, &fs->entry, &object, &pindex, &fs->prot, &fs->wired);
     if (error != 0)
         return error;
     fs->lookup_still_valid = true;
@@ -487,7 +516,8 @@ static int vm_fault_enter(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* th
         return -ENXIO;
     }
     /* m is busy, so it stays what it is while the copies above it are dropped. */
-    if ((fs->access & VM_PROT_WRITE) && (m->flags & PG_COPIED) && vm_object_invalidate_copies(object, fs->pindex))
+    if ((fs->access & VM_PROT_WRITE) && (m->flags & PG_COPIED) &&
+        vm_object_invalidate_copies(object, fs->pindex))
         KASSERT(m->object == object && (m->flags & PG_BUSY) != 0, "F2");
     int error = vm_fault_finish(fs, object, m);
     if (error == 0) {
@@ -500,7 +530,7 @@ static int vm_fault_enter(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* th
     return error;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------------- */
+/* ---- the whole ---------------------------------------------------------------------------------------- */
 
 static void vm_fault_count(const struct faultstate *fs, int error)
 {
@@ -514,10 +544,11 @@ static void vm_fault_count(const struct faultstate *fs, int error)
 }
 
 /* One try. 0, a negative errno, or VM_FAULT_RETRY. No lock held on entry and return. */
-static int vm_fault_attempt(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+static int
+vm_fault_attempt(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
 {
-    int error = vm_map_lookup(fs->map, fs->va, fs->access, &fs->entry, &fs->first_object, &fs->first_pindex, &fs->prot,
-                              &fs->wired);
+    int error = vm_map_lookup(fs->map, fs->va, fs->access, &fs->entry, &fs->first_object, &fs->first_pindex,
+                              &fs->prot, &fs->wired);
     if (error != 0)
         return error;
     fs->lookup_still_valid = true;
@@ -573,7 +604,8 @@ int fl_fault(struct vm_map *map, vm_offset_t va, vm_prot_t access)
 }
 
 /* The wired page that shows at pindex of the object: in it or below. Unwires it. */
-static void vm_fault_unwire_page(struct vm_object *object, vm_pindex_t pindex) NO_THREAD_SAFETY_ANALYSIS /* hand over hand */
+static void vm_fault_unwire_page(struct vm_object *object,
+                                 vm_pindex_t pindex) NO_THREAD_SAFETY_ANALYSIS /* hand over hand */
 {
     vm_lock(&object->lock);
     struct vm_page *m;

@@ -1,10 +1,13 @@
 /*
- * vm_hold.c: pages that a system call of the host is going to touch, kept resident and mapped while it runs.
+ * vm_hold.c: pages that a system call of the host is going to touch, kept resident and mapped while it
+ * runs.
  *
  *   fl_hold ─▶ vm_fault_hold(VM_FAULT_HOLD) for each page ─▶ hold_count + 1 ─▶ (the system call) ─▶ fl_unhold
  *
- * A held page is neither paged out nor write-protected (vm_page.h, hold_count), so the host's kernel, which cannot take our faults, finds it. What holds cannot stop is the
- * program itself: unmapping or truncating what it handed to a system call ends as under any kernel. (vm_fault_quick_hold_pages, FreeBSD 11.)
+ * A held page is neither paged out nor write-protected (vm_page.h, hold_count), so the host's kernel,
+ * which cannot take our faults, finds it. What holds cannot stop is the
+ * program itself: unmapping or truncating what it handed to a system call ends as under any kernel.
+ * (vm_fault_quick_hold_pages, FreeBSD 11.)
  */
 #include "lib/errno.h"
 #include "vm/vm_fault.h"

@@ -1,5 +1,6 @@
 /*
- * vm_init.c: the VM as a whole: from a piece of memory to a running VM, its numbers, its end. (vm_init, vm_mem_init.)
+ * vm_init.c: the VM as a whole: from a piece of memory to a running VM, its numbers, its end. (vm_init,
+ * vm_mem_init.)
  *
  *   meta memory ─▶ zones ─▶ pages (vm_phys, vm_reserv) ─▶ radix ─▶ objects ─▶ pagers ─▶ maps ─▶ page daemon's marks ─▶ read-ahead
  *
@@ -18,20 +19,23 @@
 #include "vm/vnode_pager.h"
 #include <faultline/vm.h>
 
-#define VM_MIN_FRAMES 16        /* below it a fault with a copy and the page daemon's reserve do not fit */
-#define VM_META_FIXED (1u << 20) /* slabs begun and not filled, transfers, vnodes and objects by the hundred */
+#define VM_MIN_FRAMES 16 /* below it a fault with a copy and the page daemon's reserve do not fit */
+#define VM_META_FIXED                                                                                        \
+    (1u << 20) /* slabs begun and not filled, transfers, vnodes and objects by the hundred */
 
 size_t fl_vm_meta_size(uint32_t nframes, uint32_t nentries)
 {
     /* A path-compressed radix tree has fewer nodes than pages; sparse files come near it. */
     size_t per_frame = sizeof(struct vm_page) + VM_RADIX_NODE_BYTES;
     size_t reservations = ((size_t)nframes / VM_LEVEL_0_NPAGES + 1) * VM_RESERV_BYTES;
-    return nframes * per_frame + reservations + (size_t)nentries * (sizeof(struct vm_map_entry) + 8) + VM_META_FIXED;
+    return nframes * per_frame + reservations + (size_t)nentries * (sizeof(struct vm_map_entry) + 8) +
+           VM_META_FIXED;
 }
 
 int fl_vm_boot(const struct fl_vm_params *params)
 {
-    if (params->nframes < VM_MIN_FRAMES || params->meta == NULL || trunc_page((uintptr_t)params->meta) != (uintptr_t)params->meta)
+    if (params->nframes < VM_MIN_FRAMES || params->meta == NULL ||
+        trunc_page((uintptr_t)params->meta) != (uintptr_t)params->meta)
         return -EINVAL;
     vm_meta_init(params->meta, params->meta_len_bytes, params->fail_alloc);
     int error = vm_page_startup(params->nframes, params->superpages);

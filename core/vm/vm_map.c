@@ -30,8 +30,7 @@
 static struct vm_zone vm_map_entry_zone;
 static _Atomic uint64_t entries_now, entries_peak;
 
-/* ---- an entry's life and place
- * -------------------------------------------------------------------------------------- */
+/* ---- an entry's life and place ------------------------------------------------------------------------ */
 
 void vm_map_entry_zone_startup(void)
 {
@@ -137,8 +136,7 @@ void vm_map_entry_resize(struct vm_map *map, struct vm_map_entry *entry, vm_offs
     vm_map_entry_set_adj_free(map, entry->prev);
 }
 
-/* ---- finding
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- finding ------------------------------------------------------------------------------------------ */
 
 bool vm_map_lookup_entry(struct vm_map *map, vm_offset_t va, struct vm_map_entry **entry)
 {
@@ -258,8 +256,7 @@ int vm_map_findspace_topdown(struct vm_map *map, vm_offset_t length, vm_offset_t
     return 0;
 }
 
-/* ---- splitting and merging
- * ------------------------------------------------------------------------------------------ */
+/* ---- splitting and merging ---------------------------------------------------------------------------- */
 
 /*
  * Splits at addr; the new entry is the lower or the upper half. The new half enters the reverse map before
@@ -395,8 +392,7 @@ void vm_map_simplify_range(struct vm_map *map, vm_offset_t start, vm_offset_t en
         vm_map_simplify_entry(map, entry);
 }
 
-/* ---- inserting
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- inserting ---------------------------------------------------------------------------------------- */
 
 /*
  * New private anonymous memory right behind touched memory of its kind, and behind the last page of its
@@ -511,8 +507,7 @@ int vm_map_fixed(struct vm_map *map, struct vm_object *object, vm_pindex_t pinde
     return error;
 }
 
-/* ---- deleting and moving
- * -------------------------------------------------------------------------------------------- */
+/* ---- deleting and moving ------------------------------------------------------------------------------ */
 
 /* The machine forgets the entry's range. The caller ends with machine_sync. */
 static void vm_map_entry_detach(struct vm_map *map, struct vm_map_entry *entry)

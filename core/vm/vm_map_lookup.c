@@ -166,9 +166,7 @@ enum vm_behavior vm_map_entry_behavior(const struct vm_map_entry *entry)
     return (enum vm_behavior)entry->behavior;
 }
 
-/* ---- stacks
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- stacks ------------------------------------------------------------------------------------------- */
 
 /* The stack's own object serves the new pages below, if it has room there that was never used. */
 static int vm_map_growstack_extend(struct vm_map *map, struct vm_map_entry *stack, vm_offset_t start)
@@ -210,8 +208,7 @@ int vm_map_growstack(struct vm_map *map, vm_offset_t va)
                          MAP_ENTRY_COW | MAP_ENTRY_GROWS_DOWN);
 }
 
-/* ---- resident pages
- * ------------------------------------------------------------------------------------------------- */
+/* ---- resident pages ----------------------------------------------------------------------------------- */
 
 #define PMAP_ENTER_MAX                                                                                       \
     256 /* pages of one call: more would make mmap of a large resident file slow for what may never be       \

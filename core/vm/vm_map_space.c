@@ -78,8 +78,7 @@ void vm_map_destroy(struct vm_map *map)
     vm_zone_free(&vm_map_zone, map);
 }
 
-/* ---- the lock
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the lock ----------------------------------------------------------------------------------------- */
 
 void vm_map_lock(struct vm_map *map)
 {
@@ -140,8 +139,7 @@ void vm_map_unlock_read(struct vm_map *map)
     vm_rwlock_read_done(&map->lock);
 }
 
-/* ---- transition
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- transition --------------------------------------------------------------------------------------- */
 
 static bool vm_map_in_transition(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 {

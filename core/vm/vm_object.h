@@ -1,5 +1,6 @@
 /*
- * vm_object.h: a memory object: an array of pages with a source. The page cache of a file, and the shadow of
+ * vm_object.h: a memory object: an array of pages with a source. The page cache of a file, and the
+ * shadow of
  * a private mapping: the same thing.
  *
  *     entry ──▶ shadow (private pages) ──backing_object──▶ file object ──vnode──▶ store
@@ -7,9 +8,11 @@
  *
  * A page is looked for in the shadow, then in what backs it, at pindex + backing_pindex.
  *
- * Locks. (O) the object's lock; along a chain, the shadow before what backs it. (R) vm_rmap_lock (vm_rmap.h).
+ * Locks. (O) the object's lock; along a chain, the shadow before what backs it. (R) vm_rmap_lock
+ * (vm_rmap.h).
  * (c) constant. Context for functions: those with _locked are called with (O) held.
- * Invariants: O1 resident_count is the number of pages in `pages`. O2 an object with ref_count 0 has no pages
+ * Invariants: O1 resident_count is the number of pages in `pages`. O2 an object with ref_count 0 has no
+ * pages
  * and no entries. O3 a page's pindex is < size, except while a truncation removes it. O4 a chain ends, and
  * its objects are alive as long as a shadow stands over them. O5 type VNODE has a vnode and no backing
  * object.
@@ -73,7 +76,8 @@ void vm_object_reference(struct vm_object *object);
 void vm_object_reference_locked(struct vm_object *object) REQUIRES(object->lock);
 /*
  * Drops a reference; the last one terminates it: waits for transfers, frees its pages, then lets go of what
- * backs it. Anonymous pages are lost with it, as they should be. A file's object is terminated by its vnode,
+ * backs it. Anonymous pages are lost with it, as they should be. A file's object is terminated by its
+ * vnode,
  * after its pages were written.
  */
 void vm_object_deallocate(struct vm_object *object);
@@ -97,7 +101,8 @@ void vm_object_pip_wait(struct vm_object *object) REQUIRES(object->lock);
 FL_NODISCARD int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t length);
 
 /*
- * Unmaps and frees the pages [start, end), waiting for busy ones and for those in write-back; dirty ones too:
+ * Unmaps and frees the pages [start, end), waiting for busy ones and for those in write-back; dirty ones
+ * too:
  * what they held is gone (truncation, invalidation). `clean_only` leaves dirty, wired and held ones.
  */
 void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool clean_only);
@@ -111,8 +116,10 @@ FL_NODISCARD bool vm_object_invalidate_copies(struct vm_object *object, vm_pinde
     REQUIRES(object->lock);
 
 /*
- * A file became shorter: unmaps and frees whatever the shadows over `object` hold of its pages [start, end),
- * private copies too: an access there is one beyond the end of the file. With `copies_only`, the clean copies
+ * A file became shorter: unmaps and frees whatever the shadows over `object` hold of its pages [start,
+ * end),
+ * private copies too: an access there is one beyond the end of the file. With `copies_only`, the clean
+ * copies
  * alone. No lock held; the caller has a reference or a pip.
  */
 void vm_object_remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool copies_only);

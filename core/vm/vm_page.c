@@ -158,7 +158,8 @@ void vm_page_free_batch(struct vm_page **pages, uint32_t npages)
         const struct vm_page *m = pages[i];
         KASSERT(m->object == object && (m->flags & PG_BUSY) != 0, "P3");
         KASSERT((m->flags & PG_WRITEBACK) == 0, "P5");
-        KASSERT(m->wire_count == 0, "P6"); /* apart: gcc reads both and (Q)'s queue at once, and TSan sees it */
+        KASSERT(m->wire_count == 0,
+                "P6"); /* apart: gcc reads both and (Q)'s queue at once, and TSan sees it */
         KASSERT(m->hold_count == 0, "P6");
     }
     pmap_release(object, pages, npages);

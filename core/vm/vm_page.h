@@ -50,8 +50,10 @@ enum vm_page_queue {
 #define PG_COPY       0x80  /* a clean copy of the backing object's page, where machine_can_map said no */
 #define PG_COPIED     0x100 /* such copies of this page may exist above it */
 #define PG_WRITEERROR 0x200 /* the last write failed: still dirty, tried again; msync reports it */
-#define PG_TESTED    0x400 /* the page daemon unmapped it to see whether a fault brings it back: not mapped ahead of one */
-#define PG_AHEAD      0x800 /* came along with a read and was not faulted on since: a first touch is no sign of reuse */
+#define PG_TESTED                                                                                            \
+    0x400 /* the page daemon unmapped it to see whether a fault brings it back: not mapped ahead of one */
+#define PG_AHEAD                                                                                             \
+    0x800 /* came along with a read and was not faulted on since: a first touch is no sign of reuse */
 
 struct vm_page {
     struct vm_object *object; /* (O) */

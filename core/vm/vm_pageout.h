@@ -4,8 +4,10 @@
  *   active ──not referenced──▶ inactive ──clean──▶ unmapped, freed
  *      ▲───referenced again─────┘    └──dirty──▶ write-back ─▶ inactive again
  *
- * Where the machine cannot tell whether a page was referenced, a page that becomes inactive is unmapped, and
- * a fault that finds it there is the reference (as VMS and Mach did). A page with no place to go (anonymous,
+ * Where the machine cannot tell whether a page was referenced, a page that becomes inactive is unmapped,
+ * and
+ * a fault that finds it there is the reference (as VMS and Mach did). A page with no place to go
+ * (anonymous,
  * without swap) is skipped.
  * Locks: (Q) is held to pick, then the page's object's lock is tried, never waited for.
  */
@@ -23,7 +25,8 @@ FL_NODISCARD int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_
                                     uint32_t target); /* -EINVAL */
 void pagedaemon_wakeup(void);
 /*
- * A page allocation failed: waits until pages were freed, doing a share of the work itself. No lock held. 0:
+ * A page allocation failed: waits until pages were freed, doing a share of the work itself. No lock
+ * held. 0:
  * try again. -ENOMEM: whole passes freed nothing, and nothing is being written that could become free.
  */
 FL_NODISCARD int vm_wait(void);

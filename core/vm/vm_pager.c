@@ -258,7 +258,9 @@ static int put_pages(struct vm_object *object, struct vm_page **m, uint32_t coun
 
 int vm_pager_put_pages(struct vm_object *object, struct vm_page **m, uint32_t count)
 {
-    int error = put_pages(object, m, count);
+    int error = object->type == OBJT_VNODE ? vnode_pager_clean_tail(object, m, count) : 0;
+    if (error == 0)
+        error = put_pages(object, m, count);
     if (error != 0 && object->type == OBJT_VNODE)
         vnode_pager_seterror(object->vnode,
                              error); /* first, so that whoever sees the pages' flag finds the reason */

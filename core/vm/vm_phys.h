@@ -1,7 +1,8 @@
 /*
  * vm_phys.h: the buddy allocator of physical pages.
  *
- *   free[order]: blocks of 2^order pages, order 0 … VM_PHYS_ORDERS-1, each starting at a multiple of its size
+ *   free[order]: blocks of 2^order pages, order 0 … VM_PHYS_ORDERS-1, each starting at a multiple of its
+ *   size
  *
  * A freed block joins its buddy as long as that one is free and of the same order. The lists run through
  * vm_page.q_next / q_prev of the head pages. free_count also counts the frames that a reservation keeps

@@ -30,8 +30,7 @@ static vm_pindex_t entry_pindex_end(const struct vm_map_entry *entry)
     return entry->pindex + atop(entry->end - entry->start);
 }
 
-/* ---- the tree
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the tree ----------------------------------------------------------------------------------------- */
 
 static vm_pindex_t rmap_max_end_of(const struct tree_node *node)
 {
@@ -140,8 +139,7 @@ void vm_rmap_shadow_unlink(struct vm_object *shadow)
     vm_rwlock_write_done(&vm_rmap_lock);
 }
 
-/* ---- the walk
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the walk ----------------------------------------------------------------------------------------- */
 
 /* The lowest entry of the subtree that overlaps [start, end), or NULL. */
 static struct vm_map_entry *rmap_first_below(struct tree_node *node, vm_pindex_t start, vm_pindex_t end)
@@ -299,8 +297,7 @@ bool vm_rmap_mapped(struct vm_object *object, vm_pindex_t start, vm_pindex_t end
     return mapped;
 }
 
-/* ---- checking
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- checking ----------------------------------------------------------------------------------------- */
 
 static bool rmap_same(const struct tree_node *node)
 {

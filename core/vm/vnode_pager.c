@@ -271,6 +271,18 @@ bool vnode_pager_haspage(struct vm_object *object, vm_pindex_t pindex, uint32_t 
     return true;
 }
 
+int vnode_pager_clean_tail(struct vm_object *object, struct vm_page **m, uint32_t count)
+{
+    vm_lock(&object->lock);
+    uint64_t size_bytes = object->vnode->size_bytes;
+    vm_pindex_t first = m[0]->pindex, last = atop(size_bytes);
+    vm_unlock(&object->lock);
+    if ((size_bytes & VM_PAGE_MASK) == 0 || last < first || last - first >= count)
+        return 0;
+    return pmap_zero_page_area(m[last - first], (uint32_t)(size_bytes & VM_PAGE_MASK),
+                               (uint32_t)VM_PAGE_SIZE);
+}
+
 void vnode_pager_strategy(struct vm_pager_request *request)
 {
     struct vnode *vnode = request->object->vnode;
@@ -301,7 +313,7 @@ static struct vm_page *last_page_busy(struct vm_object *object, vm_pindex_t pind
     return m;
 }
 
-/* The file ends inside a page now: what follows in it reads as zero. No lock held. */
+/* The file ends, or ended, inside a page: what follows in it becomes zero. No lock held. */
 static int zero_tail(struct vm_object *object, uint64_t size_bytes)
 {
     uint32_t start = (uint32_t)(size_bytes & VM_PAGE_MASK);
@@ -322,27 +334,27 @@ static int zero_tail(struct vm_object *object, uint64_t size_bytes)
 }
 
 /*
- * The file ended inside a page and goes on there now: that page is read anew, unless it is dirty. No lock
- * held.
+ * The file ended inside a page and goes on there now. What a program stored behind the old end never was in
+ * the file, and is not in it now; then the page is read anew, unless it is dirty. No lock held.
  */
-static void forget_tail(struct vm_object *object, uint64_t old_bytes)
+static int forget_tail(struct vm_object *object, uint64_t old_bytes)
 {
     vm_pindex_t pindex = atop(old_bytes);
     if ((old_bytes & VM_PAGE_MASK) == 0)
-        return;
+        return 0;
+    int error = zero_tail(object, old_bytes);
     vm_lock(&object->lock);
     vm_object_page_remove(object, pindex, pindex + 1, true);
     vm_unlock(&object->lock);
     vm_object_remove_above(object, pindex, pindex + 1, true);
+    return error;
 }
 
 /* The object, which is alive as long as the vnode, follows its file's new length. No lock held. */
 static int object_setsize(struct vm_object *object, uint64_t old_bytes, uint64_t new_bytes)
 {
-    if (new_bytes > old_bytes) {
-        forget_tail(object, old_bytes);
-        return 0;
-    }
+    if (new_bytes > old_bytes)
+        return forget_tail(object, old_bytes);
     vm_pindex_t start = size_pages(new_bytes), end = size_pages(old_bytes);
     vm_lock(&object->lock);
     vm_object_page_remove(object, start, end, false);

@@ -51,6 +51,12 @@ FL_NODISCARD bool vnode_pager_haspage(struct vm_object *object, vm_pindex_t pind
 void vnode_pager_seterror(struct vnode *vnode, int error);
 /* What was remembered, once; 0: nothing. No lock held. */
 FL_NODISCARD int vnode_pager_takeerror(struct vnode *vnode);
+/*
+ * m[0 … count) are about to be written: zeroes what lies behind the file's end in its last page, if it is among
+ * them. A store that has grown meanwhile, unknown to the VM, would take it for the file's. No lock held; the
+ * pages are in write-back. Errors: -ENOMEM (no window).
+ */
+FL_NODISCARD int vnode_pager_clean_tail(struct vm_object *object, struct vm_page **m, uint32_t count);
 /* Fills in the request's store part and submits it. */
 void vnode_pager_strategy(struct vm_pager_request *request);
 /*

@@ -1,12 +1,15 @@
 /*
- * faultline.h: what a Linux program includes: memory mappings over files or stores of its own, under a hard limit of memory.
+ * faultline.h: what a Linux program includes: memory mappings over files or stores of its own, under a
+ * hard limit of memory.
  *
  *     fl_init ─▶ fl_open ─▶ fl_mmap ─▶ plain loads and stores ─▶ fl_munmap ─▶ fl_close ─▶ fl_shutdown
  *
- * Every function returns 0 or a negative errno value unless it says otherwise. All are safe to call from any thread after fl_init; none from a signal handler.
+ * Every function returns 0 or a negative errno value unless it says otherwise. All are safe to call from
+ * any thread after fl_init; none from a signal handler.
  * Link with `pkg-config --cflags --libs --static faultline`.
  *
- * Errors under a mapping arrive as SIGBUS (a store's error, a place beyond the end of the file) or SIGSEGV (a forbidden access) in the thread that made the access, as with the
+ * Errors under a mapping arrive as SIGBUS (a store's error, a place beyond the end of the file) or
+ * SIGSEGV (a forbidden access) in the thread that made the access, as with the
  * kernel's mmap; fl_options.on_error hears of them first.
  */
 #ifndef FAULTLINE_FAULTLINE_H
@@ -19,27 +22,31 @@ extern "C" {
 #endif
 
 enum fl_fault_engine {
-    FL_FAULT_AUTO,   /* signal */
+    FL_FAULT_AUTO, /* signal */
     FL_FAULT_SIGNAL, /* in the faulting thread, by SIGBUS. Fastest. A system call given an absent page says EFAULT: see fl_pin */
     FL_FAULT_THREAD, /* by handler threads; system calls just work. Needs the right to handle kernel faults (docs/design.md) */
 };
 
 struct fl_error {
-    void *addr;   /* the access, or NULL */
-    int error;    /* errno value, positive */
+    void *addr;       /* the access, or NULL */
+    int error;        /* errno value, positive */
     const char *what; /* one line */
 };
 
 struct fl_options {
     size_t memory_limit_bytes; /* at least FL_MEMORY_MIN; pages of mappings and buffers together */
     enum fl_fault_engine fault;
-    void (*on_error)(const struct fl_error *error, void *arg); /* may be NULL; called in the faulting thread, in a signal handler: keep to async-signal-safe calls */
+    void (*on_error)(
+        const struct fl_error *error,
+        void *
+            arg); /* may be NULL; called in the faulting thread, in a signal handler: keep to async-signal-safe calls */
     void *on_error_arg;
 };
 #define FL_MEMORY_MIN ((size_t)1 << 20)
 
 /*
- * Errors: -EINVAL (a limit below FL_MEMORY_MIN), -EALREADY, -ENOMEM, -EPERM (no userfaultfd), -ENOSYS (a kernel before 6.4).
+ * Errors: -EINVAL (a limit below FL_MEMORY_MIN), -EALREADY, -ENOMEM, -EPERM (no userfaultfd), -ENOSYS (a
+ * kernel before 6.4).
  * fl_init_error then says in one line what to change.
  */
 FL_NODISCARD FL_EXPORT int fl_init(const struct fl_options *options);
@@ -47,25 +54,28 @@ FL_EXPORT const char *fl_init_error(void);
 /* Unmaps everything, writes what is dirty, and frees everything. Errors: of those writes. */
 FL_NODISCARD FL_EXPORT int fl_shutdown(void);
 
-/* ---- files and stores ----------------------------------------------------------------------------------------------- */
+/* ---- files and stores --------------------------------------------------------------------------------- */
 
 /* Opens a file: `flags` is O_RDONLY or O_RDWR. Errors: of open(2), -ENODEV for what is no regular file. */
 FL_NODISCARD FL_EXPORT int fl_open(const char *path, int flags, struct fl_file **file);
 /* The same for an open descriptor, which stays the caller's. The file's own open mode counts. */
 FL_NODISCARD FL_EXPORT int fl_open_fd(int fd, struct fl_file **file);
-/* A store of the program's own (store.h). mode: FL_FREAD | FL_FWRITE. The store is Faultline's from now on. */
+/* A store of the program's own (store.h). mode: FL_FREAD | FL_FWRITE. The store is Faultline's from now
+ * on. */
 FL_NODISCARD FL_EXPORT int fl_open_store(struct store *store, unsigned mode, struct fl_file **file);
 /* Drops the handle; mappings live on. Errors: of write-back, when it was the last user. */
 FL_NODISCARD FL_EXPORT int fl_close(struct fl_file *file);
 
-/* A store of len_bytes of zeros in ordinary memory (not counted against the limit): for tests and examples. */
+/* A store of len_bytes of zeros in ordinary memory (not counted against the limit): for tests and
+ * examples. */
 FL_NODISCARD FL_EXPORT int fl_store_memory(size_t len_bytes, struct store **store);
 /* The store behind fl_open: direct I/O where the file system has it. fd stays the caller's. */
 FL_NODISCARD FL_EXPORT int fl_store_file(int fd, struct store **store);
 
-/* ---- mappings: as the system calls of the same names, but for the way they return ------------------------------------- */
+/* ---- mappings: as the system calls of the same names, but for the way they return --------------------- */
 
-/* *addr: in, the hint or fixed place; out, where it is. flags: MAP_SHARED or MAP_PRIVATE, MAP_FIXED, MAP_POPULATE … */
+/* *addr: in, the hint or fixed place; out, where it is. flags: MAP_SHARED or MAP_PRIVATE, MAP_FIXED,
+ * MAP_POPULATE … */
 FL_NODISCARD FL_EXPORT int fl_mmap(void **addr, size_t len_bytes, int prot, int flags, struct fl_file *file,
                                    uint64_t offset);
 FL_NODISCARD FL_EXPORT int fl_munmap(void *addr, size_t len_bytes);
@@ -78,8 +88,10 @@ FL_NODISCARD FL_EXPORT int fl_mlock(void *addr, size_t len_bytes);
 FL_NODISCARD FL_EXPORT int fl_munlock(void *addr, size_t len_bytes);
 
 /*
- * Makes [addr, addr + len_bytes) usable for a system call until fl_unpin: access is PROT_READ or PROT_WRITE (the call writes there).
- * At most FL_HOLD_MAX pages. Not needed with FL_FAULT_THREAD. Errors: -EFAULT, -EACCES, -ENXIO, -EIO, -ENOMEM.
+ * Makes [addr, addr + len_bytes) usable for a system call until fl_unpin: access is PROT_READ or
+ * PROT_WRITE (the call writes there).
+ * At most FL_HOLD_MAX pages. Not needed with FL_FAULT_THREAD. Errors: -EFAULT, -EACCES, -ENXIO, -EIO,
+ * -ENOMEM.
  */
 FL_NODISCARD FL_EXPORT int fl_pin(void *addr, size_t len_bytes, int access, struct fl_hold *pin);
 FL_EXPORT void fl_unpin(struct fl_hold *pin);

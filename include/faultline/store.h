@@ -4,10 +4,12 @@
  *      vnode_pager ──submit──▶ store ──▶ disk, memory, network …
  *            ◀──── request.done ────
  *
- * A store is a file: an array of bytes with a size. The core asks it for transfers of whole pages, described by a request, and the store
+ * A store is a file: an array of bytes with a size. The core asks it for transfers of whole pages,
+ * described by a request, and the store
  * calls request->done exactly once, from submit itself or later from wait or from a thread of its own.
  *
- * Offsets are page-aligned. Bytes at or beyond the store's size read as zero, and bytes beyond it are never written: the store
+ * Offsets are page-aligned. Bytes at or beyond the store's size read as zero, and bytes beyond it are
+ * never written: the store
  * trims the transfer to its size, so the zeros after the end of a file in its last page never reach it.
  */
 #ifndef FAULTLINE_STORE_H
@@ -30,16 +32,19 @@ struct store_request {
     vm_ooffset_t offset; /* of the first page, in bytes */
     uint32_t npages;     /* 1 <= npages <= MACHINE_RUN_MAX */
     void **addr;         /* addr[i]: page i's bytes; neighbours may be contiguous. Valid until done. */
-    /* Called once, by any thread, with no lock of the store's held. error: 0, or -EIO, -ENOSPC … for the whole request. */
+    /* Called once, by any thread, with no lock of the store's held. error: 0, or -EIO, -ENOSPC … for the
+     * whole request. */
     void (*done)(struct store_request *request, int error);
     uint64_t store_private[4]; /* the store's own, from submit to done */
 };
 
 struct store_ops {
     const char *name;
-    /* Starts the transfer. Never fails itself: an error goes to done. May sleep; called with no lock held. */
+    /* Starts the transfer. Never fails itself: an error goes to done. May sleep; called with no lock
+     * held. */
     void (*submit)(struct store *store, struct store_request *request);
-    /* Returns when the request's done was called. Several threads may wait, for one request or for several. NULL: done is always called within submit. */
+    /* Returns when the request's done was called. Several threads may wait, for one request or for
+     * several. NULL: done is always called within submit. */
     void (*wait)(struct store *store, struct store_request *request);
     /* Asks how long the file is now. Errors: -EIO … */
     FL_NODISCARD int (*size)(struct store *store, uint64_t *len_bytes);
@@ -53,7 +58,8 @@ struct store_ops {
 struct store {
     const struct store_ops *ops;
     bool read_only;
-    uint64_t key[2]; /* who it is (device and inode): stores of equal keys are one file and get one object. 0, 0: only itself. */
+    uint64_t key
+        [2]; /* who it is (device and inode): stores of equal keys are one file and get one object. 0, 0: only itself. */
 };
 
 #endif

@@ -18,16 +18,17 @@
 #define VM_PAGE_SIZE  ((uint64_t)1 << VM_PAGE_SHIFT)
 #define VM_PAGE_MASK  (VM_PAGE_SIZE - 1)
 
-/* Rounds a byte count or address to a page boundary. round_page wraps to 0 within a page of 2^64: check first. */
+/* Rounds a byte count or address to a page boundary. round_page wraps to 0 within a page of 2^64: check
+ * first. */
 #define trunc_page(x) ((x) & ~VM_PAGE_MASK)
 #define round_page(x) (((x) + VM_PAGE_MASK) & ~VM_PAGE_MASK)
 #define atop(x)       ((uint64_t)(x) >> VM_PAGE_SHIFT) /* address to page */
 #define ptoa(x)       ((uint64_t)(x) << VM_PAGE_SHIFT) /* page to address */
 
-typedef uint64_t vm_offset_t; /* a virtual address, or a length in bytes of address space */
+typedef uint64_t vm_offset_t;  /* a virtual address, or a length in bytes of address space */
 typedef uint64_t vm_ooffset_t; /* a byte offset in a file or object */
-typedef uint64_t vm_pindex_t; /* a page's index in an object */
-typedef uint32_t vm_frame_t;  /* a physical page's number, 0 <= frame < nframes of the VM */
+typedef uint64_t vm_pindex_t;  /* a page's index in an object */
+typedef uint32_t vm_frame_t;   /* a physical page's number, 0 <= frame < nframes of the VM */
 typedef uint8_t vm_prot_t;
 
 /* Protections. The values are PROT_READ, PROT_WRITE and PROT_EXEC of the Linux ABI. */

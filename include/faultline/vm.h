@@ -1,52 +1,58 @@
 /*
- * vm.h: what a kernel includes: the VM as a whole, address spaces, the system calls, the fault entry, and what must run.
+ * vm.h: what a kernel includes: the VM as a whole, address spaces, the system calls, the fault entry,
+ * and what must run.
  *
  *   fl_vm_boot ─▶ fl_space_create ─▶ fl_sys_mmap … ─▶ (trap) fl_fault ─▶ fl_space_destroy
  *                     threads of the machine: fl_pageout_run, fl_writeback_run
  *
- * There is one VM in a program, as in a kernel. All its state lives in the memory that fl_vm_boot was given.
- * Unless a comment says otherwise, functions may sleep and are called with no lock held, from any number of threads.
+ * There is one VM in a program, as in a kernel. All its state lives in the memory that fl_vm_boot was
+ * given.
+ * Unless a comment says otherwise, functions may sleep and are called with no lock held, from any number
+ * of threads.
  */
 #ifndef FAULTLINE_VM_H
 #define FAULTLINE_VM_H
 
 #include <faultline/types.h>
 
-struct store;   /* store.h */
-struct vm_map;  /* an address space */
-struct vnode;   /* a file that the VM knows: a store and its memory object */
+struct store;  /* store.h */
+struct vm_map; /* an address space */
+struct vnode;  /* a file that the VM knows: a store and its memory object */
 
-/* ---- the VM --------------------------------------------------------------------------------------------------------- */
+/* ---- the VM ------------------------------------------------------------------------------------------- */
 
 struct fl_vm_params {
-    void *meta; /* memory for the core's own structures, page-aligned, zeroed; may be lazily backed, used from the bottom up */
+    void *
+        meta; /* memory for the core's own structures, page-aligned, zeroed; may be lazily backed, used from the bottom up */
     size_t meta_len_bytes;
-    uint32_t nframes;           /* page budget: frames [0, nframes) */
-    uint32_t free_reserved;     /* frames that only page-out itself may use; 0: chosen */
-    uint32_t free_min;          /* below it the page daemon runs (low water); 0: chosen */
-    uint32_t free_target;       /* up to it the page daemon frees (high water); 0: chosen */
-    uint32_t readahead_max;     /* pages of one read-ahead window, <= MACHINE_RUN_MAX; 0: chosen */
-    bool superpages;            /* keep 2 MiB reservations (vm_reserv); pointless where frames have no physical place */
+    uint32_t nframes;       /* page budget: frames [0, nframes) */
+    uint32_t free_reserved; /* frames that only page-out itself may use; 0: chosen */
+    uint32_t free_min;      /* below it the page daemon runs (low water); 0: chosen */
+    uint32_t free_target;   /* up to it the page daemon frees (high water); 0: chosen */
+    uint32_t readahead_max; /* pages of one read-ahead window, <= MACHINE_RUN_MAX; 0: chosen */
+    bool superpages; /* keep 2 MiB reservations (vm_reserv); pointless where frames have no physical place */
     bool (*fail_alloc)(const char *what); /* fault injection: true makes this allocation fail; NULL: never */
 };
 
 /* How much metadata memory nframes frames and about nentries map entries need at most, in bytes. */
 FL_NODISCARD size_t fl_vm_meta_size(uint32_t nframes, uint32_t nentries);
 
-/* Errors: -EINVAL for parameters out of range, -ENOMEM when meta is too small. Context: once, before any other thread. */
+/* Errors: -EINVAL for parameters out of range, -ENOMEM when meta is too small. Context: once, before any
+ * other thread. */
 FL_NODISCARD int fl_vm_boot(const struct fl_vm_params *params);
 
-/* Ends the VM: all spaces were destroyed, all vnodes closed, no thread is inside. For tests and for fl_shutdown. */
+/* Ends the VM: all spaces were destroyed, all vnodes closed, no thread is inside. For tests and for
+ * fl_shutdown. */
 void fl_vm_halt(void);
 
 struct fl_vm_stats {
     uint64_t nframes, free, wired, active, inactive; /* pages now */
     uint64_t peak_used;                              /* pages: the highest of nframes - free */
-    uint64_t faults;        /* page faults; also those taken ahead of a system call (fl_hold) or for mlock */
-    uint64_t faults_minor;  /* of those, ended without a page-in */
-    uint64_t faults_cow;    /* of those, copied a page */
-    uint64_t faults_zero;   /* of those, filled a page with zeros */
-    uint64_t page_ins;      /* pages read from stores */
+    uint64_t faults;       /* page faults; also those taken ahead of a system call (fl_hold) or for mlock */
+    uint64_t faults_minor; /* of those, ended without a page-in */
+    uint64_t faults_cow;   /* of those, copied a page */
+    uint64_t faults_zero;  /* of those, filled a page with zeros */
+    uint64_t page_ins;     /* pages read from stores */
     uint64_t page_in_bytes;
     uint64_t readahead;     /* of page_ins, asked for before anyone needed them */
     uint64_t evictions;     /* pages freed by the page daemon */
@@ -56,32 +62,38 @@ struct fl_vm_stats {
     uint64_t mappings;      /* map entries now */
     uint64_t mappings_peak;
     uint64_t meta_used_bytes; /* of the metadata memory, in use now */
-    uint64_t meta_page_bytes; /* of those, page descriptors, radix nodes, reservations: what grows with the budget */
+    uint64_t
+        meta_page_bytes; /* of those, page descriptors, radix nodes, reservations: what grows with the budget */
 };
 void fl_vm_stats(struct fl_vm_stats *stats);
 
-/* Checks every invariant of the page queues, the allocator and all spaces; panics with the invariant's number. Context: nothing else runs. */
+/* Checks every invariant of the page queues, the allocator and all spaces; panics with the invariant's
+ * number. Context: nothing else runs. */
 void fl_vm_check(void);
 
-/* ---- what must run -------------------------------------------------------------------------------------------------- */
+/* ---- what must run ------------------------------------------------------------------------------------ */
 
 /* The page daemon. Returns after fl_vm_stop. Context: a thread of the machine's. */
 void fl_pageout_run(void);
 /* Makes fl_pageout_run return soon. */
 void fl_vm_stop(void);
 
-/* ---- files ---------------------------------------------------------------------------------------------------------- */
+/* ---- files -------------------------------------------------------------------------------------------- */
 
 /*
- * The vnode of the store: if a vnode with the store's key exists, that one with one reference more, and the store given is closed;
- * else a new one, which owns the store from now on. Errors: -ENOMEM (the store is still the caller's), or what store->size said.
+ * The vnode of the store: if a vnode with the store's key exists, that one with one reference more, and
+ * the store given is closed;
+ * else a new one, which owns the store from now on. Errors: -ENOMEM (the store is still the caller's),
+ * or what store->size said.
  */
 FL_NODISCARD int fl_vnode_open(struct store *store, struct vnode **vnode);
 void fl_vnode_ref(struct vnode *vnode);
-/* Drops a reference. With the last one, also those of mappings, dirty pages are written, then the store is closed.
+/* Drops a reference. With the last one, also those of mappings, dirty pages are written, then the store is
+ * closed.
  * Errors: of that write; the vnode is gone nevertheless. */
 FL_NODISCARD int fl_vnode_close(struct vnode *vnode);
-/* The file's length changed behind the VM's back or is asked anew: reads it from the store, and unmaps and frees whatever lies beyond the end. Errors: of the store. */
+/* The file's length changed behind the VM's back or is asked anew: reads it from the store, and unmaps
+ * and frees whatever lies beyond the end. Errors: of the store. */
 FL_NODISCARD int fl_vnode_setsize(struct vnode *vnode);
 
 #define FL_FREAD  0x1
@@ -93,11 +105,12 @@ struct fl_file {
     unsigned mode; /* FL_FREAD | FL_FWRITE */
 };
 
-/* ---- address spaces ------------------------------------------------------------------------------------------------- */
+/* ---- address spaces ----------------------------------------------------------------------------------- */
 
 /* An empty address space of [start, end), page-aligned. Errors: -EINVAL, -ENOMEM. */
 FL_NODISCARD int fl_space_create(vm_offset_t start, vm_offset_t end, struct vm_map **map);
-/* Unmaps everything and frees it. Dirty pages of shared mappings stay with their vnode. Context: no thread runs in it. */
+/* Unmaps everything and frees it. Dirty pages of shared mappings stay with their vnode. Context: no
+ * thread runs in it. */
 void fl_space_destroy(struct vm_map *map);
 /* The machine's part of the space, for machine_space_activate. */
 FL_NODISCARD struct machine_space *fl_space_machine(struct vm_map *map);
@@ -105,26 +118,33 @@ FL_NODISCARD struct machine_space *fl_space_machine(struct vm_map *map);
 void fl_space_set_brk(struct vm_map *map, vm_offset_t start, vm_offset_t limit);
 
 /*
- * A page fault at va by an access of kind `access` (VM_PROT_READ, _WRITE or _EXECUTE). Context: the faulting thread, or one that acts for it.
- * Returns 0: try the access again. -EFAULT: nothing is mapped there (SIGSEGV, SEGV_MAPERR). -EACCES: the mapping forbids it (SIGSEGV, SEGV_ACCERR).
- * -ENXIO: beyond the end of the file (SIGBUS). -EIO: the store failed (SIGBUS). -ENOMEM: every page is dirty without a place to go, or wired.
+ * A page fault at va by an access of kind `access` (VM_PROT_READ, _WRITE or _EXECUTE). Context: the
+ * faulting thread, or one that acts for it.
+ * Returns 0: try the access again. -EFAULT: nothing is mapped there (SIGSEGV, SEGV_MAPERR). -EACCES: the
+ * mapping forbids it (SIGSEGV, SEGV_ACCERR).
+ * -ENXIO: beyond the end of the file (SIGBUS). -EIO: the store failed (SIGBUS). -ENOMEM: every page is
+ * dirty without a place to go, or wired.
  * (freebsd11-page-fault.md: trap_pfault.)
  */
 FL_NODISCARD int fl_fault(struct vm_map *map, vm_offset_t va, vm_prot_t access);
 
-/* Pages that a system call of the host is going to touch: resident and mapped, with the rights for `access`, until released. */
+/* Pages that a system call of the host is going to touch: resident and mapped, with the rights for
+ * `access`, until released. */
 #define FL_HOLD_MAX 256
 struct fl_hold {
     uint32_t npages;
     vm_prot_t access;
     void *page[FL_HOLD_MAX];
 };
-/* Holds [va, va + len_bytes), at most FL_HOLD_MAX pages. Errors: as fl_fault; nothing is held then. (vm_fault_quick_hold_pages, FreeBSD 11.) */
-FL_NODISCARD int fl_hold(struct vm_map *map, vm_offset_t va, size_t len_bytes, vm_prot_t access, struct fl_hold *hold);
+/* Holds [va, va + len_bytes), at most FL_HOLD_MAX pages. Errors: as fl_fault; nothing is held then.
+ * (vm_fault_quick_hold_pages, FreeBSD 11.) */
+FL_NODISCARD int fl_hold(struct vm_map *map, vm_offset_t va, size_t len_bytes, vm_prot_t access,
+                         struct fl_hold *hold);
 void fl_unhold(struct fl_hold *hold);
 
 /*
- * A range that somebody else (the host's kernel) maps inside the space: it is not handed out, faults there say -EFAULT, and
+ * A range that somebody else (the host's kernel) maps inside the space: it is not handed out, faults
+ * there say -EFAULT, and
  * unmapping it only forgets it. Errors: -EEXIST if anything is mapped there, -ENOMEM.
  */
 FL_NODISCARD int fl_space_reserve(struct vm_map *map, vm_offset_t start, vm_offset_t end);
@@ -137,18 +157,22 @@ struct fl_region {
     struct vnode *vnode; /* of the file at the bottom of the object's chain, or NULL */
     vm_ooffset_t offset; /* in it */
 };
-/* The first region that ends after va. Errors: -ENOENT. The vnode is not referenced: the caller keeps it alive. */
+/* The first region that ends after va. Errors: -ENOENT. The vnode is not referenced: the caller keeps it
+ * alive. */
 FL_NODISCARD int fl_space_region(struct vm_map *map, vm_offset_t va, struct fl_region *region);
 
 /*
- * *found: the first page in [va, end) that a private mapping of the space has written, so that it is nobody else's. For a host that forks without the core. Errors:
+ * *found: the first page in [va, end) that a private mapping of the space has written, so that it is
+ * nobody else's. For a host that forks without the core. Errors:
  * -ENOENT: none.
  */
-FL_NODISCARD int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_offset_t end, vm_offset_t *found);
+FL_NODISCARD int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_offset_t end,
+                                       vm_offset_t *found);
 
-/* ---- the system calls ------------------------------------------------------------------------------------------------ */
+/* ---- the system calls --------------------------------------------------------------------------------- */
 
-/* Flags and advice have the values of the Linux ABI on x86-64. Results and errors are those of Linux's manual pages; differences stand in docs/design.md. */
+/* Flags and advice have the values of the Linux ABI on x86-64. Results and errors are those of Linux's
+ * manual pages; differences stand in docs/design.md. */
 #define FL_MAP_SHARED          0x01
 #define FL_MAP_PRIVATE         0x02
 #define FL_MAP_SHARED_VALIDATE 0x03
@@ -171,20 +195,21 @@ FL_NODISCARD int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_of
 #define FL_MS_INVALIDATE 2
 #define FL_MS_SYNC       4
 
-#define FL_MADV_NORMAL     0
-#define FL_MADV_RANDOM     1
-#define FL_MADV_SEQUENTIAL 2
-#define FL_MADV_WILLNEED   3
-#define FL_MADV_DONTNEED   4
-#define FL_MADV_REMOVE     9
-#define FL_MADV_DONTFORK   10
-#define FL_MADV_DOFORK     11
-#define FL_MADV_COLD       20
-#define FL_MADV_PAGEOUT    21
+#define FL_MADV_NORMAL         0
+#define FL_MADV_RANDOM         1
+#define FL_MADV_SEQUENTIAL     2
+#define FL_MADV_WILLNEED       3
+#define FL_MADV_DONTNEED       4
+#define FL_MADV_REMOVE         9
+#define FL_MADV_DONTFORK       10
+#define FL_MADV_DOFORK         11
+#define FL_MADV_COLD           20
+#define FL_MADV_PAGEOUT        21
 #define FL_MADV_POPULATE_READ  22
 #define FL_MADV_POPULATE_WRITE 23
 
-/* Returns the address, or a negative errno. file is NULL for FL_MAP_ANONYMOUS; the mapping takes its own reference to the vnode. */
+/* Returns the address, or a negative errno. file is NULL for FL_MAP_ANONYMOUS; the mapping takes its own
+ * reference to the vnode. */
 FL_NODISCARD int64_t fl_sys_mmap(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int prot, int flags,
                                  const struct fl_file *file, vm_ooffset_t offset);
 FL_NODISCARD int fl_sys_munmap(struct vm_map *map, vm_offset_t addr, size_t len_bytes);

@@ -137,8 +137,7 @@ bool linux_bounce_kept(vm_frame_t frame)
     return __atomic_load_n(&pool.slot_of[frame], __ATOMIC_ACQUIRE) != 0;
 }
 
-/* ---- slots. All with the lock held.
- * --------------------------------------------------------------------------------- */
+/* ---- slots. All with the lock held. ------------------------------------------------------------------- */
 
 static void list_append(uint32_t i)
 {
@@ -212,8 +211,7 @@ static uint32_t slot_kept(vm_frame_t frame)
     }
 }
 
-/* ---- moving kept pages into the memfd
- * ------------------------------------------------------------------------------- */
+/* ---- moving kept pages into the memfd ----------------------------------------------------------------- */
 
 uint32_t linux_bounce_claim(const struct machine_run *run, uint32_t first, void **addr)
 {
@@ -295,8 +293,7 @@ int linux_bounce_flush(vm_frame_t frame)
     return error;
 }
 
-/* ---- giving out slots
- * ----------------------------------------------------------------------------------------------- */
+/* ---- giving out slots --------------------------------------------------------------------------------- */
 
 /* The first of npages free neighbours, or NO_SLOT. */
 static uint32_t find_run(uint32_t npages)

@@ -303,6 +303,14 @@ void sim_yield(void)
     mi_switch();
 }
 
+void sim_settle(void)
+{
+    uint64_t earliest;
+
+    while (sched_runnable(&earliest) > 1)
+        sim_yield();
+}
+
 void sim_sleep_ns(uint64_t ns)
 {
     uint64_t until = sim.now_ns + ns;

@@ -61,8 +61,7 @@ struct sim_params {
     struct sim_torture torture;
 };
 
-/* ---- the computer
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- the computer ------------------------------------------------------------------------------------- */
 
 /* The machine without the core: for tests of parts. Memory, CPUs, the disk fiber. */
 void sim_machine_init(const struct sim_params *params);
@@ -88,9 +87,7 @@ struct sim_stats {
 };
 struct sim_stats sim_stats(void);
 
-/* ---- threads
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- threads ------------------------------------------------------------------------------------------ */
 
 /* A new fiber that runs fn(arg); it starts when the scheduler picks it. name: a literal, for dumps. */
 void sim_run(const char *name, void (*fn)(void *arg), void *arg);
@@ -98,11 +95,12 @@ void sim_run(const char *name, void (*fn)(void *arg), void *arg);
 void sim_join_all(void);
 /* Lets others run. */
 void sim_yield(void);
+/* Lets others run until each of them waits for something: then none has a lock, and fl_vm_check may look. */
+void sim_settle(void);
 /* Lets simulated time pass: others run meanwhile. */
 void sim_sleep_ns(uint64_t ns);
 
-/* ---- what a program on the simulated CPU does
- * ------------------------------------------------------------------------ */
+/* ---- what a program on the simulated CPU does --------------------------------------------------------- */
 
 /*
  * Loads [va, va + len_bytes), page after page. Returns 0 or what a program would die of: -EFAULT, -EACCES
@@ -117,8 +115,7 @@ FL_NODISCARD int sim_fetch_add(struct vm_map *map, vm_offset_t va, uint64_t add,
 /* Fetches an instruction byte: needs VM_PROT_EXECUTE. */
 FL_NODISCARD int sim_execute(struct vm_map *map, vm_offset_t va);
 
-/* ---- looking inside
- * --------------------------------------------------------------------------------------------------- */
+/* ---- looking inside ----------------------------------------------------------------------------------- */
 
 struct sim_attachment {
     vm_offset_t start, end; /* the range as the machine knows it */

@@ -146,8 +146,7 @@ static void system_calls_beyond_the_end_fail(void **state)
     run_on_both(call_beyond_the_end);
 }
 
-/* ---- signals
- * --------------------------------------------------------------------------------------------- */
+/* ---- signals ------------------------------------------------------------------------------------------ */
 
 static sigjmp_buf back;
 static siginfo_t seen;
@@ -273,8 +272,7 @@ static void an_error_that_nobody_can_see_kills(void **state)
     dies_of(jump_and_die, FL_FAULT_THREAD, SIGSEGV);
 }
 
-/* ---- without privilege
- * ------------------------------------------------------------------------------------ */
+/* ---- without privilege -------------------------------------------------------------------------------- */
 
 #define NOBODY 65534
 

@@ -337,8 +337,7 @@ static void scattered_pages_cost_no_areas(void **state)
     finish();
 }
 
-/* ---- attaching under a reader
- * ---------------------------------------------------------------------------- */
+/* ---- attaching under a reader ------------------------------------------------------------------------- */
 
 static _Atomic bool stop;
 static _Atomic unsigned attempts, loads;
@@ -393,8 +392,7 @@ static void no_moment_shows_a_hole_while_a_view_changes(void **state)
     finish();
 }
 
-/* ---- windows and bounce buffers
- * --------------------------------------------------------------------------------------- */
+/* ---- windows and bounce buffers ----------------------------------------------------------------------- */
 
 static void bytes_outlive_the_buffers(void **state)
 {
@@ -523,8 +521,7 @@ static void copies_do_not_wait_for_each_other(void **state)
     finish();
 }
 
-/* ---- everything, at random, beside plain arrays
- * ------------------------------------------------------------------------ */
+/* ---- everything, at random, beside plain arrays ------------------------------------------------------- */
 
 #define MODEL_PAGES 96
 

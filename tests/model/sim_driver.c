@@ -156,8 +156,13 @@ static bool sim_region(struct driver *d, uint64_t addr, struct driver_region *re
 
 static void sim_check(struct driver *d)
 {
+    struct sim_torture *torture = sim_torture(), saved = *torture;
+
     (void)d;
+    sim_settle();
+    torture->preempt_permille = torture->forgetful_permille = 0;
     fl_vm_check();
+    *torture = saved;
 }
 
 /* Frees everything; sim_shutdown then panics when anything was left over. */

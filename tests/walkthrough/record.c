@@ -1,5 +1,6 @@
 /*
- * record.c: the scenarios behind docs/walkthroughs: small programs on the machine sim whose function calls are recorded (trace.c).
+ * record.c: the scenarios behind docs/walkthroughs: small programs on the machine sim whose function
+ * calls are recorded (trace.c).
  *
  *   walkthrough_record NAME ─▶ its scenarios, each a piece of one seed's tree, one after another on standard output
  *
@@ -114,7 +115,8 @@ static void scenario_zero_fill(void)
     world_end(&w);
 }
 
-/* Memory runs short: the only free frames belong to a reservation, which is broken; the page daemon is woken. */
+/* Memory runs short: the only free frames belong to a reservation, which is broken; the page daemon is
+ * woken. */
 static void scenario_shortage(void)
 {
     struct world w = world_make(1024, true);
@@ -187,7 +189,8 @@ static void scenario_read_error(void)
 {
     struct world w = world_make(256, false);
     vm_offset_t at = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 64);
-    *sim_disk_faults(w.disk) = (struct sim_disk_faults){.bad_read_start = 24 * PAGE, .bad_read_end = 25 * PAGE};
+    *sim_disk_faults(w.disk) =
+        (struct sim_disk_faults){.bad_read_start = 24 * PAGE, .bad_read_end = 25 * PAGE};
     uint8_t byte;
     trace_start("a read that fails: the pages are freed again, and the program hears of it");
     int error = sim_load(w.map, at + 24 * PAGE, &byte, 1, NULL);
@@ -228,7 +231,8 @@ int main(int argc, char **argv)
         }
     }
     if (!known) {
-        fprintf(stderr, "usage: walkthrough_record freebsd11-mmap|freebsd11-page-fault|freebsd21-page-fault\n");
+        fprintf(stderr,
+                "usage: walkthrough_record freebsd11-mmap|freebsd11-page-fault|freebsd21-page-fault\n");
         return 2;
     }
     return 0;

@@ -1,5 +1,6 @@
 /*
- * trace.c: records which functions run: the compiler calls these two hooks at the entry and the exit of every function of the core and of the machine sim
+ * trace.c: records which functions run: the compiler calls these two hooks at the entry and the exit of
+ * every function of the core and of the machine sim
  * (-finstrument-functions, the build with FAULTLINE_TRACE).
  *
  *   event: thread, +function / -function, in the order in which they happened
@@ -67,5 +68,6 @@ void trace_stop(void)
 {
     on = false;
     for (uint32_t i = 0; i < nevents; i++)
-        printf("%llu %c %p\n", (unsigned long long)events[i].thread, events[i].enter ? '+' : '-', events[i].function);
+        printf("%llu %c %p\n", (unsigned long long)events[i].thread, events[i].enter ? '+' : '-',
+               events[i].function);
 }
