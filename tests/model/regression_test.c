@@ -1,0 +1,106 @@
+/*
+ * regression_test.c: what the oracle found once, shrunk, and run again for ever. Each was a difference between the core and the model.
+ */
+#include "model/model.h"
+#include "model/sequence.h"
+#include "model/sim_driver.h"
+#include "support/boot.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static void setup(struct oracle *oracle, uint64_t seed, void *arg)
+{
+    struct sim_params params = test_params(seed);
+
+    (void)arg;
+    oracle->model = oracle->reference = model_driver_create();
+    oracle->subject = sim_driver_create(&params);
+}
+
+static void teardown(struct oracle *oracle, void *arg)
+{
+    (void)arg;
+    oracle->subject->destroy(oracle->subject);
+    oracle->model->destroy(oracle->model);
+}
+
+/* The operations run without a difference. */
+static void run(const struct op *op, uint32_t nops)
+{
+    struct sequence sequence = {
+        .name = "regression_test", .setup = setup, .teardown = teardown, .seed = test_seed(1)};
+
+    sequence_init(&sequence);
+    memcpy(sequence.record->op, op, nops * sizeof(*op));
+    sequence.record->nops = nops;
+    if (!sequence_run(&sequence, false)) {
+        sequence_print(&sequence, stderr);
+        fail();
+    }
+    sequence_fini(&sequence);
+}
+#define RUN(...)                                                                                             \
+    do {                                                                                                     \
+        const struct op ops_[] = {__VA_ARGS__};                                                              \
+        run(ops_, sizeof(ops_) / sizeof(ops_[0]));                                                           \
+    } while (0)
+
+#define PAGE DRIVER_PAGE
+#define RW   (VM_PROT_READ | VM_PROT_WRITE)
+
+/* What was stored behind the end of the file became the file's when it grew. */
+static void test_store_behind_end_then_grow(void **state)
+{
+    (void)state;
+    RUN({OP_MMAP, .addr = DRIVER_ANY, .len = 4 * PAGE, .prot = RW, .flags = FL_MAP_SHARED, .handle = 0},
+        {OP_SET_SIZE, .handle = 0, .len = 3 * PAGE + 100},
+        {OP_STORE, .addr = DRIVER_WINDOW_BYTES - PAGE, .len = 4000, .value = 1},
+        {OP_SET_SIZE, .handle = 0, .len = 8 * PAGE},
+        {OP_LOAD, .addr = DRIVER_WINDOW_BYTES - PAGE, .len = PAGE});
+}
+
+/* The same, but the page was written back in between, and was read again. */
+static void test_store_behind_end_then_sync_and_grow(void **state)
+{
+    (void)state;
+    RUN({OP_MMAP, .addr = DRIVER_ANY, .len = 4 * PAGE, .prot = RW, .flags = FL_MAP_SHARED, .handle = 0},
+        {OP_SET_SIZE, .handle = 0, .len = 3 * PAGE + 100},
+        {OP_STORE, .addr = DRIVER_WINDOW_BYTES - PAGE, .len = 4000, .value = 1},
+        {OP_MSYNC, .addr = DRIVER_WINDOW_BYTES - 4 * PAGE, .len = 4 * PAGE, .flags = FL_MS_SYNC},
+        {OP_SET_SIZE, .handle = 0, .len = 8 * PAGE},
+        {OP_LOAD, .addr = DRIVER_WINDOW_BYTES - PAGE, .len = PAGE});
+}
+
+/* mlock of something locked said 0, although it could not be reached any more. */
+static void test_mlock_of_locked_unreachable(void **state)
+{
+    (void)state;
+    RUN({OP_MMAP, .addr = DRIVER_ANY, .len = 2 * PAGE, .prot = RW, .flags = FL_MAP_SHARED | FL_MAP_LOCKED,
+         .handle = 0},
+        {OP_MPROTECT, .addr = DRIVER_WINDOW_BYTES - 2 * PAGE, .len = PAGE, .prot = VM_PROT_NONE},
+        {OP_MLOCK, .addr = DRIVER_WINDOW_BYTES - 2 * PAGE, .len = PAGE});
+}
+
+/* MADV_POPULATE_READ of a write-only mapping read it. */
+static void test_populate_read_of_write_only(void **state)
+{
+    (void)state;
+    RUN({OP_MMAP, .addr = DRIVER_ANY, .len = 2 * PAGE, .prot = VM_PROT_WRITE, .flags = FL_MAP_SHARED,
+         .handle = 0},
+        {OP_MADVISE, .addr = DRIVER_WINDOW_BYTES - 2 * PAGE, .len = PAGE, .flags = FL_MADV_POPULATE_READ});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_store_behind_end_then_grow),
+        cmocka_unit_test(test_store_behind_end_then_sync_and_grow),
+        cmocka_unit_test(test_mlock_of_locked_unreachable),
+        cmocka_unit_test(test_populate_read_of_write_only),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
