@@ -196,6 +196,7 @@ static void the_daemon_keeps_pages_free(void **state)
 {
     (void)state;
     begin(test_params(15), 256);
+    sim_sleep_ns(1000000); /* it is asleep by now */
     vm_pindex_t n = 0;
     for (; free_now() > vm_pageout.free_min; n++)
         inactive_pages(object, n, 1, 0);
