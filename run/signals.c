@@ -148,12 +148,11 @@ static bool maybe_stale(int signo)
 static void signals_fault(int signo, siginfo_t *info, void *ucontext)
 {
     vm_offset_t va = (vm_offset_t)info->si_addr;
-    bool inside = info->si_code > 0 && shim_in_window(va);
-    bool reserved = inside && mapping_is_reserved(va);
+    bool reserved = info->si_code > 0 && shim_in_window(va) && mapping_is_reserved(va);
 
     if (reserved && maybe_stale(signo))
         return;
-    if (!inside || reserved || !linux_fault_signal(signo, info, ucontext))
+    if (reserved || !linux_fault_signal(signo, info, ucontext))
         signals_chain(signo, info, ucontext);
 }
 
