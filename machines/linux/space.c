@@ -101,15 +101,19 @@ int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t e
     return -ENOMEM;
 }
 
+/*
+ * At the limit on areas the kernel refuses every new one first of all, also when it would take the place of
+ * many. What is whole areas can be unmapped even then. What would split one stays, without mappings: it is
+ * still registered, and the core answers every fault in it with -EFAULT.
+ */
 void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end)
 {
     if (reserve(start, end, MAP_FIXED) == 0)
         return;
-    /*
-     * The process has as many areas as the kernel allows, and this would split one. Without mappings the
-     * range does as well: it stays registered, and the core answers every fault in it with -EFAULT.
-     */
-    machine_unmap(space, start, end, 0);
+    if (linux_syscall(SYS_munmap, start, end - start) != 0)
+        machine_unmap(space, start, end, 0);
+    else if (reserve(start, end, MAP_FIXED_NOREPLACE) != 0)
+        machine_log("a range of managed addresses was lost to somebody else's mapping");
 }
 
 int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)

@@ -337,6 +337,35 @@ static void scattered_pages_cost_no_areas(void **state)
     finish();
 }
 
+/* The kernel's limit on areas makes attach fail and changes nothing; detach still takes the bytes out of
+ * sight. */
+static void the_limit_on_areas_is_an_error(void **state)
+{
+    (void)state;
+    vm_offset_t va = VIEW_A;
+    int error = 0;
+
+    start(1 << 20);
+    attach(VIEW_B, 16, VM_PROT_READ);
+    fill(0, 16, 1);
+    map(VIEW_B, 0, 16, VM_PROT_READ, 0);
+    for (unsigned i = 0; i < 1u << 20 && error == 0; i++, va += ptoa(2)) /* each ends in a reserved page */
+        error = machine_attach(space, va, va + ptoa(1), VM_PROT_READ, object, 0);
+    assert_int_equal(error, -ENOMEM);
+    assert_true(load_faults(va - ptoa(2)));
+    machine_detach(space, VIEW_B + ptoa(4), VIEW_B + ptoa(8));
+    assert_false(load_faults(VIEW_B + ptoa(3)));
+    assert_true(load_faults(VIEW_B + ptoa(4)));
+    assert_true(load_faults(VIEW_B + ptoa(7)));
+    assert_false(load_faults(VIEW_B + ptoa(8)));
+    assert_int_equal(machine_protect(space, VIEW_B + ptoa(1), VIEW_B + ptoa(2), VM_PROT_NONE), -ENOMEM);
+    machine_detach(space, VIEW_A, va);
+    attach(VIEW_A, 1, VM_PROT_READ);
+    assert_page((void *)VIEW_A, 0, 1);
+    release(0, 16);
+    finish();
+}
+
 /* ---- attaching under a reader ------------------------------------------------------------------------- */
 
 static _Atomic bool stop;
@@ -637,6 +666,7 @@ int main(void)
         TEST(rights_follow_protect),
         TEST(a_child_reads_no_zeros),
         TEST(scattered_pages_cost_no_areas),
+        TEST(the_limit_on_areas_is_an_error),
         TEST(no_moment_shows_a_hole_while_a_view_changes),
         TEST(bytes_outlive_the_buffers),
         TEST(a_page_filled_twice_has_the_later_bytes),
