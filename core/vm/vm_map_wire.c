@@ -18,6 +18,7 @@
  */
 #include "vm/vm_map_entry.h"
 #include "lib/errno.h"
+#include "lib/kassert.h"
 #include "vm/vm_fault.h"
 
 /* Whether the whole range is mapped, and by us. */
@@ -52,7 +53,8 @@ static int vm_map_wire_faults(struct vm_map *map, vm_offset_t start, vm_offset_t
         bool touch, wire;
 
         vm_map_lock_read(map);
-        entry = vm_map_first_after(map, *done); /* the range is covered, and stays: A10 */
+        entry = vm_map_first_after(map, *done);
+        KASSERT(entry->start <= *done && (entry->eflags & MAP_ENTRY_IN_TRANSITION) != 0, "A10");
         stop = entry->end < end ? entry->end : end;
         access = vm_map_wire_access(entry);
         touch = entry->wired_count != 0; /* mprotect's range may have others between */

@@ -95,13 +95,14 @@ static bool expected(int64_t got)
 static void step_common(struct thread *t)
 {
     vm_offset_t va = SHARED + ptoa(below(t, COMMON)), len = ptoa(1 + below(t, 6));
-    int prot = (int)below(t, 4), flags = FL_MAP_FIXED | (below(t, 2) ? FL_MAP_PRIVATE : FL_MAP_SHARED);
+    int prot = below(t, 4) ? RW : (int)below(t, 4),
+        flags = FL_MAP_FIXED | (below(t, 2) ? FL_MAP_PRIVATE : FL_MAP_SHARED);
     uint8_t byte = 1;
     int64_t got = 0;
 
     if (va + len > SHARED + ptoa(COMMON))
         len = SHARED + ptoa(COMMON) - va;
-    switch (below(t, 10)) {
+    switch (below(t, 12)) {
     case 0:
         got = fl_sys_munmap(map, va, len);
         break;
@@ -109,6 +110,7 @@ static void step_common(struct thread *t)
         got = fl_sys_mprotect(map, va, len, prot);
         break;
     case 2:
+    case 9:
         got = fl_sys_mlock(map, va, len);
         break;
     case 3:
@@ -128,7 +130,7 @@ static void step_common(struct thread *t)
         got = sim_load(map, va, &byte, 1, NULL);
         break;
     default:
-        got = fl_sys_mmap(map, va, len, RW, flags, &file, ptoa(below(t, 16)));
+        got = fl_sys_mmap(map, va, len, RW, flags, &file, ptoa(below(t, 10)));
     }
     assert_true(expected(got));
 }
@@ -149,6 +151,7 @@ static void race(uint64_t seed)
 {
     struct sim_params params = test_params_hostile(seed);
     struct thread thread[NTHREADS];
+    struct fl_vm_stats stats;
 
     params.nframes = 512;
     test_boot(&params);
@@ -167,6 +170,8 @@ static void race(uint64_t seed)
     sim_join_all();
     fl_vm_check();
     fl_space_destroy(map);
+    fl_vm_stats(&stats);
+    assert_int_equal(stats.wired, 0);
     assert_int_equal(fl_vnode_close(file.vnode), 0);
     sim_shutdown();
     sim_disk_destroy(disk);

@@ -140,6 +140,22 @@ static void test_coalesce(void **state)
         assert_int_equal(test_load8(map, va), va < 0x508000);
 }
 
+/* Private pages that nobody can reach any more are free, though the rest of their mapping lives on. */
+static void test_munmap_frees(void **state)
+{
+    vm_offset_t a = must_map(0x500000, 8 * P, RW, ANON, NULL, 0);
+    struct fl_vm_stats before, after;
+
+    (void)state;
+    for (vm_offset_t va = a; va < a + 8 * P; va += P)
+        test_store8(map, va, 1);
+    fl_vm_stats(&before);
+    assert_int_equal(fl_sys_munmap(map, a + 2 * P, 5 * P), 0);
+    fl_vm_stats(&after);
+    assert_int_equal(after.free, before.free + 5);
+    assert_int_equal(test_load8(map, a + 7 * P), 1);
+}
+
 /* ---- the other calls' errors ------------------------------------------------------------------------- */
 
 static void test_munmap_mprotect_errors(void **state)
@@ -475,6 +491,7 @@ int main(void)
         TEST(test_mmap_errors),
         TEST(test_mmap_places),
         TEST(test_coalesce),
+        TEST(test_munmap_frees),
         TEST(test_munmap_mprotect_errors),
         TEST(test_mremap_errors),
         TEST(test_sync_and_advice_errors),
