@@ -1,7 +1,7 @@
 /*
  * brk.c: brk: the end of the heap.
  *
- *     brk_start ──────── brk ─ ─ ─ ─ ─ ─ brk_limit     [brk_start, round_page(brk)) is private anonymous memory
+ *     brk_start ──────── brk ─ ─ ─ ─ ─ brk_limit     [brk_start, round_page(brk)): private anonymous memory
  *
  * As on Linux, the heap keeps a page's distance to what is mapped above it, and a refusal is the old break.
  * Lock: (M).

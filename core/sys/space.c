@@ -78,7 +78,10 @@ int fl_space_region(struct vm_map *map, vm_offset_t va, struct fl_region *region
     return error;
 }
 
-/* The first page of [start, end), all within the entry, that the entry's own shadow has written. Clean copies of what lies below are not. */
+/*
+ * The first page of [start, end), all within the entry, that the entry's own shadow has written. Clean
+ * copies of what lies below are not.
+ */
 static bool entry_private_page(const struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end,
                                vm_offset_t *found)
 {

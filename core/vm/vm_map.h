@@ -40,7 +40,7 @@ struct machine_space;
 #define MAP_ENTRY_WIRED         0x10 /* mlock */
 #define MAP_ENTRY_RESERVED      0x20 /* fl_space_reserve: somebody else's */
 #define MAP_ENTRY_IN_TRANSITION 0x40 /* being wired with the map unlocked; others wait on the map */
-#define MAP_ENTRY_NO_ROOM       0x80 /* a stack's upper part after a split: its object keeps no pages' room below */
+#define MAP_ENTRY_NO_ROOM       0x80 /* a stack's upper part after a split: its object has no room below */
 
 enum vm_behavior {
     MAP_BEHAV_NORMAL,
@@ -89,8 +89,7 @@ struct vm_map {
     struct vm_map *all_next;               /* (vm_maps_lock) every map, for checkers */
     struct vm_map_entry *dead;      /* (M) deleted entries, by `next`, whose objects vm_map_unlock lets go */
     struct vm_lock transition_lock; /* (w) after (M), a leaf */
-    uint32_t
-        transitions; /* (w) how often entries left MAP_ENTRY_IN_TRANSITION; the map's address is the channel */
+    uint32_t transitions; /* (w) how often entries left transition; the map's address is the channel */
 };
 
 /* A stack grows to at most this many bytes (Linux: RLIMIT_STACK), and stays this far above what is below

@@ -56,8 +56,9 @@ FL_NODISCARD int vm_map_clip_range(struct vm_map *map, vm_offset_t start, vm_off
 void vm_map_simplify_range(struct vm_map *map, vm_offset_t start, vm_offset_t end) REQUIRES(map->lock);
 
 /*
- * machine_attach, with (R) exclusively: whoever looks for a page's mappings finds the entry by its object and may
- * be unmapping at that address, which machine.h does not allow beside an attach (C1). Errors: -ENOMEM.
+ * machine_attach, with (R) exclusively: whoever looks for a page's mappings finds the entry by its object
+ * and may be unmapping at that address, which machine.h does not allow beside an attach (C1). Errors:
+ * -ENOMEM.
  */
 FL_NODISCARD int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
                                struct vm_object *object, vm_pindex_t pindex) REQUIRES(map->lock);

@@ -1,7 +1,7 @@
 /*
  * map_race_test.c: many threads of one space at once, on a hostile machine: each has pages of its own, whose
- * contents it knows, and all of them also unmap, protect, lock and move things in a part that they share, where
- * anything may happen but a panic, a hang, or a map that is not sound.
+ * contents it knows, and all of them also unmap, protect, lock and move things in a part that they share,
+ * where anything may happen but a panic, a hang, or a map that is not sound.
  *
  *     | own of 0 | own of 1 | own of 2 | … |            shared by all             |
  */

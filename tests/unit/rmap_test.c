@@ -35,8 +35,8 @@ static uint32_t below(uint32_t bound)
 /* ---- the scan ---------------------------------------------------------------------------------------- */
 
 /*
- * Whether page p of space s may show `pindex` in [start, end) of the object: *direct, or through a shadow that
- * the machine lets it be seen through.
+ * Whether page p of space s may show `pindex` in [start, end) of the object: *direct, or through a shadow
+ * that the machine lets it be seen through.
  */
 static bool shows(uint32_t s, uint32_t p, const struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
                   bool *direct)
