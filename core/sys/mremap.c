@@ -246,6 +246,22 @@ static int mremap_locked(struct mremap *r) REQUIRES(r->map->lock)
     return fixed ? mremap_move(r) : mremap_grow(r);
 }
 
+/*
+ * Nothing of what will be changed is in transition afterwards. Waiting for one range may have let the other
+ * start again.
+ */
+static void mremap_settle(struct mremap *r) REQUIRES(r->map->lock)
+{
+    uint32_t timestamp;
+
+    do {
+        timestamp = r->map->timestamp;
+        vm_map_wait_transition(r->map, r->from, r->from + r->old_size);
+        if ((r->flags & FL_MREMAP_FIXED) != 0)
+            vm_map_wait_transition(r->map, r->to, r->to + r->new_size);
+    } while (timestamp != r->map->timestamp);
+}
+
 int64_t fl_sys_mremap(struct vm_map *map, vm_offset_t old_addr, size_t old_len_bytes, size_t new_len_bytes,
                       int flags, vm_offset_t new_addr)
 {
@@ -261,7 +277,7 @@ int64_t fl_sys_mremap(struct vm_map *map, vm_offset_t old_addr, size_t old_len_b
     if ((old_addr & VM_PAGE_MASK) != 0 || r.new_size == 0)
         return -EINVAL;
     vm_map_lock(r.map);
-    vm_map_wait_transition(r.map, map->min_offset, map->max_offset); /* old, new and neighbours at once */
+    mremap_settle(&r);
     error = mremap_locked(&r);
     vm_map_unlock(r.map);
     if (error != 0)

@@ -14,6 +14,7 @@
  *         vm_fault_zero_fill               the end of an anonymous chain
  *       vm_fault_copy                      private write, or a page that cannot be mapped through this
  *       entry
+ *       vm_fault_drop_copies               a write makes the clean copies above it stale
  *       vm_fault_relookup                  was the map changed while it was unlocked?
  *       vm_fault_enter                     dirty, wire, hold, map, activate
  *
@@ -480,6 +481,23 @@ static int vm_fault_copy(struct faultstate *fs)
     return 0;
 }
 
+/*
+ * fs->m is about to be written: clean copies of it above go. It is busy, so it stays what it is meanwhile,
+ * and gets no new ones. One of the copies may be busy itself, and its owner on the way to (M).
+ */
+static void vm_fault_drop_copies(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* through fs */
+{
+    if ((fs->access & VM_PROT_WRITE) == 0)
+        return;
+    vm_lock(&fs->object->lock);
+    if (fs->m->flags & PG_COPIED) {
+        vm_fault_unlock_map(fs);
+        if (vm_object_invalidate_copies(fs->object, fs->pindex))
+            KASSERT(fs->m->object == fs->object && (fs->m->flags & PG_BUSY) != 0, "F2");
+    }
+    vm_unlock(&fs->object->lock);
+}
+
 /* ---- enter -------------------------------------------------------------------------------------------- */
 
 /* Takes (M) shared again if it was dropped, and asks whether the address still means what it did. */
@@ -515,10 +533,7 @@ static int vm_fault_enter(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* th
         vm_unlock(&object->lock);
         return -ENXIO;
     }
-    /* m is busy, so it stays what it is while the copies above it are dropped. */
-    if ((fs->access & VM_PROT_WRITE) && (m->flags & PG_COPIED) &&
-        vm_object_invalidate_copies(object, fs->pindex))
-        KASSERT(m->object == object && (m->flags & PG_BUSY) != 0, "F2");
+    KASSERT((fs->access & VM_PROT_WRITE) == 0 || (m->flags & PG_COPIED) == 0, "F2");
     int error = vm_fault_finish(fs, object, m);
     if (error == 0) {
         vm_page_xunbusy(m);
@@ -568,6 +583,8 @@ vm_fault_attempt(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M)
     error = vm_fault_walk(fs);
     if (error == 0)
         error = vm_fault_copy(fs);
+    if (error == 0)
+        vm_fault_drop_copies(fs);
     if (error == 0)
         error = vm_fault_relookup(fs);
     if (error == 0)

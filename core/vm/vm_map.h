@@ -59,11 +59,12 @@ struct file_ra_state {
 };
 
 struct vm_map_entry {
+    /* What searches read comes first, together: 64 bytes. */
     struct tree_node node;            /* (M) by start */
-    struct vm_map_entry *prev, *next; /* (M) */
     vm_offset_t start, end;           /* (M)(R) */
     vm_offset_t adj_free;             /* (M) bytes free between end and the next entry, or the map's end */
     vm_offset_t max_free;             /* (M) the largest adj_free in this subtree */
+    struct vm_map_entry *prev, *next; /* (M) */
     struct vm_object *object;         /* (M)(R) NULL: anonymous and untouched, or reserved */
     vm_pindex_t pindex;               /* (M)(R) of `start` in the object */
     struct tree_node rmap_node;       /* (R) in object->entries, by pindex */

@@ -225,15 +225,12 @@ struct remove_batch {
 };
 
 /* Unmaps and frees what was collected, neighbours together. (O). */
-static void remove_flush(struct vm_object *object, struct remove_batch *batch)
+static void remove_flush(struct remove_batch *batch)
 {
-    for (uint32_t i = 0, end; i < batch->n; i = end) {
-        bool clean = true;
-        for (end = i; end < batch->n && batch->m[end]->pindex == batch->m[i]->pindex + (end - i); end++)
-            clean = clean && (batch->m[end]->flags & PG_DIRTY) == 0;
-        vm_rmap_unmap(object, batch->m[i]->pindex, batch->m[end - 1]->pindex + 1,
-                      clean ? MACHINE_UNMAP_RELEASE : 0);
-    }
+    bool clean = true;
+    for (uint32_t i = 0; i < batch->n; i++)
+        clean = clean && (batch->m[i]->flags & PG_DIRTY) == 0;
+    vm_rmap_unmap_pages(batch->m, batch->n, clean ? MACHINE_UNMAP_RELEASE : 0);
     for (uint32_t i = 0; i < batch->n; i++) {
         if (batch->m[i]->flags & PG_DIRTY)
             vm_page_undirty(batch->m[i]);
@@ -286,16 +283,16 @@ static void vm_object_remove_range(struct vm_object *object, vm_pindex_t start, 
                 batch.m[batch.n++] = m;
             }
             if (batch.n == REMOVE_BATCH)
-                remove_flush(object, &batch);
+                remove_flush(&batch);
             continue;
         }
-        remove_flush(object, &batch); /* nobody shall wait for ours while we wait for others */
+        remove_flush(&batch); /* nobody shall wait for ours while we wait for others */
         if (verdict == REMOVE_WAIT_BUSY)
             vm_page_busy_sleep(m);
         else
             (void)machine_wait(&m->hold_count, &object->lock.machine, machine_time_ns() + HOLD_POLL_NS);
     }
-    remove_flush(object, &batch);
+    remove_flush(&batch);
 }
 
 void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool clean_only)

@@ -178,13 +178,9 @@ static bool page_homeless(const struct vm_page *m)
 /* ---- the inactive queue -------------------------------------------------------------------------------- */
 
 /* Unmaps and frees the victims, which are busy. (O). */
-static void free_victims(struct pageout_pass *pass, struct vm_object *object, struct vm_page **m, uint32_t n)
+static void free_victims(struct pageout_pass *pass, struct vm_page **m, uint32_t n)
 {
-    for (uint32_t i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n && m[end]->pindex == m[i]->pindex + (end - i);)
-            end++;
-        vm_rmap_unmap(object, m[i]->pindex, m[i]->pindex + (end - i), MACHINE_UNMAP_RELEASE);
-    }
+    vm_rmap_unmap_pages(m, n, MACHINE_UNMAP_RELEASE);
     if (n > 0)
         vm_page_free_batch(m, n);
     pass->freed += n;
@@ -257,7 +253,7 @@ static void inactive_batch(struct pageout_pass *pass, struct pageout_batch *batc
         vm_page_xbusy(m);
         victim[n++] = m;
     }
-    free_victims(pass, batch->object, victim, n);
+    free_victims(pass, victim, n);
     vm_unlock(&batch->object->lock);
 }
 
@@ -299,14 +295,10 @@ static bool active_aged(struct pageout_pass *pass, struct vm_page *m, unsigned s
  * Makes the pages inactive. Where the machine cannot tell, they are unmapped, and the next fault is the
  * reference. (O).
  */
-static void deactivate(struct pageout_pass *pass, struct vm_object *object, struct vm_page **m, uint32_t n,
-                       bool unmap)
+static void deactivate(struct pageout_pass *pass, struct vm_page **m, uint32_t n, bool unmap)
 {
-    for (uint32_t i = 0, end; unmap && i < n; i = end) {
-        for (end = i + 1; end < n && m[end]->pindex == m[i]->pindex + (end - i);)
-            end++;
-        vm_rmap_unmap(object, m[i]->pindex, m[i]->pindex + (end - i), 0);
-    }
+    if (unmap)
+        vm_rmap_unmap_pages(m, n, 0);
     for (uint32_t i = 0; i < n; i++) {
         vm_page_deactivate(m[i]);
         if (unmap)
@@ -331,7 +323,7 @@ static void active_batch(struct pageout_pass *pass, struct pageout_batch *batch)
         if (active_aged(pass, m, seen))
             old[n++] = m;
     }
-    deactivate(pass, batch->object, old, n, unknown);
+    deactivate(pass, old, n, unknown);
     vm_unlock(&batch->object->lock);
 }
 

@@ -37,6 +37,11 @@ void vm_rmap_shadow_unlink(struct vm_object *shadow);
  */
 void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
                    unsigned flags); /* MACHINE_UNMAP_* */
+/*
+ * vm_rmap_unmap for the pages m[0 … npages) of one object, in any order: neighbours as one range, and one
+ * machine_sync for all of them, so that a machine can make one call, or one TLB shoot-down, of many.
+ */
+void vm_rmap_unmap_pages(struct vm_page *const *m, uint32_t npages, unsigned flags);
 void vm_rmap_wrprotect(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
 /* MACHINE_REFERENCED when one of the mappings was used, | MACHINE_REFERENCED_UNKNOWN, | MACHINE_MAPPED,
  * | MACHINE_DIRTY. Clears what it reads. */

@@ -96,6 +96,13 @@ FL_NODISCARD int fl_vnode_close(struct vnode *vnode);
  * and frees whatever lies beyond the end. Errors: of the store. */
 FL_NODISCARD int fl_vnode_setsize(struct vnode *vnode);
 
+/*
+ * For a host that lets programs read and write the file past the VM, too. fl_vnode_sync: the dirty pages that these bytes touch are written; before a read or
+ * a write. Errors: of the writes. fl_vnode_invalidate: the clean ones are forgotten; after a write. The caller has a reference to the vnode.
+ */
+FL_NODISCARD int fl_vnode_sync(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes);
+void fl_vnode_invalidate(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes);
+
 #define FL_FREAD  0x1
 #define FL_FWRITE 0x2
 

@@ -118,12 +118,6 @@ void linux_bounce_close(void)
     pool.base = NULL;
 }
 
-void *linux_buffer_base(size_t *len_bytes)
-{
-    *len_bytes = ptoa(pool.nslots);
-    return pool.base;
-}
-
 uint64_t linux_buffer_peak_bytes(void)
 {
     machine_lock(&pool.lock);

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 
 #define FD_LOWEST 512
+#define FD_MARKED 65536
 
 struct parked_fd {
     struct parked_fd *next; /* (lock) */
@@ -29,11 +30,33 @@ static struct {
     struct parked_fd *parked; /* (lock) */
 } fds;
 
+static _Atomic uint64_t fd_mark[FD_MARKED / 64];
+
+bool linux_fd_is_ours(int fd)
+{
+    return fd >= 0 && fd < FD_MARKED && (fd_mark[fd / 64] >> fd % 64 & 1) != 0;
+}
+
+void linux_fd_mark(int fd)
+{
+    if (fd >= 0 && fd < FD_MARKED)
+        fd_mark[fd / 64] |= (uint64_t)1 << fd % 64;
+}
+
+/* Not ours as soon as it is closed: unmarked first, or it would hit whoever gets the number next. */
+static void fd_close(int fd)
+{
+    if (fd >= 0 && fd < FD_MARKED)
+        fd_mark[fd / 64] &= ~((uint64_t)1 << fd % 64);
+    linux_syscall(SYS_close, fd);
+}
+
 int linux_fd_dup(int fd)
 {
     long copy = linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, FD_LOWEST);
     if (copy < 0) /* a low limit of open files */
         copy = linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0);
+    linux_fd_mark((int)copy);
     return (int)copy;
 }
 
@@ -50,8 +73,10 @@ int linux_fd_reopen(int fd, int flags)
     if (low < 0)
         return low;
     int high = linux_fd_dup(low);
-    if (high < 0)
+    if (high < 0) {
+        linux_fd_mark(low);
         return low;
+    }
     linux_fd_close(low);
     return high;
 }
@@ -140,7 +165,7 @@ static void parked_reap(void)
             link = &parked->next;
             continue;
         }
-        linux_syscall(SYS_close, parked->fd);
+        fd_close(parked->fd);
         *link = parked->next;
         linux_pool_free(parked);
     }
@@ -151,7 +176,7 @@ void linux_fd_close(int fd)
 {
     parked_reap();
     if (!must_stay_open(fd)) {
-        linux_syscall(SYS_close, fd);
+        fd_close(fd);
         return;
     }
     struct parked_fd *parked = linux_pool_alloc();

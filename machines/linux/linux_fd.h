@@ -22,4 +22,12 @@ FL_NODISCARD int linux_fd_reopen(int fd, int flags);
 /* Closes a descriptor of ours; if the process has record locks on its file, later, when it has none. */
 void linux_fd_close(int fd);
 
+/*
+ * Whether a descriptor is one of those: a program that closes what it did not open (daemons do) must not meet
+ * them. Descriptors of 65536 and more are not known.
+ */
+FL_NODISCARD bool linux_fd_is_ours(int fd);
+/* From now on it is. For those who got it elsewhere. */
+void linux_fd_mark(int fd);
+
 #endif

@@ -80,9 +80,6 @@ void linux_fault_set_deliver(void (*deliver)(int signo, siginfo_t *info, void *u
 void linux_signals_block(sigset_t *saved);
 void linux_signals_restore(const sigset_t *saved);
 
-/* The bounce buffers, in which all windows lie: one stretch of *len_bytes at a fixed place until
- * linux_machine_fini (an io_uring's registered buffer). */
-FL_NODISCARD void *linux_buffer_base(size_t *len_bytes);
 /* The most that was in use at once. */
 FL_NODISCARD uint64_t linux_buffer_peak_bytes(void);
 

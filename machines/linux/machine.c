@@ -19,6 +19,7 @@
 #include "memfd.h"
 #include "space.h"
 #include "uffd.h"
+#include "zap.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -122,6 +123,7 @@ static int init(size_t meta_len_bytes)
         error = linux_uffd_open(machine.params.fault);
     if (error != 0)
         return error;
+    linux_zap_open();
     error = linux_bounce_open(machine.params.buffer_len_bytes, machine.params.nframes);
     if (error != 0) {
         linux_machine_set_error("no memory for buffers");
@@ -194,6 +196,7 @@ void linux_machine_fini(void)
     }
     linux_fault_thread_stop();
     linux_fault_signal_stop();
+    linux_zap_close();
     linux_bounce_close();
     linux_uffd_close();
     linux_memfd_close();

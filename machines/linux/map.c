@@ -17,15 +17,10 @@
 #include "memfd.h"
 #include "space.h"
 #include "uffd.h"
+#include "zap.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/mman.h>
-
-/* Linux 5.18; MADV_DONTNEED says EINVAL for what mlockall locked. */
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
 
 bool machine_can_map(void *entry_object, void *page_object)
 {
@@ -143,9 +138,7 @@ void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t e
     (void)space;
     if ((flags & MACHINE_UNMAP_RELEASE) != 0)
         return; /* machine_release punches the pages out of the memfd, and so out of every view */
-    long error = linux_syscall(SYS_madvise, start, end - start, MADV_DONTNEED_LOCKED);
-    if (error != 0)
-        panic_errno("the kernel does not forget mappings", start, (int)error);
+    linux_zap(start, end);
 }
 
 void machine_wrprotect(struct machine_space *space, vm_offset_t start, vm_offset_t end)
@@ -177,5 +170,6 @@ unsigned machine_harvest(struct machine_space *space, vm_offset_t va)
 
 void machine_sync(struct machine_space *space)
 {
-    (void)space; /* the kernel had every CPU forget before its calls returned */
+    (void)space; /* the kernel has every CPU forget before its calls return */
+    linux_zap_flush();
 }

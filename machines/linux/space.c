@@ -16,6 +16,7 @@
 #include "linux_syscall.h"
 #include "memfd.h"
 #include "uffd.h"
+#include "zap.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -87,6 +88,7 @@ int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t e
         machine_panic("machine_attach outside of the space");
     if (pindex >= LINUX_OBJECT_PAGES || atop(len_bytes) > LINUX_OBJECT_PAGES - pindex)
         return -ENOMEM; /* farther into a file than an address space is long: docs/design.md */
+    linux_zap_flush();  /* what is still to be forgotten here is what showed before */
     long addr = linux_syscall(SYS_mmap, start, len_bytes, PROT_NONE, MAP_SHARED | MAP_FIXED, linux_memfd_fd(),
                               linux_memfd_offset(object, pindex));
     if (linux_syscall_failed(addr))
@@ -108,11 +110,13 @@ int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t e
  */
 void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end)
 {
+    linux_zap_flush();
     if (reserve(start, end, MAP_FIXED) == 0)
         return;
-    if (linux_syscall(SYS_munmap, start, end - start) != 0)
+    if (linux_syscall(SYS_munmap, start, end - start) != 0) {
         machine_unmap(space, start, end, 0);
-    else if (reserve(start, end, MAP_FIXED_NOREPLACE) != 0)
+        linux_zap_flush();
+    } else if (reserve(start, end, MAP_FIXED_NOREPLACE) != 0)
         machine_log("a range of managed addresses was lost to somebody else's mapping");
 }
 

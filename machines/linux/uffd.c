@@ -43,8 +43,10 @@ int linux_fd_move_high(int fd)
 {
     int high = linux_fd_dup(fd);
 
-    if (high < 0)
+    if (high < 0) {
+        linux_fd_mark(fd);
         return fd;
+    }
     (void)linux_syscall(SYS_close, fd);
     return high;
 }

@@ -6,17 +6,16 @@
  * Where the kernel would choose an address, it would choose one outside the window: so the driver makes the choice by driver.h's rule (the
  * kernel's own rule, which the tables prove on it) and asks for that place. The map is read back from /proc/self/maps.
  */
+#include "conformance/access.h"
+#include "conformance/files.h"
 #include "model/driver.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -26,11 +25,8 @@
 
 struct native {
     struct driver driver;
-    int fd[DRIVER_HANDLES];
-    int file_fd[DRIVER_FILES]; /* for the outside world: reads and writes all */
-    ino_t inode[DRIVER_FILES];
+    struct files files;
     int maps;
-    struct sigaction old_segv, old_bus;
 };
 
 static struct native *native_of(struct driver *d)
@@ -62,7 +58,7 @@ static bool honoured(struct driver *d, uint64_t addr, uint64_t len)
 static int64_t native_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
                            uint64_t off)
 {
-    int fd = handle < 0 ? -1 : native_of(d)->fd[handle];
+    int fd = handle < 0 ? -1 : native_of(d)->files.handle[handle];
     bool chosen = !(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && !honoured(d, addr, len);
     uint64_t gap = chosen && len != 0 ? driver_find_gap(d, (len + PAGE - 1) & ~(PAGE - 1)) : DRIVER_ANY;
     int64_t at;
@@ -143,35 +139,6 @@ static int native_munlock(struct driver *d, uint64_t addr, uint64_t len)
     return result(syscall(SYS_munlock, absolute(addr), len));
 }
 
-/* ---- loads and stores, and the signals they may end in ------------------------------------------------------------ */
-
-static sigjmp_buf access_jump;
-static volatile sig_atomic_t access_armed;
-
-static void on_fault(int signo, siginfo_t *info, void *context)
-{
-    int error = -ENXIO;
-
-    (void)context;
-    if (!access_armed)
-        abort(); /* not ours: a real crash */
-    if (signo == SIGSEGV)
-        error = info->si_code == SEGV_MAPERR ? -EFAULT : -EACCES;
-    siglongjmp(access_jump, -error);
-}
-
-static int access_bytes(void *to, const void *from, size_t len)
-{
-    int error = sigsetjmp(access_jump, 1);
-
-    if (error == 0) {
-        access_armed = 1;
-        memcpy(to, from, len);
-    }
-    access_armed = 0;
-    return -error;
-}
-
 static int native_load(struct driver *d, uint64_t addr, void *bytes, size_t len)
 {
     (void)d;
@@ -184,18 +151,14 @@ static int native_store(struct driver *d, uint64_t addr, const void *bytes, size
     return access_bytes(absolute(addr), bytes, len);
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------------- */
-
 static int native_set_size(struct driver *d, int file, uint64_t len)
 {
-    return result(ftruncate(native_of(d)->file_fd[file], (off_t)len));
+    return result(ftruncate(native_of(d)->files.fd[file], (off_t)len));
 }
 
 static int native_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len)
 {
-    ssize_t n = pread(native_of(d)->file_fd[file], bytes, len, (off_t)off);
-
-    return n < 0 ? -errno : (size_t)n == len ? 0 : -EINVAL;
+    return files_read(&native_of(d)->files, file, off, bytes, len);
 }
 
 /* ---- the map --------------------------------------------------------------------------------------------------------- */
@@ -205,7 +168,7 @@ static int file_of(struct native *native, unsigned long inode)
     int f;
 
     for (f = 0; f < DRIVER_FILES; f++)
-        if (native->inode[f] == inode)
+        if (native->files.inode[f] == inode)
             return f;
     return -1;
 }
@@ -265,61 +228,12 @@ static void native_check(struct driver *d)
 static void native_destroy(struct driver *d)
 {
     struct native *native = native_of(d);
-    int i;
 
     munmap(absolute(0), DRIVER_WINDOW_BYTES + PAGE);
-    for (i = 0; i < DRIVER_HANDLES; i++)
-        close(native->fd[i]);
-    for (i = 0; i < DRIVER_FILES; i++)
-        close(native->file_fd[i]);
+    files_close(&native->files);
     close(native->maps);
-    sigaction(SIGSEGV, &native->old_segv, NULL);
-    sigaction(SIGBUS, &native->old_bus, NULL);
+    access_end();
     free(native);
-}
-
-static void must(bool ok, const char *what)
-{
-    if (!ok) {
-        perror(what);
-        abort();
-    }
-}
-
-static void make_file(struct native *native, int file)
-{
-    char path[] = "/tmp/faultline-conformance-XXXXXX";
-    uint64_t len = driver_file_size(file), i;
-    uint8_t *bytes = malloc(len);
-    int fd = mkstemp(path);
-    struct stat st;
-
-    must(fd >= 0 && bytes != NULL, path);
-    for (i = 0; i < len; i++)
-        bytes[i] = driver_file_byte(file, i);
-    must(unlink(path) == 0 && pwrite(fd, bytes, len, 0) == (ssize_t)len && fstat(fd, &st) == 0, path);
-    free(bytes);
-    native->file_fd[file] = fd;
-    native->inode[file] = st.st_ino;
-}
-
-/* A descriptor of its own for the file, with the handle's open mode. */
-static void open_handle(struct native *native, int handle)
-{
-    const struct driver_handle *h = &driver_handles[handle];
-    char path[64];
-
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", native->file_fd[h->file]);
-    native->fd[handle] = open(path, h->read && h->write ? O_RDWR : h->write ? O_WRONLY : O_RDONLY);
-    must(native->fd[handle] >= 0, path);
-}
-
-static void catch_signals(struct native *native)
-{
-    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
-
-    must(sigaction(SIGSEGV, &action, &native->old_segv) == 0, "sigaction");
-    must(sigaction(SIGBUS, &action, &native->old_bus) == 0, "sigaction");
 }
 
 struct driver *native_driver_create(void)
@@ -346,19 +260,15 @@ struct driver *native_driver_create(void)
         .destroy = native_destroy,
     };
     struct native *native = calloc(1, sizeof(*native));
-    int i;
 
     must(native != NULL, "calloc");
     native->driver = calls;
-    for (i = 0; i < DRIVER_FILES; i++)
-        make_file(native, i);
-    for (i = 0; i < DRIVER_HANDLES; i++)
-        open_handle(native, i);
+    files_open(&native->files);
     native->maps = open("/proc/self/maps", O_RDONLY);
     must(native->maps >= 0, "/proc/self/maps");
     must(mmap(absolute(DRIVER_WINDOW_BYTES), PAGE, PROT_NONE,
               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != MAP_FAILED,
          "the page behind the window, over which nothing may grow");
-    catch_signals(native);
+    access_begin();
     return &native->driver;
 }

@@ -242,6 +242,7 @@ static void a_clean_page_faults_on_its_first_store_and_after_each_wrprotect(void
     /* A range with absent pages is write-protected too; the marks that stay behind do not outlive a
      * writable mapping. */
     machine_unmap(space, VIEW_A, VIEW_A + ptoa(16), 0);
+    machine_sync(space);
     assert_true(load_faults(VIEW_A));
     machine_wrprotect(space, VIEW_A, VIEW_A + ptoa(16));
     map(VIEW_A, 0, 16, VM_PROT_READ | VM_PROT_WRITE, 0);
@@ -622,6 +623,7 @@ static void random_step(unsigned *seed)
         break;
     case 3:
         machine_unmap(space, view + ptoa(pindex), view + ptoa(pindex + npages), 0);
+        machine_sync(space);
         break;
     case 4:
         random_window(seed, pindex, npages);

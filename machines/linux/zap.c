@@ -1,0 +1,100 @@
+/*
+ * zap.c: forgetting mappings, many in one call.
+ *
+ *     machine_unmap ─▶ pending ranges ─── machine_sync, or 64 of them ──▶ process_madvise(MADV_DONTNEED)
+ *
+ * Forgetting a single page costs a system call and, in a process with several threads, an interrupt of every
+ * other CPU that runs one. The page daemon forgets pages by the dozen, scattered over a file: the kernel takes
+ * them all in one call, with one interrupt (process_madvise on oneself, Linux 6.13; the flush is one since
+ * 6.16). machine.h allows the delay: an unmapping counts from the next machine_sync on. A range that is about
+ * to show something else is flushed first (machine_attach, machine_detach): what comes there must stay.
+ *
+ * Lock: zap.lock, a leaf, held across the call: whoever finds the list empty may rely on it being done.
+ */
+#include "zap.h"
+#include "linux_fd.h"
+#include "linux_syscall.h"
+
+#include <errno.h>
+#include <faultline/machine.h>
+#include <stdio.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* Linux 5.18; MADV_DONTNEED says EINVAL for what mlockall locked. */
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+#define ZAP_MAX 64
+
+static struct {
+    struct machine_lock lock;
+    struct iovec range[ZAP_MAX]; /* (lock) */
+    uint32_t n;                  /* (lock) */
+    int pidfd;                   /* (lock) of this process; -1: none */
+    bool singly;                 /* (lock) process_madvise is not to be had */
+} zap = {.pidfd = -1};
+
+void linux_zap_open(void)
+{
+    zap.n = 0;
+    zap.singly = true;
+    long fd = linux_syscall(SYS_pidfd_open, getpid(), 0);
+    if (fd < 0)
+        return;
+    zap.pidfd = linux_fd_dup((int)fd);
+    zap.singly = zap.pidfd < 0;
+    (void)linux_syscall(SYS_close, fd);
+}
+
+void linux_zap_close(void)
+{
+    if (zap.pidfd >= 0)
+        linux_fd_close(zap.pidfd);
+    zap.pidfd = -1;
+}
+
+/* One range by itself. */
+static void zap_range(const struct iovec *range)
+{
+    long error = linux_syscall(SYS_madvise, range->iov_base, range->iov_len, MADV_DONTNEED_LOCKED);
+    if (error != 0) {
+        char message[96];
+        (void)snprintf(message, sizeof(message), "the kernel does not forget mappings at %p: error %ld",
+                       range->iov_base, -error);
+        machine_panic(message);
+    }
+}
+
+/* (lock). */
+static void zap_flush(void)
+{
+    uint32_t done = 0;
+    if (!zap.singly && zap.n > 1) {
+        long bytes = linux_syscall(SYS_process_madvise, zap.pidfd, zap.range, zap.n, MADV_DONTNEED_LOCKED, 0);
+        zap.singly = bytes == -EINVAL || bytes == -EPERM || bytes == -ENOSYS; /* an older kernel */
+        while (bytes > 0 && done < zap.n && (size_t)bytes >= zap.range[done].iov_len)
+            bytes -= (long)zap.range[done++].iov_len;
+    }
+    for (; done < zap.n; done++) /* what it left; what it did in part is done again, which is no harm */
+        zap_range(&zap.range[done]);
+    zap.n = 0;
+}
+
+void linux_zap(vm_offset_t start, vm_offset_t end)
+{
+    machine_lock(&zap.lock);
+    if (zap.n == ZAP_MAX)
+        zap_flush();
+    zap.range[zap.n++] = (struct iovec){.iov_base = (void *)start, .iov_len = end - start};
+    machine_unlock(&zap.lock);
+}
+
+void linux_zap_flush(void)
+{
+    machine_lock(&zap.lock);
+    if (zap.n > 0)
+        zap_flush();
+    machine_unlock(&zap.lock);
+}
