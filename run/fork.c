@@ -257,7 +257,7 @@ static void fork_child(void)
     if (!image.prepared)
         return;
     image.prepared = false;
-    atomic_store_explicit(&shim_state, SHIM_CHILD, memory_order_release);
+    atomic_store_explicit(shim_state, SHIM_CHILD, memory_order_release);
     for (size_t i = 0; i < image.nregions; i++) {
         long r = child_map(&image.region[i], &page);
 

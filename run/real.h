@@ -5,15 +5,18 @@
 #define RUN_REAL_H
 
 #include "shim.h"
+#include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include <fcntl.h>
 
 struct shim_real {
 #define X(name) __typeof__(&name) name;

@@ -15,11 +15,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define SHIM_EXIT_CANNOT_START 125 /* the status of env, nohup and timeout when they themselves fail */
 
-_Atomic int shim_state = SHIM_OFF;
+static _Atomic int shim_state_off = SHIM_OFF; /* until there is a page for it */
+_Atomic int *shim_state = &shim_state_off;
 struct shim_config shim_config;
 
 static pthread_mutex_t shim_lock = PTHREAD_MUTEX_INITIALIZER; /* (S) */
@@ -115,6 +117,18 @@ static _Noreturn void shim_cannot(const char *why)
     __builtin_unreachable();
 }
 
+static int state_start(void)
+{
+    long page = linux_syscall(SYS_mmap, 0, VM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+    if (linux_syscall_failed(page))
+        return (int)page;
+    if (linux_syscall(SYS_madvise, page, VM_PAGE_SIZE, MADV_WIPEONFORK) != 0)
+        return -ENOSYS;
+    shim_state = (_Atomic int *)page;
+    return 0;
+}
+
 static __attribute__((constructor)) void shim_constructor(void)
 {
     struct fl_options options = {0};
@@ -133,10 +147,10 @@ static __attribute__((constructor)) void shim_constructor(void)
         shim_cannot("cannot handle SIGBUS and SIGSYS: allow sigaction(2)");
     if (shim_config.fault != FL_FAULT_THREAD && trap_start() != 0)
         shim_cannot("cannot install a seccomp filter: allow seccomp(2), or choose --fault thread");
-    if (fork_start() != 0)
+    if (fork_start() != 0 || state_start() != 0)
         shim_cannot("no memory for the fork handlers: lift the limit on address space (ulimit -v unlimited)");
     stats_start();
-    atomic_store_explicit(&shim_state, SHIM_ON, memory_order_release);
+    atomic_store_explicit(shim_state, SHIM_ON, memory_order_release);
     errno = saved_errno;
 }
 

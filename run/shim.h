@@ -41,12 +41,16 @@ struct shim_config {
     const char *stats_path; /* absolute, or NULL */
 };
 
-extern _Atomic int shim_state;
-extern struct shim_config shim_config; /* constant once shim_state is SHIM_ON */
+/*
+ * It lies in a page that the kernel wipes in the child of any fork (MADV_WIPEONFORK), also of one that nobody told us of (_Fork, clone): such a child must not
+ * touch the core, whose memory it shares with its parent. SHIM_OFF is 0.
+ */
+extern _Atomic int *shim_state;
+extern struct shim_config shim_config; /* constant once *shim_state is SHIM_ON */
 
 static inline bool shim_on(void)
 {
-    return atomic_load_explicit(&shim_state, memory_order_acquire) == SHIM_ON;
+    return atomic_load_explicit(shim_state, memory_order_acquire) == SHIM_ON;
 }
 
 static inline bool shim_in_window(uint64_t va)
@@ -98,6 +102,22 @@ static inline long shim_return(long result)
     X(vmsplice)                                                                                              \
     X(process_vm_readv)                                                                                      \
     X(process_vm_writev)                                                                                     \
+    X(read)                                                                                                  \
+    X(pread)                                                                                                 \
+    X(write)                                                                                                 \
+    X(pwrite)                                                                                                \
+    X(fsync)                                                                                                 \
+    X(fdatasync)                                                                                             \
+    X(close)                                                                                                 \
+    X(close_range)                                                                                           \
+    X(dup2)                                                                                                  \
+    X(dup3)                                                                                                  \
+    X(execve)                                                                                                \
+    X(execv)                                                                                                 \
+    X(execvp)                                                                                                \
+    X(execvpe)                                                                                               \
+    X(fexecve)                                                                                               \
+    X(execveat)                                                                                              \
     X(ftruncate)                                                                                             \
     X(truncate)                                                                                              \
     X(_exit)                                                                                                 \
@@ -143,6 +163,9 @@ struct file {
     uint64_t mapped_bytes;                          /* (S) by managed mappings */
 };
 
+extern _Atomic uint32_t files_mapped;   /* how many files there are */
+extern _Atomic uint32_t files_writable; /* of those, with a descriptor that may write */
+
 /*
  * The file behind the program's descriptor, opened if it is not known yet, and what the descriptor may do. (S) held.
  * Errors: of fl_open_fd and dup.
@@ -182,6 +205,15 @@ int hold_copy_in(void *own, const void *program, size_t len);
 
 /* The vectored and message calls of the table in vector.c, as the kernel would answer them; -ENOSYS for another. `mask`: as trap_issue. */
 long vector_call(long number, const uint64_t arg[6], const sigset_t *mask);
+
+/* readv and its family, managed memory in the vector or not. */
+struct iovec;
+ssize_t vector_readv(int fd, const struct iovec *iov, int n);
+ssize_t vector_writev(int fd, const struct iovec *iov, int n);
+ssize_t vector_preadv(int fd, const struct iovec *iov, int n, off_t offset);
+ssize_t vector_pwritev(int fd, const struct iovec *iov, int n, off_t offset);
+ssize_t vector_preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags);
+ssize_t vector_pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags);
 
 /* ---- trap.c: calls with managed pointers, seen by the seccomp filter ----------------------------------------------------------------- */
 

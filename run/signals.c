@@ -43,7 +43,7 @@ static bool engine_is_signal(void)
 /* -1: not one of those that the shim has taken. */
 static int action_of(int signo)
 {
-    int state = atomic_load_explicit(&shim_state, memory_order_acquire);
+    int state = atomic_load_explicit(shim_state, memory_order_acquire);
 
     if (signo == SIGSYS)
         return state != SHIM_OFF && engine_is_signal() ? ACTION_SYS : -1;
@@ -148,11 +148,11 @@ static bool maybe_stale(int signo)
 static void signals_fault(int signo, siginfo_t *info, void *ucontext)
 {
     vm_offset_t va = (vm_offset_t)info->si_addr;
-    bool reserved = info->si_code > 0 && shim_in_window(va) && mapping_is_reserved(va);
+    bool reserved = shim_on() && info->si_code > 0 && shim_in_window(va) && mapping_is_reserved(va);
 
     if (reserved && maybe_stale(signo))
         return;
-    if (reserved || !linux_fault_signal(signo, info, ucontext))
+    if (!shim_on() || reserved || !linux_fault_signal(signo, info, ucontext))
         signals_chain(signo, info, ucontext);
 }
 

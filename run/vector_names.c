@@ -1,5 +1,5 @@
 /*
- * vector_names.c: libc's names for the calls of vector.c. Without managed memory in the vector they are libc's own, which are cancellation points too.
+ * vector_names.c: libc's names for the calls of vector.c; those of files are called by file_io.c. Without managed memory in the vector they are libc's own, which are cancellation points too.
  */
 #include "shim.h"
 #include "real.h"
@@ -51,66 +51,46 @@ static long managed(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
 
 #define U(x) ((uint64_t)(x))
 
-FL_EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
+ssize_t vector_readv(int fd, const struct iovec *iov, int n)
 {
     if (!iov_is_managed(iov, (size_t)n))
         return shim_real()->readv(fd, iov, n);
     return managed(SYS_readv, U(fd), U(iov), U(n), 0, 0, 0);
 }
 
-FL_EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
+ssize_t vector_writev(int fd, const struct iovec *iov, int n)
 {
     if (!iov_is_managed(iov, (size_t)n))
         return shim_real()->writev(fd, iov, n);
     return managed(SYS_writev, U(fd), U(iov), U(n), 0, 0, 0);
 }
 
-FL_EXPORT ssize_t preadv(int fd, const struct iovec *iov, int n, off_t offset)
+ssize_t vector_preadv(int fd, const struct iovec *iov, int n, off_t offset)
 {
     if (!iov_is_managed(iov, (size_t)n))
         return shim_real()->preadv(fd, iov, n, offset);
     return managed(SYS_preadv, U(fd), U(iov), U(n), U(offset), 0, 0);
 }
 
-FL_EXPORT ssize_t preadv64(int fd, const struct iovec *iov, int n, off64_t offset)
-{
-    return preadv(fd, iov, n, offset);
-}
-
-FL_EXPORT ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t offset)
+ssize_t vector_pwritev(int fd, const struct iovec *iov, int n, off_t offset)
 {
     if (!iov_is_managed(iov, (size_t)n))
         return shim_real()->pwritev(fd, iov, n, offset);
     return managed(SYS_pwritev, U(fd), U(iov), U(n), U(offset), 0, 0);
 }
 
-FL_EXPORT ssize_t pwritev64(int fd, const struct iovec *iov, int n, off64_t offset)
-{
-    return pwritev(fd, iov, n, offset);
-}
-
-FL_EXPORT ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+ssize_t vector_preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 {
     if (!iov_is_managed(iov, (size_t)n))
         return shim_real()->preadv2(fd, iov, n, offset, flags);
     return managed(SYS_preadv2, U(fd), U(iov), U(n), U(offset), 0, U(flags));
 }
 
-FL_EXPORT ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
-{
-    return preadv2(fd, iov, n, offset, flags);
-}
-
-FL_EXPORT ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+ssize_t vector_pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 {
     if (!iov_is_managed(iov, (size_t)n))
         return shim_real()->pwritev2(fd, iov, n, offset, flags);
     return managed(SYS_pwritev2, U(fd), U(iov), U(n), U(offset), 0, U(flags));
-}
-
-FL_EXPORT ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
-{
-    return pwritev2(fd, iov, n, offset, flags);
 }
 
 FL_EXPORT ssize_t vmsplice(int fd, const struct iovec *iov, size_t n, unsigned flags)

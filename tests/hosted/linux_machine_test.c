@@ -65,9 +65,12 @@ static void on_fault(int signo, siginfo_t *info, void *ucontext)
         abort();
 }
 
+static uint32_t nslots; /* of the buffers that start() made */
+
 static void start(size_t buffer_len_bytes)
 {
     struct linux_machine_params params = {.nframes = NFRAMES, .buffer_len_bytes = buffer_len_bytes};
+    nslots = (uint32_t)atop(buffer_len_bytes);
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
     void *meta;
 
@@ -88,10 +91,7 @@ static void start(size_t buffer_len_bytes)
 static void drain_buffers(void)
 {
     void *addr[2][MACHINE_RUN_MAX];
-    size_t len_bytes;
-
-    assert_non_null(linux_buffer_base(&len_bytes));
-    uint32_t nslots = (uint32_t)atop(len_bytes), half = nslots / 2;
+    uint32_t half = nslots / 2;
     struct machine_run run[2] = {run_of(0, half), run_of(0, half - 1 - nslots / 64)};
     for (int i = 0; i < 2; i++)
         assert_int_equal(machine_window_get(&run[i], MACHINE_WINDOW_FILL, false, addr[i]), 0);
