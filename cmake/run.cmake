@@ -12,8 +12,11 @@ target_compile_definitions(faultline-run PRIVATE _GNU_SOURCE)
 target_compile_options(faultline-run PRIVATE -ftls-model=initial-exec)
 target_link_libraries(faultline-run PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
 # A program that links the library itself must not take the shim's calls over, nor the shim the program's.
-target_link_options(faultline-run PRIVATE -Wl,-Bsymbolic -Wl,-z,defs -Wl,-z,now
+target_link_options(faultline-run PRIVATE -Wl,-Bsymbolic -Wl,-z,now
                     -Wl,--version-script=${CMAKE_SOURCE_DIR}/run/exports.map)
+if(NOT FAULTLINE_SANITIZE) # whose runtime comes with the program
+  target_link_options(faultline-run PRIVATE -Wl,-z,defs)
+endif()
 set_target_properties(faultline-run PROPERTIES LINK_DEPENDS ${CMAKE_SOURCE_DIR}/run/exports.map
                       LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 

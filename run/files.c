@@ -25,6 +25,8 @@ static struct file *vnode_bucket[FILE_BUCKETS]; /* (S) by next_vnode */
 static struct file *file_idle;                  /* (S) by next_idle */
 static struct file *file_spare;                 /* (S) by next_key */
 
+_Atomic uint32_t files_mapped, files_writable;
+
 static struct file **key_hash(dev_t dev, ino_t ino)
 {
     return &key_bucket[((dev * 31 + ino) * 0x9e3779b97f4a7c15u) >> 32 & (FILE_BUCKETS - 1)];
@@ -95,7 +97,8 @@ static int file_upgrade(struct file *file, int fd, unsigned mode)
     (void)!fl_close(file->handle); /* the new handle keeps the vnode */
     file->handle = handle;
     file->fd = own;
-    file->mode |= mode;
+    files_writable += (file->mode & FL_FWRITE) == 0;
+    file->mode |= mode; /* the right to write is the only one that can have been missing */
     return 0;
 }
 
@@ -119,6 +122,8 @@ static int file_open(int fd, const struct stat *st, unsigned mode, struct file *
     *key_hash(file->dev, file->ino) = file;
     file->next_vnode = *vnode_hash(file->handle->vnode);
     *vnode_hash(file->handle->vnode) = file;
+    files_mapped++;
+    files_writable += (mode & FL_FWRITE) != 0;
     *out = file;
     return 0;
 
@@ -156,6 +161,8 @@ static void file_close(struct file *file)
         shim_say("data written to a mapping is lost: inode %lu: %s", (unsigned long)file->ino,
                  strerrordesc_np(-error));
     linux_fd_close(file->fd);
+    files_mapped--;
+    files_writable -= (file->mode & FL_FWRITE) != 0;
     file->next_key = file_spare;
     file_spare = file;
 }

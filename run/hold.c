@@ -5,8 +5,8 @@
  *      list ─▶ hold ─▶ hold        what one system call holds               spare ─▶ hold ─▶ hold
  *
  * In the kernel an absent page is no fault that anybody serves (the signal engine): the call says EFAULT. So its pages are made resident, and
- * held, until it is done. An eighth, because several threads do so at once and a held page cannot be evicted; when memory is short
- * nevertheless, a chunk shrinks down to one page.
+ * held, until it is done. An eighth, because several threads do so at once and a held page cannot be evicted. Transfers that can be made in turns ask hold_turn_bytes, which
+ * gives less the more is held already; and when memory is short nevertheless, a hold waits a little, then shrinks.
  *
  * A struct fl_hold is 2 KiB and a signal handler may stand on a small stack, so holds come from a pool. Lock: (H) the pool's, innermost, taken with all
  * signals blocked.
@@ -15,13 +15,18 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 struct hold {
     struct hold *next;
+    size_t len; /* in bytes */
     struct fl_hold pages;
 };
 
 #define HOLD_SLAB_BYTES ((size_t)64 << 10)
+#define HOLD_TRIES      200 /* a millisecond each: for other threads' calls to end */
+
+static _Atomic size_t hold_total_bytes; /* held now */
 
 static pthread_mutex_t hold_lock = PTHREAD_MUTEX_INITIALIZER; /* (H) */
 static struct hold *hold_spare;                               /* (H) */
@@ -67,11 +72,30 @@ size_t hold_chunk_bytes(void)
     return bytes > VM_PAGE_SIZE ? bytes : VM_PAGE_SIZE;
 }
 
+size_t hold_turn_bytes(void)
+{
+    size_t half = shim_config.memory_limit_bytes / 2;
+    size_t held = hold_total_bytes;
+    size_t bytes = held < half ? trunc_page((half - held) / 4) : 0;
+
+    if (bytes > hold_chunk_bytes())
+        return hold_chunk_bytes();
+    return bytes > VM_PAGE_SIZE ? bytes : VM_PAGE_SIZE;
+}
+
+static void hold_wait(void)
+{
+    const struct timespec moment = {0, 1000000};
+
+    linux_syscall(SYS_nanosleep, &moment, NULL);
+}
+
 /* Holds a beginning of [va, va + *len), ever smaller while it fails. Errors, for the first page: as fl_hold. */
 static int hold_beginning(vm_offset_t va, size_t *len, vm_prot_t access, struct fl_hold *pages)
 {
     size_t lead = va & VM_PAGE_MASK;
     size_t n = *len < hold_chunk_bytes() - lead ? *len : hold_chunk_bytes() - lead;
+    int tries = HOLD_TRIES;
     bool asked = false;
 
     for (;;) {
@@ -82,7 +106,9 @@ static int hold_beginning(vm_offset_t va, size_t *len, vm_prot_t access, struct 
             *len = n;
             return 0;
         }
-        if (npages > 1)
+        if (error == -ENOMEM && tries-- > 0)
+            hold_wait();
+        else if (npages > 1)
             n = ptoa(npages / 2) - lead;
         else if (error == -ENXIO && !asked && file_grew(va))
             asked = true;
@@ -104,6 +130,8 @@ int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access)
         /* What the kernel says when its own access fails: a place beyond the file or a store's error is EFAULT there too. */
         return error == -ENOMEM ? -ENOMEM : -EFAULT;
     }
+    hold->len = *len;
+    hold_total_bytes += *len;
     hold->next = *list;
     *list = hold;
     return 0;
@@ -116,6 +144,7 @@ void hold_drop(struct hold **list)
 
         *list = hold->next;
         fl_unhold(&hold->pages);
+        hold_total_bytes -= hold->len;
         hold_free(hold);
     }
 }

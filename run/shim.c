@@ -119,7 +119,8 @@ static _Noreturn void shim_cannot(const char *why)
 
 static int state_start(void)
 {
-    long page = linux_syscall(SYS_mmap, 0, VM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    long page =
+        linux_syscall(SYS_mmap, 0, VM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
     if (linux_syscall_failed(page))
         return (int)page;

@@ -191,6 +191,8 @@ struct hold; /* pages held; lists of them */
 
 /* The most bytes that one call holds at once. */
 size_t hold_chunk_bytes(void);
+/* How much a call that goes on with the rest should hold for now: less, the more others hold. */
+size_t hold_turn_bytes(void);
 /*
  * Holds as much of [va, va + *len) as it can get, from the start, at most hold_chunk_bytes, and puts it on the list; *len says how much. Signals are blocked.
  * Errors, for the first byte: as the kernel's: -EFAULT, -ENOMEM.

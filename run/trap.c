@@ -117,13 +117,27 @@ static long call_unknown(long number, const uint64_t arg[TRAP_ARGS], const sigse
 
 /* ---- transfers longer than a chunk ---------------------------------------------------------------------------------- */
 
-/* A file always gives what is asked for, and so a read of it goes on; a pipe, a socket, a terminal may give less, and that is where a read ends. */
-static bool reads_in_turns(long number, int fd)
-{
-    struct stat st;
+/*
+ * A file always gives what is asked for, and so a read of it goes on; a pipe, a socket, a terminal may give less, and that is where a read ends. A socket's messages must not be
+ * cut, so there each turn is as long as can be.
+ */
+enum turns {
+    TURNS_LONG = 0x1,
+    TURNS_GO_ON = 0x2,
+};
 
-    return number == SYS_getrandom ||
-           (linux_syscall(SYS_fstat, fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)));
+static unsigned turns_of(const struct syscall_rule *rule, long number, int fd)
+{
+    struct stat st = {0};
+    unsigned turns = rule->flow == FLOW_WRITE ? TURNS_GO_ON : 0;
+
+    if (number == SYS_getrandom)
+        return TURNS_GO_ON;
+    if (linux_syscall(SYS_fstat, fd, &st) != 0)
+        return turns;
+    if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
+        turns |= TURNS_GO_ON;
+    return S_ISSOCK(st.st_mode) ? turns | TURNS_LONG : turns;
 }
 
 static long call_in_turns(const struct syscall_rule *rule, long number, const uint64_t arg[TRAP_ARGS],
@@ -131,7 +145,7 @@ static long call_in_turns(const struct syscall_rule *rule, long number, const ui
 {
     const struct syscall_arg *buffer = &rule->arg[0];
     size_t len = arg[buffer->len_arg];
-    bool on = rule->flow == FLOW_WRITE || reads_in_turns(number, (int)arg[0]);
+    unsigned turns = turns_of(rule, number, (int)arg[0]);
     uint64_t turn[TRAP_ARGS];
     size_t done = 0;
     long r = 0;
@@ -141,7 +155,8 @@ static long call_in_turns(const struct syscall_rule *rule, long number, const ui
     __builtin_memcpy(turn, arg, sizeof turn);
     do {
         struct hold *held = NULL;
-        size_t n = len - done;
+        size_t most = (turns & TURNS_LONG) != 0 ? hold_chunk_bytes() : hold_turn_bytes();
+        size_t n = len - done < most ? len - done : most;
 
         r = hold_add(&held, arg[buffer->arg] + done, &n,
                      buffer->kind == ARG_OUT ? VM_PROT_WRITE : VM_PROT_READ);
@@ -161,7 +176,7 @@ static long call_in_turns(const struct syscall_rule *rule, long number, const ui
         done += (size_t)r;
         if ((size_t)r < n)
             break;
-    } while (on && done < len);
+    } while ((turns & TURNS_GO_ON) != 0 && done < len);
     return done > 0 ? (long)done : r;
 }
 

@@ -437,6 +437,97 @@ static void case_coherent(void)
     printf("%lx\n", sum(w, size));
 }
 
+/* As databases do: written by pwrite and read through a mapping; written through a mapping and read by pread, or synced by fsync. */
+static void case_database(void)
+{
+    int fd = open(path, O_RDWR), direct = open(path, O_RDWR | O_APPEND);
+    unsigned char *m = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    unsigned char *p = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    char b[PAGE + 8] = {0};
+    uint64_t total = 0;
+
+    CHECK(m != MAP_FAILED && p != MAP_FAILED);
+    for (size_t at = 100; at + PAGE < size; at += 211 * PAGE) {
+        total += m[at] + p[at + 1];
+        m[at + 2] = 'm'; /* the page is dirty when the file is written */
+        memset(b, (int)(at / PAGE), sizeof b);
+        CHECK(pwrite(fd, b, 2, (off_t)at) == 2);
+        CHECK(pread(fd, b, 3, (off_t)at) == 3);
+        printf("%u %u %c ", m[at], p[at + 1], b[2]);
+        m[at + 3] = 'n';
+        CHECK(lseek(fd, (off_t)at, SEEK_SET) == (off_t)at);
+        CHECK(readv(fd, (struct iovec[]){{b, 2}, {b + 2, 5}}, 2) == 7);
+        printf("%c %c\n", b[2], b[3]);
+        CHECK(writev(fd, (struct iovec[]){{b, 3}, {b, PAGE}}, 2) == PAGE + 3);
+        printf("%c\n", m[at + 7 + 2]);
+    }
+    CHECK(write(direct, "end", 3) == 3);
+    m[0] = '!';
+    CHECK(fsync(fd) == 0);
+    CHECK(close(fd) == 0 && close(direct) == 0);
+    printf("%lu %lx\n", total, sum(m, size));
+}
+
+/* Closes every descriptor that it did not open; and then becomes another program, with bytes still to be written. */
+static void case_exec(void)
+{
+    unsigned char *m = map(PROT_READ | PROT_WRITE, MAP_SHARED, O_RDWR);
+    char number[32];
+
+    m[PAGE] = 'e';
+    closefrom(3);
+    for (int fd = 3; fd < 2000; fd++)
+        CHECK(close(fd) == -1 && errno == EBADF);
+    printf("%lx\n", sum(m, size));
+    m[size - 1] = 'x';
+    snprintf(number, sizeof number, "%d", 'x');
+    fflush(stdout);
+    execlp("tail", "tail", "-c", "1", path, (char *)NULL);
+}
+
+/* A fork that nobody hears of: its child has no managed memory, and cannot harm its parent's. */
+static void case_raw_fork(void)
+{
+    unsigned char *m = map(PROT_READ, MAP_PRIVATE, O_RDONLY);
+    int status;
+    pid_t pid;
+
+    fflush(stdout);
+    pid = (pid_t)syscall(SYS_fork);
+    if (pid == 0) {
+        char c;
+
+        CHECK(read(open("/dev/zero", O_RDONLY), &c, 1) == 1);
+        _exit(0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid);
+    printf("child %d, parent %lx\n", status, sum(m, size));
+}
+
+/* Many threads, each with a large transfer into the mapping under way. */
+static void *transfer(void *arg)
+{
+    unsigned char *to = arg;
+    int fd = open(path, O_RDONLY);
+
+    for (int i = 0; i < 3; i++)
+        CHECK(pread(fd, to, size / 16, (off_t)(size / 16 * (unsigned)i)) == (ssize_t)(size / 16));
+    close(fd);
+    return NULL;
+}
+
+static void case_threads(void)
+{
+    unsigned char *to = scratch();
+    pthread_t thread[16];
+
+    for (size_t i = 0; i < 16; i++)
+        CHECK(pthread_create(&thread[i], NULL, transfer, to + i * (size / 16)) == 0);
+    for (size_t i = 0; i < 16; i++)
+        CHECK(pthread_join(thread[i], NULL) == 0);
+    printf("%lx\n", sum(to, size));
+}
+
 /* ---- fork ------------------------------------------------------------------------------------------------------------------ */
 
 static void reap(pid_t pid)
@@ -572,6 +663,10 @@ int main(int argc, char **argv)
         {"segv", case_segv},
         {"fixed", case_fixed},
         {"coherent", case_coherent},
+        {"database", case_database},
+        {"exec", case_exec},
+        {"raw_fork", case_raw_fork},
+        {"threads", case_threads},
         {"fork", case_fork},
         {"fork_shared", case_fork_shared},
         {"fork_threads", case_fork_threads},

@@ -1,0 +1,105 @@
+/*
+ * exec.c: a process that becomes another program: what it wrote to shared mappings reaches the files first, as at the end of a process.
+ *
+ * libc's variants call each other inside themselves, so each name is taken over. Children of vfork, which are about to execute something else, and of fork are
+ * not the process that has the mappings, and stats_finish does nothing in them.
+ */
+#include "shim.h"
+#include "real.h"
+#include <stdarg.h>
+#include <string.h>
+
+FL_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+    stats_finish();
+    return shim_real()->execve(path, argv, envp);
+}
+
+FL_EXPORT int execv(const char *path, char *const argv[])
+{
+    stats_finish();
+    return shim_real()->execv(path, argv);
+}
+
+FL_EXPORT int execvp(const char *file, char *const argv[])
+{
+    stats_finish();
+    return shim_real()->execvp(file, argv);
+}
+
+FL_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+    stats_finish();
+    return shim_real()->execvpe(file, argv, envp);
+}
+
+FL_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
+{
+    stats_finish();
+    return shim_real()->fexecve(fd, argv, envp);
+}
+
+FL_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags)
+{
+    stats_finish();
+    return shim_real()->execveat(fd, path, argv, envp, flags);
+}
+
+/* How many arguments there are, with the NULL behind them. */
+static size_t count_args(va_list args)
+{
+    size_t n = 2;
+
+    while (va_arg(args, char *) != NULL)
+        n++;
+    return n;
+}
+
+/* argv[0] and what follows it, NULL included, into argv on the caller's stack: malloc may not be used between vfork and here. */
+#define EXEC_ARGV(first, args, argv)                                                                         \
+    do {                                                                                                     \
+        va_start(args, first);                                                                               \
+        size_t n_ = count_args(args);                                                                        \
+        va_end(args);                                                                                        \
+        argv = __builtin_alloca(n_ * sizeof *argv);                                                          \
+        argv[0] = (char *)(uintptr_t)first;                                                                  \
+        va_start(args, first);                                                                               \
+        for (size_t i_ = 1; i_ < n_; i_++)                                                                   \
+            argv[i_] = va_arg(args, char *);                                                                 \
+    } while (0)
+
+FL_EXPORT int execl(const char *path, const char *first, ...)
+{
+    va_list args;
+    char **argv;
+    int r;
+
+    EXEC_ARGV(first, args, argv);
+    va_end(args);
+    r = execv(path, argv);
+    return r;
+}
+
+FL_EXPORT int execlp(const char *file, const char *first, ...)
+{
+    va_list args;
+    char **argv;
+    int r;
+
+    EXEC_ARGV(first, args, argv);
+    va_end(args);
+    r = execvp(file, argv);
+    return r;
+}
+
+FL_EXPORT int execle(const char *path, const char *first, ...)
+{
+    va_list args;
+    char **argv;
+    char *const *envp;
+
+    EXEC_ARGV(first, args, argv);
+    envp = va_arg(args, char *const *);
+    va_end(args);
+    return execve(path, argv, envp);
+}

@@ -1,0 +1,62 @@
+/*
+ * fds.c: our descriptors, and programs that close what they did not open.
+ *
+ *      close_range(3, ~0):   | the program's | ours | the program's | ours | …        each stretch between ours is closed
+ *
+ * To the program our descriptors do not exist: closing one is EBADF, and so is putting another in its place, which no program does on purpose with
+ * numbers so high. What happens in the child of a fork is the child's own affair.
+ */
+#include "shim.h"
+#include "real.h"
+#include <linux_fd.h>
+
+static bool is_ours(int fd)
+{
+    return shim_on() && linux_fd_is_ours(fd);
+}
+
+static int bad_fd(void)
+{
+    errno = EBADF;
+    return -1;
+}
+
+FL_EXPORT int close(int fd)
+{
+    return is_ours(fd) ? bad_fd() : shim_real()->close(fd);
+}
+
+FL_EXPORT int dup2(int fd, int target)
+{
+    return is_ours(target) ? bad_fd() : shim_real()->dup2(fd, target);
+}
+
+FL_EXPORT int dup3(int fd, int target, int flags)
+{
+    return is_ours(target) ? bad_fd() : shim_real()->dup3(fd, target, flags);
+}
+
+FL_EXPORT int close_range(unsigned first, unsigned last, int flags)
+{
+    struct rlimit limit;
+    unsigned most = last;
+    unsigned from = first;
+
+    if (!shim_on() || first > last)
+        return shim_real()->close_range(first, last, flags);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < most)
+        most = (unsigned)limit.rlim_max;
+    for (unsigned fd = first; fd <= most && fd <= INT_MAX; fd++) {
+        if (!linux_fd_is_ours((int)fd))
+            continue;
+        if (fd > from && shim_real()->close_range(from, fd - 1, flags) != 0)
+            return -1;
+        from = fd + 1;
+    }
+    return from <= last ? shim_real()->close_range(from, last, flags) : 0;
+}
+
+FL_EXPORT void closefrom(int lowest)
+{
+    (void)close_range(lowest < 0 ? 0 : (unsigned)lowest, UINT_MAX, 0);
+}
