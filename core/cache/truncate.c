@@ -1,13 +1,16 @@
 /*
- * truncate.c: a file and its pages, when somebody reads or writes the file past the VM (read, write, fsync of a host's own).
+ * truncate.c: a file and its pages, when somebody reads or writes the file past the VM (read, write, fsync of
+ * a host's own).
  *
  *     somebody will read   ─▶ fl_vnode_sync        dirty ─▶ store
- *     somebody will write  ─▶ fl_vnode_sync ─▶ (the write) ─▶ fl_vnode_invalidate        clean ─▶ forgotten, read anew by the next fault
+ *     somebody will write  ─▶ fl_vnode_sync ─▶ (the write) ─▶ fl_vnode_invalidate clean ─▶ forgotten
  *
- * Both are for the pages that a range of bytes touches. What is dirtied between the two calls is newer than the write, or as new: it stays.
- * Locks: (V) → (O). The object lives as long as the vnode, to which the caller has a reference.
+ * Both are for the pages that a range of bytes touches. What is dirtied between the two calls is newer than
+ * the write, or as new: it stays. Locks: (V) → (O). The object lives as long as the vnode, to which the
+ * caller has a reference.
  *
- * Does not do: pages that are wired or held; they keep what they have. (invalidate_inode_pages2_range, Linux.)
+ * Does not do: pages that are wired or held; they keep what they have. (invalidate_inode_pages2_range,
+ * Linux.)
  */
 #include "cache/writeback.h"
 #include "lib/errno.h"

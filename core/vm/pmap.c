@@ -46,7 +46,7 @@ void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, u
     for (uint32_t i = 0, n; i < npages; i += n) {
         n = npages - i < PMAP_BATCH ? npages - i : PMAP_BATCH;
         for (uint32_t j = i; j < i + n; j++)
-            KASSERT((m[j]->flags & (PG_VALID | PG_BUSY)) == PG_VALID, "N2");
+            KASSERT((m[j]->flags & PG_VALID) != 0, "N2");
         struct machine_run run;
         uint32_t done;
         pmap_run(&run, frame, m + i, n);

@@ -10,13 +10,12 @@
 
 #include "vm/vm_map.h"
 
-/* Enters one page at va. (M) shared, (O) of the page. Errors: -ENOMEM. */
+/* Enters one page at va. (M) shared; (O) of the page, or the page is busy. Errors: -ENOMEM. */
 FL_NODISCARD int pmap_enter(struct vm_map *map, vm_offset_t va, struct vm_page *m, vm_prot_t prot,
                             unsigned flags);
 /*
- * Enters pages m[0 … npages), neighbours of one object, valid and not busy, at va, va + 4096 …, never
- * writable. As many as the machine
- * likes, from the first: it is a wish. (M) shared, (O).
+ * Enters pages m[0 … npages), neighbours of one object, valid, at va, va + 4096 …, never writable. As many as
+ * the machine likes, from the first: it is a wish. (M) shared; (O), or the pages are busy.
  */
 void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, uint32_t npages,
                        vm_prot_t prot);
@@ -27,7 +26,7 @@ FL_NODISCARD int pmap_copy_page(struct vm_page *src, struct vm_page *dst);
 /* Bytes [start, end) of the page become zero. The page is valid and busy. */
 FL_NODISCARD int pmap_zero_page_area(struct vm_page *m, uint32_t start, uint32_t end);
 
-/* machine_release for pages of one object, neighbours in one run. (O). */
+/* machine_release for busy pages of one object, neighbours in one run. With or without (O). */
 void pmap_release(struct vm_object *object, struct vm_page **m, uint32_t npages);
 
 #endif

@@ -140,9 +140,13 @@ static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_page
     return prot;
 }
 
-/* Enters the resident pages behind the one at hand, up to the mark of read-ahead, which must be touched
- * to work. (M), (O). */
+/*
+ * Enters the resident pages behind the one at hand, up to the mark of read-ahead, which must be touched to
+ * work. They are busy meanwhile, so that the lock is free for others during the machine's work. (M) shared;
+ * (O) held on entry and return, released in between.
+ */
 static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex, bool ahead)
+    REQUIRES(object->lock)
 {
     struct vm_page *m[VM_FAULT_READ];
     uint32_t limit = ahead ? VM_FAULT_READ : VM_FAULT_PREFAULT, n = 0;
@@ -157,10 +161,16 @@ static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, v
         struct vm_page *p = vm_page_lookup(object, pindex + 1 + n);
         if (p == NULL || (p->flags & (PG_VALID | PG_BUSY | PG_READAHEAD | PG_TESTED)) != PG_VALID)
             break;
+        vm_page_xbusy(p);
         m[n++] = p;
     }
-    if (n > 0)
-        pmap_enter_object(fs->map, va, m, n, fs->prot);
+    if (n == 0)
+        return;
+    vm_unlock(&object->lock);
+    pmap_enter_object(fs->map, va, m, n, fs->prot);
+    vm_lock(&object->lock);
+    for (uint32_t i = 0; i < n; i++)
+        vm_page_xunbusy(m[i]);
 }
 
 /* What the fault says of the page's use: the first touch of what was read along with others is what it
@@ -174,19 +184,19 @@ static void vm_fault_reference(struct vm_page *m)
     m->flags &= (uint16_t) ~(PG_AHEAD | PG_TESTED);
 }
 
-/*
- * Dirties, wires, holds, enters and activates page m of `object`, as the access wants it. (M) shared,
- * (O) of object. For a write, m is in the
- * first object and has no copies above it.
- */
-static int vm_fault_finish(struct faultstate *fs, struct vm_object *object, struct vm_page *m)
+/* Enters page m as the access wants it: dirty, if it writes. (M) shared; (O), or m is busy and the caller has
+ * made it dirty. For a write, m is in the first object and has no copies above it. */
+static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot)
 {
     unsigned map_flags = fs->wired || (fs->flags & VM_FAULT_WIRE) ? MACHINE_MAP_WIRED : 0;
-    if (fs->access & VM_PROT_WRITE)
-        vm_page_dirty(m);
-    int error = pmap_enter(fs->map, fs->va, m, vm_fault_prot(fs, m), map_flags);
-    if (error != 0)
-        return error;
+    return pmap_enter(fs->map, fs->va, m, prot, map_flags);
+}
+
+/* Page m of `object` is mapped: wires, holds, activates it, and enters neighbours. (M) shared; (O) held on
+ * entry and return, released in between. */
+static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, struct vm_page *m)
+    REQUIRES(object->lock)
+{
     if (fs->flags & VM_FAULT_WIRE)
         vm_page_wire(m);
     if (fs->hold != NULL) {
@@ -195,9 +205,10 @@ static int vm_fault_finish(struct faultstate *fs, struct vm_object *object, stru
     }
     bool ahead = fs->paged_in || (m->flags & PG_AHEAD) != 0; /* what was read along with it is wanted too */
     vm_fault_reference(m);
+    if (m->flags & PG_BUSY)
+        vm_page_xunbusy(m);
     if ((fs->access & VM_PROT_WRITE) == 0 && (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
         vm_fault_prefault(fs, object, m->pindex, ahead);
-    return 0;
 }
 
 /*
@@ -205,14 +216,19 @@ static int vm_fault_finish(struct faultstate *fs, struct vm_object *object, stru
  * (M) shared and (O) of first_object, both kept when
  * it returns false; when true, *error is the fault's result.
  */
-static bool vm_fault_soft_fast(struct faultstate *fs, int *error)
+static bool vm_fault_soft_fast(struct faultstate *fs,
+                               int *error) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
     struct vm_page *m = vm_page_lookup(fs->first_object, fs->first_pindex);
     if (m == NULL || (m->flags & (PG_VALID | PG_BUSY | PG_READAHEAD)) != PG_VALID)
         return false;
     if ((fs->access & VM_PROT_WRITE) && (m->flags & PG_COPIED))
         return false;
-    *error = vm_fault_finish(fs, fs->first_object, m);
+    if (fs->access & VM_PROT_WRITE)
+        vm_page_dirty(m);
+    *error = vm_fault_map(fs, m, vm_fault_prot(fs, m));
+    if (*error == 0)
+        vm_fault_mapped(fs, fs->first_object, m);
     return true;
 }
 
@@ -523,7 +539,7 @@ vm_fault_relookup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M
     return object == fs->first_object && pindex == fs->first_pindex ? 0 : VM_FAULT_RETRY;
 }
 
-/* Maps fs->m and lets it go. (M) shared. */
+/* Maps fs->m, which is busy, without (O), and lets it go. (M) shared. */
 static int vm_fault_enter(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
     struct vm_object *object = fs->object;
@@ -534,15 +550,21 @@ static int vm_fault_enter(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* th
         return -ENXIO;
     }
     KASSERT((fs->access & VM_PROT_WRITE) == 0 || (m->flags & PG_COPIED) == 0, "F2");
-    int error = vm_fault_finish(fs, object, m);
-    if (error == 0) {
-        vm_page_xunbusy(m);
-        fs->m = NULL;
-        if (object != fs->first_object)
-            vm_object_pip_wakeup(object);
-    }
+    if (fs->access & VM_PROT_WRITE)
+        vm_page_dirty(m);
+    vm_prot_t prot = vm_fault_prot(fs, m);
     vm_unlock(&object->lock);
-    return error;
+
+    int error = vm_fault_map(fs, m, prot);
+    if (error != 0)
+        return error;
+    vm_lock(&object->lock);
+    vm_fault_mapped(fs, object, m);
+    fs->m = NULL;
+    if (object != fs->first_object)
+        vm_object_pip_wakeup(object);
+    vm_unlock(&object->lock);
+    return 0;
 }
 
 /* ---- the whole ---------------------------------------------------------------------------------------- */

@@ -95,7 +95,7 @@ static struct vm_page *frame_alloc(struct vm_object *object, vm_pindex_t pindex,
             vm_phys_freecnt_adj(-1);
         }
     }
-    *low = vm_phys.free_count < vm_pageout.free_min;
+    *low = vm_phys.free_count < vm_pageout.free_wakeup;
     vm_unlock(&vm_phys.lock);
     return m;
 }
@@ -149,7 +149,7 @@ void vm_page_free(struct vm_page *m)
     vm_page_free_batch(&m, 1);
 }
 
-void vm_page_free_batch(struct vm_page **pages, uint32_t npages)
+void vm_page_free_released(struct vm_page **pages, uint32_t npages)
 {
     if (npages == 0)
         return;
@@ -162,7 +162,6 @@ void vm_page_free_batch(struct vm_page **pages, uint32_t npages)
                 "P6"); /* apart: gcc reads both and (Q)'s queue at once, and TSan sees it */
         KASSERT(m->hold_count == 0, "P6");
     }
-    pmap_release(object, pages, npages);
 
     vm_lock(&vm_queues.lock);
     for (uint32_t i = 0; i < npages; i++)
@@ -174,6 +173,14 @@ void vm_page_free_batch(struct vm_page **pages, uint32_t npages)
         pages[i]->flags = 0;
     }
     frames_free(pages, npages);
+}
+
+void vm_page_free_batch(struct vm_page **pages, uint32_t npages)
+{
+    if (npages == 0)
+        return;
+    pmap_release(pages[0]->object, pages, npages);
+    vm_page_free_released(pages, npages);
 }
 
 /* ---- identity ---------------------------------------------------------------------------------------- */

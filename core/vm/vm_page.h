@@ -116,6 +116,8 @@ void vm_page_free(struct vm_page *m);
 /* vm_page_free for npages pages, sorted or not; neighbours go to the machine as one run. All of one
  * object. */
 void vm_page_free_batch(struct vm_page **pages, uint32_t npages);
+/* vm_page_free_batch for pages whose bytes the machine has back already (pmap_release). */
+void vm_page_free_released(struct vm_page **pages, uint32_t npages);
 
 /* Puts a page into (object, pindex) / takes it out, not touching its queue. Errors: -ENOMEM. */
 FL_NODISCARD int vm_page_insert(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex);

@@ -26,6 +26,7 @@
 #include "cache/writeback.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
+#include "vm/pmap.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
@@ -85,8 +86,12 @@ int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min, uint32
         target = min + clamp(nframes / 32, 8, 4096);
     if (nframes < PAGEOUT_NFRAMES || reserved >= min || min >= target || target >= nframes)
         return -EINVAL;
-    vm_pageout =
-        (struct vm_pageout_params){.free_reserved = reserved, .free_min = min, .free_target = target};
+    vm_pageout = (struct vm_pageout_params){
+        .free_reserved = reserved,
+        .free_min = min,
+        .free_target = target,
+        .free_wakeup = min + (target - min) / 2,
+    };
     return 0;
 }
 
@@ -177,12 +182,22 @@ static bool page_homeless(const struct vm_page *m)
 
 /* ---- the inactive queue -------------------------------------------------------------------------------- */
 
-/* Unmaps and frees the victims, which are busy. (O). */
-static void free_victims(struct pageout_pass *pass, struct vm_page **m, uint32_t n)
+/*
+ * Unmaps and frees the victims, which are busy. The machine gives their bytes back without the object's lock,
+ * so that faults on other pages of the file do not wait for it. (O) held on entry and return.
+ */
+static void free_victims(struct pageout_pass *pass, struct vm_object *object, struct vm_page **m, uint32_t n)
+    REQUIRES(object->lock)
 {
+    if (n == 0)
+        return;
     vm_rmap_unmap_pages(m, n, MACHINE_UNMAP_RELEASE);
-    if (n > 0)
-        vm_page_free_batch(m, n);
+    vm_object_pip_add(object);
+    vm_unlock(&object->lock);
+    pmap_release(object, m, n);
+    vm_lock(&object->lock);
+    vm_page_free_released(m, n);
+    vm_object_pip_wakeup(object);
     pass->freed += n;
     vm_count(&vm_cnt.evictions, n);
 }
@@ -253,7 +268,7 @@ static void inactive_batch(struct pageout_pass *pass, struct pageout_batch *batc
         vm_page_xbusy(m);
         victim[n++] = m;
     }
-    free_victims(pass, victim, n);
+    free_victims(pass, batch->object, victim, n);
     vm_unlock(&batch->object->lock);
 }
 

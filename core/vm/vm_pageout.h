@@ -18,6 +18,8 @@
 
 struct vm_pageout_params {
     uint32_t free_reserved, free_min, free_target; /* pages; reserved < min < target < nframes */
+    uint32_t free_wakeup; /* halfway from min to target: below it the daemon is woken, so that it works beside
+                             the program, and read-ahead, which stops at min, does not have to wait for it */
 };
 extern struct vm_pageout_params vm_pageout;
 

@@ -115,7 +115,8 @@ FL_NODISCARD bool machine_can_map(void *entry_object, void *page_object);
  * Enters the run at [va, va + npages pages) with rights `prot`. A mapping of the same page gets the new
  * rights; a mapping of another
  * page is replaced. *done says how many pages, from the first, are entered, also on failure.
- * Under the core's locks: the map (shared at least), and the run's object. Errors: -ENOMEM only.
+ * Under the core's locks: the map (shared at least), and the run's object unless its pages are busy. Errors:
+ * -ENOMEM only.
  */
 FL_NODISCARD int machine_map(struct machine_space *space, vm_offset_t va, const struct machine_run *run,
                              vm_prot_t prot, unsigned flags, uint32_t *done);
@@ -186,7 +187,7 @@ void machine_window_put(const struct machine_run *run, enum machine_window how, 
 /*
  * The run's frames hold nothing from now on and will be used for other pages: forget the bytes, and
  * every mapping that
- * MACHINE_UNMAP_RELEASE left. Under the core's locks: the run's object. Cannot fail.
+ * MACHINE_UNMAP_RELEASE left. May be called under the core's locks. Cannot fail.
  */
 void machine_release(const struct machine_run *run);
 

@@ -27,7 +27,7 @@ struct fl_vm_params {
     size_t meta_len_bytes;
     uint32_t nframes;       /* page budget: frames [0, nframes) */
     uint32_t free_reserved; /* frames that only page-out itself may use; 0: chosen */
-    uint32_t free_min;      /* below it the page daemon runs (low water); 0: chosen */
+    uint32_t free_min;      /* low water: below it nothing is read ahead; 0: chosen */
     uint32_t free_target;   /* up to it the page daemon frees (high water); 0: chosen */
     uint32_t readahead_max; /* pages of one read-ahead window, <= MACHINE_RUN_MAX; 0: chosen */
     bool superpages; /* keep 2 MiB reservations (vm_reserv); pointless where frames have no physical place */

@@ -64,7 +64,7 @@ uint8_t *parts_boot_meta(size_t meta_bytes)
 void parts_boot(uint32_t nframes, bool superpages)
 {
     boot_machine(nframes, ((size_t)1 << 20) + (size_t)nframes * 256);
-    vm_pageout = (struct vm_pageout_params){0, 0, 0};
+    vm_pageout = (struct vm_pageout_params){0};
     if (vm_page_startup(nframes, superpages) != 0)
         abort();
     vm_radix_startup();
