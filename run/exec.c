@@ -1,8 +1,10 @@
 /*
- * exec.c: a process that becomes another program: what it wrote to shared mappings reaches the files first, as at the end of a process.
+ * exec.c: a process that becomes another program: what it wrote to shared mappings reaches the files first,
+ * as at the end of a process.
  *
- * libc's variants call each other inside themselves, so each name is taken over. Children of vfork, which are about to execute something else, and of fork are
- * not the process that has the mappings, and stats_finish does nothing in them.
+ * libc's variants call each other inside themselves, so each name is taken over. Children of vfork, which are
+ * about to execute something else, and of fork are not the process that has the mappings, and stats_finish
+ * does nothing in them.
  */
 #include "shim.h"
 #include "real.h"
@@ -55,7 +57,10 @@ static size_t count_args(va_list args)
     return n;
 }
 
-/* argv[0] and what follows it, NULL included, into argv on the caller's stack: malloc may not be used between vfork and here. */
+/*
+ * argv[0] and what follows it, NULL included, into argv on the caller's stack: malloc may not be used between
+ * vfork and here.
+ */
 #define EXEC_ARGV(first, args, argv)                                                                         \
     do {                                                                                                     \
         va_start(args, first);                                                                               \

@@ -1,10 +1,11 @@
 /*
  * fds.c: our descriptors, and programs that close what they did not open.
  *
- *      close_range(3, ~0):   | the program's | ours | the program's | ours | …        each stretch between ours is closed
+ *      close_range(3, ~0):   | the program's | ours | the program's | ours | …    but ours are closed
  *
- * To the program our descriptors do not exist: closing one is EBADF, and so is putting another in its place, which no program does on purpose with
- * numbers so high. What happens in the child of a fork is the child's own affair.
+ * To the program our descriptors do not exist: closing one is EBADF, and so is putting another in its place,
+ * which no program does on purpose with numbers so high. What happens in the child of a fork is the child's
+ * own affair.
  */
 #include "shim.h"
 #include "real.h"

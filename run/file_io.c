@@ -1,16 +1,17 @@
 /*
  * file_io.c: reads and writes of files that are mapped at the same time: both ways see one file.
  *
- *   read, pread, readv …    file_io_begin(reads)   dirty pages ─▶ file          libc's read
- *   write, pwrite, writev … file_io_begin(writes)  dirty pages ─▶ file          libc's write          file_io_end: clean pages forgotten
- *   fsync, fdatasync        dirty pages ─▶ file                                  libc's fsync
+ *   read, pread, readv …    file_io_begin(reads)   dirty pages ─▶ file    libc's read
+ *   write, pwrite, writev … file_io_begin(writes)  dirty pages ─▶ file    libc's write
+ *                           file_io_end            clean pages forgotten
+ *   fsync, fdatasync        file_io_begin          dirty pages ─▶ file    libc's fsync
  *
- * Databases do this: they read through a mapping and write by pwrite, or write through a mapping and fsync the file. The range counts, at the descriptor's own
- * offset where the call has none.
- * While nothing is mapped the price is one load; while no mapping can write, reads pay nothing.
+ * Databases do this: they read through a mapping and write by pwrite, or write through a mapping and fsync
+ * the file. The range counts, at the descriptor's own offset where the call has none. While nothing is mapped
+ * the price is one load; while no mapping can write, reads pay nothing.
  *
- * Does not do: calls that libc makes inside itself (fwrite, fread of a mapped file), sendfile, splice, copy_file_range, and other processes:
- * docs/run.md.
+ * Does not do: calls that libc makes inside itself (fwrite, fread of a mapped file), sendfile, splice,
+ * copy_file_range, and other processes: docs/run.md.
  */
 #include "shim.h"
 #include "real.h"
@@ -142,7 +143,7 @@ FL_EXPORT int fdatasync(int fd)
     return (int)FILE_IO(fd, 0, WHOLE_FILE, false, shim_real()->fdatasync(fd));
 }
 
-/* ---- vectors: whatever they point at, the file's range is the sum of their lengths --------------------------------------- */
+/* ---- vectors: whatever they point at, the file's range is the sum of their lengths ----------------- */
 
 static uint64_t vector_len(const struct iovec *iov, int n)
 {

@@ -1,16 +1,18 @@
 /*
- * files.c: the files behind managed mappings: which vnode is which file of the program's, and a descriptor of our own for each.
+ * files.c: the files behind managed mappings: which vnode is which file of the program's, and a descriptor of
+ * our own for each.
  *
- *   key_bucket[hash(dev, ino)] ─▶ file ─▶ file        file: the handle (keeps the vnode), our descriptor, bytes mapped
+ *   key_bucket[hash(dev, ino)] ─▶ file ─▶ file    a file: vnode, our descriptor, bytes mapped
  *   vnode_bucket[hash(vnode)] ──▶ file
  *   idle ─▶ file ─▶ file        mapped_bytes fell to 0: closed by file_reap unless somebody maps them first
  *
- * The program may close its descriptor right after mmap; fork still has to map the file again, in the child, by a descriptor that has at
- * least the rights of the mappings. So each mapped file keeps one, out of the way of the program's own numbers.
- * A file is forgotten with its last mapped byte: nothing of it stays cached, and the next mmap sees what others wrote meanwhile.
+ * The program may close its descriptor right after mmap; fork still has to map the file again, in the child,
+ * by a descriptor that has at least the rights of the mappings. So each mapped file keeps one, out of the way
+ * of the program's own numbers. A file is forgotten with its last mapped byte: nothing of it stays cached,
+ * and the next mmap sees what others wrote meanwhile.
  *
- * Lock: (S) for everything here. The memory comes from the kernel by pages and never from the program's malloc: a mapping call may come
- * from a signal handler.
+ * Lock: (S) for everything here. The memory comes from the kernel by pages and never from the program's
+ * malloc: a mapping call may come from a signal handler.
  */
 #include "linux_fd.h"
 #include "shim.h"
@@ -55,7 +57,7 @@ struct file *file_of_vnode(const struct vnode *vnode)
     return file;
 }
 
-/* ---- birth and death ------------------------------------------------------------------------------------------------ */
+/* ---- birth and death ------------------------------------------------------------------------------- */
 
 static struct file *file_alloc(void)
 {
@@ -167,7 +169,7 @@ static void file_close(struct file *file)
     file_spare = file;
 }
 
-/* ---- what is mapped --------------------------------------------------------------------------------------------------- */
+/* ---- what is mapped -------------------------------------------------------------------------------- */
 
 void file_idle_push(struct file *file)
 {

@@ -1,21 +1,24 @@
 /*
- * fork.c: what becomes of managed mappings when the process forks. The child lives without Faultline: all of its memory is the kernel's own.
+ * fork.c: what becomes of managed mappings when the process forks. The child lives without Faultline: all of
+ * its memory is the kernel's own.
  *
  *   mapping in the parent        the parent afterwards             the child
  *   shared, of a file that       the kernel's mapping of the       the same: what was shared stays shared
  *     a mapping may write          file, written back before
  *   shared, read-only            managed                           the kernel's mapping of the file
- *   private                      managed                           the kernel's mapping, and the bytes of the pages that were
- *                                                                   written before the fork, copied
+ *   private                      managed                           the kernel's mapping; pages written before
+ *                                                                   the fork are copied
  *
- * Managed views are not inherited (MADV_DONTFORK), so the child's ranges are empty until fork_child fills them, before fork returns there: it never sees
- * wrong bytes. Only pages that a private mapping has written are copied, through anonymous memory outside of the limit that lives as long as the fork takes. vfork, posix_spawn,
- * system and popen share the parent's memory until exec and come by none of this.
+ * Managed views are not inherited (MADV_DONTFORK), so the child's ranges are empty until fork_child fills
+ * them, before fork returns there: it never sees wrong bytes. Only pages that a private mapping has written
+ * are copied, through anonymous memory outside of the limit that lives as long as the fork takes. vfork,
+ * posix_spawn, system and popen share the parent's memory until exec and come by none of this.
  *
  * Handing a mapping to the kernel, while the other threads run:
  *     view PROT_NONE ─▶ msync ─▶ fl_sys_munmap ─▶ fl_space_reserve ─▶ mmap of the file ─▶ gate open
- * From the first step on no other thread can change the bytes. A thread that touches them gets SIGSEGV: while the core still has the mapping it answers "try again", and so
- * the thread does; afterwards it says "nothing mapped", and signals_deliver waits here at the gate (fork_waited) and then tries again.
+ * From the first step on no other thread can change the bytes. A thread that touches them gets SIGSEGV: while
+ * the core still has the mapping it answers "try again", and so the thread does; afterwards it says "nothing
+ * mapped", and signals_deliver waits here at the gate (fork_waited) and then tries again.
  *
  * Lock: (S) from prepare to the end.
  */
@@ -37,7 +40,10 @@ struct fork_page {
     uint64_t at; /* its bytes' number in image.bytes */
 };
 
-/* What the child needs to know. It must not ask the core, which goes on changing in the parent, in memory that both see. */
+/*
+ * What the child needs to know. It must not ask the core, which goes on changing in the parent, in memory
+ * that both see.
+ */
 static struct {
     sigset_t saved;
     bool prepared;
@@ -74,7 +80,7 @@ static void *fork_memory(size_t len)
     return linux_syscall_failed(memory) ? NULL : (void *)memory;
 }
 
-/* ---- shared mappings: handed to the kernel ------------------------------------------------------------------------------- */
+/* ---- shared mappings: handed to the kernel --------------------------------------------------------- */
 
 /* Marks the files that a shared mapping may write: all their shared mappings go. */
 static void find_written(void)
@@ -91,7 +97,10 @@ static void find_written(void)
     }
 }
 
-/* The bytes cannot be written to the file, so the child cannot have them: its range stays empty, and the parent's is managed as before. */
+/*
+ * The bytes cannot be written to the file, so the child cannot have them: its range stays empty, and the
+ * parent's is managed as before.
+ */
 static void hand_over(const struct fl_region *region, struct file *file)
 {
     size_t len = region->end - region->start;
@@ -129,7 +138,7 @@ static void hand_over_written(void)
     }
 }
 
-/* ---- the others: described, and what was written copied ------------------------------------------------------------------- */
+/* ---- the others: described, and what was written copied -------------------------------------------- */
 
 static bool image_alloc(void)
 {
@@ -169,7 +178,10 @@ static int copy_written(const struct fl_region *region)
     return error;
 }
 
-/* A mapping that nobody may read is made readable for the copy: other threads notice nothing but a fault that would have been one. */
+/*
+ * A mapping that nobody may read is made readable for the copy: other threads notice nothing but a fault that
+ * would have been one.
+ */
 static int describe(const struct fl_region *region, const struct file *file)
 {
     struct fork_region *own = &image.region[image.nregions];
@@ -232,7 +244,7 @@ static void fork_parent(void)
     shim_leave(&image.saved);
 }
 
-/* ---- the child ------------------------------------------------------------------------------------------------------------ */
+/* ---- the child ------------------------------------------------------------------------------------- */
 
 /* Maps the file itself, and puts the written pages in; *page goes on to the first page of the next region. */
 static long child_map(const struct fork_region *region, size_t *page)

@@ -1,15 +1,16 @@
 /*
  * hold.c: managed memory that the kernel is going to touch on the program's behalf.
  *
- *      [va, va + len)  ──▶  |held chunk| then the next |held chunk| …        a chunk: at most FL_HOLD_MAX pages, and an eighth of the limit
+ *      [va, va + len)  ──▶  |chunk| then |chunk| …   chunk: FL_HOLD_MAX pages, an eighth of the limit at most
  *      list ─▶ hold ─▶ hold        what one system call holds               spare ─▶ hold ─▶ hold
  *
- * In the kernel an absent page is no fault that anybody serves (the signal engine): the call says EFAULT. So its pages are made resident, and
- * held, until it is done. An eighth, because several threads do so at once and a held page cannot be evicted. Transfers that can be made in turns ask hold_turn_bytes, which
- * gives less the more is held already; and when memory is short nevertheless, a hold waits a little, then shrinks.
+ * In the kernel an absent page is no fault that anybody serves (the signal engine): the call says EFAULT. So
+ * its pages are made resident, and held, until it is done. An eighth, because several threads do so at once
+ * and a held page cannot be evicted. Transfers that can be made in turns ask hold_turn_bytes, which gives
+ * less the more is held already; and when memory is short nevertheless, a hold waits a little, then shrinks.
  *
- * A struct fl_hold is 2 KiB and a signal handler may stand on a small stack, so holds come from a pool. Lock: (H) the pool's, innermost, taken with all
- * signals blocked.
+ * A struct fl_hold is 2 KiB and a signal handler may stand on a small stack, so holds come from a pool. Lock:
+ * (H) the pool's, innermost, taken with all signals blocked.
  */
 #include "shim.h"
 #include <pthread.h>
@@ -90,7 +91,9 @@ static void hold_wait(void)
     linux_syscall(SYS_nanosleep, &moment, NULL);
 }
 
-/* Holds a beginning of [va, va + *len), ever smaller while it fails. Errors, for the first page: as fl_hold. */
+/*
+ * Holds a beginning of [va, va + *len), ever smaller while it fails. Errors, for the first page: as fl_hold.
+ */
 static int hold_beginning(vm_offset_t va, size_t *len, vm_prot_t access, struct fl_hold *pages)
 {
     size_t lead = va & VM_PAGE_MASK;
@@ -127,7 +130,10 @@ int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access)
     error = hold_beginning(va, len, access, &hold->pages);
     if (error != 0) {
         hold_free(hold);
-        /* What the kernel says when its own access fails: a place beyond the file or a store's error is EFAULT there too. */
+        /*
+         * What the kernel says when its own access fails: a place beyond the file or a store's error is
+         * EFAULT there too.
+         */
         return error == -ENOMEM ? -ENOMEM : -EFAULT;
     }
     hold->len = *len;

@@ -1,9 +1,10 @@
 /*
- * lockall.c: mlockall and munlockall: the managed mappings by the core, everything else by the kernel, one area at a time.
+ * lockall.c: mlockall and munlockall: the managed mappings by the core, everything else by the kernel, one
+ * area at a time.
  *
- * The kernel's own mlockall would lock the machine's views and windows too: it would fill them all, and none of their pages could be evicted again.
- * So the areas of /proc/self/maps are locked one by one, without those that show a memfd. MCL_FUTURE has no such way: mappings made later are not locked
- * (docs/design.md).
+ * The kernel's own mlockall would lock the machine's views and windows too: it would fill them all, and none
+ * of their pages could be evicted again. So the areas of /proc/self/maps are locked one by one, without those
+ * that show a memfd. MCL_FUTURE has no such way: mappings made later are not locked (docs/design.md).
  */
 #include "shim.h"
 #include <fcntl.h>
@@ -13,7 +14,10 @@
 
 #define LOCKALL_FLAGS (MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)
 
-/* One line of /proc/self/maps; -ENOMEM and -EAGAIN of areas that cannot be locked (vvar, PROT_NONE) are no failure of mlockall. */
+/*
+ * One line of /proc/self/maps; -ENOMEM and -EAGAIN of areas that cannot be locked (vvar, PROT_NONE) are no
+ * failure of mlockall.
+ */
 static long lock_area(const char *line, unsigned flags)
 {
     unsigned long start, end;

@@ -6,12 +6,14 @@
  *
  *   window:  |··free··| managed | managed |··free··| reserved |··free··|
  *                 │          │                          │
- *                 │          └ the core's entry         └ the core's entry says reserved; the kernel maps something of the program's own:
- *                 └ PROT_NONE, the machine's reservation    MAP_FIXED of anonymous or small mappings over managed ones
+ *                 │          └ the core's entry         └ the core's entry says reserved; the kernel maps
+ *                 └ PROT_NONE, the machine's              something of the program's own (MAP_FIXED)
  *
- * A call on a range takes it apart into spans of the two kinds. MAP_FIXED outside the window is left to the kernel: no view can be shown there.
+ * A call on a range takes it apart into spans of the two kinds. MAP_FIXED outside the window is left to the
+ * kernel: no view can be shown there.
  *
- * Lock: (S) around every call that changes mappings, so that what a range is made of stays true until the call is done.
+ * Lock: (S) around every call that changes mappings, so that what a range is made of stays true until the
+ * call is done.
  */
 #include "shim.h"
 #include "real.h"
@@ -28,15 +30,15 @@
 #define MAPPING_MINCORE_CHUNK 1024 /* pages */
 
 _Atomic uint64_t mappings_left_to_kernel;
-static _Atomic uint64_t
-    mapping_reserved_bytes; /* of reserved regions, changed under (S): while it is 0, no range is taken apart */
+/* Of reserved regions; changes under (S). While it is 0, no range is taken apart. */
+static _Atomic uint64_t mapping_reserved_bytes;
 
 static bool range_in_window(vm_offset_t addr, size_t len)
 {
     return shim_in_window(addr) && len <= LINUX_WINDOW_END - addr;
 }
 
-/* ---- spans ---------------------------------------------------------------------------------------------------------- */
+/* ---- spans ----------------------------------------------------------------------------------------- */
 
 struct span {
     vm_offset_t start, end;
@@ -73,7 +75,9 @@ static bool range_is_odd(vm_offset_t addr, size_t len)
            !range_in_window(addr, round_page(len));
 }
 
-/* Calls `managed` or the kernel for each span; the first error ends it. `arg` is the call's third argument. */
+/*
+ * Calls `managed` or the kernel for each span; the first error ends it. `arg` is the call's third argument.
+ */
 static long span_each(long number, vm_offset_t addr, size_t len, int arg,
                       int (*managed)(struct vm_map *map, vm_offset_t addr, size_t len, int arg))
 {
@@ -106,7 +110,10 @@ static long window_restore(vm_offset_t start, vm_offset_t end)
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 
-/* Removes whatever is in the range, managed or reserved, from the core and from the files' accounts. (S) held. */
+/*
+ * Removes whatever is in the range, managed or reserved, from the core and from the files' accounts. (S)
+ * held.
+ */
 static long range_remove(vm_offset_t start, vm_offset_t end)
 {
     long r = 0;
@@ -130,7 +137,7 @@ static long range_remove(vm_offset_t start, vm_offset_t end)
     return r;
 }
 
-/* ---- mmap ------------------------------------------------------------------------------------------------------------ */
+/* ---- mmap ------------------------------------------------------------------------------------------ */
 
 static bool filesystem_is_wanted(int fd)
 {
@@ -184,8 +191,9 @@ static bool file_is_wanted(struct mmap_args *args)
 }
 
 /*
- * Small mappings are left to the kernel, but for those of a file that has managed mappings, or will get them soon by the looks of it: one that is shared, writable and large
- * (a header page that is mapped before the rest). All mappings of one file must see the same bytes.
+ * Small mappings are left to the kernel, but for those of a file that has managed mappings, or will get them
+ * soon by the looks of it: one that is shared, writable and large (a header page that is mapped before the
+ * rest). All mappings of one file must see the same bytes.
  */
 static bool length_is_wanted(const struct mmap_args *args)
 {
@@ -230,7 +238,10 @@ static long mmap_reserved(const struct mmap_args *args)
     return r;
 }
 
-/* (S) held. *opened is false when the file could not be opened for us, and the mapping is the kernel's to make. */
+/*
+ * (S) held. *opened is false when the file could not be opened for us, and the mapping is the kernel's to
+ * make.
+ */
 static long mmap_managed(const struct mmap_args *args, bool *opened)
 {
     vm_offset_t end = args->addr + round_page(args->len);
@@ -289,7 +300,7 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
     return r;
 }
 
-/* ---- the others ------------------------------------------------------------------------------------------------------- */
+/* ---- the others ------------------------------------------------------------------------------------ */
 
 static int managed_munmap(struct vm_map *map, vm_offset_t addr, size_t len, int arg)
 {
@@ -367,7 +378,10 @@ long mapping_munlock(vm_offset_t addr, size_t len)
     return span_each(SYS_munlock, start, len + (addr - start), 0, managed_munlock);
 }
 
-/* The answer goes through our own buffer: vec may be managed memory itself, which nobody touches inside the core. */
+/*
+ * The answer goes through our own buffer: vec may be managed memory itself, which nobody touches inside the
+ * core.
+ */
 long mapping_mincore(vm_offset_t addr, size_t len, unsigned char *vec)
 {
     unsigned char chunk[MAPPING_MINCORE_CHUNK];
@@ -400,7 +414,7 @@ long mapping_mincore(vm_offset_t addr, size_t len, unsigned char *vec)
     return r;
 }
 
-/* ---- mremap ----------------------------------------------------------------------------------------------------------- */
+/* ---- mremap ---------------------------------------------------------------------------------------- */
 
 /* What moves is the kernel's own: outside the window, or reserved in it. (S) held. */
 static long mremap_kernel(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags,
@@ -482,7 +496,7 @@ long mapping_mremap(vm_offset_t old_addr, size_t old_len, size_t new_len, int fl
     return r;
 }
 
-/* ---- for fork.c, signals.c, stats.c ------------------------------------------------------------------------------------- */
+/* ---- for fork.c, signals.c, stats.c ---------------------------------------------------------------- */
 
 bool mapping_is_reserved(vm_offset_t va)
 {

@@ -1,5 +1,6 @@
 /*
- * names.c: libc's names for the mmap family, for a file's length and for the ends of a process, as the program calls them.
+ * names.c: libc's names for the mmap family, for a file's length and for the ends of a process, as the
+ * program calls them.
  *
  * Each does what libc's own does: the call, and errno.
  */
@@ -88,7 +89,7 @@ FL_EXPORT void *mremap(void *old_addr, size_t old_len, size_t new_len, int flags
     return (void *)shim_return(mapping_mremap((vm_offset_t)old_addr, old_len, new_len, flags, new_addr));
 }
 
-/* ---- a file's length ---------------------------------------------------------------------------------------------------- */
+/* ---- a file's length ------------------------------------------------------------------------------- */
 
 FL_EXPORT int ftruncate(int fd, off_t len)
 {
@@ -120,7 +121,7 @@ FL_EXPORT int truncate64(const char *path, off64_t len)
     return truncate(path, len);
 }
 
-/* ---- the end of a process --------------------------------------------------------------------------------------------- */
+/* ---- the end of a process -------------------------------------------------------------------------- */
 
 FL_EXPORT _Noreturn void _exit(int status)
 {

@@ -7,11 +7,13 @@
  *      libc ──write(2), stat(2)──SIGSYS▶ trap.c┘   syscall_table.c     └─▶ fl_open_fd (faultline.h)
  *      fork ─────────────────────▶ fork.c          shim.c  stats.c
  *
- * Everything here enters the kernel through linux_syscall (the filter's one open door) or through real.c's libc functions.
- * What a kernel call returns is passed on as the kernel does it, a negative errno value; only the exported names turn it into errno.
+ * Everything here enters the kernel through linux_syscall (the filter's one open door) or through real.c's
+ * libc functions. What a kernel call returns is passed on as the kernel does it, a negative errno value; only
+ * the exported names turn it into errno.
  *
- * Locks: (S) the shim's own lock orders the calls that change mappings and the table of files. It is taken with all signals blocked
- * (shim_enter), before every lock of the core, and no memory of the program is touched while it is held.
+ * Locks: (S) the shim's own lock orders the calls that change mappings and the table of files. It is taken
+ * with all signals blocked (shim_enter), before every lock of the core, and no memory of the program is
+ * touched while it is held.
  */
 #ifndef RUN_SHIM_H
 #define RUN_SHIM_H
@@ -24,7 +26,7 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
-/* ---- shim.c: whether and how ------------------------------------------------------------------------------------------ */
+/* ---- shim.c: whether and how ----------------------------------------------------------------------- */
 
 enum shim_state {
     SHIM_OFF, /* before the constructor, or never started by the launcher: everything goes to the kernel */
@@ -42,8 +44,9 @@ struct shim_config {
 };
 
 /*
- * It lies in a page that the kernel wipes in the child of any fork (MADV_WIPEONFORK), also of one that nobody told us of (_Fork, clone): such a child must not
- * touch the core, whose memory it shares with its parent. SHIM_OFF is 0.
+ * It lies in a page that the kernel wipes in the child of any fork (MADV_WIPEONFORK), also of one that nobody
+ * told us of (_Fork, clone): such a child must not touch the core, whose memory it shares with its parent.
+ * SHIM_OFF is 0.
  */
 extern _Atomic int *shim_state;
 extern struct shim_config shim_config; /* constant once *shim_state is SHIM_ON */
@@ -78,7 +81,7 @@ static inline long shim_return(long result)
     return result;
 }
 
-/* ---- real.c: libc's own functions behind the interposed names ------------------------------------------------------------ */
+/* ---- real.c: libc's own functions behind the interposed names -------------------------------------- */
 
 #define SHIM_REAL_LIST(X)                                                                                    \
     X(sigaction)                                                                                             \
@@ -123,7 +126,7 @@ static inline long shim_return(long result)
     X(_exit)                                                                                                 \
     X(quick_exit)
 
-/* ---- mapping.c: the mmap family ------------------------------------------------------------------------------------------- */
+/* ---- mapping.c: the mmap family -------------------------------------------------------------------- */
 
 /* The calls as the kernel would answer them. */
 long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uint64_t offset);
@@ -145,11 +148,14 @@ extern _Atomic uint64_t mappings_left_to_kernel;
 int mapping_sync_all(void);
 /* Whether the kernel, and not the core, maps something at va inside the window. */
 bool mapping_is_reserved(vm_offset_t va);
-/* The managed region becomes the kernel's own mapping of the file, with no gap that it could see. (S) held. Errors: the region is not mapped any more then. */
+/*
+ * The managed region becomes the kernel's own mapping of the file, with no gap that it could see. (S) held.
+ * Errors: the region is not mapped any more then.
+ */
 struct file;
 int mapping_hand_over(const struct fl_region *region, const struct file *file);
 
-/* ---- files.c: the files behind managed mappings ------------------------------------------------------------------------------ */
+/* ---- files.c: the files behind managed mappings ---------------------------------------------------- */
 
 struct file {
     struct file *next_key, *next_vnode, *next_idle; /* (S) */
@@ -167,8 +173,8 @@ extern _Atomic uint32_t files_mapped;   /* how many files there are */
 extern _Atomic uint32_t files_writable; /* of those, with a descriptor that may write */
 
 /*
- * The file behind the program's descriptor, opened if it is not known yet, and what the descriptor may do. (S) held.
- * Errors: of fl_open_fd and dup.
+ * The file behind the program's descriptor, opened if it is not known yet, and what the descriptor may do.
+ * (S) held. Errors: of fl_open_fd and dup.
  */
 int file_get(int fd, const struct stat *st, unsigned mode, struct file **file);
 /* The known file of (device, inode), or of the vnode; NULL. (S) held. */
@@ -185,7 +191,7 @@ bool file_grew(vm_offset_t va);
 /* The program changed the file's length: what is mapped beyond its end goes. */
 void file_resized(const struct stat *st);
 
-/* ---- hold.c: managed memory that the kernel is going to touch ------------------------------------------------------------------ */
+/* ---- hold.c: managed memory that the kernel is going to touch -------------------------------------- */
 
 struct hold; /* pages held; lists of them */
 
@@ -194,18 +200,25 @@ size_t hold_chunk_bytes(void);
 /* How much a call that goes on with the rest should hold for now: less, the more others hold. */
 size_t hold_turn_bytes(void);
 /*
- * Holds as much of [va, va + *len) as it can get, from the start, at most hold_chunk_bytes, and puts it on the list; *len says how much. Signals are blocked.
- * Errors, for the first byte: as the kernel's: -EFAULT, -ENOMEM.
+ * Holds as much of [va, va + *len) as it can get, from the start, at most hold_chunk_bytes, and puts it on
+ * the list; *len says how much. Signals are blocked. Errors, for the first byte: as the kernel's: -EFAULT,
+ * -ENOMEM.
  */
 int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access);
 void hold_drop(struct hold **list);
-/* Copies between the shim's memory and the program's, which may be managed. Errors: -EFAULT, -ENOMEM. Signals are blocked. */
+/*
+ * Copies between the shim's memory and the program's, which may be managed. Errors: -EFAULT, -ENOMEM. Signals
+ * are blocked.
+ */
 int hold_copy_out(void *program, const void *own, size_t len);
 int hold_copy_in(void *own, const void *program, size_t len);
 
-/* ---- vector.c: pointers that hide in memory -------------------------------------------------------------------------------------- */
+/* ---- vector.c: pointers that hide in memory -------------------------------------------------------- */
 
-/* The vectored and message calls of the table in vector.c, as the kernel would answer them; -ENOSYS for another. `mask`: as trap_issue. */
+/*
+ * The vectored and message calls of the table in vector.c, as the kernel would answer them; -ENOSYS for
+ * another. `mask`: as trap_issue.
+ */
 long vector_call(long number, const uint64_t arg[6], const sigset_t *mask);
 
 /* readv and its family, managed memory in the vector or not. */
@@ -217,20 +230,26 @@ ssize_t vector_pwritev(int fd, const struct iovec *iov, int n, off_t offset);
 ssize_t vector_preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags);
 ssize_t vector_pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags);
 
-/* ---- trap.c: calls with managed pointers, seen by the seccomp filter ----------------------------------------------------------------- */
+/* ---- trap.c: calls with managed pointers, seen by the seccomp filter ------------------------------- */
 
-/* Comes before everything else: the filter of the program before this one may be in force already. Errors: of mmap. */
+/*
+ * Comes before everything else: the filter of the program before this one may be in force already. Errors: of
+ * mmap.
+ */
 int trap_gate(void);
 /* Installs the filter, with the handler of SIGSYS in place. Errors: negative errno. */
 int trap_start(void);
 /* The handler; returns false when the signal is somebody else's. */
 bool trap_signal(siginfo_t *info, void *ucontext);
-/* The call as the kernel would answer it. The caller has all signals blocked; `mask` is the one the program expects while the call sleeps, and has afterwards. */
+/*
+ * The call as the kernel would answer it. The caller has all signals blocked; `mask` is the one the program
+ * expects while the call sleeps, and has afterwards.
+ */
 long trap_call(long number, const uint64_t arg[6], sigset_t *mask);
 /* Issues one system call with the program's own mask. */
 long trap_issue(long number, const uint64_t arg[6], const sigset_t *mask);
 
-/* ---- syscall_table.c: which arguments are pointers ------------------------------------------------------------------------------------ */
+/* ---- syscall_table.c: which arguments are pointers ------------------------------------------------- */
 
 enum syscall_flow {
     FLOW_ONCE,  /* hold what the arguments name and make the call */
@@ -263,7 +282,7 @@ struct syscall_rule {
 /* NULL: not in the table. */
 const struct syscall_rule *syscall_rule(long number);
 
-/* ---- signals.c: SIGBUS, SIGSEGV and SIGSYS are the shim's --------------------------------------------------------------- */
+/* ---- signals.c: SIGBUS, SIGSEGV and SIGSYS are the shim's ------------------------------------------ */
 
 /* Remembers what the program has for them: before fl_init, which takes two of them. */
 void signals_remember(void);
@@ -272,7 +291,7 @@ int signals_start(void);
 /* The child of a fork has its own handlers back, but for SIGSYS: the filter is inherited. */
 void signals_fork_child(void);
 
-/* ---- fork.c, stats.c ------------------------------------------------------------------------------------------------- */
+/* ---- fork.c, stats.c ------------------------------------------------------------------------------- */
 
 /* Errors: -ENOMEM. */
 int fork_start(void);

@@ -7,13 +7,16 @@
  *             signals_chain: what the program has ◀───────┘
  *   kernel ─▶ signals_trap ─▶ trap_signal
  *
- * The shim's handlers stand in the kernel's table, in the place of those that fl_init put there. Whatever the program asks sigaction for is written down, and told back to it.
+ * The shim's handlers stand in the kernel's table, in the place of those that fl_init put there. Whatever the
+ * program asks sigaction for is written down, and told back to it.
  *
- * A thread that blocks a signal which it needs for a fault is killed by the kernel: with the signal engine SIGBUS and SIGSYS are left out of every mask that the
- * program sets; what it set is remembered for the thread and told back.
+ * A thread that blocks a signal which it needs for a fault is killed by the kernel: with the signal engine
+ * SIGBUS and SIGSYS are left out of every mask that the program sets; what it set is remembered for the
+ * thread and told back.
  *
- * The handler of SIGSEGV runs on the alternate stack if the program asked for that (stack overflow); SIGBUS is always handled on the program's stack: paging needs room.
- * Lock: (A) the program's actions, taken with all signals blocked, innermost.
+ * The handler of SIGSEGV runs on the alternate stack if the program asked for that (stack overflow); SIGBUS
+ * is always handled on the program's stack: paging needs room. Lock: (A) the program's actions, taken with
+ * all signals blocked, innermost.
  */
 #include "shim.h"
 #include "real.h"
@@ -52,7 +55,7 @@ static int action_of(int signo)
     return signo == SIGBUS ? ACTION_BUS : signo == SIGSEGV ? ACTION_SEGV : -1;
 }
 
-/* ---- the program's own handlers ---------------------------------------------------------------------------------------- */
+/* ---- the program's own handlers -------------------------------------------------------------------- */
 
 static long self(void)
 {
@@ -73,8 +76,9 @@ static void die_of(int signo, siginfo_t *info)
 }
 
 /*
- * Does what the program has for the signal, as the kernel would: with the mask of the interrupted code and that of its sigaction, but for the signals that the handler
- * itself may need. No lock is held: it may leave by siglongjmp.
+ * Does what the program has for the signal, as the kernel would: with the mask of the interrupted code and
+ * that of its sigaction, but for the signals that the handler itself may need. No lock is held: it may leave
+ * by siglongjmp.
  */
 static void signals_chain(int signo, siginfo_t *info, void *ucontext)
 {
@@ -111,9 +115,12 @@ static void signals_chain(int signo, siginfo_t *info, void *ucontext)
     linux_signals_restore(&all);
 }
 
-/* ---- the handlers in the kernel's table ------------------------------------------------------------------------------------ */
+/* ---- the handlers in the kernel's table ------------------------------------------------------------ */
 
-/* linux_fault_set_deliver: an error of the core's. A file that has grown meanwhile is no error, nor is a mapping that a fork is just handing to the kernel. */
+/*
+ * linux_fault_set_deliver: an error of the core's. A file that has grown meanwhile is no error, nor is a
+ * mapping that a fork is just handing to the kernel.
+ */
 static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int error)
 {
     vm_offset_t va = (vm_offset_t)info->si_addr;
@@ -132,8 +139,8 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
 }
 
 /*
- * SIGSEGV at a place that the kernel maps now, but did it when the access was made? Each thread tries again once after each mapping that was handed over: what was
- * meant for the program comes again.
+ * SIGSEGV at a place that the kernel maps now, but did it when the access was made? Each thread tries again
+ * once after each mapping that was handed over: what was meant for the program comes again.
  */
 static bool maybe_stale(int signo)
 {
@@ -204,7 +211,7 @@ void signals_fork_child(void)
     shim_real()->sigaction(SIGSEGV, &action[ACTION_SEGV], NULL);
 }
 
-/* ---- sigaction -------------------------------------------------------------------------------------------------------------- */
+/* ---- sigaction ------------------------------------------------------------------------------------- */
 
 static void strip(sigset_t *set)
 {
@@ -253,7 +260,7 @@ FL_EXPORT __sighandler_t signal(int signo, __sighandler_t handler)
     return sigaction(signo, &wanted, &old) == 0 ? old.sa_handler : SIG_ERR;
 }
 
-/* ---- masks ------------------------------------------------------------------------------------------------------------------- */
+/* ---- masks ----------------------------------------------------------------------------------------- */
 
 /* The thread's belief after a change, and before it in *old. */
 static void belief(int how, const sigset_t *set, sigset_t *old)

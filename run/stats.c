@@ -4,8 +4,9 @@
  *     exit ─▶ destructors ─┐
  *     _exit, quick_exit ───┴▶ stats_finish: msync of every shared mapping ─▶ FILE.tmp ─▶ rename to FILE
  *
- * Only the process that the launcher became writes the file, not the children that inherit the environment. A process that a signal kills writes nothing, and loses what
- * it wrote to shared mappings since the last msync or write-back (docs/design.md).
+ * Only the process that the launcher became writes the file, not the children that inherit the environment. A
+ * process that a signal kills writes nothing, and loses what it wrote to shared mappings since the last msync
+ * or write-back (docs/design.md).
  */
 #include "shim.h"
 #include <fcntl.h>
@@ -57,7 +58,10 @@ static long stats_write(const char *text, size_t len)
     return r < 0 ? r : linux_syscall(SYS_rename, temporary, shim_config.stats_path);
 }
 
-/* The sync comes each time that it may be needed: destructors run in an order that nobody knows, and _exit comes last. */
+/*
+ * The sync comes each time that it may be needed: destructors run in an order that nobody knows, and _exit
+ * comes last.
+ */
 void stats_finish(void)
 {
     char text[1024];

@@ -1,22 +1,26 @@
 /*
- * trap.c: system calls that are handed managed memory, wherever they are made: in the program, in libc, in any library.
+ * trap.c: system calls that are handed managed memory, wherever they are made: in the program, in libc, in
+ * any library.
  *
  *   syscall ─▶ seccomp: does an argument point into the window?  no ─▶ the kernel
  *                 │ yes, and not from linux_syscall
  *                 ▼
  *              SIGSYS ─▶ trap_signal ─▶ trap_call ─┬─ the mmap family ─▶ mapping.c
  *                                                 ├─ readv, sendmsg …─▶ vector.c
- *                                                 ├─ by the table: hold the buffers ─▶ linux_syscall ─▶ let go
+ *                                                 ├─ by the table: hold the buffers, call, let go
  *                                                 └─ unknown: hold what each pointer points at
  *
- * A filter outlives execve and this handler does not. It may therefore trap only calls with an argument in the window: a program that was just started has none.
- * For the same reason the one address that is let through must be the same in every program: linux_syscall moves to a page of a fixed address,
- * and a program that finds the filter of the one before it needs no second.
+ * A filter outlives execve and this handler does not. It may therefore trap only calls with an argument in
+ * the window: a program that was just started has none. For the same reason the one address that is let
+ * through must be the same in every program: linux_syscall moves to a page of a fixed address, and a program
+ * that finds the filter of the one before it needs no second.
  *
- * A register that the call does not use may hold anything: such a trap costs time and nothing else. The calls that a handler cannot make in
- * the program's place (clone, fork, vfork, rt_sigreturn) are let pass, whatever is in the registers.
+ * A register that the call does not use may hold anything: such a trap costs time and nothing else. The calls
+ * that a handler cannot make in the program's place (clone, fork, vfork, rt_sigreturn) are let pass, whatever
+ * is in the registers.
  *
- * The handler runs with all signals blocked, on the program's stack, and so holds little there; while a call sleeps, the program's own mask is in force, so that its signals interrupt it.
+ * The handler runs with all signals blocked, on the program's stack, and so holds little there; while a call
+ * sleeps, the program's own mask is in force, so that its signals interrupt it.
  */
 #include "shim.h"
 #include <linux/audit.h>
@@ -31,9 +35,10 @@
 #define TRAP_ARGS          6
 #define TRAP_FUTEX_RETRIES 100
 #define TRAP_UNKNOWN_BYTES (2 * VM_PAGE_SIZE)
-#define TRAP_GATE          (LINUX_WINDOW_START - VM_PAGE_SIZE) /* where linux_syscall's instruction is moved to */
+/* Where linux_syscall's instruction is moved to. */
+#define TRAP_GATE (LINUX_WINDOW_START - VM_PAGE_SIZE)
 
-/* ---- issuing -------------------------------------------------------------------------------------------------------- */
+/* ---- issuing --------------------------------------------------------------------------------------- */
 
 static long trap_raw(long number, const uint64_t arg[TRAP_ARGS])
 {
@@ -58,7 +63,10 @@ static size_t arg_len(const struct syscall_arg *rule, const uint64_t arg[TRAP_AR
     return rule->len_arg < 0 ? rule->len : arg[rule->len_arg] * rule->len;
 }
 
-/* Holds what one argument points at, in several pieces if need be. What cannot be held is left out: if it matters, the kernel says EFAULT. */
+/*
+ * Holds what one argument points at, in several pieces if need be. What cannot be held is left out: if it
+ * matters, the kernel says EFAULT.
+ */
 static int hold_arg(struct hold **held, vm_offset_t va, size_t len, vm_prot_t access)
 {
     size_t most = hold_chunk_bytes();
@@ -95,7 +103,9 @@ static long call_once(const struct syscall_rule *rule, long number, const uint64
     return r;
 }
 
-/* A call that the table does not know: the pages that each pointer points at, writable where the mapping is. */
+/*
+ * A call that the table does not know: the pages that each pointer points at, writable where the mapping is.
+ */
 static long call_unknown(long number, const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
 {
     struct hold *held = NULL;
@@ -115,11 +125,12 @@ static long call_unknown(long number, const uint64_t arg[TRAP_ARGS], const sigse
     return r;
 }
 
-/* ---- transfers longer than a chunk ---------------------------------------------------------------------------------- */
+/* ---- transfers longer than a chunk ----------------------------------------------------------------- */
 
 /*
- * A file always gives what is asked for, and so a read of it goes on; a pipe, a socket, a terminal may give less, and that is where a read ends. A socket's messages must not be
- * cut, so there each turn is as long as can be.
+ * A file always gives what is asked for, and so a read of it goes on; a pipe, a socket, a terminal may give
+ * less, and that is where a read ends. A socket's messages must not be cut, so there each turn is as long as
+ * can be.
  */
 enum turns {
     TURNS_LONG = 0x1,
@@ -180,9 +191,12 @@ static long call_in_turns(const struct syscall_rule *rule, long number, const ui
     return done > 0 ? (long)done : r;
 }
 
-/* ---- the odd ones ---------------------------------------------------------------------------------------------------- */
+/* ---- the odd ones ---------------------------------------------------------------------------------- */
 
-/* A futex sleeps long, so its page is made resident and not held: if it goes away before the kernel looks, that says EFAULT, and once more. */
+/*
+ * A futex sleeps long, so its page is made resident and not held: if it goes away before the kernel looks,
+ * that says EFAULT, and once more.
+ */
 static long call_futex(const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
 {
     long r = -EFAULT;
@@ -286,7 +300,7 @@ long trap_call(long number, const uint64_t arg[TRAP_ARGS], sigset_t *mask)
 
 static _Atomic bool trap_probed; /* a getpid with an argument in the window was trapped */
 
-/* ---- the signal ------------------------------------------------------------------------------------------------------- */
+/* ---- the signal ------------------------------------------------------------------------------------ */
 
 bool trap_signal(siginfo_t *info, void *ucontext)
 {
@@ -306,16 +320,20 @@ bool trap_signal(siginfo_t *info, void *ucontext)
     return ours;
 }
 
-/* ---- the filter ------------------------------------------------------------------------------------------------------- */
+/* ---- the filter ------------------------------------------------------------------------------------ */
 
-#define FILTER_LOAD(field)          BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define FILTER_FIELD(field)         offsetof(struct seccomp_data, field)
+#define FILTER_LOAD(field)          BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FILTER_FIELD(field))
 #define FILTER_LOAD_LOW(field)      FILTER_LOAD(field)
-#define FILTER_LOAD_HIGH(field)     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field) + 4)
+#define FILTER_LOAD_HIGH(field)     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FILTER_FIELD(field) + 4)
 #define FILTER_EQUAL(k, yes, no)    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(k), yes, no)
 #define FILTER_AT_LEAST(k, yes, no) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)(k), yes, no)
 #define FILTER_RETURN(k)            BPF_STMT(BPF_RET | BPF_K, k)
 
-/* Jumps to the test of the caller, `to_caller` instructions behind these three, when the argument lies in the window. */
+/*
+ * Jumps to the test of the caller, `to_caller` instructions behind these three, when the argument lies in the
+ * window.
+ */
 #define FILTER_ARG(n, to_caller)                                                                             \
     FILTER_LOAD_HIGH(args[n]), FILTER_AT_LEAST(LINUX_WINDOW_START >> 32, 0, 1),                              \
         FILTER_AT_LEAST(LINUX_WINDOW_END >> 32, 0, to_caller)
@@ -353,7 +371,10 @@ static long filter_install(void)
 
     if (r != -EACCES)
         return r > 0 ? -EBUSY : r; /* positive: the thread that has a filter of its own */
-    /* Without CAP_SYS_ADMIN the kernel wants a promise first: programs that this one starts gain no rights (sudo, ping: docs/design.md). */
+    /*
+     * Without CAP_SYS_ADMIN the kernel wants a promise first: programs that this one starts gain no rights
+     * (sudo, ping: docs/design.md).
+     */
     r = linux_syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     return r != 0 ? r
                   : linux_syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);

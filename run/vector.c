@@ -1,11 +1,13 @@
 /*
- * vector.c: calls whose pointers hide in memory, where no filter sees them: readv and its family, sendmsg and its family, process_vm_*, vmsplice.
+ * vector.c: calls whose pointers hide in memory, where no filter sees them: readv and its family, sendmsg and
+ * its family, process_vm_*, vmsplice.
  *
  *      iov:   | own | managed | own | managed | managed |
- *             └──────────── a prefix ─────────┘           all of its managed bytes held, at most a chunk; then the call; then the next prefix
+ *             └──────────── a prefix ─────────┘   managed bytes held, at most a chunk; the call; the next one
  *
- * The exported names come here when any piece is managed, and go to libc otherwise. A vector whose managed bytes fit in one chunk is one call to the kernel, as the
- * program made it; that is every datagram (hold.c: a chunk is at least 128 KiB).
+ * The exported names come here when any piece is managed, and go to libc otherwise. A vector whose managed
+ * bytes fit in one chunk is one call to the kernel, as the program made it; that is every datagram (hold.c: a
+ * chunk is at least 128 KiB).
  */
 #include "shim.h"
 #include "real.h"
@@ -54,8 +56,9 @@ static void vector_close(struct vector *vector)
 }
 
 /*
- * Holds the longest beginning of what is not done yet, and cuts the vector there: *n pieces from `first`, of which the last has its length cut to *cut (and `rest` more).
- * Errors: -EFAULT, -ENOMEM when the very first byte cannot be held.
+ * Holds the longest beginning of what is not done yet, and cuts the vector there: *n pieces from `first`, of
+ * which the last has its length cut to *cut (and `rest` more). Errors: -EFAULT, -ENOMEM when the very first
+ * byte cannot be held.
  */
 static int vector_hold(struct vector *vector, vm_prot_t access, struct hold **held, size_t *n, size_t *rest)
 {
@@ -89,7 +92,10 @@ static int vector_hold(struct vector *vector, vm_prot_t access, struct hold **he
     return 0;
 }
 
-/* `bytes` of the n pieces from `first` are done; gives the cut piece its rest back. Returns true when all n were done completely. */
+/*
+ * `bytes` of the n pieces from `first` are done; gives the cut piece its rest back. Returns true when all n
+ * were done completely.
+ */
 static bool vector_advance(struct vector *vector, size_t n, size_t rest, size_t bytes)
 {
     if (rest != 0)
@@ -109,7 +115,7 @@ static bool vector_advance(struct vector *vector, size_t n, size_t rest, size_t 
     return true;
 }
 
-/* ---- transfers ------------------------------------------------------------------------------------------------------- */
+/* ---- transfers ------------------------------------------------------------------------------------- */
 
 struct vector_io {
     long number;
@@ -181,7 +187,10 @@ static long vector_file(long number, const uint64_t arg[6], const sigset_t *mask
     return r;
 }
 
-/* Only the local side is this process's memory; unless the process reads itself, the remote side is not ours to hold. One prefix: the call may be short. */
+/*
+ * Only the local side is this process's memory; unless the process reads itself, the remote side is not ours
+ * to hold. One prefix: the call may be short.
+ */
 static long vector_process(long number, const uint64_t arg[6], const sigset_t *mask)
 {
     struct vector_io io = {.number = number,
@@ -197,7 +206,7 @@ static long vector_process(long number, const uint64_t arg[6], const sigset_t *m
     return r;
 }
 
-/* ---- messages ---------------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------------- */
 
 /* Holds a message's name and control buffers. */
 static int message_hold(const struct msghdr *message, vm_prot_t access, struct hold **held)
@@ -254,7 +263,10 @@ static long message_call(long number, int fd, struct msghdr *program, int flags,
     return r;
 }
 
-/* One message after the other. recvmmsg's timeout is looked at by the kernel between messages; here the first message waits as long as it takes, the others do not wait. */
+/*
+ * One message after the other. recvmmsg's timeout is looked at by the kernel between messages; here the first
+ * message waits as long as it takes, the others do not wait.
+ */
 static long messages_call(long number, const uint64_t arg[6], const sigset_t *mask)
 {
     struct mmsghdr *program = (struct mmsghdr *)arg[1];

@@ -1,5 +1,6 @@
 /*
- * vector_names.c: libc's names for the calls of vector.c; those of files are called by file_io.c. Without managed memory in the vector they are libc's own, which are cancellation points too.
+ * vector_names.c: libc's names for the calls of vector.c; those of files are called by file_io.c. Without
+ * managed memory in the vector they are libc's own, which are cancellation points too.
  */
 #include "shim.h"
 #include "real.h"

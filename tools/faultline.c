@@ -1,11 +1,12 @@
 /*
  * faultline.c: the command.
  *
- *   faultline run --memory 64M … -- PROGRAM ARGS…   ─▶ checks everything that can be checked ─▶ LD_PRELOAD, FAULTLINE_* ─▶ execve
+ *   faultline run --memory 64M … -- PROGRAM ARGS… ─▶ checks ─▶ LD_PRELOAD, FAULTLINE_* ─▶ execve
  *
- * It becomes the program: exit status and signals are the program's own. What cannot work is told here, in one line that names the remedy: the
- * arguments, a program that is not there (127) or that cannot be run with a preloaded library (126). What only the new process can find out
- * (no userfaultfd) the shim tells there (125).
+ * It becomes the program: exit status and signals are the program's own. What cannot work is told here, in
+ * one line that names the remedy: the arguments, a program that is not there (127) or that cannot be run with
+ * a preloaded library (126). What only the new process can find out (no userfaultfd) the shim tells there
+ * (125).
  */
 #include <argp.h>
 #include <elf.h>
@@ -40,7 +41,7 @@ static _Noreturn void fail(int status, const char *format, ...)
     exit(status);
 }
 
-/* ---- the command line ------------------------------------------------------------------------------------------------- */
+/* ---- the command line ------------------------------------------------------------------------------ */
 
 struct run_options {
     size_t memory_bytes, min_size_bytes;
@@ -172,7 +173,7 @@ static struct run_options run_options(int argc, char **argv)
     return options;
 }
 
-/* ---- the program ------------------------------------------------------------------------------------------------------- */
+/* ---- the program ----------------------------------------------------------------------------------- */
 
 /* The file that execvp would run. */
 static const char *find_program(const char *name)
@@ -280,7 +281,7 @@ static void check_program(const char *path)
     }
 }
 
-/* ---- the environment --------------------------------------------------------------------------------------------------- */
+/* ---- the environment ------------------------------------------------------------------------------- */
 
 static void set_env(const char *name, const char *value)
 {

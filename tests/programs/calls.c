@@ -1,6 +1,7 @@
 /*
- * calls.c: system calls that are handed mapped memory, signals, and fork, by a program that knows nothing of Faultline. It prints what it sees; the test
- * (calls_test) compares a native run with runs under limits smaller than the file.
+ * calls.c: system calls that are handed mapped memory, signals, and fork, by a program that knows nothing of
+ * Faultline. It prints what it sees; the test (calls_test) compares a native run with runs under limits
+ * smaller than the file.
  *
  *   calls CASE FILE      FILE is 16 MiB or more of page-numbered bytes, made by the test, and may be changed
  */
@@ -64,7 +65,7 @@ static unsigned char *scratch(void)
     return p;
 }
 
-/* ---- system calls --------------------------------------------------------------------------------------------------- */
+/* ---- system calls ---------------------------------------------------------------------------------- */
 
 static void *drain(void *arg)
 {
@@ -164,7 +165,9 @@ static void case_message(void)
     printf(" %lx\n", sum(to, size));
 }
 
-/* Paths, structures, directories, futexes in mapped memory; libc calls the kernel for most of these itself. */
+/*
+ * Paths, structures, directories, futexes in mapped memory; libc calls the kernel for most of these itself.
+ */
 static void case_odd(void)
 {
     unsigned char *m = map(PROT_READ | PROT_WRITE, MAP_PRIVATE, O_RDONLY);
@@ -238,7 +241,7 @@ static void case_interrupt(void)
     printf("read %zd %s alarms %d\n", n, strerror(errno), (int)alarms);
 }
 
-/* ---- signals ----------------------------------------------------------------------------------------------------------- */
+/* ---- signals --------------------------------------------------------------------------------------- */
 
 static sigjmp_buf out;
 static volatile sig_atomic_t seen;
@@ -273,7 +276,10 @@ static void case_blocked(void)
     CHECK(pthread_join(thread, NULL) == 0);
 }
 
-/* A file that becomes shorter: SIGBUS where it was, again and again, on the handler's way out by siglongjmp; the rest lives. */
+/*
+ * A file that becomes shorter: SIGBUS where it was, again and again, on the handler's way out by siglongjmp;
+ * the rest lives.
+ */
 static void case_truncate(void)
 {
     struct sigaction action = {.sa_sigaction = on_bus, .sa_flags = SA_SIGINFO | SA_ONSTACK};
@@ -367,7 +373,7 @@ static void case_segv(void)
     *(volatile unsigned char *)(m + 5 * PAGE) = 1;
 }
 
-/* ---- mappings ------------------------------------------------------------------------------------------------------------ */
+/* ---- mappings -------------------------------------------------------------------------------------- */
 
 /* Fixed mappings over and beside managed ones, moved and cut. */
 static void case_fixed(void)
@@ -414,7 +420,9 @@ static void case_fixed(void)
     printf(" %s\n", strerror(errno));
 }
 
-/* Written through a small and a large mapping, opened read-only first, and through the file itself: one file. */
+/*
+ * Written through a small and a large mapping, opened read-only first, and through the file itself: one file.
+ */
 static void case_coherent(void)
 {
     int ro = open(path, O_RDONLY), rw = open(path, O_RDWR);
@@ -437,7 +445,10 @@ static void case_coherent(void)
     printf("%lx\n", sum(w, size));
 }
 
-/* As databases do: written by pwrite and read through a mapping; written through a mapping and read by pread, or synced by fsync. */
+/*
+ * As databases do: written by pwrite and read through a mapping; written through a mapping and read by pread,
+ * or synced by fsync.
+ */
 static void case_database(void)
 {
     int fd = open(path, O_RDWR), direct = open(path, O_RDWR | O_APPEND);
@@ -468,7 +479,10 @@ static void case_database(void)
     printf("%lu %lx\n", total, sum(m, size));
 }
 
-/* Closes every descriptor that it did not open; and then becomes another program, with bytes still to be written. */
+/*
+ * Closes every descriptor that it did not open; and then becomes another program, with bytes still to be
+ * written.
+ */
 static void case_exec(void)
 {
     unsigned char *m = map(PROT_READ | PROT_WRITE, MAP_SHARED, O_RDWR);
@@ -528,7 +542,7 @@ static void case_threads(void)
     printf("%lx\n", sum(to, size));
 }
 
-/* ---- fork ------------------------------------------------------------------------------------------------------------------ */
+/* ---- fork ------------------------------------------------------------------------------------------ */
 
 static void reap(pid_t pid)
 {

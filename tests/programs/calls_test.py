@@ -6,8 +6,8 @@ from harness import *
 
 PAGES = 5000
 CASES = (
-    "pipe vector message odd interrupt blocked truncate handler die segv fixed coherent database exec raw_fork threads "
-    "fork fork_shared fork_threads"
+    "pipe vector message odd interrupt blocked truncate handler die segv fixed coherent database "
+    "exec raw_fork threads fork fork_shared fork_threads"
 ).split()
 directory = scratch()
 base = os.path.join(directory, "base")

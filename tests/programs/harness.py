@@ -86,7 +86,8 @@ def same(name, native, run, memory, data_bytes=None):
         print(f"      status {run.status}, {len(native.out)} and {len(run.out)} bytes; {run.err[-500:]!r}")
     if run.stats is None or data_bytes is None:
         return
-    check(run.stats["peak_resident_bytes"] <= memory, f"{name}: peak {run.stats['peak_resident_bytes']} <= {memory}")
-    check(run.stats["page_ins"] > 0 and run.stats["io_errors"] == 0, f"{name}: {run.stats['page_ins']} page-ins")
+    peak, page_ins = run.stats["peak_resident_bytes"], run.stats["page_ins"]
+    check(peak <= memory, f"{name}: peak {peak} <= {memory}")
+    check(page_ins > 0 and run.stats["io_errors"] == 0, f"{name}: {page_ins} page-ins")
     if memory < data_bytes:
         check(run.stats["evictions"] > 0, f"{name}: {run.stats['evictions']} evictions")

@@ -1,4 +1,5 @@
-"""numpy.memmap: read, written through MAP_SHARED, handed to files and filled from them. Output and files are those of the native run, byte for byte."""
+"""numpy.memmap: read, written through MAP_SHARED, handed to files and filled from them. Output and files are
+those of the native run, byte for byte."""
 
 import hashlib
 
@@ -31,7 +32,8 @@ m = mmap.mmap(fd, 0)
 with open(path, "rb") as file:
     file.seek(12345)
     print("readinto", file.readinto(memoryview(m)[777:20_000_777]))   # read(2) into a mapping
-    print("preadv", os.preadv(file.fileno(), [memoryview(m)[21_000_000:24_000_000], memoryview(m)[5:99]], 4097))
+    views = [memoryview(m)[21_000_000:24_000_000], memoryview(m)[5:99]]
+    print("preadv", os.preadv(file.fileno(), views, 4097))
 print("third", hashlib.sha256(m).hexdigest())
 c = np.memmap(path, dtype=np.uint8, mode="c")      # private
 c[1_000_000:1_300_000] = 1
@@ -64,6 +66,7 @@ for part in (2, 8, 32):
     same(f"numpy with 1/{part}", native, run, SIZE // part, SIZE)
     if run.status == 0:
         for ours, theirs in zip(files(str(part)), files("native")):
-            check(digest(ours) == digest(theirs), f"numpy with 1/{part}: {os.path.basename(ours)} is the same file")
+            equal = digest(ours) == digest(theirs)
+            check(equal, f"numpy with 1/{part}: {os.path.basename(ours)} is the same file")
     check(digest(data) == before, f"numpy with 1/{part}: the source is untouched")
 finish()

@@ -1,4 +1,5 @@
-# Real programs under limits: each NAME_test.py runs a program natively and under `faultline run`, and compares.
+# Real programs under limits: each NAME_test.py runs a program natively and under `faultline run`, and
+# compares.
 add_executable(calls ${CMAKE_CURRENT_LIST_DIR}/calls.c)
 target_compile_definitions(calls PRIVATE _GNU_SOURCE)
 target_link_libraries(calls PRIVATE Threads::Threads)
@@ -8,7 +9,8 @@ file(GLOB PROGRAM_TESTS CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*_test.py)
 if(NOT FAULTLINE_SANITIZE)
   foreach(source ${PROGRAM_TESTS})
     get_filename_component(name ${source} NAME_WE)
-    add_test(NAME programs_${name} COMMAND /usr/bin/python3 -B ${source} $<TARGET_FILE:faultline> $<TARGET_FILE:calls>
+    add_test(NAME programs_${name}
+             COMMAND /usr/bin/python3 -B ${source} $<TARGET_FILE:faultline> $<TARGET_FILE:calls>
              WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
     set_tests_properties(programs_${name} PROPERTIES TIMEOUT 300)
   endforeach()

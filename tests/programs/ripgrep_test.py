@@ -7,7 +7,12 @@ directory = scratch()
 text = os.path.join(directory, "text")
 write_text(text, SIZE)
 
-for what in (["-c", "abc"], ["-n", "--sort", "path", "-o", "x[a-f]+ [k-z]+y"], ["--multiline", "-c", r"abc\n"]):
+SEARCHES = (
+    ["-c", "abc"],
+    ["-n", "--sort", "path", "-o", "x[a-f]+ [k-z]+y"],
+    ["--multiline", "-c", r"abc\n"],
+)
+for what in SEARCHES:
     argv = ["rg", "--mmap", *what, text]
     native = Run(argv)
     check(native.status in (0, 1), f"rg {what} natively")

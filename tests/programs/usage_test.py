@@ -1,8 +1,13 @@
-"""Bad input gets one clear line that names the value and the remedy, and a status; good input keeps the program's own status."""
+"""Bad input gets one clear line that names the value and the remedy, and a status; good input keeps the
+program's own status."""
 
 from harness import *
 
 directory = scratch()
+
+
+def one_line(text):
+    return text.startswith("faultline: ") and text.count("\n") == 1 and text.endswith("\n")
 
 
 def told(arguments, status, *words, **more):
@@ -10,7 +15,7 @@ def told(arguments, status, *words, **more):
     line = run.err.decode()
     name = " ".join(arguments)[:70]
     check(run.status == status, f"{name}: status {run.status}, {status} wanted")
-    check(line.startswith("faultline: ") and line.count("\n") == 1 and line.endswith("\n"), f"{name}: one line: {line!r}")
+    check(one_line(line), f"{name}: one line: {line!r}")
     for word in words:
         check(word in line, f"{name}: says '{word}'")
     check(run.out == b"", f"{name}: nothing on standard output")
@@ -42,13 +47,15 @@ told(["run", "--memory", "64M", "--", "no-such-program-here"], 127, "no-such-pro
 told(["run", "--memory", "64M", "--", "/no/such/program"], 127, "/no/such/program", "not found")
 told(["run", "--memory", "64M", "--", script("plain", "text", 0o644)], 126, "plain", "not executable")
 told(["run", "--memory", "64M", "--", directory], 126, directory, "not executable")
-told(["run", "--memory", "64M", "--", script("lost", "#!/no/such/interpreter\n")], 127, "/no/such/interpreter")
+lost = script("lost", "#!/no/such/interpreter\n")
+told(["run", "--memory", "64M", "--", lost], 127, "/no/such/interpreter")
 
 source = script("static.c", "int main(void) { return 0; }\n")
 static = os.path.join(directory, "static")
 subprocess.run([os.environ.get("CC", "gcc"), "-static", "-o", static, source], check=True)
 told(["run", "--memory", "64M", "--", static], 126, static, "statically linked")
-told(["run", "--memory", "64M", "--", script("by-static", f"#!{static} -x\n")], 126, static, "statically linked")
+by_static = script("by-static", f"#!{static} -x\n")
+told(["run", "--memory", "64M", "--", by_static], 126, static, "statically linked")
 if os.geteuid() == 0:
     setuid = os.path.join(directory, "setuid")
     shutil.copyfile("/bin/true", setuid)
@@ -71,13 +78,14 @@ assert libc.syscall(SYS_seccomp, 1, 0, program) == 0
 os.execv(sys.argv[2], sys.argv[2:])
 """
 for engine in ("signal", "thread"):
-    run = Run([PYTHON, "-c", FORBID, "323", FAULTLINE, "run", "--memory", "64M", "--fault", engine, "--", "true"])
+    argv = [FAULTLINE, "run", "--memory", "64M", "--fault", engine, "--", "true"]
+    run = Run([PYTHON, "-c", FORBID, "323", *argv])
     line = run.err.decode()
     if engine == "thread" and run.status == 0:
         continue  # root opens /dev/userfaultfd
     check(run.status in (0, 125), f"userfaultfd forbidden, {engine}: status {run.status}")
     if run.status == 125:
-        check(line.startswith("faultline: ") and line.count("\n") == 1 and "userfaultfd" in line, f"one line: {line!r}")
+        check(one_line(line) and "userfaultfd" in line, f"one line: {line!r}")
 
 # An unprivileged user runs too, and is told what the thread engine needs.
 if os.geteuid() == 0 and shutil.which("setpriv"):
@@ -85,31 +93,44 @@ if os.geteuid() == 0 and shutil.which("setpriv"):
     data = os.path.join(directory, "data")
     write_text(data, 8 << 20)
     os.chmod(directory, 0o755)
-    argv = [PYTHON, "-c", "import mmap,sys,os; f=open(sys.argv[1],'rb'); m=mmap.mmap(f.fileno(),0,prot=1); print(sum(m[::4096])); print(os.write(1,m[:70000]))", data]
+    program = """if True:
+        import mmap, os, sys
+        m = mmap.mmap(os.open(sys.argv[1], os.O_RDONLY), 0, prot=mmap.PROT_READ)
+        print(sum(m[::4096]), os.write(1, memoryview(m)[:70000]))"""
+    argv = [PYTHON, "-c", program, data]
     readable = all(os.stat(p).st_mode & 0o5 == 0o5 for p in (FAULTLINE, *map(os.path.dirname, (FAULTLINE,))))
     run = Run(nobody + [FAULTLINE, "run", "--memory", "2M", "--", *argv])
     if readable and b"Permission denied" not in run.err:
         native = Run(argv)
-        check(run.status == 0 and run.out == native.out, f"without privilege: {run.status} {run.err[-200:]!r}")
+        good = run.status == 0 and run.out == native.out
+        check(good, f"without privilege: {run.status} {run.err[-200:]!r}")
         run = Run(nobody + [FAULTLINE, "run", "--memory", "2M", "--fault", "thread", "--", *argv])
         with open("/proc/sys/vm/unprivileged_userfaultfd", encoding="ascii") as file:
             if file.read().strip() == "0":
                 line = run.err.decode()
-                check(run.status == 125 and line.startswith("faultline: ") and line.count("\n") == 1, f"thread engine without privilege: {run.status} {line!r}")
+                good = run.status == 125 and one_line(line)
+                check(good, f"thread engine without privilege: {run.status} {line!r}")
 
 help_text = Run([FAULTLINE, "run", "--help"])
 check(help_text.status == 0 and b"--memory" in help_text.out and b"--stats" in help_text.out, "--help")
-check(Run([FAULTLINE, "--help"]).status == 0 and Run([FAULTLINE, "--version"]).status == 0, "--help, --version")
+for option in ("--help", "--version"):
+    check(Run([FAULTLINE, option]).status == 0, option)
 
 for status in (0, 1, 7, 255):
     check(under("4M", ["sh", "-c", f"exit {status}"]).status == status, f"status {status} is the program's")
 for number in (15, 9, 6):
-    check(under("4M", ["sh", "-c", f"kill -{number} $$"]).status == -number, f"signal {number} is the program's")
+    run = under("4M", ["sh", "-c", f"kill -{number} $$"])
+    check(run.status == -number, f"signal {number} is the program's")
 check(under("4M", [script("script", "#!/bin/sh\nexec sh -c 'exit 9'\n")]).status == 9, "scripts and exec")
-relative = Run([FAULTLINE, "run", "--memory", "4M", "--stats", "here.json", "--", "sh", "-c", "cd /; exit 0"], cwd=directory)
-check(os.path.exists(os.path.join(directory, "here.json")), "--stats is relative to where the command was called")
+argv = [FAULTLINE, "run", "--memory", "4M", "--stats", "here.json", "--", "sh", "-c", "cd /; exit 0"]
+Run(argv, cwd=directory)
+check(os.path.exists(os.path.join(directory, "here.json")), "--stats is where the command was called")
 with open(os.path.join(directory, "here.json"), encoding="ascii") as file:
     stats = json.load(file)
-for key in ("memory_limit_bytes peak_resident_bytes faults faults_minor faults_cow page_ins page_in_bytes evictions write_backs io_errors mappings_peak").split():
+KEYS = (
+    "memory_limit_bytes peak_resident_bytes faults faults_minor faults_cow page_ins page_in_bytes evictions "
+    "write_backs io_errors mappings_peak"
+)
+for key in KEYS.split():
     check(isinstance(stats.get(key), int), f"stats: {key}")
 finish()
