@@ -1,10 +1,12 @@
 /*
  * native_driver.c: the real kernel's mmap family, in this process, behind driver.h.
  *
- *   | window: DRIVER_WINDOW_BYTES where this process never maps anything else | a page that stops what grows |
+ *   | window: this process never maps anything else there | a page that stops what grows |
  *
- * Where the kernel would choose an address, it would choose one outside the window: so the driver makes the choice by driver.h's rule (the
- * kernel's own rule, which the tables prove on it) and asks for that place. The map is read back from /proc/self/maps.
+ * Where the kernel would choose an address, it would choose one outside the window: so the driver makes
+ * the choice by driver.h's rule (the
+ * kernel's own rule, which the tables prove on it) and asks for that place. The map is read back from
+ * /proc/self/maps.
  */
 #include "conformance/access.h"
 #include "conformance/files.h"
@@ -27,6 +29,9 @@ struct native {
     struct driver driver;
     struct files files;
     int maps;
+    bool stale; /* region[] is older than the last call */
+    unsigned nregions;
+    struct driver_region region[DRIVER_WINDOW_PAGES];
 };
 
 static struct native *native_of(struct driver *d)
@@ -39,13 +44,15 @@ static void *absolute(uint64_t addr)
     return addr == DRIVER_ANY ? NULL : (void *)(WINDOW_START + addr);
 }
 
-static int result(long r)
+static int result(struct driver *d, long r)
 {
+    native_of(d)->stale = true;
     return r < 0 ? -errno : (int)r;
 }
 
-static int64_t placed(void *at)
+static int64_t placed(struct driver *d, void *at)
 {
+    native_of(d)->stale = true;
     return at == MAP_FAILED ? -errno : (int64_t)((uint64_t)at - WINDOW_START);
 }
 
@@ -67,7 +74,7 @@ static int64_t native_mmap(struct driver *d, uint64_t addr, uint64_t len, int pr
         addr = gap;
         flags |= MAP_FIXED;
     }
-    at = placed((void *)syscall(SYS_mmap, absolute(addr), len, prot, flags, fd, off));
+    at = placed(d, (void *)syscall(SYS_mmap, absolute(addr), len, prot, flags, fd, off));
     if (chosen && gap == DRIVER_ANY && at != -ENOMEM && (at < -4095 || at >= 0)) {
         munmap(absolute((uint64_t)at), len); /* the window is full, the kernel's address space is not */
         return -ENOMEM;
@@ -77,14 +84,12 @@ static int64_t native_mmap(struct driver *d, uint64_t addr, uint64_t len, int pr
 
 static int native_munmap(struct driver *d, uint64_t addr, uint64_t len)
 {
-    (void)d;
-    return result(syscall(SYS_munmap, absolute(addr), len));
+    return result(d, syscall(SYS_munmap, absolute(addr), len));
 }
 
 static int native_mprotect(struct driver *d, uint64_t addr, uint64_t len, int prot)
 {
-    (void)d;
-    return result(syscall(SYS_mprotect, absolute(addr), len, prot));
+    return result(d, syscall(SYS_mprotect, absolute(addr), len, prot));
 }
 
 static int64_t native_mremap(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
@@ -95,7 +100,7 @@ static int64_t native_mremap(struct driver *d, uint64_t addr, uint64_t len, uint
     int64_t at;
 
     if (!moves && len != 0) {
-        at = placed((void *)syscall(SYS_mremap, absolute(addr), len, new_len, in_place, NULL));
+        at = placed(d, (void *)syscall(SYS_mremap, absolute(addr), len, new_len, in_place, NULL));
         if (at != -ENOMEM || !(flags & MREMAP_MAYMOVE))
             return at;
     }
@@ -105,55 +110,50 @@ static int64_t native_mremap(struct driver *d, uint64_t addr, uint64_t len, uint
             return -ENOMEM;
         flags |= MREMAP_FIXED;
     }
-    return placed((void *)syscall(SYS_mremap, absolute(addr), len, new_len, flags,
-                                  flags & MREMAP_FIXED ? absolute(new_addr) : NULL));
+    return placed(d, (void *)syscall(SYS_mremap, absolute(addr), len, new_len, flags,
+                                     flags & MREMAP_FIXED ? absolute(new_addr) : NULL));
 }
 
 static int native_msync(struct driver *d, uint64_t addr, uint64_t len, int flags)
 {
-    (void)d;
-    return result(syscall(SYS_msync, absolute(addr), len, flags));
+    return result(d, syscall(SYS_msync, absolute(addr), len, flags));
 }
 
 static int native_madvise(struct driver *d, uint64_t addr, uint64_t len, int advice)
 {
-    (void)d;
-    return result(syscall(SYS_madvise, absolute(addr), len, advice));
+    return result(d, syscall(SYS_madvise, absolute(addr), len, advice));
 }
 
 static int native_mincore(struct driver *d, uint64_t addr, uint64_t len, unsigned char *vec)
 {
-    (void)d;
-    return result(syscall(SYS_mincore, absolute(addr), len, vec));
+    return result(d, syscall(SYS_mincore, absolute(addr), len, vec));
 }
 
 static int native_mlock(struct driver *d, uint64_t addr, uint64_t len)
 {
-    (void)d;
-    return result(syscall(SYS_mlock, absolute(addr), len));
+    return result(d, syscall(SYS_mlock, absolute(addr), len));
 }
 
 static int native_munlock(struct driver *d, uint64_t addr, uint64_t len)
 {
-    (void)d;
-    return result(syscall(SYS_munlock, absolute(addr), len));
+    return result(d, syscall(SYS_munlock, absolute(addr), len));
 }
 
 static int native_load(struct driver *d, uint64_t addr, void *bytes, size_t len)
 {
-    (void)d;
+    native_of(d)->stale = true; /* a stack may grow */
     return access_bytes(bytes, absolute(addr), len);
 }
 
 static int native_store(struct driver *d, uint64_t addr, const void *bytes, size_t len)
 {
-    (void)d;
+    native_of(d)->stale = true; /* a stack may grow */
     return access_bytes(absolute(addr), bytes, len);
 }
 
 static int native_set_size(struct driver *d, int file, uint64_t len)
 {
-    return result(ftruncate(native_of(d)->files.fd[file], (off_t)len));
+    return result(d, ftruncate(native_of(d)->files.fd[file], (off_t)len));
 }
 
 static int native_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len)
@@ -161,7 +161,7 @@ static int native_file_read(struct driver *d, int file, uint64_t off, void *byte
     return files_read(&native_of(d)->files, file, off, bytes, len);
 }
 
-/* ---- the map --------------------------------------------------------------------------------------------------------- */
+/* ---- the map ------------------------------------------------------------------------------------------- */
 
 static int file_of(struct native *native, unsigned long inode)
 {
@@ -192,32 +192,44 @@ static bool parse_region(struct native *native, const char *line, struct driver_
     return start >= WINDOW_START && end <= WINDOW_START + DRIVER_WINDOW_BYTES;
 }
 
-static bool native_region(struct driver *d, uint64_t addr, struct driver_region *region)
+static void read_maps(struct native *native)
 {
-    struct native *native = native_of(d);
     static char text[1 << 18];
     struct driver_region next;
     size_t len = 0;
     ssize_t n;
     char *line;
-    bool found = false;
 
     while ((n = pread(native->maps, text + len, sizeof(text) - 1 - len, (off_t)len)) > 0)
         len += (size_t)n;
     text[len] = '\0';
+    native->nregions = 0;
     for (line = text; line != NULL && *line != '\0'; line = strchr(line, '\n'), line += line != NULL) {
+        struct driver_region *last = native->nregions > 0 ? &native->region[native->nregions - 1] : NULL;
+
         if (!parse_region(native, line, &next))
             continue;
-        if (found && driver_region_joins(region, &next)) {
-            region->end = next.end;
-        } else if (found && region->end > addr) {
-            return true;
-        } else {
-            *region = next;
-            found = true;
-        }
+        if (last != NULL && driver_region_joins(last, &next))
+            last->end = next.end;
+        else
+            native->region[native->nregions++] = next;
     }
-    return found && region->end > addr;
+    native->stale = false;
+}
+
+static bool native_region(struct driver *d, uint64_t addr, struct driver_region *region)
+{
+    struct native *native = native_of(d);
+    unsigned i = 0;
+
+    if (native->stale)
+        read_maps(native);
+    while (i < native->nregions && native->region[i].end <= addr)
+        i++;
+    if (i == native->nregions)
+        return false;
+    *region = native->region[i];
+    return true;
 }
 
 static void native_check(struct driver *d)
@@ -263,6 +275,7 @@ struct driver *native_driver_create(void)
 
     must(native != NULL, "calloc");
     native->driver = calls;
+    native->stale = true;
     files_open(&native->files);
     native->maps = open("/proc/self/maps", O_RDONLY);
     must(native->maps >= 0, "/proc/self/maps");

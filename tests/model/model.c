@@ -30,7 +30,7 @@ static uint64_t clip_len(uint64_t addr, uint64_t len)
     return len < DRIVER_WINDOW_BYTES - addr ? len : DRIVER_WINDOW_BYTES - addr;
 }
 
-/* ---- mmap ------------------------------------------------------------------------------------------------------- */
+/* ---- mmap ---------------------------------------------------------------------------------------------- */
 
 static int check_file(int prot, int flags, int handle)
 {
@@ -176,7 +176,7 @@ static int model_mprotect(struct driver *d, uint64_t addr, uint64_t len, int pro
     return in_window(addr, len) ? 0 : -ENOMEM;
 }
 
-/* ---- mremap ----------------------------------------------------------------------------------------------------- */
+/* ---- mremap -------------------------------------------------------------------------------------------- */
 
 static bool all_free(struct model *model, uint64_t addr, uint64_t len)
 {
@@ -329,7 +329,7 @@ static int64_t model_mremap(struct driver *d, uint64_t addr, uint64_t len, uint6
     return mremap_move(model, addr, len, new_len, flags, new_addr);
 }
 
-/* ---- msync, madvise, mincore, mlock ------------------------------------------------------------------------------- */
+/* ---- msync, madvise, mincore, mlock -------------------------------------------------------------------- */
 
 static int model_msync(struct driver *d, uint64_t addr, uint64_t len, int flags)
 {
@@ -507,7 +507,7 @@ static uint64_t model_brk(struct driver *d, uint64_t addr)
     return addr;
 }
 
-/* ---- what the oracle asks ------------------------------------------------------------------------------------------ */
+/* ---- what the oracle asks ------------------------------------------------------------------------------ */
 
 static bool model_region(struct driver *d, uint64_t addr, struct driver_region *region)
 {

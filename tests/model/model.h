@@ -4,8 +4,10 @@
  *   page[]:  | - | - | rw p file 0 page 3, own copy | r- s file 1 page 0 | rw p anonymous, zero | - | …
  *   file[]:  bytes and a size; a shared anonymous mapping is a nameless file
  *
- * One record for each page of the window, no ranges, no trees, no laziness: each call is a loop over pages that does what Linux's
- * manual page says. Where Linux's own rules need to know what is one mapping (mremap), pages carry the number of the call that made
+ * One record for each page of the window, no ranges, no trees, no laziness: each call is a loop over pages
+ * that does what Linux's
+ * manual page says. Where Linux's own rules need to know what is one mapping (mremap), pages carry the
+ * number of the call that made
  * them; where that is not enough to tell, model_is_vague says so and nobody is asked.
  *
  * Does not do: residency, write-back, threads.
@@ -21,8 +23,8 @@
 struct model_file {
     uint8_t *bytes;
     uint64_t size, capacity;
-    bool
-        tail_stored; /* somebody stored beyond the end, in the last page: there, what was stored and zero are both right */
+    /* Somebody stored beyond the end, in the last page: there, what was stored and zero are both right. */
+    bool tail_stored;
 };
 
 struct model_page {

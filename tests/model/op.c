@@ -12,7 +12,7 @@ static bool once_in(struct prng *r, uint64_t n)
     return prng_below(r, n) == 0;
 }
 
-/* ---- drawing ---------------------------------------------------------------------------------------------------- */
+/* ---- drawing ------------------------------------------------------------------------------------------- */
 
 static uint64_t draw_page(struct prng *r)
 {
@@ -230,7 +230,7 @@ uint8_t op_byte(const struct op *op, uint64_t i)
     return (uint8_t)prng_mix(op->value + i);
 }
 
-/* ---- printing and reading --------------------------------------------------------------------------------------- */
+/* ---- printing and reading ------------------------------------------------------------------------------ */
 
 static const char *const kind_names[OP_KINDS] = {
     "mmap",  "munmap",  "mprotect", "mremap", "msync", "madvise",  "mincore",

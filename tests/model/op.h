@@ -1,7 +1,8 @@
 /*
  * op.h: one operation of a random sequence: drawn from a seed, printed as a line, read back from a line.
  *
- * A sequence is an array of operations with all their arguments fixed: it can be cut anywhere and run again (shrink.h).
+ * A sequence is an array of operations with all their arguments fixed: it can be cut anywhere and run
+ * again (shrink.h).
  */
 #ifndef TESTS_MODEL_OP_H
 #define TESTS_MODEL_OP_H
@@ -38,7 +39,8 @@ struct op {
     uint64_t value; /* store: the seed of its bytes */
 };
 
-/* Draws the next operation. `looked_at` is a driver whose map it may look at, so that most operations hit something. */
+/* Draws the next operation. `looked_at` is a driver whose map it may look at, so that most operations hit
+ * something. */
 void op_draw(struct op *op, struct prng *r, struct driver *looked_at);
 /* The bytes that a store writes. */
 uint8_t op_byte(const struct op *op, uint64_t i);

@@ -22,7 +22,7 @@ static bool __attribute__((format(printf, 2, 3))) differ(struct oracle *oracle, 
     return false;
 }
 
-/* ---- comparing ------------------------------------------------------------------------------------------------------- */
+/* ---- comparing ----------------------------------------------------------------------------------------- */
 
 static bool same_bytes(struct oracle *oracle, const struct op *op, const struct outcome *a,
                        const struct outcome *b)

@@ -1,5 +1,6 @@
 /*
- * regression_test.c: what the oracle found once, shrunk, and run again for ever. Each was a difference between the core and the model.
+ * regression_test.c: what the oracle found once, shrunk, and run again for ever. Each was a difference
+ * between the core and the model.
  */
 #include "model/model.h"
 #include "model/sequence.h"

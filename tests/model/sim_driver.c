@@ -1,7 +1,8 @@
 /*
  * sim_driver.c: the core on the machine sim, behind driver.h.
  *
- *   window = one fl_space, but for its last pages      file f = a sim_disk      handle = a vnode of the file's disk, and a mode
+ *   window = one fl_space, but for its last pages      file f = a sim_disk      handle = a vnode of the
+ * file's disk, and a mode
  *
  * Everything happens on fiber 0; the page daemon and the disk are fibers of their own.
  */

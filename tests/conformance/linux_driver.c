@@ -1,0 +1,247 @@
+/*
+ * linux_driver.c: the core on the machine linux, through the hosted library, behind driver.h.
+ *
+ *   fl_space: | reserved ………………… | window | reserved |      loads and stores are this process' own
+ *
+ * Small memory, so that pages come and go while the operations run.
+ */
+#include "conformance/access.h"
+#include "conformance/files.h"
+#include "conformance/linux_driver.h"
+#include "linux/linux_machine.h"
+#include <errno.h>
+#include <faultline/faultline.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define PAGE         DRIVER_PAGE
+#define BEHIND       (16 * DRIVER_PAGE)
+#define WINDOW_END   (LINUX_WINDOW_END - BEHIND)
+#define WINDOW_START (WINDOW_END - DRIVER_WINDOW_BYTES)
+
+struct hosted_driver {
+    struct driver driver;
+    struct files files;
+    struct fl_file *handle[DRIVER_HANDLES];
+    struct fl_file write_only; /* stands in for a descriptor that fl_open_fd has no use for */
+};
+
+static struct hosted_driver *hosted_of(struct driver *d)
+{
+    return (struct hosted_driver *)d;
+}
+
+static void *absolute(uint64_t addr)
+{
+    return addr == DRIVER_ANY ? NULL : (void *)(WINDOW_START + addr);
+}
+
+static int64_t hosted_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
+                           uint64_t off)
+{
+    void *at = absolute(addr);
+    int error = fl_mmap(&at, len, prot, flags, handle < 0 ? NULL : hosted_of(d)->handle[handle], off);
+
+    return error != 0 ? error : (int64_t)((uint64_t)at - WINDOW_START);
+}
+
+static int hosted_munmap(struct driver *d, uint64_t addr, uint64_t len)
+{
+    (void)d;
+    return fl_munmap(absolute(addr), len);
+}
+
+static int hosted_mprotect(struct driver *d, uint64_t addr, uint64_t len, int prot)
+{
+    (void)d;
+    return fl_mprotect(absolute(addr), len, prot);
+}
+
+/* fl_mremap has no argument for the new place. */
+static int64_t hosted_mremap(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
+                             uint64_t new_addr)
+{
+    void *at = absolute(addr);
+    sigset_t saved;
+    int64_t error;
+
+    (void)d;
+    if (!(flags & FL_MREMAP_FIXED)) {
+        error = fl_mremap(&at, len, new_len, flags);
+        return error != 0 ? error : (int64_t)((uint64_t)at - WINDOW_START);
+    }
+    linux_signals_block(&saved);
+    error = fl_sys_mremap(fl_space(), WINDOW_START + addr, len, new_len, flags, WINDOW_START + new_addr);
+    linux_signals_restore(&saved);
+    return error < 0 ? error : error - (int64_t)WINDOW_START;
+}
+
+static int hosted_msync(struct driver *d, uint64_t addr, uint64_t len, int flags)
+{
+    (void)d;
+    return fl_msync(absolute(addr), len, flags);
+}
+
+static int hosted_madvise(struct driver *d, uint64_t addr, uint64_t len, int advice)
+{
+    (void)d;
+    return fl_madvise(absolute(addr), len, advice);
+}
+
+static int hosted_mincore(struct driver *d, uint64_t addr, uint64_t len, unsigned char *vec)
+{
+    (void)d;
+    return fl_mincore(absolute(addr), len, vec);
+}
+
+static int hosted_mlock(struct driver *d, uint64_t addr, uint64_t len)
+{
+    (void)d;
+    return fl_mlock(absolute(addr), len);
+}
+
+static int hosted_munlock(struct driver *d, uint64_t addr, uint64_t len)
+{
+    (void)d;
+    return fl_munlock(absolute(addr), len);
+}
+
+static int hosted_load(struct driver *d, uint64_t addr, void *bytes, size_t len)
+{
+    (void)d;
+    return access_bytes(bytes, absolute(addr), len);
+}
+
+static int hosted_store(struct driver *d, uint64_t addr, const void *bytes, size_t len)
+{
+    (void)d;
+    return access_bytes(absolute(addr), bytes, len);
+}
+
+static int hosted_set_size(struct driver *d, int file, uint64_t len)
+{
+    struct hosted_driver *hosted = hosted_of(d);
+    sigset_t saved;
+    int h = 0, error;
+
+    while (driver_handles[h].file != file)
+        h++;
+    if (ftruncate(hosted->files.fd[file], (off_t)len) != 0)
+        return -errno;
+    linux_signals_block(&saved);
+    error = fl_vnode_setsize(hosted->handle[h]->vnode);
+    linux_signals_restore(&saved);
+    return error;
+}
+
+static int hosted_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len)
+{
+    return files_read(&hosted_of(d)->files, file, off, bytes, len);
+}
+
+static int file_of(struct hosted_driver *hosted, const struct vnode *vnode)
+{
+    int h;
+
+    for (h = 0; vnode != NULL && h < DRIVER_HANDLES; h++)
+        if (hosted->handle[h]->vnode == vnode)
+            return driver_handles[h].file;
+    return -1;
+}
+
+static bool hosted_region(struct driver *d, uint64_t addr, struct driver_region *region)
+{
+    struct fl_region r;
+
+    if (fl_space_region(fl_space(), WINDOW_START + addr, &r) != 0 || r.reserved)
+        return false;
+    region->start = r.start - WINDOW_START;
+    region->end = r.end - WINDOW_START;
+    region->prot = r.prot;
+    region->shared = r.shared;
+    region->file = file_of(hosted_of(d), r.vnode);
+    region->offset = region->file < 0 ? 0 : r.offset;
+    return true;
+}
+
+/* The page daemon is a thread of its own and may run at any time, so only what one map says can be looked
+ * at. */
+static void hosted_check(struct driver *d)
+{
+    (void)d;
+}
+
+static void hosted_destroy(struct driver *d)
+{
+    struct hosted_driver *hosted = hosted_of(d);
+    int i;
+
+    for (i = 0; i < DRIVER_HANDLES; i++)
+        if (hosted->handle[i] != &hosted->write_only)
+            must(fl_close(hosted->handle[i]) == 0, "fl_close");
+    must(fl_shutdown() == 0, "fl_shutdown");
+    access_end();
+    files_close(&hosted->files);
+    free(hosted);
+}
+
+static void start(enum fl_fault_engine fault)
+{
+    struct fl_options options = {.memory_limit_bytes = FL_MEMORY_MIN, .fault = fault};
+
+    access_begin();
+    if (fl_init(&options) != 0) {
+        fprintf(stderr, "fl_init: %s\n", fl_init_error());
+        abort();
+    }
+    must(fl_space_reserve(fl_space(), LINUX_WINDOW_START, WINDOW_START) == 0, "reserve below the window");
+    must(fl_space_reserve(fl_space(), WINDOW_END, LINUX_WINDOW_END) == 0, "reserve behind the window");
+}
+
+static void open_handles(struct hosted_driver *hosted)
+{
+    int i;
+
+    for (i = 0; i < DRIVER_HANDLES; i++) {
+        const struct driver_handle *h = &driver_handles[i];
+
+        hosted->handle[i] = &hosted->write_only;
+        if (h->read)
+            must(fl_open_fd(hosted->files.handle[i], &hosted->handle[i]) == 0, "fl_open_fd");
+        else
+            hosted->write_only = (struct fl_file){.vnode = hosted->handle[h->file]->vnode, .mode = FL_FWRITE};
+    }
+}
+
+struct driver *linux_driver_create(enum fl_fault_engine fault)
+{
+    static const struct driver calls = {
+        .name = "linux",
+        .address_space_end = DRIVER_WINDOW_BYTES + BEHIND,
+        .mmap = hosted_mmap,
+        .munmap = hosted_munmap,
+        .mprotect = hosted_mprotect,
+        .mremap = hosted_mremap,
+        .msync = hosted_msync,
+        .madvise = hosted_madvise,
+        .mincore = hosted_mincore,
+        .mlock = hosted_mlock,
+        .munlock = hosted_munlock,
+        .load = hosted_load,
+        .store = hosted_store,
+        .set_size = hosted_set_size,
+        .file_read = hosted_file_read,
+        .region = hosted_region,
+        .check = hosted_check,
+        .destroy = hosted_destroy,
+    };
+    struct hosted_driver *hosted = calloc(1, sizeof(*hosted));
+
+    must(hosted != NULL, "calloc");
+    hosted->driver = calls;
+    files_open(&hosted->files);
+    start(fault);
+    open_handles(hosted);
+    return &hosted->driver;
+}

@@ -1,0 +1,41 @@
+/* random.c: see random.h. */
+#include "conformance/random.h"
+#include "model/model.h"
+#include "model/runner.h"
+
+#define MAX_PINNED 70 /* pages: the machines here have memory for some more */
+
+struct pair {
+    struct driver *(*create)(void);
+    struct driver *(*reference)(void);
+};
+
+static void setup(struct oracle *oracle, uint64_t seed, void *arg)
+{
+    struct pair *pair = arg;
+
+    (void)seed;
+    oracle->model = oracle->reference = model_driver_create();
+    if (pair->reference != NULL)
+        oracle->reference = pair->reference();
+    oracle->subject = pair->create();
+    oracle->max_pinned = MAX_PINNED;
+}
+
+static void teardown(struct oracle *oracle, void *arg)
+{
+    (void)arg;
+    oracle->subject->destroy(oracle->subject);
+    if (oracle->reference != oracle->model)
+        oracle->reference->destroy(oracle->reference);
+    oracle->model->destroy(oracle->model);
+}
+
+int random_run(const char *name, struct driver *(*create)(void), struct driver *(*reference)(void),
+               uint64_t nops, int argc, char **argv)
+{
+    struct pair pair = {.create = create, .reference = reference};
+    struct sequence sequence = {.name = name, .setup = setup, .teardown = teardown, .arg = &pair};
+
+    return runner_main(&sequence, nops, argc, argv);
+}
