@@ -4,7 +4,7 @@
  *
  * The kernel's own mlockall would lock the machine's views and windows too: it would fill them all, and none
  * of their pages could be evicted again. So the areas of /proc/self/maps are locked one by one, without those
- * that show a memfd. MCL_FUTURE has no such way: mappings made later are not locked (docs/design.md).
+ * that show a memfd. MCL_FUTURE has no such way: mappings made later are not locked (docs/run.md).
  */
 #include "shim.h"
 #include <fcntl.h>

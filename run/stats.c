@@ -6,7 +6,7 @@
  *
  * Only the process that the launcher became writes the file, not the children that inherit the environment. A
  * process that a signal kills writes nothing, and loses what it wrote to shared mappings since the last msync
- * or write-back (docs/design.md).
+ * or write-back (docs/run.md).
  */
 #include "shim.h"
 #include <fcntl.h>

@@ -373,7 +373,7 @@ static long filter_install(void)
         return r > 0 ? -EBUSY : r; /* positive: the thread that has a filter of its own */
     /*
      * Without CAP_SYS_ADMIN the kernel wants a promise first: programs that this one starts gain no rights
-     * (sudo, ping: docs/design.md).
+     * (sudo, ping: docs/run.md).
      */
     r = linux_syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     return r != 0 ? r

@@ -111,6 +111,24 @@ if os.geteuid() == 0 and shutil.which("setpriv"):
                 good = run.status == 125 and one_line(line)
                 check(good, f"thread engine without privilege: {run.status} {line!r}")
 
+# Written pages of private mappings have nowhere to go: more of them than the limit end the process, in one line.
+source = os.path.join(directory, "private")
+write_text(source, 16 << 20)
+program = """if True:
+    import mmap, os, sys
+    m = mmap.mmap(os.open(sys.argv[1], os.O_RDONLY), 0, access=mmap.ACCESS_COPY)
+    for at in range(0, len(m), 4096):
+        m[at] = 1
+    print("impossible")"""
+run = under("4M", [PYTHON, "-c", program, source])
+line = run.err.decode()
+check(run.status == -9 and run.out == b"", f"private pages beyond the limit: status {run.status}")
+check(one_line(line) and "raise --memory" in line, f"private pages beyond the limit: {line!r}")
+
+# No room for the window of addresses.
+run = Run(["sh", "-c", 'ulimit -v 4000000; exec "$@"', "sh", FAULTLINE, "run", "--memory", "4M", "--", "true"])
+check(run.status == 125 and one_line(run.err.decode()), f"ulimit -v: {run.status} {run.err.decode()!r}")
+
 help_text = Run([FAULTLINE, "run", "--help"])
 check(help_text.status == 0 and b"--memory" in help_text.out and b"--stats" in help_text.out, "--help")
 for option in ("--help", "--version"):
