@@ -25,6 +25,9 @@ enum { AIO_REAPED, AIO_FLYING };
 void aio_read(int fd, struct store_request *request, const struct iovec *iov, unsigned niov, uint64_t offset,
               void (*complete)(struct store_request *request, int64_t result));
 
+/* Whether a read ends so soon that a thread should look for its end and not sleep. */
+bool aio_quick(void);
+
 /* Returns when the request's done was called: store_ops.wait. A request that aio_read never saw has
  * store_private[AIO_STATE] == AIO_REAPED. */
 void aio_wait(struct store_request *request);

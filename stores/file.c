@@ -2,9 +2,9 @@
  * file.c: the store behind fl_open: a regular file, read and written past the kernel's page cache where its
  * file system can do that.
  *
- *                            ┌─ wait flag, writes ─▶ preadv / pwritev in the calling thread
+ *                            ┌─ waited for by several, writes ─▶ preadv / pwritev in the calling thread
  *   submit ─▶ runs of memory ┤
- *                            └─ read-ahead ────────▶ aio.c ─▶ file_read_complete
+ *                            └─ read-ahead, one reader alone ──▶ aio.c ─▶ file_read_complete
  *
  *   file:    |<------------- body: whole pages, direct -------------->|<- tail: buffered ->|end
  *
@@ -21,7 +21,7 @@
  * Mixing direct and buffered transfers of one block is coherent on ext4, xfs and btrfs: a direct transfer
  * first writes out and drops the cached pages in its way. The tail is moreover synced at once, so also
  * elsewhere a direct read finds it on the disk.
- * Lock: none. A store does not change between its opening and its end.
+ * Lock: none. A store does not change between its opening and its end; file_readers is atomic.
  *
  * What it does not do: rights. The VM keeps the first store of a file for reading, and the first one that may
  * write for writing (vnode_pager.c).
@@ -36,6 +36,7 @@
 #include <errno.h>
 #include <faultline/faultline.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 struct store_file {
@@ -151,6 +152,12 @@ static int file_read_rest(struct store_file *file, struct store_request *request
     return error;
 }
 
+/*
+ * Threads that wait for a read of their own. One alone has its read done by aio.c, where it can look for the
+ * end instead of sleeping; several, which would take each other's processors, read by plain calls.
+ */
+static _Atomic uint32_t file_readers;
+
 /* An asynchronous read is over: as a rule all of it, else the rest is read here. */
 static void file_read_complete(struct store_request *request, int64_t result)
 {
@@ -160,13 +167,20 @@ static void file_read_complete(struct store_request *request, int64_t result)
         error = (int)result;
     else if (result < (int64_t)ptoa(request->npages))
         error = file_read_rest(file, request, result < 0 ? 0 : (uint64_t)result);
+    if (request->flags & STORE_REQUEST_WAIT)
+        atomic_fetch_sub(&file_readers, 1);
     request->done(request, error);
 }
 
 static void file_read(struct store_file *file, struct store_request *request)
 {
-    if ((request->flags & STORE_REQUEST_WAIT) || file->direct < 0) {
-        request->done(request, file_read_rest(file, request, 0));
+    bool wait = (request->flags & STORE_REQUEST_WAIT) != 0;
+    bool alone = wait && atomic_fetch_add(&file_readers, 1) == 0;
+    if (file->direct < 0 || (wait && !(alone && aio_quick()))) {
+        int error = file_read_rest(file, request, 0);
+        if (wait)
+            atomic_fetch_sub(&file_readers, 1);
+        request->done(request, error);
         return;
     }
     struct iovec iov[AIO_SEGMENTS];
