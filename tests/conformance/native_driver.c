@@ -56,30 +56,18 @@ static int64_t placed(struct driver *d, void *at)
     return at == MAP_FAILED ? -errno : (int64_t)((uint64_t)at - WINDOW_START);
 }
 
-/* A hint that the kernel would honour: the page that it lies in begins a free place. */
-static bool honoured(struct driver *d, uint64_t addr, uint64_t len)
+static int64_t raw_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
+                        uint64_t off)
 {
-    return addr != DRIVER_ANY && driver_is_free(d, addr & ~(PAGE - 1), (len + PAGE - 1) & ~(PAGE - 1));
+    int fd = handle < 0 ? -1 : native_of(d)->files.handle[handle];
+
+    return placed(d, (void *)syscall(SYS_mmap, absolute(addr), len, prot, flags, fd, off));
 }
 
 static int64_t native_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
                            uint64_t off)
 {
-    int fd = handle < 0 ? -1 : native_of(d)->files.handle[handle];
-    bool chosen = !(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && !honoured(d, addr, len);
-    uint64_t gap = chosen && len != 0 ? driver_find_gap(d, (len + PAGE - 1) & ~(PAGE - 1)) : DRIVER_ANY;
-    int64_t at;
-
-    if (chosen && gap != DRIVER_ANY) {
-        addr = gap;
-        flags |= MAP_FIXED;
-    }
-    at = placed(d, (void *)syscall(SYS_mmap, absolute(addr), len, prot, flags, fd, off));
-    if (chosen && gap == DRIVER_ANY && at != -ENOMEM && (at < -4095 || at >= 0)) {
-        munmap(absolute((uint64_t)at), len); /* the window is full, the kernel's address space is not */
-        return -ENOMEM;
-    }
-    return at;
+    return driver_mmap_placed(d, raw_mmap, addr, len, prot, flags, handle, off);
 }
 
 static int native_munmap(struct driver *d, uint64_t addr, uint64_t len)
@@ -92,26 +80,17 @@ static int native_mprotect(struct driver *d, uint64_t addr, uint64_t len, int pr
     return result(d, syscall(SYS_mprotect, absolute(addr), len, prot));
 }
 
+static int64_t raw_mremap(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
+                          uint64_t new_addr)
+{
+    return placed(d, (void *)syscall(SYS_mremap, absolute(addr), len, new_len, flags,
+                                     flags & MREMAP_FIXED ? absolute(new_addr) : NULL));
+}
+
 static int64_t native_mremap(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
                              uint64_t new_addr)
 {
-    int in_place = flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP);
-    bool moves = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
-    int64_t at;
-
-    if (!moves && len != 0) {
-        at = placed(d, (void *)syscall(SYS_mremap, absolute(addr), len, new_len, in_place, NULL));
-        if (at != -ENOMEM || !(flags & MREMAP_MAYMOVE))
-            return at;
-    }
-    if ((flags & MREMAP_MAYMOVE) && !(flags & MREMAP_FIXED)) {
-        new_addr = driver_find_gap(d, (new_len + PAGE - 1) & ~(PAGE - 1));
-        if (new_addr == DRIVER_ANY)
-            return -ENOMEM;
-        flags |= MREMAP_FIXED;
-    }
-    return placed(d, (void *)syscall(SYS_mremap, absolute(addr), len, new_len, flags,
-                                     flags & MREMAP_FIXED ? absolute(new_addr) : NULL));
+    return driver_mremap_placed(d, raw_mremap, addr, len, new_len, flags, new_addr);
 }
 
 static int native_msync(struct driver *d, uint64_t addr, uint64_t len, int flags)

@@ -1,6 +1,8 @@
 /* driver.c: what all drivers share: the files that exist, and walks over a driver's regions. See driver.h. */
 #include "model/driver.h"
 #include "sim/prng.h"
+#include <errno.h>
+#include <faultline/vm.h>
 
 const struct driver_handle driver_handles[DRIVER_HANDLES] = {
     {0, true, true}, {1, true, true}, {0, true, false}, {2, true, false}, {1, false, true},
@@ -48,4 +50,53 @@ bool driver_is_free(struct driver *d, uint64_t addr, uint64_t len)
     if (addr >= DRIVER_WINDOW_BYTES || len > DRIVER_WINDOW_BYTES - addr)
         return false;
     return !d->region(d, addr, &region) || region.start >= addr + len;
+}
+
+static uint64_t whole_pages(uint64_t len)
+{
+    return (len + DRIVER_PAGE - 1) & ~(DRIVER_PAGE - 1);
+}
+
+/* A hint that is honoured: the page that it lies in begins a free place. */
+static bool is_honoured(struct driver *d, uint64_t addr, uint64_t len)
+{
+    return addr != DRIVER_ANY && driver_is_free(d, addr & ~(DRIVER_PAGE - 1), whole_pages(len));
+}
+
+int64_t driver_mmap_placed(struct driver *d, driver_mmap_fn *raw, uint64_t addr, uint64_t len, int prot,
+                           int flags, int handle, uint64_t off)
+{
+    int64_t at;
+
+    if ((flags & (FL_MAP_FIXED | FL_MAP_FIXED_NOREPLACE)) || len == 0 || is_honoured(d, addr, len))
+        return raw(d, addr, len, prot, flags, handle, off);
+    addr = driver_find_gap(d, whole_pages(len));
+    if (addr != DRIVER_ANY)
+        return raw(d, addr, len, prot, flags | FL_MAP_FIXED, handle, off);
+    at = raw(d, DRIVER_ANY, len, prot, flags, handle, off);
+    if (at >= -4095 && at < 0)
+        return at;
+    d->munmap(d, (uint64_t)at, len); /* the window is full, the address space is not */
+    return -ENOMEM;
+}
+
+int64_t driver_mremap_placed(struct driver *d, driver_mremap_fn *raw, uint64_t addr, uint64_t len,
+                             uint64_t new_len, int flags, uint64_t new_addr)
+{
+    int in_place = flags & ~(FL_MREMAP_MAYMOVE | FL_MREMAP_FIXED | FL_MREMAP_DONTUNMAP);
+    bool moves = flags & (FL_MREMAP_FIXED | FL_MREMAP_DONTUNMAP);
+    int64_t at;
+
+    if (!moves && len != 0) {
+        at = raw(d, addr, len, new_len, in_place, 0);
+        if (at != -ENOMEM || !(flags & FL_MREMAP_MAYMOVE))
+            return at;
+    }
+    if ((flags & FL_MREMAP_MAYMOVE) && !(flags & FL_MREMAP_FIXED)) {
+        new_addr = driver_find_gap(d, whole_pages(new_len));
+        if (new_addr == DRIVER_ANY)
+            return -ENOMEM;
+        flags |= FL_MREMAP_FIXED;
+    }
+    return raw(d, addr, len, new_len, flags, new_addr);
 }

@@ -50,16 +50,20 @@ struct driver_region {
 #define DRIVER_HAS_GROWSDOWN 0x2
 #define DRIVER_HAS_DONTUNMAP 0x4
 
+struct driver;
+typedef int64_t driver_mmap_fn(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
+                               uint64_t off);
+typedef int64_t driver_mremap_fn(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
+                                 uint64_t new_addr);
+
 struct driver {
     const char *name;
     unsigned has;
     uint64_t address_space_end; /* relative: the first address that user memory cannot have */
-    int64_t (*mmap)(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
-                    uint64_t off);
+    driver_mmap_fn *mmap;
     int (*munmap)(struct driver *d, uint64_t addr, uint64_t len);
     int (*mprotect)(struct driver *d, uint64_t addr, uint64_t len, int prot);
-    int64_t (*mremap)(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
-                      uint64_t new_addr);
+    driver_mremap_fn *mremap;
     int (*msync)(struct driver *d, uint64_t addr, uint64_t len, int flags);
     int (*madvise)(struct driver *d, uint64_t addr, uint64_t len, int advice);
     int (*mincore)(struct driver *d, uint64_t addr, uint64_t len, unsigned char *vec);
@@ -87,6 +91,14 @@ bool driver_region_joins(const struct driver_region *a, const struct driver_regi
 uint64_t driver_find_gap(struct driver *d, uint64_t len);
 /* Whether [addr, addr + len) lies in the window and is free. */
 bool driver_is_free(struct driver *d, uint64_t addr, uint64_t len);
+/*
+ * mmap and mremap for a driver whose address space is larger than its window: where the choice would be the driver's, it is made here,
+ * and `raw` is asked for that place. raw: the driver's own call.
+ */
+int64_t driver_mmap_placed(struct driver *d, driver_mmap_fn *raw, uint64_t addr, uint64_t len, int prot,
+                           int flags, int handle, uint64_t off);
+int64_t driver_mremap_placed(struct driver *d, driver_mremap_fn *raw, uint64_t addr, uint64_t len,
+                             uint64_t new_len, int flags, uint64_t new_addr);
 /* The files' first contents: byte `off` of file `file`, and their lengths. */
 uint8_t driver_file_byte(int file, uint64_t off);
 uint64_t driver_file_size(int file);

@@ -97,7 +97,7 @@ static bool same_map(struct oracle *oracle)
 
 static bool same_file(struct oracle *oracle, int file, uint64_t off, uint64_t end)
 {
-    static uint8_t a[DRIVER_PAGE], b[DRIVER_PAGE];
+    uint8_t a[DRIVER_PAGE], b[DRIVER_PAGE];
     uint64_t n;
 
     for (; off < end; off += n) {
@@ -175,19 +175,18 @@ static bool is_fair(struct oracle *oracle, const struct op *op)
 
 bool oracle_step(struct oracle *oracle, const struct op *op)
 {
-    static struct outcome modelled, referred, got;
-    struct outcome *a = &modelled;
+    struct outcome *a = &oracle->modelled;
 
     if (!is_fair(oracle, op))
         return true;
-    outcome_of(oracle->model, op, &modelled);
+    outcome_of(oracle->model, op, &oracle->modelled);
     if (oracle->reference != oracle->model) {
-        outcome_of(oracle->reference, op, &referred);
-        a = &referred;
+        outcome_of(oracle->reference, op, &oracle->referred);
+        a = &oracle->referred;
     }
-    outcome_of(oracle->subject, op, &got);
+    outcome_of(oracle->subject, op, &oracle->got);
     oracle->ran++;
-    if (!same_outcome(oracle, op, a, &got))
+    if (!same_outcome(oracle, op, a, &oracle->got))
         return false;
     if (++oracle->steps % oracle->check_every == 0)
         oracle->subject->check(oracle->subject);

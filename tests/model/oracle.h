@@ -7,7 +7,7 @@
 #ifndef TESTS_MODEL_ORACLE_H
 #define TESTS_MODEL_ORACLE_H
 
-#include "model/op.h"
+#include "model/outcome.h"
 
 struct oracle {
     struct driver *model; /* always there: it says what is vague, and where the comparison would be unfair */
@@ -16,7 +16,8 @@ struct oracle {
     uint64_t max_pinned;  /* operations that could keep more pages from leaving memory are left out */
     uint32_t check_every; /* steps between subject->check calls */
     uint32_t steps;
-    uint64_t ran; /* operations that were really made */
+    uint64_t ran;                           /* operations that were really made */
+    struct outcome modelled, referred, got; /* of the last operation */
     char difference[512];
 };
 

@@ -13,12 +13,13 @@
 
 #define PAGE         DRIVER_PAGE
 #define WINDOW_START ((vm_offset_t)0x100000000)
-#define WINDOW_END   (WINDOW_START + DRIVER_WINDOW_BYTES)
 #define BEHIND       (16 * DRIVER_PAGE) /* addresses that are there, but somebody else's */
+#define STRIDE       (DRIVER_WINDOW_BYTES + BEHIND)
 
 struct sim {
     struct driver driver;
     struct vm_map *map;
+    vm_offset_t start; /* of the window */
     struct sim_disk *disk[DRIVER_FILES];
     struct fl_file handle[DRIVER_HANDLES];
 };
@@ -28,14 +29,14 @@ static struct sim *sim_of(struct driver *d)
     return (struct sim *)d;
 }
 
-static vm_offset_t absolute(uint64_t addr)
+static vm_offset_t absolute(struct driver *d, uint64_t addr)
 {
-    return addr == DRIVER_ANY ? 0 : WINDOW_START + addr;
+    return addr == DRIVER_ANY ? 0 : sim_of(d)->start + addr;
 }
 
-static int64_t relative(int64_t at)
+static int64_t relative(struct driver *d, int64_t at)
 {
-    return at < 0 ? at : at - (int64_t)WINDOW_START;
+    return at < 0 ? at : at - (int64_t)sim_of(d)->start;
 }
 
 static int64_t sim_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
@@ -43,64 +44,65 @@ static int64_t sim_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot,
 {
     struct sim *sim = sim_of(d);
 
-    return relative(fl_sys_mmap(sim->map, absolute(addr), len, prot, flags,
-                                handle < 0 ? NULL : &sim->handle[handle], off));
+    return relative(d, fl_sys_mmap(sim->map, absolute(d, addr), len, prot, flags,
+                                   handle < 0 ? NULL : &sim->handle[handle], off));
 }
 
 static int sim_munmap(struct driver *d, uint64_t addr, uint64_t len)
 {
-    return fl_sys_munmap(sim_of(d)->map, absolute(addr), len);
+    return fl_sys_munmap(sim_of(d)->map, absolute(d, addr), len);
 }
 
 static int sim_mprotect(struct driver *d, uint64_t addr, uint64_t len, int prot)
 {
-    return fl_sys_mprotect(sim_of(d)->map, absolute(addr), len, prot);
+    return fl_sys_mprotect(sim_of(d)->map, absolute(d, addr), len, prot);
 }
 
 static int64_t sim_mremap(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
                           uint64_t new_addr)
 {
-    return relative(fl_sys_mremap(sim_of(d)->map, absolute(addr), len, new_len, flags, absolute(new_addr)));
+    return relative(
+        d, fl_sys_mremap(sim_of(d)->map, absolute(d, addr), len, new_len, flags, absolute(d, new_addr)));
 }
 
 static int sim_msync(struct driver *d, uint64_t addr, uint64_t len, int flags)
 {
-    return fl_sys_msync(sim_of(d)->map, absolute(addr), len, flags);
+    return fl_sys_msync(sim_of(d)->map, absolute(d, addr), len, flags);
 }
 
 static int sim_madvise(struct driver *d, uint64_t addr, uint64_t len, int advice)
 {
-    return fl_sys_madvise(sim_of(d)->map, absolute(addr), len, advice);
+    return fl_sys_madvise(sim_of(d)->map, absolute(d, addr), len, advice);
 }
 
 static int sim_mincore(struct driver *d, uint64_t addr, uint64_t len, unsigned char *vec)
 {
-    return fl_sys_mincore(sim_of(d)->map, absolute(addr), len, vec);
+    return fl_sys_mincore(sim_of(d)->map, absolute(d, addr), len, vec);
 }
 
 static int sim_mlock(struct driver *d, uint64_t addr, uint64_t len)
 {
-    return fl_sys_mlock(sim_of(d)->map, absolute(addr), len);
+    return fl_sys_mlock(sim_of(d)->map, absolute(d, addr), len);
 }
 
 static int sim_munlock(struct driver *d, uint64_t addr, uint64_t len)
 {
-    return fl_sys_munlock(sim_of(d)->map, absolute(addr), len);
+    return fl_sys_munlock(sim_of(d)->map, absolute(d, addr), len);
 }
 
 static uint64_t sim_brk(struct driver *d, uint64_t addr)
 {
-    return fl_sys_brk(sim_of(d)->map, absolute(addr)) - WINDOW_START;
+    return fl_sys_brk(sim_of(d)->map, absolute(d, addr)) - sim_of(d)->start;
 }
 
 static int sim_driver_load(struct driver *d, uint64_t addr, void *bytes, size_t len)
 {
-    return sim_load(sim_of(d)->map, absolute(addr), bytes, len, NULL);
+    return sim_load(sim_of(d)->map, absolute(d, addr), bytes, len, NULL);
 }
 
 static int sim_driver_store(struct driver *d, uint64_t addr, const void *bytes, size_t len)
 {
-    return sim_store(sim_of(d)->map, absolute(addr), bytes, len, NULL);
+    return sim_store(sim_of(d)->map, absolute(d, addr), bytes, len, NULL);
 }
 
 /* A handle that shows the file: handles of one file share its vnode. */
@@ -144,10 +146,10 @@ static bool sim_region(struct driver *d, uint64_t addr, struct driver_region *re
     struct sim *sim = sim_of(d);
     struct fl_region r;
 
-    if (fl_space_region(sim->map, absolute(addr), &r) != 0 || r.reserved)
+    if (fl_space_region(sim->map, absolute(d, addr), &r) != 0 || r.reserved)
         return false;
-    region->start = r.start - WINDOW_START;
-    region->end = r.end - WINDOW_START;
+    region->start = r.start - sim->start;
+    region->end = r.end - sim->start;
     region->prot = r.prot;
     region->shared = r.shared;
     region->file = file_of(sim, r.vnode);
@@ -166,22 +168,6 @@ static void sim_check(struct driver *d)
     *torture = saved;
 }
 
-/* Frees everything; sim_shutdown then panics when anything was left over. */
-static void sim_destroy(struct driver *d)
-{
-    struct sim *sim = sim_of(d);
-    int i;
-
-    fl_space_destroy(sim->map);
-    for (i = 0; i < DRIVER_HANDLES; i++)
-        if (fl_vnode_close(sim->handle[i].vnode) != 0)
-            abort(); /* no test here ends with a disk that fails */
-    sim_shutdown();
-    for (i = 0; i < DRIVER_FILES; i++)
-        sim_disk_destroy(sim->disk[i]);
-    free(sim);
-}
-
 static void fill(struct sim_disk *disk, int file)
 {
     uint8_t page[DRIVER_PAGE];
@@ -195,12 +181,16 @@ static void fill(struct sim_disk *disk, int file)
     }
 }
 
-static void open_files(struct sim *sim, uint64_t seed)
+/* Files of the simulated computer; `last` is a disk to use for the last of them, or NULL. */
+static void open_files(struct sim *sim, uint64_t seed, struct sim_disk *last)
 {
     int i;
 
     for (i = 0; i < DRIVER_FILES; i++) {
-        sim->disk[i] = sim_disk_create(driver_file_size(i), seed + (uint64_t)i + 1);
+        sim->disk[i] = i == DRIVER_FILES - 1 ? last : NULL;
+        if (sim->disk[i] != NULL)
+            continue;
+        sim->disk[i] = sim_disk_create(driver_file_size(i), seed * 1000 + (uint64_t)i + 1);
         fill(sim->disk[i], i);
     }
     for (i = 0; i < DRIVER_HANDLES; i++) {
@@ -210,6 +200,15 @@ static void open_files(struct sim *sim, uint64_t seed)
         if (fl_vnode_open(sim_disk_open(sim->disk[h->file], false), &sim->handle[i].vnode) != 0)
             abort();
     }
+}
+
+static void close_files(struct sim *sim)
+{
+    int i;
+
+    for (i = 0; i < DRIVER_HANDLES; i++)
+        if (fl_vnode_close(sim->handle[i].vnode) != 0)
+            abort(); /* no test here ends with a disk that fails */
 }
 
 struct vm_map *sim_driver_map(struct driver *d)
@@ -222,12 +221,30 @@ struct sim_disk *sim_driver_disk(struct driver *d, int file)
     return sim_of(d)->disk[file];
 }
 
-struct driver *sim_driver_create(const struct sim_params *params)
+static void destroy_disks(struct sim *sim, int n)
+{
+    int i;
+
+    for (i = 0; i < n; i++)
+        sim_disk_destroy(sim->disk[i]);
+}
+
+/* Frees everything; sim_shutdown then panics when anything was left over. */
+static void sim_destroy(struct driver *d)
+{
+    struct sim *sim = sim_of(d);
+
+    fl_space_destroy(sim->map);
+    close_files(sim);
+    sim_shutdown();
+    destroy_disks(sim, DRIVER_FILES);
+    free(sim);
+}
+
+static struct sim *sim_new(const char *name, unsigned has)
 {
     static const struct driver calls = {
-        .name = "sim",
-        .has = DRIVER_HAS_BRK,
-        .address_space_end = DRIVER_WINDOW_BYTES + BEHIND,
+        .address_space_end = STRIDE,
         .mmap = sim_mmap,
         .munmap = sim_munmap,
         .mprotect = sim_mprotect,
@@ -248,13 +265,82 @@ struct driver *sim_driver_create(const struct sim_params *params)
     };
     struct sim *sim = calloc(1, sizeof(*sim));
 
-    if (sim == NULL || sim_boot(params) != 0)
+    if (sim == NULL)
         abort();
     sim->driver = calls;
-    open_files(sim, params->seed);
-    if (fl_space_create(WINDOW_START, WINDOW_END + BEHIND, &sim->map) != 0 ||
-        fl_space_reserve(sim->map, WINDOW_END, WINDOW_END + BEHIND) != 0)
+    sim->driver.name = name;
+    sim->driver.has = has;
+    return sim;
+}
+
+struct driver *sim_driver_create(const struct sim_params *params)
+{
+    struct sim *sim = sim_new("sim", DRIVER_HAS_BRK);
+
+    sim->start = WINDOW_START;
+    if (sim_boot(params) != 0)
         abort();
-    fl_space_set_brk(sim->map, absolute(DRIVER_BRK_START), absolute(DRIVER_BRK_LIMIT));
+    open_files(sim, params->seed, NULL);
+    if (fl_space_create(WINDOW_START, WINDOW_START + STRIDE, &sim->map) != 0 ||
+        fl_space_reserve(sim->map, WINDOW_START + DRIVER_WINDOW_BYTES, WINDOW_START + STRIDE) != 0)
+        abort();
+    fl_space_set_brk(sim->map, WINDOW_START + DRIVER_BRK_START, WINDOW_START + DRIVER_BRK_LIMIT);
     return &sim->driver;
+}
+
+/* ---- slices ------------------------------------------------------------------------------------ */
+
+static int64_t slice_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
+                          uint64_t off)
+{
+    return driver_mmap_placed(d, sim_mmap, addr, len, prot, flags, handle, off);
+}
+
+static int64_t slice_mremap(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
+                            uint64_t new_addr)
+{
+    return driver_mremap_placed(d, sim_mremap, addr, len, new_len, flags, new_addr);
+}
+
+/* Others are always in the middle of something; sim_slices_destroy checks. */
+static void slice_check(struct driver *d)
+{
+    (void)d;
+}
+
+void sim_slices_create(const struct sim_params *params, unsigned n, struct driver *slice[])
+{
+    struct vm_map *map;
+    struct sim *sim;
+    unsigned i;
+
+    if (sim_boot(params) != 0 || fl_space_create(WINDOW_START, WINDOW_START + n * STRIDE, &map) != 0)
+        abort();
+    for (i = 0; i < n; i++) {
+        sim = sim_new("slice", 0);
+        sim->map = map;
+        sim->start = WINDOW_START + i * STRIDE;
+        sim->driver.mmap = slice_mmap;
+        sim->driver.mremap = slice_mremap;
+        sim->driver.check = slice_check;
+        open_files(sim, params->seed * SIM_SLICES_MAX + i,
+                   i == 0 ? NULL : sim_of(slice[0])->disk[DRIVER_FILES - 1]);
+        if (fl_space_reserve(map, sim->start + DRIVER_WINDOW_BYTES, sim->start + STRIDE) != 0)
+            abort();
+        slice[i] = &sim->driver;
+    }
+}
+
+void sim_slices_destroy(unsigned n, struct driver *slice[])
+{
+    unsigned i;
+
+    fl_space_destroy(sim_of(slice[0])->map);
+    for (i = 0; i < n; i++)
+        close_files(sim_of(slice[i]));
+    sim_shutdown();
+    for (i = n; i-- > 0;) {
+        destroy_disks(sim_of(slice[i]), i == 0 ? DRIVER_FILES : DRIVER_FILES - 1);
+        free(sim_of(slice[i]));
+    }
 }

@@ -7,6 +7,15 @@
 
 /* Boots a computer of these parameters with one space and the files on disks of their own. One at a time. */
 struct driver *sim_driver_create(const struct sim_params *params);
+
+/*
+ * The same with n windows in the one space, each with files of its own, but for the last file, which all of them read. For fibers
+ * that run at once: a slice never looks beyond its window. sim_slices_destroy ends them all.
+ */
+#define SIM_SLICES_MAX 8
+void sim_slices_create(const struct sim_params *params, unsigned n, struct driver *slice[]);
+void sim_slices_destroy(unsigned n, struct driver *slice[]);
+
 struct vm_map *sim_driver_map(struct driver *d);
 struct sim_disk *sim_driver_disk(struct driver *d, int file);
 

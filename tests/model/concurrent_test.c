@@ -1,0 +1,139 @@
+/*
+ * concurrent_test.c: several fibers in one address space at once, each in a window of its own, and each against its own model.
+ *
+ *   space: | window 0 | window 1 | …      fiber i: random operations in window i, on files of its own
+ *                    └── all ──┴─▶ one file that everybody maps and reads, and nobody writes
+ *
+ * What they share is what is compared here without saying so: the map and its lock, the page queues, the page daemon, the
+ * reverse maps, the allocators. FAULTLINE_SEED=n runs one seed.
+ */
+#include "model/model.h"
+#include "model/oracle.h"
+#include "model/sim_driver.h"
+#include "support/boot.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define FIBERS_MAX      4
+#define OPS_EACH        250
+#define SEEDS           60
+#define FIRST_SEED      1
+#define SECONDS_MAX     60
+#define PRINTED_AT_MOST 12 /* operations before a difference */
+
+struct worker {
+    struct oracle oracle;
+    struct prng r;
+    struct op last[PRINTED_AT_MOST];
+    uint32_t ran;
+    bool same;
+};
+
+static bool is_shared_file(const struct op *op)
+{
+    return op->kind == OP_SET_SIZE && op->handle == DRIVER_FILES - 1;
+}
+
+static void work(void *arg)
+{
+    struct worker *worker = arg;
+
+    worker->same = true;
+    while (worker->same && worker->ran < OPS_EACH) {
+        struct op *op = &worker->last[worker->ran++ % PRINTED_AT_MOST];
+
+        op_draw(op, &worker->r, worker->oracle.model);
+        if (!is_shared_file(op))
+            worker->same = oracle_step(&worker->oracle, op);
+        sim_yield();
+    }
+    if (worker->same)
+        worker->same = oracle_finish(&worker->oracle);
+}
+
+static void report(const struct worker *worker, uint64_t seed, unsigned fiber)
+{
+    uint32_t i;
+
+    fprintf(stderr, "concurrent_test: seed %" PRIu64 ", fiber %u, operation %u: %s\n", seed, fiber,
+            worker->ran, worker->oracle.difference);
+    for (i = worker->ran > PRINTED_AT_MOST ? worker->ran - PRINTED_AT_MOST : 0; i < worker->ran; i++)
+        op_print(&worker->last[i % PRINTED_AT_MOST], stderr);
+}
+
+static struct sim_params draw_computer(uint64_t seed)
+{
+    struct sim_params params = test_params_hostile(seed);
+
+    params.nframes = seed % 2 == 0 ? 2048 : 256;
+    if (params.torture.preempt_permille < 20)
+        params.torture.preempt_permille = 20;
+    return params;
+}
+
+static bool run(uint64_t seed)
+{
+    struct sim_params params = draw_computer(seed);
+    unsigned n = 2 + (unsigned)(seed % (FIBERS_MAX - 1)), i;
+    struct worker *worker = calloc(n, sizeof(*worker));
+    struct driver *slice[FIBERS_MAX];
+    bool same = true;
+
+    if (worker == NULL)
+        abort();
+    sim_slices_create(&params, n, slice);
+    for (i = 0; i < n; i++) {
+        prng_init(&worker[i].r, seed * FIBERS_MAX + i);
+        worker[i].oracle = (struct oracle){.subject = slice[i], .max_pinned = params.nframes / 3 / n};
+        worker[i].oracle.model = worker[i].oracle.reference = model_driver_create();
+        worker[i].oracle.check_every = 1;
+        sim_run("worker", work, &worker[i]);
+    }
+    sim_join_all();
+    for (i = 0; i < n; i++) {
+        if (!worker[i].same)
+            report(&worker[i], seed, i);
+        same &= worker[i].same;
+    }
+    if (same) {
+        for (i = 0; i < n; i++)
+            worker[i].oracle.model->destroy(worker[i].oracle.model);
+        sim_slices_destroy(n, slice); /* which checks everything, and looks for leaks */
+    }
+    free(worker);
+    return same;
+}
+
+/* In a child: a panic is a failure of this seed, and the parent says which. */
+static bool run_in_child(uint64_t seed)
+{
+    pid_t child;
+    int status;
+
+    fflush(NULL);
+    child = fork();
+    if (child == 0) {
+        alarm(SECONDS_MAX);
+        _exit(run(seed) ? 0 : 1);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        abort();
+    if (status != 0)
+        fprintf(stderr, "concurrent_test: FAULTLINE_SEED=%" PRIu64 " failed\n", seed);
+    return status == 0;
+}
+
+int main(void)
+{
+    uint64_t first = test_seed(FIRST_SEED), seed;
+    uint64_t rounds = test_rounds(getenv("FAULTLINE_SEED") != NULL ? 1 : SEEDS);
+
+    for (seed = first; seed - first < rounds; seed++)
+        if (!run_in_child(seed))
+            return EXIT_FAILURE;
+    printf("concurrent_test: %" PRIu64 " seeds\n", rounds);
+    return EXIT_SUCCESS;
+}
