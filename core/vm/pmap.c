@@ -5,17 +5,15 @@
  *   vm_fault ─▶ pmap_enter ─▶ machine_map        vm_page_free ─▶ pmap_release ─▶ machine_release
  *   vm_page_zero_fill ─▶ pmap_zero_page ─▶ window, pagezero, window closed
  *
- * Invariants: N1 a page that is entered with the write right is dirty, or held for a system call that is
- * about to write.
- * N2 a page that is entered is valid. Both are asserted here, the only place from which machine_map is
- * called.
+ * Invariants: N1 a page that is entered with the write right is dirty. N2 a page that is entered is valid. Whoever
+ * calls asserts them while it holds the page's object's lock: here the page may only be busy.
  */
 #include "vm/pmap.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 
-#define PMAP_BATCH                                                                                           \
-    64 /* pages to one machine_map or machine_release: keeps the frame array small on a signal handler's stack */
+/* Pages to one machine_map or machine_release: keeps the frame array small on a signal handler's stack. */
+#define PMAP_BATCH 64
 
 static void pmap_run(struct machine_run *run, vm_frame_t *frame, struct vm_page *const *m, uint32_t npages)
 {
@@ -29,8 +27,6 @@ static void pmap_run(struct machine_run *run, vm_frame_t *frame, struct vm_page 
 
 int pmap_enter(struct vm_map *map, vm_offset_t va, struct vm_page *m, vm_prot_t prot, unsigned flags)
 {
-    KASSERT((m->flags & PG_VALID) != 0, "N2");
-    KASSERT((prot & VM_PROT_WRITE) == 0 || (m->flags & PG_DIRTY) != 0, "N1");
     struct machine_run run;
     vm_frame_t frame;
     uint32_t done;
@@ -45,8 +41,6 @@ void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, u
     vm_prot_t clean_prot = prot & (vm_prot_t)~VM_PROT_WRITE;
     for (uint32_t i = 0, n; i < npages; i += n) {
         n = npages - i < PMAP_BATCH ? npages - i : PMAP_BATCH;
-        for (uint32_t j = i; j < i + n; j++)
-            KASSERT((m[j]->flags & PG_VALID) != 0, "N2");
         struct machine_run run;
         uint32_t done;
         pmap_run(&run, frame, m + i, n);

@@ -131,9 +131,11 @@ vm_fault_cleanup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks a
 
 /* ---- the end of a fault: the page is there ------------------------------------------------------------ */
 
-/* The rights that the page may be entered with now. (O). */
+/* The rights that the page may be entered with now: writing only if it is dirty (N1). (O). */
 static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_page *m)
 {
+    KASSERT((m->flags & PG_VALID) != 0, "N2");
+    KASSERT((fs->access & VM_PROT_WRITE) == 0 || (m->flags & PG_DIRTY) != 0, "N1");
     vm_prot_t prot = fs->prot;
     if (m->object != fs->first_object || (m->flags & (PG_DIRTY | PG_COPIED)) != PG_DIRTY)
         prot &= (vm_prot_t)~VM_PROT_WRITE;
