@@ -5,3 +5,4 @@ if(NOT FAULTLINE_SANITIZE AND NOT FAULTLINE_TRACE)
   add_test(NAME check_symbols COMMAND ${CMAKE_SOURCE_DIR}/tests/checks/symbols $<TARGET_OBJECTS:core>
            COMMAND_EXPAND_LISTS)
 endif()
+add_test(NAME check_invariants COMMAND ${CMAKE_SOURCE_DIR}/tests/checks/invariants ${CMAKE_SOURCE_DIR})
