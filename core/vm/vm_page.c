@@ -381,10 +381,15 @@ void vm_page_deactivate(struct vm_page *m)
 void vm_page_wire(struct vm_page *m)
 {
     KASSERT(m->wire_count < UINT16_MAX, "P9");
-    if (m->wire_count++ > 0)
+    if (m->wire_count > 0) {
+        m->wire_count++;
         return;
+    }
+    /* Off its queue first: who finds it at the head of one and cannot have (O) puts it to the tail, and a
+     * wired page has no place there (P2). */
     vm_page_lock(m);
     vm_page_remque(m);
+    m->wire_count = 1;
     vm_queues.wired++;
     vm_page_unlock(m);
 }

@@ -1,0 +1,138 @@
+/*
+ * chaos_test.c: random operations while allocations, mappings and transfers fail at random, in too little memory.
+ *
+ * There is no telling what each operation does then, so nothing is compared: but every result is a success or an error that the
+ * operation may have, every structure stays whole, whatever was dirty can be written once the disk is well again, and in the end
+ * nothing is left over.
+ */
+#include "model/outcome.h"
+#include "model/sim_driver.h"
+#include "support/boot.h"
+#include <errno.h>
+#include <faultline/vm.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SEEDS       500
+#define OPS         300
+#define FIRST_SEED  1
+#define SECONDS_MAX 30
+#define CHECK_EACH  16
+
+static bool is_an_error(int64_t result)
+{
+    static const int errors[] = {EIO,    ENXIO, EBADF,  EAGAIN, ENOMEM,    EACCES,
+                                 EFAULT, EBUSY, EEXIST, EINVAL, EOVERFLOW, EOPNOTSUPP};
+    unsigned i;
+
+    for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
+        if (result == -errors[i])
+            return true;
+    return false;
+}
+
+static void set_weather(struct driver *d, struct prng *r, bool bad)
+{
+    struct sim_torture *torture = sim_torture();
+    int f;
+
+    torture->fail_alloc_permille = bad ? (uint32_t)prng_below(r, 60) : 0;
+    torture->fail_map_permille = bad ? (uint32_t)prng_below(r, 60) : 0;
+    for (f = 0; f < DRIVER_FILES; f++) {
+        struct sim_disk_faults *faults = sim_disk_faults(sim_driver_disk(d, f));
+
+        faults->fail_read_permille = bad ? (uint32_t)prng_below(r, 100) : 0;
+        faults->fail_write_permille = bad ? (uint32_t)prng_below(r, 100) : 0;
+        faults->torn = bad && prng_chance(r, 500);
+    }
+}
+
+/* The disks are well again: what is dirty can be written, and an error that nobody was told of is told once. */
+static bool write_all(struct driver *d)
+{
+    static const int writers[] = {0, 1};
+    unsigned i;
+
+    if (d->munmap(d, 0, DRIVER_WINDOW_BYTES) != 0)
+        return false;
+    for (i = 0; i < 2; i++) {
+        uint64_t len = DRIVER_FILE_PAGES * DRIVER_PAGE;
+        int64_t at = d->mmap(d, DRIVER_ANY, len, VM_PROT_READ, FL_MAP_SHARED, writers[i], 0);
+        int first;
+
+        if (at < 0)
+            return false;
+        first = d->msync(d, (uint64_t)at, len, FL_MS_SYNC);
+        if ((first != 0 && first != -EIO && first != -ENOMEM) ||
+            d->msync(d, (uint64_t)at, len, FL_MS_SYNC) != 0)
+            return false;
+    }
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES) == 0;
+}
+
+static bool run(uint64_t seed)
+{
+    struct sim_params params = test_params_hostile(seed);
+    static struct outcome out;
+    struct driver *d;
+    struct prng r;
+    struct op op;
+    int i;
+
+    params.nframes = seed % 2 == 0 ? 64 : 512;
+    prng_init(&r, seed);
+    d = sim_driver_create(&params);
+    set_weather(d, &r, true);
+    for (i = 0; i < OPS; i++) {
+        op_draw(&op, &r, d);
+        outcome_of(d, &op, &out);
+        if (out.result < 0 && !is_an_error(out.result)) {
+            fprintf(stderr, "result %" PRId64 " of ", out.result);
+            op_print(&op, stderr);
+            return false;
+        }
+        if (i % CHECK_EACH == 0)
+            d->check(d);
+    }
+    set_weather(d, &r, false);
+    d->check(d);
+    if (!write_all(d)) {
+        fprintf(stderr, "what was dirty cannot be written\n");
+        return false;
+    }
+    d->destroy(d);
+    return true;
+}
+
+static bool run_in_child(uint64_t seed)
+{
+    pid_t child;
+    int status;
+
+    fflush(NULL);
+    child = fork();
+    if (child == 0) {
+        alarm(SECONDS_MAX);
+        _exit(run(seed) ? 0 : 1);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        abort();
+    if (status != 0)
+        fprintf(stderr, "chaos_test: FAULTLINE_SEED=%" PRIu64 " failed\n", seed);
+    return status == 0;
+}
+
+int main(void)
+{
+    uint64_t first = test_seed(FIRST_SEED), seed;
+    uint64_t rounds = test_rounds(getenv("FAULTLINE_SEED") != NULL ? 1 : SEEDS);
+
+    for (seed = first; seed - first < rounds; seed++)
+        if (!run_in_child(seed))
+            return EXIT_FAILURE;
+    printf("chaos_test: %" PRIu64 " seeds\n", rounds);
+    return EXIT_SUCCESS;
+}

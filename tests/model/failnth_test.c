@@ -1,0 +1,341 @@
+/*
+ * failnth_test.c: fail the Nth allocation, mapping, read, write, flush and question for the length, for every N.
+ *
+ *   for each scene and each kind of failure, N = 1, 2, …:
+ *       boot ─▶ the Nth fails ─▶ scene: succeeds, or says why ─▶ everything is checked ─▶ the scene again: succeeds
+ *            ─▶ destroy: nothing is left over
+ *   until a scene ends before its Nth
+ */
+#include "model/sim_driver.h"
+#include "support/boot.h"
+#include <errno.h>
+#include <faultline/vm.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#define P(n)  ((n)*DRIVER_PAGE)
+#define RW    (VM_PROT_READ | VM_PROT_WRITE)
+#define ANON  (FL_MAP_PRIVATE | FL_MAP_ANONYMOUS)
+#define N_MAX 2000 /* no scene has so many of anything */
+
+/* Returns from the scene with what failed. */
+#define TRY(call)                                                                                            \
+    do {                                                                                                     \
+        int64_t result_ = (call);                                                                            \
+        if (result_ < 0)                                                                                     \
+            return (int)result_;                                                                             \
+    } while (0)
+
+/* ---- scenes: each works on an empty window, however often ------------------------------------------------------- */
+
+static int put(struct driver *d, uint64_t addr, uint8_t byte)
+{
+    return d->store(d, addr, &byte, 1);
+}
+
+/* Loads a byte that is known. */
+static int expect(struct driver *d, uint64_t addr, uint8_t byte)
+{
+    uint8_t got;
+
+    TRY(d->load(d, addr, &got, 1));
+    assert_int_equal(got, byte);
+    return 0;
+}
+
+static int shared_file(struct driver *d)
+{
+    uint8_t on_disk;
+
+    TRY(d->mmap(d, DRIVER_ANY, P(8), RW, FL_MAP_SHARED, 0, P(1)));
+    TRY(d->mmap(d, P(16), P(8), RW, FL_MAP_SHARED | FL_MAP_FIXED, 0, P(1)));
+    TRY(put(d, P(17) + 3, 0x41));
+    TRY(put(d, P(18) + 3, 0x42));
+    TRY(expect(d, DRIVER_WINDOW_BYTES - P(7) + 3, 0x41));
+    TRY(d->mprotect(d, P(17), P(2), VM_PROT_READ));
+    TRY(d->madvise(d, P(20), P(2), FL_MADV_RANDOM));
+    TRY(d->msync(d, P(16), P(8), FL_MS_SYNC));
+    TRY(d->file_read(d, 0, P(2) + 3, &on_disk, 1));
+    assert_int_equal(on_disk, 0x41);
+    TRY(d->munmap(d, P(19), P(1)));
+    TRY(expect(d, P(18) + 3, 0x42));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
+static int private_file(struct driver *d)
+{
+    TRY(d->mmap(d, P(1), P(10), RW, FL_MAP_PRIVATE | FL_MAP_FIXED, 3, 0));
+    TRY(expect(d, P(2), driver_file_byte(2, P(1))));
+    TRY(put(d, P(2), 0x51));
+    TRY(put(d, P(9), 0x52));
+    TRY(expect(d, P(2) + 1, driver_file_byte(2, P(1) + 1)));
+    TRY(d->munmap(d, P(4), P(2)));
+    TRY(d->mremap(d, P(1), P(3), P(6), FL_MREMAP_MAYMOVE | FL_MREMAP_FIXED, P(40)));
+    TRY(expect(d, P(41), 0x51));
+    TRY(expect(d, P(45), driver_file_byte(2, P(5))));
+    TRY(d->madvise(d, P(40), P(6), FL_MADV_DONTNEED));
+    TRY(expect(d, P(41), driver_file_byte(2, P(1))));
+    TRY(expect(d, P(9), 0x52));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
+static int anonymous(struct driver *d)
+{
+    TRY(d->mmap(d, P(60), P(20), RW, ANON | FL_MAP_FIXED, -1, 0));
+    TRY(put(d, P(62), 1));
+    TRY(put(d, P(70), 2));
+    TRY(expect(d, P(63), 0));
+    TRY(d->mmap(d, P(64), P(4), VM_PROT_READ, FL_MAP_SHARED | FL_MAP_ANONYMOUS | FL_MAP_FIXED, -1, 0));
+    TRY(expect(d, P(65), 0));
+    TRY(d->mprotect(d, P(62), P(4), RW));
+    TRY(put(d, P(65), 3));
+    TRY(expect(d, P(70), 2));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
+static int locked(struct driver *d)
+{
+    unsigned char vec[8];
+
+    TRY(d->mmap(d, P(1), P(8), RW, FL_MAP_PRIVATE | FL_MAP_FIXED, 3, 0));
+    TRY(d->mlock(d, P(2), P(4)));
+    TRY(d->mincore(d, P(2), P(4), vec));
+    assert_int_equal(vec[0] & vec[1] & vec[2] & vec[3] & 1, 1);
+    TRY(put(d, P(3), 0x61));
+    TRY(d->mprotect(d, P(4), P(2), VM_PROT_READ));
+    TRY(d->mprotect(d, P(4), P(2), RW));
+    TRY(d->munlock(d, P(3), P(1)));
+    TRY(expect(d, P(3), 0x61));
+    TRY(d->mmap(d, P(20), P(4), RW, ANON | FL_MAP_FIXED | FL_MAP_LOCKED, -1, 0));
+    TRY(d->mremap(d, P(20), P(4), P(6), FL_MREMAP_MAYMOVE, 0));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
+static int moving(struct driver *d)
+{
+    TRY(d->mmap(d, P(1), P(8), RW, FL_MAP_SHARED | FL_MAP_FIXED, 1, 0));
+    TRY(d->mmap(d, P(30), P(8), RW, ANON | FL_MAP_FIXED, -1, 0));
+    TRY(put(d, P(2), 0x71));
+    TRY(put(d, P(31), 0x72));
+    TRY(d->mremap(d, P(1), P(8), P(12), 0, 0));
+    TRY(d->mremap(d, P(3), P(4), P(4), FL_MREMAP_MAYMOVE | FL_MREMAP_FIXED, P(33)));
+    TRY(d->mremap(d, P(30), P(3), P(20), FL_MREMAP_MAYMOVE, 0));
+    TRY(expect(d, DRIVER_WINDOW_BYTES - P(19), 0x72));
+    TRY(d->mremap(d, P(1), 0, P(2), FL_MREMAP_MAYMOVE, 0));
+    TRY(expect(d, DRIVER_WINDOW_BYTES - P(21), 0x71));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
+static int cut_off(struct driver *d)
+{
+    TRY(d->set_size(d, 1, P(40) + 123));
+    TRY(d->mmap(d, P(1), P(50), RW, FL_MAP_SHARED | FL_MAP_FIXED, 1, 0));
+    TRY(d->mmap(d, P(100), P(50), RW, FL_MAP_PRIVATE | FL_MAP_FIXED, 1, 0));
+    TRY(put(d, P(41) + 200, 0x81));
+    TRY(put(d, P(30), 0x82));
+    TRY(put(d, P(130), 0x83));
+    TRY(d->set_size(d, 1, P(20) + 5));
+    TRY(d->set_size(d, 1, P(44)));
+    TRY(expect(d, P(41) + 200, 0));
+    TRY(expect(d, P(30), 0));
+    TRY(expect(d, P(130), 0));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
+static int heap(struct driver *d)
+{
+    if (d->brk(d, DRIVER_BRK_START + P(3)) != DRIVER_BRK_START + P(3))
+        return -ENOMEM; /* that is how it fails */
+    TRY(put(d, DRIVER_BRK_START + P(1), 0x91));
+    if (d->brk(d, DRIVER_BRK_START + P(9)) != DRIVER_BRK_START + P(9))
+        return -ENOMEM;
+    TRY(expect(d, DRIVER_BRK_START + P(1), 0x91));
+    return d->brk(d, DRIVER_BRK_START) == DRIVER_BRK_START ? 0 : -ENOMEM;
+}
+
+/* ---- failures --------------------------------------------------------------------------------------------------------- */
+
+struct failure {
+    const char *name;
+    uint32_t *(*countdown)(struct driver *d, int file);
+    bool (*allows)(int error);
+    bool per_file; /* each file's disk has a countdown of its own */
+};
+
+static uint32_t *alloc_countdown(struct driver *d, int file)
+{
+    (void)d;
+    (void)file;
+    return &sim_torture()->fail_alloc_nth;
+}
+
+static uint32_t *map_countdown(struct driver *d, int file)
+{
+    (void)d;
+    (void)file;
+    return &sim_torture()->fail_map_nth;
+}
+
+static uint32_t *read_countdown(struct driver *d, int file)
+{
+    return &sim_disk_faults(sim_driver_disk(d, file))->fail_read_nth;
+}
+
+static uint32_t *write_countdown(struct driver *d, int file)
+{
+    return &sim_disk_faults(sim_driver_disk(d, file))->fail_write_nth;
+}
+
+static uint32_t *flush_countdown(struct driver *d, int file)
+{
+    return &sim_disk_faults(sim_driver_disk(d, file))->fail_flush_nth;
+}
+
+static uint32_t *size_countdown(struct driver *d, int file)
+{
+    return &sim_disk_faults(sim_driver_disk(d, file))->fail_size_nth;
+}
+
+static bool is_no_memory(int error)
+{
+    return error == -ENOMEM || error == -EAGAIN;
+}
+
+/* mlock says EAGAIN or ENOMEM where it could not read. */
+static bool is_io_error(int error)
+{
+    return error == -EIO || is_no_memory(error);
+}
+
+static const struct failure failures[] = {
+    {"allocation", alloc_countdown, is_no_memory, false}, {"mapping", map_countdown, is_no_memory, false},
+    {"read", read_countdown, is_io_error, true},          {"write", write_countdown, is_io_error, true},
+    {"flush", flush_countdown, is_io_error, true},        {"size", size_countdown, is_io_error, true},
+};
+
+static void restart(struct driver *d)
+{
+    assert_int_equal(d->munmap(d, 0, DRIVER_WINDOW_BYTES), 0);
+    assert_int_equal(d->brk(d, DRIVER_BRK_START), DRIVER_BRK_START);
+}
+
+/* Returns whether the nth failure came. */
+static bool fail_nth(int (*scene)(struct driver *d), const struct failure *failure, int file, uint32_t n)
+{
+    struct sim_params params = test_params(test_seed(1));
+    struct driver *d = sim_driver_create(&params);
+    uint32_t *countdown = failure->countdown(d, file);
+    bool came;
+    int error;
+
+    *countdown = n;
+    error = scene(d);
+    came = *countdown == 0;
+    *countdown = 0;
+    if (error != 0 && !(came && failure->allows(error))) {
+        print_error("%s %u failed: the scene said %d\n", failure->name, n, error);
+        fail();
+    }
+    d->check(d);
+    restart(d);
+    error = scene(d);
+    if (error != 0) {
+        print_error("after %s %u had failed, the scene said %d\n", failure->name, n, error);
+        fail();
+    }
+    d->check(d);
+    restart(d);
+    d->destroy(d);
+    return came;
+}
+
+static void fail_all(int (*scene)(struct driver *d))
+{
+    unsigned f, total = 0;
+    int file;
+    uint32_t n;
+
+    for (f = 0; f < sizeof(failures) / sizeof(failures[0]); f++) {
+        for (file = 0; file < (failures[f].per_file ? DRIVER_FILES : 1); file++) {
+            for (n = 1; fail_nth(scene, &failures[f], file, n); n++)
+                assert_true(n < N_MAX);
+            total += n - 1;
+        }
+    }
+    print_message("%u failures\n", total);
+    assert_true(total > 0);
+}
+
+#define TEST(scene)                                                                                          \
+    static void test_##scene(void **state)                                                                   \
+    {                                                                                                        \
+        (void)state;                                                                                         \
+        fail_all(scene);                                                                                     \
+    }
+TEST(shared_file)
+TEST(private_file)
+TEST(anonymous)
+TEST(locked)
+TEST(moving)
+TEST(cut_off)
+TEST(heap)
+
+/* A write that fails: msync says so, the page stays dirty, and the next msync writes it. */
+static void test_write_error_keeps_page_dirty(void **state)
+{
+    struct sim_params params = test_params(test_seed(1));
+    struct driver *d = sim_driver_create(&params);
+    uint8_t on_disk;
+
+    (void)state;
+    assert_int_equal(d->mmap(d, P(1), P(4), RW, FL_MAP_SHARED | FL_MAP_FIXED, 0, 0), P(1));
+    assert_int_equal(put(d, P(2), 0x77), 0);
+    sim_disk_faults(sim_driver_disk(d, 0))->fail_write_nth = 1;
+    assert_int_equal(d->msync(d, P(1), P(4), FL_MS_SYNC), -EIO);
+    assert_int_equal(d->file_read(d, 0, P(1), &on_disk, 1), 0);
+    assert_int_equal(on_disk, driver_file_byte(0, P(1)));
+    assert_int_equal(expect(d, P(2), 0x77), 0);
+    assert_int_equal(d->msync(d, P(1), P(4), FL_MS_SYNC), 0);
+    assert_int_equal(d->file_read(d, 0, P(1), &on_disk, 1), 0);
+    assert_int_equal(on_disk, 0x77);
+    d->destroy(d);
+}
+
+/* A read that fails is a SIGBUS there and then; the next access reads again. */
+static void test_read_error_is_one_access(void **state)
+{
+    struct sim_params params = test_params(test_seed(1));
+    struct driver *d = sim_driver_create(&params);
+    uint8_t byte;
+
+    (void)state;
+    assert_int_equal(d->mmap(d, P(1), P(4), RW, FL_MAP_SHARED | FL_MAP_FIXED, 0, 0), P(1));
+    sim_disk_faults(sim_driver_disk(d, 0))->bad_read_start = P(2);
+    sim_disk_faults(sim_driver_disk(d, 0))->bad_read_end = P(2) + 1;
+    assert_int_equal(d->load(d, P(3), &byte, 1), -EIO);
+    assert_int_equal(expect(d, P(2), driver_file_byte(0, P(1))), 0);
+    assert_int_equal(expect(d, P(4), driver_file_byte(0, P(3))), 0);
+    sim_disk_faults(sim_driver_disk(d, 0))->bad_read_end = 0;
+    assert_int_equal(expect(d, P(3), driver_file_byte(0, P(2))), 0);
+    d->destroy(d);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shared_file),
+        cmocka_unit_test(test_private_file),
+        cmocka_unit_test(test_anonymous),
+        cmocka_unit_test(test_locked),
+        cmocka_unit_test(test_moving),
+        cmocka_unit_test(test_cut_off),
+        cmocka_unit_test(test_heap),
+        cmocka_unit_test(test_write_error_keeps_page_dirty),
+        cmocka_unit_test(test_read_error_is_one_access),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
