@@ -1,0 +1,25 @@
+# fuzz_corpus_test: the fuzz target over its corpus, once, in every check.
+# fuzz: the target itself, with Clang:  cmake -S . -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=clang -DFAULTLINE_FUZZ=ON
+#                                       ninja -C build-fuzz ops_fuzz && build-fuzz/ops_fuzz tests/fuzz/corpus
+option(FAULTLINE_FUZZ "Build ops_fuzz with Clang's libFuzzer" OFF)
+set(FUZZ_SOURCES tests/fuzz/ops_fuzz.c ${MODEL_SOURCES} ${TEST_SUPPORT_SIM})
+
+function(faultline_fuzz_target name)
+  target_include_directories(${name} PRIVATE core include machines machines/sim tests)
+  target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
+  target_link_libraries(${name} PRIVATE PkgConfig::CMOCKA Threads::Threads)
+endfunction()
+
+add_executable(fuzz_corpus_test tests/fuzz/corpus_main.c ${FUZZ_SOURCES}
+               $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:machine_sim>)
+faultline_fuzz_target(fuzz_corpus_test)
+add_test(NAME fuzz_corpus_test COMMAND fuzz_corpus_test ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus)
+set_tests_properties(fuzz_corpus_test PROPERTIES LABELS sanitize)
+
+if(FAULTLINE_FUZZ)
+  # The sources, and not the objects: the core itself has to be instrumented for coverage.
+  add_executable(ops_fuzz ${FUZZ_SOURCES} ${CORE_SOURCES} ${SIM_SOURCES})
+  faultline_fuzz_target(ops_fuzz)
+  target_compile_options(ops_fuzz PRIVATE -fsanitize=fuzzer,address,undefined)
+  target_link_options(ops_fuzz PRIVATE -fsanitize=fuzzer,address,undefined)
+endif()
