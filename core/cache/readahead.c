@@ -13,6 +13,8 @@
 
 #define READAHEAD_INIT   16 /* pages of a new stream's first window */
 #define READAHEAD_AROUND 16 /* pages read around a miss that continues nothing; a power of two */
+#define READAHEAD_DEPTH                                                                                      \
+    2 /* windows in flight ahead of the one that is read: one alone leaves the disk idle */
 #define READAHEAD_MISSES 32 /* such misses in a row until only single pages are read */
 
 static uint32_t readahead_max; /* (c) */
@@ -112,21 +114,30 @@ static void readahead_range(struct vm_object *object, vm_pindex_t start, vm_pind
     }
 }
 
+/*
+ * The first absent page behind pindex: what is there, or on its way, is this stream's current window and what was
+ * read ahead of it. (O).
+ */
+static vm_pindex_t readahead_end(const struct vm_object *object, vm_pindex_t pindex)
+{
+    vm_pindex_t end = pindex + 1, limit = pindex + (READAHEAD_DEPTH + 1) * (vm_pindex_t)readahead_max;
+    while (end < limit && vm_page_lookup(object, end) != NULL)
+        end++;
+    return end;
+}
+
 void page_cache_async_readahead(struct vm_object *object, vm_pindex_t pindex)
 {
-    /* What is there already behind pindex is this stream's current window: the next one starts at its
-     * end, and is twice as long. */
-    vm_pindex_t start = pindex + 1;
-    while (start - pindex < 2 * (vm_pindex_t)readahead_max && vm_page_lookup(object, start) != NULL)
-        start++;
-    uint32_t size = min_u32((uint32_t)(start - pindex) * 2, readahead_max);
-    if (start >= object->size || vm_page_lookup(object, start) != NULL)
-        return;
-
-    vm_unlock(&object->lock);
-    readahead_make_room(size);
-    vm_lock(&object->lock);
-    readahead_range(object, start, start + size, true);
+    for (uint32_t i = 0; i < READAHEAD_DEPTH; i++) {
+        vm_pindex_t start = readahead_end(object, pindex);
+        uint32_t size = min_u32((uint32_t)(start - pindex) * 2, readahead_max);
+        if (start >= object->size || start - pindex > READAHEAD_DEPTH * (vm_pindex_t)readahead_max)
+            return;
+        vm_unlock(&object->lock);
+        readahead_make_room(size);
+        vm_lock(&object->lock);
+        readahead_range(object, start, start + size, true);
+    }
 }
 
 void force_page_cache_readahead(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)

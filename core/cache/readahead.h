@@ -1,12 +1,11 @@
 /*
  * readahead.h: reading before it is asked for.
  *
- *   read, waited for      next window, in flight
- *   |------ size ------|#========================|
- *                       '#' is the mark, PG_READAHEAD: a touch there starts the window after this one,
- *                       and only then waits for this one
+ *   window k, being read     window k + 1, in flight     window k + 2
+ *   #========================#===========================#==================
  *
- * So a sequential reader always has one window in flight and one queued behind it. Windows double up to
+ * '#' is the mark, PG_READAHEAD, on a window's first page: a touch there starts the window after next, and only
+ * then waits for its own. So a sequential reader always has two windows in flight. Windows double up to
  * readahead_max. A stream is recognised by where its
  * misses fall (file_ra_state, one in each map entry); which pages exist already says where its next
  * window starts, so that streams that are interleaved

@@ -34,6 +34,7 @@
 #include <faultline/vm.h>
 
 #define PAGEOUT_BATCH   64
+#define PAGEOUT_TRIES   64 /* at the lock of the object whose page is next */
 #define PAGEOUT_NFRAMES 16 /* fewer frames are no VM */
 #define PAGEOUT_PAUSE_NS                                                                                     \
     10000000 /* after a pass that got nowhere; and how long vm_wait sleeps at most before it looks again */
@@ -132,28 +133,44 @@ static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, ui
 }
 
 /*
+ * One try at the head of the queue. False: its object is locked by somebody; then, if `pass_over`, the page
+ * went to the tail. Otherwise batch->n says how many pages were taken, 0: the queue is empty.
+ */
+static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max,
+                      bool pass_over) NO_THREAD_SAFETY_ANALYSIS /* the lock is kept when a field says so */
+{
+    bool taken = true;
+    vm_lock(&vm_queues.lock);
+    uint32_t head = vm_queues.q[queue].head;
+    if (head != VM_PAGE_NONE) {
+        struct vm_page *m = vm_page_of(head);
+        batch->object = m->object;
+        taken = vm_trylock(&batch->object->lock);
+        if (taken)
+            batch_fill(batch, queue, max);
+        else if (pass_over)
+            requeue(m);
+    }
+    vm_unlock(&vm_queues.lock);
+    return taken;
+}
+
+/*
  * A batch of at most `max` pages from the head of the queue. Returns how many pages were looked at, 0: the
  * queue is empty. batch->n may be 0 nevertheless: the object was somebody's. Otherwise batch->object is
  * locked.
+ *
+ * Faults hold an object's lock for moments only, so it is tried some times before the page is passed over:
+ * with one large file every page has the same lock, and to pass them all over would spoil their order.
  */
-static uint32_t batch_pick(struct pageout_batch *batch, enum vm_page_queue queue,
-                           uint32_t max) NO_THREAD_SAFETY_ANALYSIS /* the lock is kept when a field says so */
+static uint32_t batch_pick(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
 {
     batch->n = 0;
-    vm_lock(&vm_queues.lock);
-    uint32_t head = vm_queues.q[queue].head;
-    if (head == VM_PAGE_NONE) {
-        vm_unlock(&vm_queues.lock);
-        return 0;
-    }
-    struct vm_page *m = vm_page_of(head);
-    batch->object = m->object;
-    if (vm_trylock(&batch->object->lock))
-        batch_fill(batch, queue, max < PAGEOUT_BATCH ? max : PAGEOUT_BATCH);
-    else
-        requeue(m);
-    vm_unlock(&vm_queues.lock);
-    return batch->n > 0 ? batch->n : 1;
+    max = max < PAGEOUT_BATCH ? max : PAGEOUT_BATCH;
+    for (uint32_t tries = 1; tries <= PAGEOUT_TRIES; tries++)
+        if (batch_try(batch, queue, max, tries == PAGEOUT_TRIES))
+            return batch->n;
+    return 1;
 }
 
 static uint32_t queue_count(enum vm_page_queue queue)

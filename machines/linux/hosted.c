@@ -131,8 +131,8 @@ static int hosted_check_options(const struct fl_options *options)
     return 0;
 }
 
-/* One read-ahead window: somewhat less than a quarter of the buffers, so that two fly in the half that the
- * machine gives to reads ahead. */
+/* One read-ahead window: somewhat less than a quarter of the buffers, so that three fly in the three quarters
+ * that the machine gives to reads ahead. */
 static uint32_t hosted_readahead(size_t buffer_len_bytes)
 {
     uint64_t slots = atop(buffer_len_bytes);
