@@ -12,7 +12,7 @@
  * kept and not moving. B3: kept slots that nobody uses are on the list, oldest first; these can be flushed at
  * any time.
  *
- * Who gets slots. Reads ahead (nowait) leave a quarter to those who wait, because the slots of a read
+ * Who gets slots. Reads ahead (nowait) leave the larger half to those who wait, because the slots of a read
  * ahead come back only when somebody needs one of its pages. Those who wait do so in line, so that a large
  * request is not starved by small ones. The last few slots are for a thread that has a window already: it
  * asks for one page more, then closes both; without them, threads that each have one and want another would
@@ -351,7 +351,7 @@ int linux_bounce_alloc(uint32_t npages, bool nowait, void **addr)
     for (;;) {
         bool in_turn = second || (ticket != 0 ? ticket == pool.serving : pool.serving == pool.next_ticket);
         uint32_t spare = second ? 0 : pool.reserve;
-        if (nowait && (!in_turn || pool.nahead + npages > pool.nslots - pool.nslots / 4 - pool.reserve)) {
+        if (nowait && (!in_turn || pool.nahead + npages > pool.nslots / 2 - pool.reserve)) {
             error = -EAGAIN;
             break;
         }

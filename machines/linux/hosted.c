@@ -33,7 +33,7 @@
 
 #define HOSTED_ENTRIES                                                                                       \
     (1u << 20) /* map entries that the metadata has room for: address space only, backed as it is used */
-#define HOSTED_BUFFERS_MAX ((size_t)1 << 20)
+#define HOSTED_BUFFERS_MAX ((size_t)2 << 20)
 
 /* An fl_file and its place in the list of those that are open. */
 struct hosted_file {
@@ -131,12 +131,12 @@ static int hosted_check_options(const struct fl_options *options)
     return 0;
 }
 
-/* One read-ahead window: somewhat less than a quarter of the buffers, so that three fly in the three quarters
- * that the machine gives to reads ahead. */
+/* One read-ahead window: such that three fly in the half of the buffers that the machine gives to reads ahead:
+ * the two that the core keeps in flight, and the one that is waited for. */
 static uint32_t hosted_readahead(size_t buffer_len_bytes)
 {
     uint64_t slots = atop(buffer_len_bytes);
-    uint64_t window = slots / 4 - slots / 64 - 1;
+    uint64_t window = (slots / 2 - slots / 64 - 1) / 3;
     return window < 64 ? (uint32_t)window : 64;
 }
 
