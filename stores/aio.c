@@ -37,7 +37,7 @@
 
 #define AIO_LOOK_NS    100000 /* how long a leader looks before it sleeps */
 #define AIO_YIELD_NS   10000  /* how often it offers its processor to others meanwhile */
-#define AIO_SLOW_READS 64     /* how many reads go by after it looked in vain */
+#define AIO_SLOW_READS 64     /* how many reads go by after one looked in vain, or was not alone */
 
 /* The completions that one thread took and whose done calls it makes; on its stack. */
 struct aio_reap {
@@ -58,7 +58,8 @@ static struct {
     bool leader;            /* (lock) a thread is inside io_getevents */
     uint32_t waiters;       /* (lock) threads asleep in aio_wait */
     struct aio_reap *reaps; /* (lock) */
-    _Atomic uint32_t slow;  /* reads to come that nobody looks for: the disk is slow */
+    _Atomic uint32_t
+        slow; /* reads to come that nobody looks for: the disk is slow, or the processors are busy */
 } aio;
 
 /* Marks the request, and returns the context, made at the first use; 0: there is none. The lock is also what
@@ -142,7 +143,7 @@ static void aio_look(void)
     while (!aio_ring_pending()) {
         now = machine_time_ns();
         if (now - start > AIO_LOOK_NS) {
-            atomic_store_explicit(&aio.slow, AIO_SLOW_READS, memory_order_relaxed);
+            aio_look_no_more();
             return;
         }
         if (now - yielded > AIO_YIELD_NS) {
@@ -151,6 +152,11 @@ static void aio_look(void)
         }
         __builtin_ia32_pause();
     }
+}
+
+void aio_look_no_more(void)
+{
+    atomic_store_explicit(&aio.slow, AIO_SLOW_READS, memory_order_relaxed);
 }
 
 bool aio_quick(void)

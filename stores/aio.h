@@ -27,6 +27,8 @@ void aio_read(int fd, struct store_request *request, const struct iovec *iov, un
 
 /* Whether a read ends so soon that a thread should look for its end and not sleep. */
 bool aio_quick(void);
+/* The next reads are not worth looking for. */
+void aio_look_no_more(void);
 
 /* Returns when the request's done was called: store_ops.wait. A request that aio_read never saw has
  * store_private[AIO_STATE] == AIO_REAPED. */

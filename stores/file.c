@@ -154,7 +154,8 @@ static int file_read_rest(struct store_file *file, struct store_request *request
 
 /*
  * Threads that wait for a read of their own. One alone has its read done by aio.c, where it can look for the
- * end instead of sleeping; several, which would take each other's processors, read by plain calls.
+ * end instead of sleeping; several, which would take each other's processors, read by plain calls, and so does
+ * one for a while after there were several.
  */
 static _Atomic uint32_t file_readers;
 
@@ -176,6 +177,8 @@ static void file_read(struct store_file *file, struct store_request *request)
 {
     bool wait = (request->flags & STORE_REQUEST_WAIT) != 0;
     bool alone = wait && atomic_fetch_add(&file_readers, 1) == 0;
+    if (wait && !alone)
+        aio_look_no_more();
     if (file->direct < 0 || (wait && !(alone && aio_quick()))) {
         int error = file_read_rest(file, request, 0);
         if (wait)
