@@ -26,6 +26,7 @@ const struct difference differences[] = {
      "open.",
      two_errors},
     {"mremap-dontunmap", "MREMAP_DONTUNMAP says EINVAL, as Linux before 5.7 did.", NULL},
+    {"mremap-several", "mremap over several mappings says EFAULT, as Linux before 6.17 did.", NULL},
     {"mlock-all-or-nothing",
      "When mlock, munlock or MAP_LOCKED fails on the way, Linux keeps the pages before that place, or all of "
      "the range, marked "

@@ -165,7 +165,7 @@ int model_set_size(struct driver *d, int index, uint64_t len)
         if (page->mapped && page->file == index && page->pindex >= gone && len < file->size) {
             free(page->copy); /* truncation takes private copies and locked pages too */
             page->copy = NULL;
-            page->lock_vague = page->locked;
+            page->lock_vague |= page->locked;
         }
     }
     file->size = len;
