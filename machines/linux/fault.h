@@ -13,6 +13,13 @@
  */
 extern _Thread_local vm_offset_t linux_fault_mapped __attribute__((tls_model("initial-exec")));
 
+/*
+ * The page that a handler thread serves, until entering it has woken whoever waits for it; then 0. To wake once
+ * more would wake a thread that waits for its next fault on that page: it faults again, and a message too many
+ * is in the queue.
+ */
+extern _Thread_local vm_offset_t linux_fault_asleep __attribute__((tls_model("initial-exec")));
+
 /* What the program is to see of an error of fl_fault at va; returns the signal. */
 int linux_fault_siginfo(int error, vm_offset_t va, siginfo_t *info);
 

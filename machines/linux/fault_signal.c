@@ -31,6 +31,7 @@
 #define PGEX_FETCH   0x10
 
 _Thread_local vm_offset_t linux_fault_mapped __attribute__((tls_model("initial-exec")));
+_Thread_local vm_offset_t linux_fault_asleep __attribute__((tls_model("initial-exec")));
 
 static struct {
     struct vm_map *map;

@@ -7,6 +7,10 @@
  *
  * One thread at a time leads: it waits for a message and takes it; so a message wakes one thread, not all.
  *
+ * A message may be stale: another thread's fault on the same page was served, which woke this one's thread, too,
+ * and that has gone on, and perhaps unmapped the page. So an error is believed when it comes twice: the first
+ * time the thread is only woken, and if it meant it, it faults again.
+ *
  * An error inside a system call must make the call fail (EFAULT): a signal alone would let it try again for
  * ever. The page is poisoned for a moment; should the thread not have run in that time, it faults again, and
  * so on, until it has.
@@ -28,6 +32,7 @@
 
 #define NTHREADS  4
 #define POISON_NS 20000000
+#define NFAILED   32 /* more threads that fail at once are told one try later */
 
 static struct {
     struct vm_map *map;
@@ -35,6 +40,12 @@ static struct {
     int stop;                 /* an eventfd: readable when the threads are to end */
     unsigned nthreads;
     uint64_t thread[NTHREADS];
+    struct machine_lock failed_lock;
+    struct {
+        pid_t tid;
+        vm_offset_t va;
+    } failed[NFAILED];    /* (failed_lock) faults that met an error once */
+    unsigned next_failed; /* (failed_lock) */
 } engine = {.stop = -1};
 
 /* Reads a small file of the thread's in /proc. Returns its length, or a negative errno value. */
@@ -99,6 +110,7 @@ static void fail_system_call(vm_offset_t page)
         return; /* another thread's page-in was faster: the call goes on */
     (void)linux_syscall(SYS_nanosleep, &moment, NULL);
     machine_unmap(NULL, page, page + VM_PAGE_SIZE, 0);
+    machine_sync(NULL);
 }
 
 static void deliver(pid_t tid, vm_offset_t va, int error)
@@ -118,6 +130,26 @@ static void deliver(pid_t tid, vm_offset_t va, int error)
     linux_uffd_wake(trunc_page(va), VM_PAGE_SIZE);
 }
 
+/* Whether this very fault failed before; remembers it if not. */
+static bool failed_before(pid_t tid, vm_offset_t va)
+{
+    bool before = false;
+
+    machine_lock(&engine.failed_lock);
+    for (unsigned i = 0; i < NFAILED && !before; i++) {
+        before = engine.failed[i].tid == tid && engine.failed[i].va == va;
+        if (before)
+            engine.failed[i].tid = 0;
+    }
+    if (!before) {
+        unsigned i = engine.next_failed++ % NFAILED;
+        engine.failed[i].tid = tid;
+        engine.failed[i].va = va;
+    }
+    machine_unlock(&engine.failed_lock);
+    return before;
+}
+
 static void serve(const struct uffd_msg *message)
 {
     vm_offset_t va = message->arg.pagefault.address;
@@ -125,14 +157,17 @@ static void serve(const struct uffd_msg *message)
     vm_prot_t access =
         (flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0 ? VM_PROT_WRITE : VM_PROT_READ;
 
+    pid_t tid = (pid_t)message->arg.pagefault.feat.ptid;
+
     linux_fault_mapped = (flags & UFFD_PAGEFAULT_FLAG_WP) != 0 ? trunc_page(va) : 0;
+    linux_fault_asleep = trunc_page(va);
     int error = fl_fault(engine.map, trunc_page(va), access);
     linux_fault_mapped = 0;
-    if (error == 0)
-        linux_uffd_wake(trunc_page(va),
-                        VM_PAGE_SIZE); /* entering it woke the thread already, unless it was there */
-    else
-        deliver((pid_t)message->arg.pagefault.feat.ptid, va, error);
+    if (error != 0 && failed_before(tid, va))
+        deliver(tid, va, error);
+    else if (linux_fault_asleep != 0) /* nothing was entered: the page was there, or an error comes */
+        linux_uffd_wake(trunc_page(va), VM_PAGE_SIZE);
+    linux_fault_asleep = 0;
 }
 
 /* Waits for a message. False: the engine stops. */

@@ -35,12 +35,21 @@ _Noreturn static void panic_errno(const char *what, vm_offset_t va, int error)
     machine_panic(message);
 }
 
+/* The kernel has woken whoever waited for the pages [va, va + len_bytes). */
+static void woken(vm_offset_t va, size_t len_bytes)
+{
+    if (linux_fault_asleep - va < len_bytes)
+        linux_fault_asleep = 0;
+}
+
 /* The rights of pages that are mapped already. */
 static int remap(vm_offset_t va, size_t len_bytes, bool writable)
 {
     int error = linux_uffd_writeprotect(va, len_bytes, !writable);
     if (error != 0 && error != -ENOMEM)
         panic_errno("userfaultfd does not change rights", va, error);
+    if (error == 0 && writable)
+        woken(va, len_bytes);
     return error;
 }
 
@@ -54,6 +63,7 @@ static int map_resident(vm_offset_t va, size_t len_bytes, bool writable, unsigne
     for (*done = 0; *done < len_bytes;) {
         size_t mapped;
         int error = linux_uffd_continue(va + *done, len_bytes - *done, writable, &mapped);
+        woken(va + *done, mapped);
         *done += mapped;
         if (error == -EEXIST) {
             if ((flags & MACHINE_MAP_QUICK) == 0)
@@ -78,6 +88,7 @@ static int map_kept(vm_offset_t va, uint64_t offset, void *addr, uint32_t npages
     size_t copied;
     int error = linux_uffd_copy(va, addr, ptoa(npages), writable, &copied);
 
+    woken(va, copied);
     *done = (uint32_t)atop(copied);
     if (error == -EEXIST) {
         /* The memfd has a page there already: filled anew since. The bytes go into it, and it is mapped as
