@@ -13,7 +13,8 @@
  * change. What goes through the plain one is dropped from the page cache after each transfer, so that
  * memory is not used twice over.
  *
- *   F1  No write extends the file: every one is trimmed to the size that fstat says then.
+ *   F1  No write extends the file: every one is trimmed to the size that fstat says then. The core has no
+ *       write of the last page under way while file_truncate changes that.
  *   F2  A page that lies beyond the end altogether is not read as zeros: the request fails with ENXIO, for
  *       the file has shrunk behind the VM's back, and the program must see SIGBUS as under the kernel's
  *       mapping. The tail of the last page is zeros.
@@ -154,8 +155,8 @@ static int file_read_rest(struct store_file *file, struct store_request *request
 
 /*
  * Threads that wait for a read of their own. One alone has its read done by aio.c, where it can look for the
- * end instead of sleeping; several, which would take each other's processors, read by plain calls, and so does
- * one for a while after there were several.
+ * end instead of sleeping; several, which would take each other's processors, read by plain calls, and so
+ * does one for a while after there were several.
  */
 static _Atomic uint32_t file_readers;
 
@@ -226,7 +227,9 @@ static int file_write(struct store_file *file, struct store_request *request)
     if (error != 0)
         return error;
     uint64_t end_bytes = store_trim(size, request->offset, ptoa(request->npages));
-    /* Whole pages, also where smaller blocks would do: no page is written both ways (file_settle says why). */
+    /*
+     * Whole pages, also where smaller blocks would do: no page is written both ways (file_settle says why).
+     */
     uint64_t body_bytes = file->direct >= 0 ? trunc_page(end_bytes) : 0;
     error = file_write_range(file->direct, request, 0, body_bytes);
     if (error == -EINVAL) /* this part of the file cannot: encrypted, compressed, inline */
@@ -259,7 +262,7 @@ static int file_size(struct store *store, uint64_t *len_bytes)
     return file_size_fd(((struct store_file *)store)->plain, len_bytes);
 }
 
-/* fdatasync is enough: no write here changes the size. */
+/* fdatasync is enough: it brings the size that file_truncate set along. */
 static int file_flush(struct store *store)
 {
     struct store_file *file = (struct store_file *)store;
@@ -268,6 +271,44 @@ static int file_flush(struct store *store)
         error = linux_syscall(SYS_fdatasync, file->plain);
     } while (error == -EINTR);
     return (int)error;
+}
+
+/*
+ * A block that the kernel zeroed in part went through its page cache: out with it, as in file_write_buffered.
+ */
+static int file_change_done(struct store_file *file, long error, uint64_t start, uint64_t end)
+{
+    if (error != 0 || file->direct < 0 || ((start | end) & VM_PAGE_MASK) == 0)
+        return (int)error;
+    error = linux_syscall(SYS_fdatasync, file->plain);
+    file_uncache(file->plain, start, end);
+    return (int)error;
+}
+
+static int file_truncate(struct store *store, uint64_t len_bytes)
+{
+    struct store_file *file = (struct store_file *)store;
+    uint64_t old_bytes;
+    int error = file_size_fd(file->plain, &old_bytes);
+    if (error != 0)
+        return error;
+    long result;
+    do {
+        result = linux_syscall(SYS_ftruncate, file->plain, len_bytes);
+    } while (result == -EINTR);
+    /* Longer: the rest of the last block is zeros on the disk already. */
+    return len_bytes < old_bytes ? file_change_done(file, result, len_bytes, len_bytes) : (int)result;
+}
+
+static int file_punch(struct store *store, vm_ooffset_t offset, uint64_t len_bytes)
+{
+    struct store_file *file = (struct store_file *)store;
+    long result;
+    do {
+        result = linux_syscall(SYS_fallocate, file->plain, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+                               len_bytes);
+    } while (result == -EINTR);
+    return file_change_done(file, result, offset, offset + len_bytes);
 }
 
 static void file_close(struct store *store)
@@ -286,6 +327,8 @@ static const struct store_ops file_ops = {
     .size = file_size,
     .flush = file_flush,
     .close = file_close,
+    .truncate = file_truncate,
+    .punch = file_punch,
 };
 
 /* ---- opening ------------------------------------------------------------------------------------------- */

@@ -4,9 +4,9 @@
  *
  *   fl_store_memory ─▶ submit: copy, done ─▶ close: gone
  *
- * All the work is done inside submit, so there is no wait. Transfers of different pages need no lock: they
- * touch different bytes; and the core never has two transfers of one page under way. The bytes are beside the
- * memory limit: they play the disk.
+ * All the work is done inside submit, so there is no wait. The bytes are beside the memory limit: they play
+ * the disk. Lock: `lock`, a leaf, around every transfer: the bytes move when the file becomes longer. What
+ * lies behind the end, in the memory there is, is zeros.
  */
 #include "linux_machine.h"
 #include "linux_pool.h"
@@ -15,18 +15,22 @@
 
 #include <errno.h>
 #include <faultline/faultline.h>
+#include <faultline/machine.h>
 #include <faultline/store.h>
 #include <sys/mman.h>
 
 struct store_memory {
     struct store store;
-    unsigned char *bytes;
-    size_t len_bytes;
+    struct machine_lock lock;
+    unsigned char *bytes;  /* (lock) */
+    size_t len_bytes;      /* (lock) */
+    size_t capacity_bytes; /* (lock) whole pages, at least one */
 };
 
 static void memory_submit(struct store *store, struct store_request *request)
 {
     struct store_memory *memory = (struct store_memory *)store;
+    machine_lock(&memory->lock);
     for (uint32_t i = 0; i < request->npages; i++) {
         unsigned char *page = request->addr[i];
         uint64_t offset = request->offset + ptoa(i);
@@ -38,12 +42,55 @@ static void memory_submit(struct store *store, struct store_request *request)
             __builtin_memcpy(memory->bytes + offset, page, n);
         }
     }
+    machine_unlock(&memory->lock);
     request->done(request, 0);
 }
 
 static int memory_size(struct store *store, uint64_t *len_bytes)
 {
-    *len_bytes = ((struct store_memory *)store)->len_bytes;
+    struct store_memory *memory = (struct store_memory *)store;
+    machine_lock(&memory->lock);
+    *len_bytes = memory->len_bytes;
+    machine_unlock(&memory->lock);
+    return 0;
+}
+
+/* Room for len_bytes. With the lock held. */
+static int memory_reserve(struct store_memory *memory, uint64_t len_bytes)
+{
+    if (len_bytes <= memory->capacity_bytes)
+        return 0;
+    if (len_bytes > PTRDIFF_MAX - VM_PAGE_SIZE)
+        return -EFBIG;
+    long bytes = linux_syscall(SYS_mremap, memory->bytes, memory->capacity_bytes, round_page(len_bytes),
+                               MREMAP_MAYMOVE);
+    if (linux_syscall_failed(bytes))
+        return -ENOSPC;
+    memory->bytes = (unsigned char *)bytes;
+    memory->capacity_bytes = round_page(len_bytes);
+    return 0;
+}
+
+static int memory_truncate(struct store *store, uint64_t len_bytes)
+{
+    struct store_memory *memory = (struct store_memory *)store;
+    machine_lock(&memory->lock);
+    int error = memory_reserve(memory, len_bytes);
+    if (error == 0) {
+        if (len_bytes < memory->len_bytes)
+            __builtin_memset(memory->bytes + len_bytes, 0, memory->len_bytes - len_bytes);
+        memory->len_bytes = len_bytes;
+    }
+    machine_unlock(&memory->lock);
+    return error;
+}
+
+static int memory_punch(struct store *store, vm_ooffset_t offset, uint64_t len_bytes)
+{
+    struct store_memory *memory = (struct store_memory *)store;
+    machine_lock(&memory->lock);
+    __builtin_memset(memory->bytes + offset, 0, store_trim(memory->len_bytes, offset, len_bytes));
+    machine_unlock(&memory->lock);
     return 0;
 }
 
@@ -56,7 +103,7 @@ static int memory_flush(struct store *store)
 static void memory_close(struct store *store)
 {
     struct store_memory *memory = (struct store_memory *)store;
-    linux_syscall(SYS_munmap, memory->bytes, round_page(memory->len_bytes));
+    linux_syscall(SYS_munmap, memory->bytes, memory->capacity_bytes);
     linux_pool_free(memory);
 }
 
@@ -66,6 +113,8 @@ static const struct store_ops memory_ops = {
     .size = memory_size,
     .flush = memory_flush,
     .close = memory_close,
+    .truncate = memory_truncate,
+    .punch = memory_punch,
 };
 
 static int memory_create(size_t len_bytes, struct store **store)
@@ -83,6 +132,7 @@ static int memory_create(size_t len_bytes, struct store **store)
     memory->store.ops = &memory_ops;
     memory->bytes = (unsigned char *)bytes;
     memory->len_bytes = len_bytes;
+    memory->capacity_bytes = round_page(len_bytes);
     *store = &memory->store;
     return 0;
 }

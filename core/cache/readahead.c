@@ -81,6 +81,7 @@ static uint32_t readahead_alloc(struct vm_object *object, vm_pindex_t start, uin
 {
     uint32_t n = 0;
     while (n < max && start + n < object->size && vm_page_lookup(object, start + n) == NULL &&
+           !vm_object_invalidating(object, start + n) &&
            (m[n] = vm_page_alloc(object, start + n, VM_ALLOC_READAHEAD)) != NULL)
         n++;
     return n;

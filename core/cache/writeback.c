@@ -12,8 +12,8 @@
  *
  * A page that is held for a system call may be written by it through a mapping that must stay: it is written,
  * and stays dirty.
- * Invariant: W1 a page in write-back is valid. A page that is not dirty, and not held, has no writable mapping:
- * that is what the write protection is for.
+ * Invariant: W1 a page in write-back is valid. A page that is not dirty, and not held, has no writable
+ * mapping: that is what the write protection is for.
  * Locks: (O), dropped for every transfer. Waiting for busy pages and for others' writes: their owners never
  * wait for us.
  *
@@ -27,6 +27,9 @@
 #include "vm/vnode_pager.h"
 
 #define PAGEOUT_CLUSTER 16 /* dirty neighbours that the page daemon writes along, on each side */
+
+#define DIRTY_SHARE 4 /* a writer writes back when more than this part of all pages is dirty and of files, */
+#define DIRTY_OWN   8 /* and its file has more than this part of that: others' dirty pages are not its work */
 
 struct writeback_run {
     struct vm_page *m[MACHINE_RUN_MAX]; /* neighbours */
@@ -170,6 +173,38 @@ int filemap_write_and_wait_range(struct vm_object *object, vm_pindex_t start, vm
     if (error != 0)
         return error;
     return remembered != 0 ? remembered : -EIO;
+}
+
+int vfs_fsync_range(struct vnode *vnode, struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    struct store *store = atomic_load(&vnode->writer);
+    int error = object == NULL ? 0 : filemap_write_and_wait_range(object, start, end);
+    if (error == 0 && store != NULL) /* without a writable store nothing was ever written */
+        error = store->ops->flush(store);
+    int seen = vnode_pager_takeerror(vnode);
+    return error != 0 ? error : seen;
+}
+
+/* ---- for writers --------------------------------------------------------------------------------------- */
+
+/* (O). */
+static bool over_dirty_share(const struct vm_object *object)
+{
+    uint32_t limit = vm_page_count / DIRTY_SHARE;
+    return atomic_load_explicit(&vm_page_dirty_files, memory_order_relaxed) > limit &&
+           object->dirty_count > limit / DIRTY_OWN;
+}
+
+void balance_dirty_pages(struct vm_object *object)
+{
+    vm_lock(&object->lock);
+    if (over_dirty_share(object)) {
+        vm_object_pip_add(object);
+        /* What fails is dirty again and remembered with the vnode (vm_pager_put_pages): fsync tells. */
+        (void)filemap_fdatawrite_range(object, 0, UINT64_MAX);
+        vm_object_pip_wakeup(object);
+    }
+    vm_unlock(&object->lock);
 }
 
 /* ---- for the page daemon ------------------------------------------------------------------------------- */

@@ -5,31 +5,11 @@
  *     FL_MS_ASYNC: nothing to do, as on Linux: write-back goes on by itself
  *     FL_MS_INVALIDATE: nothing to do but the check: all mappings of a file are one and the same memory
  */
-#include <faultline/store.h>
 #include <faultline/vm.h>
 #include "cache/writeback.h"
 #include "lib/errno.h"
 #include "sys/range.h"
 #include "vm/vnode_pager.h"
-
-/*
- * The range's dirty pages are on stable storage when it returns 0. Pages are written by whoever maps them
- * shared, however often.
- */
-static int msync_file(const struct sys_range *range)
-{
-    struct vm_object *object = range->object;
-    struct vnode *vnode = object->vnode;
-    struct store *store = atomic_load(&vnode->writer);
-    int error, seen;
-
-    error =
-        filemap_write_and_wait_range(object, range->pindex, range->pindex + atop(range->end - range->start));
-    if (error == 0 && store != NULL) /* without a writable store nothing was ever written */
-        error = store->ops->flush(store);
-    seen = vnode_pager_takeerror(vnode);
-    return error != 0 ? error : seen;
-}
 
 static int msync_range(const struct sys_range *range, int flags)
 {
@@ -39,7 +19,9 @@ static int msync_range(const struct sys_range *range, int flags)
         return 0;
     if (range->object == NULL || range->object->type != OBJT_VNODE)
         return 0;
-    return msync_file(range);
+    /* Pages are written by whoever maps them shared, however often. */
+    return vfs_fsync_range(range->object->vnode, range->object, range->pindex,
+                           range->pindex + atop(range->end - range->start));
 }
 
 int fl_sys_msync(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int flags)

@@ -13,7 +13,6 @@
 #include "lib/kassert.h"
 
 /* Pages to one machine_map or machine_release: keeps the frame array small on a signal handler's stack. */
-#define PMAP_BATCH 64
 
 static void pmap_run(struct machine_run *run, vm_frame_t *frame, struct vm_page *const *m, uint32_t npages)
 {
@@ -90,18 +89,30 @@ int pmap_copy_page(struct vm_page *src, struct vm_page *dst)
     return error;
 }
 
+/* Not through a window, which may be a copy: the rest of the page may be stored into meanwhile. */
 int pmap_zero_page_area(struct vm_page *m, uint32_t start, uint32_t end)
 {
+    static const char zeros[VM_PAGE_SIZE];
+    size_t done;
+    return pmap_copyin(&m, 1, start, zeros, end - start, &done);
+}
+
+int pmap_copyout(struct vm_page *const *m, uint32_t npages, uint32_t start, void *to, size_t len_bytes,
+                 size_t *done)
+{
     struct machine_run run;
-    vm_frame_t frame;
-    void *addr;
-    pmap_run(&run, &frame, &m, 1);
-    int error = machine_window_get(&run, MACHINE_WINDOW_EDIT, false, &addr);
-    if (error != 0)
-        return error;
-    __builtin_memset((char *)addr + start, 0, end - start);
-    machine_window_put(&run, MACHINE_WINDOW_EDIT, &addr, true);
-    return 0;
+    vm_frame_t frame[PMAP_BATCH];
+    pmap_run(&run, frame, m, npages);
+    return machine_copyout(&run, start, to, len_bytes, done);
+}
+
+int pmap_copyin(struct vm_page *const *m, uint32_t npages, uint32_t start, const void *from, size_t len_bytes,
+                size_t *done)
+{
+    struct machine_run run;
+    vm_frame_t frame[PMAP_BATCH];
+    pmap_run(&run, frame, m, npages);
+    return machine_copyin(&run, start, from, len_bytes, done);
 }
 
 void pmap_release(struct vm_object *object, struct vm_page **m, uint32_t npages)

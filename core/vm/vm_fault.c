@@ -159,6 +159,8 @@ static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, v
         return;
     if (limit > atop(fs->entry->end - va))
         limit = (uint32_t)atop(fs->entry->end - va);
+    if (pindex >= object->size || limit > object->size - pindex - 1)
+        limit = pindex >= object->size ? 0 : (uint32_t)(object->size - pindex - 1);
     while (n < limit) {
         struct vm_page *p = vm_page_lookup(object, pindex + 1 + n);
         if (p == NULL || (p->flags & (PG_VALID | PG_BUSY | PG_READAHEAD | PG_TESTED)) != PG_VALID)
@@ -224,6 +226,8 @@ static bool vm_fault_soft_fast(struct faultstate *fs,
     struct vm_page *m = vm_page_lookup(fs->first_object, fs->first_pindex);
     if (m == NULL || (m->flags & (PG_VALID | PG_BUSY | PG_READAHEAD)) != PG_VALID)
         return false;
+    if (fs->first_pindex >= fs->first_object->size) /* a truncation is about to remove it */
+        return false;
     if ((fs->access & VM_PROT_WRITE) && (m->flags & PG_COPIED))
         return false;
     if (fs->access & VM_PROT_WRITE)
@@ -273,7 +277,7 @@ static int vm_fault_readahead_mark(struct faultstate *fs, struct vm_page *m)
 /* A busy page for an absent neighbour, or NULL: it is there, or memory is short. (O). */
 static struct vm_page *vm_fault_page_lookup(struct vm_object *object, vm_pindex_t pindex)
 {
-    if (vm_page_lookup(object, pindex) != NULL)
+    if (vm_page_lookup(object, pindex) != NULL || vm_object_invalidating(object, pindex))
         return NULL;
     return vm_page_alloc(object, pindex, VM_ALLOC_READAHEAD);
 }
@@ -371,6 +375,16 @@ static int vm_fault_beyond(struct faultstate *fs)
     return inside ? VM_FAULT_RETRY : -ENXIO;
 }
 
+/* The file's bytes change below the cache there: waits. (O) on entry, not on return. */
+static int
+vm_fault_invalidating(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+{
+    vm_fault_unlock_map(fs);
+    vm_sleep(&fs->object->invalidate_start, &fs->object->lock);
+    vm_fault_leave_object(fs);
+    return VM_FAULT_RETRY;
+}
+
 /* Steps from fs->object, whose lock is held, to what backs it, and keeps the page made for the first
  * object. */
 static void vm_fault_next_object(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* hand over hand */
@@ -408,12 +422,14 @@ static int vm_fault_found(struct faultstate *fs, struct vm_page *m) NO_THREAD_SA
 static int vm_fault_walk(struct faultstate *fs)
 {
     for (;;) {
+        bool file = fs->object->type == OBJT_VNODE;
+        if ((file || fs->object == fs->first_object) && fs->pindex >= fs->object->size)
+            return vm_fault_beyond(fs); /* also when the page is there: a truncation is about to remove it */
         struct vm_page *m = vm_page_lookup(fs->object, fs->pindex);
         if (m != NULL)
             return vm_fault_found(fs, m);
-        bool file = fs->object->type == OBJT_VNODE;
-        if ((file || fs->object == fs->first_object) && fs->pindex >= fs->object->size)
-            return vm_fault_beyond(fs);
+        if (vm_object_invalidating(fs->object, fs->pindex))
+            return vm_fault_invalidating(fs);
         if (file || fs->object == fs->first_object) {
             m = vm_page_alloc(fs->object, fs->pindex, VM_ALLOC_NORMAL);
             if (m == NULL)

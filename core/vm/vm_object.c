@@ -388,18 +388,20 @@ static void vm_object_check_chain(const struct vm_object *object)
 void vm_object_check(struct vm_object *object)
 {
     vm_lock(&object->lock);
-    uint32_t resident = 0;
+    uint32_t resident = 0, dirty = 0;
     vm_pindex_t last = 0;
     for (struct vm_page *m = vm_page_find_least(object, 0); m != NULL;
          m = vm_page_find_least(object, last + 1)) {
         KASSERT(m->object == object, "P1");
         KASSERT(m->pindex < object->size, "O3");
         resident++;
+        dirty += (m->flags & PG_DIRTY) != 0;
         last = m->pindex;
         if (last == UINT64_MAX)
             break;
     }
     KASSERT(resident == object->resident_count, "O1");
+    KASSERT(dirty == object->dirty_count || object->type != OBJT_VNODE, "P7");
     uint32_t refs = atomic_load(&object->ref_count);
     KASSERT(refs > 0 || (resident == 0 && object->entries.root == NULL), "O2");
     KASSERT(object->type != OBJT_VNODE || (object->vnode != NULL && object->backing_object == NULL), "O5");

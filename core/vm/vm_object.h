@@ -49,11 +49,15 @@ struct vm_object {
        1 up under (R) */
     _Atomic uint32_t ref_count;
     uint32_t resident_count; /* (O) */
+    uint32_t dirty_count;    /* (O) of them, dirty; counted for files only */
     /* (O) transfers and faults that need it to stay (pip); its address is the channel */
     uint32_t paging_in_progress;
-    uint32_t generation;              /* (O) grows with every page that comes or goes */
-    vm_pindex_t size;                 /* (O) in pages */
-    struct vm_radix pages;            /* (O) */
+    uint32_t generation;   /* (O) grows with every page that comes or goes */
+    vm_pindex_t size;      /* (O) in pages */
+    struct vm_radix pages; /* (O) */
+    /* (O) a file's absent pages [invalidate_start, invalidate_end) stay absent, while its bytes there change
+       below the cache (cache/truncate.h); the field's address is the channel */
+    vm_pindex_t invalidate_start, invalidate_end;
     struct vnode *vnode;              /* (c) of OBJT_VNODE */
     struct vm_object *backing_object; /* (c) */
     /* (c) this object's page 0 is page backing_pindex of the backing object */
@@ -67,6 +71,12 @@ struct vm_object {
     struct vm_object *shadow_next, *shadow_prev; /* on the backing object's list */
     struct vm_object *all_next, *all_prev;       /* (vm_objects_lock) every object, for checkers */
 };
+
+/* May an absent page of the object be brought in now? (O). */
+static inline bool vm_object_invalidating(const struct vm_object *object, vm_pindex_t pindex)
+{
+    return pindex >= object->invalidate_start && pindex < object->invalidate_end;
+}
 
 void vm_object_startup(void);
 /* A new object of `size` pages with one reference. NULL: no memory. */

@@ -28,6 +28,7 @@
 struct vm_page *vm_page_array;
 uint32_t vm_page_count;
 struct vm_page_queues vm_queues;
+_Atomic uint32_t vm_page_dirty_files;
 
 /* ---- startup ----------------------------------------------------------------------------------------- */
 
@@ -53,6 +54,7 @@ int vm_page_startup(uint32_t nframes, bool superpages)
 {
     vm_meter_startup();
     vm_page_count = 0;
+    atomic_store(&vm_page_dirty_files, 0);
     __builtin_memset(&vm_queues, 0, sizeof vm_queues);
     for (int queue = 0; queue < PQ_COUNT; queue++)
         vm_queues.q[queue].head = vm_queues.q[queue].tail = VM_PAGE_NONE;
@@ -183,6 +185,15 @@ void vm_page_free_batch(struct vm_page **pages, uint32_t npages)
     vm_page_free_released(pages, npages);
 }
 
+/* A page of the object became dirty, or is so no more. (O). */
+static void count_dirty(struct vm_object *object, bool dirty)
+{
+    if (object->type != OBJT_VNODE)
+        return;
+    object->dirty_count += dirty ? 1 : UINT32_MAX;
+    atomic_fetch_add_explicit(&vm_page_dirty_files, dirty ? 1 : UINT32_MAX, memory_order_relaxed);
+}
+
 /* ---- identity ---------------------------------------------------------------------------------------- */
 
 int vm_page_insert(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
@@ -208,6 +219,8 @@ void vm_page_remove(struct vm_page *m)
     vm_lock_assert(&object->lock);
     KASSERT((m->flags & PG_BUSY) != 0 && m->queue == PQ_NONE, "P2");
     vm_radix_remove(&object->pages, m);
+    if ((m->flags & PG_DIRTY) != 0)
+        count_dirty(object, false);
     object->resident_count--;
     object->generation++;
     m->object = NULL;
@@ -262,6 +275,7 @@ void vm_page_dirty(struct vm_page *m)
         return;
     vm_lock_assert(&m->object->lock);
     m->flags |= PG_DIRTY;
+    count_dirty(m->object, true);
     vm_radix_set_mark(&m->object->pages, m, RADIX_DIRTY);
 }
 
@@ -271,6 +285,7 @@ void vm_page_undirty(struct vm_page *m)
     if ((m->flags & PG_DIRTY) == 0)
         return;
     m->flags &= (uint16_t)~PG_DIRTY;
+    count_dirty(m->object, false);
     vm_radix_clear_mark(&m->object->pages, m, RADIX_DIRTY);
 }
 

@@ -27,6 +27,7 @@
 
 #include "lib/lock.h"
 #include <faultline/machine.h>
+#include <stdatomic.h>
 
 struct vm_object;
 
@@ -134,6 +135,9 @@ void vm_page_xunbusy(struct vm_page *m); /* wakes whoever waits */
 /* Sleeps, with the object unlocked meanwhile, until the page's state changed; drives its read if one is
  * in flight. The caller looks everything up again. */
 void vm_page_busy_sleep(struct vm_page *m);
+
+/* Dirty pages of files, of all objects together (vm_object.dirty_count). What writers are throttled by. */
+extern _Atomic uint32_t vm_page_dirty_files;
 
 /* ---- dirtiness. Callers hold the object's lock. ------------------------------------------------------ */
 void vm_page_dirty(struct vm_page *m);   /* sets PG_DIRTY and the radix mark; PG_COPY goes */

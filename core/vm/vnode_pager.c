@@ -13,6 +13,7 @@
  * mapping goes beyond what is known, or by fl_vnode_setsize.
  */
 #include "vm/vnode_pager.h"
+#include "cache/truncate.h"
 #include "cache/writeback.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
@@ -217,6 +218,14 @@ static struct vm_object *vnode_object(struct vnode *vnode)
     return vnode->object;
 }
 
+struct vm_object *vnode_pager_object(struct vnode *vnode)
+{
+    vm_lock(&vnode->lock);
+    struct vm_object *object = vnode->object;
+    vm_unlock(&vnode->lock);
+    return object;
+}
+
 /*
  * Makes the vnode's object, unless another thread did so meanwhile. No lock held: the machine may sleep over
  * it. NULL: no memory.
@@ -300,115 +309,59 @@ void vnode_pager_strategy(struct vm_pager_request *request)
 
 /* ---- size ---------------------------------------------------------------------------------------------- */
 
-/*
- * The page in which the file ends, valid and made busy; NULL: it is not there. Waits for whoever has it. (O).
- */
-static struct vm_page *last_page_busy(struct vm_object *object, vm_pindex_t pindex)
-{
-    struct vm_page *m;
-    while ((m = vm_page_lookup(object, pindex)) != NULL && (m->flags & PG_BUSY))
-        vm_page_busy_sleep(m);
-    if (m != NULL)
-        vm_page_xbusy(m);
-    return m;
-}
-
-/* The file ends, or ended, inside a page: what follows in it becomes zero. No lock held. */
-static int zero_tail(struct vm_object *object, uint64_t size_bytes)
-{
-    uint32_t start = (uint32_t)(size_bytes & VM_PAGE_MASK);
-    vm_pindex_t pindex = atop(size_bytes);
-    if (start == 0)
-        return 0;
-    vm_lock(&object->lock);
-    struct vm_page *m = last_page_busy(object, pindex);
-    vm_unlock(&object->lock);
-    if (m == NULL)
-        return 0;
-    int error = pmap_zero_page_area(m, start, (uint32_t)VM_PAGE_SIZE);
-    vm_lock(&object->lock);
-    vm_page_xunbusy(m);
-    vm_unlock(&object->lock);
-    vm_object_remove_above(object, pindex, pindex + 1, true);
-    return error;
-}
-
-/*
- * The file ended inside a page and goes on there now. What a program stored behind the old end never was in
- * the file, and is not in it now; then the page is read anew, unless it is dirty. No lock held.
- */
-static int forget_tail(struct vm_object *object, uint64_t old_bytes)
-{
-    vm_pindex_t pindex = atop(old_bytes);
-    if ((old_bytes & VM_PAGE_MASK) == 0)
-        return 0;
-    int error = zero_tail(object, old_bytes);
-    vm_lock(&object->lock);
-    vm_object_page_remove(object, pindex, pindex + 1, true);
-    vm_unlock(&object->lock);
-    vm_object_remove_above(object, pindex, pindex + 1, true);
-    return error;
-}
-
-/* The object, which is alive as long as the vnode, follows its file's new length. No lock held. */
-static int object_setsize(struct vm_object *object, uint64_t old_bytes, uint64_t new_bytes)
-{
-    if (new_bytes > old_bytes)
-        return forget_tail(object, old_bytes);
-    vm_pindex_t start = size_pages(new_bytes), end = size_pages(old_bytes);
-    vm_lock(&object->lock);
-    vm_object_page_remove(object, start, end, false);
-    vm_unlock(&object->lock);
-    vm_object_remove_above(object, start, end, false);
-    return zero_tail(object, new_bytes);
-}
-
-/* The length becomes known. Returns the one before. No lock held. */
-static uint64_t vnode_newsize(struct vnode *vnode, struct vm_object **object, uint64_t size_bytes)
+uint64_t vnode_pager_newsize(struct vnode *vnode, uint64_t size_bytes)
 {
     vm_lock(&vnode->lock);
-    struct vm_object *o = *object = vnode->object;
+    struct vm_object *object = vnode->object;
     uint64_t old_bytes = vnode->size_bytes;
-    vnode->size_bytes = size_bytes;
-    if (o != NULL) {
-        vm_lock(&o->lock);
-        o->size = size_pages(size_bytes); /* no fault enters a page beyond it from now on */
-        vm_unlock(&o->lock);
+    if (object != NULL) {
+        vm_lock(&object->lock);
+        object->size = size_pages(size_bytes); /* no fault enters a page beyond it from now on */
+        vnode->size_bytes = size_bytes;
+        vm_unlock(&object->lock);
+    } else {
+        vnode->size_bytes = size_bytes;
     }
     vm_unlock(&vnode->lock);
     return old_bytes;
 }
 
-/* One at a time: a removal that comes late would take pages of a file that has grown again. */
-static void vnode_resize_begin(struct vnode *vnode)
+void vn_lock(struct vnode *vnode)
 {
     vm_lock(&vnode->lock);
-    while (vnode->resizing)
-        vm_sleep(&vnode->resizing, &vnode->lock);
-    vnode->resizing = true;
+    while (vnode->locked)
+        vm_sleep(&vnode->locked, &vnode->lock);
+    vnode->locked = true;
     vm_unlock(&vnode->lock);
 }
 
-static void vnode_resize_end(struct vnode *vnode)
+void vn_unlock(struct vnode *vnode)
 {
     vm_lock(&vnode->lock);
-    vnode->resizing = false;
+    vnode->locked = false;
     vm_unlock(&vnode->lock);
-    machine_wake(&vnode->resizing);
+    machine_wake(&vnode->locked);
+}
+
+int vnode_pager_setsize_locked(struct vnode *vnode)
+{
+    uint64_t new_bytes;
+    int error = vnode->store->ops->size(vnode->store, &new_bytes);
+    if (error != 0)
+        return error;
+    uint64_t old_bytes = vnode_pager_newsize(vnode, new_bytes);
+    struct vm_object *object = vnode_pager_object(vnode);
+    if (object == NULL || new_bytes == old_bytes)
+        return 0;
+    return new_bytes > old_bytes ? truncate_forget_tail(object, old_bytes)
+                                 : truncate_pagecache(object, new_bytes);
 }
 
 int vnode_pager_setsize(struct vnode *vnode)
 {
-    uint64_t new_bytes;
-    vnode_resize_begin(vnode);
-    int error = vnode->store->ops->size(vnode->store, &new_bytes);
-    if (error == 0) {
-        struct vm_object *object;
-        uint64_t old_bytes = vnode_newsize(vnode, &object, new_bytes);
-        if (object != NULL && new_bytes != old_bytes)
-            error = object_setsize(object, old_bytes, new_bytes);
-    }
-    vnode_resize_end(vnode);
+    vn_lock(vnode);
+    int error = vnode_pager_setsize_locked(vnode);
+    vn_unlock(vnode);
     return error;
 }
 

@@ -9,11 +9,13 @@
  * count goes from 1 to 2, dropped when it is 1 again (vm_object.c). So a file that is mapped stays open.
  * Invariants: V1 a vnode's count grows from 0 never again. V2 a vnode without references whose key is in the
  * hash is being written back; who opens that file waits until it is gone. V3 at a vnode's end its object has
- * one reference, the vnode's.
+ * one reference, the vnode's. V4 at most one range of an object is kept out of memory
+ * (filemap_invalidate_lock), by who has vn_lock.
  */
 #ifndef CORE_VM_VNODE_PAGER_H
 #define CORE_VM_VNODE_PAGER_H
 
+#include "vm/vm_map.h"
 #include "vm/vm_pager.h"
 #include <stdatomic.h>
 
@@ -24,8 +26,12 @@ struct vnode {
        same file that was opened later (owned too), or NULL. */
     _Atomic(struct store *) writer;
     struct vm_object *object; /* (V) or NULL; with a reference */
-    uint64_t size_bytes;      /* (V) the file's length as last known; object->size says it in pages */
-    bool resizing;            /* (V) a thread is in vnode_pager_setsize; its address is the channel */
+    uint64_t size_bytes; /* (V), and (O) of its object: either is enough to read it. The file's length as last
+                            known; object->size says it in pages */
+    bool locked;         /* (V) by vn_lock; its address is the channel */
+    struct file_ra_state ra; /* (O) of fl_vnode_read */
+    vm_pindex_t
+        prev_read; /* (O) the page that fl_vnode_read ended in: a stream of small reads uses it once */
     /* falls under (H); grows under (H), or anywhere by someone who has a reference */
     _Atomic uint32_t ref_count;
     int write_error;         /* (V) of a write-back that nobody was told of yet; 0: none */
@@ -52,18 +58,31 @@ void vnode_pager_seterror(struct vnode *vnode, int error);
 /* What was remembered, once; 0: nothing. No lock held. */
 FL_NODISCARD int vnode_pager_takeerror(struct vnode *vnode);
 /*
- * m[0 … count) are about to be written: zeroes what lies behind the file's end in its last page, if it is among
- * them. A store that has grown meanwhile, unknown to the VM, would take it for the file's. No lock held; the
- * pages are in write-back. Errors: -ENOMEM (no window).
+ * m[0 … count) are about to be written: zeroes what lies behind the file's end in its last page, if it is
+ * among them. A store that has grown meanwhile, unknown to the VM, would take it for the file's. No lock
+ * held; the pages are in write-back. Errors: -ENOMEM (no window).
  */
 FL_NODISCARD int vnode_pager_clean_tail(struct vm_object *object, struct vm_page **m, uint32_t count);
 /* Fills in the request's store part and submits it. */
 void vnode_pager_strategy(struct vm_pager_request *request);
+/* The object, which lives as long as the vnode, or NULL: there is none yet. No lock held. */
+FL_NODISCARD struct vm_object *vnode_pager_object(struct vnode *vnode);
+/*
+ * One at a time changes the file or its length: a removal of pages that comes late would take those of a file
+ * that has grown again. A sleep lock, before all other locks; its holder may do I/O. Faults take it with no
+ * page of a file busy.
+ */
+void vn_lock(struct vnode *vnode);
+void vn_unlock(struct vnode *vnode);
+/* The length becomes known. Returns the one before. vn_lock held, or nobody else knows the vnode; no lock. */
+uint64_t vnode_pager_newsize(struct vnode *vnode, uint64_t size_bytes);
 /*
  * Reads the length from the store: a longer file's object grows; of a shorter one, everything beyond the end
  * is unmapped and freed and the last page's tail is zeroed. No lock held. Errors: the store's.
  * (vnode_pager_setsize, FreeBSD.)
  */
 FL_NODISCARD int vnode_pager_setsize(struct vnode *vnode);
+/* The same by someone who has vn_lock. */
+FL_NODISCARD int vnode_pager_setsize_locked(struct vnode *vnode);
 
 #endif

@@ -185,6 +185,20 @@ FL_NODISCARD int machine_window_get(const struct machine_run *run, enum machine_
 void machine_window_put(const struct machine_run *run, enum machine_window how, void **addr, bool keep);
 
 /*
+ * Copies len_bytes of the run's bytes, from byte `start` of its first page on, to a program's memory at `to`
+ * / to there from a program's memory at `from`, and touches no other byte of the pages: programs may store
+ * into them through mappings meanwhile. The pages' bytes are there, or machine_copyin gives all bytes of
+ * those whose are not; they are busy, or held for copyout, so they stay. A program's memory that cannot be
+ * reached without the core's help ends the copy: *done bytes were copied, also on failure; which of those
+ * behind them were written is not known. Context: may sleep; never under the core's locks, and does not call
+ * back into the core. Errors: -EFAULT, -ENOMEM.
+ */
+FL_NODISCARD int machine_copyout(const struct machine_run *run, uint32_t start, void *to, size_t len_bytes,
+                                 size_t *done);
+FL_NODISCARD int machine_copyin(const struct machine_run *run, uint32_t start, const void *from,
+                                size_t len_bytes, size_t *done);
+
+/*
  * The run's frames hold nothing from now on and will be used for other pages: forget the bytes, and
  * every mapping that
  * MACHINE_UNMAP_RELEASE left. May be called under the core's locks. Cannot fail.

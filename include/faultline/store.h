@@ -52,6 +52,19 @@ struct store_ops {
     FL_NODISCARD int (*flush)(struct store *store);
     /* The last reference went: free everything. */
     void (*close)(struct store *store);
+    /*
+     * Optional; NULL: the file's length is not the VM's to change (-EOPNOTSUPP). The file is len_bytes long
+     * from now on. What is cut off is gone: when the file grows again, zeros are there. No transfer of a page
+     * behind the shorter of the two ends, or that it lies in, is under way. Errors, nothing changed: -ENOSPC,
+     * -EFBIG, -EIO …
+     */
+    FL_NODISCARD int (*truncate)(struct store *store, uint64_t len_bytes);
+    /*
+     * Optional; NULL: -EOPNOTSUPP. [offset, offset + len_bytes), not aligned, within the file, reads as zeros
+     * from now on; its space may be free. Of the pages that lie in it wholly, no transfer is under way.
+     * Errors: -EIO …
+     */
+    FL_NODISCARD int (*punch)(struct store *store, vm_ooffset_t offset, uint64_t len_bytes);
 };
 
 /* A store embeds this as its first member. */

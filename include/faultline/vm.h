@@ -97,11 +97,56 @@ FL_NODISCARD int fl_vnode_close(struct vnode *vnode);
 FL_NODISCARD int fl_vnode_setsize(struct vnode *vnode);
 
 /*
- * For a host that lets programs read and write the file past the VM, too. fl_vnode_sync: the dirty pages that these bytes touch are written; before a read or
- * a write. Errors: of the writes. fl_vnode_invalidate: the clean ones are forgotten; after a write. The caller has a reference to the vnode.
+ * For a host that lets programs read and write the file past the VM, too. fl_vnode_sync: the dirty pages that
+ * these bytes touch are written; before a read or a write. Errors: of the writes. fl_vnode_invalidate: the
+ * clean ones are forgotten; after a write. The caller has a reference to the vnode.
  */
 FL_NODISCARD int fl_vnode_sync(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes);
 void fl_vnode_invalidate(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes);
+
+/* A piece of the caller's memory. Laid out as the system calls' struct iovec. */
+struct fl_iovec {
+    void *base;
+    size_t len_bytes;
+};
+
+/*
+ * Reads and writes through the page cache: what mappings of the file show is what is read, and what is
+ * written shows in them at once. Return how many bytes, as read(2) and write(2) do: less than asked when the
+ * file ends there, or when an error came after some were moved. A read at or behind the end returns 0; a
+ * write behind it leaves zeros between. Writes, truncations and punches of one file go one after the other.
+ *
+ * The copy takes no fault: memory of the caller's that cannot be reached is -EFAULT. Memory inside a space of
+ * this VM is held (fl_hold) for the length of the call, for a read as what will be written. Where the host's
+ * kernel serves faults by other threads, memory of a write's that is not held may wait for the call itself.
+ *
+ * Errors: -EINVAL (lengths that overflow), -EFAULT, -EIO and what else the store says, -ENOMEM; of writes
+ * also -EBADF (nobody opened the file for writing), -EFBIG, -ENOSPC, -EOPNOTSUPP (longer than the file, whose
+ * store cannot grow). An error of a write-back that a write had to do is told by the next fl_vnode_fsync or
+ * msync.
+ */
+FL_NODISCARD int64_t fl_vnode_read(struct vnode *vnode, const struct fl_iovec *iov, uint32_t niov,
+                                   vm_ooffset_t offset);
+FL_NODISCARD int64_t fl_vnode_write(struct vnode *vnode, const struct fl_iovec *iov, uint32_t niov,
+                                    vm_ooffset_t offset);
+/*
+ * The file is len_bytes long from now on. What mappings show beyond the end is gone, private pages too.
+ * Errors: -EBADF, -EFBIG, -EOPNOTSUPP and those of the store: its length is then what the store says, and
+ * pages beyond len_bytes that were dirty may be lost.
+ */
+FL_NODISCARD int fl_vnode_truncate(struct vnode *vnode, uint64_t len_bytes);
+/*
+ * The bytes of the range that lie within the file become zeros; its length stays. Pages that private mappings
+ * wrote stay theirs. Errors: -EBADF, -EINVAL, -EOPNOTSUPP, and those of the store: some of
+ * the bytes may be zeros nevertheless.
+ */
+FL_NODISCARD int fl_vnode_punch(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes);
+/*
+ * What was written, by whatever way, is on stable storage when it returns 0. flags: 0 or FL_FSYNC_DATA.
+ * Errors: -EINVAL; those of write-backs, also earlier ones that nobody was told of; of the store's flush.
+ */
+#define FL_FSYNC_DATA 0x1 /* fdatasync: as much as is needed to read the bytes again. All that stores know. */
+FL_NODISCARD int fl_vnode_fsync(struct vnode *vnode, unsigned flags);
 
 #define FL_FREAD  0x1
 #define FL_FWRITE 0x2

@@ -6,8 +6,11 @@
  *     EDIT   pread ─▶ slots      ─▶ put: pwrite
  *
  * A single page whose bytes are in a slot anyway is read and edited there. No lock of its own.
+ *
+ * Copies to and from a program's memory go past the buffers: by pread and pwrite of the memfd.
  */
 #include "bounce.h"
+#include "linux_syscall.h"
 #include "memfd.h"
 
 #include <errno.h>
@@ -71,6 +74,51 @@ void machine_window_put(const struct machine_run *run, enum machine_window how, 
     if (how == MACHINE_WINDOW_EDIT && keep && !linux_bounce_borrowed(addr[0]))
         save(run, addr);
     linux_bounce_close_window(addr, run->npages, how == MACHINE_WINDOW_FILL && keep ? run : NULL);
+}
+
+/* The bytes of the run's pages are in the memfd. */
+static int flush_run(const struct machine_run *run)
+{
+    int error = 0;
+
+    for (uint32_t i = 0; i < run->npages && error == 0; i++)
+        error = linux_bounce_flush(run->frame[i]);
+    return error;
+}
+
+/*
+ * The kernel copies between the memfd and the program's memory: it touches no byte too many, and a place that
+ * it cannot reach is an error of its call and not a fault in the middle of the core.
+ */
+static int copy(const struct machine_run *run, long number, uint32_t start, const void *memory,
+                size_t len_bytes, size_t *done)
+{
+    uint64_t offset = linux_memfd_offset(run->object, run->pindex) + start;
+    int error = flush_run(run);
+
+    *done = 0;
+    while (error == 0 && *done < len_bytes) {
+        long n = linux_syscall(number, linux_memfd_fd(), (const char *)memory + *done, len_bytes - *done,
+                               offset + *done);
+        if (n > 0)
+            *done += (size_t)n;
+        else if (
+            n !=
+            -EINTR) /* a signal that was not blocked: again; each round moves on or is interrupted anew */
+            error = n == -EFAULT ? -EFAULT : -ENOMEM;
+    }
+    return error;
+}
+
+int machine_copyout(const struct machine_run *run, uint32_t start, void *to, size_t len_bytes, size_t *done)
+{
+    return copy(run, SYS_pread64, start, to, len_bytes, done);
+}
+
+int machine_copyin(const struct machine_run *run, uint32_t start, const void *from, size_t len_bytes,
+                   size_t *done)
+{
+    return copy(run, SYS_pwrite64, start, from, len_bytes, done);
 }
 
 /* A page that was filled anew has bytes in a slot and old ones in the memfd: so both are forgotten, for

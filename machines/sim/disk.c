@@ -240,6 +240,17 @@ void sim_disk_truncate(struct sim_disk *disk, uint64_t len_bytes)
     image_resize(&disk->durable, len_bytes);
 }
 
+void sim_disk_punch(struct sim_disk *disk, uint64_t offset, uint64_t len_bytes)
+{
+    while (disk->oldest != NULL)
+        disk_destage(disk); /* or an older write would fill the hole when it is flushed */
+    len_bytes = image_trim(&disk->current, offset, len_bytes);
+    if (len_bytes == 0)
+        return;
+    memset(disk->current.bytes + offset, 0, len_bytes);
+    memset(disk->durable.bytes + offset, 0, len_bytes);
+}
+
 /* ---- power ----------------------------------------------------------------------------------- */
 
 struct sim_disk *sim_disk_snapshot(const struct sim_disk *disk)
@@ -449,6 +460,41 @@ static int disk_flush(struct store *store)
     return 0;
 }
 
+/* A change of the file itself: it takes its time, and is durable like all that the file system logs. */
+static int disk_change(struct disk_store *store, uint32_t *fail_nth)
+{
+    sched_assert_no_locks("store truncate or punch");
+    if (store->store.read_only)
+        sim_panic("store truncate or punch: the store is read-only");
+    sim_sleep_ns(disk_latency(store->disk));
+    return disk_nth(fail_nth) ? disk_error(store->disk) : 0;
+}
+
+static int disk_truncate(struct store *store, uint64_t len_bytes)
+{
+    struct sim_disk *disk = ((struct disk_store *)store)->disk;
+    int error = disk_change((struct disk_store *)store, &disk->faults.fail_truncate_nth);
+
+    if (error != 0)
+        return error;
+    if (disk->faults.max_len_bytes != 0 && len_bytes > disk->faults.max_len_bytes &&
+        len_bytes > disk->current.len_bytes)
+        return -ENOSPC;
+    sim_disk_truncate(disk, len_bytes);
+    return 0;
+}
+
+static int disk_punch(struct store *store, vm_ooffset_t offset, uint64_t len_bytes)
+{
+    struct sim_disk *disk = ((struct disk_store *)store)->disk;
+    int error = disk_change((struct disk_store *)store, &disk->faults.fail_punch_nth);
+
+    if (error != 0)
+        return error;
+    sim_disk_punch(disk, offset, len_bytes);
+    return 0;
+}
+
 static void disk_close(struct store *store)
 {
     ((struct disk_store *)store)->disk->nstores--;
@@ -463,6 +509,8 @@ static const struct store_ops disk_ops = {
     .size = disk_size,
     .flush = disk_flush,
     .close = disk_close,
+    .truncate = disk_truncate,
+    .punch = disk_punch,
 };
 
 struct store *sim_disk_open(struct sim_disk *disk, bool read_only)

@@ -21,10 +21,12 @@ struct sim_disk;
 /* Every field may be changed at any time. A countdown `nth`: 1 fails the next transfer of the kind, 0 none;
  * it is 0 again once it fired. */
 struct sim_disk_faults {
-    uint32_t fail_read_nth, fail_write_nth, fail_flush_nth, fail_size_nth; /* countdowns */
+    uint32_t fail_read_nth, fail_write_nth, fail_flush_nth, fail_size_nth, fail_truncate_nth,
+        fail_punch_nth; /* countdowns */
     uint32_t fail_read_permille, fail_write_permille;
     uint64_t bad_read_start, bad_read_end;   /* reads that touch these bytes fail */
     uint64_t bad_write_start, bad_write_end; /* the same for writes */
+    uint64_t max_len_bytes;                  /* the file cannot be longer: -ENOSPC; 0: no limit */
     int error;                               /* what a failed one says, negative; 0: -EIO */
     bool torn;                               /* a failed write leaves some of its sectors */
     uint64_t latency_min_ns, latency_max_ns; /* of a transfer */
@@ -55,6 +57,8 @@ void sim_disk_write(struct sim_disk *disk, uint64_t offset, const void *buf,
                     size_t len_bytes); /* extends it */
 uint64_t sim_disk_size(const struct sim_disk *disk);
 void sim_disk_truncate(struct sim_disk *disk, uint64_t len_bytes); /* or extends it with zeros */
+
+void sim_disk_punch(struct sim_disk *disk, uint64_t offset, uint64_t len_bytes); /* zeros there */
 
 /* ---- power ---- */
 

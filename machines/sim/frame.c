@@ -1,6 +1,6 @@
 /*
- * frame.c: physical memory: objects, windows and the release of frames, each checked against the books in
- * frame.h.
+ * frame.c: physical memory: objects, windows, copies and the release of frames, each checked against the
+ * books in frame.h.
  */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include "frame.h"
@@ -156,6 +156,66 @@ void machine_window_put(const struct machine_run *run, enum machine_window how, 
             frame->filled = keep;
     }
     sim_preempt();
+}
+
+/* ---- copies ---------------------------------------------------------------------------------- */
+
+#define COPY_UNREACHABLE VM_PAGE_SIZE /* no program has anything below it */
+
+/* One page's part of a copy. Others run in the middle of it, and must leave the frame where it is. */
+static void copy_piece(vm_frame_t number, uint32_t start, uint8_t *memory, size_t len_bytes, bool out)
+{
+    struct frame *frame = frame_of(number);
+    uint8_t *bytes = sim_frame(number) + start;
+
+    if (!frame->filled && (out || len_bytes < VM_PAGE_SIZE))
+        sim_panic("M4: a copy of frame %u, whose bytes mean nothing", number);
+    frame->nwindows++;
+    physmem.nwindows++;
+    for (size_t at = 0; at < len_bytes; at += SIM_SECTOR_SIZE) {
+        size_t piece = len_bytes - at < SIM_SECTOR_SIZE ? len_bytes - at : SIM_SECTOR_SIZE;
+
+        memmove(out ? memory + at : bytes + at, out ? bytes + at : memory + at, piece);
+        sim_preempt();
+    }
+    frame->filled = true;
+    frame->nwindows--;
+    physmem.nwindows--;
+}
+
+static int copy(const struct machine_run *run, uint32_t start, void *memory, size_t len_bytes, bool out,
+                size_t *done)
+{
+    sim_preempt();
+    sched_assert_no_locks(out ? "machine_copyout" : "machine_copyin");
+    *done = 0;
+    if (sim_fail_map())
+        return -ENOMEM;
+    if ((uintptr_t)memory < COPY_UNREACHABLE)
+        return -EFAULT;
+    if (start >= VM_PAGE_SIZE || start + len_bytes > ptoa(run->npages))
+        sim_panic("a copy of [%u, +%zu) of %u pages", start, len_bytes, run->npages);
+    for (uint64_t at = start; *done < len_bytes; at = start + *done) {
+        vm_pindex_t i = atop(at);
+        size_t left = VM_PAGE_SIZE - (at & VM_PAGE_MASK);
+        size_t piece = len_bytes - *done < left ? len_bytes - *done : left;
+
+        frame_bind(run->frame[i], run->object, run->pindex + i);
+        copy_piece(run->frame[i], (uint32_t)(at & VM_PAGE_MASK), (uint8_t *)memory + *done, piece, out);
+        *done += piece;
+    }
+    return 0;
+}
+
+int machine_copyout(const struct machine_run *run, uint32_t start, void *to, size_t len_bytes, size_t *done)
+{
+    return copy(run, start, to, len_bytes, true, done);
+}
+
+int machine_copyin(const struct machine_run *run, uint32_t start, const void *from, size_t len_bytes,
+                   size_t *done)
+{
+    return copy(run, start, (void *)(uintptr_t)from, len_bytes, false, done);
 }
 
 /* ---- release --------------------------------------------------------------------------------- */

@@ -1,0 +1,307 @@
+/*
+ * truncate_test.c: files cut off, made longer and punched, what their mappings show then, and what is left
+ * when it fails.
+ */
+#include "cache/truncate.h"
+#include "lib/errno.h"
+#include "support/boot.h"
+#include "support/odd_store.h"
+#include "support/pages.h"
+#include "vm/vm_page.h"
+#include "vm/vnode_pager.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define RW      (FL_FREAD | FL_FWRITE)
+#define PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
+#define NPAGES  16
+
+static struct sim_disk *disk;
+static struct fl_file file;
+static struct vm_map *map;
+static vm_offset_t shared, private;
+
+static vm_offset_t map_file(int flags)
+{
+    int64_t va = fl_sys_mmap(map, 0, ptoa(NPAGES), PROT_RW, flags, &file, 0);
+    assert_true(va > 0);
+    return (vm_offset_t)va;
+}
+
+static void begin(struct sim_params params, uint64_t len_bytes)
+{
+    disk = sim_disk_create(len_bytes, params.seed);
+    test_fill(disk);
+    test_boot(&params);
+    map = test_space();
+    file = test_file(disk, RW);
+    shared = map_file(FL_MAP_SHARED);
+    private = map_file(FL_MAP_PRIVATE);
+}
+
+static void end(void)
+{
+    fl_space_destroy(map);
+    assert_int_equal(fl_vnode_close(file.vnode), 0);
+    sim_shutdown();
+    sim_disk_destroy(disk);
+}
+
+static int load(vm_offset_t va, uint8_t *byte)
+{
+    return sim_load(map, va, byte, 1, NULL);
+}
+
+static bool mapped(vm_offset_t va)
+{
+    vm_frame_t frame;
+    vm_prot_t prot;
+    bool wired;
+    return sim_mapped(fl_space_machine(map), va, &frame, &prot, &wired);
+}
+
+static uint8_t disk_byte(uint64_t offset)
+{
+    uint8_t byte;
+    sim_disk_read(disk, offset, &byte, 1);
+    return byte;
+}
+
+/* ---- length -------------------------------------------------------------------------------------------- */
+
+static void what_is_cut_off_is_gone_everywhere(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 2; seed++) {
+        struct sim_params params = test_params(1);
+        params.torture.copy_first = seed;
+        begin(params, ptoa(8));
+        uint8_t byte;
+        for (uint64_t i = 0; i < 8; i++) {
+            test_store8(map, private + ptoa(i) + 1, 1);
+            test_store8(map, shared + ptoa(i), 2);
+        }
+        assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(2) + 100), 0);
+        assert_int_equal(sim_disk_size(disk), ptoa(2) + 100);
+        for (uint64_t i = 3; i < 8; i++) {
+            assert_false(mapped(shared + ptoa(i)) || mapped(private + ptoa(i)));
+            assert_int_equal(load(shared + ptoa(i), &byte), -ENXIO);
+            assert_int_equal(load(private + ptoa(i), &byte), -ENXIO);
+        }
+        assert_int_equal(test_load8(map, shared + ptoa(2)), 2);
+        assert_int_equal(test_load8(map, shared + ptoa(2) + 99), test_byte(ptoa(2) + 99));
+        assert_int_equal(test_load8(map, shared + ptoa(2) + 100), 0);
+        assert_int_equal(test_load8(map, private + ptoa(2) + 1), 1);
+
+        assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(8)), 0); /* what comes back is zeros */
+        for (uint64_t at = ptoa(2) + 100; at < ptoa(8); at += 100)
+            assert_int_equal(test_load8(map, shared + at), 0);
+        assert_int_equal(test_load8(map, private + ptoa(5) + 1), 0);
+        assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0);
+        assert_true(disk_byte(ptoa(2)) == 2 && disk_byte(ptoa(2) + 100) == 0 && disk_byte(ptoa(7)) == 0);
+        end();
+    }
+}
+
+static void to_nothing_and_back(void **state)
+{
+    (void)state;
+    begin(test_params(2), ptoa(4));
+    uint8_t byte;
+    test_store8(map, shared, 1);
+    assert_int_equal(fl_vnode_truncate(file.vnode, 0), 0);
+    assert_int_equal(load(shared, &byte), -ENXIO);
+    assert_int_equal(fl_vnode_truncate(file.vnode, 1), 0);
+    assert_int_equal(test_load8(map, shared), 0);
+    assert_int_equal(fl_vnode_truncate(file.vnode, (uint64_t)INT64_MAX + 1), -EFBIG);
+    assert_int_equal(fl_vnode_truncate(file.vnode, 1), 0);
+    end();
+}
+
+static void what_was_stored_behind_the_end_is_not_the_files(void **state)
+{
+    (void)state;
+    begin(test_params(3), 100);
+    test_store8(map, shared + 100, 9);
+    assert_int_equal(fl_vnode_truncate(file.vnode, 200), 0);
+    assert_int_equal(test_load8(map, shared + 100), 0);
+    test_store8(map, shared + 100, 8);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0);
+    assert_int_equal(disk_byte(100), 8);
+    end();
+}
+
+static void a_truncation_that_fails_leaves_the_length(void **state)
+{
+    (void)state;
+    begin(test_params(4), ptoa(8));
+    sim_disk_faults(disk)->fail_truncate_nth = 1;
+    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(2)), -EIO);
+    assert_int_equal(test_load8(map, shared + ptoa(7)), test_byte(ptoa(7)));
+    sim_disk_faults(disk)->fail_truncate_nth = 1;
+    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(10)), -EIO);
+    uint8_t byte;
+    assert_int_equal(load(shared + ptoa(9), &byte), -ENXIO);
+    sim_disk_faults(disk)->fail_size_nth = 1;
+    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(2)), -EIO);
+    sim_disk_faults(disk)->max_len_bytes = ptoa(9);
+    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(10)), -ENOSPC);
+    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(9)), 0);
+    end();
+}
+
+static void a_store_that_cannot_says_so(void **state)
+{
+    (void)state;
+    struct sim_params params = test_params(5);
+    uint8_t bytes[8192] = {1};
+    struct fl_iovec iov = {bytes, sizeof bytes};
+    test_boot(&params);
+    struct vnode *vnode;
+    assert_int_equal(fl_vnode_open(odd_store(2, ODD_IN_SUBMIT), &vnode), 0);
+    assert_int_equal(fl_vnode_truncate(vnode, 1), -EOPNOTSUPP);
+    assert_int_equal(fl_vnode_punch(vnode, 0, 1), -EOPNOTSUPP);
+    assert_int_equal(fl_vnode_write(vnode, &iov, 1, VM_PAGE_SIZE), VM_PAGE_SIZE); /* up to its end */
+    assert_int_equal(fl_vnode_write(vnode, &iov, 1, ptoa(2)), -EOPNOTSUPP);
+    assert_int_equal(fl_vnode_close(vnode), 0);
+    sim_shutdown();
+}
+
+/* ---- holes --------------------------------------------------------------------------------------------- */
+
+static void a_hole_is_zeros(void **state)
+{
+    (void)state;
+    begin(test_params(6), ptoa(8) + 50);
+    test_store8(map, private + ptoa(3), 7); /* its own, and stays */
+    test_store8(map, shared + ptoa(1) + 5, 8);
+    test_store8(map, shared + ptoa(5) + 5, 9);
+    assert_int_equal(test_load8(map, private + ptoa(4)), test_byte(ptoa(4)));
+    assert_int_equal(fl_vnode_punch(file.vnode, ptoa(1) + 10, ptoa(4)), 0);
+    assert_int_equal(test_load8(map, shared + ptoa(1) + 5), 8);
+    for (uint64_t at = ptoa(1) + 10; at < ptoa(5) + 10; at += 5)
+        assert_int_equal(test_load8(map, shared + at), 0);
+    assert_int_equal(test_load8(map, shared + ptoa(5) + 10), test_byte(ptoa(5) + 10));
+    assert_int_equal(test_load8(map, private + ptoa(3)), 7);
+    assert_int_equal(test_load8(map, private + ptoa(4)), 0);
+    assert_int_equal(fl_vnode_punch(file.vnode, ptoa(8) + 10, 1000), 0); /* ends with the file */
+    assert_int_equal(sim_disk_size(disk), ptoa(8) + 50);
+    assert_int_equal(fl_vnode_punch(file.vnode, ptoa(9), 1000), 0);
+    assert_int_equal(fl_vnode_punch(file.vnode, 0, 0), -EINVAL);
+    assert_int_equal(fl_vnode_punch(file.vnode, 5, UINT64_MAX), -EINVAL);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0);
+    assert_true(disk_byte(ptoa(1) + 5) == 8 && disk_byte(ptoa(1) + 10) == 0 && disk_byte(ptoa(3)) == 0 &&
+                disk_byte(ptoa(5) + 5) == 0 && disk_byte(ptoa(8) + 9) == test_byte(ptoa(8) + 9) &&
+                disk_byte(ptoa(8) + 10) == 0);
+    end();
+}
+
+static void a_punch_that_fails_loses_nothing(void **state)
+{
+    (void)state;
+    begin(test_params(7), ptoa(8));
+    test_store8(map, shared + ptoa(2), 7);
+    sim_disk_faults(disk)->fail_punch_nth = 1;
+    assert_int_equal(fl_vnode_punch(file.vnode, ptoa(1), ptoa(3)), -EIO);
+    assert_int_equal(test_load8(map, shared + ptoa(2)), 7);
+    test_store8(map, shared + ptoa(2), 6);
+    sim_disk_faults(disk)->fail_write_nth = 1;
+    assert_int_equal(fl_vnode_punch(file.vnode, ptoa(1), ptoa(3)), -EIO);
+    assert_int_equal(test_load8(map, shared + ptoa(2)), 6);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0); /* that write's error was told */
+    assert_int_equal(disk_byte(ptoa(2)), 6);
+    end();
+}
+
+/* ---- races --------------------------------------------------------------------------------------------- */
+
+static bool stop;
+
+static void touch(void *arg)
+{
+    struct prng prng;
+    uint8_t byte = 1;
+    prng_init(&prng, (uintptr_t)arg);
+    while (!stop) {
+        vm_offset_t va = (prng_chance(&prng, 500) ? shared : private) + prng_below(&prng, ptoa(NPAGES));
+        int error = prng_chance(&prng, 500) ? sim_store(map, va, &byte, 1, NULL) : load(va, &byte);
+        assert_true(error == 0 || error == -ENXIO);
+        sim_yield();
+    }
+}
+
+static void write_back(void *arg)
+{
+    (void)arg;
+    while (!stop) {
+        assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0);
+        sim_sleep_ns(50000);
+    }
+}
+
+/* The length is the truncations' alone, whatever transfers of the last page are under way. */
+static void nothing_is_mapped_beyond_the_end(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 20; i++) {
+        uint64_t seed = test_seed(100 + i), rounds = test_rounds(60);
+        struct sim_params params = test_params_hostile(seed);
+        struct prng prng;
+        prng_init(&prng, seed);
+        begin(params, ptoa(NPAGES));
+        stop = false;
+        sim_run("touch", touch, (void *)(uintptr_t)(seed * 2 + 1));
+        sim_run("touch", touch, (void *)(uintptr_t)(seed * 2 + 2));
+        sim_run("write back", write_back, NULL);
+        for (uint64_t round = 0; round < rounds; round++) {
+            uint64_t len = prng_below(&prng, ptoa(NPAGES));
+            assert_int_equal(fl_vnode_truncate(file.vnode, len), 0);
+            assert_int_equal(sim_disk_size(disk), len);
+            for (uint64_t at = round_page(len); at < ptoa(NPAGES); at += VM_PAGE_SIZE)
+                assert_false(mapped(shared + at) || mapped(private + at));
+            sim_sleep_ns(prng_below(&prng, 300000));
+            assert_int_equal(sim_disk_size(disk), len);
+        }
+        stop = true;
+        sim_join_all();
+        end();
+    }
+}
+
+static void unmapping_a_range_leaves_the_pages(void **state)
+{
+    (void)state;
+    begin(test_params(8), ptoa(8));
+    for (uint64_t i = 0; i < 8; i++)
+        test_store8(map, shared + ptoa(i), (uint8_t)i);
+    struct vm_object *object = test_object(file.vnode);
+    unmap_mapping_range(object, ptoa(2) + 1, ptoa(2)); /* touches pages 2, 3 and 4 */
+    for (uint64_t i = 0; i < 8; i++)
+        assert_int_equal(mapped(shared + ptoa(i)), i < 2 || i > 4);
+    unmap_mapping_range(object, ptoa(6), 0);
+    assert_true(mapped(shared + ptoa(5)) && !mapped(shared + ptoa(6)) && !mapped(shared + ptoa(7)));
+    for (uint64_t i = 0; i < 8; i++)
+        assert_int_equal(test_load8(map, shared + ptoa(i)), i);
+    vm_object_deallocate(object);
+    end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_cut_off_is_gone_everywhere),
+        cmocka_unit_test(to_nothing_and_back),
+        cmocka_unit_test(what_was_stored_behind_the_end_is_not_the_files),
+        cmocka_unit_test(a_truncation_that_fails_leaves_the_length),
+        cmocka_unit_test(a_store_that_cannot_says_so),
+        cmocka_unit_test(a_hole_is_zeros),
+        cmocka_unit_test(a_punch_that_fails_loses_nothing),
+        cmocka_unit_test(nothing_is_mapped_beyond_the_end),
+        cmocka_unit_test(unmapping_a_range_leaves_the_pages),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
