@@ -159,23 +159,36 @@ static size_t cpu_piece(vm_offset_t va, size_t len_bytes)
     return piece;
 }
 
-int sim_load(struct vm_map *map, vm_offset_t va, void *buf, size_t len_bytes, size_t *done)
+/* One piece of an access: between the frame's bytes and the program's. */
+static void cpu_move(vm_prot_t access, uint8_t *bytes, void *buf, size_t len_bytes, vm_offset_t va)
+{
+    if (access == VM_PROT_WRITE) {
+        memcpy(bytes, buf, len_bytes);
+        sim.stats.stores++;
+        sim_event(EVENT_STORE, va, *bytes);
+    } else {
+        memcpy(buf, bytes, len_bytes);
+        sim.stats.loads++;
+        sim_event(EVENT_LOAD, va, *bytes);
+    }
+}
+
+static int cpu_access(struct vm_map *map, vm_offset_t va, vm_prot_t access, void *buf, size_t len_bytes,
+                      size_t *done)
 {
     size_t moved = 0;
     int error = 0;
 
-    while (moved < len_bytes && error == 0) {
+    while (moved < len_bytes) {
         vm_offset_t at = va + moved;
         size_t piece = cpu_piece(at, len_bytes - moved);
         vm_frame_t frame;
 
         sim_preempt();
-        error = cpu_resolve(map, at, VM_PROT_READ, &frame);
+        error = cpu_resolve(map, at, access, &frame);
         if (error != 0)
             break;
-        memcpy((char *)buf + moved, sim_frame(frame) + (at & VM_PAGE_MASK), piece);
-        sim.stats.loads++;
-        sim_event(EVENT_LOAD, at, *((uint8_t *)buf + moved));
+        cpu_move(access, sim_frame(frame) + (at & VM_PAGE_MASK), (char *)buf + moved, piece, at);
         moved += piece;
     }
     if (done != NULL)
@@ -183,28 +196,14 @@ int sim_load(struct vm_map *map, vm_offset_t va, void *buf, size_t len_bytes, si
     return error;
 }
 
+int sim_load(struct vm_map *map, vm_offset_t va, void *buf, size_t len_bytes, size_t *done)
+{
+    return cpu_access(map, va, VM_PROT_READ, buf, len_bytes, done);
+}
+
 int sim_store(struct vm_map *map, vm_offset_t va, const void *buf, size_t len_bytes, size_t *done)
 {
-    size_t moved = 0;
-    int error = 0;
-
-    while (moved < len_bytes && error == 0) {
-        vm_offset_t at = va + moved;
-        size_t piece = cpu_piece(at, len_bytes - moved);
-        vm_frame_t frame;
-
-        sim_preempt();
-        error = cpu_resolve(map, at, VM_PROT_WRITE, &frame);
-        if (error != 0)
-            break;
-        memcpy(sim_frame(frame) + (at & VM_PAGE_MASK), (const char *)buf + moved, piece);
-        sim.stats.stores++;
-        sim_event(EVENT_STORE, at, *((const uint8_t *)buf + moved));
-        moved += piece;
-    }
-    if (done != NULL)
-        *done = moved;
-    return error;
+    return cpu_access(map, va, VM_PROT_WRITE, (void *)(uintptr_t)buf, len_bytes, done); /* only read */
 }
 
 int sim_fetch_add(struct vm_map *map, vm_offset_t va, uint64_t add, uint64_t *old)

@@ -6,6 +6,7 @@
  * nothing is left over.
  */
 #include "model/outcome.h"
+#include "model/seeds.h"
 #include "model/sim_driver.h"
 #include "support/boot.h"
 #include <errno.h>
@@ -13,8 +14,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define SEEDS       500
 #define OPS         300
@@ -107,32 +106,7 @@ static bool run(uint64_t seed)
     return true;
 }
 
-static bool run_in_child(uint64_t seed)
-{
-    pid_t child;
-    int status;
-
-    fflush(NULL);
-    child = fork();
-    if (child == 0) {
-        alarm(SECONDS_MAX);
-        _exit(run(seed) ? 0 : 1);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child)
-        abort();
-    if (status != 0)
-        fprintf(stderr, "chaos_test: FAULTLINE_SEED=%" PRIu64 " failed\n", seed);
-    return status == 0;
-}
-
 int main(void)
 {
-    uint64_t first = test_seed(FIRST_SEED), seed;
-    uint64_t rounds = test_rounds(getenv("FAULTLINE_SEED") != NULL ? 1 : SEEDS);
-
-    for (seed = first; seed - first < rounds; seed++)
-        if (!run_in_child(seed))
-            return EXIT_FAILURE;
-    printf("chaos_test: %" PRIu64 " seeds\n", rounds);
-    return EXIT_SUCCESS;
+    return seeds_run("chaos_test", FIRST_SEED, SEEDS, SECONDS_MAX, run);
 }
