@@ -74,6 +74,7 @@ struct faultstate {
     struct vm_object *first_object;
     vm_pindex_t first_pindex;
     struct vm_page *first_m; /* busy, or NULL */
+    bool pip;                /* its pip is still ours */
     /* where we are in the chain; a pip when object != first_object */
     struct vm_object *object;
     vm_pindex_t pindex;
@@ -120,11 +121,13 @@ vm_fault_cleanup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks a
         vm_fault_release_page(fs->m);
         vm_fault_leave_object(fs);
     }
-    vm_lock(&fs->first_object->lock);
-    if (fs->first_m != NULL)
-        vm_fault_release_page(fs->first_m);
-    vm_object_pip_wakeup(fs->first_object);
-    vm_unlock(&fs->first_object->lock);
+    if (fs->pip) {
+        vm_lock(&fs->first_object->lock);
+        if (fs->first_m != NULL)
+            vm_fault_release_page(fs->first_m);
+        vm_object_pip_wakeup(fs->first_object);
+        vm_unlock(&fs->first_object->lock);
+    }
     vm_fault_unlock_map(fs);
     vm_object_deallocate(fs->first_object);
 }
@@ -323,18 +326,18 @@ vm_fault_getpages(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock i
     bool next;
     uint32_t count = vm_fault_additional_pages(fs, marray, &reqpage, &next);
     vm_fault_unlock_map(fs);
-    if (next) /* started first, so that the device has it while we wait for ours */
+    if (next) {
+        fs->m->flags |= PG_AHEAD; /* one page of a stream like its neighbours */
+        /* started first, so that the device has it while we wait for ours */
         page_cache_async_readahead(fs->object, fs->pindex);
+    }
     vm_unlock(&fs->object->lock);
     int error = vm_pager_get_pages(fs->object, marray, count, reqpage);
-    vm_lock(&fs->object->lock);
     if (error == 0) {
         fs->paged_in = true;
-        if (next) /* one page of a stream like its neighbours */
-            fs->m->flags |= PG_AHEAD;
-        vm_unlock(&fs->object->lock);
         return 0;
     }
+    vm_lock(&fs->object->lock);
     vm_page_free(fs->m);
     fs->m = NULL;
     vm_fault_leave_object(fs);
@@ -579,8 +582,9 @@ static int vm_fault_enter(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* th
     vm_lock(&object->lock);
     vm_fault_mapped(fs, object, m);
     fs->m = NULL;
-    if (object != fs->first_object)
-        vm_object_pip_wakeup(object);
+    /* The fault's last hold on either object's lock: what cleanup would do in one more is done in this. */
+    vm_object_pip_wakeup(object);
+    fs->pip = object != fs->first_object;
     vm_unlock(&object->lock);
     return 0;
 }
@@ -620,6 +624,7 @@ vm_fault_attempt(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M)
     }
     vm_object_reference_locked(fs->first_object);
     vm_object_pip_add(fs->first_object);
+    fs->pip = true;
     error = vm_fault_walk(fs);
     if (error == 0)
         error = vm_fault_copy(fs);

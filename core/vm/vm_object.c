@@ -189,9 +189,19 @@ static void vm_object_vndeallocate(struct vm_object *object) RELEASE(object->loc
         machine_log("faultline: a file's last mapping went, and its dirty pages could not be written");
 }
 
+/* Drops a reference that is not one of the last, with which something would end, without a lock. False: it may be. */
+static bool vm_object_unreference(struct vm_object *object)
+{
+    uint32_t last = object->type == OBJT_VNODE ? 2 : 1, refs = atomic_load(&object->ref_count);
+    while (refs > last) /* ends: each turn somebody else's change succeeded */
+        if (atomic_compare_exchange_weak(&object->ref_count, &refs, refs - 1))
+            return true;
+    return false;
+}
+
 void vm_object_deallocate(struct vm_object *object)
 {
-    while (object != NULL) {
+    while (object != NULL && !vm_object_unreference(object)) {
         vm_lock(&object->lock);
         if (object->type == OBJT_VNODE) {
             vm_object_vndeallocate(object);
