@@ -156,7 +156,7 @@ void machine_sync(struct machine_space *space);
 /* ---- pages and objects -------------------------------------------------------------------------------- */
 
 /* A memory object is born; *object is the machine's name for it, passed back in runs (NULL is a fine
- * answer). Errors: -ENOMEM. */
+ * answer). Under the core's locks: perhaps the map, exclusively. Errors: -ENOMEM. */
 FL_NODISCARD int machine_object_init(void **object);
 
 /* The object is dead: all its pages were released, nothing shows it. Context: may sleep. */
