@@ -58,6 +58,15 @@ static long stats_write(const char *text, size_t len)
     return r < 0 ? r : linux_syscall(SYS_rename, temporary, shim_config.stats_path);
 }
 
+/* Of the many processes that a program may start, those that managed nothing have nothing to tell. */
+static bool stats_telling(void)
+{
+    struct fl_stats stats;
+
+    fl_stats(&stats);
+    return stats.vm.mappings_peak > 0 || shim_config.stats_pid == stats_owner;
+}
+
 /*
  * The sync comes each time that it may be needed: destructors run in an order that nobody knows, and _exit
  * comes last.
@@ -75,7 +84,7 @@ void stats_finish(void)
     if (error != 0)
         shim_say("data written to a mapping did not reach its file: %s", strerrordesc_np(-error));
     len = stats_text(text, sizeof text);
-    if (shim_config.verbose)
+    if (shim_config.verbose && stats_telling())
         linux_syscall(SYS_write, 2, text, len);
     if (shim_config.stats_path == NULL || shim_config.stats_pid != stats_owner)
         return;

@@ -391,6 +391,7 @@ int main(int argc, char **argv)
         return puts("Usage: faultline run --memory SIZE [OPTION...] -- PROGRAM [ARGS...]\n"
                     "Runs PROGRAM with its file mappings under a memory limit. See faultline run --help.") ==
                EOF;
-    fail(EXIT_USAGE, "command '%s' is unknown: faultline run --memory SIZE -- PROGRAM ARGS...",
-         argc > 1 ? argv[1] : "");
+    if (argc == 1)
+        fail(EXIT_USAGE, "no command given: faultline run --memory SIZE -- PROGRAM ARGS...");
+    fail(EXIT_USAGE, "command '%s' is unknown: faultline run --memory SIZE -- PROGRAM ARGS...", argv[1]);
 }
