@@ -352,7 +352,6 @@ static void set_stats(const char *file)
              strerror(errno));
     strcat(strcat(path, "/"), base);
     set_env("FAULTLINE_STATS", path);
-    set_env_number("FAULTLINE_STATS_PID", (size_t)getpid());
     free(directory);
 }
 
@@ -362,6 +361,7 @@ static int run(int argc, char **argv)
     const char *path = find_program(options.program[0]);
 
     check_program(path);
+    set_env_number("FAULTLINE_STATS_PID", (size_t)getpid()); /* it becomes the program */
     set_env_number("FAULTLINE_MEMORY", options.memory_bytes);
     set_env_number("FAULTLINE_MIN_SIZE", options.min_size_bytes);
     set_env("FAULTLINE_FAULT", options.fault);
