@@ -24,6 +24,10 @@
  * end (vnode_pager_clean_tail) is not the new bytes. Both without a lock: the copy may sleep, and takes no
  * fault.
  *
+ * Bytes behind the file's end in its last page may be anything, since mappings can store there. Whatever
+ * makes the file longer overwrites them (a write that begins within the file) or zeroes them
+ * (pagecache_isize_extended).
+ *
  * The file's length is known as longer (write_end) when the bytes are there, while the store is longer from
  * write_begin on; nobody asks it meanwhile, for that takes vn_lock.
  *
@@ -53,7 +57,7 @@ struct kiocb {
     struct vnode *vnode;
     struct vm_object *object;
     vm_ooffset_t pos;
-    uint32_t memory_tries;
+    uint32_t memory_tries; /* in a row */
 };
 
 /* Neighbours, held. */
@@ -133,7 +137,10 @@ static int filemap_alloc_page(struct kiocb *iocb, vm_pindex_t pindex, struct vm_
         return FILEMAP_RETRY;
     }
     *m = vm_page_alloc(iocb->object, pindex, VM_ALLOC_NORMAL);
-    return *m == NULL ? filemap_nomem(iocb) : 0;
+    if (*m == NULL)
+        return filemap_nomem(iocb);
+    iocb->memory_tries = 0;
+    return 0;
 }
 
 /*
@@ -221,7 +228,7 @@ static void filemap_sync_readahead(struct kiocb *iocb, vm_pindex_t pindex, uint3
     force_page_cache_readahead(iocb->object, pindex - behind, end);
     vm_lock(&iocb->object->lock);
     if (next)
-        page_cache_async_readahead(iocb->object, end - 1);
+        page_cache_async_readahead(iocb->object, pindex); /* twice as much as this one */
 }
 
 /* The mark was reached: the window after this one is asked for. (O), released in between. */
@@ -430,15 +437,6 @@ static int grab_cache_page_write_begin(struct write_state *w, vm_pindex_t pindex
     return error;
 }
 
-/* What a program stored behind the end of the file does not become part of it with what we write there. */
-static int write_clean_tail(struct write_state *w)
-{
-    if (w->iocb.pos + w->len <= w->iocb.vnode->size_bytes || (w->m->flags & PG_VALID) == 0 ||
-        w->start + w->len == VM_PAGE_SIZE)
-        return 0;
-    return pmap_zero_page_area(w->m, w->start + w->len, (uint32_t)VM_PAGE_SIZE);
-}
-
 /* The page at hand goes back: with its bytes, or without. */
 static void write_put_page(struct write_state *w, bool written)
 {
@@ -475,11 +473,6 @@ static int write_begin(struct write_state *w, struct iov_iter *iter)
                                     w->m->pindex)) /* releases (O); the page is busy, so it stays */
         KASSERT((w->m->flags & (PG_BUSY | PG_COPIED)) == PG_BUSY, "F2");
     vm_unlock(&w->iocb.object->lock);
-    if (error != 0)
-        return error;
-    error = write_clean_tail(w);
-    if (error != 0)
-        write_put_page(w, false);
     return error;
 }
 

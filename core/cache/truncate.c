@@ -200,6 +200,7 @@ static int vnode_extend(struct vnode *vnode, struct store *store, uint64_t len_b
     return error != 0 ? error : pagecache_isize_extended(vnode, len_bytes);
 }
 
+/* When the store refuses, it is longer than we know: whoever goes beyond what we know asks it. */
 static int vnode_cut(struct vnode *vnode, struct store *store, uint64_t len_bytes)
 {
     (void)vnode_pager_newsize(vnode, len_bytes);
@@ -223,16 +224,8 @@ int vnode_truncate(struct vnode *vnode, uint64_t len_bytes)
         return -EOPNOTSUPP;
     if (len_bytes > INT64_MAX)
         return -EFBIG;
-    if (len_bytes > vnode->size_bytes)
-        return vnode_extend(vnode, store, len_bytes);
-    int error = vnode_cut(vnode, store, len_bytes);
-    /*
-     * Whatever the length is now, it is the store's. If that cannot be said either, faults and reads ask
-     * again.
-     */
-    if (error != 0)
-        (void)!vnode_pager_setsize_locked(vnode);
-    return error;
+    return len_bytes > vnode->size_bytes ? vnode_extend(vnode, store, len_bytes)
+                                         : vnode_cut(vnode, store, len_bytes);
 }
 
 int fl_vnode_truncate(struct vnode *vnode, uint64_t len_bytes)

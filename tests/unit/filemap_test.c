@@ -127,6 +127,53 @@ static void a_stream_is_read_ahead(void **state)
     end();
 }
 
+static bool resident(vm_pindex_t pindex)
+{
+    struct vm_object *object = test_object(file.vnode);
+    vm_lock(&object->lock);
+    bool there = vm_page_lookup(object, pindex) != NULL;
+    vm_unlock(&object->lock);
+    vm_object_deallocate(object);
+    return there;
+}
+
+/* The next window is asked for before the current one ends, however the reads lie to its mark. */
+static void large_reads_are_read_ahead_too(void **state)
+{
+    (void)state;
+    static uint8_t buf[ptoa(5)];
+    begin(test_params(3), ptoa(200));
+    for (uint64_t i = 0; i < 200; i += 5) {
+        assert_int_equal(read_at(ptoa(i), buf, sizeof buf), sizeof buf);
+        expect_fill(ptoa(i), buf, sizeof buf);
+        assert_true(i + 5 == 200 || resident(i + 9)); /* all that the next read wants */
+        sim_sleep_ns(1000000); /* so that the window is there, and its mark lies in the middle of a batch */
+    }
+    assert_true(sim_disk_counts(disk).reads < 20);
+    end();
+}
+
+static void one_call_may_move_more_than_memory_holds(void **state)
+{
+    (void)state;
+    uint64_t len = ptoa(1500);
+    uint8_t *buf = malloc(len);
+    struct sim_params params = test_params(6);
+    assert_non_null(buf);
+    params.nframes = 32;
+    params.torture.window_busy_permille = 1000; /* nothing is read ahead: each page waits for memory itself */
+    begin(params, len);
+    assert_int_equal(read_at(0, buf, len), len);
+    expect_fill(0, buf, len);
+    memset(buf, 3, len);
+    assert_int_equal(write_at(0, buf, len), len);
+    memset(buf, 0, len);
+    assert_int_equal(read_at(0, buf, len), len);
+    expect_all(3, buf, len);
+    free(buf);
+    end();
+}
+
 static void a_read_error_fails_that_read_only(void **state)
 {
     (void)state;
@@ -292,6 +339,12 @@ static void bad_memory_ends_a_write(void **state)
     assert_int_equal(read_at(0, buf, sizeof buf), 1050);
     expect_fill(0, buf, 950);
     expect_all(1, buf + 950, 100);
+    end();
+    begin(test_params(15), ptoa(2)); /* a page that nobody read, half overwritten: as it was */
+    struct fl_iovec half[] = {{buf, 2048}, {NULL, 2048}};
+    assert_int_equal(fl_vnode_write(file.vnode, half, 2, ptoa(1)), -EFAULT);
+    assert_int_equal(read_at(0, buf, sizeof buf), ptoa(2));
+    expect_fill(0, buf, ptoa(2));
     end();
 }
 
@@ -638,6 +691,8 @@ int main(void)
         cmocka_unit_test(reads_end_where_the_file_ends),
         cmocka_unit_test(reads_fill_pieces_of_memory),
         cmocka_unit_test(a_stream_is_read_ahead),
+        cmocka_unit_test(large_reads_are_read_ahead_too),
+        cmocka_unit_test(one_call_may_move_more_than_memory_holds),
         cmocka_unit_test(a_read_error_fails_that_read_only),
         cmocka_unit_test(a_file_that_grew_behind_our_back_is_longer),
         cmocka_unit_test(a_page_that_is_overwritten_whole_is_not_read),

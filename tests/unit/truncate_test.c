@@ -173,6 +173,23 @@ static void a_store_that_cannot_says_so(void **state)
 
 /* ---- holes --------------------------------------------------------------------------------------------- */
 
+static void a_copy_of_a_page_that_is_cut_shows_it(void **state)
+{
+    (void)state;
+    struct sim_params params = test_params(10);
+    params.torture.copy_first = true; /* a private mapping that has pages of its own shows copies */
+    begin(params, ptoa(8));
+    test_store8(map, private + ptoa(7), 1);
+    for (uint64_t at = 0; at < ptoa(7); at += VM_PAGE_SIZE)
+        assert_int_equal(test_load8(map, private + at + 500), test_byte(at + 500));
+    assert_int_equal(fl_vnode_punch(file.vnode, ptoa(1) + 400, 200), 0);
+    assert_int_equal(test_load8(map, private + ptoa(1) + 500), 0);
+    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(3) + 400), 0);
+    assert_int_equal(test_load8(map, private + ptoa(3) + 500), 0);
+    assert_int_equal(test_load8(map, private + ptoa(2) + 500), test_byte(ptoa(2) + 500));
+    end();
+}
+
 static void a_hole_is_zeros(void **state)
 {
     (void)state;
@@ -208,6 +225,12 @@ static void a_punch_that_fails_loses_nothing(void **state)
     sim_disk_faults(disk)->fail_punch_nth = 1;
     assert_int_equal(fl_vnode_punch(file.vnode, ptoa(1), ptoa(3)), -EIO);
     assert_int_equal(test_load8(map, shared + ptoa(2)), 7);
+    (void)test_load8(map, shared + ptoa(6));
+    sim_disk_faults(disk)->fail_punch_nth = 1; /* of a part of a page: old bytes or zeros, for good */
+    assert_int_equal(fl_vnode_punch(file.vnode, ptoa(6), 100), -EIO);
+    uint8_t byte = test_load8(map, shared + ptoa(6) + 5);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0);
+    assert_int_equal(disk_byte(ptoa(6) + 5), byte);
     test_store8(map, shared + ptoa(2), 6);
     sim_disk_faults(disk)->fail_write_nth = 1;
     assert_int_equal(fl_vnode_punch(file.vnode, ptoa(1), ptoa(3)), -EIO);
@@ -272,6 +295,91 @@ static void nothing_is_mapped_beyond_the_end(void **state)
     }
 }
 
+/* Dirties the first page and throws it out, so that it comes and goes and is written all the time. */
+static void churn(void *arg)
+{
+    uint8_t byte = 0;
+    (void)arg;
+    while (!stop) {
+        assert_int_equal(sim_store(map, shared, &byte, 1, NULL), 0);
+        byte++;
+        if (byte % 4 == 0)
+            assert_int_equal(fl_sys_madvise(map, shared, VM_PAGE_SIZE, FL_MADV_PAGEOUT), 0);
+        sim_yield();
+    }
+}
+
+/* Write-back zeroes what lies behind the end that it knows: never what is in the file by then. */
+static void what_a_file_grows_by_stays(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 20; i++) {
+        struct sim_params params = test_params_hostile(test_seed(500 + i));
+        uint8_t byte, model[VM_PAGE_SIZE];
+        uint64_t rounds = test_rounds(100), len = 100;
+        struct fl_iovec iov = {&byte, 1};
+        params.torture.preempt_permille = 300;
+        begin(params, len);
+        stop = false;
+        sim_run("churn", churn, NULL);
+        sim_run("write back", write_back, NULL);
+        for (uint64_t round = 0; round < rounds; round++, len++) {
+            byte = model[len] = (uint8_t)(round + 1);
+            if (round % 2 == 0) {
+                assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, len), 1);
+            } else {
+                assert_int_equal(fl_vnode_truncate(file.vnode, len + 1), 0);
+                test_store8(map, shared + len, byte);
+            }
+            sim_sleep_ns(round * 997 % 300000);
+            for (uint64_t at = 100; at <= len; at++)
+                assert_int_equal(test_load8(map, shared + at), model[at]);
+        }
+        stop = true;
+        sim_join_all();
+        end();
+    }
+}
+
+static int late_result;
+
+static void load_late(void *arg)
+{
+    (void)arg;
+    uint8_t byte;
+    late_result = load(shared + ptoa(7), &byte);
+}
+
+static void cut(void *arg)
+{
+    (void)arg;
+    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(2)), 0);
+}
+
+/* A truncation waits for page 5, and has not come to page 7: which is beyond the end nevertheless. */
+static void a_page_that_is_about_to_go_is_not_mapped(void **state)
+{
+    (void)state;
+    struct fl_hold hold;
+    begin(test_params(9), ptoa(8));
+    (void)test_load8(map, shared + ptoa(7));
+    assert_int_equal(fl_hold(map, shared + ptoa(5), 1, VM_PROT_READ, &hold), 0);
+    sim_run("cut", cut, NULL);
+    sim_sleep_ns(5000000);
+    struct vm_object *object = test_object(file.vnode);
+    assert_true(test_page_flags(object, 7) & PG_VALID);
+    vm_object_deallocate(object);
+    late_result = 1;
+    sim_run("late", load_late, NULL);
+    sim_sleep_ns(5000000);
+    assert_int_equal(late_result, 1); /* waits for the end to be settled */
+    assert_false(mapped(shared + ptoa(7)));
+    fl_unhold(&hold);
+    sim_join_all();
+    assert_int_equal(late_result, -ENXIO);
+    end();
+}
+
 static void unmapping_a_range_leaves_the_pages(void **state)
 {
     (void)state;
@@ -298,9 +406,12 @@ int main(void)
         cmocka_unit_test(what_was_stored_behind_the_end_is_not_the_files),
         cmocka_unit_test(a_truncation_that_fails_leaves_the_length),
         cmocka_unit_test(a_store_that_cannot_says_so),
+        cmocka_unit_test(a_copy_of_a_page_that_is_cut_shows_it),
         cmocka_unit_test(a_hole_is_zeros),
         cmocka_unit_test(a_punch_that_fails_loses_nothing),
         cmocka_unit_test(nothing_is_mapped_beyond_the_end),
+        cmocka_unit_test(what_a_file_grows_by_stays),
+        cmocka_unit_test(a_page_that_is_about_to_go_is_not_mapped),
         cmocka_unit_test(unmapping_a_range_leaves_the_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

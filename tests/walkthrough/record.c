@@ -202,6 +202,71 @@ static void scenario_read_error(void)
     world_end(&w);
 }
 
+/* ---- linux-page-cache ---- */
+
+static uint8_t bytes[20 * 4096];
+
+static void read_pages(struct world *w, uint64_t page, uint64_t npages)
+{
+    struct fl_iovec iov = {bytes, npages * PAGE};
+    must(fl_vnode_read(w->file.vnode, &iov, 1, page * PAGE), "read");
+}
+
+static void write_bytes(struct world *w, uint64_t offset, size_t len)
+{
+    struct fl_iovec iov = {bytes, len};
+    must(fl_vnode_write(w->file.vnode, &iov, 1, offset), "write");
+}
+
+static void scenario_file_read(void)
+{
+    struct world w = world_make(256, false);
+    trace_start("a read of 20 pages of a file of which nothing is resident");
+    read_pages(&w, 0, 20);
+    trace_stop();
+    trace_start("a read of the page behind them, which is the mark of read-ahead");
+    read_pages(&w, 20, 1);
+    trace_stop();
+    world_end(&w);
+}
+
+static void scenario_file_read_alone(void)
+{
+    struct world w = world_make(256, false);
+    sim_torture()->window_busy_permille = 1000;
+    trace_start("a read while nothing can be read ahead: it reads its page itself");
+    read_pages(&w, 0, 1);
+    trace_stop();
+    world_end(&w);
+}
+
+static void scenario_file_write(void)
+{
+    struct world w = world_make(256, false);
+    trace_start("a write over a whole page and a part of the next, which is read first");
+    write_bytes(&w, 8 * PAGE, PAGE + 100);
+    trace_stop();
+    trace_start("a write behind the end: the file grows");
+    write_bytes(&w, FILE_LEN + 100, 100);
+    trace_stop();
+    world_end(&w);
+}
+
+static void scenario_file_truncate(void)
+{
+    struct world w = world_make(256, false);
+    vm_offset_t at = map_file(&w, VM_PROT_READ | VM_PROT_WRITE, FL_MAP_SHARED, 8);
+    for (uint64_t i = 0; i < 8; i++)
+        test_store8(w.map, at + i * PAGE, 1);
+    trace_start("a mapped file is cut off in the middle of a page");
+    must(fl_vnode_truncate(w.file.vnode, 3 * PAGE + 100), "truncate");
+    trace_stop();
+    trace_start("a hole is punched into it");
+    must(fl_vnode_punch(w.file.vnode, 100, 2 * PAGE), "punch");
+    trace_stop();
+    world_end(&w);
+}
+
 static const struct {
     const char *seed;
     void (*run)(void);
@@ -218,6 +283,10 @@ static const struct {
     {"freebsd21-page-fault", scenario_stack},
     {"freebsd21-page-fault", scenario_wire},
     {"freebsd21-page-fault", scenario_read_error},
+    {"linux-page-cache", scenario_file_read},
+    {"linux-page-cache", scenario_file_read_alone},
+    {"linux-page-cache", scenario_file_write},
+    {"linux-page-cache", scenario_file_truncate},
 };
 
 int main(int argc, char **argv)
@@ -231,8 +300,7 @@ int main(int argc, char **argv)
         }
     }
     if (!known) {
-        fprintf(stderr,
-                "usage: walkthrough_record freebsd11-mmap|freebsd11-page-fault|freebsd21-page-fault\n");
+        fprintf(stderr, "usage: walkthrough_record NAME, which is a file NAME.stages of docs/walkthroughs\n");
         return 2;
     }
     return 0;
