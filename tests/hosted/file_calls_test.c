@@ -169,7 +169,7 @@ static void op_write(struct worker *w, unsigned char *buf)
         buf[i] = (unsigned char)(rand_r(&w->seed) | 1);
     require(call_write(buf, len, offset) == (int64_t)len, "a write failed");
     memcpy(model + offset, buf, len);
-    if (offset + len > model_len)
+    if (w->id == STRIPES && offset + len > model_len)
         model_len = offset + len;
 }
 
