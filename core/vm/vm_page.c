@@ -253,6 +253,14 @@ void vm_page_xunbusy(struct vm_page *m)
     page_wakeup(m);
 }
 
+void vm_page_inflight(struct vm_page *m)
+{
+    vm_lock_assert(&m->object->lock);
+    KASSERT((m->flags & (PG_BUSY | PG_INFLIGHT)) == PG_BUSY, "P3");
+    m->flags |= PG_INFLIGHT;
+    page_wakeup(m);
+}
+
 void vm_page_busy_sleep(struct vm_page *m)
 {
     struct vm_object *object = m->object;

@@ -132,6 +132,9 @@ FL_NODISCARD struct vm_page *vm_page_find_least(const struct vm_object *object, 
 /* ---- busy. Callers hold the object's lock. ----------------------------------------------------------- */
 void vm_page_xbusy(struct vm_page *m);   /* the page was not busy */
 void vm_page_xunbusy(struct vm_page *m); /* wakes whoever waits */
+/* A read of the busy page that nobody waits for is about to start. Whoever sleeps for the page looks again, and drives
+ * the read: with some stores it would not end otherwise. */
+void vm_page_inflight(struct vm_page *m);
 /* Sleeps, with the object unlocked meanwhile, until the page's state changed; drives its read if one is
  * in flight. The caller looks everything up again. */
 void vm_page_busy_sleep(struct vm_page *m);

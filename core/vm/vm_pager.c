@@ -367,7 +367,7 @@ static void async_submit(struct vm_object *object, struct vm_page **m, struct vm
     req->waiters = 1;
     vm_lock(&object->lock);
     for (uint32_t i = 0; i < req->npages; i++)
-        m[i]->flags |= PG_INFLIGHT;
+        vm_page_inflight(m[i]);
     vm_object_pip_add(object); /* the request's */
     vm_object_pip_add(object); /* ours: the request's goes when it is done */
     async_link(object, req);

@@ -448,6 +448,55 @@ static void many_readers_of_a_failing_disk(void **state)
     }
 }
 
+/* ---- a read ahead, between its pages and its submission ----------------------------------------------- */
+
+struct ahead {
+    struct vm_map *map;
+    vm_offset_t at;
+};
+
+#define AHEAD_PAGES 32
+
+static void ahead_advise(void *arg)
+{
+    struct ahead *a = arg;
+    assert_int_equal(fl_sys_madvise(a->map, a->at, ptoa(AHEAD_PAGES), FL_MADV_WILLNEED), 0);
+}
+
+static void ahead_touch(void *arg)
+{
+    struct ahead *a = arg;
+    for (uint32_t i = 0; i < AHEAD_PAGES; i++)
+        assert_int_equal(test_load8(a->map, a->at + ptoa(i)), i);
+}
+
+/*
+ * A fault that finds a page which is to be read ahead, but whose read has not begun, sleeps for the page. Then
+ * the read begins, and nobody but the sleeper will drive it: he must hear of it. With a store that does nothing
+ * until somebody waits, he would sleep for ever.
+ */
+static void who_sleeps_before_a_read_ahead_begins_drives_it(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        struct sim_params params = test_params(seed);
+        params.torture.preempt_permille = 300;
+        test_boot(&params);
+        struct fl_file mapped = {.mode = FL_FREAD};
+        assert_int_equal(fl_vnode_open(odd_store(AHEAD_PAGES, ODD_IN_WAIT), &mapped.vnode), 0);
+        struct ahead a = {.map = test_space()};
+        int64_t at = fl_sys_mmap(a.map, 0, ptoa(AHEAD_PAGES), VM_PROT_READ, FL_MAP_SHARED, &mapped, 0);
+        assert_true(at > 0);
+        a.at = (vm_offset_t)at;
+        sim_run("advises", ahead_advise, &a);
+        sim_run("touches", ahead_touch, &a);
+        sim_join_all();
+        fl_space_destroy(a.map);
+        assert_int_equal(fl_vnode_close(mapped.vnode), 0);
+        sim_shutdown();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -464,6 +513,7 @@ int main(void)
         cmocka_unit_test(a_write_reaches_the_disk),
         cmocka_unit_test(a_failed_write_leaves_the_pages_dirty),
         cmocka_unit_test(many_readers_of_a_failing_disk),
+        cmocka_unit_test(who_sleeps_before_a_read_ahead_begins_drives_it),
     };
     return cmocka_run_group_tests_name("pager", tests, NULL, NULL);
 }
