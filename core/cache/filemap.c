@@ -166,16 +166,6 @@ static void pagevec_add(struct pagevec *pvec, struct vm_page *m)
     pvec->m[pvec->n++] = m;
 }
 
-/* m was read: the first touch of what was read along with others is what it was read for. (O). */
-static void mark_page_accessed(struct vm_page *m)
-{
-    if (m->flags & PG_AHEAD)
-        vm_page_deactivate(m);
-    else
-        vm_page_activate(m);
-    m->flags &= (uint16_t) ~(PG_AHEAD | PG_TESTED);
-}
-
 static void pagevec_release(struct kiocb *iocb, struct pagevec *pvec)
 {
     struct vnode *vnode = iocb->vnode;

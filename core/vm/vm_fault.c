@@ -180,17 +180,6 @@ static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, v
         vm_page_xunbusy(m[i]);
 }
 
-/* What the fault says of the page's use: the first touch of what was read along with others is what it
- * was read for; any other is a sign that it will be needed again. (O). */
-static void vm_fault_reference(struct vm_page *m)
-{
-    if (m->flags & PG_AHEAD)
-        vm_page_deactivate(m);
-    else
-        vm_page_activate(m);
-    m->flags &= (uint16_t) ~(PG_AHEAD | PG_TESTED);
-}
-
 /* Enters page m as the access wants it: dirty, if it writes. (M) shared; (O), or m is busy and the caller has
  * made it dirty. For a write, m is in the first object and has no copies above it. */
 static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot)
@@ -211,7 +200,7 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
         *fs->hold = m;
     }
     bool ahead = fs->paged_in || (m->flags & PG_AHEAD) != 0; /* what was read along with it is wanted too */
-    vm_fault_reference(m);
+    mark_page_accessed(m);
     if (m->flags & PG_BUSY)
         vm_page_xunbusy(m);
     if ((fs->access & VM_PROT_WRITE) == 0 && (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)

@@ -399,6 +399,16 @@ void vm_page_deactivate(struct vm_page *m)
     vm_page_unlock(m);
 }
 
+void mark_page_accessed(struct vm_page *m)
+{
+    vm_lock_assert(&m->object->lock);
+    if (m->flags & PG_AHEAD)
+        vm_page_deactivate(m);
+    else
+        vm_page_activate(m);
+    m->flags &= (uint16_t) ~(PG_AHEAD | PG_TESTED);
+}
+
 /* ---- wiring and holding ------------------------------------------------------------------------------ */
 
 void vm_page_wire(struct vm_page *m)

@@ -159,6 +159,9 @@ void vm_page_dequeue(struct vm_page *m) REQUIRES(vm_queues.lock);
 void vm_page_remque(struct vm_page *m) REQUIRES(vm_queues.lock);
 void vm_page_activate(struct vm_page *m);   /* to the active queue's tail, unless wired */
 void vm_page_deactivate(struct vm_page *m); /* to the inactive queue's tail, unless wired */
+/* A fault or a read has used m. The first use of what was read along with others is what it was read for; any other
+ * is a sign that it will be needed again. */
+void mark_page_accessed(struct vm_page *m);
 
 #define ACT_INIT 5
 #define ACT_MAX  64
