@@ -326,8 +326,9 @@ void fl_vnode_invalidate(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_
     vm_object_remove_above(object, start, end, true);
 }
 
-int fl_vnode_fsync(struct vnode *vnode, unsigned flags)
+int fl_vnode_fsync(struct vnode *vnode, unsigned flags, fl_errseq_t *since)
 {
+    (void)since;
     if ((flags & ~(unsigned)FL_FSYNC_DATA) != 0)
         return -EINVAL;
     return vfs_fsync_range(vnode, vnode_pager_object(vnode), 0, UINT64_MAX);

@@ -16,6 +16,8 @@
 #include "vm/vm_object.h"
 #include <faultline/store.h>
 
+struct blk_plug; /* cache/block.h */
+
 struct vm_pager_request {
     struct store_request store;
     struct store *to; /* (c) from strategy on: the store that has it */
@@ -87,6 +89,14 @@ void vm_pager_wait(struct vm_object *object, vm_pindex_t pindex) REQUIRES(object
  * dirty again, with PG_WRITEERROR. Errors: the store's.
  */
 FL_NODISCARD int vm_pager_put_pages(struct vm_object *object, struct vm_page **m, uint32_t count);
+
+/*
+ * vm_pager_put_pages without the wait: the transfer goes into the plug, or, NULL, starts at once. It takes its
+ * own pip and hangs on object->inflight, so that whoever sleeps for one of the pages drives it; at its end the
+ * pages leave write-back (rotate_reclaimable_page), or are dirty again with PG_WRITEERROR and the error is the
+ * vnode's. Waits for older transfers when there is no window for one more, after finishing the plug.
+ */
+void vm_pager_writepages(struct vm_object *object, struct vm_page **m, uint32_t count, struct blk_plug *plug);
 
 /* Transfers of any kind that are on their way now: a hint. */
 FL_NODISCARD uint32_t vm_pager_active(void);

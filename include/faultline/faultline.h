@@ -72,6 +72,20 @@ FL_NODISCARD FL_EXPORT int fl_store_memory(size_t len_bytes, struct store **stor
 /* The store behind fl_open: direct I/O where the file system has it. fd stays the caller's. */
 FL_NODISCARD FL_EXPORT int fl_store_file(int fd, struct store **store);
 
+/* ---- reading and writing without a mapping; one truth with all mappings of the file (vm.h) -------------- */
+
+/* As pread and pwrite: how many bytes, or a negative errno. flags: FL_IOCB_*. Errors: fl_vnode_read, _write. */
+FL_NODISCARD FL_EXPORT int64_t fl_pread(struct fl_file *file, void *to, size_t len_bytes, uint64_t offset,
+                                        unsigned flags);
+FL_NODISCARD FL_EXPORT int64_t fl_pwrite(struct fl_file *file, const void *from, size_t len_bytes,
+                                         uint64_t offset, unsigned flags);
+/* Errors: fl_vnode_truncate, fl_vnode_punch; -EBADF: not opened for writing. */
+FL_NODISCARD FL_EXPORT int fl_truncate(struct fl_file *file, uint64_t len_bytes);
+FL_NODISCARD FL_EXPORT int fl_punch(struct fl_file *file, uint64_t offset, uint64_t len_bytes);
+/* What was written, also through mappings, is on stable storage. Each failed write-back is told once to each file
+ * handle. Errors: fl_vnode_fsync. */
+FL_NODISCARD FL_EXPORT int fl_fsync(struct fl_file *file, unsigned flags);
+
 /* ---- mappings: as the system calls of the same names, but for the way they return --------------------- */
 
 /* *addr: in, the hint or fixed place; out, where it is. flags: MAP_SHARED or MAP_PRIVATE, MAP_FIXED,
@@ -86,6 +100,12 @@ FL_NODISCARD FL_EXPORT int fl_madvise(void *addr, size_t len_bytes, int advice);
 FL_NODISCARD FL_EXPORT int fl_mincore(void *addr, size_t len_bytes, unsigned char *vec);
 FL_NODISCARD FL_EXPORT int fl_mlock(void *addr, size_t len_bytes);
 FL_NODISCARD FL_EXPORT int fl_munlock(void *addr, size_t len_bytes);
+
+/*
+ * Says what will be touched next, in whatever order: all of it that is absent starts to be read, together, so that one
+ * thread keeps the whole device busy. Errors: fl_sys_prefetch.
+ */
+FL_NODISCARD FL_EXPORT int fl_prefetch(const struct fl_iovec *range, uint32_t nranges);
 
 /*
  * Makes [addr, addr + len_bytes) usable for a system call until fl_unpin: access is PROT_READ or

@@ -4,13 +4,16 @@
  *      vnode_pager ──submit──▶ store ──▶ disk, memory, network …
  *            ◀──── request.done ────
  *
- * A store is a file: an array of bytes with a size. The core asks it for transfers of whole pages,
- * described by a request, and the store
- * calls request->done exactly once, from submit itself or later from wait or from a thread of its own.
+ * A store is a file: an array of bytes with a size. The core asks it for transfers of whole pages, or of whole
+ * blocks if the store says that it has smaller ones, described by a request, and the store calls request->done
+ * exactly once, from submit itself or later from wait or from a thread of its own.
  *
- * Offsets are page-aligned. Bytes at or beyond the store's size read as zero, and bytes beyond it are
- * never written: the store
- * trims the transfer to its size, so the zeros after the end of a file in its last page never reach it.
+ *   offset                                      a request of a store with blocks of half a page:
+ *      │      ┌─ len_bytes ─┐                   npages 2, addr[0] and addr[1]; the first byte is
+ *   |  .  ####|######  .    |                   addr[0][offset & VM_PAGE_MASK]
+ *
+ * Bytes at or beyond the store's size read as zero, and bytes beyond it are never written: the store trims
+ * the transfer to its size, so the zeros after the end of a file in its last page never reach it.
  */
 #ifndef FAULTLINE_STORE_H
 #define FAULTLINE_STORE_H
@@ -29,9 +32,10 @@ enum store_op {
 struct store_request {
     enum store_op op;
     unsigned flags;      /* STORE_REQUEST_* */
-    vm_ooffset_t offset; /* of the first page, in bytes */
-    uint32_t npages;     /* 1 <= npages <= MACHINE_RUN_MAX */
-    void **addr;         /* addr[i]: page i's bytes; neighbours may be contiguous. Valid until done. */
+    vm_ooffset_t offset; /* of the first byte, a multiple of the store's block */
+    uint64_t len_bytes;  /* a multiple of the store's block */
+    uint32_t npages;     /* that the bytes touch; 1 <= npages <= MACHINE_RUN_MAX */
+    void **addr; /* addr[i]: where page i's bytes are; neighbours may be contiguous. Valid until done. */
     /* Called once, by any thread, with no lock of the store's held. error: 0, or -EIO, -ENOSPC … for the
      * whole request. */
     void (*done)(struct store_request *request, int error);
@@ -43,6 +47,10 @@ struct store_ops {
     /* Starts the transfer. Never fails itself: an error goes to done. May sleep; called with no lock
      * held. */
     void (*submit)(struct store *store, struct store_request *request);
+    /*
+     * Optional; NULL: submit, one after the other. Starts n transfers together, sorted by offset: as submit for each.
+     */
+    void (*submit_batch)(struct store *store, struct store_request **request, uint32_t n);
     /* Returns when the request's done was called. Several threads may wait, for one request or for
      * several. NULL: done is always called within submit. */
     void (*wait)(struct store *store, struct store_request *request);
@@ -71,6 +79,7 @@ struct store_ops {
 struct store {
     const struct store_ops *ops;
     bool read_only;
+    uint32_t block_bytes; /* the smallest transfer: a power of two from 512 to VM_PAGE_SIZE; 0: a page */
     uint64_t key
         [2]; /* who it is (device and inode): stores of equal keys are one file and get one object. 0, 0: only itself. */
 };

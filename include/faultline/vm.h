@@ -25,11 +25,14 @@ struct fl_vm_params {
     void *
         meta; /* memory for the core's own structures, page-aligned, zeroed; may be lazily backed, used from the bottom up */
     size_t meta_len_bytes;
-    uint32_t nframes;       /* page budget: frames [0, nframes) */
-    uint32_t free_reserved; /* frames that only page-out itself may use; 0: chosen */
-    uint32_t free_min;      /* low water: below it nothing is read ahead; 0: chosen */
-    uint32_t free_target;   /* up to it the page daemon frees (high water); 0: chosen */
-    uint32_t readahead_max; /* pages of one read-ahead window, <= MACHINE_RUN_MAX; 0: chosen */
+    uint32_t nframes;          /* page budget: frames [0, nframes) */
+    uint32_t free_reserved;    /* frames that only page-out itself may use; 0: chosen */
+    uint32_t free_min;         /* low water: below it nothing is read ahead; 0: chosen */
+    uint32_t free_target;      /* up to it the page daemon frees (high water); 0: chosen */
+    uint32_t readahead_max;    /* pages of one read-ahead window, <= MACHINE_RUN_MAX; 0: chosen */
+    uint32_t dirty_background; /* dirty pages of files from which on the flusher writes; 0: chosen */
+    uint32_t dirty_max;        /* … from which on those who dirty more wait for writes; 0: chosen */
+    uint64_t dirty_expire_ns;  /* a page that is dirty for so long is written by the flusher; 0: chosen */
     bool superpages; /* keep 2 MiB reservations (vm_reserv); pointless where frames have no physical place */
     bool (*fail_alloc)(const char *what); /* fault injection: true makes this allocation fail; NULL: never */
 };
@@ -57,6 +60,9 @@ struct fl_vm_stats {
     uint64_t readahead;     /* of page_ins, asked for before anyone needed them */
     uint64_t evictions;     /* pages freed by the page daemon */
     uint64_t write_backs;   /* pages written to stores */
+    uint64_t dirty;         /* dirty pages of files now */
+    uint64_t requests;      /* transfers handed to stores, … */
+    uint64_t merges;        /* … and those that went along in another's */
     uint64_t io_errors;     /* transfers that failed */
     uint64_t reactivations; /* pages that came back from the inactive queue */
     uint64_t mappings;      /* map entries now */
@@ -75,7 +81,13 @@ void fl_vm_check(void);
 
 /* The page daemon. Returns after fl_vm_stop. Context: a thread of the machine's. */
 void fl_pageout_run(void);
-/* Makes fl_pageout_run return soon. */
+/*
+ * The flusher: writes what is dirty for longer than dirty_expire_ns, and whatever is dirty while more than
+ * dirty_background pages are. Returns after fl_vm_stop. Context: a thread of the machine's; without it files
+ * are written by msync, fsync, writers that dirty too much, and the page daemon. (wb_workfn, Linux.)
+ */
+void fl_writeback_run(void);
+/* Makes fl_pageout_run and fl_writeback_run return soon. */
 void fl_vm_stop(void);
 
 /* ---- files -------------------------------------------------------------------------------------------- */
@@ -110,6 +122,16 @@ struct fl_iovec {
     size_t len_bytes;
 };
 
+/* Where a read or a write happens, and how. (struct kiocb, Linux.) */
+struct fl_iocb {
+    vm_ooffset_t offset; /* of the first byte; advanced by what was moved */
+    unsigned flags;      /* FL_IOCB_* */
+};
+#define FL_IOCB_APPEND 0x1 /* a write: at the file's end, wherever offset was */
+#define FL_IOCB_DIRECT                                                                                       \
+    0x2 /* past the cache: offset, lengths and addresses in multiples of the store's block */
+#define FL_IOCB_DSYNC 0x4 /* a write: on stable storage before it returns */
+
 /*
  * Reads and writes through the page cache: what mappings of the file show is what is read, and what is
  * written shows in them at once. Return how many bytes, as read(2) and write(2) do: less than asked when the
@@ -120,15 +142,18 @@ struct fl_iovec {
  * this VM is held (fl_hold) for the length of the call, for a read as what will be written. Where the host's
  * kernel serves faults by other threads, memory of a write's that is not held may wait for the call itself.
  *
- * Errors: -EINVAL (lengths that overflow), -EFAULT, -EIO and what else the store says, -ENOMEM; of writes
- * also -EBADF (nobody opened the file for writing), -EFBIG, -ENOSPC, -EOPNOTSUPP (longer than the file, whose
- * store cannot grow). An error of a write-back that a write had to do is told by the next fl_vnode_fsync or
- * msync.
+ * With FL_IOCB_DIRECT the cache is written back and, for a write, forgotten where the bytes are moved; a
+ * mapping that is written meanwhile keeps what it wrote.
+ *
+ * Errors: -EINVAL (lengths that overflow, flags, what is not aligned for FL_IOCB_DIRECT), -EFAULT, -EIO and
+ * what else the store says, -ENOMEM; of writes also -EBADF (nobody opened the file for writing), -EFBIG,
+ * -ENOSPC, -EOPNOTSUPP (longer than the file, whose store cannot grow). An error of a write-back that a write
+ * had to do is told by the next fl_vnode_fsync or msync.
  */
 FL_NODISCARD int64_t fl_vnode_read(struct vnode *vnode, const struct fl_iovec *iov, uint32_t niov,
-                                   vm_ooffset_t offset);
+                                   struct fl_iocb *iocb);
 FL_NODISCARD int64_t fl_vnode_write(struct vnode *vnode, const struct fl_iovec *iov, uint32_t niov,
-                                    vm_ooffset_t offset);
+                                    struct fl_iocb *iocb);
 /*
  * The file is len_bytes long from now on. What mappings show beyond the end is gone, private pages too.
  * Errors: -EBADF, -EFBIG, -EOPNOTSUPP and those of the store: its length is then what the store says, and
@@ -142,11 +167,41 @@ FL_NODISCARD int fl_vnode_truncate(struct vnode *vnode, uint64_t len_bytes);
  */
 FL_NODISCARD int fl_vnode_punch(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes);
 /*
- * What was written, by whatever way, is on stable storage when it returns 0. flags: 0 or FL_FSYNC_DATA.
- * Errors: -EINVAL; those of write-backs, also earlier ones that nobody was told of; of the store's flush.
+ * What somebody was told of a file's failed write-backs. Each descriptor and each mapping has one of its own,
+ * so that each hears of an error once. fl_vnode_errseq gives one that has heard of everything so far, but for
+ * an error of which nobody has; 0 has heard of nothing. (errseq_t, Linux.)
+ */
+typedef uint32_t fl_errseq_t;
+FL_NODISCARD fl_errseq_t fl_vnode_errseq(struct vnode *vnode);
+/*
+ * What was written, by whatever way, is on stable storage when it returns 0. flags: 0 or FL_FSYNC_DATA. since:
+ * whose errors to tell, and told afterwards; NULL: only those of this call. Errors: -EINVAL; those of
+ * write-backs; of the store's flush.
  */
 #define FL_FSYNC_DATA 0x1 /* fdatasync: as much as is needed to read the bytes again. All that stores know. */
-FL_NODISCARD int fl_vnode_fsync(struct vnode *vnode, unsigned flags);
+FL_NODISCARD int fl_vnode_fsync(struct vnode *vnode, unsigned flags, fl_errseq_t *since);
+/*
+ * sync_file_range(2), which is no promise after a crash: of the pages that the bytes touch, waits for the
+ * writes under way, begins those of the dirty ones, waits for these; whichever flags say so. len_bytes 0: to
+ * the end. Errors: -EINVAL; those of write-backs when it waits.
+ */
+#define FL_SYNC_FILE_RANGE_WAIT_BEFORE 0x1
+#define FL_SYNC_FILE_RANGE_WRITE       0x2
+#define FL_SYNC_FILE_RANGE_WAIT_AFTER  0x4
+FL_NODISCARD int fl_vnode_sync_range(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes,
+                                     unsigned flags, fl_errseq_t *since);
+/*
+ * posix_fadvise(2) for fl_vnode_read: FL_FADV_*, the values of Linux. WILLNEED starts to read; DONTNEED starts
+ * to write what is dirty and forgets what is clean and not mapped; the rest sets how far to read ahead. len_bytes 0: to the
+ * end. Errors: -EINVAL.
+ */
+#define FL_FADV_NORMAL     0
+#define FL_FADV_RANDOM     1
+#define FL_FADV_SEQUENTIAL 2
+#define FL_FADV_WILLNEED   3
+#define FL_FADV_DONTNEED   4
+#define FL_FADV_NOREUSE    5
+FL_NODISCARD int fl_vnode_fadvise(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes, int advice);
 
 #define FL_FREAD  0x1
 #define FL_FWRITE 0x2
@@ -155,6 +210,8 @@ FL_NODISCARD int fl_vnode_fsync(struct vnode *vnode, unsigned flags);
 struct fl_file {
     struct vnode *vnode;
     unsigned mode; /* FL_FREAD | FL_FWRITE */
+    fl_errseq_t
+        told; /* of failed write-backs: for fl_vnode_fsync. A mapping starts with what it says at mmap */
 };
 
 /* ---- address spaces ----------------------------------------------------------------------------------- */
@@ -252,6 +309,7 @@ FL_NODISCARD int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_of
 #define FL_MADV_SEQUENTIAL     2
 #define FL_MADV_WILLNEED       3
 #define FL_MADV_DONTNEED       4
+#define FL_MADV_FREE           8
 #define FL_MADV_REMOVE         9
 #define FL_MADV_DONTFORK       10
 #define FL_MADV_DOFORK         11
@@ -270,6 +328,13 @@ FL_NODISCARD int64_t fl_sys_mremap(struct vm_map *map, vm_offset_t old_addr, siz
                                    size_t new_len_bytes, int flags, vm_offset_t new_addr);
 FL_NODISCARD int fl_sys_msync(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int flags);
 FL_NODISCARD int fl_sys_madvise(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int advice);
+/*
+ * Starts to read the absent pages of all niov ranges of addresses, together, so that the device has all of
+ * them at once; returns without waiting for them. Ranges, or parts, that no file is mapped at are passed
+ * over: it is advice. Reads no more than the read-ahead's share of memory has room for. Errors: -EINVAL.
+ * (process_madvise with MADV_WILLNEED.)
+ */
+FL_NODISCARD int fl_sys_prefetch(struct vm_map *map, const struct fl_iovec *iov, uint32_t niov);
 /* vec: one byte for each page, bit 0 set when resident. */
 FL_NODISCARD int fl_sys_mincore(struct vm_map *map, vm_offset_t addr, size_t len_bytes, unsigned char *vec);
 FL_NODISCARD int fl_sys_mlock(struct vm_map *map, vm_offset_t addr, size_t len_bytes);

@@ -64,7 +64,7 @@ static int64_t call_read(void *base, size_t len, uint64_t offset)
     struct fl_iovec iov = {base, len};
     sigset_t saved;
     linux_signals_block(&saved);
-    int64_t result = fl_vnode_read(file->vnode, &iov, 1, offset);
+    int64_t result = fl_vnode_read(file->vnode, &iov, 1, &(struct fl_iocb){.offset = offset});
     linux_signals_restore(&saved);
     return result;
 }
@@ -74,7 +74,7 @@ static int64_t call_write(const void *base, size_t len, uint64_t offset)
     struct fl_iovec iov = {(void *)(uintptr_t)base, len};
     sigset_t saved;
     linux_signals_block(&saved);
-    int64_t result = fl_vnode_write(file->vnode, &iov, 1, offset);
+    int64_t result = fl_vnode_write(file->vnode, &iov, 1, &(struct fl_iocb){.offset = offset});
     linux_signals_restore(&saved);
     return result;
 }
@@ -101,7 +101,7 @@ static int call_fsync(void)
 {
     sigset_t saved;
     linux_signals_block(&saved);
-    int result = fl_vnode_fsync(file->vnode, 0);
+    int result = fl_vnode_fsync(file->vnode, 0, NULL);
     linux_signals_restore(&saved);
     return result;
 }

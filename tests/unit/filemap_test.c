@@ -49,13 +49,13 @@ static void end(void)
 static int64_t read_at(uint64_t offset, void *buf, size_t len_bytes)
 {
     struct fl_iovec iov = {buf, len_bytes};
-    return fl_vnode_read(file.vnode, &iov, 1, offset);
+    return fl_vnode_read(file.vnode, &iov, 1, &(struct fl_iocb){.offset = offset});
 }
 
 static int64_t write_at(uint64_t offset, const void *buf, size_t len_bytes)
 {
     struct fl_iovec iov = {(void *)(uintptr_t)buf, len_bytes};
-    return fl_vnode_write(file.vnode, &iov, 1, offset);
+    return fl_vnode_write(file.vnode, &iov, 1, &(struct fl_iocb){.offset = offset});
 }
 
 static vm_offset_t map_file(int flags, uint64_t len_bytes)
@@ -101,15 +101,15 @@ static void reads_fill_pieces_of_memory(void **state)
     static uint8_t a[3], b[9000], c[4096];
     begin(test_params(2), ptoa(20));
     struct fl_iovec iov[] = {{a, sizeof a}, {NULL, 0}, {b, sizeof b}, {c, sizeof c}};
-    assert_int_equal(fl_vnode_read(file.vnode, iov, 4, 4090), 13099);
+    assert_int_equal(fl_vnode_read(file.vnode, iov, 4, &(struct fl_iocb){.offset = 4090}), 13099);
     expect_fill(4090, a, sizeof a);
     expect_fill(4093, b, sizeof b);
     expect_fill(13093, c, sizeof c);
     iov[2].base = NULL; /* nothing is there: what lies before it was read */
-    assert_int_equal(fl_vnode_read(file.vnode, iov, 4, 4090), 3);
-    assert_int_equal(fl_vnode_read(file.vnode, iov + 2, 1, 4090), -EFAULT);
+    assert_int_equal(fl_vnode_read(file.vnode, iov, 4, &(struct fl_iocb){.offset = 4090}), 3);
+    assert_int_equal(fl_vnode_read(file.vnode, iov + 2, 1, &(struct fl_iocb){.offset = 4090}), -EFAULT);
     iov[3].len_bytes = SIZE_MAX;
-    assert_int_equal(fl_vnode_read(file.vnode, iov, 4, 0), -EINVAL);
+    assert_int_equal(fl_vnode_read(file.vnode, iov, 4, &(struct fl_iocb){.offset = 0}), -EINVAL);
     end();
 }
 
@@ -275,7 +275,7 @@ static void memory_may_be_a_page_of_the_file(void **state)
     expect_fill(0, buf, 100);
     assert_int_equal(sim_load(map, va + 300, buf, 100, NULL), 0);
     expect_fill(ptoa(1), buf, 100);
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     sim_disk_read(disk, 200, buf, 100);
     expect_fill(0, buf, 100);
     end();
@@ -295,14 +295,14 @@ static void a_write_makes_the_file_longer(void **state)
     assert_int_equal(test_load8(map, va + 1000), 0);
     assert_int_equal(write_at(ptoa(2) + 100, buf, ptoa(2)), ptoa(2));
     assert_int_equal(sim_disk_size(disk), ptoa(4) + 100);
-    assert_int_equal(fl_vnode_fsync(file.vnode, FL_FSYNC_DATA), 0);
+    assert_int_equal(fl_vnode_fsync(file.vnode, FL_FSYNC_DATA, NULL), 0);
     sim_disk_read(disk, 0, buf, sizeof buf);
     expect_fill(0, buf, 1000);
     expect_all(0, buf + 1000, 2);
     expect_all(1, buf + 1002, 10);
     expect_all(0, buf + 1012, ptoa(2) + 100 - 1012);
     expect_all(1, buf + ptoa(2) + 100, ptoa(2) - 100);
-    assert_int_equal(fl_vnode_fsync(file.vnode, 2), -EINVAL);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 2, NULL), -EINVAL);
     end();
 }
 
@@ -332,9 +332,9 @@ static void bad_memory_ends_a_write(void **state)
     begin(test_params(15), 1000);
     memset(buf, 1, sizeof buf);
     struct fl_iovec iov[] = {{buf, 100}, {NULL, ptoa(4)}};
-    assert_int_equal(fl_vnode_write(file.vnode, iov, 2, 950), 100);
+    assert_int_equal(fl_vnode_write(file.vnode, iov, 2, &(struct fl_iocb){.offset = 950}), 100);
     assert_int_equal(sim_disk_size(disk), 1050); /* no longer than what was written */
-    assert_int_equal(fl_vnode_write(file.vnode, iov + 1, 1, 5000), -EFAULT);
+    assert_int_equal(fl_vnode_write(file.vnode, iov + 1, 1, &(struct fl_iocb){.offset = 5000}), -EFAULT);
     assert_int_equal(sim_disk_size(disk), 1050);
     assert_int_equal(read_at(0, buf, sizeof buf), 1050);
     expect_fill(0, buf, 950);
@@ -342,7 +342,7 @@ static void bad_memory_ends_a_write(void **state)
     end();
     begin(test_params(15), ptoa(2)); /* a page that nobody read, half overwritten: as it was */
     struct fl_iovec half[] = {{buf, 2048}, {NULL, 2048}};
-    assert_int_equal(fl_vnode_write(file.vnode, half, 2, ptoa(1)), -EFAULT);
+    assert_int_equal(fl_vnode_write(file.vnode, half, 2, &(struct fl_iocb){.offset = ptoa(1)}), -EFAULT);
     assert_int_equal(read_at(0, buf, sizeof buf), ptoa(2));
     expect_fill(0, buf, ptoa(2));
     end();
@@ -371,17 +371,17 @@ static void a_write_back_error_is_told_once_and_the_page_stays_dirty(void **stat
     begin(test_params(17), ptoa(8));
     assert_int_equal(write_at(ptoa(3), &byte, 1), 1);
     sim_disk_faults(disk)->fail_write_nth = 1;
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0), -EIO);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), -EIO);
     struct vm_object *object = test_object(file.vnode);
     assert_true(test_page_flags(object, 3) & PG_DIRTY);
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_false(test_page_flags(object, 3) & PG_DIRTY);
     vm_object_deallocate(object);
     sim_disk_read(disk, ptoa(3), &byte, 1);
     assert_int_equal(byte, 42);
     assert_int_equal(write_at(ptoa(3), &byte, 1), 1);
     sim_disk_faults(disk)->fail_flush_nth = 1;
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0), -EIO);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), -EIO);
     end();
 }
 
@@ -477,7 +477,7 @@ static void op_read(struct worker *w, uint8_t *buf)
     uint64_t offset = prng_below(&w->prng, limit), len = prng_range(&w->prng, 1, LEN_MAX - offset);
     uint64_t first = prng_range(&w->prng, 0, len);
     struct fl_iovec iov[] = {{buf, first}, {buf + first, len - first}};
-    int64_t got = fl_vnode_read(file.vnode, iov, 2, offset);
+    int64_t got = fl_vnode_read(file.vnode, iov, 2, &(struct fl_iocb){.offset = offset});
     if (excused(got))
         return;
     assert_true(got > 0);
@@ -553,7 +553,7 @@ static void op_punch(struct worker *w)
 static void op_sync(struct worker *w)
 {
     int error = prng_chance(&w->prng, 500)
-                    ? fl_vnode_fsync(file.vnode, 0)
+                    ? fl_vnode_fsync(file.vnode, 0, NULL)
                     : fl_sys_msync(map, model.shared, round_page(model.len_bytes), FL_MS_SYNC);
     assert_true(error == 0 || excused(error));
 }
@@ -665,8 +665,8 @@ static void mix(uint64_t seed, bool errors)
     model.done = true;
     sim_join_all();
     sim_disk_faults(disk)->fail_read_permille = sim_disk_faults(disk)->fail_write_permille = 0;
-    (void)!fl_vnode_fsync(file.vnode, 0); /* tells of what failed before */
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0);
+    (void)!fl_vnode_fsync(file.vnode, 0, NULL); /* tells of what failed before */
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     expect_disk();
     end();
 }

@@ -33,8 +33,8 @@ static int setup(void **state)
     disk = sim_disk_create(16 * P, 1);
     test_fill(disk);
     rdwr = test_file(disk, FL_FREAD | FL_FWRITE);
-    rdonly = (struct fl_file){rdwr.vnode, FL_FREAD};
-    wronly = (struct fl_file){rdwr.vnode, FL_FWRITE};
+    rdonly = (struct fl_file){rdwr.vnode, FL_FREAD, 0};
+    wronly = (struct fl_file){rdwr.vnode, FL_FWRITE, 0};
     return 0;
 }
 

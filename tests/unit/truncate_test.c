@@ -101,7 +101,7 @@ static void what_is_cut_off_is_gone_everywhere(void **state)
         for (uint64_t at = ptoa(2) + 100; at < ptoa(8); at += 100)
             assert_int_equal(test_load8(map, shared + at), 0);
         assert_int_equal(test_load8(map, private + ptoa(5) + 1), 0);
-        assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0);
+        assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
         assert_true(disk_byte(ptoa(2)) == 2 && disk_byte(ptoa(2) + 100) == 0 && disk_byte(ptoa(7)) == 0);
         end();
     }
@@ -130,7 +130,7 @@ static void what_was_stored_behind_the_end_is_not_the_files(void **state)
     assert_int_equal(fl_vnode_truncate(file.vnode, 200), 0);
     assert_int_equal(test_load8(map, shared + 100), 0);
     test_store8(map, shared + 100, 8);
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_int_equal(disk_byte(100), 8);
     end();
 }
@@ -165,8 +165,9 @@ static void a_store_that_cannot_says_so(void **state)
     assert_int_equal(fl_vnode_open(odd_store(2, ODD_IN_SUBMIT), &vnode), 0);
     assert_int_equal(fl_vnode_truncate(vnode, 1), -EOPNOTSUPP);
     assert_int_equal(fl_vnode_punch(vnode, 0, 1), -EOPNOTSUPP);
-    assert_int_equal(fl_vnode_write(vnode, &iov, 1, VM_PAGE_SIZE), VM_PAGE_SIZE); /* up to its end */
-    assert_int_equal(fl_vnode_write(vnode, &iov, 1, ptoa(2)), -EOPNOTSUPP);
+    assert_int_equal(fl_vnode_write(vnode, &iov, 1, &(struct fl_iocb){.offset = VM_PAGE_SIZE}),
+                     VM_PAGE_SIZE); /* up to its end */
+    assert_int_equal(fl_vnode_write(vnode, &iov, 1, &(struct fl_iocb){.offset = ptoa(2)}), -EOPNOTSUPP);
     assert_int_equal(fl_vnode_close(vnode), 0);
     sim_shutdown();
 }
@@ -210,7 +211,7 @@ static void a_hole_is_zeros(void **state)
     assert_int_equal(fl_vnode_punch(file.vnode, ptoa(9), 1000), 0);
     assert_int_equal(fl_vnode_punch(file.vnode, 0, 0), -EINVAL);
     assert_int_equal(fl_vnode_punch(file.vnode, 5, UINT64_MAX), -EINVAL);
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_true(disk_byte(ptoa(1) + 5) == 8 && disk_byte(ptoa(1) + 10) == 0 && disk_byte(ptoa(3)) == 0 &&
                 disk_byte(ptoa(5) + 5) == 0 && disk_byte(ptoa(8) + 9) == test_byte(ptoa(8) + 9) &&
                 disk_byte(ptoa(8) + 10) == 0);
@@ -229,13 +230,13 @@ static void a_punch_that_fails_loses_nothing(void **state)
     sim_disk_faults(disk)->fail_punch_nth = 1; /* of a part of a page: old bytes or zeros, for good */
     assert_int_equal(fl_vnode_punch(file.vnode, ptoa(6), 100), -EIO);
     uint8_t byte = test_load8(map, shared + ptoa(6) + 5);
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_int_equal(disk_byte(ptoa(6) + 5), byte);
     test_store8(map, shared + ptoa(2), 6);
     sim_disk_faults(disk)->fail_write_nth = 1;
     assert_int_equal(fl_vnode_punch(file.vnode, ptoa(1), ptoa(3)), -EIO);
     assert_int_equal(test_load8(map, shared + ptoa(2)), 6);
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0); /* that write's error was told */
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0); /* that write's error was told */
     assert_int_equal(disk_byte(ptoa(2)), 6);
     end();
 }
@@ -261,7 +262,7 @@ static void write_back(void *arg)
 {
     (void)arg;
     while (!stop) {
-        assert_int_equal(fl_vnode_fsync(file.vnode, 0), 0);
+        assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
         sim_sleep_ns(50000);
     }
 }
@@ -326,7 +327,7 @@ static void what_a_file_grows_by_stays(void **state)
         for (uint64_t round = 0; round < rounds; round++, len++) {
             byte = model[len] = (uint8_t)(round + 1);
             if (round % 2 == 0) {
-                assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, len), 1);
+                assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &(struct fl_iocb){.offset = len}), 1);
             } else {
                 assert_int_equal(fl_vnode_truncate(file.vnode, len + 1), 0);
                 test_store8(map, shared + len, byte);

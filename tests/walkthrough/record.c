@@ -209,13 +209,13 @@ static uint8_t bytes[20 * 4096];
 static void read_pages(struct world *w, uint64_t page, uint64_t npages)
 {
     struct fl_iovec iov = {bytes, npages * PAGE};
-    must(fl_vnode_read(w->file.vnode, &iov, 1, page * PAGE), "read");
+    must(fl_vnode_read(w->file.vnode, &iov, 1, &(struct fl_iocb){.offset = page * PAGE}), "read");
 }
 
 static void write_bytes(struct world *w, uint64_t offset, size_t len)
 {
     struct fl_iovec iov = {bytes, len};
-    must(fl_vnode_write(w->file.vnode, &iov, 1, offset), "write");
+    must(fl_vnode_write(w->file.vnode, &iov, 1, &(struct fl_iocb){.offset = offset}), "write");
 }
 
 static void scenario_file_read(void)
