@@ -13,7 +13,10 @@
 
 #define BENCH_LIMIT ((size_t)64 << 20)        /* the memory limit of both sides */
 #define BENCH_FILE  ((size_t)4 * BENCH_LIMIT) /* the data */
+#define BENCH_HOT   (BENCH_LIMIT / 2)         /* behind the data in the same file: the hot set */
 #define BENCH_PAGE  ((size_t)4096)
+
+struct fl_file;
 
 /* One line of the table: ours against the reference of the same run. `ratio` must be <= target, or >= when
  * `at_least`. */
@@ -43,6 +46,24 @@ void bench_drop_cache(int fd);
 /* Bytes of the file in the kernel's page cache now. */
 uint64_t bench_cached_bytes(int fd);
 
+/* The data under a mapping of ours, with this advice; `file` may be NULL. */
+char *bench_map_ours(int fd, size_t len_bytes, int prot, int advice, struct fl_file **file);
+/* The sum of what is there, so that nothing is optimised away. */
+uint64_t bench_sum(const char *bytes, size_t len_bytes);
+extern volatile uint64_t bench_sink;
+
+/*
+ * The kernel's side of a measure: `side` in a child of its own (a process cannot leave its limits again), under
+ * a memory cgroup of BENCH_LIMIT, with the file's pages out of the cache before and after. Call it before
+ * bench_map_ours: the child is to have nothing of ours. Skips the measure `name` where there is no cgroup.
+ */
+double bench_kernel(const char *name, int fd, double (*side)(int fd, const void *arg), const void *arg);
+
+/* What the device gives, by direct I/O through io_uring: MB/s in chunks of 1 MiB, 8 at a time, each summed up
+ * as it comes; random pages a second, 32 at a time. */
+double bench_device_sequential(int fd);
+double bench_device_random(int fd);
+
 /* Puts the calling process under a memory cgroup of BENCH_LIMIT. False: not possible here (*why). Leaves
  * nothing behind: the parent removes it. */
 bool bench_cgroup_enter(const char **why);
@@ -52,7 +73,13 @@ void bench_cgroup_remove(void);
 void bench_refault(void);
 void bench_mapped(void);
 void bench_sequential(void);
+void bench_interleaved(void);
+void bench_strided(void);
 void bench_random_reads(void);
+void bench_prefetch(void);
+void bench_random_writes(void);
+void bench_hot_set(void);
+void bench_resident(void);
 void bench_metadata(void);
 void bench_peak(void);
 

@@ -68,7 +68,7 @@ static void make_file(int fd)
     uint64_t state = 1, *buf = malloc(chunk);
     if (buf == NULL)
         bench_fail("memory", ENOMEM);
-    for (size_t done = 0; done < BENCH_FILE; done += chunk) {
+    for (size_t done = 0; done < BENCH_FILE + BENCH_HOT; done += chunk) {
         for (size_t i = 0; i < chunk / sizeof(*buf); i++)
             buf[i] = bench_random(&state);
         if (write(fd, buf, chunk) != (ssize_t)chunk)
@@ -86,7 +86,7 @@ int bench_open(void)
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0)
         bench_fail("the data file", errno);
-    if ((size_t)st.st_size != BENCH_FILE)
+    if ((size_t)st.st_size != BENCH_FILE + BENCH_HOT)
         make_file(fd);
     bench_drop_cache(fd);
     return fd;
