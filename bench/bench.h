@@ -53,11 +53,18 @@ uint64_t bench_sum(const char *bytes, size_t len_bytes);
 extern volatile uint64_t bench_sink;
 
 /*
- * The kernel's side of a measure: `side` in a child of its own (a process cannot leave its limits again), under
- * a memory cgroup of BENCH_LIMIT, with the file's pages out of the cache before and after. Call it before
- * bench_map_ours: the child is to have nothing of ours. Skips the measure `name` where there is no cgroup.
+ * One side of a measure: what it reached with the file, in a process of its own, since neither a limit of the
+ * kernel's nor a VM of ours is left again. The file's pages are out of the cache before and after.
  */
-double bench_kernel(const char *name, int fd, double (*side)(int fd, const void *arg), const void *arg);
+typedef double bench_side(int fd, const void *arg);
+/* The kernel's side, under a memory cgroup of BENCH_LIMIT. Skips the measure `name` where there is none. */
+double bench_kernel(const char *name, int fd, bench_side *side, const void *arg);
+/* Both in turn, several times, since devices and machines change their speed: the medians. */
+struct bench_sides {
+    double ours, kernel;
+};
+struct bench_sides bench_compare(const char *name, int fd, bench_side *ours, const void *ours_arg,
+                                 bench_side *kernel, const void *kernel_arg);
 
 /* What the device gives, by direct I/O through io_uring: MB/s in chunks of 1 MiB, 8 at a time, each summed up
  * as it comes; random pages a second, 32 at a time. */

@@ -53,12 +53,17 @@ static double random_rate(const char *view, int nthreads)
     return READS / seconds;
 }
 
-static double kernel_rate(int fd, const void *arg)
+static double kernel_side(int fd, const void *nthreads)
 {
     char *view = mmap(NULL, BENCH_FILE, PROT_READ, MAP_SHARED, fd, 0);
     if (view == MAP_FAILED || madvise(view, BENCH_FILE, MADV_RANDOM) != 0)
         bench_fail("mmap", errno);
-    return random_rate(view, *(const int *)arg);
+    return random_rate(view, *(const int *)nthreads);
+}
+
+static double our_side(int fd, const void *nthreads)
+{
+    return random_rate(bench_map_ours(fd, BENCH_FILE, PROT_READ, MADV_RANDOM, NULL), *(const int *)nthreads);
 }
 
 void bench_random_reads(void)
@@ -67,14 +72,11 @@ void bench_random_reads(void)
     static const char *const names[] = {"random 4 KiB reads, 1 thread, against mmap in a cgroup",
                                         "random 4 KiB reads, 8 threads, against mmap in a cgroup"};
     int fd = bench_open();
-    double kernel[2];
-    for (int i = 0; i < 2; i++)
-        kernel[i] = bench_kernel(names[i], fd, kernel_rate, &threads[i]);
-    char *view = bench_map_ours(fd, BENCH_FILE, PROT_READ, MADV_RANDOM, NULL);
     for (int i = 0; i < 2; i++) {
-        double ours = random_rate(view, threads[i]);
-        bench_report(
-            &(struct bench_result){names[i], "reads/s", ours, kernel[i], ours / kernel[i], 0.95, true});
+        struct bench_sides sides =
+            bench_compare(names[i], fd, our_side, &threads[i], kernel_side, &threads[i]);
+        bench_report(&(struct bench_result){names[i], "reads/s", sides.ours, sides.kernel,
+                                            sides.ours / sides.kernel, 0.95, true});
     }
 }
 

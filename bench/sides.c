@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define SIDE_ROUNDS 3
+
 volatile uint64_t bench_sink;
 
 uint64_t bench_sum(const char *bytes, size_t len_bytes)
@@ -37,27 +39,45 @@ char *bench_map_ours(int fd, size_t len_bytes, int prot, int advice, struct fl_f
     return view;
 }
 
-double bench_kernel(const char *name, int fd, double (*side)(int fd, const void *arg), const void *arg)
+/* The side in a child. False: it has no cgroup, or failed and said why. */
+static bool side_run(int fd, bench_side *side, const void *arg, bool limited, double *value)
 {
     int fds[2];
-    double value = 0;
-    const char *why = "needs root and a memory cgroup";
+    const char *why;
     if (pipe(fds) != 0)
         bench_fail("pipe", errno);
     bench_drop_cache(fd);
     pid_t pid = fork();
     if (pid == 0) {
-        if (!bench_cgroup_enter(&why))
+        if (limited && !bench_cgroup_enter(&why))
             _exit(2);
-        value = side(fd, arg);
-        _exit(write(fds[1], &value, sizeof(value)) != sizeof(value));
+        *value = side(fd, arg);
+        _exit(write(fds[1], value, sizeof(*value)) != sizeof(*value));
     }
     close(fds[1]);
-    bool measured = read(fds[0], &value, sizeof(value)) == sizeof(value);
+    bool measured = read(fds[0], value, sizeof(*value)) == sizeof(*value);
     close(fds[0]);
     waitpid(pid, NULL, 0);
     bench_drop_cache(fd);
-    if (!measured)
-        bench_skip(name, why);
+    return measured;
+}
+
+double bench_kernel(const char *name, int fd, bench_side *side, const void *arg)
+{
+    double value;
+    if (!side_run(fd, side, arg, true, &value))
+        bench_skip(name, "needs root and a memory cgroup");
     return value;
+}
+
+struct bench_sides bench_compare(const char *name, int fd, bench_side *ours, const void *ours_arg,
+                                 bench_side *kernel, const void *kernel_arg)
+{
+    double a[SIDE_ROUNDS], b[SIDE_ROUNDS];
+    for (int i = 0; i < SIDE_ROUNDS; i++) {
+        b[i] = bench_kernel(name, fd, kernel, kernel_arg);
+        if (!side_run(fd, ours, ours_arg, false, &a[i]))
+            bench_fail(name, ECANCELED);
+    }
+    return (struct bench_sides){bench_median(a, SIDE_ROUNDS), bench_median(b, SIDE_ROUNDS)};
 }

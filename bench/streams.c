@@ -57,42 +57,47 @@ static double strided_rate(const char *view)
     return (double)(npages / STRIDE * PASSES) / (bench_now() - start);
 }
 
-typedef double stream_rate(const char *view);
-
-struct kernel_side {
-    stream_rate *rate;
-    int advice;
+struct stream {
+    double (*rate)(const char *view);
+    int advice; /* of the kernel's side */
 };
 
-static double kernel_rate(int fd, const void *arg)
+static double kernel_side(int fd, const void *arg)
 {
-    const struct kernel_side *side = arg;
-    double rate[ROUNDS];
+    const struct stream *stream = arg;
     char *view = mmap(NULL, BENCH_FILE, PROT_READ, MAP_SHARED, fd, 0);
-    if (view == MAP_FAILED || madvise(view, BENCH_FILE, side->advice) != 0)
+    if (view == MAP_FAILED || madvise(view, BENCH_FILE, stream->advice) != 0)
         bench_fail("mmap", errno);
-    for (int i = 0; i < ROUNDS; i++)
-        rate[i] = side->rate(view);
-    return bench_median(rate, ROUNDS);
+    (void)stream->rate(view); /* fills memory */
+    return stream->rate(view);
+}
+
+static double our_side(int fd, const void *arg)
+{
+    const struct stream *stream = arg;
+    char *view = bench_map_ours(fd, BENCH_FILE, PROT_READ, MADV_NORMAL, NULL);
+    (void)stream->rate(view);
+    return stream->rate(view);
 }
 
 /* Ours without advice, the kernel with whichever is best for it. */
-static void against_kernel(const char *name, const char *unit, stream_rate *rate)
+static void against_kernel(const char *name, const char *unit, double (*rate)(const char *view))
 {
     static const int advices[] = {MADV_NORMAL, MADV_SEQUENTIAL, MADV_RANDOM};
-    double kernel = 0, ours[ROUNDS];
+    struct stream best = {rate, MADV_NORMAL};
+    double most = 0;
     int fd = bench_open();
     for (size_t i = 0; i < sizeof(advices) / sizeof(advices[0]); i++) {
-        struct kernel_side side = {rate, advices[i]};
-        double got = bench_kernel(name, fd, kernel_rate, &side);
-        if (got > kernel)
-            kernel = got;
+        struct stream stream = {rate, advices[i]};
+        double got = bench_kernel(name, fd, kernel_side, &stream);
+        if (got > most) {
+            most = got;
+            best = stream;
+        }
     }
-    char *view = bench_map_ours(fd, BENCH_FILE, PROT_READ, MADV_NORMAL, NULL);
-    for (int i = 0; i < ROUNDS; i++)
-        ours[i] = rate(view);
-    double median = bench_median(ours, ROUNDS);
-    bench_report(&(struct bench_result){name, unit, median, kernel, median / kernel, 0.85, true});
+    struct bench_sides sides = bench_compare(name, fd, our_side, &best, kernel_side, &best);
+    bench_report(
+        &(struct bench_result){name, unit, sides.ours, sides.kernel, sides.ours / sides.kernel, 0.85, true});
 }
 
 void bench_interleaved(void)
