@@ -225,10 +225,10 @@ static int mremap_check_fixed(const struct mremap *r)
 static int mremap_locked(struct mremap *r) REQUIRES(r->map->lock)
 {
     bool fixed = (r->flags & FL_MREMAP_FIXED) != 0;
-    int error = mremap_lookup(r);
+    int error = fixed ? mremap_check_fixed(r) : 0;
 
-    if (error == 0 && fixed)
-        error = mremap_check_fixed(r);
+    if (error == 0)
+        error = mremap_lookup(r);
     if (error != 0)
         return error;
     if (r->old_size == 0 && !r->shared)

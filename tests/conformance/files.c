@@ -69,3 +69,11 @@ int files_read(struct files *files, int file, uint64_t off, void *bytes, size_t 
 
     return n < 0 ? -errno : (size_t)n == len ? 0 : -EINVAL;
 }
+
+uint64_t files_size(struct files *files, int file)
+{
+    struct stat st;
+
+    must(fstat(files->fd[file], &st) == 0, "fstat");
+    return (uint64_t)st.st_size;
+}

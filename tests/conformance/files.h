@@ -14,6 +14,7 @@ struct files {
 void files_open(struct files *files);
 void files_close(struct files *files);
 int files_read(struct files *files, int file, uint64_t off, void *bytes, size_t len);
+uint64_t files_size(struct files *files, int file);
 /* Ends the process when what a test stands on is not there. */
 void must(bool ok, const char *what);
 

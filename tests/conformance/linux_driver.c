@@ -135,6 +135,122 @@ static int hosted_set_size(struct driver *d, int file, uint64_t len)
     return error;
 }
 
+/* ---- files: vm.h's calls, as the shim makes them: with signals blocked ----------------------------------- */
+
+#pragma weak fl_vnode_sync_range
+#pragma weak fl_vnode_fadvise
+#pragma weak fl_sys_prefetch
+
+static int hosted_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2)
+{
+    struct fl_iovec range[2] = {{absolute(addr), len}, {absolute(addr2), len2}};
+    sigset_t saved;
+    int error;
+
+    (void)d;
+    linux_signals_block(&saved);
+    error = fl_sys_prefetch == NULL ? 0 : fl_sys_prefetch(fl_space(), range, 2);
+    linux_signals_restore(&saved);
+    return error;
+}
+
+static int64_t hosted_read(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov,
+                           uint64_t off, unsigned flags)
+{
+    struct fl_iocb iocb = {.offset = off, .flags = flags};
+    int64_t n = driver_may_read(handle);
+    sigset_t saved;
+
+    linux_signals_block(&saved);
+    if (n == 0)
+        n = fl_vnode_read(hosted_of(d)->handle[handle]->vnode, iov, niov, &iocb);
+    linux_signals_restore(&saved);
+    return n;
+}
+
+static int64_t hosted_write(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov,
+                            uint64_t off, unsigned flags)
+{
+    struct fl_iocb iocb = {.offset = off, .flags = flags};
+    int64_t n = driver_may_write(handle);
+    sigset_t saved;
+
+    linux_signals_block(&saved);
+    if (n == 0)
+        n = fl_vnode_write(hosted_of(d)->handle[handle]->vnode, iov, niov, &iocb);
+    linux_signals_restore(&saved);
+    return n;
+}
+
+static int hosted_truncate(struct driver *d, int handle, uint64_t len)
+{
+    sigset_t saved;
+    int error;
+
+    if (!driver_handles[handle].write)
+        return -EINVAL;
+    linux_signals_block(&saved);
+    error = fl_vnode_truncate(hosted_of(d)->handle[handle]->vnode, len);
+    linux_signals_restore(&saved);
+    return error;
+}
+
+static int hosted_punch(struct driver *d, int handle, uint64_t off, uint64_t len)
+{
+    int error = len == 0 ? -EINVAL : driver_may_write(handle);
+    sigset_t saved;
+
+    linux_signals_block(&saved);
+    if (error == 0)
+        error = fl_vnode_punch(hosted_of(d)->handle[handle]->vnode, off, len);
+    linux_signals_restore(&saved);
+    return error;
+}
+
+static int hosted_fsync(struct driver *d, int handle, unsigned flags)
+{
+    struct fl_file *file = hosted_of(d)->handle[handle];
+    sigset_t saved;
+    int error;
+
+    linux_signals_block(&saved);
+    error = fl_vnode_fsync(file->vnode, flags, &file->told);
+    linux_signals_restore(&saved);
+    return error;
+}
+
+static int hosted_sync_range(struct driver *d, int handle, uint64_t off, uint64_t len, unsigned flags)
+{
+    struct fl_file *file = hosted_of(d)->handle[handle];
+    sigset_t saved;
+    int error;
+
+    if (fl_vnode_sync_range == NULL)
+        return flags > 7 || off + len < off ? -EINVAL : hosted_fsync(d, handle, 0);
+    linux_signals_block(&saved);
+    error = fl_vnode_sync_range(file->vnode, off, len, flags, &file->told);
+    linux_signals_restore(&saved);
+    return error;
+}
+
+static int hosted_fadvise(struct driver *d, int handle, uint64_t off, uint64_t len, int advice)
+{
+    sigset_t saved;
+    int error;
+
+    if (fl_vnode_fadvise == NULL)
+        return advice < FL_FADV_NORMAL || advice > FL_FADV_NOREUSE ? -EINVAL : 0;
+    linux_signals_block(&saved);
+    error = fl_vnode_fadvise(hosted_of(d)->handle[handle]->vnode, off, len, advice);
+    linux_signals_restore(&saved);
+    return error;
+}
+
+static uint64_t hosted_file_size(struct driver *d, int file)
+{
+    return files_size(&hosted_of(d)->files, file);
+}
+
 static int hosted_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len)
 {
     return files_read(&hosted_of(d)->files, file, off, bytes, len);
@@ -231,7 +347,16 @@ struct driver *linux_driver_create(enum fl_fault_engine fault)
         .load = hosted_load,
         .store = hosted_store,
         .set_size = hosted_set_size,
+        .prefetch = hosted_prefetch,
+        .read = hosted_read,
+        .write = hosted_write,
+        .truncate = hosted_truncate,
+        .punch = hosted_punch,
+        .fsync = hosted_fsync,
+        .sync_range = hosted_sync_range,
+        .fadvise = hosted_fadvise,
         .file_read = hosted_file_read,
+        .file_size = hosted_file_size,
         .region = hosted_region,
         .check = hosted_check,
         .destroy = hosted_destroy,

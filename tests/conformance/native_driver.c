@@ -12,14 +12,19 @@
 #include "conformance/files.h"
 #include "model/driver.h"
 #include <errno.h>
+#include <faultline/vm.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+_Static_assert(sizeof(struct fl_iovec) == sizeof(struct iovec), "laid out alike");
 
 #define PAGE         DRIVER_PAGE
 #define WINDOW_START ((uint64_t)0x3a0000000000)
@@ -135,6 +140,69 @@ static int native_set_size(struct driver *d, int file, uint64_t len)
     return result(d, ftruncate(native_of(d)->files.fd[file], (off_t)len));
 }
 
+/* process_madvise of oneself would say the same of both ranges at once. */
+static int native_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2)
+{
+    (void)d;
+    (void)!syscall(SYS_madvise, (uint64_t)absolute(addr) & ~(PAGE - 1), len, MADV_WILLNEED);
+    (void)!syscall(SYS_madvise, (uint64_t)absolute(addr2) & ~(PAGE - 1), len2, MADV_WILLNEED);
+    return 0;
+}
+
+/* ---- files --------------------------------------------------------------------------------------------- */
+
+static int fd_of(struct driver *d, int handle)
+{
+    return native_of(d)->files.handle[handle];
+}
+
+static int64_t native_read(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov,
+                           uint64_t off, unsigned flags)
+{
+    (void)flags;
+    return result(d, preadv(fd_of(d, handle), (const struct iovec *)iov, (int)niov, (off_t)off));
+}
+
+static int64_t native_write(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov,
+                            uint64_t off, unsigned flags)
+{
+    int how = (flags & FL_IOCB_APPEND ? RWF_APPEND : 0) | (flags & FL_IOCB_DSYNC ? RWF_DSYNC : 0);
+
+    return result(d, pwritev2(fd_of(d, handle), (const struct iovec *)iov, (int)niov, (off_t)off, how));
+}
+
+static int native_truncate(struct driver *d, int handle, uint64_t len)
+{
+    return result(d, ftruncate(fd_of(d, handle), (off_t)len));
+}
+
+static int native_punch(struct driver *d, int handle, uint64_t off, uint64_t len)
+{
+    return result(
+        d, fallocate(fd_of(d, handle), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)len));
+}
+
+static int native_fsync(struct driver *d, int handle, unsigned flags)
+{
+    return result(d, flags & FL_FSYNC_DATA ? fdatasync(fd_of(d, handle)) : fsync(fd_of(d, handle)));
+}
+
+static int native_sync_range(struct driver *d, int handle, uint64_t off, uint64_t len, unsigned flags)
+{
+    return result(d, sync_file_range(fd_of(d, handle), (off_t)off, (off_t)len, flags));
+}
+
+/* posix_fadvise returns its error. */
+static int native_fadvise(struct driver *d, int handle, uint64_t off, uint64_t len, int advice)
+{
+    return -posix_fadvise(fd_of(d, handle), (off_t)off, (off_t)len, advice);
+}
+
+static uint64_t native_file_size(struct driver *d, int file)
+{
+    return files_size(&native_of(d)->files, file);
+}
+
 static int native_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len)
 {
     return files_read(&native_of(d)->files, file, off, bytes, len);
@@ -231,7 +299,7 @@ struct driver *native_driver_create(void)
 {
     static const struct driver calls = {
         .name = "native",
-        .has = DRIVER_HAS_DONTUNMAP,
+        .has = DRIVER_HAS_DONTUNMAP | DRIVER_HAS_DSYNC | DRIVER_HAS_REMOVE,
         .address_space_end = USER_END - WINDOW_START,
         .mmap = native_mmap,
         .munmap = native_munmap,
@@ -245,7 +313,16 @@ struct driver *native_driver_create(void)
         .load = native_load,
         .store = native_store,
         .set_size = native_set_size,
+        .prefetch = native_prefetch,
+        .read = native_read,
+        .write = native_write,
+        .truncate = native_truncate,
+        .punch = native_punch,
+        .fsync = native_fsync,
+        .sync_range = native_sync_range,
+        .fadvise = native_fadvise,
         .file_read = native_file_read,
+        .file_size = native_file_size,
         .region = native_region,
         .check = native_check,
         .destroy = native_destroy,

@@ -2,6 +2,7 @@
 #include "conformance/random.h"
 #include "model/model.h"
 #include "model/runner.h"
+#include "support/seed.h"
 
 #define MAX_PINNED 70 /* pages: the machines here have memory for some more */
 
@@ -36,6 +37,10 @@ int random_run(const char *name, struct driver *(*create)(void), struct driver *
 {
     struct pair pair = {.create = create, .reference = reference};
     struct sequence sequence = {.name = name, .setup = setup, .teardown = teardown, .arg = &pair};
+    int status = runner_main(&sequence, test_budget(nops), argc, argv);
 
-    return runner_main(&sequence, nops, argc, argv);
+    if (status != 0 || argc > 1)
+        return status;
+    sequence.mix = OP_MIX_FILES;
+    return runner_main(&sequence, test_budget(nops), argc, argv);
 }

@@ -23,8 +23,8 @@
 
 static bool is_an_error(int64_t result)
 {
-    static const int errors[] = {EIO,    ENXIO, EBADF,  EAGAIN, ENOMEM,    EACCES,
-                                 EFAULT, EBUSY, EEXIST, EINVAL, EOVERFLOW, EOPNOTSUPP};
+    static const int errors[] = {EIO,   ENXIO,  EBADF,  EAGAIN,    ENOMEM,     EACCES, EFAULT,
+                                 EBUSY, EEXIST, EINVAL, EOVERFLOW, EOPNOTSUPP, ENOSPC, EFBIG};
     unsigned i;
 
     for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
@@ -86,7 +86,7 @@ static bool run(uint64_t seed)
     d = sim_driver_create(&params);
     set_weather(d, &r, true);
     for (i = 0; i < OPS; i++) {
-        op_draw(&op, &r, d);
+        op_draw(&op, &r, d, seed % 3 == 0 ? OP_MIX_MAPS : OP_MIX_FILES);
         outcome_of(d, &op, &out);
         if (out.result < 0 && !is_an_error(out.result)) {
             fprintf(stderr, "result %" PRId64 " of ", out.result);

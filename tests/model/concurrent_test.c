@@ -26,6 +26,7 @@
 struct worker {
     struct oracle oracle;
     struct prng r;
+    enum op_mix mix;
     struct op last[PRINTED_AT_MOST];
     uint32_t ran;
     bool same;
@@ -44,7 +45,7 @@ static void work(void *arg)
     while (worker->same && worker->ran < OPS_EACH) {
         struct op *op = &worker->last[worker->ran++ % PRINTED_AT_MOST];
 
-        op_draw(op, &worker->r, worker->oracle.model);
+        op_draw(op, &worker->r, worker->oracle.model, worker->mix);
         if (!is_shared_file(op))
             worker->same = oracle_step(&worker->oracle, op);
         sim_yield();
@@ -89,6 +90,7 @@ static bool run(uint64_t seed)
         worker[i].oracle = (struct oracle){.subject = slice[i], .max_pinned = params.nframes / 3 / n};
         worker[i].oracle.model = worker[i].oracle.reference = model_driver_create();
         worker[i].oracle.check_every = 1;
+        worker[i].mix = (seed + i) % 2 == 0 ? OP_MIX_MAPS : OP_MIX_FILES;
         sim_run("worker", work, &worker[i]);
     }
     sim_join_all();

@@ -20,6 +20,16 @@ uint64_t driver_file_size(int file)
     return sizes[file];
 }
 
+int driver_may_read(int handle)
+{
+    return driver_handles[handle].read ? 0 : -EBADF;
+}
+
+int driver_may_write(int handle)
+{
+    return driver_handles[handle].write ? 0 : -EBADF;
+}
+
 bool driver_region_joins(const struct driver_region *a, const struct driver_region *b)
 {
     return a->end == b->start && a->prot == b->prot && a->shared == b->shared && a->file == b->file &&

@@ -49,12 +49,19 @@ struct driver_region {
 #define DRIVER_HAS_BRK       0x1
 #define DRIVER_HAS_GROWSDOWN 0x2
 #define DRIVER_HAS_DONTUNMAP 0x4
+#define DRIVER_HAS_DIRECT    0x8  /* FL_IOCB_DIRECT */
+#define DRIVER_HAS_DSYNC     0x20 /* FL_IOCB_APPEND, FL_IOCB_DSYNC */
+#define DRIVER_HAS_REMOVE    0x40 /* MADV_REMOVE */
+#define DRIVER_HAS_LIMIT     0x10 /* a file that would grow beyond DRIVER_FILE_PAGES: -ENOSPC */
 
 struct driver;
+struct fl_iovec;
 typedef int64_t driver_mmap_fn(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
                                uint64_t off);
 typedef int64_t driver_mremap_fn(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
                                  uint64_t new_addr);
+typedef int64_t driver_rw_fn(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov,
+                             uint64_t off, unsigned flags);
 
 struct driver {
     const char *name;
@@ -76,8 +83,19 @@ struct driver {
     int (*store)(struct driver *d, uint64_t addr, const void *bytes, size_t len);
     /* The file's length changes behind the VM's back, and the VM is told. New bytes are zero. */
     int (*set_size)(struct driver *d, int file, uint64_t len);
-    /* What stands in the file, for the outside world to read. */
+    /* The addresses of [start, end) will be needed, and those of [start2, end2). */
+    int (*prefetch)(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2);
+    /* preadv and pwritev of a handle, which may lack the right; flags: FL_IOCB_*. */
+    driver_rw_fn *read, *write;
+    int (*truncate)(struct driver *d, int handle, uint64_t len);
+    int (*punch)(struct driver *d, int handle, uint64_t off, uint64_t len);
+    int (*fsync)(struct driver *d, int handle, unsigned flags); /* FL_FSYNC_* */
+    int (*sync_range)(struct driver *d, int handle, uint64_t off, uint64_t len,
+                      unsigned flags); /* FL_SYNC_FILE_RANGE_* */
+    int (*fadvise)(struct driver *d, int handle, uint64_t off, uint64_t len, int advice); /* FL_FADV_* */
+    /* What stands in the file, and how long it is, for the outside world to see. */
     int (*file_read)(struct driver *d, int file, uint64_t off, void *bytes, size_t len);
+    uint64_t (*file_size)(struct driver *d, int file);
     /* The first region that ends after addr, merged with its equal neighbours. False: there is none. */
     bool (*region)(struct driver *d, uint64_t addr, struct driver_region *region);
     /* Panics when something is wrong inside. */
@@ -87,6 +105,9 @@ struct driver {
 
 /* Whether b continues a, so that the two are one region. */
 bool driver_region_joins(const struct driver_region *a, const struct driver_region *b);
+/* The descriptor's mode, as the calls of a kernel look at it: 0, or -EBADF. */
+int driver_may_read(int handle);
+int driver_may_write(int handle);
 /* The highest address of a gap of len bytes in the window, or DRIVER_ANY. Walks driver->region. */
 uint64_t driver_find_gap(struct driver *d, uint64_t len);
 /* Whether [addr, addr + len) lies in the window and is free. */

@@ -376,6 +376,13 @@ static int advise_page(struct model *model, struct model_page *page, int advice)
         page->copy = NULL;
         page->touched = false;
         return 0;
+    case FL_MADV_FREE:
+        if (page->locked || page->shared || page->file >= 0)
+            return -EINVAL;
+        model_page_free(page);
+        return 0;
+    case FL_MADV_REMOVE:
+        return model_remove(model, page);
     case FL_MADV_COLD:
     case FL_MADV_PAGEOUT:
         return page->locked ? -EINVAL : 0;
@@ -427,7 +434,7 @@ static int model_mincore(struct driver *d, uint64_t addr, uint64_t len, unsigned
     FOR_PAGES (model, page, addr, len) {
         if (!page->mapped)
             return -ENOMEM;
-        if (page->copy != NULL)
+        if (page->copy != NULL && !page->free_vague)
             *vec++ = 1;
         else
             *vec++ = page->file < 0 && !page->touched ? 0 : DRIVER_VEC_UNKNOWN;
@@ -479,6 +486,16 @@ static int model_mlock(struct driver *d, uint64_t addr, uint64_t len)
 static int model_munlock(struct driver *d, uint64_t addr, uint64_t len)
 {
     return set_locked(d, addr, len, false);
+}
+
+static int model_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2)
+{
+    (void)d;
+    (void)addr;
+    (void)len;
+    (void)addr2;
+    (void)len2;
+    return 0;
 }
 
 static uint64_t model_brk(struct driver *d, uint64_t addr)
@@ -563,7 +580,8 @@ static bool asks_for_locks(const struct op *op)
     case OP_MSYNC:
         return op->flags & FL_MS_INVALIDATE;
     case OP_MADVISE:
-        return op->flags == FL_MADV_DONTNEED || op->flags == FL_MADV_COLD || op->flags == FL_MADV_PAGEOUT;
+        return op->flags == FL_MADV_DONTNEED || op->flags == FL_MADV_COLD || op->flags == FL_MADV_PAGEOUT ||
+               op->flags == FL_MADV_FREE || op->flags == FL_MADV_REMOVE;
     default:
         return op->kind == OP_MPROTECT || op->kind == OP_MREMAP;
     }
@@ -645,7 +663,8 @@ struct driver *model_driver_create(void)
 {
     static const struct driver calls = {
         .name = "model",
-        .has = DRIVER_HAS_BRK | DRIVER_HAS_DONTUNMAP,
+        .has = DRIVER_HAS_BRK | DRIVER_HAS_DONTUNMAP | DRIVER_HAS_DIRECT | DRIVER_HAS_DSYNC |
+               DRIVER_HAS_REMOVE | DRIVER_HAS_LIMIT,
         .address_space_end = DRIVER_WINDOW_BYTES,
         .mmap = model_mmap,
         .munmap = model_munmap,
@@ -660,7 +679,16 @@ struct driver *model_driver_create(void)
         .load = model_load,
         .store = model_store,
         .set_size = model_set_size,
+        .prefetch = model_prefetch,
+        .read = model_read,
+        .write = model_write,
+        .truncate = model_truncate,
+        .punch = model_punch,
+        .fsync = model_fsync,
+        .sync_range = model_sync_range,
+        .fadvise = model_fadvise,
         .file_read = model_file_read,
+        .file_size = model_file_size,
         .region = model_region,
         .check = model_check,
         .destroy = model_destroy,

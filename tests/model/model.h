@@ -32,9 +32,11 @@ struct model_page {
     uint8_t prot, behavior;
     int file;        /* or -1: private anonymous */
     uint64_t pindex; /* in the file */
-    uint8_t *copy;   /* a private mapping's own bytes, or NULL */
+    /* A private mapping's own bytes, or NULL. Behind them one byte for each: it may as well be zero (MADV_FREE, or
+       copied from where that was so). */
+    uint8_t *copy;
     bool lock_vague; /* locking failed, or the file was cut off there: differences.c */
-    bool tail_vague; /* the copy was made of a page whose tail is vague */
+    bool free_vague; /* MADV_FREE: the page may be gone */
     uint32_t made_by;
 };
 
@@ -45,6 +47,8 @@ enum model_bug {
     MODEL_BUG_STALE_COPY,     /* munmap keeps the last page when there are three or more */
     MODEL_BUG_WRONG_ERRNO,    /* msync of a hole: -EINVAL */
     MODEL_BUG_OFFSET_BY_PAGE, /* mremap to a new place shows a file one page too far */
+    MODEL_BUG_SHORT_WRITE,    /* a write of more than a page loses its last byte */
+    MODEL_BUG_STALE_TAIL,     /* what was stored behind the end shows when the file grows */
     MODEL_BUGS,
 };
 
@@ -84,11 +88,28 @@ int model_page_fault(const struct model *model, const struct model_page *page, i
 void model_page_copy(const struct model *model, struct model_page *page);
 /* The page's 4096 bytes as the mapping shows them now. */
 const uint8_t *model_page_bytes(const struct model *model, const struct model_page *page);
+/* MADV_FREE of a private anonymous page: from now on its bytes may be zero, until they are stored to. */
+void model_page_free(struct model_page *page);
 /* What reading or writing the page ahead does to it (populate, mlock). Errors: -EFAULT. */
 int model_page_populate(const struct model *model, struct model_page *page);
 int model_load(struct driver *d, uint64_t addr, void *bytes, size_t len);
 int model_store(struct driver *d, uint64_t addr, const void *bytes, size_t len);
 int model_set_size(struct driver *d, int file, uint64_t len);
 int model_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len);
+
+/* ---- model_file.c: calls on files ---- */
+
+int64_t model_read(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov, uint64_t off,
+                   unsigned flags);
+int64_t model_write(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov, uint64_t off,
+                    unsigned flags);
+int model_truncate(struct driver *d, int handle, uint64_t len);
+int model_punch(struct driver *d, int handle, uint64_t off, uint64_t len);
+/* MADV_REMOVE of one page. */
+int model_remove(struct model *model, struct model_page *page);
+int model_fsync(struct driver *d, int handle, unsigned flags);
+int model_sync_range(struct driver *d, int handle, uint64_t off, uint64_t len, unsigned flags);
+int model_fadvise(struct driver *d, int handle, uint64_t off, uint64_t len, int advice);
+uint64_t model_file_size(struct driver *d, int file);
 
 #endif

@@ -84,12 +84,14 @@ static bool in_tail(const struct model *model, const struct model_page *page, ui
 void model_page_copy(const struct model *model, struct model_page *page)
 {
     uint8_t *copy;
+    uint64_t i;
 
     if (page->shared || page->copy != NULL)
         return;
-    copy = must_alloc(PAGE);
+    copy = must_alloc(2 * PAGE);
     memcpy(copy, model_page_bytes(model, page), PAGE);
-    page->tail_vague = page->file >= 0 && in_tail(model, page, PAGE - 1);
+    for (i = 0; page->file >= 0 && i < PAGE; i++)
+        copy[PAGE + i] = in_tail(model, page, i);
     page->copy = copy;
 }
 
@@ -99,8 +101,15 @@ bool model_byte_may_be_zero(struct driver *d, uint64_t addr)
     struct model_page *page = &model->page[addr / PAGE];
 
     if (page->copy != NULL)
-        return page->tail_vague;
+        return page->copy[PAGE + addr % PAGE];
     return page->file >= 0 && in_tail(model, page, addr % PAGE);
+}
+
+void model_page_free(struct model_page *page)
+{
+    page->free_vague = true;
+    if (page->copy != NULL)
+        memset(page->copy + PAGE, 1, PAGE);
 }
 
 int model_page_populate(const struct model *model, struct model_page *page)
@@ -145,6 +154,8 @@ int model_store(struct driver *d, uint64_t addr, const void *bytes, size_t len)
     if (page->copy == NULL && page->pindex == file->size / PAGE && addr % PAGE + len > file->size % PAGE)
         file->tail_stored = true;
     memcpy(to + addr % PAGE, bytes, len);
+    if (page->copy != NULL)
+        memset(to + PAGE + addr % PAGE, 0, len);
     if (model->bug == MODEL_BUG_LOST_STORE && addr % PAGE < 4000 && addr % PAGE + len > 4000)
         to[4000] = (uint8_t)~to[4000];
     return 0;
@@ -158,7 +169,8 @@ int model_set_size(struct driver *d, int index, uint64_t len)
     uint64_t gone = (len + PAGE - 1) / PAGE;
     int i;
 
-    memset(file->bytes + from, 0, file->capacity - from);
+    if (model->bug != MODEL_BUG_STALE_TAIL || len < file->size)
+        memset(file->bytes + from, 0, file->capacity - from);
     for (i = 0; i < DRIVER_WINDOW_PAGES; i++) {
         struct model_page *page = &model->page[i];
 

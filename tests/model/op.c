@@ -122,7 +122,7 @@ static void draw_madvise(struct op *op, struct prng *r, struct driver *looked_at
     static const int advice[] = {
         FL_MADV_NORMAL,         FL_MADV_RANDOM,   FL_MADV_SEQUENTIAL, FL_MADV_WILLNEED, FL_MADV_DONTNEED,
         FL_MADV_DONTNEED,       FL_MADV_DONTNEED, FL_MADV_COLD,       FL_MADV_PAGEOUT,  FL_MADV_POPULATE_READ,
-        FL_MADV_POPULATE_WRITE, FL_MADV_DONTFORK, FL_MADV_DOFORK};
+        FL_MADV_POPULATE_WRITE, FL_MADV_DONTFORK, FL_MADV_DOFORK,     FL_MADV_FREE,     FL_MADV_REMOVE};
 
     draw_range(op, r, looked_at);
     op->flags = advice[prng_below(r, sizeof(advice) / sizeof(advice[0]))];
@@ -154,42 +154,52 @@ static void draw_set_size(struct op *op, struct prng *r)
         op->len += prng_below(r, PAGE);
 }
 
-static enum op_kind draw_kind(struct prng *r)
+static enum op_kind draw_kind(struct prng *r, enum op_mix mix)
 {
     static const struct {
         enum op_kind kind;
-        unsigned weight;
-    } mix[] = {
-        {OP_MMAP, 12},   {OP_MUNMAP, 6},  {OP_MPROTECT, 8}, {OP_MREMAP, 5},  {OP_MSYNC, 5},
-        {OP_MADVISE, 8}, {OP_MINCORE, 2}, {OP_MLOCK, 2},    {OP_MUNLOCK, 3}, {OP_BRK, 1},
-        {OP_LOAD, 24},   {OP_STORE, 24},  {OP_SET_SIZE, 2},
+        unsigned weight[2]; /* by op_mix */
+    } kinds[] = {
+        {OP_MMAP, {12, 5}},    {OP_MUNMAP, {6, 2}},   {OP_MPROTECT, {8, 2}}, {OP_MREMAP, {5, 1}},
+        {OP_MSYNC, {5, 3}},    {OP_MADVISE, {8, 5}},  {OP_MINCORE, {2, 1}},  {OP_MLOCK, {2, 1}},
+        {OP_MUNLOCK, {3, 2}},  {OP_BRK, {1, 0}},      {OP_LOAD, {24, 14}},   {OP_STORE, {24, 18}},
+        {OP_SET_SIZE, {2, 1}}, {OP_PREFETCH, {1, 1}}, {OP_READ, {3, 20}},    {OP_WRITE, {3, 24}},
+        {OP_TRUNCATE, {1, 5}}, {OP_PUNCH, {1, 5}},    {OP_FSYNC, {1, 4}},    {OP_SYNC_RANGE, {1, 3}},
+        {OP_FADVISE, {1, 3}},
     };
-    unsigned total = 0, i;
-    uint64_t at;
+    uint64_t total = 0, at;
+    unsigned i;
 
-    for (i = 0; i < sizeof(mix) / sizeof(mix[0]); i++)
-        total += mix[i].weight;
+    for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        total += kinds[i].weight[mix];
     at = prng_below(r, total);
-    for (i = 0; at >= mix[i].weight; i++)
-        at -= mix[i].weight;
-    return mix[i].kind;
+    for (i = 0; at >= kinds[i].weight[mix]; i++)
+        at -= kinds[i].weight[mix];
+    return kinds[i].kind;
 }
 
 /* Nothing reaches over the window's end: behind it the drivers differ. */
 static void clip(struct op *op)
 {
-    if (op->kind == OP_BRK || op->kind == OP_SET_SIZE)
+    if (op->kind == OP_BRK || op->kind == OP_SET_SIZE || op_is_of_file(op))
         return;
     if (op->addr != DRIVER_ANY && op->len > DRIVER_WINDOW_BYTES - op->addr)
         op->len = DRIVER_WINDOW_BYTES - op->addr;
-    if (op->kind == OP_MREMAP && op->len2 > DRIVER_WINDOW_BYTES - op->addr2)
+    if ((op->kind == OP_MREMAP || op->kind == OP_PREFETCH) && op->len2 > DRIVER_WINDOW_BYTES - op->addr2)
         op->len2 = DRIVER_WINDOW_BYTES - op->addr2;
 }
 
-void op_draw(struct op *op, struct prng *r, struct driver *looked_at)
+static void draw_prefetch(struct op *op, struct prng *r, struct driver *looked_at)
 {
-    memset(op, 0, sizeof(*op));
-    op->kind = draw_kind(r);
+    draw_range(op, r, looked_at);
+    op->addr2 = op->addr + prng_below(r, PAGE);
+    op->len2 = op->len;
+    draw_range(op, r, looked_at);
+}
+
+/* The arguments of an operation whose kind is drawn. */
+static void draw_args(struct op *op, struct prng *r, struct driver *looked_at)
+{
     switch (op->kind) {
     case OP_MMAP:
         draw_mmap(op, r, looked_at);
@@ -213,11 +223,24 @@ void op_draw(struct op *op, struct prng *r, struct driver *looked_at)
     case OP_BRK:
         op->addr = DRIVER_BRK_START + prng_below(r, DRIVER_BRK_LIMIT - DRIVER_BRK_START + 3 * PAGE) - PAGE;
         break;
+    case OP_PREFETCH:
+        draw_prefetch(op, r, looked_at);
+        break;
     default:
         draw_range(op, r, looked_at);
         op->prot = draw_prot(r);
         break;
     }
+}
+
+void op_draw(struct op *op, struct prng *r, struct driver *looked_at, enum op_mix mix)
+{
+    memset(op, 0, sizeof(*op));
+    op->kind = draw_kind(r, mix);
+    if (op_is_of_file(op))
+        op_draw_file(op, r, looked_at);
+    else
+        draw_args(op, r, looked_at);
     if (op->kind <= OP_MUNLOCK && once_in(r, 100))
         op->addr += op->addr == DRIVER_ANY ? 0 : 1 + prng_below(r, PAGE - 1); /* misaligned */
     if (op->kind <= OP_MUNLOCK && once_in(r, 100))
@@ -233,8 +256,9 @@ uint8_t op_byte(const struct op *op, uint64_t i)
 /* ---- printing and reading ------------------------------------------------------------------------------ */
 
 static const char *const kind_names[OP_KINDS] = {
-    "mmap",  "munmap",  "mprotect", "mremap", "msync", "madvise",  "mincore",
-    "mlock", "munlock", "brk",      "load",   "store", "set_size",
+    "mmap",  "munmap",  "mprotect", "mremap", "msync", "madvise",    "mincore",
+    "mlock", "munlock", "brk",      "load",   "store", "set_size",   "prefetch",
+    "read",  "write",   "truncate", "punch",  "fsync", "sync_range", "fadvise",
 };
 
 void op_print(const struct op *op, FILE *out)

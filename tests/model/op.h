@@ -25,23 +25,46 @@ enum op_kind {
     OP_LOAD,
     OP_STORE,
     OP_SET_SIZE,
+    OP_PREFETCH,
+    OP_READ, /* from here on, calls on a file: op_is_of_file */
+    OP_WRITE,
+    OP_TRUNCATE,
+    OP_PUNCH,
+    OP_FSYNC,
+    OP_SYNC_RANGE,
+    OP_FADVISE,
     OP_KINDS,
+};
+
+/* What a sequence is made of: mostly calls on mappings, or mostly calls on files that are mapped here and there. */
+enum op_mix {
+    OP_MIX_MAPS,
+    OP_MIX_FILES,
 };
 
 struct op {
     enum op_kind kind;
     uint64_t addr, len;
-    uint64_t addr2, len2; /* mremap's new place */
-    int prot;
-    int flags;  /* or advice */
-    int handle; /* or file */
+    uint64_t addr2, len2; /* mremap's new place; prefetch's second range */
+    int prot;             /* read, write: in how many pieces, OP_PIECES_MAX at most */
+    int flags;            /* or advice */
+    int handle;           /* or file */
     uint64_t off;
-    uint64_t value; /* store: the seed of its bytes */
+    uint64_t value; /* store, write: the seed of its bytes; read, write: of the pieces' lengths */
 };
+#define OP_PIECES_MAX 5
+#define OP_LEN_MAX    (32 * DRIVER_PAGE) /* of a load, store, read or write */
 
-/* Draws the next operation. `looked_at` is a driver whose map it may look at, so that most operations hit
- * something. */
-void op_draw(struct op *op, struct prng *r, struct driver *looked_at);
+static inline bool op_is_of_file(const struct op *op)
+{
+    return op->kind >= OP_READ;
+}
+
+/* Draws the next operation. `looked_at` is a driver whose map and files it may look at, so that most operations
+ * hit something. */
+void op_draw(struct op *op, struct prng *r, struct driver *looked_at, enum op_mix mix);
+/* The arguments of an operation whose kind is drawn and op_is_of_file (op_file.c). */
+void op_draw_file(struct op *op, struct prng *r, struct driver *looked_at);
 /* The bytes that a store writes. */
 uint8_t op_byte(const struct op *op, uint64_t i);
 /* mmap(addr=0x1000, len=0x2000, prot=0x3, …); */

@@ -32,12 +32,12 @@ static bool same_bytes(struct oracle *oracle, const struct op *op, const struct 
     for (i = 0; i < a->nbytes; i++) {
         if (a->bytes[i] == b->bytes[i])
             continue;
-        if (b->bytes[i] == 0 && model_byte_may_be_zero(oracle->model, op->addr + i))
+        if ((a->bytes[i] == 0 || b->bytes[i] == 0) && op->kind == OP_LOAD &&
+            model_byte_may_be_zero(oracle->model, op->addr + i))
             continue;
-        if (a->bytes[i] == 0 && model_byte_may_be_zero(oracle->model, op->addr + i))
-            continue;
-        return differ(oracle, "byte at 0x%" PRIx64 " is 0x%02x on %s, 0x%02x on %s", op->addr + i,
-                      a->bytes[i], oracle->reference->name, b->bytes[i], oracle->subject->name);
+        return differ(oracle, "byte at 0x%" PRIx64 " is 0x%02x on %s, 0x%02x on %s",
+                      (op->kind == OP_LOAD ? op->addr : op->off) + i, a->bytes[i], oracle->reference->name,
+                      b->bytes[i], oracle->subject->name);
     }
     return true;
 }
@@ -136,6 +136,28 @@ static bool same_synced(struct oracle *oracle, const struct op *op)
     return true;
 }
 
+/* What fsync and its kin promised must stand in the file, and the file must be as long as it is. */
+static bool same_written(struct oracle *oracle, const struct op *op, int64_t result)
+{
+    int file = driver_handles[op->handle].file;
+    uint64_t a = oracle->reference->file_size(oracle->reference, file);
+    uint64_t b = oracle->subject->file_size(oracle->subject, file);
+
+    if (a != b)
+        return differ(oracle, "file %d is 0x%" PRIx64 " bytes long on %s, 0x%" PRIx64 " on %s", file, a,
+                      oracle->reference->name, b, oracle->subject->name);
+    if (result < 0)
+        return true;
+    if (op->kind == OP_FSYNC)
+        return same_file(oracle, file, 0, a);
+    if (op->kind == OP_SYNC_RANGE && op->flags == 7)
+        return same_file(oracle, file, op->off, op->len == 0 ? a : op->off + op->len);
+    if (op->kind == OP_WRITE && (op->flags & (FL_IOCB_DSYNC | FL_IOCB_DIRECT)))
+        return same_file(oracle, file, op->flags & FL_IOCB_APPEND ? a - (uint64_t)result : op->off,
+                         op->flags & FL_IOCB_APPEND ? a : op->off + (uint64_t)result);
+    return true;
+}
+
 static bool same_outcome(struct oracle *oracle, const struct op *op, const struct outcome *a,
                          const struct outcome *b)
 {
@@ -147,13 +169,30 @@ static bool same_outcome(struct oracle *oracle, const struct op *op, const struc
     if (a->nbytes != b->nbytes)
         return differ(oracle, "the access came 0x%" PRIx64 " bytes far on %s, 0x%" PRIx64 " on %s", a->nbytes,
                       oracle->reference->name, b->nbytes, oracle->subject->name);
-    if (op->kind == OP_LOAD && !same_bytes(oracle, op, a, b))
+    if ((op->kind == OP_LOAD || op->kind == OP_READ) && !same_bytes(oracle, op, a, b))
         return false;
     if (op->kind == OP_MINCORE && a->result == 0 && !same_vec(oracle, op, a, b))
         return false;
     if (op->kind == OP_MSYNC && a->result == 0 && (op->flags & FL_MS_SYNC) && !same_synced(oracle, op))
         return false;
+    if (op_is_of_file(op))
+        return same_written(oracle, op, a->result);
     return op->kind == OP_LOAD || op->kind == OP_STORE || same_map(oracle);
+}
+
+/* Where a file may not grow, and past the cache, not every driver can follow. */
+static bool is_fair_to_files(struct oracle *oracle, const struct op *op, unsigned both)
+{
+    uint64_t limit = DRIVER_FILE_PAGES * PAGE, end = op->off + op->len;
+
+    if (op->kind == OP_WRITE && (op->flags & FL_IOCB_APPEND))
+        end = oracle->model->file_size(oracle->model, driver_handles[op->handle].file) + op->len;
+    if ((op->kind == OP_WRITE || op->kind == OP_TRUNCATE) && end > limit && !(both & DRIVER_HAS_LIMIT))
+        return false;
+    if (op->kind != OP_WRITE && op->kind != OP_READ)
+        return true;
+    return (!(op->flags & FL_IOCB_DIRECT) || (both & DRIVER_HAS_DIRECT)) &&
+           (!(op->flags & (FL_IOCB_APPEND | FL_IOCB_DSYNC)) || (both & DRIVER_HAS_DSYNC));
 }
 
 /* Whether the operation is one whose outcome all drivers can be held to. */
@@ -166,6 +205,10 @@ static bool is_fair(struct oracle *oracle, const struct op *op)
     if ((op->flags & FL_MAP_GROWSDOWN) && op->kind == OP_MMAP && !(both & DRIVER_HAS_GROWSDOWN))
         return false;
     if ((op->flags & FL_MREMAP_DONTUNMAP) && op->kind == OP_MREMAP && !(both & DRIVER_HAS_DONTUNMAP))
+        return false;
+    if (op->kind == OP_MADVISE && op->flags == FL_MADV_REMOVE && !(both & DRIVER_HAS_REMOVE))
+        return false;
+    if (op_is_of_file(op) && !is_fair_to_files(oracle, op, both))
         return false;
     if (model_is_vague(oracle->model, op))
         return false;
@@ -186,10 +229,30 @@ bool oracle_step(struct oracle *oracle, const struct op *op)
     }
     outcome_of(oracle->subject, op, &oracle->got);
     oracle->ran++;
+    oracle->ran_file += op_is_of_file(op);
     if (!same_outcome(oracle, op, a, &oracle->got))
         return false;
     if (++oracle->steps % oracle->check_every == 0)
         oracle->subject->check(oracle->subject);
+    return true;
+}
+
+/* Every byte of every file, read and on the disk. */
+static bool finish_files(struct oracle *oracle)
+{
+    static const int handles[DRIVER_FILES] = {0, 1, 3};
+    struct op op;
+    int i;
+
+    for (i = 0; i < DRIVER_FILES; i++) {
+        op = (struct op){.kind = OP_READ, .handle = handles[i], .len = OP_LEN_MAX};
+        for (; op.off < DRIVER_FILE_PAGES * PAGE; op.off += op.len)
+            if (!oracle_step(oracle, &op))
+                return false;
+        op = (struct op){.kind = OP_FSYNC, .handle = handles[i]};
+        if (!oracle_step(oracle, &op))
+            return false;
+    }
     return true;
 }
 
@@ -206,6 +269,8 @@ bool oracle_finish(struct oracle *oracle)
     if (!oracle_step(oracle, &op))
         return false;
     oracle->subject->check(oracle->subject);
+    if (!finish_files(oracle))
+        return false;
     op = (struct op){.kind = OP_MUNMAP, .len = DRIVER_WINDOW_BYTES};
     if (!oracle_step(oracle, &op))
         return false;

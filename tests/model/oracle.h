@@ -16,7 +16,7 @@ struct oracle {
     uint64_t max_pinned;  /* operations that could keep more pages from leaving memory are left out */
     uint32_t check_every; /* steps between subject->check calls */
     uint32_t steps;
-    uint64_t ran;                           /* operations that were really made */
+    uint64_t ran, ran_file;                 /* operations that were really made; of those, op_is_of_file */
     struct outcome modelled, referred, got; /* of the last operation */
     char difference[512];
 };

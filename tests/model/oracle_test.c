@@ -95,7 +95,7 @@ static void test_print_and_read(void **state)
     sequence_init(&sequence);
     prng_init(&r, 7);
     for (i = 0; i < 64; i++) {
-        op_draw(&drawn[i], &r, model);
+        op_draw(&drawn[i], &r, model, i % 2 == 0 ? OP_MIX_MAPS : OP_MIX_FILES);
         sequence.record->op[i] = drawn[i];
     }
     sequence.record->nops = 64;

@@ -6,8 +6,8 @@
 
 struct outcome {
     int64_t result;
-    uint64_t nbytes; /* of a load or store: how far it came */
-    uint8_t bytes[8 * DRIVER_PAGE];
+    uint64_t nbytes; /* of an access, a read or a write: how far it came */
+    uint8_t bytes[OP_LEN_MAX];
     unsigned char vec[DRIVER_WINDOW_PAGES + 1];
 };
 

@@ -94,6 +94,14 @@ static void test_populate_read_of_write_only(void **state)
         {OP_MADVISE, .addr = DRIVER_WINDOW_BYTES - 2 * PAGE, .len = PAGE, .flags = FL_MADV_POPULATE_READ});
 }
 
+/* A place that overlaps what is not even mapped: it was the second error that mremap told. */
+static void test_mremap_onto_itself_unmapped(void **state)
+{
+    (void)state;
+    RUN({OP_MREMAP, .addr = 8 * PAGE, .addr2 = 7 * PAGE, .len2 = 6 * PAGE,
+         .flags = FL_MREMAP_MAYMOVE | FL_MREMAP_FIXED});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -101,6 +109,7 @@ int main(void)
         cmocka_unit_test(test_store_behind_end_then_sync_and_grow),
         cmocka_unit_test(test_mlock_of_locked_unreachable),
         cmocka_unit_test(test_populate_read_of_write_only),
+        cmocka_unit_test(test_mremap_onto_itself_unmapped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

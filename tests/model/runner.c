@@ -33,7 +33,7 @@ static int replay(struct sequence *sequence, const char *path)
 
 int runner_main(struct sequence *sequence, uint64_t nops, int argc, char **argv)
 {
-    uint64_t first = test_seed(FIRST_SEED), ran = 0;
+    uint64_t first = test_seed(FIRST_SEED), ran = 0, all = 0;
     uint64_t rounds = test_rounds(getenv("FAULTLINE_SEED") != NULL ? 1 : UINT64_MAX);
     int status = EXIT_SUCCESS;
 
@@ -44,10 +44,13 @@ int runner_main(struct sequence *sequence, uint64_t nops, int argc, char **argv)
     for (; status == EXIT_SUCCESS && sequence->seed - first < rounds && ran < nops; sequence->seed++) {
         if (!sequence_draw(sequence, OPS_PER_SEQUENCE, false))
             status = fail(sequence);
-        ran += sequence->record->ran;
+        all += sequence->record->ran;
+        ran += sequence->mix == OP_MIX_FILES ? sequence->record->ran_file : sequence->record->ran;
     }
-    printf("%s: %" PRIu64 " operations in %" PRIu64 " sequences\n", sequence->name, ran,
+    printf("%s: %" PRIu64 " operations in %" PRIu64 " sequences\n", sequence->name, all,
            sequence->seed - first);
+    if (sequence->mix == OP_MIX_FILES)
+        printf("%s: %" PRIu64 " of them calls on files\n", sequence->name, ran);
     sequence_fini(sequence);
     return status;
 }

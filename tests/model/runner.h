@@ -6,7 +6,8 @@
 #include "model/sequence.h"
 
 /*
- * Runs sequences from the first seed on, until nops operations were compared. FAULTLINE_SEED=n: the
+ * Runs sequences from the first seed on, until nops operations were compared; of
+ * a mix of files, nops calls on files. FAULTLINE_SEED=n: the
  * sequence of that seed only, or
  * FAULTLINE_ROUNDS of them; --replay FILE: the operations that a failure printed. A sequence that fails is
  * shrunk and printed.

@@ -39,11 +39,12 @@ static bool run(struct sequence *sequence, uint32_t draw)
     for (i = 0; same && i < (draw != 0 ? draw : record->nops); i++) {
         record->failed_at = i;
         if (draw != 0) {
-            op_draw(&record->op[i], &r, oracle.model);
+            op_draw(&record->op[i], &r, oracle.model, sequence->mix);
             record->nops = i + 1;
         }
         same = oracle_step(&oracle, &record->op[i]);
         record->ran = oracle.ran;
+        record->ran_file = oracle.ran_file;
     }
     if (same)
         same = oracle_finish(&oracle);

@@ -17,7 +17,8 @@
 struct sequence_record {
     uint32_t nops;      /* drawn so far */
     uint32_t failed_at; /* the operation that was running, or the last one */
-    uint64_t ran;       /* operations compared */
+    uint64_t ran;       /* operations compared, */
+    uint64_t ran_file;  /* and those of them that were calls on files */
     char difference[sizeof(((struct oracle *)0)->difference)];
     struct op op[SEQUENCE_MAX];
 };
@@ -25,6 +26,7 @@ struct sequence_record {
 struct sequence {
     const char *name; /* of the test, for the report */
     uint64_t seed;    /* of the configuration and of the operations */
+    enum op_mix mix;
     /* Makes and destroys the oracle's drivers, in the child. */
     void (*setup)(struct oracle *oracle, uint64_t seed, void *arg);
     void (*teardown)(struct oracle *oracle, void *arg);

@@ -121,6 +121,92 @@ static int sim_set_size(struct driver *d, int file, uint64_t len)
     return fl_vnode_setsize(vnode_of(sim_of(d), file));
 }
 
+#pragma weak fl_sys_prefetch
+static int sim_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2)
+{
+    struct fl_iovec range[2] = {{(void *)absolute(d, addr), len}, {(void *)absolute(d, addr2), len2}};
+
+    if (fl_sys_prefetch == NULL)
+        return 0;
+    return fl_sys_prefetch(sim_of(d)->map, range, 2);
+}
+
+/* ---- files ------------------------------------------------------------------------------------- */
+
+/* What was moved is how far the offset came. */
+static int64_t moved(const struct fl_iocb *iocb, uint64_t off, int64_t result)
+{
+    if (result >= 0 && !(iocb->flags & FL_IOCB_APPEND) && iocb->offset != off + (uint64_t)result)
+        machine_panic("an iocb's offset is not what was moved");
+    return result;
+}
+
+static int64_t sim_read(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov, uint64_t off,
+                        unsigned flags)
+{
+    struct fl_iocb iocb = {.offset = off, .flags = flags};
+    int error = driver_may_read(handle);
+
+    return error != 0 ? error
+                      : moved(&iocb, off, fl_vnode_read(sim_of(d)->handle[handle].vnode, iov, niov, &iocb));
+}
+
+static int64_t sim_write(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov,
+                         uint64_t off, unsigned flags)
+{
+    struct fl_iocb iocb = {.offset = off, .flags = flags};
+    int error = driver_may_write(handle);
+
+    return error != 0 ? error
+                      : moved(&iocb, off, fl_vnode_write(sim_of(d)->handle[handle].vnode, iov, niov, &iocb));
+}
+
+static int sim_truncate(struct driver *d, int handle, uint64_t len)
+{
+    return driver_handles[handle].write ? fl_vnode_truncate(sim_of(d)->handle[handle].vnode, len) : -EINVAL;
+}
+
+static int sim_punch(struct driver *d, int handle, uint64_t off, uint64_t len)
+{
+    int error = len == 0 ? -EINVAL : driver_may_write(handle);
+
+    return error != 0 ? error : fl_vnode_punch(sim_of(d)->handle[handle].vnode, off, len);
+}
+
+static int sim_fsync(struct driver *d, int handle, unsigned flags)
+{
+    struct fl_file *file = &sim_of(d)->handle[handle];
+
+    return fl_vnode_fsync(file->vnode, flags, &file->told);
+}
+
+/* Three calls that are being written: until they are there, they are left out. */
+#pragma weak fl_vnode_sync_range
+#pragma weak fl_vnode_fadvise
+
+static int sim_sync_range(struct driver *d, int handle, uint64_t off, uint64_t len, unsigned flags)
+{
+    struct fl_file *file = &sim_of(d)->handle[handle];
+
+    if (fl_vnode_sync_range == NULL) {
+        int error = flags > 7 || off + len < off ? -EINVAL : fl_vnode_fsync(file->vnode, 0, &file->told);
+        return error;
+    }
+    return fl_vnode_sync_range(file->vnode, off, len, flags, &file->told);
+}
+
+static int sim_fadvise(struct driver *d, int handle, uint64_t off, uint64_t len, int advice)
+{
+    if (fl_vnode_fadvise == NULL)
+        return advice < FL_FADV_NORMAL || advice > FL_FADV_NOREUSE ? -EINVAL : 0;
+    return fl_vnode_fadvise(sim_of(d)->handle[handle].vnode, off, len, advice);
+}
+
+static uint64_t sim_file_size(struct driver *d, int file)
+{
+    return sim_disk_size(sim_of(d)->disk[file]);
+}
+
 static int sim_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len)
 {
     struct sim_disk *disk = sim_of(d)->disk[file];
@@ -192,6 +278,7 @@ static void open_files(struct sim *sim, uint64_t seed, struct sim_disk *last)
             continue;
         sim->disk[i] = sim_disk_create(driver_file_size(i), seed * 1000 + (uint64_t)i + 1);
         fill(sim->disk[i], i);
+        sim_disk_faults(sim->disk[i])->max_len_bytes = DRIVER_FILE_PAGES * PAGE;
     }
     for (i = 0; i < DRIVER_HANDLES; i++) {
         const struct driver_handle *h = &driver_handles[i];
@@ -258,7 +345,16 @@ static struct sim *sim_new(const char *name, unsigned has)
         .load = sim_driver_load,
         .store = sim_driver_store,
         .set_size = sim_set_size,
+        .prefetch = sim_prefetch,
+        .read = sim_read,
+        .write = sim_write,
+        .truncate = sim_truncate,
+        .punch = sim_punch,
+        .fsync = sim_fsync,
+        .sync_range = sim_sync_range,
+        .fadvise = sim_fadvise,
         .file_read = sim_file_read,
+        .file_size = sim_file_size,
         .region = sim_region,
         .check = sim_check,
         .destroy = sim_destroy,
@@ -275,7 +371,7 @@ static struct sim *sim_new(const char *name, unsigned has)
 
 struct driver *sim_driver_create(const struct sim_params *params)
 {
-    struct sim *sim = sim_new("sim", DRIVER_HAS_BRK);
+    struct sim *sim = sim_new("sim", DRIVER_HAS_BRK | DRIVER_HAS_LIMIT);
 
     sim->start = WINDOW_START;
     if (sim_boot(params) != 0)
@@ -317,7 +413,7 @@ void sim_slices_create(const struct sim_params *params, unsigned n, struct drive
     if (sim_boot(params) != 0 || fl_space_create(WINDOW_START, WINDOW_START + n * STRIDE, &map) != 0)
         abort();
     for (i = 0; i < n; i++) {
-        sim = sim_new("slice", 0);
+        sim = sim_new("slice", DRIVER_HAS_LIMIT);
         sim->map = map;
         sim->start = WINDOW_START + i * STRIDE;
         sim->driver.mmap = slice_mmap;

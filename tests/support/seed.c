@@ -54,3 +54,12 @@ uint64_t test_rounds(uint64_t otherwise)
 {
     return from_environment("FAULTLINE_ROUNDS", otherwise);
 }
+
+uint64_t test_budget(uint64_t work)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return work / 4;
+#else
+    return work;
+#endif
+}

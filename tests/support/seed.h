@@ -12,5 +12,7 @@
 uint64_t test_seed(uint64_t otherwise);
 /* FAULTLINE_ROUNDS in the environment, or `otherwise`: how long a random test runs. */
 uint64_t test_rounds(uint64_t otherwise);
+/* How much of `work` a test should do in this build: all of it, or a part where a sanitizer makes it slow. */
+uint64_t test_budget(uint64_t work);
 
 #endif

@@ -1,0 +1,51 @@
+/*
+ * files_test.c: read, write, truncate and their kin, beside mappings of the same files, on the machine sim against the naive
+ * model: every observable after every operation, the disk's bytes after every promise.
+ *
+ *   seed ─▶ configuration (memory, CPUs, tortures, the disks' blocks, when transfers end) and operations
+ *
+ * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs the operations that a failure printed.
+ */
+#include "model/model.h"
+#include "model/runner.h"
+#include "model/sim_driver.h"
+#include "support/boot.h"
+
+#define OPS_WANTED 200000 /* calls on files */
+
+/* As model_test's, with less memory: dirty pages must go while others come. */
+static struct sim_params draw_computer(uint64_t seed)
+{
+    struct sim_params params = seed % 4 == 0 ? test_params(seed) : test_params_hostile(seed);
+
+    params.nframes = seed % 2 == 0 ? 1024 : 96;
+    if (seed % 8 == 3)
+        params.torture.copy_first = params.torture.referenced_unknown = true; /* as on linux */
+    return params;
+}
+
+static void setup(struct oracle *oracle, uint64_t seed, void *arg)
+{
+    struct sim_params params = draw_computer(seed);
+
+    (void)arg;
+    oracle->model = oracle->reference = model_driver_create();
+    oracle->subject = sim_driver_create(&params);
+    oracle->max_pinned = params.nframes / 3;
+    oracle->check_every = seed % 16 == 0 ? 1 : 8;
+}
+
+static void teardown(struct oracle *oracle, void *arg)
+{
+    (void)arg;
+    oracle->subject->destroy(oracle->subject);
+    oracle->model->destroy(oracle->model);
+}
+
+int main(int argc, char **argv)
+{
+    struct sequence sequence = {
+        .name = "files_test", .setup = setup, .teardown = teardown, .mix = OP_MIX_FILES};
+
+    return runner_main(&sequence, test_budget(OPS_WANTED), argc, argv);
+}
