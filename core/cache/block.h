@@ -8,9 +8,10 @@
  *    │     └───┼─────┘           one request; each hears of its end by its own end_io
  *   request  request
  *
- * A bio is the owner's memory and stays until its end_io was called. Only who waits for what a plug holds
- * must finish the plug first: nobody else can start it.
- * Locks: none is held when these are called; end_io is called with none held.
+ * A bio is the owner's memory and stays until its end_io was called, and started too, if it has one. Only who
+ * waits for what a plug holds must finish the plug first: nobody else can start it.
+ * An error is a bio's own: when a merged request fails, each of its bios is tried alone.
+ * Locks: none is held when these are called; end_io and started are called with none held.
  * (Linux: struct bio, struct blk_plug.)
  */
 #ifndef CORE_CACHE_BLOCK_H
@@ -31,10 +32,15 @@ struct bio {
     void **addr;     /* one for each page; valid until end_io */
     /* Called once, by any thread. The bio is its owner's again. */
     void (*end_io)(struct bio *bio, int error);
+    /* NULL: the owner calls bio_wait only after submit_bio without a plug, or blk_finish_plug, returned. Else
+     * called once when a store has the bio, perhaps after end_io, by who finishes the plug: others may call
+     * bio_wait from then on. */
+    void (*started)(struct bio *bio);
     /* block.c's own */
-    struct bio *next;
-    struct blk_request *request;
-    struct store_request own; /* when it is not merged */
+    struct bio *next;            /* in the plug, then in the merged request */
+    bool merged;                 /* (c) from its start on */
+    struct blk_request *request; /* (B) of a merged one, until it ends */
+    struct store_request own;    /* of one that goes alone */
 };
 
 /* Collected transfers. On the stack of the thread that collects; not shared. */
@@ -49,6 +55,8 @@ void blk_start_plug(struct blk_plug *plug);
 void blk_finish_plug(struct blk_plug *plug);
 /* plug NULL: starts it at once. A plug that is full is finished first. */
 void submit_bio(struct bio *bio, struct blk_plug *plug);
+/* In place of submit_bio: the bio ends with the error before a store has seen it. */
+void bio_endio(struct bio *bio, int error);
 /* Returns when the bio's end_io was called or is about to be by another thread: the owner looks for itself
  * whether it was. The bio was started, and stays. */
 void bio_wait(struct bio *bio);

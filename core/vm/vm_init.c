@@ -6,6 +6,10 @@
  *
  * Each *_startup sets every static of its file, so a program may boot one VM after another.
  */
+#include "cache/block.h"
+#include "cache/buffer.h"
+#include "cache/flusher.h"
+#include "cache/lru.h"
 #include "cache/readahead.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
@@ -28,8 +32,8 @@ size_t fl_vm_meta_size(uint32_t nframes, uint32_t nentries)
     /* A path-compressed radix tree has fewer nodes than pages; sparse files come near it. */
     size_t per_frame = sizeof(struct vm_page) + VM_RADIX_NODE_BYTES;
     size_t reservations = ((size_t)nframes / VM_LEVEL_0_NPAGES + 1) * VM_RESERV_BYTES;
-    return nframes * per_frame + reservations + (size_t)nentries * (sizeof(struct vm_map_entry) + 8) +
-           VM_META_FIXED;
+    return nframes * per_frame + buffer_meta_size(nframes) + reservations +
+           (size_t)nentries * (sizeof(struct vm_map_entry) + 8) + VM_META_FIXED;
 }
 
 int fl_vm_boot(const struct fl_vm_params *params)
@@ -43,10 +47,16 @@ int fl_vm_boot(const struct fl_vm_params *params)
         return error;
     vm_radix_startup();
     vm_object_startup();
+    blk_startup();
+    buffer_startup();
     vm_pager_startup();
     vnode_pager_startup();
     vm_map_startup();
     readahead_startup(params->readahead_max);
+    error = flusher_startup(params->nframes, params->dirty_background, params->dirty_max,
+                            params->dirty_expire_ns);
+    if (error != 0)
+        return error;
     return vm_pageout_startup(params->nframes, params->free_reserved, params->free_min, params->free_target);
 }
 
@@ -65,6 +75,7 @@ static void vm_stats_pages(struct fl_vm_stats *stats)
     stats->free = vm_phys.free_count;
     stats->peak_used = vm_page_count - vm_phys.free_low;
     vm_unlock(&vm_phys.lock);
+    lru_add_drain_all();
     vm_lock(&vm_queues.lock);
     stats->active = vm_queues.q[PQ_ACTIVE].count;
     stats->inactive = vm_queues.q[PQ_INACTIVE].count;
@@ -84,7 +95,10 @@ void fl_vm_stats(struct fl_vm_stats *stats)
     stats->readahead = vm_counted(&vm_cnt.readahead);
     stats->evictions = vm_counted(&vm_cnt.evictions);
     stats->write_backs = vm_counted(&vm_cnt.write_backs);
+    stats->dirty = atomic_load_explicit(&vm_page_dirty_files, memory_order_relaxed);
     stats->io_errors = vm_counted(&vm_cnt.io_errors);
+    stats->requests = vm_counted(&vm_cnt.requests);
+    stats->merges = vm_counted(&vm_cnt.merges);
     stats->reactivations = vm_counted(&vm_cnt.reactivations);
     stats->mappings = vm_map_entries_now();
     stats->mappings_peak = vm_map_entries_peak();
@@ -100,4 +114,5 @@ void fl_vm_check(void)
     vm_page_check_all();
     vm_object_check_all();
     vm_map_check_all();
+    flusher_check();
 }

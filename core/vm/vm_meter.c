@@ -17,4 +17,6 @@ void vm_meter_startup(void)
     atomic_init(&vm_cnt.write_backs, 0);
     atomic_init(&vm_cnt.io_errors, 0);
     atomic_init(&vm_cnt.reactivations, 0);
+    atomic_init(&vm_cnt.requests, 0);
+    atomic_init(&vm_cnt.merges, 0);
 }

@@ -25,6 +25,8 @@ struct vm_counters {
     _Atomic uint64_t write_backs;
     _Atomic uint64_t io_errors;
     _Atomic uint64_t reactivations;
+    _Atomic uint64_t requests; /* handed to stores */
+    _Atomic uint64_t merges;   /* bios that went along in another's request */
 };
 extern struct vm_counters vm_cnt;
 

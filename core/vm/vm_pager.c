@@ -5,31 +5,36 @@
  *   vm_pager_get_pages   request ─▶ window FILL ─▶ strategy ─▶ wait ─▶ window closed ─▶ valid, or freed
  *   vm_pager_put_pages   request ─▶ window READ ─▶ strategy ─▶ wait ─▶ window closed ─▶ clean, or dirty again
  *   vm_pager_readahead   request ─▶ window FILL ─▶ object->inflight ─▶ strategy …… vm_pager_async_done
+ *   vm_pager_writepages  request ─▶ window READ ─▶ object->inflight ─▶ strategy …… vm_pager_async_done
  *
- * The life of an asynchronous request: its submitter and every thread in vm_pager_wait count in `waiters`; it
- * is freed by the last of them to leave after it has finished. store->wait may be called once `submitted` is
- * set; done may come before that.
+ * The life of an asynchronous request: its submission, which may be in a plug for a while, and every thread in
+ * vm_pager_wait count in `waiters`; it is freed by the last of them to leave after it has finished. bio_wait
+ * may be called once `submitted` is set; the end may come before that.
  *
- * Invariants: R1 a request in object->inflight has a pip of its object, and its pages are busy with
- * PG_INFLIGHT. R2 done is called once. R3 a request is not freed while a thread waits for it.
+ * Invariants: R1 a request in object->inflight has a pip of its object, and its pages are busy, or in
+ * write-back, with PG_INFLIGHT. R2 a request ends once. R3 a request is not freed while a thread waits for it.
  * Locks: (O) → (q), (O) → (I). (I) vm_pager_async.lock: the list of all asynchronous requests; whoever holds
  * it and wants (O) may only try.
  *
  * Does not do: which pages (vm_fault.c, cache/readahead.c, cache/writeback.c), where in the file
- * (vnode_pager.c).
+ * (vnode_pager.c), sorting and merging (cache/block.c).
  */
 #include "vm/vm_pager.h"
+#include "cache/lru.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
 #include "vm/vm_meter.h"
 #include "vm/vnode_pager.h"
 
+#define WRITEPAGES_TRIES                                                                                     \
+    16 /* transfers that a write waits for until it has a window, before it waits in line */
+
 static struct vm_zone vm_pager_zone;
 static _Atomic uint32_t vm_pager_transfers; /* on their way */
 static struct {
-    struct vm_lock lock;            /* (I) */
-    struct vm_pager_request *first; /* (I) */
+    struct vm_lock lock;                      /* (I) */
+    struct vm_pager_request *newest, *oldest; /* (I) */
 } vm_pager_async;
 
 /* ---- sources ------------------------------------------------------------------------------------------- */
@@ -49,9 +54,10 @@ static bool default_pager_haspage(struct vm_object *object, vm_pindex_t pindex, 
     return false;
 }
 
-static void default_pager_strategy(struct vm_pager_request *request)
+static void default_pager_strategy(struct vm_pager_request *request, struct blk_plug *plug)
 {
-    request->store.done(&request->store, -ENXIO);
+    (void)plug;
+    bio_endio(&request->bio, -ENXIO);
 }
 
 static const struct pagerops defaultpagerops = {
@@ -103,7 +109,7 @@ static struct vm_pager_request *request_alloc(struct vm_object *object, struct v
     if (req == NULL)
         return NULL;
     req->object = object;
-    req->store.op = op;
+    req->bio.op = op;
     req->pindex = m[0]->pindex;
     req->npages = count;
     for (uint32_t i = 0; i < count; i++) {
@@ -124,13 +130,12 @@ static struct machine_run request_run(const struct vm_pager_request *req)
 }
 
 /*
- * Hands the request to its source. done may have been called when it returns, and the request be gone if it
- * is nobody's.
+ * Hands the request to its source. It may be over when this returns, and be gone if it is nobody's.
  */
-static void request_start(struct vm_pager_request *req)
+static void request_start(struct vm_pager_request *req, struct blk_plug *plug)
 {
     atomic_fetch_add(&vm_pager_transfers, 1);
-    pagertab[req->object->type]->strategy(req);
+    pagertab[req->object->type]->strategy(req, plug);
 }
 
 /* Counts the end of a transfer. */
@@ -140,7 +145,7 @@ static void request_count(const struct vm_pager_request *req, int error)
     if (error != 0)
         vm_count(&vm_cnt.io_errors, 1);
     else
-        vm_count(req->store.op == STORE_READ ? &vm_cnt.page_ins : &vm_cnt.write_backs, req->npages);
+        vm_count(req->bio.op == STORE_READ ? &vm_cnt.page_ins : &vm_cnt.write_backs, req->npages);
 }
 
 /* Returns when the request is finished. No lock held; the request stays for the caller. */
@@ -151,8 +156,8 @@ static void request_wait(struct vm_pager_request *req)
         vm_sleep(&req->lock, &req->lock);
     bool finished = req->finished;
     vm_unlock(&req->lock);
-    if (!finished && req->to->ops->wait != NULL)
-        req->to->ops->wait(req->to, &req->store);
+    if (!finished)
+        bio_wait(&req->bio);
     vm_lock(&req->lock);
     while (!req->finished)
         vm_sleep(&req->lock, &req->lock);
@@ -161,9 +166,9 @@ static void request_wait(struct vm_pager_request *req)
 
 /* ---- synchronous --------------------------------------------------------------------------------------- */
 
-static void vm_pager_sync_done(struct store_request *store, int error)
+static void vm_pager_sync_done(struct bio *bio, int error)
 {
-    struct vm_pager_request *req = (struct vm_pager_request *)store;
+    struct vm_pager_request *req = (struct vm_pager_request *)bio;
     request_count(req, error);
     vm_lock(&req->lock);
     KASSERT(!req->finished, "R2");
@@ -185,9 +190,9 @@ static int vm_pager_transfer(struct vm_object *object, struct vm_page **m, uint3
     struct machine_run run = request_run(req);
     int error = machine_window_get(&run, how, false, req->addr);
     if (error == 0) {
-        req->store.flags = STORE_REQUEST_WAIT;
-        req->store.done = vm_pager_sync_done;
-        request_start(req);
+        req->bio.wait = true;
+        req->bio.end_io = vm_pager_sync_done;
+        request_start(req, NULL);
         vm_lock(&req->lock);
         req->submitted = true;
         vm_unlock(&req->lock);
@@ -235,7 +240,7 @@ int vm_pager_get_pages(struct vm_object *object, struct vm_page **m, uint32_t co
         if (i == reqpage)
             continue;
         m[i]->flags |= PG_AHEAD;
-        vm_page_deactivate(m[i]);
+        lru_cache_add(m[i]);
         vm_page_xunbusy(m[i]);
     }
     vm_unlock(&object->lock);
@@ -256,24 +261,43 @@ static int put_pages(struct vm_object *object, struct vm_page **m, uint32_t coun
     return first != 0 ? first : second;
 }
 
+/* A write of the vnode's pages failed: known before (O) is taken to say so of the pages. */
+static void put_pages_failed(struct vm_object *object, int error)
+{
+    if (object->type == OBJT_VNODE)
+        vnode_pager_seterror(object->vnode, error);
+}
+
+/* The page leaves write-back. (O). */
+static void put_page_done(struct vm_page *m, int error)
+{
+    m->flags &= (uint16_t)~PG_WRITEERROR;
+    if (error != 0) {
+        vm_page_dirty(m);
+        m->flags |= PG_WRITEERROR;
+    }
+    vm_page_writeback_done(m);
+    if (error == 0)
+        rotate_reclaimable_page(m);
+}
+
+/* The pages leave write-back. */
+static void put_pages_done(struct vm_object *object, struct vm_page **m, uint32_t count, int error)
+{
+    if (error != 0)
+        put_pages_failed(object, error);
+    vm_lock(&object->lock);
+    for (uint32_t i = 0; i < count; i++)
+        put_page_done(m[i], error);
+    vm_unlock(&object->lock);
+}
+
 int vm_pager_put_pages(struct vm_object *object, struct vm_page **m, uint32_t count)
 {
     int error = object->type == OBJT_VNODE ? vnode_pager_clean_tail(object, m, count) : 0;
     if (error == 0)
         error = put_pages(object, m, count);
-    if (error != 0 && object->type == OBJT_VNODE)
-        vnode_pager_seterror(object->vnode,
-                             error); /* first, so that whoever sees the pages' flag finds the reason */
-    vm_lock(&object->lock);
-    for (uint32_t i = 0; i < count; i++) {
-        m[i]->flags &= (uint16_t)~PG_WRITEERROR;
-        if (error != 0) {
-            vm_page_dirty(m[i]);
-            m[i]->flags |= PG_WRITEERROR;
-        }
-        vm_page_writeback_done(m[i]);
-    }
-    vm_unlock(&object->lock);
+    put_pages_done(object, m, count, error);
     return error;
 }
 
@@ -284,10 +308,12 @@ static void async_link(struct vm_object *object, struct vm_pager_request *req)
     req->next = object->inflight;
     object->inflight = req;
     vm_lock(&vm_pager_async.lock);
-    req->all_next = vm_pager_async.first;
+    req->all_next = vm_pager_async.newest;
     if (req->all_next != NULL)
         req->all_next->all_prev = req;
-    vm_pager_async.first = req;
+    else
+        vm_pager_async.oldest = req;
+    vm_pager_async.newest = req;
     vm_unlock(&vm_pager_async.lock);
 }
 
@@ -301,41 +327,60 @@ static void async_unlink(struct vm_object *object, struct vm_pager_request *req)
     if (req->all_prev != NULL)
         req->all_prev->all_next = req->all_next;
     else
-        vm_pager_async.first = req->all_next;
+        vm_pager_async.newest = req->all_next;
     if (req->all_next != NULL)
         req->all_next->all_prev = req->all_prev;
+    else
+        vm_pager_async.oldest = req->all_prev;
     vm_unlock(&vm_pager_async.lock);
 }
 
-/* The pages of a read that is over become usable, or go. (O). */
+/* A page of a read that is over becomes usable, or goes. (O). */
+static void async_read_done(struct vm_page *m, int error)
+{
+    if (error != 0) {
+        vm_page_free(m);
+        return;
+    }
+    m->flags |= PG_VALID | PG_AHEAD;
+    lru_cache_add(m);
+    vm_page_xunbusy(m);
+}
+
+/* (O). */
 static void async_pages(struct vm_pager_request *req, int error)
 {
+    uint16_t in_transfer = PG_INFLIGHT | (req->bio.op == STORE_READ ? PG_BUSY : PG_WRITEBACK);
     for (uint32_t i = 0; i < req->npages; i++) {
         struct vm_page *m = vm_page_of(req->frame[i]);
-        KASSERT((m->flags & (PG_BUSY | PG_INFLIGHT)) == (PG_BUSY | PG_INFLIGHT), "R1");
+        KASSERT((m->flags & in_transfer) == in_transfer, "R1");
         m->flags &= (uint16_t)~PG_INFLIGHT;
-        if (error != 0) {
-            vm_page_free(m);
-            continue;
-        }
-        m->flags |= PG_VALID | PG_AHEAD;
-        vm_page_deactivate(m);
-        vm_page_xunbusy(m);
+        if (req->bio.op == STORE_READ)
+            async_read_done(m, error);
+        else
+            put_page_done(m, error);
     }
 }
 
-/* Any thread, no lock held; perhaps inside the store's submit. */
-static void vm_pager_async_done(struct store_request *store, int error)
+static enum machine_window request_window(const struct vm_pager_request *req)
 {
-    struct vm_pager_request *req = (struct vm_pager_request *)store;
+    return req->bio.op == STORE_READ ? MACHINE_WINDOW_FILL : MACHINE_WINDOW_READ;
+}
+
+/* Any thread, no lock held; perhaps inside the store's submit. */
+static void vm_pager_async_done(struct bio *bio, int error)
+{
+    struct vm_pager_request *req = (struct vm_pager_request *)bio;
     struct vm_object *object = req->object;
     struct machine_run run = request_run(req);
     request_count(req, error);
-    if (error == 0)
+    if (error == 0 && req->bio.op == STORE_READ)
         vm_count(&vm_cnt.readahead, req->npages);
+    if (error != 0 && req->bio.op == STORE_WRITE)
+        put_pages_failed(object, error);
 
     vm_lock(&object->lock);
-    machine_window_put(&run, MACHINE_WINDOW_FILL, req->addr, error == 0);
+    machine_window_put(&run, request_window(req), req->addr, error == 0);
     async_pages(req, error);
     async_unlink(object, req);
     vm_lock(&req->lock);
@@ -351,7 +396,7 @@ static void vm_pager_async_done(struct store_request *store, int error)
     vm_unlock(&object->lock);
 }
 
-/* One who waited, or the submitter, needs the request no more. (O). */
+/* One who waited, or the submission, needs the request no more. (O). */
 static void async_release(struct vm_pager_request *req)
 {
     KASSERT(req->waiters > 0, "R3");
@@ -360,21 +405,11 @@ static void async_release(struct vm_pager_request *req)
         vm_zone_free(&vm_pager_zone, req);
 }
 
-static void async_submit(struct vm_object *object, struct vm_page **m, struct vm_pager_request *req)
+/* A store has the request: who sleeps for it drives it. */
+static void vm_pager_async_started(struct bio *bio)
 {
-    req->store.done = vm_pager_async_done;
-    req->async = true;
-    req->waiters = 1;
-    vm_lock(&object->lock);
-    for (uint32_t i = 0; i < req->npages; i++)
-        vm_page_inflight(m[i]);
-    vm_object_pip_add(object); /* the request's */
-    vm_object_pip_add(object); /* ours: the request's goes when it is done */
-    async_link(object, req);
-    vm_unlock(&object->lock);
-
-    request_start(req);
-
+    struct vm_pager_request *req = (struct vm_pager_request *)bio;
+    struct vm_object *object = req->object;
     vm_lock(&object->lock);
     vm_lock(&req->lock);
     req->submitted = true;
@@ -386,13 +421,33 @@ static void async_submit(struct vm_object *object, struct vm_page **m, struct vm
     vm_unlock(&object->lock);
 }
 
-void vm_pager_readahead(struct vm_object *object, struct vm_page **m, uint32_t count)
+/*
+ * A window is open. Whoever sleeps for one of the pages since before this looks again: it has to wait for the
+ * request now, or nobody might drive it.
+ */
+static void async_submit(struct vm_object *object, struct vm_page **m, struct vm_pager_request *req,
+                         struct blk_plug *plug)
+{
+    req->bio.end_io = vm_pager_async_done;
+    req->bio.started = vm_pager_async_started;
+    req->waiters = 1; /* until it has started */
+    vm_lock(&object->lock);
+    for (uint32_t i = 0; i < req->npages; i++)
+        vm_page_inflight(m[i]);
+    vm_object_pip_add(object); /* goes when it is over */
+    vm_object_pip_add(object); /* goes when it has started */
+    async_link(object, req);
+    vm_unlock(&object->lock);
+    request_start(req, plug);
+}
+
+void vm_pager_readahead(struct vm_object *object, struct vm_page **m, uint32_t count, struct blk_plug *plug)
 {
     struct vm_pager_request *req = request_alloc(object, m, count, STORE_READ);
     if (req != NULL) {
         struct machine_run run = request_run(req);
         if (machine_window_get(&run, MACHINE_WINDOW_FILL, true, req->addr) == 0) {
-            async_submit(object, m, req);
+            async_submit(object, m, req, plug);
             return;
         }
         vm_zone_free(&vm_pager_zone, req);
@@ -400,6 +455,58 @@ void vm_pager_readahead(struct vm_object *object, struct vm_page **m, uint32_t c
     vm_lock(&object->lock);
     vm_page_free_batch(m, count);
     vm_unlock(&object->lock);
+}
+
+/*
+ * Starts to write m[0 … count), if there is memory and a window at once. Errors: -EAGAIN, when windows close;
+ * -ENOMEM.
+ */
+static int writepages_start(struct vm_object *object, struct vm_page **m, uint32_t count,
+                            struct blk_plug *plug)
+{
+    struct vm_pager_request *req = request_alloc(object, m, count, STORE_WRITE);
+    if (req == NULL)
+        return -ENOMEM;
+    struct machine_run run = request_run(req);
+    int error = machine_window_get(&run, MACHINE_WINDOW_READ, true, req->addr);
+    if (error == 0)
+        async_submit(object, m, req, plug);
+    else
+        vm_zone_free(&vm_pager_zone, req);
+    return error;
+}
+
+/*
+ * The same, whatever it takes: after older transfers, in pieces, and at last waiting for it. Ends: each try
+ * waits for a transfer, and each piece is smaller.
+ */
+static void writepages(struct vm_object *object, struct vm_page **m, uint32_t count, struct blk_plug *plug)
+{
+    int error = writepages_start(object, m, count, plug);
+    for (uint32_t tries = 0; error == -EAGAIN && tries < WRITEPAGES_TRIES; tries++) {
+        if (plug != NULL)
+            blk_finish_plug(plug);
+        if (!vm_pager_wait_any())
+            break;
+        error = writepages_start(object, m, count, plug);
+    }
+    if (error == -ENOMEM && count > 1) {
+        writepages(object, m, count / 2, plug);
+        writepages(object, m + count / 2, count - count / 2, plug);
+    } else if (error != 0) {
+        if (plug != NULL)
+            blk_finish_plug(plug);
+        put_pages_done(object, m, count, put_pages(object, m, count));
+    }
+}
+
+void vm_pager_writepages(struct vm_object *object, struct vm_page **m, uint32_t count, struct blk_plug *plug)
+{
+    int error = vnode_pager_clean_tail(object, m, count);
+    if (error == 0)
+        writepages(object, m, count, plug);
+    else
+        put_pages_done(object, m, count, error);
 }
 
 /* Waits for a request on object->inflight. (O) held on entry and return, released in between. */
@@ -422,13 +529,22 @@ void vm_pager_wait(struct vm_object *object, vm_pindex_t pindex)
     }
 }
 
+/* Has a store the request? One in a plug is its owner's to start, perhaps our caller's. */
+static bool request_submitted(struct vm_pager_request *req)
+{
+    vm_lock(&req->lock);
+    bool submitted = req->submitted;
+    vm_unlock(&req->lock);
+    return submitted;
+}
+
 bool vm_pager_wait_any(void)
 {
     vm_lock(&vm_pager_async.lock);
-    for (struct vm_pager_request *req = vm_pager_async.first; req != NULL; req = req->all_next) {
+    for (struct vm_pager_request *req = vm_pager_async.oldest; req != NULL; req = req->all_prev) {
         struct vm_object *object =
             req->object; /* its pip keeps it, and unlinking needs the lock that we have */
-        if (!vm_trylock(&object->lock))
+        if (!request_submitted(req) || !vm_trylock(&object->lock))
             continue;
         vm_unlock(&vm_pager_async.lock);
         vm_object_pip_add(object);

@@ -3,24 +3,22 @@
  *
  *   vm_pager_get_pages ──▶ pagertab[object->type] ──▶ vnode_pager ──▶ store
  *
- * A transfer is a vm_pager_request: a run of pages of one object, their windows, and the store's request. A
- * synchronous one belongs to the caller; an asynchronous one hangs on object->inflight until somebody needs
- * one of its pages, and is then driven by that thread (vm_pager_wait).
- * Locks: (O) → (q) request->lock, (O) → (I) vm_pager_async.lock. Windows are opened and stores are called
- * with no lock held.
- * States of a page in a read: busy ─▶ busy + inflight ─▶ (done) valid, busy ─▶ not busy; or (failed) freed.
+ * A transfer is a vm_pager_request: a run of pages of one object, their windows, and a bio. A synchronous one
+ * belongs to the caller; an asynchronous one hangs on object->inflight until somebody needs one of its pages,
+ * and is then driven by that thread (vm_pager_wait).
+ * Locks: (O) → (q) request->lock, (O) → (I) vm_pager_async.lock. Windows are opened and bios submitted with no
+ * lock held.
+ * States of a page in a read: busy ─▶ busy + inflight ─▶ (done) valid, busy ─▶ not busy; or (failed) freed. In
+ * an asynchronous write: write-back ─▶ write-back + inflight ─▶ (done) clean; or (failed) dirty.
  */
 #ifndef CORE_VM_VM_PAGER_H
 #define CORE_VM_VM_PAGER_H
 
+#include "cache/block.h"
 #include "vm/vm_object.h"
-#include <faultline/store.h>
-
-struct blk_plug; /* cache/block.h */
 
 struct vm_pager_request {
-    struct store_request store;
-    struct store *to; /* (c) from strategy on: the store that has it */
+    struct bio bio;
     struct vm_object *object;
     struct vm_pager_request *next;                /* (O) object->inflight */
     struct vm_pager_request *all_next, *all_prev; /* (I) every asynchronous request */
@@ -30,10 +28,9 @@ struct vm_pager_request {
     /* (O) threads that need the request to stay: those in vm_pager_wait, and the one that submits it; the
        last one frees it */
     uint32_t waiters;
-    bool submitted; /* (q) store->wait may be called */
+    bool submitted; /* (q) bio_wait may be called */
     int error;      /* (q) */
     bool finished;  /* (q) */
-    bool async;
     vm_frame_t frame[MACHINE_RUN_MAX];
     void *addr[MACHINE_RUN_MAX];
 };
@@ -42,8 +39,8 @@ struct vm_pager_request {
 struct pagerops {
     struct vm_object *(*alloc)(struct vnode *vnode, vm_pindex_t size);
     bool (*haspage)(struct vm_object *object, vm_pindex_t pindex, uint32_t *before, uint32_t *after);
-    /* starts the transfer; store->done says when it is over */
-    void (*strategy)(struct vm_pager_request *request);
+    /* starts the transfer, or puts it into the plug; bio.end_io says when it is over */
+    void (*strategy)(struct vm_pager_request *request, struct blk_plug *plug);
 };
 
 void vm_pager_startup(void);
@@ -72,14 +69,15 @@ FL_NODISCARD int vm_pager_get_pages(struct vm_object *object, struct vm_page **m
                                     uint32_t reqpage);
 
 /*
- * Starts to read m[0 … count), busy neighbours, and returns; takes its own pip. When there is no window or
- * memory, frees the pages and forgets it: it was a wish.
+ * Starts to read m[0 … count), busy neighbours, and returns; the transfer goes into the plug, or, NULL, starts
+ * at once. Takes its own pip. When there is no window or memory, frees the pages and forgets it: it was a wish.
  */
-void vm_pager_readahead(struct vm_object *object, struct vm_page **m, uint32_t count);
+void vm_pager_readahead(struct vm_object *object, struct vm_page **m, uint32_t count, struct blk_plug *plug);
 
 /*
- * Returns when the read in flight that covers pindex, if any, is over. (O) held on entry and return, released
- * in between.
+ * Returns when the transfer in flight that covers pindex, if any, is over. (O) held on entry and return,
+ * released in between. One that is in a plug still is over when its owner has finished that: not the caller's
+ * own.
  */
 void vm_pager_wait(struct vm_object *object, vm_pindex_t pindex) REQUIRES(object->lock);
 
@@ -94,15 +92,16 @@ FL_NODISCARD int vm_pager_put_pages(struct vm_object *object, struct vm_page **m
  * vm_pager_put_pages without the wait: the transfer goes into the plug, or, NULL, starts at once. It takes its
  * own pip and hangs on object->inflight, so that whoever sleeps for one of the pages drives it; at its end the
  * pages leave write-back (rotate_reclaimable_page), or are dirty again with PG_WRITEERROR and the error is the
- * vnode's. Waits for older transfers when there is no window for one more, after finishing the plug.
+ * vnode's. When there is no window for one more, finishes the plug and waits for older transfers; when there
+ * are none, or no memory, waits for this one.
  */
 void vm_pager_writepages(struct vm_object *object, struct vm_page **m, uint32_t count, struct blk_plug *plug);
 
 /* Transfers of any kind that are on their way now: a hint. */
 FL_NODISCARD uint32_t vm_pager_active(void);
 /*
- * Waits for one of the reads that nobody waits for, whoever began it, so that its pages become usable. False:
- * there is none, or their objects are locked. No lock held.
+ * Waits for the oldest of the transfers that nobody need wait for, whoever began it, so that its pages and
+ * windows become usable. False: there is none but in plugs, or their objects are locked. No lock held.
  */
 FL_NODISCARD bool vm_pager_wait_any(void);
 

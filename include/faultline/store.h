@@ -42,14 +42,23 @@ struct store_request {
     uint64_t store_private[4]; /* the store's own, from submit to done */
 };
 
+/* How many bytes of page i (addr[i]) the request is about, and from which byte of it on. */
+static inline size_t store_request_piece(const struct store_request *request, uint32_t i, size_t *start)
+{
+    uint64_t first = i == 0 ? request->offset & VM_PAGE_MASK : 0;
+    uint64_t before = i == 0 ? 0 : ptoa(i) - (request->offset & VM_PAGE_MASK); /* in the pages before */
+    uint64_t len_bytes = VM_PAGE_SIZE - first;
+    *start = (size_t)first;
+    return (size_t)(request->len_bytes - before < len_bytes ? request->len_bytes - before : len_bytes);
+}
+
 struct store_ops {
     const char *name;
     /* Starts the transfer. Never fails itself: an error goes to done. May sleep; called with no lock
      * held. */
     void (*submit)(struct store *store, struct store_request *request);
-    /*
-     * Optional; NULL: submit, one after the other. Starts n transfers together, sorted by offset: as submit for each.
-     */
+    /* Optional; NULL: submit, one after the other. Starts n transfers together, of one direction after the
+     * other, each sorted by offset: as submit for each. */
     void (*submit_batch)(struct store *store, struct store_request **request, uint32_t n);
     /* Returns when the request's done was called. Several threads may wait, for one request or for
      * several. NULL: done is always called within submit. */

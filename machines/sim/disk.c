@@ -40,6 +40,7 @@ struct cached_write {
 
 struct sim_disk {
     uint64_t key;
+    uint32_t block_bytes; /* of stores that are opened from now on */
     struct prng prng;
     struct image current, durable;
     struct cached_write *oldest, **youngest;
@@ -128,6 +129,24 @@ static void image_write_torn(struct image *image, uint64_t offset, const uint8_t
     }
 }
 
+/* What a request is about in one of its pages. */
+struct piece {
+    uint64_t offset; /* in the file */
+    uint8_t *bytes;
+    size_t len_bytes;
+};
+
+static struct piece request_piece(const struct store_request *request, uint32_t i)
+{
+    size_t start, len_bytes = store_request_piece(request, i, &start);
+
+    return (struct piece){
+        .offset = trunc_page(request->offset) + ptoa(i) + start,
+        .bytes = (uint8_t *)request->addr[i] + start,
+        .len_bytes = len_bytes,
+    };
+}
+
 /* ---- the disk and its cache ------------------------------------------------------------------ */
 
 static struct sim_disk *disk_create(uint64_t key, uint64_t seed)
@@ -138,6 +157,7 @@ static struct sim_disk *disk_create(uint64_t key, uint64_t seed)
         sim_panic("the host has no memory for a disk");
     disk->key = key;
     prng_init(&disk->prng, seed);
+    disk->block_bytes = VM_PAGE_SIZE;
     disk->youngest = &disk->oldest;
     disk->faults.latency_min_ns = DISK_LATENCY_MIN;
     disk->faults.latency_max_ns = DISK_LATENCY_MAX;
@@ -188,6 +208,13 @@ void sim_disk_destroy(struct sim_disk *disk)
     free(disk->current.bytes);
     free(disk->durable.bytes);
     free(disk);
+}
+
+void sim_disk_set_block(struct sim_disk *disk, uint32_t block_bytes)
+{
+    if (block_bytes < SIM_SECTOR_SIZE || block_bytes > VM_PAGE_SIZE || (block_bytes & (block_bytes - 1)) != 0)
+        sim_panic("a disk with blocks of %u bytes", block_bytes);
+    disk->block_bytes = block_bytes;
 }
 
 struct sim_disk_faults *sim_disk_faults(struct sim_disk *disk)
@@ -257,30 +284,82 @@ struct sim_disk *sim_disk_snapshot(const struct sim_disk *disk)
 {
     struct sim_disk *copy = disk_create(prng_mix(disk->key), disk->key);
 
+    copy->block_bytes = disk->block_bytes;
     sim_disk_write(copy, 0, disk->current.bytes, disk->current.len_bytes);
     return copy;
 }
 
-struct sim_disk *sim_disk_power_cut(const struct sim_disk *disk, uint64_t seed)
+void sim_disk_unsafe(const struct sim_disk *disk, sim_disk_unsafe_fn *fn, void *arg)
 {
-    struct sim_disk *cut = disk_create(prng_mix(disk->key ^ seed), seed);
-    /* All, nothing, and everything between, by one bias for each cut. */
-    uint32_t permille = (uint32_t)prng_below(&cut->prng, 5) * 250;
-
-    image_resize(&cut->current, disk->durable.len_bytes);
-    image_write(&cut->current, 0, disk->durable.bytes, disk->durable.len_bytes);
     for (const struct cached_write *write = disk->oldest; write != NULL; write = write->next)
-        image_write_torn(&cut->current, write->offset, write->bytes, write->len_bytes, &cut->prng, permille);
+        fn(write->offset, write->bytes, write->len_bytes, arg);
     for (const struct transfer *t = disks.first; t != NULL; t = t->next) {
         if (t->disk != disk || t->moved || t->request->op != STORE_WRITE)
             continue;
-        for (uint32_t i = 0; i < t->request->npages; i++)
-            image_write_torn(&cut->current, t->request->offset + ptoa(i), t->request->addr[i], VM_PAGE_SIZE,
-                             &cut->prng, permille);
+        for (uint32_t i = 0; i < t->request->npages; i++) {
+            struct piece piece = request_piece(t->request, i);
+
+            fn(piece.offset, piece.bytes, piece.len_bytes, arg);
+        }
     }
-    image_resize(&cut->durable, cut->current.len_bytes);
-    image_write(&cut->durable, 0, cut->current.bytes, cut->current.len_bytes);
-    return cut;
+}
+
+/* The durable image, and upon it what fn makes of each unsafe piece. */
+struct power_cut {
+    struct sim_disk *cut;
+    uint32_t permille; /* of the sectors land */
+    uint64_t landed;   /* bit i: piece i landed */
+    uint32_t npieces;
+};
+
+static void power_cut_begin(struct power_cut *pc, const struct sim_disk *disk, uint64_t seed)
+{
+    pc->cut = disk_create(prng_mix(disk->key ^ seed), seed);
+    pc->cut->block_bytes = disk->block_bytes;
+    image_resize(&pc->cut->current, disk->durable.len_bytes);
+    image_write(&pc->cut->current, 0, disk->durable.bytes, disk->durable.len_bytes);
+}
+
+static struct sim_disk *power_cut_end(struct power_cut *pc)
+{
+    image_resize(&pc->cut->durable, pc->cut->current.len_bytes);
+    image_write(&pc->cut->durable, 0, pc->cut->current.bytes, pc->cut->current.len_bytes);
+    return pc->cut;
+}
+
+static void piece_tear(uint64_t offset, const uint8_t *bytes, size_t len_bytes, void *arg)
+{
+    struct power_cut *pc = arg;
+
+    image_write_torn(&pc->cut->current, offset, bytes, len_bytes, &pc->cut->prng, pc->permille);
+}
+
+static void piece_land(uint64_t offset, const uint8_t *bytes, size_t len_bytes, void *arg)
+{
+    struct power_cut *pc = arg;
+
+    if (pc->landed >> pc->npieces++ & 1)
+        image_write(&pc->cut->current, offset, bytes, len_bytes);
+}
+
+struct sim_disk *sim_disk_power_cut(const struct sim_disk *disk, uint64_t seed)
+{
+    struct power_cut pc = {.cut = NULL};
+
+    power_cut_begin(&pc, disk, seed);
+    /* All, nothing, and everything between, by one bias for each cut. */
+    pc.permille = (uint32_t)prng_below(&pc.cut->prng, 5) * 250;
+    sim_disk_unsafe(disk, piece_tear, &pc);
+    return power_cut_end(&pc);
+}
+
+struct sim_disk *sim_disk_power_cut_landed(const struct sim_disk *disk, uint64_t landed)
+{
+    struct power_cut pc = {.landed = landed};
+
+    power_cut_begin(&pc, disk, landed);
+    sim_disk_unsafe(disk, piece_land, &pc);
+    return power_cut_end(&pc);
 }
 
 /* ---- transfers ------------------------------------------------------------------------------- */
@@ -304,45 +383,47 @@ static bool disk_nth(uint32_t *nth)
 static int disk_read_pages(struct sim_disk *disk, const struct store_request *request)
 {
     struct sim_disk_faults *faults = &disk->faults;
-    uint64_t end = request->offset + ptoa(request->npages);
+    uint64_t end = request->offset + request->len_bytes;
     bool fails = disk_nth(&faults->fail_read_nth) || prng_chance(&disk->prng, faults->fail_read_permille) ||
                  (request->offset < faults->bad_read_end && faults->bad_read_start < end);
 
     for (uint32_t i = 0; i < request->npages; i++) {
+        struct piece piece = request_piece(request, i);
+
         if (fails)
-            memset(request->addr[i], DISK_READ_GARBAGE, VM_PAGE_SIZE);
+            memset(piece.bytes, DISK_READ_GARBAGE, piece.len_bytes);
         else
-            image_read(&disk->current, request->offset + ptoa(i), request->addr[i], VM_PAGE_SIZE);
+            image_read(&disk->current, piece.offset, piece.bytes, piece.len_bytes);
     }
     return fails ? disk_error(disk) : 0;
 }
 
 /* A torn failure leaves some sectors: in the cache like any write. */
-static void disk_write_page(struct sim_disk *disk, uint64_t offset, const void *addr, bool torn)
+static void disk_write_piece(struct sim_disk *disk, struct piece piece, bool torn)
 {
-    size_t len_bytes = image_trim(&disk->current, offset, VM_PAGE_SIZE);
+    size_t len_bytes = image_trim(&disk->current, piece.offset, piece.len_bytes);
     uint8_t page[VM_PAGE_SIZE];
 
     if (len_bytes == 0)
         return;
     if (torn)
-        image_write_torn(&disk->current, offset, addr, len_bytes, &disk->prng, 500);
+        image_write_torn(&disk->current, piece.offset, piece.bytes, len_bytes, &disk->prng, 500);
     else
-        image_write(&disk->current, offset, addr, len_bytes);
-    image_read(&disk->current, offset, page, len_bytes);
-    disk_cache(disk, offset, page, len_bytes);
+        image_write(&disk->current, piece.offset, piece.bytes, len_bytes);
+    image_read(&disk->current, piece.offset, page, len_bytes);
+    disk_cache(disk, piece.offset, page, len_bytes);
 }
 
 static int disk_write_pages(struct sim_disk *disk, const struct store_request *request)
 {
     struct sim_disk_faults *faults = &disk->faults;
-    uint64_t end = request->offset + ptoa(request->npages);
+    uint64_t end = request->offset + request->len_bytes;
     bool fails = disk_nth(&faults->fail_write_nth) || prng_chance(&disk->prng, faults->fail_write_permille) ||
                  (request->offset < faults->bad_write_end && faults->bad_write_start < end);
 
     for (uint32_t i = 0; i < request->npages; i++) {
         if (!fails || faults->torn)
-            disk_write_page(disk, request->offset + ptoa(i), request->addr[i], fails);
+            disk_write_piece(disk, request_piece(request, i), fails);
     }
     return fails ? disk_error(disk) : 0;
 }
@@ -385,22 +466,34 @@ static struct transfer *transfer_create(struct sim_disk *disk, struct store_requ
     return t;
 }
 
-static void disk_submit(struct store *store, struct store_request *request)
+/* The request is in flight from now on. */
+static struct transfer *disk_accept(struct disk_store *store, struct store_request *request)
 {
-    struct sim_disk *disk = ((struct disk_store *)store)->disk;
+    struct sim_disk *disk = store->disk;
     bool write = request->op == STORE_WRITE;
+    uint64_t mask = store->store.block_bytes - 1, start = request->offset & VM_PAGE_MASK;
 
-    sched_assert_no_locks("store submit");
-    if (request->npages < 1 || request->npages > MACHINE_RUN_MAX || (request->offset & VM_PAGE_MASK) != 0)
-        sim_panic("store submit: %u pages at %#llx", request->npages, (unsigned long long)request->offset);
-    if (write && store->read_only)
+    if (request->npages < 1 || request->npages > MACHINE_RUN_MAX || request->len_bytes == 0 ||
+        ((request->offset | request->len_bytes) & mask) != 0 ||
+        atop(round_page(start + request->len_bytes)) != request->npages)
+        sim_panic("store submit: %llu bytes, %u pages at %#llx", (unsigned long long)request->len_bytes,
+                  request->npages, (unsigned long long)request->offset);
+    if (write && store->store.read_only)
         sim_panic("store submit: a write to a read-only store");
     disk->counts.reads += !write;
     disk->counts.writes += write;
     *(write ? &disk->counts.pages_written : &disk->counts.pages_read) += request->npages;
     disk->counts.in_flight++;
-    struct transfer *t = transfer_create(disk, request);
-    if (write)
+    return transfer_create(disk, request);
+}
+
+static void disk_submit(struct store *store, struct store_request *request)
+{
+    struct sim_disk *disk = ((struct disk_store *)store)->disk;
+
+    sched_assert_no_locks("store submit");
+    struct transfer *t = disk_accept((struct disk_store *)store, request);
+    if (request->op == STORE_WRITE)
         disk_moment(disk);
     if ((request->flags & STORE_REQUEST_WAIT) && prng_chance(&disk->prng, 500)) {
         uint64_t due_ns = t->due_ns;
@@ -411,6 +504,24 @@ static void disk_submit(struct store *store, struct store_request *request)
         transfer_complete(t);
         return;
     }
+    sched_wake(&disks.fiber);
+    sim_preempt();
+}
+
+/* All arrive in one moment, so that the disk may take them in any order. */
+static void disk_submit_batch(struct store *store, struct store_request **request, uint32_t n)
+{
+    struct sim_disk *disk = ((struct disk_store *)store)->disk;
+    bool write = false;
+
+    sched_assert_no_locks("store submit_batch");
+    for (uint32_t i = 0; i < n; i++) {
+        write = write || request[i]->op == STORE_WRITE;
+        (void)disk_accept((struct disk_store *)store, request[i]);
+    }
+    disk->counts.batches++;
+    if (write)
+        disk_moment(disk);
     sched_wake(&disks.fiber);
     sim_preempt();
 }
@@ -505,6 +616,7 @@ static void disk_close(struct store *store)
 static const struct store_ops disk_ops = {
     .name = "sim disk",
     .submit = disk_submit,
+    .submit_batch = disk_submit_batch,
     .wait = disk_wait,
     .size = disk_size,
     .flush = disk_flush,
@@ -520,7 +632,10 @@ struct store *sim_disk_open(struct sim_disk *disk, bool read_only)
     if (store == NULL)
         sim_panic("the host has no memory for a store");
     *store = (struct disk_store){
-        .store = {.ops = &disk_ops, .read_only = read_only, .key = {1, disk->key}},
+        .store = {.ops = &disk_ops,
+                  .read_only = read_only,
+                  .block_bytes = disk->block_bytes,
+                  .key = {1, disk->key}},
         .disk = disk,
     };
     disk->nstores++;

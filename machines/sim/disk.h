@@ -34,6 +34,7 @@ struct sim_disk_faults {
 
 struct sim_disk_counts {
     uint64_t reads, writes; /* requests submitted */
+    uint64_t batches;       /* of several of them */
     uint64_t pages_read, pages_written;
     uint64_t flushes, failures;
     uint64_t in_flight; /* now */
@@ -44,6 +45,9 @@ struct sim_disk_counts {
 struct sim_disk *sim_disk_create(uint64_t len_bytes, uint64_t seed);
 /* No store is open on it. */
 void sim_disk_destroy(struct sim_disk *disk);
+/* The smallest transfer of stores that are opened from now on: a power of two from SIM_SECTOR_SIZE to a page,
+ * as which it was born. */
+void sim_disk_set_block(struct sim_disk *disk, uint32_t block_bytes);
 /* A store over the disk, for fl_vnode_open, which closes it. */
 struct store *sim_disk_open(struct sim_disk *disk, bool read_only);
 struct sim_disk_faults *sim_disk_faults(struct sim_disk *disk);
@@ -65,6 +69,16 @@ void sim_disk_punch(struct sim_disk *disk, uint64_t offset, uint64_t len_bytes);
 /* A new disk with what a power cut at this moment leaves, chosen by `seed`. The old one lives on: a run can
  * be branched at every write. */
 struct sim_disk *sim_disk_power_cut(const struct sim_disk *disk, uint64_t seed);
+/*
+ * What such a cut may leave or lose: fn hears of each write that is not durable, page by page, cached ones from the oldest on, then
+ * those in flight. Its bytes are there for the length of the call. Every byte that any order of the disk's may leave is the
+ * durable one or one of these.
+ */
+typedef void sim_disk_unsafe_fn(uint64_t offset, const uint8_t *bytes, size_t len_bytes, void *arg);
+void sim_disk_unsafe(const struct sim_disk *disk, sim_disk_unsafe_fn *fn, void *arg);
+/* The same as sim_disk_power_cut, where exactly those landed, in this order, whose bit is set; the first is bit 0, those behind bit
+ * 63 are lost. 0: the durable image. */
+struct sim_disk *sim_disk_power_cut_landed(const struct sim_disk *disk, uint64_t landed);
 /* Every byte of the new disk is what reads of the old one see now. */
 struct sim_disk *sim_disk_snapshot(const struct sim_disk *disk);
 /* Calls hook at each moment where the power could go and the outcome would differ: a write was submitted, a

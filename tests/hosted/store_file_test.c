@@ -51,8 +51,13 @@ static void done(struct store_request *request, int error)
 static void start(struct store *store, struct transfer *t, enum store_op op, unsigned flags, uint64_t page,
                   uint32_t npages)
 {
-    t->request = (struct store_request){
-        .op = op, .flags = flags, .offset = ptoa(page), .npages = npages, .addr = t->addr, .done = done};
+    t->request = (struct store_request){.op = op,
+                                        .flags = flags,
+                                        .offset = ptoa(page),
+                                        .len_bytes = ptoa(npages),
+                                        .npages = npages,
+                                        .addr = t->addr,
+                                        .done = done};
     atomic_store(&t->done_calls, 0);
     store->ops->submit(store, &t->request);
 }

@@ -48,6 +48,7 @@ static void io_start(struct io *io, enum store_op op, uint64_t pindex, uint32_t 
     io->request = (struct store_request){.op = op,
                                          .flags = flags,
                                          .offset = ptoa(pindex),
+                                         .len_bytes = ptoa(npages),
                                          .npages = npages,
                                          .addr = io->addr,
                                          .done = io_done};

@@ -2,6 +2,7 @@
  * pager_test.c: transfers between objects and a simulated disk that fails: what becomes of the pages.
  */
 #include "vm/vm_pager.h"
+#include "cache/lru.h"
 #include "lib/errno.h"
 #include "support/boot.h"
 #include "support/odd_store.h"
@@ -182,7 +183,7 @@ static void a_read_ahead_is_driven_by_who_needs_it(void **state)
     struct vm_page *m[8];
     begin(test_params(6));
     busy_run(m, 16, 8);
-    vm_pager_readahead(object, m, 8);
+    vm_pager_readahead(object, m, 8, NULL);
     vm_lock(&object->lock);
     assert_true((m[3]->flags & (PG_BUSY | PG_INFLIGHT)) == (PG_BUSY | PG_INFLIGHT));
     vm_pager_wait(object, 19);
@@ -204,7 +205,7 @@ static void a_failed_read_ahead_leaves_nothing(void **state)
     begin(test_params(7));
     sim_disk_faults(disk)->fail_read_nth = 1;
     busy_run(m, 16, 8);
-    vm_pager_readahead(object, m, 8);
+    vm_pager_readahead(object, m, 8, NULL);
     vm_lock(&object->lock);
     vm_pager_wait(object, 16);
     assert_int_equal(object->resident_count, 0);
@@ -213,7 +214,7 @@ static void a_failed_read_ahead_leaves_nothing(void **state)
 
     sim_torture()->window_busy_permille = 1000; /* a wish: no window, no read */
     busy_run(m, 16, 8);
-    vm_pager_readahead(object, m, 8);
+    vm_pager_readahead(object, m, 8, NULL);
     assert_int_equal(object->resident_count, 0);
     assert_int_equal(sim_disk_counts(disk).reads, 1);
     end();
@@ -226,9 +227,9 @@ static void an_object_ends_with_a_read_under_way(void **state)
     begin(test_params(8));
     sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 50000000;
     busy_run(m, 0, 8);
-    vm_pager_readahead(object, m, 8);
+    vm_pager_readahead(object, m, 8, NULL);
     busy_run(m, 8, 8);
-    vm_pager_readahead(object, m, 8);
+    vm_pager_readahead(object, m, 8, NULL);
     assert_true(vm_pager_active() == 2);
     end();
 }
@@ -240,7 +241,7 @@ static void any_read_can_be_waited_for(void **state)
     begin(test_params(9));
     assert_false(vm_pager_wait_any());
     busy_run(m, 0, 4);
-    vm_pager_readahead(object, m, 4);
+    vm_pager_readahead(object, m, 4, NULL);
     assert_true(vm_pager_wait_any());
     assert_true(page_as_on_disk(3));
     assert_false(vm_pager_wait_any());
@@ -285,7 +286,7 @@ static void a_read_ahead_may_end_whenever_the_store_likes(void **state)
             r[i] = (struct odd_reader){odd, 16 + i, 3000 * i};
             sim_run("reader", odd_reader, &r[i]);
         }
-        vm_pager_readahead(odd, m, 8);
+        vm_pager_readahead(odd, m, 8, NULL);
         sim_join_all();
         assert_int_equal(vm_pager_active(), 0);
         vm_object_deallocate(odd);
@@ -336,8 +337,8 @@ static void a_failed_write_leaves_the_pages_dirty(void **state)
     assert_int_equal(vm_pager_put_pages(object, m, 4), -ENOSPC);
     for (uint32_t i = 0; i < 4; i++)
         assert_int_equal(m[i]->flags, PG_VALID | PG_DIRTY | PG_WRITEERROR);
-    assert_int_equal(vnode_pager_takeerror(file.vnode), -ENOSPC);
-    assert_int_equal(vnode_pager_takeerror(file.vnode), 0);
+    assert_int_equal(errseq_check_and_advance(&file.vnode->wb_err, &file.told), -ENOSPC);
+    assert_int_equal(errseq_check_and_advance(&file.vnode->wb_err, &file.told), 0);
 
     vm_lock(&object->lock);
     for (uint32_t i = 0; i < 4; i++) {
@@ -380,7 +381,7 @@ static struct vm_page *reader_get(struct reader *r, vm_pindex_t pindex) REQUIRES
         r->bad++;
         return NULL;
     }
-    vm_page_deactivate(m);
+    deactivate_page(m);
     vm_page_xunbusy(m);
     return m;
 }
@@ -396,7 +397,7 @@ static void reader_ahead(struct reader *r)
         n++;
     vm_unlock(&object->lock);
     if (n > 0)
-        vm_pager_readahead(object, m, n);
+        vm_pager_readahead(object, m, n, NULL);
 }
 
 static void reader_main(void *arg)
