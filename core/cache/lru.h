@@ -18,19 +18,27 @@
 
 void lru_startup(void);
 
-/* All with the page's object locked (O), the page wired or not (a wired one stays off the queues). */
-void lru_cache_add(struct vm_page *m);           /* new: inactive, at the tail */
-void activate_page(struct vm_page *m);           /* active, at the tail */
-void deactivate_page(struct vm_page *m);         /* active → inactive, at the tail (MADV_COLD) */
-void deactivate_file_page(struct vm_page *m);    /* not wanted any more: inactive, at the head unless dirty */
-void mark_page_lazyfree(struct vm_page *m);      /* MADV_FREE: inactive, at the head */
-void rotate_reclaimable_page(struct vm_page *m); /* its write-back is over: inactive, at the head */
+/* All with the page's object locked (O); nothing happens to a wired page, which has no place in the queues. */
+void lru_cache_add(struct vm_page *m);        /* new: inactive, at the tail; nothing if it is not new */
+void activate_page(struct vm_page *m);        /* active, at the tail, new or not */
+void deactivate_page(struct vm_page *m);      /* active → inactive, at the tail (MADV_COLD); forgets its use */
+void deactivate_file_page(struct vm_page *m); /* not wanted any more: inactive, at the head; dirty: at the tail */
+void mark_page_lazyfree(struct vm_page *m);   /* MADV_FREE: inactive, at the head */
+void rotate_reclaimable_page(struct vm_page *m); /* its write-back is over: if inactive, to the head */
+
+/*
+ * A fault or a read has used m, new or not. Inactive and never used: PL_REFERENCED. Inactive and
+ * PL_REFERENCED, or tested by page-out: active. Active: PL_REFERENCED, which gives it another round there,
+ * and no queue is touched. The first use of what was read along with others (PG_AHEAD) is what it was read
+ * for, and no sign. What has no place to go, a dirty anonymous page, is active at once. (O).
+ */
+void mark_page_accessed(struct vm_page *m);
 
 /* Does what the calling thread's slot has collected / what all have. No lock but (O)s held. */
 void lru_add_drain(void);
 void lru_add_drain_all(void);
 
-/* Lets go of npages holds; those that nobody has any more and that are not in an object are freed. (O). */
+/* Lets go of npages holds of pages of one object, which stay what and where they are. (O); takes no other. */
 void release_pages(struct vm_page **pages, uint32_t npages);
 
 #endif

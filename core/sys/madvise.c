@@ -11,14 +11,15 @@
  * A gap gives -ENOMEM, after the rest is done; any other error ends the call.
  */
 #include <faultline/vm.h>
+#include "cache/lru.h"
 #include "cache/readahead.h"
 #include "cache/writeback.h"
 #include "lib/errno.h"
 #include "sys/range.h"
 #include "vm/vm_page.h"
+#include "vm/vm_rmap.h"
 
 /* Advice of the Linux ABI that changes nothing here. */
-#define MADV_FREE       8
 #define MADV_HUGEPAGE   14
 #define MADV_NOHUGEPAGE 15
 #define MADV_DONTDUMP   16
@@ -34,9 +35,18 @@ static int madvise_willneed(const struct sys_range *range)
     vm_pindex_t pindex;
     struct vm_object *file = sys_range_file(range, &pindex);
 
+    uint32_t share = readahead_share();
+
     if (file != NULL)
-        force_page_cache_readahead(file, pindex, pindex + range_npages(range));
+        force_page_cache_readahead(file, pindex, pindex + range_npages(range), &share, NULL);
     return 0;
+}
+
+/* (O). */
+static void page_make_cold(struct vm_page *m)
+{
+    (void)!vm_rmap_referenced(m); /* what it was used for before does not count */
+    deactivate_page(m);
 }
 
 /* The object's resident pages become the page daemon's next choice. */
@@ -48,7 +58,7 @@ static void madvise_deactivate(struct vm_object *object, vm_pindex_t pindex, vm_
     for (m = vm_page_find_least(object, pindex); m != NULL && m->pindex - pindex < npages;
          m = vm_page_find_least(object, m->pindex + 1)) {
         if ((m->flags & (PG_VALID | PG_BUSY)) == PG_VALID)
-            vm_page_deactivate(m);
+            page_make_cold(m);
     }
     vm_unlock(&object->lock);
 }
@@ -93,14 +103,61 @@ static int madvise_dontneed(const struct sys_range *range)
     return 0;
 }
 
-/* May throw private anonymous pages away at any time: at once is such a time. */
+/* Pages [start, end), each of which may be: written no more without a fault, so that page-out may have them. (O). */
+static void lazyfree_run(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    if (start == end)
+        return;
+    vm_rmap_wrprotect(object, start, end);
+    for (vm_pindex_t pindex = start; pindex < end; pindex++) {
+        struct vm_page *m = vm_page_lookup(object, pindex);
+        (void)!vm_rmap_referenced(m); /* what it was used for before does not count */
+        m->flags &= (uint16_t)~PG_TESTED;
+        vm_page_undirty(m);
+        mark_page_lazyfree(m);
+    }
+}
+
+/* A held page's rights must not shrink, and a busy one is being written perhaps. */
+static bool page_may_be_lazy(const struct vm_page *m)
+{
+    return (m->flags & (PG_VALID | PG_BUSY)) == PG_VALID && m->hold_count == 0 && m->wire_count == 0;
+}
+
+static void madvise_lazyfree(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t npages)
+{
+    vm_pindex_t start = pindex, end = pindex;
+    struct vm_page *m;
+
+    vm_lock(&object->lock);
+    for (m = vm_page_find_least(object, pindex); m != NULL && m->pindex - pindex < npages;
+         m = vm_page_find_least(object, m->pindex + 1)) {
+        if (!page_may_be_lazy(m))
+            continue;
+        if (m->pindex != end) {
+            lazyfree_run(object, start, end);
+            start = m->pindex;
+        }
+        end = m->pindex + 1;
+    }
+    lazyfree_run(object, start, end);
+    vm_unlock(&object->lock);
+}
+
+/*
+ * Private anonymous pages need not be kept: until one is stored to again, which makes it as good as new, page-out
+ * may free it, and zeros show. Where an object backs another, what it has would show instead: then nothing is done.
+ */
 static int madvise_free(const struct sys_range *range)
 {
     vm_pindex_t pindex;
 
-    if ((range->eflags & MAP_ENTRY_COW) == 0 || sys_range_file(range, &pindex) != NULL)
+    if ((range->eflags & MAP_ENTRY_WIRED) != 0 || (range->eflags & MAP_ENTRY_COW) == 0 ||
+        sys_range_file(range, &pindex) != NULL)
         return -EINVAL;
-    return madvise_dontneed(range);
+    if (range->object != NULL && range->object->backing_object == NULL)
+        madvise_lazyfree(range->object, range->pindex, range_npages(range));
+    return 0;
 }
 
 /* Frees what is clean, after writing what is dirty and shared. Private pages stay: there is no swap. */
@@ -163,7 +220,7 @@ static int madvise_range(struct vm_map *map, const struct sys_range *range, int 
         return madvise_willneed(range);
     case FL_MADV_DONTNEED:
         return madvise_dontneed(range);
-    case MADV_FREE:
+    case FL_MADV_FREE:
         return madvise_free(range);
     case FL_MADV_REMOVE:
         return madvise_remove(range);
@@ -188,7 +245,7 @@ static bool madvise_known(int advice)
     case FL_MADV_SEQUENTIAL:
     case FL_MADV_WILLNEED:
     case FL_MADV_DONTNEED:
-    case MADV_FREE:
+    case FL_MADV_FREE:
     case FL_MADV_REMOVE:
     case FL_MADV_DONTFORK:
     case FL_MADV_DOFORK:

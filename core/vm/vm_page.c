@@ -12,9 +12,14 @@
  * read-ahead leaves free_min; page-out itself may have the last one, or it could never free any.
  *
  * Invariants P1 … P9 and locks: vm_page.h. Lock order here: (O) → (Q) or (F), never both of these at once.
+ * What moves a page between the queues goes by batches (cache/lru.c); what takes it off them for good, which is
+ * freeing and wiring, does so at once, and clears what a batch has to do with it.
  * Does not do: choosing pages to free (vm_pageout), sleeping for memory (vm_wait).
  */
 #include "vm/vm_page.h"
+#include "cache/lru.h"
+#include "cache/buffer.h"
+#include "cache/flusher.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
@@ -58,6 +63,7 @@ int vm_page_startup(uint32_t nframes, bool superpages)
     __builtin_memset(&vm_queues, 0, sizeof vm_queues);
     for (int queue = 0; queue < PQ_COUNT; queue++)
         vm_queues.q[queue].head = vm_queues.q[queue].tail = VM_PAGE_NONE;
+    lru_startup();
 
     vm_page_array = vm_meta_alloc("page descriptors", (size_t)nframes * sizeof(struct vm_page), 64);
     if (vm_page_array == NULL)
@@ -128,8 +134,8 @@ struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, unsi
     if (m == NULL)
         return NULL;
     KASSERT(m->object == NULL && m->flags == 0 && m->queue == PQ_NONE && m->wire_count == 0, "P6");
+    KASSERT(m->lru == 0, "P6");
     m->flags = object->shadowed ? PG_BUSY | PG_COPIED : PG_BUSY;
-    m->act_count = ACT_INIT;
     if (vm_page_insert(m, object, pindex) != 0) {
         m->flags = 0; /* nobody ever saw its bytes: no machine_release */
         frames_free(&m, 1);
@@ -151,6 +157,23 @@ void vm_page_free(struct vm_page *m)
     vm_page_free_batch(&m, 1);
 }
 
+/* The pages are on no queue and in no batch from now on. Most that were never used were never on one. */
+static void pages_remque(struct vm_page **pages, uint32_t npages)
+{
+    uint32_t i = 0;
+    while (i < npages && pages[i]->lru == 0)
+        i++;
+    if (i == npages)
+        return;
+    vm_lock(&vm_queues.lock);
+    for (; i < npages; i++) {
+        atomic_store_explicit(&pages[i]->lru_op, 0, memory_order_relaxed);
+        vm_page_remque(pages[i]);
+        pages[i]->lru = 0;
+    }
+    vm_unlock(&vm_queues.lock);
+}
+
 void vm_page_free_released(struct vm_page **pages, uint32_t npages)
 {
     if (npages == 0)
@@ -160,15 +183,13 @@ void vm_page_free_released(struct vm_page **pages, uint32_t npages)
         const struct vm_page *m = pages[i];
         KASSERT(m->object == object && (m->flags & PG_BUSY) != 0, "P3");
         KASSERT((m->flags & PG_WRITEBACK) == 0, "P5");
+        KASSERT((m->flags & PG_PRIVATE) == 0, "P6");
         KASSERT(m->wire_count == 0,
                 "P6"); /* apart: gcc reads both and (Q)'s queue at once, and TSan sees it */
         KASSERT(m->hold_count == 0, "P6");
     }
 
-    vm_lock(&vm_queues.lock);
-    for (uint32_t i = 0; i < npages; i++)
-        vm_page_remque(pages[i]);
-    vm_unlock(&vm_queues.lock);
+    pages_remque(pages, npages);
     for (uint32_t i = 0; i < npages; i++) {
         vm_page_remove(pages[i]);
         page_wakeup(pages[i]); /* they look again under (O), and find it gone */
@@ -191,6 +212,8 @@ static void count_dirty(struct vm_object *object, bool dirty)
     if (object->type != OBJT_VNODE)
         return;
     object->dirty_count += dirty ? 1 : UINT32_MAX;
+    if (dirty && object->dirty_count == 1)
+        __mark_inode_dirty(object->vnode);
     atomic_fetch_add_explicit(&vm_page_dirty_files, dirty ? 1 : UINT32_MAX, memory_order_relaxed);
 }
 
@@ -217,7 +240,7 @@ void vm_page_remove(struct vm_page *m)
     struct vm_object *object = m->object;
 
     vm_lock_assert(&object->lock);
-    KASSERT((m->flags & PG_BUSY) != 0 && m->queue == PQ_NONE, "P2");
+    KASSERT((m->flags & PG_BUSY) != 0 && m->lru == 0, "P2");
     vm_radix_remove(&object->pages, m);
     if ((m->flags & PG_DIRTY) != 0)
         count_dirty(object, false);
@@ -248,7 +271,8 @@ void vm_page_xbusy(struct vm_page *m)
 void vm_page_xunbusy(struct vm_page *m)
 {
     vm_lock_assert(&m->object->lock);
-    KASSERT((m->flags & (PG_BUSY | PG_INFLIGHT)) == PG_BUSY, "P3");
+    KASSERT((m->flags & PG_BUSY) != 0, "P3");
+    KASSERT((m->flags & (PG_INFLIGHT | PG_WRITEBACK)) != PG_INFLIGHT, "R1"); /* a read is the pager's to end */
     m->flags &= (uint16_t)~PG_BUSY;
     page_wakeup(m);
 }
@@ -256,7 +280,7 @@ void vm_page_xunbusy(struct vm_page *m)
 void vm_page_inflight(struct vm_page *m)
 {
     vm_lock_assert(&m->object->lock);
-    KASSERT((m->flags & (PG_BUSY | PG_INFLIGHT)) == PG_BUSY, "P3");
+    KASSERT((m->flags & (PG_BUSY | PG_WRITEBACK)) != 0 && (m->flags & PG_INFLIGHT) == 0, "P3");
     m->flags |= PG_INFLIGHT;
     page_wakeup(m);
 }
@@ -278,6 +302,14 @@ void vm_page_busy_sleep(struct vm_page *m)
 void vm_page_dirty(struct vm_page *m)
 {
     KASSERT((m->flags & PG_VALID) != 0, "P4");
+    if (m->flags & PG_PRIVATE)
+        __set_page_dirty_buffers(m);
+    __set_page_dirty(m);
+}
+
+void __set_page_dirty(struct vm_page *m)
+{
+    KASSERT((m->flags & (PG_VALID | PG_PRIVATE)) != 0, "P4");
     m->flags &= (uint16_t)~PG_COPY;
     if ((m->flags & PG_DIRTY) != 0)
         return;
@@ -300,7 +332,7 @@ void vm_page_undirty(struct vm_page *m)
 void vm_page_writeback_start(struct vm_page *m)
 {
     vm_lock_assert(&m->object->lock);
-    KASSERT((m->flags & (PG_WRITEBACK | PG_VALID)) == PG_VALID, "P5");
+    KASSERT((m->flags & PG_WRITEBACK) == 0 && (m->flags & (PG_VALID | PG_PRIVATE)) != 0, "P5");
     m->flags |= PG_WRITEBACK;
     vm_radix_set_mark(&m->object->pages, m, RADIX_WRITEBACK);
 }
@@ -311,6 +343,10 @@ void vm_page_writeback_done(struct vm_page *m)
     KASSERT((m->flags & PG_WRITEBACK) != 0, "P5");
     m->flags &= (uint16_t)~PG_WRITEBACK;
     vm_radix_clear_mark(&m->object->pages, m, RADIX_WRITEBACK);
+    if ((m->lru & PL_RECLAIM) != 0) {
+        m->lru &= (uint8_t)~PL_RECLAIM;
+        rotate_reclaimable_page(m);
+    }
     page_wakeup(m);
 }
 
@@ -346,6 +382,23 @@ void vm_page_enqueue(struct vm_page *m, enum vm_page_queue queue)
     vm_queues.q[queue].count++;
 }
 
+void vm_page_enqueue_head(struct vm_page *m, enum vm_page_queue queue)
+{
+    uint32_t head = vm_queues.q[queue].head;
+
+    KASSERT(queue != PQ_NONE && m->queue == PQ_NONE, "P8");
+    KASSERT(m->object != NULL && m->wire_count == 0, "P2");
+    m->queue = (uint8_t)queue;
+    m->q_prev = VM_PAGE_NONE;
+    m->q_next = head;
+    if (head == VM_PAGE_NONE)
+        vm_queues.q[queue].tail = vm_page_frame(m);
+    else
+        vm_page_array[head].q_prev = vm_page_frame(m);
+    vm_queues.q[queue].head = vm_page_frame(m);
+    vm_queues.q[queue].count++;
+}
+
 void vm_page_dequeue(struct vm_page *m)
 {
     unsigned queue = m->queue;
@@ -369,46 +422,6 @@ void vm_page_remque(struct vm_page *m)
         vm_page_dequeue(m);
 }
 
-void vm_page_activate(struct vm_page *m)
-{
-    bool again = false;
-
-    vm_page_lock(m);
-    if (m->queue == PQ_ACTIVE) {
-        if (m->act_count < ACT_MAX)
-            m->act_count++;
-    } else if (m->wire_count == 0) {
-        again = m->queue == PQ_INACTIVE;
-        vm_page_remque(m);
-        if (m->act_count < ACT_INIT)
-            m->act_count = ACT_INIT;
-        vm_page_enqueue(m, PQ_ACTIVE);
-    }
-    vm_page_unlock(m);
-    if (again)
-        vm_count(&vm_cnt.reactivations, 1);
-}
-
-void vm_page_deactivate(struct vm_page *m)
-{
-    vm_page_lock(m);
-    if (m->wire_count == 0 && m->queue != PQ_INACTIVE) {
-        vm_page_remque(m);
-        vm_page_enqueue(m, PQ_INACTIVE);
-    }
-    vm_page_unlock(m);
-}
-
-void mark_page_accessed(struct vm_page *m)
-{
-    vm_lock_assert(&m->object->lock);
-    if (m->flags & PG_AHEAD)
-        vm_page_deactivate(m);
-    else
-        vm_page_activate(m);
-    m->flags &= (uint16_t) ~(PG_AHEAD | PG_TESTED);
-}
-
 /* ---- wiring and holding ------------------------------------------------------------------------------ */
 
 void vm_page_wire(struct vm_page *m)
@@ -421,7 +434,9 @@ void vm_page_wire(struct vm_page *m)
     /* Off its queue first: who finds it at the head of one and cannot have (O) puts it to the tail, and a
      * wired page has no place there (P2). */
     vm_page_lock(m);
+    atomic_store_explicit(&m->lru_op, 0, memory_order_relaxed);
     vm_page_remque(m);
+    m->lru = 0;
     m->wire_count = 1;
     vm_queues.wired++;
     vm_page_unlock(m);
@@ -434,8 +449,10 @@ void vm_page_unwire(struct vm_page *m, enum vm_page_queue queue)
         return;
     vm_page_lock(m);
     vm_queues.wired--;
-    if (queue != PQ_NONE)
+    if (queue != PQ_NONE) {
+        m->lru = queue == PQ_ACTIVE ? PL_LRU | PL_ACTIVE : PL_LRU;
         vm_page_enqueue(m, queue);
+    }
     vm_page_unlock(m);
 }
 
@@ -484,13 +501,24 @@ int vm_page_copy(struct vm_page *src, struct vm_page *dst)
 
 /* ---- checks ------------------------------------------------------------------------------------------ */
 
+/* Where the page's `lru` says that it is. */
+static enum vm_page_queue queue_of(const struct vm_page *m)
+{
+    if ((m->lru & PL_LRU) == 0)
+        return PQ_NONE;
+    return (m->lru & PL_ACTIVE) != 0 ? PQ_ACTIVE : PQ_INACTIVE;
+}
+
 static void page_check_in_object(const struct vm_page *m)
 {
     const struct vm_radix *pages = &m->object->pages;
 
     KASSERT(vm_page_lookup(m->object, m->pindex) == m, "P1");
-    KASSERT(m->queue == PQ_NONE || m->wire_count == 0, "P2");
-    KASSERT((m->flags & PG_DIRTY) == 0 || (m->flags & PG_VALID) != 0, "P4");
+    KASSERT(m->lru == 0 || m->wire_count == 0, "P2");
+    KASSERT(m->lru_op == 0 && m->queue == queue_of(m), "P8");
+    KASSERT((m->flags & PG_DIRTY) == 0 || (m->flags & (PG_VALID | PG_PRIVATE)) != 0, "P4");
+    if (m->flags & PG_PRIVATE)
+        buffer_check(m);
     KASSERT(vm_radix_get_mark(pages, m, RADIX_DIRTY) == ((m->flags & PG_DIRTY) != 0), "P7");
     KASSERT(vm_radix_get_mark(pages, m, RADIX_WRITEBACK) == ((m->flags & PG_WRITEBACK) != 0), "P7");
     KASSERT(m->order == VM_PHYS_NOFREE, "P3");
@@ -514,6 +542,7 @@ void vm_page_check_all(void)
 {
     uint32_t free = 0, queued = 0, wired = 0;
 
+    lru_add_drain_all();
     for (vm_frame_t frame = 0; frame < vm_page_count; frame++) {
         const struct vm_page *m = vm_page_of(frame);
         queued += m->queue != PQ_NONE;
@@ -522,6 +551,7 @@ void vm_page_check_all(void)
             page_check_in_object(m);
         } else if ((m->flags & PG_BUSY) == 0) {
             KASSERT(m->queue == PQ_NONE && m->wire_count == 0 && m->hold_count == 0 && m->flags == 0, "P6");
+            KASSERT(m->lru == 0 && m->lru_op == 0, "P6");
             free++;
         }
     }

@@ -11,14 +11,15 @@
  * Locks. (O) the page's object's lock. (Q) the page queues' lock, vm_page_queue_lock. (F) vm_phys's lock.
  * (c) constant. A page's identity (object, pindex) changes only under (O), and only while the page is busy
  * and in no queue: so whoever holds (Q) and finds the page in a queue may read `object` and try (not wait
- * for) its lock.
+ * for) its lock. What a page's queue is to be changes under (O) alone (`lru`); what it is follows in batches,
+ * under (Q) alone (`lru_op`, `queue`; cache/lru.h).
  *
  * Invariants: P1 a page is in the radix tree of its object at its pindex, or has no object. P2 a page on a
- * queue has an object and wire_count 0. P3 a page without an object is free, or busy on its way in or out.
- * P4 dirty implies valid. P5 PG_WRITEBACK implies not free, and is cleared by whoever set it. P6 a free
+ * queue, or with a lru_op, has an object, PL_LRU and wire_count 0. P3 a page without an object is free, or busy on its way in or out.
+ * P4 dirty implies valid, or PG_PRIVATE. P5 PG_WRITEBACK implies not free, and is cleared by whoever set it. P6 a free
  * page is on no queue, not wired, not held, not dirty. P7 the marks RADIX_DIRTY and RADIX_WRITEBACK of a
  * page say what its flags PG_DIRTY and PG_WRITEBACK say. P8 the queues' links, heads, tails and counts
- * agree with the pages. P9 the wire and hold counts never wrap.
+ * agree with the pages, and a page without a lru_op is on the queue that its PL_LRU and PL_ACTIVE say. P9 the wire and hold counts never wrap.
  *
  * Does not do: bytes (pmap.h), mappings (vm_rmap.h).
  */
@@ -44,10 +45,10 @@ enum vm_page_queue {
 #define PG_BUSY       0x01  /* exclusively somebody's: identity and bytes are in change (vm_page_xbusy) */
 #define PG_WANTED     0x02  /* somebody sleeps on the page until it is neither busy nor in write-back */
 #define PG_VALID      0x04  /* the bytes are the object's */
-#define PG_DIRTY      0x08  /* newer than the store; anonymous: newer than nothing, so for ever */
+#define PG_DIRTY      0x08  /* newer than the store; anonymous: newer than zeros, until MADV_FREE */
 #define PG_WRITEBACK  0x10  /* a write to the store is on its way */
 #define PG_READAHEAD  0x20  /* the mark: whoever touches it starts the next read-ahead window */
-#define PG_INFLIGHT   0x40  /* busy because a read from the store is on its way */
+#define PG_INFLIGHT   0x40  /* busy or in write-back by a transfer that whoever needs the page drives */
 #define PG_COPY       0x80  /* a clean copy of the backing object's page, where machine_can_map said no */
 #define PG_COPIED     0x100 /* such copies of this page may exist above it */
 #define PG_WRITEERROR 0x200 /* the last write failed: still dirty, tried again; msync reports it */
@@ -55,6 +56,13 @@ enum vm_page_queue {
     0x400 /* the page daemon unmapped it to see whether a fault brings it back: not mapped ahead of one */
 #define PG_AHEAD                                                                                             \
     0x800 /* came along with a read and was not faulted on since: a first touch is no sign of reuse */
+#define PG_PRIVATE 0x2000 /* has buffer heads (cache/buffer.h): perhaps not valid, and yet not busy */
+
+/* vm_page.lru, all (O) */
+#define PL_LRU        0x1 /* on a queue, or on its way there */
+#define PL_ACTIVE     0x2 /* and that is the active one */
+#define PL_REFERENCED 0x4 /* used once since it came there: once more, and it is active (mark_page_accessed) */
+#define PL_RECLAIM    0x8 /* page-out waits for its write-back: the next victim when that is over */
 
 struct vm_page {
     struct vm_object *object; /* (O) */
@@ -65,9 +73,11 @@ struct vm_page {
     uint16_t wire_count;      /* (O) mlock: not paged out, mappings may still come and go */
     uint16_t hold_count; /* (O) a system call uses it: mapped rights must not shrink, bytes must not go */
     uint8_t queue;       /* (Q) enum vm_page_queue */
-    uint8_t act_count;   /* (Q) */
+    uint8_t lru;         /* (O) PL_* */
     uint8_t order;       /* (F) of the free block that the page heads; VM_PHYS_NOFREE otherwise */
-    uint8_t pad[7];
+    _Atomic uint8_t lru_op; /* set (O), taken (Q): what a batch has still to do with the page (cache/lru.h) */
+    uint8_t pad[2];
+    uint32_t buffers; /* (O) PG_PRIVATE: vm_meta_index of its first buffer head */
 };
 _Static_assert(sizeof(struct vm_page) == 40,
                "page + radix nodes + reservation stay below 72 bytes for each page");
@@ -132,39 +142,34 @@ FL_NODISCARD struct vm_page *vm_page_find_least(const struct vm_object *object, 
 /* ---- busy. Callers hold the object's lock. ----------------------------------------------------------- */
 void vm_page_xbusy(struct vm_page *m);   /* the page was not busy */
 void vm_page_xunbusy(struct vm_page *m); /* wakes whoever waits */
-/* A read of the busy page that nobody waits for is about to start. Whoever sleeps for the page looks again, and drives
- * the read: with some stores it would not end otherwise. */
+/* A transfer that nobody waits for, a read of the busy page or a write of the one in write-back, is about to
+ * start. Whoever sleeps for the page looks again, and drives it: with some stores it would not end otherwise. */
 void vm_page_inflight(struct vm_page *m);
-/* Sleeps, with the object unlocked meanwhile, until the page's state changed; drives its read if one is
- * in flight. The caller looks everything up again. */
+/* Sleeps, with the object unlocked meanwhile, until the page's state changed; drives its transfer if one
+ * is in flight. The caller looks everything up again. */
 void vm_page_busy_sleep(struct vm_page *m);
 
 /* Dirty pages of files, of all objects together (vm_object.dirty_count). What writers are throttled by. */
 extern _Atomic uint32_t vm_page_dirty_files;
 
 /* ---- dirtiness. Callers hold the object's lock. ------------------------------------------------------ */
-void vm_page_dirty(struct vm_page *m);   /* sets PG_DIRTY and the radix mark; PG_COPY goes */
+/* Sets PG_DIRTY and the radix mark; PG_COPY goes. All of the valid page: with buffer heads, each of them. */
+void vm_page_dirty(struct vm_page *m);
+void __set_page_dirty(struct vm_page *m); /* the same, for who has said of its buffer heads which are dirty */
 void vm_page_undirty(struct vm_page *m); /* clears both; the caller has write-protected every mapping */
 
 /* ---- write-back. Callers hold the object's lock. ----------------------------------------------------- */
 void vm_page_writeback_start(struct vm_page *m); /* sets PG_WRITEBACK and the radix mark */
 void vm_page_writeback_done(struct vm_page *m);  /* clears both and wakes whoever waits */
 
-/* ---- queues. Callers hold the object's lock; these take (Q). ----------------------------------------- */
+/* ---- queues: the lists themselves. Who has a page to move goes through the batches (cache/lru.h). ------- */
 void vm_page_lock(struct vm_page *m) ACQUIRE(vm_queues.lock);
 void vm_page_unlock(struct vm_page *m) RELEASE(vm_queues.lock);
-/* From no queue to this one's tail / from the queue it is on / the same, if it is on one. */
+/* From no queue to this one's tail / head / from the queue it is on / the same, if it is on one. */
 void vm_page_enqueue(struct vm_page *m, enum vm_page_queue queue) REQUIRES(vm_queues.lock);
+void vm_page_enqueue_head(struct vm_page *m, enum vm_page_queue queue) REQUIRES(vm_queues.lock);
 void vm_page_dequeue(struct vm_page *m) REQUIRES(vm_queues.lock);
 void vm_page_remque(struct vm_page *m) REQUIRES(vm_queues.lock);
-void vm_page_activate(struct vm_page *m);   /* to the active queue's tail, unless wired */
-void vm_page_deactivate(struct vm_page *m); /* to the inactive queue's tail, unless wired */
-/* A fault or a read has used m. The first use of what was read along with others is what it was read for; any other
- * is a sign that it will be needed again. */
-void mark_page_accessed(struct vm_page *m);
-
-#define ACT_INIT 5
-#define ACT_MAX  64
 
 /* ---- wiring and holding. Callers hold the object's lock. --------------------------------------------- */
 void vm_page_wire(struct vm_page *m);                             /* off its queue while wire_count > 0 */
@@ -177,7 +182,8 @@ void vm_page_unhold(struct vm_page *m);
 FL_NODISCARD int vm_page_zero_fill(struct vm_page *m);
 FL_NODISCARD int vm_page_copy(struct vm_page *src, struct vm_page *dst);
 
-/* P1 … P9 for every page, and vm_phys_check, vm_reserv_check. Context: nothing else runs. */
+/* P1 … P9 for every page, when the batches are drained, and vm_phys_check, vm_reserv_check. Context: nothing else
+ * runs. */
 void vm_page_check_all(void);
 
 #endif

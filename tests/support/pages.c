@@ -3,6 +3,7 @@
  */
 #include "support/pages.h"
 #include "support/boot.h"
+#include "cache/lru.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_pageout.h"
 #include "vm/vnode_pager.h"
@@ -49,7 +50,7 @@ struct vm_page *test_page(struct vm_object *object, vm_pindex_t pindex, uint8_t 
     m->flags |= PG_VALID | (uint16_t)(flags & ~(unsigned)PG_DIRTY);
     if (flags & PG_DIRTY)
         vm_page_dirty(m);
-    vm_page_activate(m);
+    activate_page(m);
     vm_page_xunbusy(m);
     vm_unlock(&object->lock);
     return m;

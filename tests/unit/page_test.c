@@ -4,6 +4,7 @@
  * test moves.
  */
 #include "vm/vm_page.h"
+#include "cache/lru.h"
 #include "support/boot.h"
 #include "support/parts.h"
 #include "support/seed.h"
@@ -23,7 +24,7 @@
 struct place {
     struct vm_page *m; /* NULL: not resident */
     bool busy, valid, dirty, writeback;
-    uint32_t wired, held, act;
+    uint32_t wired, held;
     enum vm_page_queue queue;
     uint8_t byte; /* all of a valid page's bytes */
 };
@@ -96,7 +97,6 @@ static void compare_place(int o, int i)
     assert_int_equal(m->wire_count, p->wired);
     assert_int_equal(m->hold_count, p->held);
     assert_int_equal(m->queue, p->queue);
-    assert_int_equal(m->act_count, p->act);
     if (p->valid) {
         const uint8_t *bytes = sim_frame(vm_page_frame(m));
         assert_int_equal(bytes[0], p->byte);
@@ -140,7 +140,7 @@ static void op_alloc(int o, int i, bool fail)
     if (m == NULL)
         return;
     assert_int_equal(m->flags, PG_BUSY);
-    *p = (struct place){.m = m, .busy = true, .act = ACT_INIT};
+    *p = (struct place){.m = m, .busy = true};
 }
 
 static void model_free(struct place *p)
@@ -205,10 +205,9 @@ static void op_writeback(struct place *p)
 
 static void op_activate(struct place *p)
 {
-    vm_page_activate(p->m);
-    if (p->queue == PQ_ACTIVE) {
-        p->act += p->act < ACT_MAX;
-    } else if (p->wired == 0) {
+    activate_page(p->m);
+    lru_add_drain();
+    if (p->queue != PQ_ACTIVE && p->wired == 0) {
         reactivations += p->queue == PQ_INACTIVE;
         queue_remove(p);
         queue_append(p, PQ_ACTIVE);
@@ -217,7 +216,9 @@ static void op_activate(struct place *p)
 
 static void op_deactivate(struct place *p)
 {
-    vm_page_deactivate(p->m);
+    lru_cache_add(p->m);
+    deactivate_page(p->m);
+    lru_add_drain();
     if (p->wired == 0 && p->queue != PQ_INACTIVE) {
         queue_remove(p);
         queue_append(p, PQ_INACTIVE);
@@ -541,7 +542,8 @@ static void misuse_page(struct vm_page *m, char how)
         m->flags |= PG_DIRTY;
         break;
     case 'q': /* a count that is wrong */
-        vm_page_activate(m);
+        activate_page(m);
+        lru_add_drain();
         vm_queues.q[PQ_ACTIVE].count++;
         break;
     case 'o': /* a page that its object does not know */

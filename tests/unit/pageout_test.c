@@ -3,6 +3,7 @@
  * hope.
  */
 #include "vm/vm_pageout.h"
+#include "cache/lru.h"
 #include "lib/errno.h"
 #include "support/boot.h"
 #include "support/odd_store.h"
@@ -45,7 +46,7 @@ static void end(void)
 static void inactive(struct vm_object *o, vm_pindex_t pindex)
 {
     vm_lock(&o->lock);
-    vm_page_deactivate(vm_page_lookup(o, pindex));
+    deactivate_page(vm_page_lookup(o, pindex));
     vm_unlock(&o->lock);
 }
 
@@ -89,6 +90,17 @@ static void marks_fit_or_are_refused(void **state)
     assert_int_equal(vm_pageout_startup(100, 3, 10, 20), 0);
     assert_true(vm_pageout.free_reserved == 3 && vm_pageout.free_min == 10 && vm_pageout.free_target == 20);
     vm_pageout = before;
+}
+
+/* Passes until n pages were freed by them, with time for what is written in between; few are enough. */
+static uint32_t scan_until_freed(uint32_t n, uint32_t target)
+{
+    uint32_t freed = 0;
+    for (uint32_t pass = 0; pass < 10 && freed < n; pass++) {
+        freed += vm_pageout_scan(target);
+        sim_sleep_ns(10000000);
+    }
+    return freed;
 }
 
 /* ---- one pass ------------------------------------------------------------------------------------------ */
@@ -142,11 +154,16 @@ static void pages_in_use_stay(void **state)
 static void dirty_pages_are_written_first(void **state)
 {
     (void)state;
+    uint32_t clean = 0;
     uint8_t byte;
     begin(test_params(3), 256);
     inactive_pages(object, 0, 100, PG_DIRTY);
-    assert_true(vm_pageout_scan(free_now() + 20) >= 20);
-    assert_true(vm_counted(&vm_cnt.write_backs) >= 20 && vm_counted(&vm_cnt.write_backs) < 90);
+    uint32_t target = free_now() + 20;
+    (void)vm_pageout_scan(target);
+    for (vm_pindex_t i = 0; i < 100; i++)
+        clean += (test_page_flags(object, i) & PG_DIRTY) == 0;
+    assert_true(clean >= 20 && clean < 90); /* as many as are wanted free, and neighbours */
+    assert_true(free_now() >= target || scan_until_freed(20, target) >= 20);
     for (vm_pindex_t i = 0; i < 100; i++) {
         sim_disk_read(disk, ptoa(i), &byte, 1);
         assert_true(there(i) || byte == (uint8_t)i); /* nothing is lost */
@@ -176,8 +193,7 @@ static void a_write_that_fails_loses_nothing(void **state)
     for (vm_pindex_t i = 0; i < 100; i++)
         assert_true(test_page_is(object, i, (uint8_t)i) && (test_page_flags(object, i) & PG_DIRTY));
     sim_disk_faults(disk)->fail_write_permille = 0;
-    vm_pageout_scan(256);
-    assert_true(vm_counted(&vm_cnt.evictions) > 0);
+    assert_true(scan_until_freed(1, 256) > 0);
     end();
 }
 
@@ -323,7 +339,7 @@ static void waiting_drives_reads_that_nobody_waits_for(void **state)
     assert_non_null(anonymous);
     for (uint32_t i = 0; i < 16; i++)
         m[i] = test_page_busy(odd, i);
-    vm_pager_readahead(odd, m, 16);
+    vm_pager_readahead(odd, m, 16, NULL);
     for (vm_pindex_t n = 0; free_now() > vm_pageout.free_reserved; n++)
         test_page(anonymous, n, 1, PG_DIRTY);
     assert_int_equal(vm_wait(), 0); /* its pages are the only ones that can be had */
