@@ -3,11 +3,15 @@
  *
  *   generic_file_write_iter               one at a time (vn_lock)
  *     __generic_file_write_iter
+ *       generic_file_direct_write         FL_IOCB_DIRECT: past the pages, which are written back and forgotten
  *       generic_perform_write             page by page
  *         write_begin                     the store long enough; the page busy, with what is not overwritten
+ *           simple_write_begin            all of the page's other bytes
+ *           blkdev_write_begin            a store with smaller blocks: of the blocks that are overwritten in part
  *         copy_page_from_iter_atomic
- *         write_end                       longer, dirty, not busy
+ *         generic_write_end               longer, dirty (simple_write_end, blkdev_write_end), not busy
  *         balance_dirty_pages
+ *     generic_write_sync                  FL_IOCB_DSYNC
  *
  * A page that is written is busy, so that nobody copies it half-written; and not in write-back, so that what
  * is zeroed behind the old end (vnode_pager_clean_tail) is not the new bytes. Without a lock: the copy may
@@ -23,9 +27,13 @@
  * Locks: vn_lock, (V), (O). Loops: each turn follows somebody else's progress with the page, or new memory.
  */
 #include "cache/filemap.h"
+#include "cache/buffer.h"
+#include "cache/direct.h"
 #include "cache/iov_iter.h"
+#include "cache/lru.h"
 #include "cache/truncate.h"
 #include "cache/writeback.h"
+#include "cache/flusher.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "vm/pmap.h"
@@ -35,8 +43,10 @@
 /* A write on its way. vn_lock is held, so the length stays. */
 struct write_state {
     struct kiocb iocb;
+    unsigned flags; /* FL_IOCB_* */
     struct store *store;
     vm_ooffset_t end;         /* of all that is to be written */
+    uint32_t block_bytes;     /* of the file */
     uint64_t store_len_bytes; /* how long the store is; size_bytes, or more while we make the file longer */
     struct vm_page *m;        /* the page at hand: busy, or NULL */
     uint32_t start, len;      /* what is written of it */
@@ -67,12 +77,19 @@ static int write_grow(struct write_state *w)
     return behind ? pagecache_isize_extended(w->iocb.vnode, w->iocb.pos) : 0;
 }
 
-/* w->m, new and busy, gets the bytes that the write leaves as they are. (O), released in between. */
-static int write_prepare(struct write_state *w, struct iov_iter *iter) REQUIRES(w->iocb.object->lock)
+/* ---- a page to write into ------------------------------------------------------------------------------ */
+
+/* Are all bytes of the page at hand that the file has to be overwritten? vn_lock held. */
+static bool write_whole(const struct write_state *w)
 {
-    uint64_t size_bytes = w->iocb.vnode->size_bytes, page = ptoa(w->m->pindex);
-    bool whole = w->start == 0 && page + w->len >= min_u64(page + VM_PAGE_SIZE, size_bytes);
-    if (!whole && page < size_bytes)
+    uint64_t page = ptoa(w->m->pindex);
+    return w->start == 0 && page + w->len >= min_u64(page + VM_PAGE_SIZE, w->iocb.vnode->size_bytes);
+}
+
+/* w->m, new and busy, gets the bytes that the write leaves as they are. (O), released in between. */
+static int simple_write_begin(struct write_state *w, struct iov_iter *iter) REQUIRES(w->iocb.object->lock)
+{
+    if (!write_whole(w) && ptoa(w->m->pindex) < w->iocb.vnode->size_bytes)
         return filemap_read_page(&w->iocb, w->m);
     vm_unlock(&w->iocb.object->lock);
     int error = 0;
@@ -85,6 +102,41 @@ static int write_prepare(struct write_state *w, struct iov_iter *iter) REQUIRES(
     return error;
 }
 
+/* A page that cannot be kept goes. (O). */
+static void write_forget_page(struct vm_page *m)
+{
+    bool released = !page_has_buffers(m) || (m->flags & PG_VALID) || try_to_release_page(m);
+    if ((m->flags & PG_VALID) || !released) { /* it was there before, or has other blocks that are dirty */
+        lru_cache_add(m);
+        vm_page_xunbusy(m);
+    } else {
+        vm_page_free(m);
+    }
+}
+
+/* The same for a page of a store with smaller blocks, new or with buffers. (O), released in between. */
+static int blkdev_write_begin(struct write_state *w) REQUIRES(w->iocb.object->lock)
+{
+    vm_unlock(&w->iocb.object->lock);
+    int error = block_write_begin(w->m, w->start, w->len);
+    vm_lock(&w->iocb.object->lock);
+    if (error == -ENOMEM && !page_has_buffers(w->m)) /* then without */
+        return filemap_read_page(&w->iocb, w->m);
+    if (error != 0)
+        write_forget_page(w->m);
+    return error;
+}
+
+/* The bytes that the write leaves are there, if they were not. On failure w->m is gone. (O), released in between. */
+static int write_prepare(struct write_state *w, struct iov_iter *iter) REQUIRES(w->iocb.object->lock)
+{
+    if (w->m->flags & PG_VALID)
+        return 0;
+    bool outside = ptoa(w->m->pindex) >= w->iocb.vnode->size_bytes;
+    bool blocks = w->block_bytes < VM_PAGE_SIZE && !write_whole(w) && !outside;
+    return page_has_buffers(w->m) || blocks ? blkdev_write_begin(w) : simple_write_begin(w, iter);
+}
+
 /* w->m becomes the busy page at pindex, as write_begin says. (O), released in between. */
 static int grab_cache_page_write_begin(struct write_state *w, vm_pindex_t pindex, struct iov_iter *iter)
     REQUIRES(w->iocb.object->lock)
@@ -93,36 +145,14 @@ static int grab_cache_page_write_begin(struct write_state *w, vm_pindex_t pindex
     do {
         error = 0;
         w->m = find_lock_page(w->iocb.object, pindex);
-        if (w->m == NULL) {
+        if (w->m == NULL)
             error = filemap_alloc_page(&w->iocb, pindex, &w->m);
-            if (error == 0)
-                error = write_prepare(w, iter);
-        }
+        if (error == 0)
+            error = write_prepare(w, iter);
     } while (error == FILEMAP_RETRY);
     if (error != 0)
         w->m = NULL;
     return error;
-}
-
-/* The page at hand goes back: with its bytes, or without. */
-static void write_put_page(struct write_state *w, bool written)
-{
-    struct vm_object *object = w->iocb.object;
-    vm_lock(&object->lock);
-    if (written) {
-        w->m->flags |= PG_VALID;
-        w->m->flags &= (uint16_t) ~(PG_AHEAD | PG_TESTED);
-        vm_page_dirty(w->m);
-        vm_page_activate(w->m);
-        vm_page_xunbusy(w->m);
-    } else if (w->m->flags & PG_VALID) {
-        vm_page_deactivate(w->m);
-        vm_page_xunbusy(w->m);
-    } else {
-        vm_page_free(w->m);
-    }
-    vm_unlock(&object->lock);
-    w->m = NULL;
 }
 
 /* The page at iocb.pos, busy, without clean copies above it. Errors: of growing, of reading, -ENOMEM. */
@@ -143,17 +173,49 @@ static int write_begin(struct write_state *w, struct iov_iter *iter)
     return error;
 }
 
-/* `copied` bytes were written to the page at hand. Returns how many of them count. */
-static uint64_t write_end(struct write_state *w, uint64_t copied)
+/* ---- a page that was written into ---------------------------------------------------------------------- */
+
+/* `copied` bytes were written to m. Returns how many of them count. (O). */
+static uint32_t simple_write_end(struct vm_page *m, uint32_t len, uint32_t copied)
 {
-    if (copied < w->len && (w->m->flags & PG_VALID) == 0)
-        copied = 0; /* the rest of the page was never read */
-    vm_ooffset_t pos = w->iocb.pos + copied;
-    if (copied > 0 && pos > w->iocb.vnode->size_bytes)
-        (void)vnode_pager_newsize(w->iocb.vnode, pos);
-    write_put_page(w, copied > 0);
-    w->iocb.pos = pos;
+    if (copied < len && (m->flags & PG_VALID) == 0)
+        return 0; /* the rest of the page was never read */
+    if (copied > 0) {
+        m->flags |= PG_VALID;
+        vm_page_dirty(m);
+    }
     return copied;
+}
+
+static uint32_t blkdev_write_end(const struct write_state *w, uint32_t copied)
+{
+    return block_write_end(w->m, w->start, w->len, copied);
+}
+
+/*
+ * `copied` bytes were written to the page at hand, which goes back; those that count are the file's. Also where
+ * nothing was written.
+ */
+static void generic_write_end(struct write_state *w, uint64_t copied)
+{
+    struct vm_object *object = w->iocb.object;
+    vm_lock(&object->lock);
+    copied = page_has_buffers(w->m) ? blkdev_write_end(w, (uint32_t)copied)
+                                    : simple_write_end(w->m, w->len, (uint32_t)copied);
+    w->iocb.pos += copied;
+    if (copied > 0 && w->iocb.pos > w->iocb.vnode->size_bytes) {
+        vm_unlock(&object->lock);
+        (void)vnode_pager_newsize(w->iocb.vnode, w->iocb.pos);
+        vm_lock(&object->lock);
+    }
+    if (copied > 0) {
+        mark_page_accessed(w->m);
+        vm_page_xunbusy(w->m);
+    } else {
+        write_forget_page(w->m);
+    }
+    vm_unlock(&object->lock);
+    w->m = NULL;
 }
 
 static int generic_perform_write(struct write_state *w, struct iov_iter *iter)
@@ -165,37 +227,99 @@ static int generic_perform_write(struct write_state *w, struct iov_iter *iter)
         if (error != 0)
             break;
         error = copy_page_from_iter_atomic(w->m, w->start, w->len, iter, &copied);
-        (void)write_end(w, copied);
+        generic_write_end(w, copied);
         balance_dirty_pages(w->iocb.object);
     }
     return error;
 }
 
-/* What may be written, of what is asked: a file has an end. */
+/* ---- past the pages ------------------------------------------------------------------------------------ */
+
+/*
+ * One piece, of w->len bytes. FILEMAP_RETRY: pages of it stay, so that it must go through them. Errors: of
+ * growing, of write-back, of the store, -EFAULT, -ENOMEM.
+ */
+static int direct_write_piece(struct write_state *w, struct iov_iter *iter)
+{
+    struct vm_object *object = w->iocb.object;
+    int error = write_grow(w);
+    if (error == 0)
+        error = kiocb_write_and_wait(object, w->iocb.pos, w->len);
+    if (error != 0)
+        return error;
+    vm_pindex_t first = atop(w->iocb.pos), end = atop(w->iocb.pos + w->len - 1) + 1;
+    vm_lock(&object->lock);
+    filemap_invalidate_lock(object, first, end);
+    vm_unlock(&object->lock);
+    bool gone = invalidate_inode_pages2_range(object, first, end);
+    if (gone)
+        error = blkdev_direct_IO(&w->iocb, iter, STORE_WRITE, w->len);
+    /* Nobody reads the file's last page in before its end is known. */
+    if (w->iocb.pos > w->iocb.vnode->size_bytes)
+        (void)vnode_pager_newsize(w->iocb.vnode, w->iocb.pos);
+    filemap_invalidate_unlock(object);
+    return gone ? error : FILEMAP_RETRY;
+}
+
+/* What pages that cannot go keep from the direct way goes through them, and on to the store. */
+static int direct_write_fallback(struct write_state *w, struct iov_iter *iter)
+{
+    vm_ooffset_t start = w->iocb.pos;
+    int error = generic_perform_write(w, iter);
+    uint64_t written = w->iocb.pos - start;
+    int synced = written == 0 ? 0 : kiocb_write_and_wait(w->iocb.object, start, written);
+    return error != 0 ? error : synced;
+}
+
+static int generic_file_direct_write(struct write_state *w, struct iov_iter *iter)
+{
+    int error = 0;
+    if (((w->iocb.pos | iter->count) & (w->block_bytes - 1)) != 0)
+        return -EINVAL;
+    while (error == 0 && iter->count > 0) {
+        w->len = (uint32_t)min_u64(DIRECT_PAGES * VM_PAGE_SIZE - (w->iocb.pos & VM_PAGE_MASK), iter->count);
+        error = direct_write_piece(w, iter);
+        if (error == FILEMAP_RETRY)
+            return direct_write_fallback(w, iter);
+    }
+    return error;
+}
+
+/* ---- the whole ----------------------------------------------------------------------------------------- */
+
+/* What may be written, of what is asked, and where: a file has an end. */
 static int generic_write_checks(struct write_state *w, struct iov_iter *iter)
 {
     struct vnode *vnode = w->iocb.vnode;
+    bool append = (w->flags & FL_IOCB_APPEND) != 0;
     w->store = atomic_load(&vnode->writer);
     if (w->store == NULL)
         return -EBADF;
+    w->block_bytes = i_blocksize(vnode);
+    int error = append ? vnode_pager_setsize_locked(vnode) : 0;
+    if (error != 0)
+        return error;
+    if (append)
+        w->iocb.pos = vnode->size_bytes;
     if (w->iocb.pos >= INT64_MAX)
         return -EFBIG;
     iter->count = min_u64(iter->count, (uint64_t)INT64_MAX - w->iocb.pos);
     w->end = w->iocb.pos + iter->count;
-    int error = w->end > vnode->size_bytes ? vnode_pager_setsize_locked(vnode) : 0;
+    if (w->end > vnode->size_bytes && !append)
+        error = vnode_pager_setsize_locked(vnode);
     w->store_len_bytes = vnode->size_bytes;
     return error;
 }
 
-/* vn_lock held. */
+/* vn_lock held. Returns how many bytes were written, the last of them before iocb.pos. */
 static int64_t __generic_file_write_iter(struct write_state *w, struct iov_iter *iter)
 {
-    vm_ooffset_t start = w->iocb.pos;
     int error = generic_write_checks(w, iter);
     if (error != 0)
         return error;
+    vm_ooffset_t start = w->iocb.pos;
     uint64_t old_bytes = w->iocb.vnode->size_bytes;
-    error = generic_perform_write(w, iter);
+    error = w->flags & FL_IOCB_DIRECT ? generic_file_direct_write(w, iter) : generic_perform_write(w, iter);
     bool none = w->iocb.pos == start;
     uint64_t size_bytes = none ? old_bytes : w->iocb.vnode->size_bytes;
     /* What was made longer than was written is cut again; if that fails too, it is zeros that stay. */
@@ -204,15 +328,28 @@ static int64_t __generic_file_write_iter(struct write_state *w, struct iov_iter 
     return none ? error : (int64_t)(w->iocb.pos - start);
 }
 
-static int64_t generic_file_write_iter(struct vnode *vnode, struct iov_iter *iter, vm_ooffset_t pos)
+/* The `written` bytes before iocb.pos are on stable storage. */
+static int generic_write_sync(const struct write_state *w, int64_t written)
 {
-    struct write_state w = {.m = NULL};
-    int error = kiocb_init(&w.iocb, vnode, pos);
+    vm_ooffset_t start = w->iocb.pos - (uint64_t)written;
+    return vfs_fsync_range(w->iocb.vnode, w->iocb.object, atop(start), atop(w->iocb.pos - 1) + 1, NULL);
+}
+
+static int64_t generic_file_write_iter(struct vnode *vnode, struct iov_iter *iter, struct fl_iocb *iocb)
+{
+    struct write_state w = {.flags = iocb->flags};
+    int error = kiocb_init(&w.iocb, vnode, iocb->offset);
     if (error != 0)
         return error;
     vn_lock(vnode);
     int64_t result = __generic_file_write_iter(&w, iter);
     vn_unlock(vnode);
+    if (result > 0)
+        iocb->offset = w.iocb.pos;
+    if (result > 0 && (w.flags & FL_IOCB_DSYNC)) {
+        error = generic_write_sync(&w, result);
+        result = error != 0 ? error : result;
+    }
     kiocb_done(&w.iocb);
     return result;
 }
@@ -223,10 +360,9 @@ int64_t fl_vnode_write(struct vnode *vnode, const struct fl_iovec *iov, uint32_t
 {
     struct iov_iter iter;
     int error = iov_iter_init(&iter, iov, niov);
+    if (error == 0 && (iocb->flags & ~(unsigned)KIOCB_FLAGS) != 0)
+        error = -EINVAL;
     if (error != 0 || iter.count == 0)
         return error;
-    int64_t result = generic_file_write_iter(vnode, &iter, iocb->offset);
-    if (result > 0)
-        iocb->offset += (uint64_t)result;
-    return result;
+    return generic_file_write_iter(vnode, &iter, iocb);
 }

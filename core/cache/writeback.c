@@ -1,69 +1,90 @@
 /*
  * writeback.c: dirty pages of a file back to its store.
  *
- *   filemap_write_and_wait_range
- *     filemap_fdatawrite_range
- *       tag_pages_for_writeback     dirty ─▶ to-write, so that what is dirtied from now on is another time's
- *       write_cache_pages           for each run of to-write neighbours: writeback_run
- *     filemap_fdatawait_range       writes that others had begun
- *   pageout_cluster ─▶ writeback_run
+ *   sync_blockdev ─▶ __sync_blockdev ─┬─▶ filemap_flush                     nobody waits
+ *                                     └─▶ filemap_write_and_wait
+ *                                           └─▶ filemap_write_and_wait_range
+ *     __filemap_fdatawrite_range
+ *       filemap_fdatawrite_wbc ─▶ do_writepages ─▶ generic_writepages
+ *         blk_start_plug
+ *         write_cache_pages
+ *           tag_pages_for_writeback   dirty ─▶ to-write, so that what is dirtied from now on is another
+ *                                     time's
+ *           writeback_run             for each run of neighbours
+ *         blk_finish_plug
+ *     filemap_fdatawait_range         and writes that others had begun
  *
- *   writeback_run: write-protect ─▶ clean ─▶ PG_WRITEBACK ─▶ (O) dropped ─▶ vm_pager_put_pages
+ *   writeback_run: write-protect ─▶ clean ─▶ PG_WRITEBACK ─▶ (O) dropped ─▶ vm_pager_writepages
  *
  * A page that is held for a system call may be written by it through a mapping that must stay: it is written,
- * and stays dirty.
- * Invariant: W1 a page in write-back is valid. A page that is not dirty, and not held, has no writable
- * mapping: that is what the write protection is for.
+ * and stays dirty; where nobody waits (WB_SYNC_NONE) it is left, for writing it gains nothing.
+ * Invariant: W1 a page in write-back is valid, or has buffers. W2 no write begins of a page behind its
+ * object's end: a truncation is at it, and it may come back. A page that is not dirty, and not held, has no
+ * writable mapping: that is what the write protection is for.
  * Locks: (O), dropped for every transfer. Waiting for busy pages and for others' writes: their owners never
- * wait for us.
+ * wait for us, once what we have collected was started.
  *
- * Does not do: deciding when (msync, vrele, the page daemon); flushing the store.
+ * Does not do: deciding when (msync, fsync, the flusher, the page daemon).
  */
 #include "cache/writeback.h"
+#include "cache/block.h"
+#include "cache/buffer.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_rmap.h"
 #include "vm/vnode_pager.h"
+#include <faultline/vm.h>
 
-#define PAGEOUT_CLUSTER 16 /* dirty neighbours that the page daemon writes along, on each side */
+#define WRITEBACK_DEPTH                                                                                      \
+    128 /* transfers on their way at a time: more than keep a disk busy, and not all windows */
 
-#define DIRTY_SHARE 4 /* a writer writes back when more than this part of all pages is dirty and of files, */
-#define DIRTY_OWN   8 /* and its file has more than this part of that: others' dirty pages are not its work */
-
+/* Neighbours that are written together. */
 struct writeback_run {
-    struct vm_page *m[MACHINE_RUN_MAX]; /* neighbours */
+    struct vm_page *m[MACHINE_RUN_MAX];
     uint32_t n;
     bool held; /* all of them are; else none is */
 };
 
-/* May m be written now, in a run of held pages or in one of others? (O). */
+/* May m be written now, in a run of held pages or in one of others? What a truncation is about to cut off
+ * is not (W2). (O). */
 static bool writeback_ready(const struct vm_page *m, bool held)
 {
     return m != NULL && (m->flags & (PG_DIRTY | PG_BUSY | PG_WRITEBACK)) == PG_DIRTY &&
-           (m->hold_count > 0) == held;
+           (m->hold_count > 0) == held && m->pindex < m->object->size;
 }
 
-/* Writes the run. (O) on entry and return, released in between; the caller has a pip. */
-static int writeback_run(struct vm_object *object, struct writeback_run *run) REQUIRES(object->lock)
+/* The same for a neighbour of `first`. Pages with buffers are written one by one. (O). */
+static bool writeback_joins(const struct vm_page *first, const struct vm_page *m, bool held)
+{
+    return writeback_ready(m, held) && !page_has_buffers(m) && !page_has_buffers(first);
+}
+
+/* Starts to write the run. (O) on entry and return, released in between; the caller has a pip. */
+static void writeback_run(struct vm_object *object, struct writeback_run *run, struct blk_plug *plug)
+    REQUIRES(object->lock)
 {
     vm_pindex_t start = run->m[0]->pindex;
     if (!run->held)
         vm_rmap_wrprotect(object, start, start + run->n);
     for (uint32_t i = 0; i < run->n; i++) {
-        KASSERT((run->m[i]->flags & PG_VALID) != 0, "W1");
+        KASSERT((run->m[i]->flags & (PG_VALID | PG_PRIVATE)) != 0, "W1");
         if (!run->held)
             vm_page_undirty(run->m[i]);
         vm_radix_clear_mark(&object->pages, run->m[i], RADIX_TOWRITE);
         vm_page_writeback_start(run->m[i]);
     }
+    bool blocks = page_has_buffers(run->m[0]);
     vm_unlock(&object->lock);
-    int error = vm_pager_put_pages(object, run->m, run->n);
+    if (!blocks)
+        vm_pager_writepages(object, run->m, run->n, plug);
+    else
+        (void)!block_write_full_page(
+            run->m[0]); /* an error is the page's and the vnode's, as of the others */
     vm_lock(&object->lock);
-    return error;
 }
 
-/* ---- for msync and the end of a file ------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 /* (O). */
 static void tag_pages_for_writeback(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
@@ -76,61 +97,138 @@ static void tag_pages_for_writeback(struct vm_object *object, vm_pindex_t start,
     }
 }
 
-/* The run of to-write pages that begins with m, which is ready. (O). */
+/* The run of pages with the mark that begins with m, which is ready. (O). */
 static void writeback_collect(struct vm_object *object, struct vm_page *m, vm_pindex_t end,
-                              struct writeback_run *run)
+                              enum vm_radix_mark mark, struct writeback_run *run)
 {
     run->held = m->hold_count > 0;
     run->m[0] = m;
     run->n = 1;
     while (run->n < MACHINE_RUN_MAX && run->m[0]->pindex + run->n < end) {
         m = vm_page_lookup(object, run->m[0]->pindex + run->n);
-        if (!writeback_ready(m, run->held) || !vm_radix_get_mark(&object->pages, m, RADIX_TOWRITE))
+        if (!writeback_joins(run->m[0], m, run->held) || !vm_radix_get_mark(&object->pages, m, mark))
             break;
         run->m[run->n++] = m;
     }
 }
 
 /*
- * Writes the to-write pages of [start, end). Goes on after an error, returns the first. (O) on entry and
- * return, released in between.
+ * m, which is to be written, cannot be now: sees to it that it can, or need not. What the plug holds must be
+ * started before anybody is waited for, who may be waiting for one of those pages. (O), released in between.
  */
-static int write_cache_pages(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+static void writeback_not_ready(struct vm_object *object, struct vm_page *m, struct blk_plug *plug)
     REQUIRES(object->lock)
 {
+    if ((m->flags & (PG_BUSY | PG_WRITEBACK)) == 0) { /* written by somebody else since it was tagged */
+        vm_radix_clear_mark(&object->pages, m, RADIX_TOWRITE);
+    } else if (plug->count > 0) {
+        vm_unlock(&object->lock);
+        blk_finish_plug(plug);
+        vm_lock(&object->lock);
+    } else {
+        vm_page_busy_sleep(m);
+    }
+}
+
+/* Enough is on its way: waits for the oldest of it, whosever it is. (O), released in between. */
+static void writeback_throttle(struct vm_object *object, struct blk_plug *plug) REQUIRES(object->lock)
+{
+    if (vm_pager_active() < WRITEBACK_DEPTH)
+        return;
+    vm_unlock(&object->lock);
+    blk_finish_plug(plug);
+    /* Nothing to wait for: then it has gone meanwhile, or somebody else waits for it. */
+    (void)!vm_pager_wait_any();
+    vm_lock(&object->lock);
+}
+
+/*
+ * Writes what wbc says of [start, end). Ends: `start` moves on, but where it waits for somebody to finish with
+ * one page. (O) on entry and return, released in between.
+ */
+static void write_cache_pages(struct vm_object *object, struct writeback_control *wbc, vm_pindex_t start,
+                              vm_pindex_t end, struct blk_plug *plug) REQUIRES(object->lock)
+{
+    bool all = wbc->sync_mode == WB_SYNC_ALL;
+    enum vm_radix_mark mark = all ? RADIX_TOWRITE : RADIX_DIRTY;
     struct writeback_run run;
     struct vm_page *m;
-    int first_error = 0;
-    while (start < end && (m = vm_radix_lookup_mark(&object->pages, start, RADIX_TOWRITE)) != NULL &&
-           m->pindex < end) {
+    if (all)
+        tag_pages_for_writeback(object, start, end);
+    while (start < end && (all || wbc->nr_to_write > 0) &&
+           (m = vm_radix_lookup_mark(&object->pages, start, mark)) != NULL && m->pindex < end) {
         start = m->pindex;
-        if (m->flags & (PG_BUSY | PG_WRITEBACK)) {
-            vm_page_busy_sleep(m);
-            /* ends: nobody is busy for ever, and the mark goes with the next write, whosever it is */
+        if (!writeback_ready(m, all && m->hold_count > 0)) {
+            if (all)
+                writeback_not_ready(object, m, plug);
+            else
+                start++;
             continue;
         }
-        if ((m->flags & PG_DIRTY) == 0) { /* written by the page daemon since it was tagged */
-            vm_radix_clear_mark(&object->pages, m, RADIX_TOWRITE);
-            continue;
-        }
-        writeback_collect(object, m, end, &run);
+        writeback_collect(object, m, end, mark, &run);
         start += run.n;
-        int error = writeback_run(object, &run);
-        if (first_error == 0)
-            first_error = error;
+        wbc->nr_to_write -= run.n < wbc->nr_to_write ? run.n : wbc->nr_to_write;
+        writeback_run(object, &run, plug);
+        writeback_throttle(object, plug);
     }
-    return first_error;
+    object->vnode->writeback_index = start;
 }
 
-static int filemap_fdatawrite_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
-    REQUIRES(object->lock)
+/* (O) on entry and return, released in between. */
+static void generic_writepages(struct vm_object *object, struct writeback_control *wbc) REQUIRES(object->lock)
 {
-    tag_pages_for_writeback(object, start, end);
-    return write_cache_pages(object, start, end);
+    struct blk_plug plug;
+    vm_pindex_t index = object->vnode->writeback_index;
+    blk_start_plug(&plug);
+    if (wbc->range_cyclic) {
+        write_cache_pages(object, wbc, index, UINT64_MAX, &plug);
+        if (wbc->nr_to_write > 0)
+            write_cache_pages(object, wbc, 0, index, &plug);
+    } else {
+        write_cache_pages(object, wbc, wbc->range_start, wbc->range_end, &plug);
+    }
+    vm_unlock(&object->lock);
+    blk_finish_plug(&plug);
+    vm_lock(&object->lock);
 }
 
-/* Waits for the writes of pages of [start, end) that are on their way. Each page is waited for once. */
-static void filemap_fdatawait_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+void do_writepages(struct vm_object *object, struct writeback_control *wbc)
+{
+    KASSERT(object->type == OBJT_VNODE, "O5");
+    vm_lock(&object->lock);
+    vm_object_pip_add(object);
+    generic_writepages(object, wbc);
+    vm_object_pip_wakeup(object);
+    vm_unlock(&object->lock);
+}
+
+static void filemap_fdatawrite_wbc(struct vm_object *object, struct writeback_control *wbc)
+{
+    if (wbc->nr_to_write > 0)
+        do_writepages(object, wbc);
+}
+
+void __filemap_fdatawrite_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
+                                enum writeback_sync_modes sync_mode)
+{
+    struct writeback_control wbc = {
+        .sync_mode = sync_mode,
+        .range_start = start,
+        .range_end = end,
+        .nr_to_write = UINT32_MAX,
+    };
+    filemap_fdatawrite_wbc(object, &wbc);
+}
+
+void filemap_flush(struct vm_object *object)
+{
+    __filemap_fdatawrite_range(object, 0, UINT64_MAX, WB_SYNC_NONE);
+}
+
+/* ---- waiting ------------------------------------------------------------------------------------------- */
+
+/* Each page is waited for once. */
+static void filemap_wait_writeback(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     REQUIRES(object->lock)
 {
     struct vm_page *m;
@@ -143,87 +241,134 @@ static void filemap_fdatawait_range(struct vm_object *object, vm_pindex_t start,
     }
 }
 
-/* Whether a page of [start, end) could not be written. (O). */
-static bool filemap_check_errors(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+void filemap_fdatawait_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
-    struct vm_page *m;
-    while (start < end && (m = vm_radix_lookup_mark(&object->pages, start, RADIX_DIRTY)) != NULL &&
-           m->pindex < end) {
-        if (m->flags & PG_WRITEERROR)
-            return true;
-        start = m->pindex + 1;
-    }
-    return false;
+    vm_lock(&object->lock);
+    vm_object_pip_add(object);
+    filemap_wait_writeback(object, start, end);
+    vm_object_pip_wakeup(object);
+    vm_unlock(&object->lock);
+}
+
+/*
+ * Not by looking for pages that are dirty again: somebody else may be writing one of them at this moment, once
+ * more, and fail once more.
+ */
+int filemap_check_errors(struct vnode *vnode, uint32_t before)
+{
+    return atomic_load(&vnode->wb_failures) == before ? 0 : errseq_last(&vnode->wb_err);
 }
 
 int filemap_write_and_wait_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
-    KASSERT(object->type == OBJT_VNODE, "O5");
-    vm_lock(&object->lock);
-    vm_object_pip_add(object);
-    int error = filemap_fdatawrite_range(object, start, end);
+    uint32_t before = atomic_load(&object->vnode->wb_failures);
+    __filemap_fdatawrite_range(object, start, end, WB_SYNC_ALL);
     filemap_fdatawait_range(object, start, end);
-    /* Somebody else's write, under way when we came, may have failed: its page was not ours to write. */
-    bool failed = filemap_check_errors(object, start, end);
-    vm_object_pip_wakeup(object);
-    vm_unlock(&object->lock);
-    if (!failed)
-        return error;
-    int remembered = vnode_pager_takeerror(object->vnode);
-    if (error != 0)
-        return error;
-    return remembered != 0 ? remembered : -EIO;
+    return filemap_check_errors(object->vnode, before);
 }
 
-int vfs_fsync_range(struct vnode *vnode, struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+int filemap_write_and_wait(struct vm_object *object)
+{
+    return filemap_write_and_wait_range(object, 0, UINT64_MAX);
+}
+
+/* ---- a file as a whole --------------------------------------------------------------------------------- */
+
+int __sync_blockdev(struct vnode *vnode, bool wait)
+{
+    struct vm_object *object = vnode_pager_object(vnode);
+    if (object == NULL)
+        return 0;
+    if (wait)
+        return filemap_write_and_wait(object);
+    filemap_flush(object);
+    return 0;
+}
+
+int sync_blockdev(struct vnode *vnode)
+{
+    return __sync_blockdev(vnode, true);
+}
+
+int vfs_fsync_range(struct vnode *vnode, struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
+                    errseq_t *since)
 {
     struct store *store = atomic_load(&vnode->writer);
     int error = object == NULL ? 0 : filemap_write_and_wait_range(object, start, end);
-    if (error == 0 && store != NULL) /* without a writable store nothing was ever written */
+    if (error == 0 && store != NULL) { /* without a writable store nothing was ever written */
         error = store->ops->flush(store);
-    int seen = vnode_pager_takeerror(vnode);
-    return error != 0 ? error : seen;
-}
-
-/* ---- for writers --------------------------------------------------------------------------------------- */
-
-/* (O). */
-static bool over_dirty_share(const struct vm_object *object)
-{
-    uint32_t limit = vm_page_count / DIRTY_SHARE;
-    return atomic_load_explicit(&vm_page_dirty_files, memory_order_relaxed) > limit &&
-           object->dirty_count > limit / DIRTY_OWN;
-}
-
-void balance_dirty_pages(struct vm_object *object)
-{
-    vm_lock(&object->lock);
-    if (over_dirty_share(object)) {
-        vm_object_pip_add(object);
-        /* What fails is dirty again and remembered with the vnode (vm_pager_put_pages): fsync tells. */
-        (void)filemap_fdatawrite_range(object, 0, UINT64_MAX);
-        vm_object_pip_wakeup(object);
+        /* The store tells of it once, and all who wrote must hear. */
+        if (error != 0)
+            vnode_pager_seterror(vnode, error);
     }
-    vm_unlock(&object->lock);
+    int told = since == NULL ? 0 : errseq_check_and_advance(&vnode->wb_err, since);
+    return error != 0 ? error : told;
+}
+
+/* ---- what vm.h offers ---------------------------------------------------------------------------------- */
+
+int fl_vnode_fsync(struct vnode *vnode, unsigned flags, fl_errseq_t *since)
+{
+    if ((flags & ~(unsigned)FL_FSYNC_DATA) != 0)
+        return -EINVAL;
+    return vfs_fsync_range(vnode, vnode_pager_object(vnode), 0, UINT64_MAX, since);
+}
+
+#define SYNC_FILE_RANGE_WRITE_AND_WAIT                                                                       \
+    (FL_SYNC_FILE_RANGE_WAIT_BEFORE | FL_SYNC_FILE_RANGE_WRITE | FL_SYNC_FILE_RANGE_WAIT_AFTER)
+
+/* Pages [start, end) of the vnode. */
+static int sync_file_range(struct vnode *vnode, vm_pindex_t start, vm_pindex_t end, unsigned flags)
+{
+    struct vm_object *object = vnode_pager_object(vnode);
+    uint32_t before = atomic_load(&vnode->wb_failures);
+    if (object == NULL)
+        return 0;
+    if (flags == FL_SYNC_FILE_RANGE_WRITE && start == 0 && end == UINT64_MAX)
+        return __sync_blockdev(vnode, false);
+    if (flags & FL_SYNC_FILE_RANGE_WAIT_BEFORE)
+        filemap_fdatawait_range(object, start, end);
+    /* With all three it is to write whatever is dirty, also what somebody has in hand at the moment. */
+    bool all = (flags & SYNC_FILE_RANGE_WRITE_AND_WAIT) == SYNC_FILE_RANGE_WRITE_AND_WAIT;
+    if (flags & FL_SYNC_FILE_RANGE_WRITE)
+        __filemap_fdatawrite_range(object, start, end, all ? WB_SYNC_ALL : WB_SYNC_NONE);
+    if (flags & FL_SYNC_FILE_RANGE_WAIT_AFTER)
+        filemap_fdatawait_range(object, start, end);
+    return filemap_check_errors(vnode, before);
+}
+
+int fl_vnode_sync_range(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes, unsigned flags,
+                        fl_errseq_t *since)
+{
+    vm_ooffset_t last = len_bytes == 0 ? UINT64_MAX : offset + len_bytes - 1;
+    if ((flags & ~(unsigned)SYNC_FILE_RANGE_WRITE_AND_WAIT) != 0 || last < offset)
+        return -EINVAL;
+    int error = sync_file_range(vnode, atop(offset), len_bytes == 0 ? UINT64_MAX : atop(last) + 1, flags);
+    bool waited = (flags & (FL_SYNC_FILE_RANGE_WAIT_BEFORE | FL_SYNC_FILE_RANGE_WAIT_AFTER)) != 0;
+    if (!waited)
+        return 0;
+    return since == NULL ? error : errseq_check_and_advance(&vnode->wb_err, since);
 }
 
 /* ---- for the page daemon ------------------------------------------------------------------------------- */
+
+#define PAGEOUT_CLUSTER 16 /* dirty neighbours that the page daemon writes along, on each side */
 
 /* The dirty neighbours of m, at most PAGEOUT_CLUSTER on each side, and m. (O). */
 static void cluster_collect(struct vm_object *object, struct vm_page *m, struct writeback_run *run)
 {
     vm_pindex_t first = m->pindex, end = m->pindex + 1;
     while (first > 0 && m->pindex - first < PAGEOUT_CLUSTER &&
-           writeback_ready(vm_page_lookup(object, first - 1), false))
+           writeback_joins(m, vm_page_lookup(object, first - 1), false))
         first--;
-    while (end - m->pindex <= PAGEOUT_CLUSTER && writeback_ready(vm_page_lookup(object, end), false))
+    while (end - m->pindex <= PAGEOUT_CLUSTER && writeback_joins(m, vm_page_lookup(object, end), false))
         end++;
     run->held = false;
     for (run->n = 0; first + run->n < end; run->n++)
         run->m[run->n] = vm_page_lookup(object, first + run->n);
 }
 
-int pageout_cluster(struct vm_page *m)
+uint32_t pageout_cluster(struct vm_page *m, struct blk_plug *plug)
 {
     struct vm_object *object = m->object;
     struct writeback_run run;
@@ -231,8 +376,10 @@ int pageout_cluster(struct vm_page *m)
     KASSERT(writeback_ready(m, false), "W1");
     cluster_collect(object, m, &run);
     vm_object_pip_add(object);
-    int error = writeback_run(object, &run);
+    for (uint32_t i = 0; i < run.n; i++)
+        run.m[i]->lru |= PL_RECLAIM;
+    writeback_run(object, &run, plug);
     vm_object_pip_wakeup(object);
     vm_unlock(&object->lock);
-    return error;
+    return run.n;
 }

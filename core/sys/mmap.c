@@ -99,8 +99,12 @@ static int vn_mmap(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_p
     error = vm_mmap_vnode(vnode, offset, size, &object);
     if (error != 0)
         return error;
-    return vm_mmap_object(map, addr, size, prot, max, private ? MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY : 0,
-                          flags, object, atop(offset));
+    error = vm_mmap_object(map, addr, size, prot, max, private ? MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY : 0,
+                           flags, object, atop(offset));
+    /* A descriptor that was not told yet of what others were told is rare. */
+    if (error == 0 && file->told != fl_vnode_errseq(vnode))
+        vm_map_told_older(map, *addr, *addr + size, object, file->told);
+    return error;
 }
 
 /*

@@ -1,8 +1,8 @@
 /*
  * msync.c: msync: what was written through shared mappings of files reaches their stores.
  *
- *     FL_MS_SYNC: write the dirty pages ─▶ flush the store ─▶ tell of write-backs that failed unseen
- *     FL_MS_ASYNC: nothing to do, as on Linux: write-back goes on by itself
+ *     FL_MS_SYNC: write the dirty pages ─▶ flush the store ─▶ tell the mappings of write-backs that failed
+ *     FL_MS_ASYNC: start to write the dirty pages
  *     FL_MS_INVALIDATE: nothing to do but the check: all mappings of a file are one and the same memory
  */
 #include <faultline/vm.h>
@@ -11,17 +11,29 @@
 #include "sys/range.h"
 #include "vm/vnode_pager.h"
 
-static int msync_range(const struct sys_range *range, int flags)
+static int msync_file(struct vm_map *map, const struct sys_range *range, int flags)
+{
+    struct vm_object *object = range->object;
+    vm_pindex_t end = range->pindex + atop(range->end - range->start);
+    if ((flags & FL_MS_ASYNC) != 0) {
+        __filemap_fdatawrite_range(object, range->pindex, end, WB_SYNC_NONE);
+        return 0;
+    }
+    /* Pages are written by whoever maps them shared, however often. */
+    int error = vfs_fsync_range(object->vnode, object, range->pindex, end, NULL);
+    int told = vm_map_check_wb_err(map, range->start, range->end, object);
+    return error != 0 ? error : told;
+}
+
+static int msync_range(struct vm_map *map, const struct sys_range *range, int flags)
 {
     if ((flags & FL_MS_INVALIDATE) != 0 && (range->eflags & MAP_ENTRY_WIRED) != 0)
         return -EBUSY;
-    if ((flags & FL_MS_SYNC) == 0 || (range->eflags & MAP_ENTRY_COW) != 0)
+    if ((flags & (FL_MS_SYNC | FL_MS_ASYNC)) == 0 || (range->eflags & MAP_ENTRY_COW) != 0)
         return 0;
     if (range->object == NULL || range->object->type != OBJT_VNODE)
         return 0;
-    /* Pages are written by whoever maps them shared, however often. */
-    return vfs_fsync_range(range->object->vnode, range->object, range->pindex,
-                           range->pindex + atop(range->end - range->start));
+    return msync_file(map, range, flags);
 }
 
 int fl_sys_msync(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int flags)
@@ -37,7 +49,7 @@ int fl_sys_msync(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int fla
     if (!sys_range_end(addr, len_bytes, &walk.end))
         return -ENOMEM;
     while (error == 0 && sys_walk_next(&walk, &range)) {
-        error = msync_range(&range, flags);
+        error = msync_range(map, &range, flags);
         sys_range_done(&range);
     }
     return error == 0 && walk.gap ? -ENOMEM : error;

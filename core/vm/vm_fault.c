@@ -41,6 +41,9 @@
  */
 #include "vm/vm_fault.h"
 #include <faultline/vm.h>
+#include "cache/flusher.h"
+#include "cache/buffer.h"
+#include "cache/lru.h"
 #include "cache/readahead.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
@@ -64,6 +67,7 @@ struct faultstate {
     unsigned flags;
     struct vm_page **hold;
     uint32_t memory_tries;
+    bool asked_ahead; /* read-ahead was asked what this miss is worth */
     /* what the map says; valid while lookup_still_valid, then (M) is held shared */
     bool lookup_still_valid;
     uint32_t timestamp;
@@ -78,7 +82,8 @@ struct faultstate {
     /* where we are in the chain; a pip when object != first_object */
     struct vm_object *object;
     vm_pindex_t pindex;
-    struct vm_page *m; /* busy, or NULL */
+    struct vm_page *m;         /* busy, or NULL */
+    struct vm_object *dirtied; /* with a reference: its file has more dirty pages than it should; or NULL */
     /* for the statistics */
     bool paged_in, copied, zeroed;
 };
@@ -92,14 +97,14 @@ vm_fault_unlock_map(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether 
     }
 }
 
-/* Gives back a busy page: a valid one stays for others, one without bytes goes. (O) of its object. */
+/* Gives back a busy page: one with bytes of the object stays for others, one without goes. (O) of its object. */
 static void vm_fault_release_page(struct vm_page *m)
 {
-    if ((m->flags & PG_VALID) == 0) {
+    if ((m->flags & (PG_VALID | PG_PRIVATE)) == 0) {
         vm_page_free(m);
         return;
     }
-    vm_page_deactivate(m);
+    lru_cache_add(m);
     vm_page_xunbusy(m);
 }
 
@@ -134,13 +139,14 @@ vm_fault_cleanup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks a
 
 /* ---- the end of a fault: the page is there ------------------------------------------------------------ */
 
-/* The rights that the page may be entered with now: writing only if it is dirty (N1). (O). */
+/* The rights that the page may be entered with now: writing only if all of it is dirty (N1). (O). */
 static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_page *m)
 {
     KASSERT((m->flags & PG_VALID) != 0, "N2");
     KASSERT((fs->access & VM_PROT_WRITE) == 0 || (m->flags & PG_DIRTY) != 0, "N1");
     vm_prot_t prot = fs->prot;
-    if (m->object != fs->first_object || (m->flags & (PG_DIRTY | PG_COPIED)) != PG_DIRTY)
+    bool blocks = (m->flags & PG_PRIVATE) && (fs->access & VM_PROT_WRITE) == 0; /* some may be clean */
+    if (m->object != fs->first_object || (m->flags & (PG_DIRTY | PG_COPIED)) != PG_DIRTY || blocks)
         prot &= (vm_prot_t)~VM_PROT_WRITE;
     return prot;
 }
@@ -188,6 +194,18 @@ static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot
     return pmap_enter(fs->map, fs->va, m, prot, map_flags);
 }
 
+/*
+ * m is mapped, so its next use is seen by the machine, or by nobody: what was asked for by itself counts as in use
+ * until page-out has looked. A page of a stream is used once. (O).
+ */
+static void vm_fault_accessed(struct vm_page *m)
+{
+    if ((m->flags & PG_AHEAD) != 0 || (m->lru & PL_ACTIVE) != 0)
+        mark_page_accessed(m);
+    else
+        activate_page(m);
+}
+
 /* Page m of `object` is mapped: wires, holds, activates it, and enters neighbours. (M) shared; (O) held on
  * entry and return, released in between. */
 static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, struct vm_page *m)
@@ -200,9 +218,13 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
         *fs->hold = m;
     }
     bool ahead = fs->paged_in || (m->flags & PG_AHEAD) != 0; /* what was read along with it is wanted too */
-    mark_page_accessed(m);
+    vm_fault_accessed(m);
     if (m->flags & PG_BUSY)
         vm_page_xunbusy(m);
+    if ((fs->access & VM_PROT_WRITE) && object->type == OBJT_VNODE && dirty_pages_over()) {
+        vm_object_reference_locked(object);
+        fs->dirtied = object;
+    }
     if ((fs->access & VM_PROT_WRITE) == 0 && (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
         vm_fault_prefault(fs, object, m->pindex, ahead);
 }
@@ -254,14 +276,25 @@ static int vm_fault_busy(struct faultstate *fs, struct vm_page *m)
     return VM_FAULT_RETRY;
 }
 
+/* For fs->pindex of the file's object that the walk stands in. (M) shared. */
+static struct readahead_control vm_fault_ractl(const struct faultstate *fs)
+{
+    return (struct readahead_control){
+        .object = fs->object,
+        .ra = &fs->entry->ra,
+        .behavior = vm_map_entry_behavior(fs->entry),
+        .map = fs->map,
+    };
+}
+
 /* The mark of read-ahead was touched: asks for the next window before waiting for this one. (O) on
  * entry, not on return. */
 static int vm_fault_readahead_mark(struct faultstate *fs, struct vm_page *m)
     NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
-    m->flags &= (uint16_t)~PG_READAHEAD;
-    vm_fault_unlock_map(fs);
-    page_cache_async_readahead(fs->object, fs->pindex);
+    struct readahead_control ractl = vm_fault_ractl(fs);
+    page_cache_async_readahead(&ractl, m);
+    fs->lookup_still_valid = false;
     vm_fault_leave_object(fs);
     return VM_FAULT_RETRY;
 }
@@ -275,17 +308,14 @@ static struct vm_page *vm_fault_page_lookup(struct vm_object *object, vm_pindex_
 }
 
 /*
- * Collects the neighbours that are worth reading in the same transfer: marray becomes busy pages in
- * order, fs->m among them at *reqpage. Returns how
- * many. *next says whether a window should follow them. (M) shared, (O). (freebsd21-page-fault.md.)
+ * Collects the neighbours that are worth reading in the same transfer, as ractl says: marray becomes busy pages
+ * in order, fs->m among them at *reqpage. Returns how many. (O). (freebsd21-page-fault.md.)
  */
-static uint32_t vm_fault_additional_pages(struct faultstate *fs, struct vm_page *marray[VM_FAULT_READ],
-                                          uint32_t *reqpage, bool *next)
+static uint32_t vm_fault_additional_pages(struct faultstate *fs, const struct readahead_control *ractl,
+                                          struct vm_page *marray[VM_FAULT_READ], uint32_t *reqpage)
 {
-    uint32_t before, after, behind, ahead, n = 0;
+    uint32_t before, after, behind = ractl->behind, ahead = ractl->ahead, n = 0;
     struct vm_page *m;
-    *next = page_cache_sync_readahead(&fs->entry->ra, vm_map_entry_behavior(fs->entry), fs->pindex, &behind,
-                                      &ahead);
     if (!vm_pager_has_page(fs->object, fs->pindex, &before, &after))
         before = after = 0;
     behind = behind < before ? behind : before;
@@ -306,20 +336,31 @@ static uint32_t vm_fault_additional_pages(struct faultstate *fs, struct vm_page 
     return n;
 }
 
-/* fs->m, busy, is read by the pager. (O) on entry, not on return. On failure fs->m is freed. */
+/*
+ * The file's page is absent. A stream's comes with its window, which is started, and the next one too, before
+ * anybody waits; any other is read here, and so is one that no window brought. (O) on entry, not on return. On
+ * success fs->m is busy.
+ */
 static int
 vm_fault_getpages(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
     struct vm_page *marray[VM_FAULT_READ];
+    struct readahead_control ractl = vm_fault_ractl(fs);
     uint32_t reqpage;
-    bool next;
-    uint32_t count = vm_fault_additional_pages(fs, marray, &reqpage, &next);
-    vm_fault_unlock_map(fs);
-    if (next) {
-        fs->m->flags |= PG_AHEAD; /* one page of a stream like its neighbours */
-        /* started first, so that the device has it while we wait for ours */
-        page_cache_async_readahead(fs->object, fs->pindex);
+    if (!fs->asked_ahead) {
+        fs->asked_ahead = true;
+        if (page_cache_sync_readahead(&ractl, fs->pindex, 1)) {
+            fs->lookup_still_valid = false;
+            fs->paged_in = true;
+            vm_fault_leave_object(fs);
+            return VM_FAULT_RETRY;
+        }
     }
+    fs->m = vm_page_alloc(fs->object, fs->pindex, VM_ALLOC_NORMAL);
+    if (fs->m == NULL)
+        return vm_fault_nomem(fs);
+    uint32_t count = vm_fault_additional_pages(fs, &ractl, marray, &reqpage);
+    vm_fault_unlock_map(fs);
     vm_unlock(&fs->object->lock);
     int error = vm_pager_get_pages(fs->object, marray, count, reqpage);
     if (error == 0) {
@@ -389,21 +430,28 @@ static void vm_fault_next_object(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSI
     fs->object = next;
 }
 
+/* fs->m, which is busy, was written in part and never read: its other blocks are. No object lock held. */
+static int vm_fault_read_blocks(struct faultstate *fs)
+{
+    vm_fault_unlock_map(fs);
+    int error = block_read_full_page(fs->m);
+    fs->paged_in = error == 0;
+    return error;
+}
+
 /* Page m was found: ours, busy, when 0 is returned. (O) on entry, not on return. */
 static int vm_fault_found(struct faultstate *fs, struct vm_page *m) NO_THREAD_SAFETY_ANALYSIS /* through fs */
 {
     if (m->flags & PG_READAHEAD)
         return vm_fault_readahead_mark(fs, m);
-    if (m->flags & PG_BUSY)
+    bool valid = (m->flags & PG_VALID) != 0;
+    if ((m->flags & PG_BUSY) || (!valid && (m->flags & PG_WRITEBACK)))
         return vm_fault_busy(fs, m);
-    KASSERT((m->flags & PG_VALID) != 0, "F1"); /* a page that is not busy is valid */
-    vm_page_lock(m);
-    vm_page_remque(m);
-    vm_page_unlock(m);
+    KASSERT(valid || page_has_buffers(m), "F1");
     vm_page_xbusy(m);
     fs->m = m;
     vm_unlock(&fs->object->lock);
-    return 0;
+    return valid ? 0 : vm_fault_read_blocks(fs);
 }
 
 /*
@@ -422,17 +470,13 @@ static int vm_fault_walk(struct faultstate *fs)
             return vm_fault_found(fs, m);
         if (vm_object_invalidating(fs->object, fs->pindex))
             return vm_fault_invalidating(fs);
-        if (file || fs->object == fs->first_object) {
-            m = vm_page_alloc(fs->object, fs->pindex, VM_ALLOC_NORMAL);
-            if (m == NULL)
+        if (file)
+            return vm_fault_getpages(fs);
+        if (fs->object == fs->first_object) {
+            fs->first_m = vm_page_alloc(fs->object, fs->pindex, VM_ALLOC_NORMAL);
+            if (fs->first_m == NULL)
                 return vm_fault_nomem(fs);
         }
-        if (file) {
-            fs->m = m;
-            return vm_fault_getpages(fs);
-        }
-        if (m != NULL)
-            fs->first_m = m;
         if (fs->object->backing_object == NULL)
             return vm_fault_zero_fill(fs);
         vm_fault_next_object(fs);
@@ -469,7 +513,7 @@ vm_fault_take_copy(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks
     vm_lock(&fs->object->lock);
     if (fs->wired && fs->m->wire_count > 0)
         vm_page_unwire(fs->m, PQ_ACTIVE);
-    vm_page_activate(fs->m);
+    vm_fault_accessed(fs->m);
     vm_page_xunbusy(fs->m);
     vm_fault_leave_object(fs);
 
@@ -555,9 +599,9 @@ static int vm_fault_enter(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* th
     struct vm_object *object = fs->object;
     struct vm_page *m = fs->m;
     vm_lock(&object->lock);
-    if (object->type == OBJT_VNODE && fs->pindex >= object->size) { /* truncated while we read */
+    if (object->type == OBJT_VNODE && fs->pindex >= object->size) {
         vm_unlock(&object->lock);
-        return -ENXIO;
+        return VM_FAULT_RETRY; /* about to be truncated while we read: vm_fault_beyond waits for the outcome */
     }
     KASSERT((fs->access & VM_PROT_WRITE) == 0 || (m->flags & PG_COPIED) == 0, "F2");
     if (fs->access & VM_PROT_WRITE)
@@ -641,6 +685,10 @@ int vm_fault_hold(struct vm_map *map, vm_offset_t va, vm_prot_t access, unsigned
         error = vm_fault_attempt(&fs);
     } while (error == VM_FAULT_RETRY);
     vm_fault_count(&fs, error);
+    if (fs.dirtied != NULL) {
+        balance_dirty_pages(fs.dirtied);
+        vm_object_deallocate(fs.dirtied);
+    }
     return error;
 }
 

@@ -2,7 +2,8 @@
  * vm_init.c: the VM as a whole: from a piece of memory to a running VM, its numbers, its end. (vm_init,
  * vm_mem_init.)
  *
- *   meta memory ─▶ zones ─▶ pages (vm_phys, vm_reserv) ─▶ radix ─▶ objects ─▶ pagers ─▶ maps ─▶ page daemon's marks ─▶ read-ahead
+ *   meta memory ─▶ zones ─▶ pages (vm_phys, vm_reserv) ─▶ radix ─▶ objects ─▶ pagers ─▶ maps
+ *               ─▶ read-ahead ─▶ the flusher's marks ─▶ the page daemon's
  *
  * Each *_startup sets every static of its file, so a program may boot one VM after another.
  */

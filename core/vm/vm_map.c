@@ -23,6 +23,7 @@
 #include "lib/zone.h"
 #include "vm/vm_fault.h"
 #include "vm/vm_rmap.h"
+#include "vm/vnode_pager.h"
 #include <stdatomic.h>
 
 #define node_entry(n) tree_entry(n, struct vm_map_entry, node)
@@ -280,6 +281,7 @@ static int vm_map_clip(struct vm_map *map, struct vm_map_entry *entry, vm_offset
     half->eflags = entry->eflags;
     half->behavior = entry->behavior;
     half->wired_count = entry->wired_count;
+    half->wb_told = entry->wb_told;
     half->ra = entry->ra;
     if ((entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0)
         (new_is_lower ? entry : half)->eflags |= MAP_ENTRY_NO_ROOM;
@@ -357,6 +359,7 @@ static void vm_map_entry_absorb(struct vm_map *map, struct vm_map_entry *entry, 
 {
     bool below = gone->end == entry->start;
 
+    entry->wb_told = errseq_older(entry->wb_told, gone->wb_told); /* rather told twice than not */
     vm_map_entry_unlink(map, gone);
     if (below)
         vm_map_entry_resize(map, entry, gone->start, entry->end, gone->pindex);
@@ -456,6 +459,8 @@ int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pind
     entry->protection = prot;
     entry->max_protection = max;
     entry->behavior = (uint8_t)(eflags >> 8);
+    if (object != NULL && object->type == OBJT_VNODE)
+        entry->wb_told = errseq_sample(&object->vnode->wb_err);
     entry->eflags = (uint8_t)(object == NULL ? eflags & ~MAP_ENTRY_NEEDS_COPY : eflags);
     if (prev != &map->header)
         vm_map_entry_coalesce(prev, entry);

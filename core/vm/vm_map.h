@@ -27,6 +27,7 @@
 #ifndef CORE_VM_VM_MAP_H
 #define CORE_VM_VM_MAP_H
 
+#include "lib/errseq.h"
 #include "lib/tree.h"
 #include "vm/vm_object.h"
 
@@ -50,13 +51,27 @@ enum vm_behavior {
 /* With the eflags of a new entry: its behavior from the start, so that it merges with its like only. */
 #define MAP_INSERT_BEHAVIOR(behavior) ((unsigned)(behavior) << 8)
 
-/* What read-ahead remembers of a mapping's misses; readahead.h. (e) */
-struct file_ra_state {
-    vm_pindex_t start; /* the last window asked for is [start, start + size) of the file object */
-    uint32_t size;
-    uint32_t misses;  /* in a row that continued no window: many mean a random stream */
-    vm_pindex_t prev; /* the last page that missed */
+enum ra_pattern {
+    RA_UNKNOWN,
+    RA_SEQUENTIAL,
+    RA_STRIDED,
 };
+
+/* What read-ahead remembers of a stream; cache/readahead.c. (e) in map entries, (O) in vnodes. */
+struct file_ra_state {
+    /* The last window asked for: sequential: [start, start + size). Strided: the next one begins at start, and
+       the last one had `size` runs. */
+    vm_pindex_t start;
+    vm_pindex_t next; /* the page behind the last one that missed, or had the mark; 0: there was none */
+    vm_pindex_t base; /* the first page of the last run of misses */
+    int32_t stride;   /* pages from the run before it to there; 0: not known */
+    uint32_t size;
+    uint16_t run;    /* pages of a run */
+    uint8_t pattern; /* enum ra_pattern */
+    uint8_t repeats; /* how many runs in a row began `stride` from the one before */
+    uint8_t misses;  /* in a row that fitted nothing */
+};
+_Static_assert(sizeof(struct file_ra_state) <= 40, "every map entry has one");
 
 struct vm_map_entry {
     /* What searches read comes first, together: 64 bytes. */
@@ -74,6 +89,8 @@ struct vm_map_entry {
     uint8_t eflags;                       /* (M) MAP_ENTRY_* */
     uint8_t behavior;                     /* (M) enum vm_behavior */
     uint16_t wired_count;                 /* (M) 0 or 1: mlock does not nest */
+    /* (M) exclusive, or shared with (V): which failed write-backs of its file it was told of */
+    errseq_t wb_told;
     struct file_ra_state ra;              /* (e) */
 };
 
@@ -182,6 +199,16 @@ FL_NODISCARD int vm_map_relocate(struct vm_map *map, vm_offset_t old, vm_offset_
 /* The stack entry after the gap that va lies in grows down to va. Errors: -EFAULT. (M) exclusive. (grow,
  * FreeBSD 2.1.) */
 FL_NODISCARD int vm_map_growstack(struct vm_map *map, vm_offset_t va) REQUIRES(map->lock);
+/*
+ * What the mappings of a file in [start, end) were told of its failed write-backs (vm_map_told.c). A new one
+ * was told of everything but what nobody was. vm_map_told_older: of no more than `told`, a descriptor's.
+ * vm_map_check_wb_err: tells them; the first one's error, or 0. Take (M); the caller has a reference to the
+ * vnode.
+ */
+void vm_map_told_older(struct vm_map *map, vm_offset_t start, vm_offset_t end, const struct vm_object *object,
+                       errseq_t told);
+FL_NODISCARD int vm_map_check_wb_err(struct vm_map *map, vm_offset_t start, vm_offset_t end,
+                                     const struct vm_object *object);
 /* Enters the resident pages of [start, end) without reading any. (M) held. */
 void vm_map_pmap_enter(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end);
 

@@ -30,6 +30,8 @@
 #include "vm/vm_pager.h"
 #include "vm/vm_reserv.h"
 
+#define HOLD_POLL_NS 1000000
+
 struct vm_page *vm_page_array;
 uint32_t vm_page_count;
 struct vm_page_queues vm_queues;
@@ -295,6 +297,15 @@ void vm_page_busy_sleep(struct vm_page *m)
         vm_pager_wait(object, m->pindex);
     else
         vm_sleep(m, &object->lock);
+}
+
+/* Holds are too frequent to pay for a wake-up; waiting for one is rare. */
+void vm_page_hold_sleep(struct vm_page *m)
+{
+    struct vm_lock *lock = &m->object->lock;
+
+    vm_lock_assert(lock);
+    (void)machine_wait(&m->hold_count, &lock->machine, machine_time_ns() + HOLD_POLL_NS);
 }
 
 /* ---- dirtiness and write-back ------------------------------------------------------------------------ */

@@ -12,8 +12,9 @@
  *
  * Pages of one object that became inactive one after the other are mostly neighbours: they are unmapped and
  * freed as runs. A pass looks at each page of a queue at most once. A dirty file page is passed over while
- * clean ones are found, and written when they are rare. A pass with `force` takes what is referenced too: for
- * those who would get nothing else.
+ * clean ones are found, and written when they are rare: many at a time, as many as are wanted free. It comes
+ * back to the head of the queue when it is clean (rotate_reclaimable_page), and the next pass frees it.
+ * A pass with `force` takes what is referenced too: for those who would get nothing else.
  *
  * Invariant: D1 the daemon frees only pages that are clean, not busy, wired, held or in write-back.
  * Locks: (Q) to pick, then the object's lock is tried; (O) → (R), (Q). (D) pagedaemon.lock, a leaf: taken
@@ -23,6 +24,9 @@
  * Does not do: swap. A dirty anonymous page has no place to go, and stays active.
  */
 #include "vm/vm_pageout.h"
+#include "cache/buffer.h"
+#include "cache/flusher.h"
+#include "cache/lru.h"
 #include "cache/writeback.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
@@ -39,11 +43,11 @@
 #define PAGEOUT_PAUSE_NS                                                                                     \
     10000000 /* after a pass that got nowhere; and how long vm_wait sleeps at most before it looks again */
 #define PAGEOUT_FRUITLESS 2   /* passes in a row that end vm_wait when nothing is on its way */
+#define PAGEOUT_DEPTH     64  /* transfers on their way beside which page-out begins no more */
 #define PAGEOUT_PATIENCE  500 /* passes in a row that free nothing, even while something is: 5 s */
 #define PAGEOUT_DIRTY_LAG                                                                                    \
-    32 /* dirty pages passed over for each clean one found, roughly, before one is written */
-#define ACT_ADVANCE 2
-#define ACT_DECLINE 1
+    32                  /* dirty pages passed over for each clean one found, roughly, before one is written */
+#define PAGEOUT_AGING 3 /* passes in a row that only found out what is in use, before one takes what is */
 
 struct vm_pageout_params vm_pageout;
 
@@ -61,6 +65,7 @@ struct pageout_pass {
     uint32_t aged;             /* pages that came nearer to being freed */
     uint32_t passed_over;      /* dirty ones */
     uint32_t transient;        /* pages that are somebody's for the moment */
+    struct blk_plug plug;      /* writes that are to go together */
 };
 
 struct pageout_batch {
@@ -126,9 +131,9 @@ static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, ui
         if (m->object != batch->object || (dirty && batch->n > 0))
             break;
         batch->m[batch->n++] = m;
+        requeue(m);
         if (dirty)
             break;
-        requeue(m);
     }
 }
 
@@ -184,7 +189,7 @@ static uint32_t queue_count(enum vm_page_queue queue)
 /* Is m somebody's for the moment, so that it is left alone? (O). */
 static bool page_in_use(struct pageout_pass *pass, const struct vm_page *m)
 {
-    if (m->flags & (PG_BUSY | PG_WRITEBACK)) {
+    if ((m->flags & (PG_BUSY | PG_WRITEBACK)) || m->pindex >= m->object->size) { /* W2 */
         pass->transient++;
         return true;
     }
@@ -220,31 +225,37 @@ static void free_victims(struct pageout_pass *pass, struct vm_object *object, st
 }
 
 /*
- * A clean page that nobody has: is it to go? (O). On a machine that cannot tell, only a fault is a reference,
- * and it took the page off this queue.
+ * A clean page that nobody has: is it to go? (O). One use is what it came for; who is used once more after a look
+ * at it (PG_TESTED) is active. On a machine that cannot tell, only a fault is a reference, and it has made the page
+ * active already.
  */
 static bool inactive_victim(struct pageout_pass *pass, struct vm_page *m)
 {
-    unsigned seen = vm_rmap_referenced(m);
-    if ((seen & MACHINE_REFERENCED) == 0 || pass->force)
+    if ((m->lru & PL_ACTIVE) != 0) /* a batch has it */
+        return false;
+    if (pass->force || (vm_rmap_referenced(m) & MACHINE_REFERENCED) == 0)
         return true;
-    vm_page_activate(m);
+    if (m->flags & PG_TESTED)
+        activate_page(m);
+    else
+        m->flags |= PG_TESTED;
+    pass->aged++;
     return false;
 }
 
-/*
- * To the tail with the page that stood at the head. Without (O) it may have become another page, which loses
- * nothing by it.
- */
-static void put_behind(struct vm_page *m)
+/* Enough is being written: waits for the oldest of it, whosever it is. No lock held. */
+static void launder_throttle(struct pageout_pass *pass)
 {
-    vm_page_lock(m);
-    if (m->queue == PQ_INACTIVE)
-        requeue(m);
-    vm_page_unlock(m);
+    if (vm_pager_active() < PAGEOUT_DEPTH)
+        return;
+    blk_finish_plug(&pass->plug);
+    (void)!vm_pager_wait_any();
 }
 
-/* m is dirty, and alone in its batch. (O) on entry, not on return. */
+/*
+ * m is dirty, and alone in its batch: its write begins, and it comes back to the head of the queue, clean. (O)
+ * on entry, not on return.
+ */
 static void launder(struct pageout_pass *pass, struct vm_page *m)
     NO_THREAD_SAFETY_ANALYSIS /* pageout_cluster releases the lock of the object that m has now */
 {
@@ -252,16 +263,14 @@ static void launder(struct pageout_pass *pass, struct vm_page *m)
     bool spared = !pass->force && pass->passed_over < pass->freed + PAGEOUT_DIRTY_LAG;
     bool homeless = page_homeless(m);
     if (!homeless && !spared && !page_in_use(pass, m)) {
-        if (pageout_cluster(m) == 0)
-            pass->laundered++;
-        else /* the error was counted and is remembered with the vnode; the page is dirty again */
-            put_behind(m);
+        bool failed = (m->flags & PG_WRITEERROR) != 0;
+        uint32_t npages = pageout_cluster(m, &pass->plug);
+        pass->laundered += failed ? 0 : npages; /* what fails again and again is no progress */
+        launder_throttle(pass);
         return;
     }
     if (homeless && m->hold_count == 0)
-        vm_page_activate(m);
-    else
-        put_behind(m);
+        activate_page(m);
     pass->passed_over += spared;
     vm_unlock(&object->lock);
 }
@@ -282,6 +291,8 @@ static void inactive_batch(struct pageout_pass *pass, struct pageout_batch *batc
         if (page_in_use(pass, m) || !inactive_victim(pass, m))
             continue;
         KASSERT(m->wire_count == 0, "D1");
+        if (page_has_buffers(m) && !try_to_release_page(m))
+            continue;
         vm_page_xbusy(m);
         victim[n++] = m;
     }
@@ -293,7 +304,7 @@ static void scan_inactive(struct pageout_pass *pass)
 {
     struct pageout_batch batch;
     uint32_t left = queue_count(PQ_INACTIVE), free, seen;
-    while (left > 0 && (free = free_pages()) < pass->target) {
+    while (left > 0 && (free = free_pages()) + pass->laundered < pass->target) {
         uint32_t max = pass->target - free;
         seen = batch_pick(&batch, PQ_INACTIVE, max < left ? max : left);
         if (seen == 0)
@@ -308,35 +319,28 @@ static void scan_inactive(struct pageout_pass *pass)
 
 /* ---- the active queue ---------------------------------------------------------------------------------- */
 
-/* Adjusts what is known of m's use. True: it has had its time. (O). */
+/* Is m, which is active, not in use any more? Who was used since the last look has another round. (O). */
 static bool active_aged(struct pageout_pass *pass, struct vm_page *m, unsigned seen)
 {
-    bool referenced = (seen & MACHINE_REFERENCED) != 0;
-    vm_page_lock(m);
-    if (referenced && m->act_count < ACT_MAX - ACT_ADVANCE)
-        m->act_count += ACT_ADVANCE;
-    else if (!referenced)
-        m->act_count -= m->act_count < ACT_DECLINE ? m->act_count : ACT_DECLINE;
-    bool old = m->act_count == 0 && !referenced;
-    vm_page_unlock(m);
-    pass->aged += !referenced;
-    return old || pass->force || (seen & MACHINE_REFERENCED_UNKNOWN) != 0;
+    bool referenced = (seen & MACHINE_REFERENCED) != 0 || (m->lru & PL_REFERENCED) != 0;
+    m->lru &= (uint8_t)~PL_REFERENCED;
+    pass->aged++;
+    return !referenced || pass->force;
 }
 
 /*
- * Makes the pages inactive. Where the machine cannot tell, they are unmapped, and the next fault is the
- * reference. (O).
+ * Makes the pages inactive, where their next use brings them back. Where the machine cannot tell, they are
+ * unmapped, and the next fault is the use. (O).
  */
-static void deactivate(struct pageout_pass *pass, struct vm_page **m, uint32_t n, bool unmap)
+static void deactivate(struct vm_page **m, uint32_t n, bool unmap)
 {
     if (unmap)
         vm_rmap_unmap_pages(m, n, 0);
     for (uint32_t i = 0; i < n; i++) {
-        vm_page_deactivate(m[i]);
-        if (unmap)
-            m[i]->flags |= PG_TESTED;
+        deactivate_page(m[i]);
+        m[i]->flags |= PG_TESTED;
     }
-    pass->aged += n;
+    lru_add_drain();
 }
 
 /* (O) of the batch's object on entry, not on return. */
@@ -348,14 +352,14 @@ static void active_batch(struct pageout_pass *pass, struct pageout_batch *batch)
     bool unknown = false;
     for (uint32_t i = 0; i < batch->n; i++) {
         struct vm_page *m = batch->m[i];
-        if (page_in_use(pass, m) || page_homeless(m))
+        if (page_in_use(pass, m) || page_homeless(m) || (m->lru & PL_ACTIVE) == 0)
             continue;
         unsigned seen = vm_rmap_referenced(m);
         unknown = unknown || (seen & MACHINE_REFERENCED_UNKNOWN) != 0;
         if (active_aged(pass, m, seen))
             old[n++] = m;
     }
-    deactivate(pass, old, n, unknown);
+    deactivate(old, n, unknown);
     vm_unlock(&batch->object->lock);
 }
 
@@ -385,8 +389,11 @@ static void scan_active(struct pageout_pass *pass)
 static struct pageout_pass pageout_pass(uint32_t target, bool force)
 {
     struct pageout_pass pass = {.target = target, .force = force};
+    lru_add_drain_all();
+    blk_start_plug(&pass.plug);
     scan_active(&pass);
     scan_inactive(&pass);
+    blk_finish_plug(&pass.plug);
     return pass;
 }
 
@@ -413,9 +420,13 @@ void pagedaemon_wakeup(void)
     machine_wake(&pagedaemon.lock);
 }
 
-/* Passes until there is enough, or until two in a row got nowhere: the second takes whatever it can get. */
+/*
+ * Passes until there is enough, or until one got nowhere that takes whatever it can get: that is the one after a
+ * pass that got nowhere, or after some that only found out what is in use.
+ */
 static bool pagedaemon_work(void)
 {
+    uint32_t aging = 0;
     bool force = false;
     while (free_pages() < vm_pageout.free_target) {
         vm_lock(&pagedaemon.lock);
@@ -424,9 +435,12 @@ static bool pagedaemon_work(void)
         if (stop)
             return true;
         struct pageout_pass pass = pageout_pass(vm_pageout.free_target, force);
+        if (pass.freed == 0 && pass.laundered > 0)
+            (void)!vm_pager_wait_any(); /* what is written comes back to be freed; none: it is there already */
         if (!pass_fruitful(&pass) && force)
             return false;
-        force = !pass_fruitful(&pass);
+        aging = pass.freed + pass.laundered > 0 ? 0 : aging + 1;
+        force = !pass_fruitful(&pass) || aging > PAGEOUT_AGING;
     }
     return true;
 }
@@ -477,7 +491,7 @@ int vm_wait(void)
     uint32_t target = clamp(vm_pageout.free_reserved + PAGEOUT_BATCH, 1, vm_pageout.free_min);
     uint32_t fruitless = 0, aging = 0, patience = PAGEOUT_PATIENCE;
     while (free_pages() <= vm_pageout.free_reserved) {
-        struct pageout_pass pass = pageout_pass(target, fruitless > 0 || aging > ACT_MAX);
+        struct pageout_pass pass = pageout_pass(target, fruitless > 0 || aging > PAGEOUT_AGING);
         if (pass.freed > 0) { /* others may have taken them: then they got on */
             patience = PAGEOUT_PATIENCE;
             continue;
@@ -487,7 +501,7 @@ int vm_wait(void)
         bool idle = fruitless >= PAGEOUT_FRUITLESS && vm_pager_active() == 0 && pass.transient == 0;
         if (patience-- == 0 || idle)
             return free_pages() > vm_pageout.free_reserved ? 0 : -ENOMEM;
-        if (fruitless >= PAGEOUT_FRUITLESS && !vm_pager_wait_any())
+        if ((fruitless >= PAGEOUT_FRUITLESS || pass.laundered > 0) && !vm_pager_wait_any())
             wait_for_free();
     }
     return 0; /* there were free pages: gone again by now is no failure, the caller comes back */
@@ -503,4 +517,5 @@ void fl_pageout_run(void)
 void fl_vm_stop(void)
 {
     vm_pageout_stop();
+    flusher_stop();
 }

@@ -13,6 +13,7 @@
  * mapping goes beyond what is known, or by fl_vnode_setsize.
  */
 #include "vm/vnode_pager.h"
+#include "cache/flusher.h"
 #include "cache/truncate.h"
 #include "cache/writeback.h"
 #include "lib/errno.h"
@@ -156,11 +157,10 @@ void vref(struct vnode *vnode)
  */
 static int vnode_terminate(struct vnode *vnode)
 {
-    int error = 0;
-    if (vnode->object != NULL) {
-        error = filemap_write_and_wait_range(vnode->object, 0, UINT64_MAX);
+    inode_wait_for_writeback(vnode);
+    int error = sync_blockdev(vnode);
+    if (vnode->object != NULL)
         vm_object_destroy(vnode->object);
-    }
     struct store *writer = atomic_load(&vnode->writer), *store = vnode->store;
     bool hashed = vnode_hashed(store);
 
@@ -194,18 +194,8 @@ int vrele(struct vnode *vnode)
 
 void vnode_pager_seterror(struct vnode *vnode, int error)
 {
-    vm_lock(&vnode->lock);
-    vnode->write_error = error;
-    vm_unlock(&vnode->lock);
-}
-
-int vnode_pager_takeerror(struct vnode *vnode)
-{
-    vm_lock(&vnode->lock);
-    int error = vnode->write_error;
-    vnode->write_error = 0;
-    vm_unlock(&vnode->lock);
-    return error;
+    errseq_set(&vnode->wb_err, error);
+    atomic_fetch_add(&vnode->wb_failures, 1);
 }
 
 /* ---- the pager ----------------------------------------------------------------------------------------- */
@@ -292,19 +282,19 @@ int vnode_pager_clean_tail(struct vm_object *object, struct vm_page **m, uint32_
                                (uint32_t)VM_PAGE_SIZE);
 }
 
-void vnode_pager_strategy(struct vm_pager_request *request)
+void vnode_pager_strategy(struct vm_pager_request *request, struct blk_plug *plug)
 {
     struct vnode *vnode = request->object->vnode;
-    struct store_request *store = &request->store;
-    store->offset = ptoa(request->pindex);
-    store->npages = request->npages;
-    store->addr = request->addr;
-    request->to = store->op == STORE_READ ? vnode->store : atomic_load(&vnode->writer);
-    if (request->to == NULL) { /* dirty pages of a file that nobody opened for writing */
-        store->done(store, -EBADF);
-        return;
-    }
-    request->to->ops->submit(request->to, store);
+    struct bio *bio = &request->bio;
+    bio->offset = ptoa(request->pindex);
+    bio->len_bytes = ptoa(request->npages);
+    bio->npages = request->npages;
+    bio->addr = request->addr;
+    bio->store = bio->op == STORE_READ ? vnode->store : atomic_load(&vnode->writer);
+    if (bio->store == NULL) /* dirty pages of a file that nobody opened for writing */
+        bio_endio(bio, -EBADF);
+    else
+        submit_bio(bio, plug);
 }
 
 /* ---- size ---------------------------------------------------------------------------------------------- */
@@ -380,6 +370,11 @@ void fl_vnode_ref(struct vnode *vnode)
 int fl_vnode_close(struct vnode *vnode)
 {
     return vrele(vnode);
+}
+
+fl_errseq_t fl_vnode_errseq(struct vnode *vnode)
+{
+    return errseq_sample(&vnode->wb_err);
 }
 
 int fl_vnode_setsize(struct vnode *vnode)

@@ -15,6 +15,7 @@
 #ifndef CORE_VM_VNODE_PAGER_H
 #define CORE_VM_VNODE_PAGER_H
 
+#include "lib/errseq.h"
 #include "vm/vm_map.h"
 #include "vm/vm_pager.h"
 #include <stdatomic.h>
@@ -30,12 +31,19 @@ struct vnode {
                             known; object->size says it in pages */
     bool locked;         /* (V) by vn_lock; its address is the channel */
     struct file_ra_state ra; /* (O) of fl_vnode_read */
+    uint8_t ra_behavior;     /* (O) enum vm_behavior: what fl_vnode_fadvise said of it */
     vm_pindex_t
         prev_read; /* (O) the page that fl_vnode_read ended in: a stream of small reads uses it once */
     /* falls under (H); grows under (H), or anywhere by someone who has a reference */
     _Atomic uint32_t ref_count;
-    int write_error;         /* (V) of a write-back that nobody was told of yet; 0: none */
-    struct vnode *hash_next; /* (H) */
+    _Atomic errseq_t wb_err;      /* failed write-backs; who was told of them has a cursor: fl_vnode_errseq */
+    _Atomic uint32_t wb_failures; /* how many: grows after wb_err was set */
+    struct vnode *hash_next;      /* (H) */
+    /* cache/flusher.c's list of vnodes with dirty pages */
+    struct vnode *dirty_next, *dirty_prev; /* (W) */
+    uint64_t dirtied_when;       /* (W) when the first page became dirty, or when the flusher was here last */
+    uint8_t i_state;             /* (W) I_* of cache/flusher.h */
+    vm_pindex_t writeback_index; /* (O) where a write-back that does not write all of it goes on */
 };
 
 void vnode_pager_startup(void);
@@ -53,18 +61,16 @@ FL_NODISCARD int vrele(struct vnode *vnode);
 FL_NODISCARD struct vm_object *vnode_pager_alloc(struct vnode *vnode, vm_pindex_t size);
 FL_NODISCARD bool vnode_pager_haspage(struct vm_object *object, vm_pindex_t pindex, uint32_t *before,
                                       uint32_t *after);
-/* A write-back of the vnode's pages failed: remembered for whoever asks next. No lock held. */
+/* A write-back of the vnode's pages, or a flush of its store, failed: told to each cursor once. Any lock. */
 void vnode_pager_seterror(struct vnode *vnode, int error);
-/* What was remembered, once; 0: nothing. No lock held. */
-FL_NODISCARD int vnode_pager_takeerror(struct vnode *vnode);
 /*
  * m[0 … count) are about to be written: zeroes what lies behind the file's end in its last page, if it is
  * among them. A store that has grown meanwhile, unknown to the VM, would take it for the file's. No lock
  * held; the pages are in write-back. Errors: -ENOMEM (no window).
  */
 FL_NODISCARD int vnode_pager_clean_tail(struct vm_object *object, struct vm_page **m, uint32_t count);
-/* Fills in the request's store part and submits it. */
-void vnode_pager_strategy(struct vm_pager_request *request);
+/* Fills in the request's bio and submits it. */
+void vnode_pager_strategy(struct vm_pager_request *request, struct blk_plug *plug);
 /* The object, which lives as long as the vnode, or NULL: there is none yet. No lock held. */
 FL_NODISCARD struct vm_object *vnode_pager_object(struct vnode *vnode);
 /*

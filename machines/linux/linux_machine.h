@@ -54,7 +54,7 @@ FL_NODISCARD int linux_machine_init(const struct linux_machine_params *params, s
                                     void **meta);
 const char *linux_machine_error(void);
 /* Starts to serve faults of this space: installs the signal handlers, and starts the handler threads (thread
- * engine) and the page daemon's thread. */
+ * engine) and the threads of the page daemon and the flusher. */
 FL_NODISCARD int linux_machine_start(struct vm_map *map);
 /* Stops the threads, unmaps the window, closes everything. */
 void linux_machine_fini(void);

@@ -3,7 +3,7 @@
  * outside.
  *
  *     init:   window ─▶ metadata ─▶ memfd ─▶ userfaultfd ─▶ bounce buffers ─▶ probe
- *     start:  signal handlers ─▶ handler threads ─▶ page daemon's thread
+ *     start:  signal handlers ─▶ handler threads ─▶ the page daemon's and the flusher's threads
  *     fini:   the same, backwards
  *
  *     | metadata |  gap  | window of managed addresses …
@@ -38,8 +38,8 @@ static struct {
     void *meta;
     size_t meta_len_bytes;
     bool window;
-    bool daemon;
-    uint64_t daemon_thread;
+    uint32_t ndaemons; /* of them run */
+    uint64_t daemon_thread[2];
     char error[256];
 } machine;
 
@@ -173,14 +173,41 @@ static void *run_page_daemon(void *arg)
     return arg;
 }
 
+static void *run_flusher(void *arg)
+{
+    fl_writeback_run();
+    return arg;
+}
+
+static int start_daemons(void)
+{
+    static void *(*const daemon[])(void *) = {run_page_daemon, run_flusher};
+    int error = 0;
+
+    while (error == 0 && machine.ndaemons < 2) {
+        uint32_t next = machine.ndaemons;
+
+        error = linux_thread_create(&machine.daemon_thread[next], daemon[next], NULL);
+        machine.ndaemons += error == 0;
+    }
+    return error;
+}
+
+static void stop_daemons(void)
+{
+    if (machine.ndaemons > 0)
+        fl_vm_stop();
+    while (machine.ndaemons > 0)
+        linux_thread_join(machine.daemon_thread[--machine.ndaemons]);
+}
+
 int linux_machine_start(struct vm_map *map)
 {
     int error = linux_fault_signal_start(map, &machine.params);
     if (error == 0 && machine.params.fault == LINUX_FAULT_THREAD)
         error = linux_fault_thread_start(map);
     if (error == 0)
-        error = linux_thread_create(&machine.daemon_thread, run_page_daemon, NULL);
-    machine.daemon = error == 0;
+        error = start_daemons();
     if (error != 0)
         linux_machine_set_error(
             "cannot start the machine's threads: raise the limit on processes (ulimit -u)");
@@ -189,11 +216,7 @@ int linux_machine_start(struct vm_map *map)
 
 void linux_machine_fini(void)
 {
-    if (machine.daemon) {
-        fl_vm_stop();
-        linux_thread_join(machine.daemon_thread);
-        machine.daemon = false;
-    }
+    stop_daemons();
     linux_fault_thread_stop();
     linux_fault_signal_stop();
     linux_zap_close();

@@ -19,8 +19,8 @@ struct sim_computer sim;
 static struct {
     void *meta;
     size_t meta_len_bytes;
-    uint64_t free; /* pages, right after boot */
-    struct fiber *pageout;
+    uint64_t free;                   /* pages, right after boot */
+    struct fiber *pageout, *flusher; /* flusher: NULL: none */
 } booted;
 
 /* ---- words ----------------------------------------------------------------------------------- */
@@ -135,6 +135,12 @@ static void pageout_main(void *arg)
     fl_pageout_run();
 }
 
+static void flusher_main(void *arg)
+{
+    (void)arg;
+    fl_writeback_run();
+}
+
 static int sim_boot_vm(void)
 {
     struct fl_vm_params vm = {
@@ -143,6 +149,9 @@ static int sim_boot_vm(void)
         .free_min = sim.params.free_min,
         .free_target = sim.params.free_target,
         .readahead_max = sim.params.readahead_max,
+        .dirty_background = sim.params.dirty_background,
+        .dirty_max = sim.params.dirty_max,
+        .dirty_expire_ns = sim.params.dirty_expire_ns,
         .superpages = sim.params.superpages,
         .fail_alloc = sim_fail_alloc,
     };
@@ -166,6 +175,7 @@ static int sim_boot_vm(void)
     fl_vm_stats(&stats);
     booted.free = stats.free;
     booted.pageout = sched_daemon("pageout", pageout_main, NULL);
+    booted.flusher = sim.params.no_flusher ? NULL : sched_daemon("flusher", flusher_main, NULL);
     return 0;
 }
 
@@ -185,6 +195,8 @@ void sim_shutdown(void)
     sim_join_all();
     fl_vm_stop();
     sched_join(booted.pageout);
+    if (booted.flusher != NULL)
+        sched_join(booted.flusher);
     disk_fiber_drain();
     fl_vm_check();
     fl_vm_stats(&stats);

@@ -56,6 +56,9 @@ struct sim_params {
     size_t meta_len_bytes; /* 0: what fl_vm_meta_size says for nentries */
     uint32_t nentries;     /* 0: 4096 */
     uint32_t free_reserved, free_min, free_target, readahead_max; /* as in fl_vm_params */
+    uint32_t dirty_background, dirty_max;
+    uint64_t dirty_expire_ns;
+    bool no_flusher; /* nobody writes but who is asked to: for tests that count writes */
     bool superpages;
     bool verbose; /* machine_log to stderr; FAULTLINE_VERBOSE in the environment does the same */
     struct sim_torture torture;
@@ -67,10 +70,10 @@ struct sim_params {
 void sim_machine_init(const struct sim_params *params);
 void sim_machine_fini(void);
 
-/* The machine, fl_vm_boot, and the page daemon's fiber. Errors: those of fl_vm_boot; the machine is gone
- * again then. */
+/* The machine, fl_vm_boot, and the fibers of the page daemon and the flusher. Errors: those of fl_vm_boot;
+ * the machine is gone again then. */
 FL_NODISCARD int sim_boot(const struct sim_params *params);
-/* Waits for all fibers, stops the page daemon, checks (fl_vm_check), halts the VM, and looks for leaks. */
+/* Waits for all fibers, stops the daemons, checks (fl_vm_check), halts the VM, and looks for leaks. */
 void sim_shutdown(void);
 
 struct sim_torture *sim_torture(void);

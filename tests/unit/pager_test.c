@@ -88,7 +88,7 @@ static void a_read_brings_its_neighbours(void **state)
     for (vm_pindex_t i = 48; i < 64; i++) {
         assert_true(page_as_on_disk(i)); /* 63 is the one that the file ends in */
         assert_int_equal(test_page_flags(object, i) & PG_BUSY, i == 53 ? PG_BUSY : 0);
-        assert_int_equal(vm_page_lookup(object, i)->queue, i == 53 ? PQ_NONE : PQ_INACTIVE);
+        assert_int_equal(vm_page_lookup(object, i)->lru, i == 53 ? 0 : PL_LRU);
     }
     unbusy(m[5], true);
     assert_int_equal(vm_counted(&vm_cnt.page_ins), 16);
@@ -188,7 +188,7 @@ static void a_read_ahead_is_driven_by_who_needs_it(void **state)
     assert_true((m[3]->flags & (PG_BUSY | PG_INFLIGHT)) == (PG_BUSY | PG_INFLIGHT));
     vm_pager_wait(object, 19);
     assert_true(vm_page_lookup(object, 19) == m[3] &&
-                (m[3]->flags & (PG_VALID | PG_BUSY | PG_INFLIGHT)) == PG_VALID && m[3]->queue == PQ_INACTIVE);
+                (m[3]->flags & (PG_VALID | PG_BUSY | PG_INFLIGHT)) == PG_VALID && m[3]->lru == PL_LRU);
     assert_null(object->inflight);
     assert_int_equal(object->paging_in_progress, 0);
     vm_unlock(&object->lock);

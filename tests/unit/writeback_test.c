@@ -3,6 +3,8 @@
  * leaves.
  */
 #include "cache/writeback.h"
+#include "cache/block.h"
+#include "cache/flusher.h"
 #include "lib/errno.h"
 #include "support/boot.h"
 #include "support/pages.h"
@@ -22,9 +24,13 @@ static struct sim_disk *disk;
 static struct fl_file file;
 static struct vm_object *object;
 
+static struct blk_plug plug;
+
 static void begin(struct sim_params params)
 {
     params.nframes = 1024;
+    params.no_flusher = true;
+    blk_start_plug(&plug);
     disk = sim_disk_create(ptoa(FILE_PAGES), params.seed);
     test_boot(&params);
     file = test_file(disk, FL_FREAD | FL_FWRITE);
@@ -132,14 +138,17 @@ static void the_daemons_cluster_is_bounded(void **state)
     begin(test_params(5));
     dirty_run(100, 100, 1);
     vm_lock(&object->lock);
-    assert_int_equal(pageout_cluster(vm_page_lookup(object, 150)), 0);
+    assert_int_equal(pageout_cluster(vm_page_lookup(object, 150), &plug), 33);
+    assert_int_equal(sim_disk_counts(disk).writes, 0); /* collected */
+    blk_finish_plug(&plug);
     assert_int_equal(sim_disk_counts(disk).writes, 1);
     assert_int_equal(sim_disk_counts(disk).pages_written, 33);
     assert_true(is_dirty(133) && !is_dirty(134) && !is_dirty(166) && is_dirty(167));
     vm_lock(&object->lock);
     vm_page_hold(vm_page_lookup(object, 102));
-    assert_int_equal(pageout_cluster(vm_page_lookup(object, 100)),
-                     0); /* at an end, up to a page that is held */
+    assert_int_equal(pageout_cluster(vm_page_lookup(object, 100), &plug),
+                     2); /* at an end, up to a page that is held */
+    blk_finish_plug(&plug);
     assert_int_equal(sim_disk_counts(disk).pages_written, 35);
     vm_lock(&object->lock);
     vm_page_unhold(vm_page_lookup(object, 102));
