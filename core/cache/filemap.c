@@ -2,13 +2,14 @@
  * filemap.c: reading a file through its pages, which are those that mappings show; and getting such a page.
  *
  *   generic_file_read_iter
+ *     generic_file_direct_read            FL_IOCB_DIRECT: past the pages (direct.c)
  *     filemap_read                        until enough, or the end
  *       filemap_get_pages
  *         filemap_get_read_batch          what is there, held; not behind the mark of read-ahead
  *         page_cache_sync_readahead       when nothing is: how much to read along; then the batch again
  *         filemap_create_page             when still nothing is: one page, so that its error is ours
  *         filemap_readahead               the mark: the next window
- *         filemap_update_page             not read yet: waits, and looks again
+ *         filemap_update_page             not read yet: waits, or reads the blocks that are missing; looks again
  *       copy_page_to_iter
  *
  * A page that is read is held: it stays, and may be mapped and written meanwhile. Without a lock: the copy may
@@ -18,7 +19,10 @@
  * Does not do: writing (filemap_write.c); reading and writing as one step for other readers (as on Linux).
  */
 #include "cache/filemap.h"
+#include "cache/buffer.h"
+#include "cache/direct.h"
 #include "cache/iov_iter.h"
+#include "cache/lru.h"
 #include "cache/readahead.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
@@ -104,12 +108,19 @@ int filemap_alloc_page(struct kiocb *iocb, vm_pindex_t pindex, struct vm_page **
     return 0;
 }
 
+/* A block device's own readpage: of a page that is there, and in part. */
+static int blkdev_readpage(struct vm_page *m)
+{
+    return block_read_full_page(m);
+}
+
 int filemap_read_page(struct kiocb *iocb, struct vm_page *m)
 {
+    bool fresh = !page_has_buffers(m);
     vm_unlock(&iocb->object->lock);
-    int error = vm_pager_get_pages(iocb->object, &m, 1, 0);
+    int error = fresh ? vm_pager_get_pages(iocb->object, &m, 1, 0) : blkdev_readpage(m);
     vm_lock(&iocb->object->lock);
-    if (error != 0)
+    if (error != 0 && fresh)
         vm_page_free(m);
     return error;
 }
@@ -159,30 +170,21 @@ static struct vm_page *filemap_get_read_batch(struct kiocb *iocb, vm_pindex_t pi
     return last;
 }
 
-/*
- * Starts to read from pindex on: as much as is asked for, or what the stream is worth. (O), released in
- * between.
- */
-static void filemap_sync_readahead(struct kiocb *iocb, vm_pindex_t pindex, uint32_t npages)
-    REQUIRES(iocb->object->lock)
+/* For the stream of the vnode's reads. (O). */
+static struct readahead_control filemap_ractl(const struct kiocb *iocb)
 {
-    uint32_t behind, ahead;
-    bool next = page_cache_sync_readahead(&iocb->vnode->ra, MAP_BEHAV_NORMAL, pindex, &behind, &ahead);
-    vm_pindex_t end = pindex + 1 + (ahead < npages - 1 ? npages - 1 : ahead);
-    if (behind == 0 && end == pindex + 1)
-        return; /* a single page: filemap_create_page */
-    vm_unlock(&iocb->object->lock);
-    force_page_cache_readahead(iocb->object, pindex - behind, end);
-    vm_lock(&iocb->object->lock);
-    if (next)
-        page_cache_async_readahead(iocb->object, pindex); /* twice as much as this one */
+    return (struct readahead_control){
+        .object = iocb->object,
+        .ra = &iocb->vnode->ra,
+        .behavior = (enum vm_behavior)iocb->vnode->ra_behavior,
+    };
 }
 
 /* The mark was reached: the window after this one is asked for. (O), released in between. */
 static void filemap_readahead(struct kiocb *iocb, struct vm_page *m) REQUIRES(iocb->object->lock)
 {
-    m->flags &= (uint16_t)~PG_READAHEAD;
-    page_cache_async_readahead(iocb->object, m->pindex);
+    struct readahead_control ractl = filemap_ractl(iocb);
+    page_cache_async_readahead(&ractl, m);
 }
 
 /* One page is read by ourselves, so that we hear of its error. (O), released in between. */
@@ -197,18 +199,26 @@ static int filemap_create_page(struct kiocb *iocb, vm_pindex_t pindex, struct pa
         error = filemap_read_page(iocb, m);
     if (error != 0)
         return error;
-    m->flags |= PG_AHEAD;
-    vm_page_deactivate(m);
+    lru_cache_add(m);
     vm_page_xunbusy(m);
     pagevec_add(pvec, m);
     return 0;
 }
 
-/* Page m is somebody's, or on its way: waits. (O), released in between. */
-static int filemap_update_page(struct vm_page *m)
+/*
+ * Page m is somebody's, or on its way: waits. Or it was written in part and never read: reads the rest. (O),
+ * released in between.
+ */
+static int filemap_update_page(struct kiocb *iocb, struct vm_page *m) REQUIRES(iocb->object->lock)
 {
-    vm_page_busy_sleep(m);
-    return FILEMAP_RETRY;
+    if (m->flags & (PG_BUSY | PG_WRITEBACK)) {
+        vm_page_busy_sleep(m);
+        return FILEMAP_RETRY;
+    }
+    vm_page_xbusy(m);
+    int error = filemap_read_page(iocb, m);
+    vm_page_xunbusy(m);
+    return error != 0 ? error : FILEMAP_RETRY;
 }
 
 /* One look. `tried`: read-ahead was asked for this page and did not bring it. (O), released in between. */
@@ -219,9 +229,10 @@ static int filemap_get_pages_once(struct kiocb *iocb, uint32_t npages, bool *tri
     uint32_t max = npages < FILEMAP_BATCH ? npages : FILEMAP_BATCH;
     struct vm_page *last = filemap_get_read_batch(iocb, pindex, max, pvec);
     if (last == NULL && !*tried) {
+        struct readahead_control ractl = filemap_ractl(iocb);
         *tried = true;
-        filemap_sync_readahead(iocb, pindex, npages);
-        last = filemap_get_read_batch(iocb, pindex, max, pvec);
+        if (page_cache_sync_readahead(&ractl, pindex, npages))
+            last = filemap_get_read_batch(iocb, pindex, max, pvec);
     }
     if (last == NULL)
         return filemap_create_page(iocb, pindex, pvec);
@@ -230,7 +241,7 @@ static int filemap_get_pages_once(struct kiocb *iocb, uint32_t npages, bool *tri
         if (pvec->n == 0) /* not held, so it may be gone */
             return FILEMAP_RETRY;
     }
-    return pvec->n > 0 ? 0 : filemap_update_page(last);
+    return pvec->n > 0 ? 0 : filemap_update_page(iocb, last);
 }
 
 /*
@@ -299,13 +310,14 @@ static int64_t filemap_read(struct kiocb *iocb, struct iov_iter *iter)
     return iocb->pos > start ? (int64_t)(iocb->pos - start) : error;
 }
 
-static int64_t generic_file_read_iter(struct vnode *vnode, struct iov_iter *iter, vm_ooffset_t pos)
+static int64_t generic_file_read_iter(struct vnode *vnode, struct iov_iter *iter, struct fl_iocb *ki)
 {
     struct kiocb iocb;
-    int error = kiocb_init(&iocb, vnode, pos);
+    int error = kiocb_init(&iocb, vnode, ki->offset);
     if (error != 0)
         return error;
-    int64_t result = filemap_read(&iocb, iter);
+    int64_t result =
+        ki->flags & FL_IOCB_DIRECT ? generic_file_direct_read(&iocb, iter) : filemap_read(&iocb, iter);
     kiocb_done(&iocb);
     return result;
 }
@@ -316,9 +328,11 @@ int64_t fl_vnode_read(struct vnode *vnode, const struct fl_iovec *iov, uint32_t 
 {
     struct iov_iter iter;
     int error = iov_iter_init(&iter, iov, niov);
+    if (error == 0 && (iocb->flags & ~(unsigned)KIOCB_FLAGS) != 0)
+        error = -EINVAL;
     if (error != 0 || iter.count == 0)
         return error;
-    int64_t result = generic_file_read_iter(vnode, &iter, iocb->offset);
+    int64_t result = generic_file_read_iter(vnode, &iter, iocb);
     if (result > 0)
         iocb->offset += (uint64_t)result;
     return result;

@@ -10,6 +10,8 @@ struct vnode;
 
 #define FILEMAP_RETRY 1 /* not an error: look again */
 
+#define KIOCB_FLAGS (FL_IOCB_APPEND | FL_IOCB_DIRECT | FL_IOCB_DSYNC) /* that are known */
+
 /* A read or a write on its way. */
 struct kiocb {
     struct vnode *vnode;
@@ -34,7 +36,7 @@ static inline uint64_t min_u64(uint64_t a, uint64_t b)
 }
 
 /*
- * The page at pindex, made busy, valid and not in write-back; NULL: it is not there. (O) held on entry and
+ * The page at pindex, made busy, not in write-back; valid, or with buffers; NULL: it is not there. (O) held on entry and
  * return, released while it waits for whoever has the page.
  */
 FL_NODISCARD struct vm_page *find_lock_page(struct vm_object *object, vm_pindex_t pindex)
@@ -47,8 +49,8 @@ FL_NODISCARD struct vm_page *find_lock_page(struct vm_object *object, vm_pindex_
 FL_NODISCARD int filemap_alloc_page(struct kiocb *iocb, vm_pindex_t pindex, struct vm_page **m)
     REQUIRES(iocb->object->lock);
 /*
- * Reads m, which is busy and absent so far. (O) held on entry and return, released in between; on failure m is
- * gone. Errors: the store's, -ENOMEM.
+ * Reads m, which is busy and new, or has buffers and is not valid. (O) held on entry and return, released in
+ * between; on failure a new m is gone. Errors: the store's, -ENOMEM.
  */
 FL_NODISCARD int filemap_read_page(struct kiocb *iocb, struct vm_page *m) REQUIRES(iocb->object->lock);
 

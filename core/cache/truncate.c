@@ -1,9 +1,15 @@
 /*
  * truncate.c: pages that go because the file's bytes go.
  *
- *   fl_vnode_truncate, shorter     size ─▶ truncate_inode_pages_range ─▶ tail_lock ─▶ store->truncate
- *                                            unmap_mapping_range ─▶ unmap_mapping_pages ─▶ vm_rmap_unmap
- *                                            vm_object_page_remove, vm_object_remove_above
+ *   fl_vnode_truncate, shorter     size ─▶ unmap_mapping_range ─▶ transfers over ─▶ tail_lock ─▶ store->truncate
+ *                                            ─▶ tail zero ─▶ truncate_inode_pages_range
+ *                                            └ refused: size as it was, and everything is there
+ *   truncate_inode_pages_range     unmap_mapping_range ─▶ unmap_mapping_pages ─▶ vm_rmap_unmap
+ *                                  truncate_idle_pages ─▶ truncate_inode_batch          those that are nobody's
+ *                                  truncate_inode_page                                  each that was waited for
+ *                                    truncate_cleanup_page ─▶ unmap_mapping_page, do_invalidatepage
+ *                                    delete_from_page_cache
+ *                                  vm_object_remove_above
  *   fl_vnode_truncate, longer      store->truncate ─▶ pagecache_isize_extended (old tail zero) ─▶ size
  *   fl_vnode_punch                 write back ─▶ filemap_invalidate_lock ─▶ partial pages zero, others gone
  *                                            ─▶ store->punch ─▶ filemap_invalidate_unlock
@@ -11,10 +17,10 @@
  *   somebody will read past us    ─▶ fl_vnode_sync        dirty ─▶ store
  *   somebody will write past us   ─▶ fl_vnode_sync ─▶ (the write) ─▶ fl_vnode_invalidate clean ─▶ forgotten
  *
- * The order when a file becomes shorter: first nothing comes in beyond the end, then what is there goes, and
- * with it every transfer; so no write of an old page meets the store after it was cut, where it would make
- * the file long again. When it becomes longer: the store first, so that a page beyond the old end has a
- * place.
+ * The order when a file becomes shorter: first nothing comes in beyond the end, is mapped there or begins to be
+ * written (W2), then what was on its way ends; so no write of an old page meets the store after it was cut,
+ * where it would make the file long again. Then the store is cut, then the pages go. When it becomes longer: the
+ * store first, so that a page beyond the old end has a place.
  *
  * What is dirtied between fl_vnode_sync and fl_vnode_invalidate is newer than the write, or as new: it stays.
  * Locks: vn_lock around what changes the file; (V) → (O). The object lives as long as the vnode, to which the
@@ -24,6 +30,7 @@
  * (invalidate_inode_pages2_range, Linux.)
  */
 #include "cache/truncate.h"
+#include "cache/buffer.h"
 #include "cache/filemap.h"
 #include "cache/writeback.h"
 #include "lib/errno.h"
@@ -32,6 +39,8 @@
 #include "vm/vm_rmap.h"
 #include "vm/vnode_pager.h"
 #include <faultline/vm.h>
+
+#define TRUNCATE_BATCH 64 /* pages unmapped and freed together */
 
 /* [offset, offset + len_bytes) in whole pages, cut at the end of all offsets. */
 static vm_pindex_t range_end(vm_ooffset_t offset, uint64_t len_bytes)
@@ -48,10 +57,22 @@ static vm_pindex_t pages_of(uint64_t size_bytes)
 
 /* ---- removing ------------------------------------------------------------------------------------------ */
 
+/* Pages on their way out: busy, by index. */
+struct truncate_batch {
+    struct vm_page *m[TRUNCATE_BATCH];
+    uint32_t n;
+};
+
 /* (O). */
 static void unmap_mapping_pages(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
     vm_rmap_unmap(object, start, end, 0);
+}
+
+/* (O). */
+static void unmap_mapping_page(struct vm_page *m)
+{
+    unmap_mapping_pages(m->object, m->pindex, m->pindex + 1);
 }
 
 void unmap_mapping_range(struct vm_object *object, vm_ooffset_t holebegin, uint64_t holelen)
@@ -62,23 +83,125 @@ void unmap_mapping_range(struct vm_object *object, vm_ooffset_t holebegin, uint6
     vm_unlock(&object->lock);
 }
 
+/* Bytes [offset, VM_PAGE_SIZE) of busy m are no more the file's. (O). */
+static void do_invalidatepage(struct vm_page *m, uint32_t offset)
+{
+    block_invalidatepage(m, offset);
+}
+
+/* Busy m is nobody's but the cache's; mapped: perhaps not yet. (O). */
+static void truncate_cleanup_page(struct vm_page *m, bool mapped)
+{
+    if (mapped)
+        unmap_mapping_page(m);
+    if (page_has_buffers(m))
+        do_invalidatepage(m, 0);
+    vm_page_undirty(m);
+    while (m->wire_count > 0)
+        vm_page_unwire(m, PQ_INACTIVE);
+}
+
+/* Neighbours go to the machine as one run. (O). */
+static void delete_from_page_cache_batch(struct truncate_batch *batch)
+{
+    vm_page_free_batch(batch->m, batch->n);
+    batch->n = 0;
+}
+
+/* (O). */
+static void delete_from_page_cache(struct vm_page *m)
+{
+    vm_page_free(m);
+}
+
+/* Busy m goes, wherever it is mapped. (O). */
+static void truncate_inode_page(struct vm_page *m)
+{
+    truncate_cleanup_page(m, true);
+    delete_from_page_cache(m);
+}
+
+/* The pages of the batch go: unmapped with one shoot-down for all. (O). */
+static void truncate_inode_batch(struct truncate_batch *batch)
+{
+    bool clean = true;
+    for (uint32_t i = 0; i < batch->n; i++)
+        clean = clean && (batch->m[i]->flags & PG_DIRTY) == 0;
+    vm_rmap_unmap_pages(batch->m, batch->n, clean ? MACHINE_UNMAP_RELEASE : 0);
+    for (uint32_t i = 0; i < batch->n; i++)
+        truncate_cleanup_page(batch->m[i], false);
+    delete_from_page_cache_batch(batch);
+}
+
+/* The pages of [start, end) that are nobody's go. (O). */
+static void truncate_idle_pages(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    struct truncate_batch batch = {.n = 0};
+    struct vm_page *m;
+    while (start < end && (m = vm_page_find_least(object, start)) != NULL && m->pindex < end) {
+        start = m->pindex + 1;
+        if ((m->flags & (PG_BUSY | PG_WRITEBACK)) || m->hold_count > 0)
+            continue;
+        vm_page_xbusy(m);
+        batch.m[batch.n++] = m;
+        if (batch.n == TRUNCATE_BATCH)
+            truncate_inode_batch(&batch);
+    }
+    truncate_inode_batch(&batch);
+}
+
+/* The first page of [start, end), busy, after whoever has it has let it go; NULL: there is none. (O), released in
+ * between. */
+static struct vm_page *truncate_lock_page(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    REQUIRES(object->lock)
+{
+    struct vm_page *m;
+    while ((m = vm_page_find_least(object, start)) != NULL && m->pindex < end) {
+        if (m->flags & (PG_BUSY | PG_WRITEBACK)) {
+            vm_page_busy_sleep(m);
+        } else if (m->hold_count > 0) {
+            vm_page_hold_sleep(m);
+        } else {
+            vm_page_xbusy(m);
+            return m;
+        }
+    }
+    return NULL;
+}
+
 /*
- * Pages [start, end) go, whoever has them: all mappings in one walk, then page by page. What shadows hold of
- * them goes too, or the clean copies only.
+ * Pages [start, end) go, whoever has them: all mappings in one walk, then page by page, at last those that are
+ * somebody's. What shadows hold of them goes too, or the clean copies only.
  */
 static void truncate_inode_pages_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
                                        bool copies_only)
 {
+    struct vm_page *m;
     if (start >= end)
         return;
     unmap_mapping_range(object, ptoa(start), end == UINT64_MAX ? 0 : ptoa(end - start));
     vm_lock(&object->lock);
-    vm_object_page_remove(object, start, end, false);
+    truncate_idle_pages(object, start, end);
+    while ((m = truncate_lock_page(object, start, end)) != NULL)
+        truncate_inode_page(m);
     vm_unlock(&object->lock);
     vm_object_remove_above(object, start, end, copies_only);
 }
 
-/* Bytes [start, end) of m, which is busy and valid, become zeros, in the clean copies above, too. */
+bool invalidate_inode_pages2_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    vm_lock(&object->lock);
+    vm_object_page_remove(object, start, end, true);
+    struct vm_page *m = vm_page_find_least(object, start);
+    bool gone = m == NULL || m->pindex >= end;
+    vm_unlock(&object->lock);
+    vm_object_remove_above(object, start, end, true);
+    return gone;
+}
+
+/* ---- parts of pages ------------------------------------------------------------------------------------ */
+
+/* Bytes [start, end) of m, which is busy, become zeros, in the clean copies above, too. */
 static int zero_busy_page(struct vm_object *object, struct vm_page *m, uint32_t start, uint32_t end)
 {
     int error = pmap_zero_page_area(m, start, end);
@@ -86,21 +209,31 @@ static int zero_busy_page(struct vm_object *object, struct vm_page *m, uint32_t 
     return error;
 }
 
-/*
- * Bytes [start, end) of page pindex become zeros, if it is there. dirty: the store still has others. No lock
- * held.
- */
-static int zero_partial_page(struct vm_object *object, vm_pindex_t pindex, uint32_t start, uint32_t end,
-                             bool dirty)
+/* The file ends at byte `start` of busy m: the rest of it becomes zeros, whose blocks nobody writes. */
+static int truncate_partial_page(struct vm_object *object, struct vm_page *m, uint32_t start)
+{
+    int error = zero_busy_page(object, m, start, (uint32_t)VM_PAGE_SIZE);
+    vm_lock(&object->lock);
+    if (page_has_buffers(m))
+        do_invalidatepage(m, start);
+    vm_unlock(&object->lock);
+    return error;
+}
+
+/* Bytes [start, end) of page pindex become zeros, if it is there, and are to be written. No lock held. */
+static int zero_partial_page(struct vm_object *object, vm_pindex_t pindex, uint32_t start, uint32_t end)
 {
     vm_lock(&object->lock);
     struct vm_page *m = find_lock_page(object, pindex);
     vm_unlock(&object->lock);
     if (m == NULL)
         return 0;
-    int error = zero_busy_page(object, m, start, end);
+    /* Blocks that were never read must not come in as they are in the store now. */
+    int error = (m->flags & PG_VALID) ? 0 : block_read_full_page(m);
+    if (error == 0)
+        error = zero_busy_page(object, m, start, end);
     vm_lock(&object->lock);
-    if (dirty)
+    if (m->flags & PG_VALID)
         vm_page_dirty(m);
     vm_page_xunbusy(m);
     vm_unlock(&object->lock);
@@ -111,7 +244,18 @@ static int zero_partial_page(struct vm_object *object, vm_pindex_t pindex, uint3
 static int zero_tail(struct vm_object *object, uint64_t size_bytes)
 {
     uint32_t start = (uint32_t)(size_bytes & VM_PAGE_MASK);
-    return start == 0 ? 0 : zero_partial_page(object, atop(size_bytes), start, (uint32_t)VM_PAGE_SIZE, false);
+    if (start == 0)
+        return 0;
+    vm_lock(&object->lock);
+    struct vm_page *m = find_lock_page(object, atop(size_bytes));
+    vm_unlock(&object->lock);
+    if (m == NULL)
+        return 0;
+    int error = truncate_partial_page(object, m, start);
+    vm_lock(&object->lock);
+    vm_page_xunbusy(m);
+    vm_unlock(&object->lock);
+    return error;
 }
 
 int truncate_pagecache(struct vm_object *object, uint64_t new_bytes)
@@ -135,15 +279,14 @@ int truncate_forget_tail(struct vm_object *object, uint64_t old_bytes)
 
 /* ---- keeping out --------------------------------------------------------------------------------------- */
 
-/* Absent pages [start, end) stay absent until the unlock; what is resident is the caller's business. (O). */
-static void filemap_invalidate_lock(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+void filemap_invalidate_lock(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
     KASSERT(object->invalidate_end == 0, "V4");
     object->invalidate_start = start;
     object->invalidate_end = end;
 }
 
-static void filemap_invalidate_unlock(struct vm_object *object)
+void filemap_invalidate_unlock(struct vm_object *object)
 {
     vm_lock(&object->lock);
     object->invalidate_start = object->invalidate_end = 0;
@@ -154,20 +297,25 @@ static void filemap_invalidate_unlock(struct vm_object *object)
 /* ---- the file's length --------------------------------------------------------------------------------- */
 
 /*
- * The page in which a file of size_bytes ends gets zeros behind the end, and then neither comes in nor is
- * written until tail_unlock: write-back zeroes what it believes to lie behind the end
- * (vnode_pager_clean_tail), and makes the file as long as the store says at the moment. *m: the page, or
- * NULL: it is not there. No lock held.
+ * The page in which a file of size_bytes ends neither comes in nor is written until tail_unlock: write-back
+ * zeroes what it believes to lie behind the end (vnode_pager_clean_tail), and makes the file as long as the
+ * store says at the moment. The page, busy, or NULL: it is not there. No lock held.
  */
-static int tail_lock(struct vm_object *object, uint64_t size_bytes, struct vm_page **m)
+static struct vm_page *tail_lock(struct vm_object *object, uint64_t size_bytes)
 {
     vm_pindex_t pindex = atop(size_bytes);
-    uint32_t tail = (uint32_t)(size_bytes & VM_PAGE_MASK);
     vm_lock(&object->lock);
     filemap_invalidate_lock(object, pindex, pindex + 1);
-    *m = find_lock_page(object, pindex);
+    struct vm_page *m = find_lock_page(object, pindex);
     vm_unlock(&object->lock);
-    return *m == NULL || tail == 0 ? 0 : zero_busy_page(object, *m, tail, (uint32_t)VM_PAGE_SIZE);
+    return m;
+}
+
+/* The same page, m, gets zeros behind the end. Errors: -ENOMEM. */
+static int tail_zero(struct vm_object *object, struct vm_page *m, uint64_t size_bytes)
+{
+    uint32_t start = (uint32_t)(size_bytes & VM_PAGE_MASK);
+    return m == NULL || start == 0 ? 0 : truncate_partial_page(object, m, start);
 }
 
 static void tail_unlock(struct vm_object *object, struct vm_page *m)
@@ -183,14 +331,15 @@ static void tail_unlock(struct vm_object *object, struct vm_page *m)
 int pagecache_isize_extended(struct vnode *vnode, uint64_t new_bytes)
 {
     struct vm_object *object = vnode_pager_object(vnode);
-    struct vm_page *m;
-    int error = 0;
-    if (object != NULL)
-        error = tail_lock(object, vnode->size_bytes, &m);
+    if (object == NULL) {
+        (void)vnode_pager_newsize(vnode, new_bytes);
+        return 0;
+    }
+    struct vm_page *m = tail_lock(object, vnode->size_bytes);
+    int error = tail_zero(object, m, vnode->size_bytes);
     if (error == 0)
         (void)vnode_pager_newsize(vnode, new_bytes);
-    if (object != NULL)
-        tail_unlock(object, m);
+    tail_unlock(object, m);
     return error;
 }
 
@@ -200,19 +349,56 @@ static int vnode_extend(struct vnode *vnode, struct store *store, uint64_t len_b
     return error != 0 ? error : pagecache_isize_extended(vnode, len_bytes);
 }
 
-/* When the store refuses, it is longer than we know: whoever goes beyond what we know asks it. */
+/*
+ * Nothing is on its way to or from pages from `start` on, which is the object's size: so nothing begins
+ * either (W2).
+ */
+static void truncate_wait_idle(struct vm_object *object, vm_pindex_t start)
+{
+    struct vm_page *m;
+    vm_lock(&object->lock);
+    while ((m = vm_page_find_least(object, start)) != NULL) {
+        start = m->pindex;
+        if (m->flags & (PG_BUSY | PG_WRITEBACK))
+            vm_page_busy_sleep(m);
+        else if (start++ == UINT64_MAX)
+            break;
+    }
+    vm_unlock(&object->lock);
+}
+
+/*
+ * The store is cut while the pages are still there, out of reach behind the end: when it refuses they are what
+ * they were.
+ */
+static int vnode_cut_object(struct vnode *vnode, struct vm_object *object, struct store *store,
+                            uint64_t len_bytes)
+{
+    uint64_t old_bytes = vnode_pager_newsize(vnode, len_bytes);
+    unmap_mapping_range(object, round_page(len_bytes), 0);
+    truncate_wait_idle(object, pages_of(len_bytes));
+    struct vm_page *m = tail_lock(object, len_bytes);
+    int error = store->ops->truncate(store, len_bytes);
+    bool cut = error == 0;
+    if (cut)
+        error = tail_zero(object, m, len_bytes);
+    else
+        (void)vnode_pager_newsize(vnode, old_bytes);
+    tail_unlock(object, m);
+    if (cut)
+        truncate_inode_pages_range(object, pages_of(len_bytes), UINT64_MAX, false);
+    return error;
+}
+
 static int vnode_cut(struct vnode *vnode, struct store *store, uint64_t len_bytes)
 {
-    (void)vnode_pager_newsize(vnode, len_bytes);
     struct vm_object *object = vnode_pager_object(vnode);
-    if (object == NULL)
-        return store->ops->truncate(store, len_bytes);
-    struct vm_page *m;
-    truncate_inode_pages_range(object, pages_of(len_bytes), UINT64_MAX, false);
-    int error = tail_lock(object, len_bytes, &m);
-    int cut = store->ops->truncate(store, len_bytes);
-    tail_unlock(object, m);
-    return cut != 0 ? cut : error;
+    if (object != NULL)
+        return vnode_cut_object(vnode, object, store, len_bytes);
+    int error = store->ops->truncate(store, len_bytes);
+    if (error == 0)
+        (void)vnode_pager_newsize(vnode, len_bytes);
+    return error;
 }
 
 int vnode_truncate(struct vnode *vnode, uint64_t len_bytes)
@@ -247,12 +433,12 @@ static int punch_pagecache(struct vm_object *object, uint64_t start, uint64_t en
     vm_pindex_t first = atop(start), last = atop(end);
     uint32_t head = (uint32_t)(start & VM_PAGE_MASK), tail = (uint32_t)(end & VM_PAGE_MASK);
     if (head != 0 && first == last)
-        return zero_partial_page(object, first, head, tail, true);
+        return zero_partial_page(object, first, head, tail);
     int error = 0;
     if (head != 0)
-        error = zero_partial_page(object, first++, head, (uint32_t)VM_PAGE_SIZE, true);
+        error = zero_partial_page(object, first++, head, (uint32_t)VM_PAGE_SIZE);
     if (error == 0 && tail != 0)
-        error = zero_partial_page(object, last, 0, tail, true);
+        error = zero_partial_page(object, last, 0, tail);
     if (error == 0)
         truncate_inode_pages_range(object, first, last, true);
     return error;
@@ -317,19 +503,6 @@ int fl_vnode_sync(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes)
 void fl_vnode_invalidate(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes)
 {
     struct vm_object *object = vnode_pager_object(vnode);
-    vm_pindex_t start = atop(offset), end = range_end(offset, len_bytes);
-    if (object == NULL)
-        return;
-    vm_lock(&object->lock);
-    vm_object_page_remove(object, start, end, true);
-    vm_unlock(&object->lock);
-    vm_object_remove_above(object, start, end, true);
-}
-
-int fl_vnode_fsync(struct vnode *vnode, unsigned flags, fl_errseq_t *since)
-{
-    (void)since;
-    if ((flags & ~(unsigned)FL_FSYNC_DATA) != 0)
-        return -EINVAL;
-    return vfs_fsync_range(vnode, vnode_pager_object(vnode), 0, UINT64_MAX);
+    if (object != NULL)
+        (void)!invalidate_inode_pages2_range(object, atop(offset), range_end(offset, len_bytes));
 }

@@ -21,6 +21,7 @@
  * (vm_rmap.c).
  */
 #include "vm/vm_object.h"
+#include "cache/buffer.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
@@ -30,7 +31,6 @@
 #include "vm/vnode_pager.h"
 
 #define REMOVE_BATCH 64         /* pages unmapped and freed together */
-#define HOLD_POLL_NS 1000000    /* holds are too frequent to pay for a wake-up; waiting for one is rare */
 #define SHADOW_DEPTH (1u << 20) /* no chain is longer: checkers only */
 
 enum remove_mode {
@@ -244,6 +244,8 @@ static void remove_flush(struct remove_batch *batch)
     for (uint32_t i = 0; i < batch->n; i++) {
         if (batch->m[i]->flags & PG_DIRTY)
             vm_page_undirty(batch->m[i]);
+        if (page_has_buffers(batch->m[i]))
+            block_invalidatepage(batch->m[i], 0);
         while (batch->m[i]->wire_count > 0)
             vm_page_unwire(batch->m[i], PQ_INACTIVE);
     }
@@ -300,7 +302,7 @@ static void vm_object_remove_range(struct vm_object *object, vm_pindex_t start, 
         if (verdict == REMOVE_WAIT_BUSY)
             vm_page_busy_sleep(m);
         else
-            (void)machine_wait(&m->hold_count, &object->lock.machine, machine_time_ns() + HOLD_POLL_NS);
+            vm_page_hold_sleep(m);
     }
     remove_flush(&batch);
 }

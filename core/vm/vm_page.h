@@ -149,6 +149,10 @@ void vm_page_inflight(struct vm_page *m);
  * is in flight. The caller looks everything up again. */
 void vm_page_busy_sleep(struct vm_page *m);
 
+/* Sleeps a while, with the object unlocked meanwhile: until those who hold the page may have let it go. The caller
+ * looks everything up again. */
+void vm_page_hold_sleep(struct vm_page *m);
+
 /* Dirty pages of files, of all objects together (vm_object.dirty_count). What writers are throttled by. */
 extern _Atomic uint32_t vm_page_dirty_files;
 

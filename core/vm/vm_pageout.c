@@ -120,12 +120,14 @@ static void requeue(struct vm_page *m) REQUIRES(vm_queues.lock)
 
 /*
  * Takes the pages of the locked object that stand together at the head, moving them to the tail. A dirty
- * inactive page makes a batch alone, and stays where it is: once it is written it is the next victim.
+ * inactive page makes a batch alone. No page is taken twice, though others may have made the queue shorter than max.
  */
 static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
     REQUIRES(vm_queues.lock)
 {
-    while (batch->n < max && vm_queues.q[queue].head != VM_PAGE_NONE) {
+    if (max > vm_queues.q[queue].count)
+        max = vm_queues.q[queue].count;
+    while (batch->n < max) {
         struct vm_page *m = vm_page_of(vm_queues.q[queue].head);
         bool dirty = queue == PQ_INACTIVE && (m->flags & PG_DIRTY) != 0;
         if (m->object != batch->object || (dirty && batch->n > 0))
