@@ -70,14 +70,14 @@ void sim_disk_punch(struct sim_disk *disk, uint64_t offset, uint64_t len_bytes);
  * be branched at every write. */
 struct sim_disk *sim_disk_power_cut(const struct sim_disk *disk, uint64_t seed);
 /*
- * What such a cut may leave or lose: fn hears of each write that is not durable, page by page, cached ones from the oldest on, then
- * those in flight. Its bytes are there for the length of the call. Every byte that any order of the disk's may leave is the
- * durable one or one of these.
+ * What such a cut may leave or lose: fn hears of each write that is not durable, page by page, cached ones from
+ * the oldest on, then those in flight. Its bytes are there for the length of the call. Every byte that any
+ * order of the disk's may leave is the durable one or one of these.
  */
 typedef void sim_disk_unsafe_fn(uint64_t offset, const uint8_t *bytes, size_t len_bytes, void *arg);
 void sim_disk_unsafe(const struct sim_disk *disk, sim_disk_unsafe_fn *fn, void *arg);
-/* The same as sim_disk_power_cut, where exactly those landed, in this order, whose bit is set; the first is bit 0, those behind bit
- * 63 are lost. 0: the durable image. */
+/* The same as sim_disk_power_cut, where exactly those landed, in this order, whose bit is set; the first is bit
+ * 0, those behind bit 63 are lost. 0: the durable image. */
 struct sim_disk *sim_disk_power_cut_landed(const struct sim_disk *disk, uint64_t landed);
 /* Every byte of the new disk is what reads of the old one see now. */
 struct sim_disk *sim_disk_snapshot(const struct sim_disk *disk);

@@ -334,6 +334,7 @@ struct driver *linux_driver_create(enum fl_fault_engine fault)
 {
     static const struct driver calls = {
         .name = "linux",
+        .has = DRIVER_HAS_PUNCH,
         .address_space_end = DRIVER_WINDOW_BYTES + BEHIND,
         .mmap = hosted_mmap,
         .munmap = hosted_munmap,

@@ -52,6 +52,7 @@ struct driver_region {
 #define DRIVER_HAS_DIRECT    0x8  /* FL_IOCB_DIRECT */
 #define DRIVER_HAS_DSYNC     0x20 /* FL_IOCB_APPEND, FL_IOCB_DSYNC */
 #define DRIVER_HAS_REMOVE    0x40 /* MADV_REMOVE */
+#define DRIVER_HAS_PUNCH     0x80 /* a call that punches a hole, and does all of it or nothing */
 #define DRIVER_HAS_LIMIT     0x10 /* a file that would grow beyond DRIVER_FILE_PAGES: -ENOSPC */
 
 struct driver;

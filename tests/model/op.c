@@ -158,14 +158,15 @@ static enum op_kind draw_kind(struct prng *r, enum op_mix mix)
 {
     static const struct {
         enum op_kind kind;
-        unsigned weight[2]; /* by op_mix */
+        unsigned weight[3]; /* by op_mix */
     } kinds[] = {
-        {OP_MMAP, {12, 5}},    {OP_MUNMAP, {6, 2}},   {OP_MPROTECT, {8, 2}}, {OP_MREMAP, {5, 1}},
-        {OP_MSYNC, {5, 3}},    {OP_MADVISE, {8, 5}},  {OP_MINCORE, {2, 1}},  {OP_MLOCK, {2, 1}},
-        {OP_MUNLOCK, {3, 2}},  {OP_BRK, {1, 0}},      {OP_LOAD, {24, 14}},   {OP_STORE, {24, 18}},
-        {OP_SET_SIZE, {2, 1}}, {OP_PREFETCH, {1, 1}}, {OP_READ, {3, 20}},    {OP_WRITE, {3, 24}},
-        {OP_TRUNCATE, {1, 5}}, {OP_PUNCH, {1, 5}},    {OP_FSYNC, {1, 4}},    {OP_SYNC_RANGE, {1, 3}},
-        {OP_FADVISE, {1, 3}},
+        {OP_MMAP, {12, 5, 6}},    {OP_MUNMAP, {6, 2, 2}},     {OP_MPROTECT, {8, 2, 1}},
+        {OP_MREMAP, {5, 1, 1}},   {OP_MSYNC, {5, 3, 8}},      {OP_MADVISE, {8, 5, 4}},
+        {OP_MINCORE, {2, 1, 0}},  {OP_MLOCK, {2, 1, 1}},      {OP_MUNLOCK, {3, 2, 1}},
+        {OP_BRK, {1, 0, 0}},      {OP_LOAD, {24, 14, 4}},     {OP_STORE, {24, 18, 30}},
+        {OP_SET_SIZE, {2, 1, 1}}, {OP_PREFETCH, {1, 1, 0}},   {OP_READ, {3, 20, 4}},
+        {OP_WRITE, {3, 24, 30}},  {OP_TRUNCATE, {1, 5, 6}},   {OP_PUNCH, {1, 5, 6}},
+        {OP_FSYNC, {1, 4, 8}},    {OP_SYNC_RANGE, {1, 3, 6}}, {OP_FADVISE, {1, 3, 2}},
     };
     uint64_t total = 0, at;
     unsigned i;

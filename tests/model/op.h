@@ -36,10 +36,11 @@ enum op_kind {
     OP_KINDS,
 };
 
-/* What a sequence is made of: mostly calls on mappings, or mostly calls on files that are mapped here and there. */
+/* What a sequence is made of. */
 enum op_mix {
-    OP_MIX_MAPS,
-    OP_MIX_FILES,
+    OP_MIX_MAPS,  /* mostly calls on mappings */
+    OP_MIX_FILES, /* mostly calls on files that are mapped here and there */
+    OP_MIX_SYNCS, /* writes of all kinds, and promises */
 };
 
 struct op {

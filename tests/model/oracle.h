@@ -9,12 +9,26 @@
 
 #include "model/outcome.h"
 
+/*
+ * Somebody who looks on: `before`, when the model has made the operation and the subject is about to; `after`, when it
+ * has. False: something is wrong, and oracle->difference says what.
+ */
+struct oracle;
+struct oracle_watch {
+    void (*before)(struct oracle *oracle, const struct op *op);
+    bool (*after)(struct oracle *oracle, const struct op *op, const struct outcome *got);
+};
+
 struct oracle {
     struct driver *model; /* always there: it says what is vague, and where the comparison would be unfair */
     struct driver *reference; /* the model, or the real kernel */
     struct driver *subject;
-    uint64_t max_pinned;  /* operations that could keep more pages from leaving memory are left out */
-    uint32_t check_every; /* steps between subject->check calls */
+    uint64_t max_pinned; /* operations that could keep more pages from leaving memory are left out */
+    bool write_errors; /* the subject's disks fail writes now and then: whoever waits for one may say -EIO, */
+    void (*calm)(struct oracle *oracle); /* until this was called, before the end */
+    const struct oracle_watch *watch;    /* or NULL */
+    void *watcher;                       /* whose */
+    uint32_t check_every;                /* steps between subject->check calls */
     uint32_t steps;
     uint64_t ran, ran_file;                 /* operations that were really made; of those, op_is_of_file */
     struct outcome modelled, referred, got; /* of the last operation */

@@ -371,7 +371,7 @@ static struct sim *sim_new(const char *name, unsigned has)
 
 struct driver *sim_driver_create(const struct sim_params *params)
 {
-    struct sim *sim = sim_new("sim", DRIVER_HAS_BRK | DRIVER_HAS_LIMIT);
+    struct sim *sim = sim_new("sim", DRIVER_HAS_BRK | DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT);
 
     sim->start = WINDOW_START;
     if (sim_boot(params) != 0)
@@ -413,7 +413,7 @@ void sim_slices_create(const struct sim_params *params, unsigned n, struct drive
     if (sim_boot(params) != 0 || fl_space_create(WINDOW_START, WINDOW_START + n * STRIDE, &map) != 0)
         abort();
     for (i = 0; i < n; i++) {
-        sim = sim_new("slice", DRIVER_HAS_LIMIT);
+        sim = sim_new("slice", DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT);
         sim->map = map;
         sim->start = WINDOW_START + i * STRIDE;
         sim->driver.mmap = slice_mmap;
