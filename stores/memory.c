@@ -19,6 +19,8 @@
 #include <faultline/store.h>
 #include <sys/mman.h>
 
+#define MEMORY_BLOCK 512 /* bytes; any number would do */
+
 struct store_memory {
     struct store store;
     struct machine_lock lock;
@@ -32,14 +34,15 @@ static void memory_submit(struct store *store, struct store_request *request)
     struct store_memory *memory = (struct store_memory *)store;
     machine_lock(&memory->lock);
     for (uint32_t i = 0; i < request->npages; i++) {
-        unsigned char *page = request->addr[i];
-        uint64_t offset = request->offset + ptoa(i);
-        size_t n = store_trim(memory->len_bytes, offset, VM_PAGE_SIZE);
+        size_t start, len = store_request_piece(request, i, &start);
+        unsigned char *bytes = (unsigned char *)request->addr[i] + start;
+        uint64_t offset = trunc_page(request->offset) + ptoa(i) + start;
+        size_t n = store_trim(memory->len_bytes, offset, len);
         if (request->op == STORE_READ) {
-            __builtin_memcpy(page, memory->bytes + offset, n);
-            __builtin_memset(page + n, 0, VM_PAGE_SIZE - n);
+            __builtin_memcpy(bytes, memory->bytes + offset, n);
+            __builtin_memset(bytes + n, 0, len - n);
         } else {
-            __builtin_memcpy(memory->bytes + offset, page, n);
+            __builtin_memcpy(memory->bytes + offset, bytes, n);
         }
     }
     machine_unlock(&memory->lock);
@@ -130,6 +133,7 @@ static int memory_create(size_t len_bytes, struct store **store)
         return (int)bytes;
     }
     memory->store.ops = &memory_ops;
+    memory->store.block_bytes = MEMORY_BLOCK;
     memory->bytes = (unsigned char *)bytes;
     memory->len_bytes = len_bytes;
     memory->capacity_bytes = round_page(len_bytes);

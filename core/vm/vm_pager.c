@@ -13,7 +13,7 @@
  *
  * Invariants: R1 a request in object->inflight has a pip of its object, and its pages are busy, or in
  * write-back, with PG_INFLIGHT. R2 a request ends once. R3 a request is not freed while a thread waits for it.
- * Locks: (O) → (q), (O) → (I). (I) vm_pager_async.lock: the list of all asynchronous requests; whoever holds
+ * Locks: (O) → (I) → (q). (I) vm_pager_async.lock: the list of all asynchronous requests; whoever holds
  * it and wants (O) may only try.
  *
  * Does not do: which pages (vm_fault.c, cache/readahead.c, cache/writeback.c), where in the file

@@ -6,7 +6,7 @@
  * A transfer is a vm_pager_request: a run of pages of one object, their windows, and a bio. A synchronous one
  * belongs to the caller; an asynchronous one hangs on object->inflight until somebody needs one of its pages,
  * and is then driven by that thread (vm_pager_wait).
- * Locks: (O) → (q) request->lock, (O) → (I) vm_pager_async.lock. Windows are opened and bios submitted with no
+ * Locks: (O) → (I) vm_pager_async.lock → (q) request->lock. Windows are opened and bios submitted with no
  * lock held.
  * States of a page in a read: busy ─▶ busy + inflight ─▶ (done) valid, busy ─▶ not busy; or (failed) freed. In
  * an asynchronous write: write-back ─▶ write-back + inflight ─▶ (done) clean; or (failed) dirty.

@@ -33,8 +33,12 @@ static void transfer(struct store *store, enum store_op op, uint64_t page, uint3
     void *addr[NPAGES];
     for (uint32_t i = 0; i < npages; i++)
         addr[i] = bytes + ptoa(i);
-    struct store_request request = {
-        .op = op, .offset = ptoa(page), .npages = npages, .addr = addr, .done = done};
+    struct store_request request = {.op = op,
+                                    .offset = ptoa(page),
+                                    .len_bytes = ptoa(npages),
+                                    .npages = npages,
+                                    .addr = addr,
+                                    .done = done};
     done_calls = 0;
     store->ops->submit(store, &request);
     assert_int_equal(done_calls, 1);

@@ -13,5 +13,7 @@ enum odd_store_when {
 
 /* A file of npages pages, page i full of the byte i; what is written is forgotten. Closing it frees it. */
 struct store *odd_store(uint32_t npages, enum odd_store_when when);
+/* A file of len_bytes zeros, in memory: blocks of 512 bytes, written, truncated and punched like any. */
+struct store *odd_store_sized(uint64_t len_bytes, enum odd_store_when when);
 
 #endif

@@ -351,6 +351,185 @@ static void a_failed_write_leaves_the_pages_dirty(void **state)
     end();
 }
 
+/* ---- writing, and not waiting for it ------------------------------------------------------------------ */
+
+static void an_async_write_is_driven_by_who_needs_the_page(void **state)
+{
+    (void)state;
+    struct vm_page *m[4];
+    uint8_t byte;
+    begin(test_params(13));
+    put_run(m, FILE_PAGES - 4, 4, 0x55);
+    vm_pager_writepages(object, m, 4, NULL);
+    assert_int_equal(m[1]->flags, PG_VALID | PG_WRITEBACK | PG_INFLIGHT);
+    assert_int_equal(vm_pager_active(), 1);
+    vm_lock(&object->lock);
+    vm_page_busy_sleep(m[3]);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(m[i]->flags & ~PG_WANTED, PG_VALID);
+    assert_null(object->inflight);
+    assert_int_equal(object->paging_in_progress, 0);
+    vm_unlock(&object->lock);
+    sim_disk_read(disk, sim_disk_size(disk) - 1, &byte, 1);
+    assert_int_equal(byte, 0x55);
+    assert_int_equal(sim_disk_size(disk), ptoa(FILE_PAGES) - 100);
+    assert_int_equal(vm_counted(&vm_cnt.write_backs), 4);
+    assert_int_equal(vm_pager_active(), 0);
+    end();
+}
+
+static void a_failed_async_write_leaves_the_pages_dirty(void **state)
+{
+    (void)state;
+    struct vm_page *m[8];
+    struct blk_plug plug;
+    begin(test_params(14));
+    sim_disk_faults(disk)->bad_write_start = ptoa(5);
+    sim_disk_faults(disk)->bad_write_end = ptoa(5) + 1;
+    put_run(m, 0, 8, 0x44);
+    blk_start_plug(&plug);
+    vm_pager_writepages(object, m, 4, &plug);
+    vm_pager_writepages(object, m + 4, 4, &plug); /* these touch: one request, of which half is bad */
+    assert_int_equal(sim_disk_counts(disk).writes, 0);
+    blk_finish_plug(&plug);
+    assert_int_equal(sim_disk_counts(disk).writes, 1);
+    while (vm_pager_wait_any())
+        continue;
+    for (uint32_t i = 0; i < 8; i++)
+        assert_int_equal(m[i]->flags, i < 4 ? PG_VALID : PG_VALID | PG_DIRTY | PG_WRITEERROR);
+    assert_int_equal(errseq_check_and_advance(&file.vnode->wb_err, &file.told), -EIO);
+    assert_int_equal(vm_counted(&vm_cnt.io_errors), 1);
+    assert_int_equal(vm_counted(&vm_cnt.merges), 1);
+
+    *sim_disk_faults(disk) = (struct sim_disk_faults){0};
+    for (uint32_t i = 4; i < 8; i++) {
+        vm_lock(&object->lock);
+        vm_page_undirty(m[i]);
+        vm_page_writeback_start(m[i]);
+        vm_unlock(&object->lock);
+    }
+    vm_pager_writepages(object, m + 4, 4, NULL);
+    assert_true(vm_pager_wait_any());
+    assert_int_equal(m[5]->flags, PG_VALID);
+    end();
+}
+
+/* No window at once, none for so many, no memory for a request: written nevertheless. */
+static void an_async_write_always_happens(void **state)
+{
+    (void)state;
+    struct vm_page *m[16];
+    struct blk_plug plug;
+    uint8_t byte;
+    for (uint32_t how = 0; how < 6; how++) {
+        begin(test_params(15 + how));
+        put_run(m, 8, 16, (uint8_t)(0x80 + how));
+        blk_start_plug(&plug);
+        if (how < 2)
+            sim_torture()->window_busy_permille = how == 0 ? 1000 : 500;
+        else if (how < 4)
+            sim_torture()->fail_map_nth = how - 1;
+        else
+            sim_torture()->fail_alloc_nth = how - 3;
+        for (uint32_t i = 0; i < 16; i += 4)
+            vm_pager_writepages(object, m + i, 4, &plug);
+        blk_finish_plug(&plug);
+        while (vm_pager_wait_any())
+            continue;
+        for (uint32_t i = 0; i < 16; i++) {
+            assert_int_equal(m[i]->flags, PG_VALID);
+            sim_disk_read(disk, ptoa(8 + i) + 7, &byte, 1);
+            assert_int_equal(byte, 0x80 + how);
+        }
+        end();
+    }
+}
+
+/* Dirty pages of a file that nobody opened for writing stay what they are. */
+static void an_async_write_without_a_writer(void **state)
+{
+    (void)state;
+    struct vm_page *m[2];
+    struct sim_params params = test_params(21);
+    disk = sim_disk_create(ptoa(FILE_PAGES), 21);
+    test_boot(&params);
+    file = test_file(disk, FL_FREAD);
+    object = test_object(file.vnode);
+    put_run(m, 0, 2, 1);
+    vm_pager_writepages(object, m, 2, NULL);
+    for (uint32_t i = 0; i < 2; i++)
+        assert_int_equal(m[i]->flags, PG_VALID | PG_DIRTY | PG_WRITEERROR);
+    assert_int_equal(vm_pager_active(), 0);
+    assert_int_equal(errseq_check_and_advance(&file.vnode->wb_err, &file.told), -EBADF);
+    vm_lock(&object->lock);
+    for (uint32_t i = 0; i < 2; i++)
+        vm_page_undirty(m[i]);
+    vm_unlock(&object->lock);
+    end();
+}
+
+/* Waits, at every moment of it, for a page that another thread writes. */
+static void odd_write_waiter(void *arg)
+{
+    struct odd_reader *r = arg;
+    struct vm_page *m;
+    sim_sleep_ns(r->delay_ns);
+    vm_lock(&r->object->lock);
+    while ((m = vm_page_lookup(r->object, r->pindex)) != NULL && (m->flags & PG_WRITEBACK))
+        vm_page_busy_sleep(m);
+    vm_unlock(&r->object->lock);
+}
+
+/*
+ * Sleepers that come before the request is there, while it is in the plug, after it was started, and with a
+ * store that does nothing until somebody waits: nobody but they will.
+ */
+static void an_async_write_may_end_whenever_the_store_likes(void **state)
+{
+    (void)state;
+    for (uint32_t round = 0; round < 60; round++) {
+        struct sim_params params = test_params(round);
+        struct odd_reader r[8];
+        struct vm_page *m[8];
+        struct vnode *vnode;
+        struct blk_plug plug;
+        params.torture.preempt_permille = 200;
+        test_boot(&params);
+        struct store *store = odd_store_sized(ptoa(32), round % 2 ? ODD_IN_SUBMIT : ODD_IN_WAIT);
+        assert_int_equal(fl_vnode_open(store, &vnode), 0);
+        object = test_object(vnode);
+        put_run(m, 16, 8, (uint8_t)round);
+        for (uint32_t i = 0; i < 8; i++) {
+            r[i] = (struct odd_reader){object, 16 + i, 1500 * i};
+            sim_run("waiter", odd_write_waiter, &r[i]);
+        }
+        blk_start_plug(&plug);
+        sim_sleep_ns(2000);
+        for (uint32_t i = 0; i < 8; i += 2) {
+            vm_pager_writepages(object, m + i, 2, &plug);
+            sim_sleep_ns(1000);
+        }
+        blk_finish_plug(&plug);
+        sim_join_all();
+        assert_int_equal(vm_pager_active(), 0);
+        assert_int_equal(vm_counted(&vm_cnt.requests), 1);
+        for (uint32_t i = 0; i < 8; i++) {
+            assert_int_equal(m[i]->flags & ~PG_WANTED, PG_VALID);
+            vm_lock(&object->lock);
+            vm_page_xbusy(m[i]);
+            vm_page_free(m[i]);
+            vm_unlock(&object->lock);
+            m[i] = test_page_busy(object, 16 + i);
+            assert_int_equal(vm_pager_get_pages(object, m + i, 1, 0), 0);
+            unbusy(m[i], true);
+            assert_true(test_page_is(object, 16 + i, (uint8_t)round));
+        }
+        vm_object_deallocate(object);
+        assert_int_equal(fl_vnode_close(vnode), 0);
+        sim_shutdown();
+    }
+}
+
 /* ---- all at once --------------------------------------------------------------------------------------- */
 
 #define READERS 6
@@ -513,6 +692,11 @@ int main(void)
         cmocka_unit_test(a_read_ahead_may_end_whenever_the_store_likes),
         cmocka_unit_test(a_write_reaches_the_disk),
         cmocka_unit_test(a_failed_write_leaves_the_pages_dirty),
+        cmocka_unit_test(an_async_write_is_driven_by_who_needs_the_page),
+        cmocka_unit_test(a_failed_async_write_leaves_the_pages_dirty),
+        cmocka_unit_test(an_async_write_always_happens),
+        cmocka_unit_test(an_async_write_without_a_writer),
+        cmocka_unit_test(an_async_write_may_end_whenever_the_store_likes),
         cmocka_unit_test(many_readers_of_a_failing_disk),
         cmocka_unit_test(who_sleeps_before_a_read_ahead_begins_drives_it),
     };
