@@ -69,6 +69,7 @@ static void writeback_run(struct vm_object *object, struct writeback_run *run, s
         vm_rmap_wrprotect(object, start, start + run->n);
     for (uint32_t i = 0; i < run->n; i++) {
         KASSERT((run->m[i]->flags & (PG_VALID | PG_PRIVATE)) != 0, "W1");
+        KASSERT(run->m[i]->pindex < object->size, "W2");
         if (!run->held)
             vm_page_undirty(run->m[i]);
         vm_radix_clear_mark(&object->pages, run->m[i], RADIX_TOWRITE);

@@ -29,13 +29,19 @@ static struct sim_disk *disk;
 static struct fl_file file;
 static struct vm_map *map;
 
-static void begin(struct sim_params params, uint64_t len_bytes)
+static void begin_blocks(struct sim_params params, uint64_t len_bytes, uint32_t block_bytes)
 {
     disk = sim_disk_create(len_bytes, params.seed);
+    sim_disk_set_block(disk, block_bytes);
     test_fill(disk);
     test_boot(&params);
     map = test_space();
     file = test_file(disk, RW);
+}
+
+static void begin(struct sim_params params, uint64_t len_bytes)
+{
+    begin_blocks(params, len_bytes, VM_PAGE_SIZE);
 }
 
 static void end(void)
@@ -146,7 +152,8 @@ static void large_reads_are_read_ahead_too(void **state)
     for (uint64_t i = 0; i < 200; i += 5) {
         assert_int_equal(read_at(ptoa(i), buf, sizeof buf), sizeof buf);
         expect_fill(ptoa(i), buf, sizeof buf);
-        assert_true(i + 5 == 200 || resident(i + 9)); /* all that the next read wants */
+        /* All that the next read wants; one alone is no stream yet. */
+        assert_true(i == 0 || i + 5 == 200 || resident(i + 9));
         sim_sleep_ns(1000000); /* so that the window is there, and its mark lies in the middle of a batch */
     }
     assert_true(sim_disk_counts(disk).reads < 20);
@@ -643,7 +650,7 @@ static void mix(uint64_t seed, bool errors)
     struct sim_params params = test_params_hostile(seed);
     struct worker w[STRIPES + 2];
     params.nframes = 64; /* less than the file */
-    begin(params, BASE);
+    begin_blocks(params, BASE, SIM_SECTOR_SIZE << seed % 4);
     model.rounds = (uint32_t)test_rounds(60);
     model.len_bytes = BASE;
     model.errors = errors;
