@@ -483,6 +483,7 @@ static struct transfer *disk_accept(struct disk_store *store, struct store_reque
     disk->counts.reads += !write;
     disk->counts.writes += write;
     *(write ? &disk->counts.pages_written : &disk->counts.pages_read) += request->npages;
+    *(write ? &disk->counts.bytes_written : &disk->counts.bytes_read) += request->len_bytes;
     disk->counts.in_flight++;
     return transfer_create(disk, request);
 }

@@ -36,6 +36,7 @@ struct sim_disk_counts {
     uint64_t reads, writes; /* requests submitted */
     uint64_t batches;       /* of several of them */
     uint64_t pages_read, pages_written;
+    uint64_t bytes_read, bytes_written;
     uint64_t flushes, failures;
     uint64_t in_flight; /* now */
 };
