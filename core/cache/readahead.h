@@ -1,16 +1,19 @@
 /*
- * readahead.h: reading before it is asked for.
+ * readahead.h: reading before it is asked for: one engine for reads and faults.
  *
- *   window k, being read     window k + 1, in flight     window k + 2
- *   #========================#===========================#==================
+ *   sequential   window k, being read     window k + 1, in flight     window k + 2
+ *                #========================#===========================#==================
+ *   strided      =     =     #     =     =     =     #     =      runs of pages, the same distance apart
  *
- * '#' is the mark, PG_READAHEAD, on a window's first page: a touch there starts the window after next, and only
- * then waits for its own. So a sequential reader always has two windows in flight. Windows double up to
- * readahead_max. A stream is recognised by where its
- * misses fall (file_ra_state, one in each map entry); which pages exist already says where its next
- * window starts, so that streams that are interleaved
- * in one mapping do not disturb each other. A mapping whose misses continue nothing reads around them,
- * and after many such misses single pages only.
+ * '#' is the mark, PG_READAHEAD: a touch there starts what comes next, and only then waits for its own page.
+ * So a sequential reader always has two windows in flight, and a strided one many single requests. Windows
+ * start small, double, and are capped.
+ *
+ * A stream is recognised by where its misses fall (file_ra_state, one in each map entry and one in each
+ * vnode): a miss that follows the last one is sequential; runs of one or more misses that begin the same
+ * distance apart, forwards or backwards, are strided; and pages that are there just before a miss tell of a
+ * stream that others are interleaved with. What fits nothing is read alone; a mapping's, for a while, with
+ * what lies around it.
  * (ondemand_readahead of the Linux seed; vm_fault_additional_pages of FreeBSD 2.1.)
  */
 #ifndef CORE_CACHE_READAHEAD_H
@@ -18,22 +21,46 @@
 
 #include "vm/vm_map.h"
 
+struct blk_plug; /* cache/block.h */
+
+/* Whose stream it is, and what came of a look at it. */
+struct readahead_control {
+    struct vm_object *object; /* a file's, with a pip of the caller's */
+    struct file_ra_state *ra;
+    enum vm_behavior behavior;
+    /* The map whose entry has ra, held shared, of a fault; NULL as soon as it was let go of, and for reads. */
+    struct vm_map *map;
+    /* A fault's miss that fits nothing: so many neighbours are worth reading in the same transfer. */
+    uint32_t behind, ahead;
+};
+
 /* `max`: pages of one window, 1 … MACHINE_RUN_MAX; 0: chosen. */
 void readahead_startup(uint32_t max);
 
 /*
- * A fault missed page pindex of the file object: how many pages before and after it are worth reading in
- * the same transfer. Advances ra. True when the stream is
- * sequential, so that the window after these should be asked for at once. (M) shared, (O).
+ * Page pindex, the first of npages that are wanted, is absent. True: reads are on their way, or would be if
+ * there were memory, of this page too, and the locks were let go of meanwhile: the caller looks again, and
+ * reads by itself what is absent even then. False: it does so at once; no lock was let go of.
+ * (O) held on entry and return; (M) not on return when true.
  */
-FL_NODISCARD bool page_cache_sync_readahead(struct file_ra_state *ra, enum vm_behavior behavior,
-                                            vm_pindex_t pindex, uint32_t *behind, uint32_t *ahead);
-/* Starts to read the window of absent pages that comes next after pindex, with the mark on its first page.
- * (O) held on entry and return, released in between;
- * the caller has a pip. */
-void page_cache_async_readahead(struct vm_object *object, vm_pindex_t pindex) REQUIRES(object->lock);
-/* Reads the absent pages of [start, end) asynchronously (MADV_WILLNEED). No lock held; the caller has a
- * reference. */
-void force_page_cache_readahead(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
+FL_NODISCARD bool page_cache_sync_readahead(struct readahead_control *ractl, vm_pindex_t pindex,
+                                            uint32_t npages) REQUIRES(ractl->object->lock);
+/*
+ * The mark, page m, was touched: it goes, and what comes after the windows that are there is started. (O) held
+ * on entry and return, released in between; (M) not on return.
+ */
+void page_cache_async_readahead(struct readahead_control *ractl, struct vm_page *m)
+    REQUIRES(ractl->object->lock);
+/*
+ * Starts to read the absent pages of [start, end) (MADV_WILLNEED), as far as the read-ahead's share of memory
+ * goes: *share pages, less what was begun on return. With a plug the transfers wait there; NULL: they start.
+ * No lock held; the caller has a reference.
+ */
+void force_page_cache_readahead(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, uint32_t *share,
+                                struct blk_plug *plug);
+/* The most that is worth reading ahead for one call, in pages. */
+FL_NODISCARD uint32_t readahead_share(void);
+/* Makes room for npages that are about to be read ahead. No lock held. */
+void readahead_make_room(uint32_t npages);
 
 #endif

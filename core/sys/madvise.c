@@ -3,8 +3,7 @@
  *
  *     kept in the entry      NORMAL SEQUENTIAL RANDOM              vm_map_behave
  *     done now               WILLNEED DONTNEED FREE COLD PAGEOUT   step by step through the range (range.h)
- *                            POPULATE_READ POPULATE_WRITE
- *     refused                REMOVE: -EOPNOTSUPP, until stores can punch holes
+ *                            POPULATE_READ POPULATE_WRITE REMOVE
  *     accepted, no effect    what is about things that are not here: DONTFORK, DOFORK (no fork of a space
  *                            yet), huge pages, core dumps
  *
@@ -37,8 +36,10 @@ static int madvise_willneed(const struct sys_range *range)
 
     uint32_t share = readahead_share();
 
-    if (file != NULL)
+    if (file != NULL) {
+        readahead_make_room(range_npages(range) < share ? (uint32_t)range_npages(range) : share);
         force_page_cache_readahead(file, pindex, pindex + range_npages(range), &share, NULL);
+    }
     return 0;
 }
 
@@ -178,14 +179,20 @@ static int madvise_pageout(const struct sys_range *range)
     return error;
 }
 
-/* The checks are Linux's, so that a program learns the same from them. */
+/*
+ * The range's bytes are gone from what is mapped there: of a file, a hole is punched. The checks are Linux's, so
+ * that a program learns the same from them.
+ */
 static int madvise_remove(const struct sys_range *range)
 {
     if ((range->eflags & (MAP_ENTRY_WIRED | MAP_ENTRY_GROWS_DOWN)) != 0 || range->object == NULL)
         return -EINVAL;
     if ((range->eflags & MAP_ENTRY_COW) != 0 || (range->protection & VM_PROT_WRITE) == 0)
         return -EACCES;
-    return -EOPNOTSUPP;
+    if (range->object->type == OBJT_VNODE)
+        return fl_vnode_punch(range->object->vnode, ptoa(range->pindex), ptoa(range_npages(range)));
+    madvise_page_remove(range->object, range->pindex, range_npages(range), false); /* shared memory: zeros again */
+    return 0;
 }
 
 static int madvise_populate(struct vm_map *map, const struct sys_range *range, vm_prot_t access)

@@ -33,6 +33,7 @@
 
 #define HOSTED_ENTRIES                                                                                       \
     (1u << 20) /* map entries that the metadata has room for: address space only, backed as it is used */
+#define HOSTED_PREFETCH    64 /* ranges at a time: as many as go to the kernel together */
 #define HOSTED_BUFFERS_MAX ((size_t)2 << 20)
 
 /* An fl_file and its place in the list of those that are open. */
@@ -418,6 +419,21 @@ int fl_mlock(void *addr, size_t len_bytes)
 int fl_munlock(void *addr, size_t len_bytes)
 {
     return HOSTED_CALL(int, fl_sys_munlock(hosted.map, (vm_offset_t)addr, len_bytes));
+}
+
+/* In steps through the stack, as fl_mincore. */
+int fl_prefetch(const struct fl_iovec *range, uint32_t nranges)
+{
+    struct fl_iovec step[HOSTED_PREFETCH];
+    int error = 0;
+    while (error == 0 && nranges > 0) {
+        uint32_t n = nranges < HOSTED_PREFETCH ? nranges : HOSTED_PREFETCH;
+        memcpy(step, range, n * sizeof(step[0]));
+        error = HOSTED_CALL(int, fl_sys_prefetch(hosted.map, step, n));
+        range += n;
+        nranges -= n;
+    }
+    return error;
 }
 
 int fl_pin(void *addr, size_t len_bytes, int access, struct fl_hold *pin)
