@@ -96,8 +96,9 @@ static void direct_end_io(struct bio *bio, int error)
 static int direct_transfer(struct direct_io *io, struct store *store, enum store_op op, vm_ooffset_t pos)
 {
     enum machine_window how = op == STORE_READ ? MACHINE_WINDOW_FILL : MACHINE_WINDOW_READ;
+    uint32_t npages = (uint32_t)atop(io->start + io->len_bytes + VM_PAGE_MASK);
     struct machine_run run = {
-        .object = io->bounce->machine, .pindex = 0, .npages = io->npages, .frame = io->frame};
+        .object = io->bounce->machine, .pindex = 0, .npages = npages, .frame = io->frame};
     int error = machine_window_get(&run, how, false, io->addr);
     if (error != 0)
         return error;
@@ -108,7 +109,7 @@ static int direct_transfer(struct direct_io *io, struct store *store, enum store
         .wait = true,
         .offset = pos,
         .len_bytes = io->len_bytes,
-        .npages = io->npages,
+        .npages = (uint32_t)atop(io->start + io->len_bytes + VM_PAGE_MASK), /* a short copy filled fewer */
         .addr = io->addr,
         .end_io = direct_end_io,
     };
@@ -160,10 +161,11 @@ static int direct_write(struct direct_io *io, struct kiocb *iocb, struct iov_ite
     io->len_bytes = copied & ~(uint64_t)(i_blocksize(iocb->vnode) - 1);
     if (io->len_bytes > 0)
         error = direct_transfer(io, atomic_load(&iocb->vnode->writer), STORE_WRITE, iocb->pos);
-    if (error != 0)
-        *iter = before;
-    else
+    *iter = before; /* it may stand inside a block */
+    if (error == 0) {
+        iov_iter_advance(iter, io->len_bytes);
         iocb->pos += io->len_bytes;
+    }
     return error != 0 ? error : fault;
 }
 

@@ -45,6 +45,16 @@ static void iter_advance(struct iov_iter *iter, size_t len_bytes)
     iter->count -= len_bytes;
 }
 
+void iov_iter_advance(struct iov_iter *iter, uint64_t len_bytes)
+{
+    while (len_bytes > 0) {
+        size_t piece;
+        (void)iter_piece(iter, len_bytes, &piece);
+        iter_advance(iter, piece);
+        len_bytes -= piece;
+    }
+}
+
 int copy_page_to_iter(struct vm_page *const *m, uint32_t npages, uint32_t start, uint64_t len_bytes,
                       struct iov_iter *iter, uint64_t *copied)
 {

@@ -26,6 +26,9 @@ FL_NODISCARD int iov_iter_init(struct iov_iter *iter, const struct fl_iovec *iov
 /* How many of the bytes that are left lie one behind the other. Not 0 unless the iterator is at its end. */
 FL_NODISCARD size_t iov_iter_single_seg_count(struct iov_iter *iter);
 
+/* len_bytes, which the iterator has, are done. */
+void iov_iter_advance(struct iov_iter *iter, uint64_t len_bytes);
+
 /*
  * Copies len_bytes, which the iterator has, from bytes [start, …) of m[0 … npages), neighbours, at most
  * PMAP_BATCH, valid and held, and advances by *copied. Errors: -EFAULT, -ENOMEM; *copied may be more than 0.
