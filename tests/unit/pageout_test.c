@@ -191,7 +191,8 @@ static void a_write_that_fails_loses_nothing(void **state)
     assert_int_equal(vm_pageout_scan(256), 0);
     assert_true(sim_disk_counts(disk).writes > 0 && sim_disk_counts(disk).writes < 200);
     for (vm_pindex_t i = 0; i < 100; i++)
-        assert_true(test_page_is(object, i, (uint8_t)i) && (test_page_flags(object, i) & PG_DIRTY));
+        assert_true(test_page_is(object, i, (uint8_t)i) &&
+                    (test_page_flags(object, i) & (PG_DIRTY | PG_WRITEBACK)));
     sim_disk_faults(disk)->fail_write_permille = 0;
     assert_true(scan_until_freed(1, 256) > 0);
     end();
@@ -232,6 +233,7 @@ static void anonymous_pages_have_no_place_to_go(void **state)
     inactive_pages(anonymous, 20, 20, PG_COPY); /* these can be made again */
     inactive_pages(anonymous, 40, 20, 0);       /* and so can zeros */
     assert_int_equal(vm_pageout_scan(256), 40);
+    lru_add_drain_all();
     for (vm_pindex_t i = 0; i < 20; i++) {
         assert_true(test_page_is(anonymous, i, (uint8_t)i));
         assert_int_equal(vm_page_lookup(anonymous, i)->queue, PQ_ACTIVE);
@@ -248,11 +250,11 @@ static void used_pages_stay(bool unknown)
     struct sim_params params = test_params(7);
     params.torture.referenced_unknown = unknown;
     params.torture.forgetful_permille = 0;
-    params.readahead_max = 1;
     begin(params, 100);
     struct vm_map *map = test_space();
     int64_t va = fl_sys_mmap(map, 0, ptoa(100), PROT_RW, FL_MAP_SHARED, &file, 0);
     assert_true(va > 0);
+    assert_int_equal(fl_sys_madvise(map, (vm_offset_t)va, ptoa(100), FL_MADV_RANDOM), 0);
     for (uint32_t i = 0; i < 100; i++) /* no stream: streams are used once */
         test_load8(map, (vm_offset_t)va + ptoa(i * 37 % 100));
     uint32_t gone[2] = {0, 0};
