@@ -1,14 +1,19 @@
 /*
- * exec.c: a process that becomes another program: what it wrote to shared mappings reaches the files first,
- * as at the end of a process.
+ * exec.c: a process that becomes another program, or starts one: what it wrote to managed files reaches them
+ * first, for the other to see.
  *
- * libc's variants call each other inside themselves, so each name is taken over. Children of vfork, which are
- * about to execute something else, and of fork are not the process that has the mappings, and stats_finish
- * does nothing in them.
+ *   exec*                         ─▶ stats_finish ─▶ files_sync, stats
+ *   posix_spawn, system, popen    ─▶ files_sync
+ *   vfork, then exec* in the child ▶ stats_finish ─▶ files_sync: the child shares our memory
+ *
+ * libc's variants call each other inside themselves, so each name is taken over. A child of fork has nothing
+ * managed.
  */
 #include "shim.h"
 #include "real.h"
+#include <spawn.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 FL_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
@@ -107,4 +112,33 @@ FL_EXPORT int execle(const char *path, const char *first, ...)
     envp = va_arg(args, char *const *);
     va_end(args);
     return execve(path, argv, envp);
+}
+
+/* ---- programs beside this one ---------------------------------------------------------------------- */
+
+/* An error is told by the next fsync. */
+FL_EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                          const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+    (void)!files_sync(NULL);
+    return shim_real()->posix_spawn(pid, path, actions, attr, argv, envp);
+}
+
+FL_EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                           const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+    (void)!files_sync(NULL);
+    return shim_real()->posix_spawnp(pid, file, actions, attr, argv, envp);
+}
+
+FL_EXPORT int system(const char *command)
+{
+    (void)!files_sync(NULL);
+    return shim_real()->system(command);
+}
+
+FL_EXPORT FILE *popen(const char *command, const char *mode)
+{
+    (void)!files_sync(NULL);
+    return shim_real()->popen(command, mode);
 }

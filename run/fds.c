@@ -7,7 +7,7 @@
  * which no program does on purpose with numbers so high. What happens in the child of a fork is the child's
  * own affair.
  */
-#include "shim.h"
+#include "fdtable.h"
 #include "real.h"
 #include <linux_fd.h>
 
@@ -24,17 +24,29 @@ static int bad_fd(void)
 
 FL_EXPORT int close(int fd)
 {
-    return is_ours(fd) ? bad_fd() : shim_real()->close(fd);
+    if (is_ours(fd))
+        return bad_fd();
+    if (files_mapped != 0)
+        fd_forget(fd); /* before: the number may be another thread's at once */
+    return shim_real()->close(fd);
+}
+
+/* The target is another open file from now on. */
+static int replaced(int r)
+{
+    if (r >= 0 && files_mapped != 0)
+        fd_forget(r);
+    return r;
 }
 
 FL_EXPORT int dup2(int fd, int target)
 {
-    return is_ours(target) ? bad_fd() : shim_real()->dup2(fd, target);
+    return is_ours(target) ? bad_fd() : replaced(shim_real()->dup2(fd, target));
 }
 
 FL_EXPORT int dup3(int fd, int target, int flags)
 {
-    return is_ours(target) ? bad_fd() : shim_real()->dup3(fd, target, flags);
+    return is_ours(target) ? bad_fd() : replaced(shim_real()->dup3(fd, target, flags));
 }
 
 FL_EXPORT int close_range(unsigned first, unsigned last, int flags)

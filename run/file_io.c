@@ -1,207 +1,373 @@
 /*
- * file_io.c: reads and writes of files that are mapped at the same time: both ways see one file.
+ * file_io.c: reads and writes of managed files: through the core's cache, which their mappings show, so that
+ * one file has one truth.
  *
- *   read, pread, readv …    file_io_begin(reads)   dirty pages ─▶ file    libc's read
- *   write, pwrite, writev … file_io_begin(writes)  dirty pages ─▶ file    libc's write
- *                           file_io_end            clean pages forgotten
- *   fsync, fdatasync        file_io_begin          dirty pages ─▶ file    libc's fsync
+ *   read, pwritev2 … ─▶ fd_is_other? ─ yes ─▶ the kernel
+ *                          │ no
+ *                       fd_begin ─ io_prepare ─▶ position ─▶ in turns: hold, fl_vnode_read/_write ─▶ position
+ *                                      │ odd, or not to be done here
+ *                                      └▶ the kernel ─▶ file_io_after: what it wrote is forgotten
  *
- * Databases do this: they read through a mapping and write by pwrite, or write through a mapping and fsync
- * the file. The range counts, at the descriptor's own offset where the call has none. While nothing is mapped
- * the price is one load; while no mapping can write, reads pay nothing.
+ * Arguments that the kernel refuses are the kernel's to refuse: the call is handed on as it came. So are
+ * writes behind RLIMIT_FSIZE, which raise a signal.
  *
- * Does not do: calls that libc makes inside itself (fwrite, fread of a mapped file), sendfile, splice,
- * copy_file_range, and other processes: docs/run.md.
+ * Besides the cache, after that, go the reads and writes of a file that a child of fork shares, which has no
+ * part in our cache, and writes of a file that cannot be opened for reading and writing: dirty pages are
+ * written first and clean ones forgotten after a write.
+ *
+ * The position of a descriptor belongs to the open file, which other descriptors may share; it is moved under
+ * the file's own lock, by whichever descriptor.
+ *
+ * Locks: file.position, then everything of the core's. Signals are blocked throughout.
  */
-#include "shim.h"
-#include "real.h"
+#include "file_io.h"
+#include "vector.h"
+#include <limits.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/resource.h>
 
-#define WHOLE_FILE UINT64_MAX
+#define IO_MAX_BYTES 0x7ffff000u /* of one call: MAX_RW_COUNT of the kernel */
 
-struct file_io {
-    struct vnode *vnode; /* referenced; NULL: the file is not mapped */
-    uint64_t offset, len;
-};
+/* What else pwritev2 may say, of kernels newer than these headers. */
+#define IO_NOAPPEND  0x20
+#define IO_ATOMIC    0x40
+#define IO_DONTCACHE 0x80
+#define IO_FLAGS     (RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | IO_NOAPPEND | IO_DONTCACHE)
 
-/* The mapped file behind fd, with a reference to its vnode, or NULL. */
-static struct vnode *mapped_file(int fd, struct stat *st)
+/* ---- before ---------------------------------------------------------------------------------------- */
+
+/* The sum of the pieces' lengths; 0: nothing to do, or for the kernel to refuse. */
+static uint64_t io_total(const struct iovec *piece, size_t n)
 {
-    struct vnode *vnode = NULL;
-    struct file *file;
-    sigset_t saved;
+    uint64_t total = 0;
 
-    if (linux_syscall(SYS_fstat, fd, st) != 0 || !S_ISREG(st->st_mode))
-        return NULL;
-    shim_enter(&saved);
-    file = file_find(st->st_dev, st->st_ino);
-    if (file != NULL) {
-        vnode = file->handle->vnode;
-        fl_vnode_ref(vnode);
+    for (size_t i = 0; i < n; i++) {
+        if (piece[i].iov_len > SSIZE_MAX - total)
+            return 0;
+        total += piece[i].iov_len;
     }
-    shim_leave(&saved);
-    return vnode;
+    return total;
 }
 
-static void let_go(struct vnode *vnode)
+/* No call moves more than IO_MAX_BYTES. */
+static void io_cap(struct vector *vector, uint64_t most)
 {
-    sigset_t saved;
-    int error;
-
-    linux_signals_block(&saved);
-    error = fl_vnode_close(vnode);
-    linux_signals_restore(&saved);
-    if (error != 0)
-        shim_say("data written to a mapping is lost: %s", strerrordesc_np(-error));
-}
-
-/* offset -1: the descriptor's own. A write that fails now fails again at msync, where it is told. */
-static struct file_io file_io_begin(int fd, int64_t offset, uint64_t len, bool writes)
-{
-    struct file_io io = {NULL, 0, len};
-    struct stat st;
-    sigset_t saved;
-
-    if (!shim_on() || (writes ? files_mapped : files_writable) == 0 || len == 0)
-        return io;
-    io.vnode = mapped_file(fd, &st);
-    if (io.vnode == NULL)
-        return io;
-    if (offset < 0)
-        offset = linux_syscall(SYS_lseek, fd, 0, SEEK_CUR);
-    if (writes && (linux_syscall(SYS_fcntl, fd, F_GETFL) & O_APPEND) != 0)
-        offset = st.st_size;
-    io.offset = offset < 0 ? 0 : (uint64_t)offset;
-    linux_signals_block(&saved);
-    (void)!fl_vnode_sync(io.vnode, io.offset, io.len);
-    linux_signals_restore(&saved);
-    return io;
-}
-
-/* errno stays what the call made it. */
-static void file_io_end(const struct file_io *io, bool writes)
-{
-    int saved_errno = errno;
-    sigset_t saved;
-
-    if (io->vnode == NULL)
-        return;
-    if (writes) {
-        linux_signals_block(&saved);
-        fl_vnode_invalidate(io->vnode, io->offset, io->len);
-        linux_signals_restore(&saved);
+    for (size_t i = 0; i < vector->npieces; i++) {
+        if (vector->piece[i].iov_len > most)
+            vector->piece[i].iov_len = most;
+        most -= vector->piece[i].iov_len;
     }
-    let_go(io->vnode);
-    errno = saved_errno;
 }
 
-/* The call, between begin and end. */
-#define FILE_IO(fd, offset, len, writes, call)                                                               \
-    ({                                                                                                       \
-        struct file_io io_ = file_io_begin((fd), (offset), (len), (writes));                                 \
-        ssize_t result_ = (call);                                                                            \
-        file_io_end(&io_, (writes));                                                                         \
-        result_;                                                                                             \
-    })
-
-FL_EXPORT ssize_t read(int fd, void *to, size_t len)
+static bool io_appends(const struct file_io *io, const struct fd_call *call)
 {
-    return FILE_IO(fd, -1, len, false, shim_real()->read(fd, to, len));
+    return io->writes && (io->flags & IO_NOAPPEND) == 0 &&
+           ((call->flags & O_APPEND) != 0 || (io->flags & RWF_APPEND) != 0);
 }
 
-FL_EXPORT ssize_t pread(int fd, void *to, size_t len, off_t offset)
+static unsigned io_iocb_flags(const struct file_io *io, const struct fd_call *call)
 {
-    return FILE_IO(fd, offset, len, false, shim_real()->pread(fd, to, len, offset));
+    unsigned flags = (call->flags & O_DIRECT) != 0 ? FL_IOCB_DIRECT : 0;
+
+    if (io->writes && ((call->flags & O_DSYNC) != 0 || (io->flags & (RWF_DSYNC | RWF_SYNC)) != 0))
+        flags |= FL_IOCB_DSYNC;
+    return io_appends(io, call) ? flags | FL_IOCB_APPEND : flags;
 }
 
-FL_EXPORT ssize_t pread64(int fd, void *to, size_t len, off64_t offset)
+/*
+ * Whether the core does it: 1; the kernel: 0; or an error. RWF_NOWAIT: nobody here knows what would wait.
+ */
+static int io_prepare(const struct file_io *io, struct fd_call *call)
 {
-    return pread(fd, to, len, offset);
-}
-
-FL_EXPORT ssize_t write(int fd, const void *from, size_t len)
-{
-    return FILE_IO(fd, -1, len, true, shim_real()->write(fd, from, len));
-}
-
-FL_EXPORT ssize_t pwrite(int fd, const void *from, size_t len, off_t offset)
-{
-    return FILE_IO(fd, offset, len, true, shim_real()->pwrite(fd, from, len, offset));
-}
-
-FL_EXPORT ssize_t pwrite64(int fd, const void *from, size_t len, off64_t offset)
-{
-    return pwrite(fd, from, len, offset);
-}
-
-FL_EXPORT int fsync(int fd)
-{
-    return (int)FILE_IO(fd, 0, WHOLE_FILE, false, shim_real()->fsync(fd));
-}
-
-FL_EXPORT int fdatasync(int fd)
-{
-    return (int)FILE_IO(fd, 0, WHOLE_FILE, false, shim_real()->fdatasync(fd));
-}
-
-/* ---- vectors: whatever they point at, the file's range is the sum of their lengths ----------------- */
-
-static uint64_t vector_len(const struct iovec *iov, int n)
-{
-    uint64_t len = 0;
-
-    if (!shim_on() || files_mapped == 0)
+    if (!(io->writes ? fd_may_write(call) : fd_may_read(call)) || io->offset < FILE_IO_POSITION)
         return 0;
-    for (int i = 0; i < n; i++)
-        len += iov[i].iov_len;
-    return len;
+    if ((io->flags & ~IO_FLAGS) != 0)
+        return -EOPNOTSUPP;
+    if ((io->flags & RWF_APPEND) != 0 && (io->flags & IO_NOAPPEND) != 0)
+        return -EINVAL;
+    if ((io->flags & RWF_NOWAIT) != 0)
+        return -EAGAIN;
+    if (call->file->forked)
+        return 0;
+    return !io->writes || file_make_writable(call->file, call->fd, call->flags);
 }
 
-FL_EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
+/* Others may have changed the file's length since the last call. Errors: of the store. */
+static int io_look_at_size(struct fd_call *call)
 {
-    return FILE_IO(fd, -1, vector_len(iov, n), false, vector_readv(fd, iov, n));
+    uint64_t size = (uint64_t)call->st.st_size;
+
+    if (call->file->size_seen == size)
+        return 0;
+    call->file->size_seen = size;
+    return fl_vnode_setsize(call->file->vnode);
 }
 
-FL_EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
+/* ---- what a write needs of the file ---------------------------------------------------------------- */
+
+/* How many of len bytes at offset RLIMIT_FSIZE allows; 0: the kernel says no, and raises SIGXFSZ. */
+static uint64_t io_limit(uint64_t offset, uint64_t len)
 {
-    return FILE_IO(fd, -1, vector_len(iov, n), true, vector_writev(fd, iov, n));
+    struct rlimit limit;
+
+    if (linux_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return len;
+    if (offset >= limit.rlim_cur)
+        return 0;
+    return len < limit.rlim_cur - offset ? len : limit.rlim_cur - offset;
 }
 
-FL_EXPORT ssize_t preadv(int fd, const struct iovec *iov, int n, off_t offset)
+/*
+ * The file system has room for [offset, offset + *len), so that a full disk is told to this write and not to a
+ * later fsync; less when there is less. Files without holes need it for what is new only. Errors: -ENOSPC,
+ * -EDQUOT.
+ */
+static int io_allocate(const struct fd_call *call, uint64_t offset, uint64_t *len)
 {
-    return FILE_IO(fd, offset, vector_len(iov, n), false, vector_preadv(fd, iov, n, offset));
+    uint64_t size = (uint64_t)call->st.st_size;
+    bool holes = (uint64_t)call->st.st_blocks * 512 < size;
+    long r = 0;
+
+    if (!holes && offset + *len <= size)
+        return 0;
+    for (uint64_t n = *len; n > 0; n = n > VM_PAGE_SIZE ? trunc_page(n / 2) : 0) {
+        uint64_t from = !holes && offset < size ? size : offset;
+
+        if (offset + n <= from)
+            return 0;
+        r = linux_syscall(SYS_fallocate, call->fd, FALLOC_FL_KEEP_SIZE, from, offset + n - from);
+        if (r != -ENOSPC && r != -EDQUOT) {
+            *len = n;
+            return 0;
+        }
+    }
+    return (int)r;
 }
 
-FL_EXPORT ssize_t preadv64(int fd, const struct iovec *iov, int n, off64_t offset)
+/* ---- moving ---------------------------------------------------------------------------------------- */
+
+/* Signals a direct transfer that is not aligned as the store wants it; the kernel's own may be less strict. */
+static int64_t io_core(const struct fd_call *call, bool writes, const struct iovec *iov, size_t n,
+                       struct fl_iocb *iocb)
 {
-    return preadv(fd, iov, n, offset);
+    const struct fl_iovec *pieces = (const struct fl_iovec *)iov;
+    struct vnode *vnode = call->file->vnode;
+    int64_t r = writes ? fl_vnode_write(vnode, pieces, (uint32_t)n, iocb)
+                       : fl_vnode_read(vnode, pieces, (uint32_t)n, iocb);
+
+    if (r != -EINVAL || (iocb->flags & FL_IOCB_DIRECT) == 0)
+        return r;
+    iocb->flags &= ~(unsigned)FL_IOCB_DIRECT;
+    return writes ? fl_vnode_write(vnode, pieces, (uint32_t)n, iocb)
+                  : fl_vnode_read(vnode, pieces, (uint32_t)n, iocb);
 }
 
-FL_EXPORT ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t offset)
+/* The pieces that are managed memory are held, as many at a time as there is room for. */
+static long io_in_turns(const struct file_io *io, const struct fd_call *call, struct vector *vector,
+                        struct fl_iocb *iocb)
 {
-    return FILE_IO(fd, offset, vector_len(iov, n), true, vector_pwritev(fd, iov, n, offset));
+    vm_prot_t access = io->writes ? VM_PROT_READ : VM_PROT_WRITE;
+    size_t done = 0;
+    bool complete;
+    int64_t r;
+
+    do {
+        struct hold *held = NULL;
+        size_t n, rest;
+
+        complete = false;
+        r = vector_hold(vector, access, hold_turn_bytes(), &held, &n, &rest);
+        if (r == 0)
+            r = io_core(call, io->writes, vector->piece + vector->first, n, iocb);
+        hold_drop(&held);
+        if (r > 0) {
+            done += (size_t)r;
+            complete = vector_advance(vector, n, rest, (size_t)r);
+        }
+    } while (complete && vector->first < vector->npieces);
+    return done > 0 ? (long)done : (long)r;
 }
 
-FL_EXPORT ssize_t pwritev64(int fd, const struct iovec *iov, int n, off64_t offset)
+/* At iocb->offset, of `total` bytes. False: the kernel's to do. */
+static bool io_move(struct file_io *io, const struct fd_call *call, struct vector *vector, uint64_t total,
+                    struct fl_iocb *iocb, long *result)
 {
-    return pwritev(fd, iov, n, offset);
+    uint64_t at = (iocb->flags & FL_IOCB_APPEND) != 0 ? (uint64_t)call->st.st_size : iocb->offset;
+    uint64_t len = total;
+
+    if (at > INT64_MAX - total)
+        return false;
+    if (io->writes) {
+        len = io_limit(at, len);
+        if (len == 0)
+            return false;
+        *result = io_allocate(call, at, &len);
+        if (*result != 0)
+            return true;
+    }
+    io_cap(vector, len < IO_MAX_BYTES ? len : IO_MAX_BYTES);
+    *result = io_in_turns(io, call, vector, iocb);
+    return true;
 }
 
-FL_EXPORT ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+/* The kernel is going to do it: what is dirty is in the file before, and what is clean is forgotten after. */
+static void io_beside(struct file_io *io, const struct fd_call *call, uint64_t at, uint64_t total)
 {
-    return FILE_IO(fd, offset, vector_len(iov, n), false, vector_preadv2(fd, iov, n, offset, flags));
+    if (io_appends(io, call)) {
+        at = (uint64_t)call->st.st_size;
+        total = INT64_MAX - at; /* others may append, too */
+    }
+    (void)!fl_vnode_sync(call->file->vnode, at, total); /* an error is told by the next fsync */
+    if (io->writes) {
+        io->behind = at;
+        io->behind_len = total;
+    }
 }
 
-FL_EXPORT ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
+static bool io_vector(struct file_io *io, struct fd_call *call, struct vector *vector, bool core,
+                      long *result)
 {
-    return preadv2(fd, iov, n, offset, flags);
+    struct fl_iocb iocb = {(vm_ooffset_t)io->offset, io_iocb_flags(io, call)};
+    uint64_t total = io_total(vector->piece, vector->npieces);
+    bool positioned = io->offset == FILE_IO_POSITION;
+    bool done = false;
+
+    if (total == 0)
+        return false;
+    if (positioned) {
+        pthread_mutex_lock(&call->file->position);
+        iocb.offset = (uint64_t)linux_syscall(SYS_lseek, call->fd, 0, SEEK_CUR);
+    }
+    if (core)
+        done = io_move(io, call, vector, total, &iocb, result);
+    else
+        io_beside(io, call, iocb.offset, total);
+    if (positioned) {
+        if (done && *result > 0)
+            linux_syscall(SYS_lseek, call->fd, iocb.offset, SEEK_SET);
+        pthread_mutex_unlock(&call->file->position);
+    }
+    return done;
 }
 
-FL_EXPORT ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+static bool io_call(struct file_io *io, struct fd_call *call, long *result)
 {
-    return FILE_IO(fd, offset, vector_len(iov, n), true, vector_pwritev2(fd, iov, n, offset, flags));
+    struct vector vector = {.piece = vector.small, .npieces = 1};
+    int core = io_prepare(io, call);
+    bool done;
+
+    *result = core < 0 ? core : io_look_at_size(call);
+    if (*result != 0)
+        return true;
+    if (io->own) {
+        vector.small[0] = *io->iov;
+    } else {
+        *result = vector_open(&vector, io->iov, io->niov);
+        if (*result != 0)
+            return true;
+    }
+    done = io_vector(io, call, &vector, core == 1, result);
+    vector_close(&vector);
+    return done;
 }
 
-FL_EXPORT ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
+bool file_io_managed(struct file_io *io, long *result)
 {
-    return pwritev2(fd, iov, n, offset, flags);
+    struct fd_call call;
+    bool done;
+
+    if (!fd_begin(io->fd, &call))
+        return false;
+    done = io_call(io, &call, result);
+    fd_end(&call);
+    return done;
+}
+
+/* ---- after a write by the kernel ------------------------------------------------------------------- */
+
+void file_io_behind(const struct file_io *io)
+{
+    struct fd_call call;
+
+    if (!fd_begin(io->fd, &call))
+        return;
+    (void)!fl_vnode_setsize(call.file->vnode); /* asked again by whoever goes beyond what is known */
+    if (io->behind_len != 0)
+        fl_vnode_invalidate(call.file->vnode, io->behind, io->behind_len);
+    else
+        fl_vnode_invalidate(call.file->vnode, 0, UINT64_MAX);
+    fd_end(&call);
+}
+
+/* ---- for the trap ------------------------------------------------------------------ */
+
+static bool call_of(long number, struct file_io *io, const uint64_t arg[6])
+{
+    switch (number) {
+    case SYS_pread64:
+    case SYS_pwrite64:
+        io->own = true;
+        io->offset = (int64_t)arg[3] < 0 ? INT64_MIN : (int64_t)arg[3];
+        return true;
+    case SYS_read:
+    case SYS_write:
+        io->own = true;
+        return true;
+    case SYS_preadv:
+    case SYS_pwritev:
+        io->offset = (int64_t)arg[3] < 0 ? INT64_MIN : (int64_t)arg[3];
+        return true;
+    case SYS_preadv2:
+    case SYS_pwritev2:
+        io->offset = (int64_t)arg[3];
+        io->flags = (int)arg[5];
+        return true;
+    case SYS_readv:
+    case SYS_writev:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool file_io_of_call(long number, const uint64_t arg[6], struct file_io *io, struct iovec *piece)
+{
+    *io = (struct file_io){.fd = (int)arg[0], .offset = FILE_IO_POSITION};
+    if (!call_of(number, io, arg))
+        return false;
+    io->writes = number == SYS_write || number == SYS_pwrite64 || number == SYS_writev ||
+                 number == SYS_pwritev || number == SYS_pwritev2;
+    io->iov = (const struct iovec *)arg[1];
+    io->niov = arg[2];
+    if (io->own) {
+        *piece = (struct iovec){(void *)arg[1], arg[2]};
+        io->iov = piece;
+        io->niov = 1;
+    }
+    return true;
+}
+
+long file_io_own(int fd, bool writes, void *memory, size_t len, int64_t *offset)
+{
+    struct iovec piece = {memory, len};
+    struct file_io io = {.fd = fd,
+                         .writes = writes,
+                         .own = true,
+                         .offset = offset != NULL ? *offset : FILE_IO_POSITION,
+                         .iov = &piece,
+                         .niov = 1};
+    long r;
+
+    if (!file_io(&io, &r)) {
+        if (offset != NULL)
+            r = linux_syscall(writes ? SYS_pwrite64 : SYS_pread64, fd, memory, len, *offset);
+        else
+            r = linux_syscall(writes ? SYS_write : SYS_read, fd, memory, len);
+        if (writes)
+            file_io_after(&io);
+    }
+    if (r > 0 && offset != NULL)
+        *offset += r;
+    return r;
 }

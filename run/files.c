@@ -8,10 +8,11 @@
  *
  * The program may close its descriptor right after mmap; fork still has to map the file again, in the child,
  * by a descriptor that has at least the rights of the mappings. So each mapped file keeps one, out of the way
- * of the program's own numbers. A file is forgotten with its last mapped byte: nothing of it stays cached,
- * and the next mmap sees what others wrote meanwhile.
+ * of the program's own numbers. A file is forgotten with its last mapped byte and the last call on it: nothing
+ * of it stays cached, and the next mmap sees what others wrote meanwhile. A struct file is never given back,
+ * so that a descriptor's slot may point to one that is another file's by now (fdtable.h).
  *
- * Lock: (S) for everything here. The memory comes from the kernel by pages and never from the program's
+ * Lock: (S) for everything here but references. The memory comes from the kernel by pages and never from the program's
  * malloc: a mapping call may come from a signal handler.
  */
 #include "linux_fd.h"
@@ -27,7 +28,8 @@ static struct file *vnode_bucket[FILE_BUCKETS]; /* (S) by next_vnode */
 static struct file *file_idle;                  /* (S) by next_idle */
 static struct file *file_spare;                 /* (S) by next_key */
 
-_Atomic uint32_t files_mapped, files_writable;
+_Atomic uint32_t files_mapped;
+_Atomic uint32_t files_generation = 1;
 
 static struct file **key_hash(dev_t dev, ino_t ino)
 {
@@ -59,6 +61,7 @@ struct file *file_of_vnode(const struct vnode *vnode)
 
 /* ---- birth and death ------------------------------------------------------------------------------- */
 
+/* Dead, and all but its references zero. */
 static struct file *file_alloc(void)
 {
     struct file *file = file_spare;
@@ -71,13 +74,17 @@ static struct file *file_alloc(void)
             return NULL;
         file = (struct file *)page;
         for (size_t i = 0; i < VM_PAGE_SIZE / sizeof *file; i++) {
+            file[i].refs = FILE_DEAD;
             file[i].next_key = file_spare;
             file_spare = &file[i];
         }
         file = file_spare;
     }
     file_spare = file->next_key;
-    memset(file, 0, sizeof *file);
+    file->next_key = file->next_vnode = file->next_idle = NULL;
+    file->idle = file->written = false;
+    file->forked = false;
+    file->mapped_bytes = file->size_seen = 0;
     return file;
 }
 
@@ -99,7 +106,6 @@ static int file_upgrade(struct file *file, int fd, unsigned mode)
     (void)!fl_close(file->handle); /* the new handle keeps the vnode */
     file->handle = handle;
     file->fd = own;
-    files_writable += (file->mode & FL_FWRITE) == 0;
     file->mode |= mode; /* the right to write is the only one that can have been missing */
     return 0;
 }
@@ -117,15 +123,18 @@ static int file_open(int fd, const struct stat *st, unsigned mode, struct file *
     error = file->fd = linux_fd_dup(fd);
     if (error < 0)
         goto fail_dup;
+    file->vnode = file->handle->vnode;
     file->dev = st->st_dev;
     file->ino = st->st_ino;
     file->mode = mode;
+    file->size_seen = (uint64_t)st->st_size;
     file->next_key = *key_hash(file->dev, file->ino);
     *key_hash(file->dev, file->ino) = file;
     file->next_vnode = *vnode_hash(file->handle->vnode);
     *vnode_hash(file->handle->vnode) = file;
+    atomic_store(&file->refs, 0);
     files_mapped++;
-    files_writable += (mode & FL_FWRITE) != 0;
+    files_generation_next();
     *out = file;
     return 0;
 
@@ -147,6 +156,7 @@ int file_get(int fd, const struct stat *st, unsigned mode, struct file **out)
     return (mode & ~file->mode) != 0 ? file_upgrade(file, fd, mode) : 0;
 }
 
+/* The file is dead: nobody refers to it. */
 static void file_close(struct file *file)
 {
     struct file **at;
@@ -164,7 +174,6 @@ static void file_close(struct file *file)
                  strerrordesc_np(-error));
     linux_fd_close(file->fd);
     files_mapped--;
-    files_writable -= (file->mode & FL_FWRITE) != 0;
     file->next_key = file_spare;
     file_spare = file;
 }
@@ -197,14 +206,16 @@ void file_account(vm_offset_t start, vm_offset_t end, int sign)
     }
 }
 
+/* A file that a call still uses is left to file_release. */
 void file_reap(void)
 {
     while (file_idle != NULL) {
         struct file *file = file_idle;
+        uint32_t none = 0;
 
         file_idle = file->next_idle;
         file->idle = false;
-        if (file->mapped_bytes == 0)
+        if (file->mapped_bytes == 0 && atomic_compare_exchange_strong(&file->refs, &none, FILE_DEAD))
             file_close(file);
     }
 }
@@ -227,20 +238,107 @@ bool file_grew(vm_offset_t va)
     return grew;
 }
 
-void file_resized(const struct stat *st)
+/* ---- files that calls use -------------------------------------------------------------------------- */
+
+void files_generation_next(void)
+{
+    if (++files_generation == 0)
+        ++files_generation;
+}
+
+bool file_ref(struct file *file)
+{
+    uint32_t refs = file->refs;
+
+    while (refs != FILE_DEAD)
+        if (atomic_compare_exchange_weak(&file->refs, &refs, refs + 1))
+            return true;
+    return false;
+}
+
+struct file *file_lookup(dev_t dev, ino_t ino)
 {
     struct file *file;
     sigset_t saved;
-    int error = 0;
 
-    if (!shim_on())
+    shim_enter(&saved);
+    file = file_find(dev, ino);
+    if (file != NULL && !file_ref(file))
+        file = NULL;
+    shim_leave(&saved);
+    return file;
+}
+
+/*
+ * Either file_reap finds no reference, or the last one to go finds nothing mapped. The struct may be another
+ * file's by then, which is pushed for nothing.
+ */
+void file_release(struct file *file)
+{
+    sigset_t saved;
+
+    if (atomic_fetch_sub(&file->refs, 1) != 1 || file->mapped_bytes != 0)
         return;
     shim_enter(&saved);
-    file = file_find(st->st_dev, st->st_ino);
-    if (file != NULL)
-        error = fl_vnode_setsize(file->handle->vnode);
+    if (file->refs != FILE_DEAD)
+        file_idle_push(file);
+    file_reap();
     shim_leave(&saved);
-    if (error != 0)
-        shim_say("inode %lu was truncated and its new end cannot be read: %s", (unsigned long)st->st_ino,
-                 strerrordesc_np(-error));
+}
+
+bool file_make_writable(struct file *file, int fd, int flags)
+{
+    int own = -1;
+    int error = 0;
+    sigset_t saved;
+
+    if ((file->mode & FL_FWRITE) != 0)
+        return true;
+    shim_enter(&saved);
+    if ((file->mode & FL_FWRITE) == 0) {
+        if ((flags & O_ACCMODE) != O_RDWR)
+            fd = own = linux_fd_reopen(fd, O_RDWR);
+        error = fd < 0 ? fd : file_upgrade(file, fd, FL_FREAD | FL_FWRITE);
+        if (own >= 0)
+            linux_fd_close(own);
+    }
+    shim_leave(&saved);
+    return error == 0;
+}
+
+int files_sync_locked(const dev_t *dev)
+{
+    int first = 0;
+
+    for (int i = 0; i < FILE_BUCKETS; i++) {
+        for (struct file *file = key_bucket[i]; file != NULL; file = file->next_key) {
+            int error = 0;
+
+            if ((file->mode & FL_FWRITE) != 0 && (dev == NULL || file->dev == *dev))
+                error = fl_vnode_sync(file->vnode, 0, UINT64_MAX);
+            if (first == 0)
+                first = error;
+        }
+    }
+    return first;
+}
+
+int files_sync(const dev_t *dev)
+{
+    sigset_t saved;
+    int error;
+
+    if (files_mapped == 0 || !shim_on())
+        return 0;
+    shim_enter(&saved);
+    error = files_sync_locked(dev);
+    shim_leave(&saved);
+    return error;
+}
+
+void files_forked(void)
+{
+    for (int i = 0; i < FILE_BUCKETS; i++)
+        for (struct file *file = key_bucket[i]; file != NULL; file = file->next_key)
+            file->forked = true;
 }

@@ -213,6 +213,9 @@ static void fork_prepare(void)
         return;
     shim_enter(&image.saved);
     image.prepared = true;
+    if (files_sync_locked(NULL) != 0)
+        shim_say("fork: written data did not reach its file, and is missing in the child");
+    files_forked();
     find_written();
     if (image.most_regions == 0)
         return;
@@ -270,6 +273,7 @@ static void fork_child(void)
         return;
     image.prepared = false;
     atomic_store_explicit(shim_state, SHIM_CHILD, memory_order_release);
+    files_mapped = 0;
     for (size_t i = 0; i < image.nregions; i++) {
         long r = child_map(&image.region[i], &page);
 

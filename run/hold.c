@@ -123,11 +123,17 @@ static int hold_beginning(vm_offset_t va, size_t *len, vm_prot_t access, struct 
 int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access)
 {
     struct hold *hold = hold_alloc();
-    int error;
+    size_t reserved;
+    int error = 0;
 
     if (hold == NULL)
         return -ENOMEM;
-    error = hold_beginning(va, len, access, &hold->pages);
+    hold->pages.npages = 0;
+    reserved = mapping_reserved_from(va);
+    if (reserved != 0)
+        *len = *len < reserved ? *len : reserved; /* the kernel's own memory: nothing to hold */
+    else
+        error = hold_beginning(va, len, access, &hold->pages);
     if (error != 0) {
         hold_free(hold);
         /*

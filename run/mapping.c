@@ -15,7 +15,7 @@
  * Lock: (S) around every call that changes mappings, so that what a range is made of stays true until the
  * call is done.
  */
-#include "shim.h"
+#include "fdtable.h"
 #include "real.h"
 #include <linux/magic.h>
 #include <string.h>
@@ -254,7 +254,8 @@ static long mmap_managed(const struct mmap_args *args, bool *opened)
     *opened = file_get(args->fd, &args->st, args->mode, &file) == 0;
     if (!*opened)
         return -ENODEV;
-    as_opened.vnode = file->handle->vnode;
+    as_opened.vnode = file->vnode;
+    as_opened.told = fd_told_of(args->fd, file);
     if (fixed && (args->addr & VM_PAGE_MASK) == 0) {
         r = range_remove(args->addr, end);
         if (r != 0)
@@ -498,12 +499,19 @@ long mapping_mremap(vm_offset_t old_addr, size_t old_len, size_t new_len, int fl
 
 /* ---- for fork.c, signals.c, stats.c ---------------------------------------------------------------- */
 
-bool mapping_is_reserved(vm_offset_t va)
+size_t mapping_reserved_from(vm_offset_t va)
 {
     struct fl_region region;
 
-    return mapping_reserved_bytes != 0 && fl_space_region(fl_space(), va, &region) == 0 &&
-           region.start <= va && region.reserved;
+    if (mapping_reserved_bytes == 0 || fl_space_region(fl_space(), va, &region) != 0 || region.start > va ||
+        !region.reserved)
+        return 0;
+    return region.end - va;
+}
+
+bool mapping_is_reserved(vm_offset_t va)
+{
+    return mapping_reserved_from(va) != 0;
 }
 
 int mapping_hand_over(const struct fl_region *region, const struct file *file)
@@ -522,24 +530,4 @@ int mapping_hand_over(const struct fl_region *region, const struct file *file)
     shim_verbose("fork: left to the kernel: %zu bytes of inode %lu, shared and writable", args.len,
                  (unsigned long)file->ino);
     return region->wired ? (int)linux_syscall(SYS_mlock, args.addr, args.len) : 0;
-}
-
-int mapping_sync_all(void)
-{
-    struct fl_region region;
-    sigset_t saved;
-    int first = 0;
-
-    shim_enter(&saved);
-    for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
-         va = region.end) {
-        int error = 0;
-
-        if (region.shared && !region.reserved && (region.max_prot & VM_PROT_WRITE) != 0)
-            error = fl_sys_msync(fl_space(), region.start, region.end - region.start, MS_SYNC);
-        if (first == 0)
-            first = error;
-    }
-    shim_leave(&saved);
-    return first;
 }

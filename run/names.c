@@ -1,6 +1,5 @@
 /*
- * names.c: libc's names for the mmap family, for a file's length and for the ends of a process, as the
- * program calls them.
+ * names.c: libc's names for the mmap family and for the ends of a process, as the program calls them.
  *
  * Each does what libc's own does: the call, and errno.
  */
@@ -87,38 +86,6 @@ FL_EXPORT void *mremap(void *old_addr, size_t old_len, size_t new_len, int flags
         va_end(args);
     }
     return (void *)shim_return(mapping_mremap((vm_offset_t)old_addr, old_len, new_len, flags, new_addr));
-}
-
-/* ---- a file's length ------------------------------------------------------------------------------- */
-
-FL_EXPORT int ftruncate(int fd, off_t len)
-{
-    struct stat st;
-    int r = shim_real()->ftruncate(fd, len);
-
-    if (r == 0 && linux_syscall(SYS_fstat, fd, &st) == 0)
-        file_resized(&st);
-    return r;
-}
-
-FL_EXPORT int ftruncate64(int fd, off64_t len)
-{
-    return ftruncate(fd, len);
-}
-
-FL_EXPORT int truncate(const char *path, off_t len)
-{
-    int r = shim_real()->truncate(path, len);
-    struct stat st;
-
-    if (r == 0 && stat(path, &st) == 0)
-        file_resized(&st);
-    return r;
-}
-
-FL_EXPORT int truncate64(const char *path, off64_t len)
-{
-    return truncate(path, len);
 }
 
 /* ---- the end of a process -------------------------------------------------------------------------- */

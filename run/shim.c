@@ -151,7 +151,7 @@ static __attribute__((constructor)) void shim_constructor(void)
         shim_cannot("cannot install a seccomp filter: allow seccomp(2), or choose --fault thread");
     if (fork_start() != 0 || state_start() != 0)
         shim_cannot("no memory for the fork handlers: lift the limit on address space (ulimit -v unlimited)");
-    stats_start();
+    shim_config.pid = (int)linux_syscall(SYS_getpid);
     atomic_store_explicit(shim_state, SHIM_ON, memory_order_release);
     errno = saved_errno;
 }

@@ -22,6 +22,8 @@
 #include <faultline/faultline.h>
 #include <linux_machine.h>
 #include <linux_syscall.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -39,6 +41,7 @@ struct shim_config {
     size_t min_size_bytes; /* smaller mappings are left to the kernel */
     enum fl_fault_engine fault;
     bool verbose;
+    int pid;                /* of the process that runs under the shim */
     int stats_pid;          /* the process that writes stats, or 0 */
     const char *stats_path; /* absolute, or NULL */
 };
@@ -111,18 +114,42 @@ static inline long shim_return(long result)
     X(pwrite)                                                                                                \
     X(fsync)                                                                                                 \
     X(fdatasync)                                                                                             \
-    X(close)                                                                                                 \
-    X(close_range)                                                                                           \
+    X(sync)                                                                                                  \
+    X(syncfs)                                                                                                \
+    X(sync_file_range)                                                                                       \
+    X(posix_fadvise)                                                                                         \
+    X(readahead)                                                                                             \
+    X(lseek)                                                                                                 \
+    X(ftruncate)                                                                                             \
+    X(truncate)                                                                                              \
+    X(fallocate)                                                                                             \
+    X(posix_fallocate)                                                                                       \
+    X(copy_file_range)                                                                                       \
+    X(sendfile)                                                                                              \
+    X(splice)                                                                                                \
+    X(open)                                                                                                  \
+    X(openat)                                                                                                \
+    X(creat)                                                                                                 \
+    X(open_by_handle_at)                                                                                     \
+    X(dup)                                                                                                   \
     X(dup2)                                                                                                  \
     X(dup3)                                                                                                  \
+    X(fcntl)                                                                                                 \
+    X(close)                                                                                                 \
+    X(close_range)                                                                                           \
+    X(fopen)                                                                                                 \
+    X(freopen)                                                                                               \
+    X(fdopen)                                                                                                \
+    X(posix_spawn)                                                                                           \
+    X(posix_spawnp)                                                                                          \
+    X(system)                                                                                                \
+    X(popen)                                                                                                 \
     X(execve)                                                                                                \
     X(execv)                                                                                                 \
     X(execvp)                                                                                                \
     X(execvpe)                                                                                               \
     X(fexecve)                                                                                               \
     X(execveat)                                                                                              \
-    X(ftruncate)                                                                                             \
-    X(truncate)                                                                                              \
     X(_exit)                                                                                                 \
     X(quick_exit)
 
@@ -144,10 +171,10 @@ long mapping_munlockall(void);
 /* Mappings of files that the shim saw and left to the kernel. */
 extern _Atomic uint64_t mappings_left_to_kernel;
 
-/* Writes the dirty pages of every managed shared mapping. Errors: the first one. */
-int mapping_sync_all(void);
 /* Whether the kernel, and not the core, maps something at va inside the window. */
 bool mapping_is_reserved(vm_offset_t va);
+/* How many bytes from va on it maps so; 0: none. */
+size_t mapping_reserved_from(vm_offset_t va);
 /*
  * The managed region becomes the kernel's own mapping of the file, with no gap that it could see. (S) held.
  * Errors: the region is not mapped any more then.
@@ -157,20 +184,27 @@ int mapping_hand_over(const struct fl_region *region, const struct file *file);
 
 /* ---- files.c: the files behind managed mappings ---------------------------------------------------- */
 
+#define FILE_DEAD UINT32_MAX
+
 struct file {
     struct file *next_key, *next_vnode, *next_idle; /* (S) */
     struct fl_file *handle;                         /* (S) keeps the vnode alive */
+    struct vnode *vnode;                            /* (c) while it is referenced */
     dev_t dev;                                      /* (c) */
     ino_t ino;                                      /* (c) */
     int fd;                                         /* (S) the shim's own descriptor, for a fork */
-    unsigned mode;                                  /* (S) of fd: FL_FREAD | FL_FWRITE */
+    _Atomic unsigned mode;                          /* of fd: FL_FREAD | FL_FWRITE; grows, under (S) */
     bool idle;                                      /* (S) on the list of those that file_reap closes */
     bool written;                                   /* (S) fork.c: a shared mapping may write it */
-    uint64_t mapped_bytes;                          /* (S) by managed mappings */
+    _Atomic bool forked;                            /* a child has descriptors of it: file_io.c */
+    _Atomic uint32_t refs;         /* calls under way; FILE_DEAD: on the spare list, or about to be */
+    _Atomic uint64_t mapped_bytes; /* by managed mappings; changes under (S) */
+    _Atomic uint64_t size_seen;    /* the file's length at the last call on it */
+    pthread_mutex_t position;      /* held by a call that moves a descriptor's position */
 };
 
-extern _Atomic uint32_t files_mapped;   /* how many files there are */
-extern _Atomic uint32_t files_writable; /* of those, with a descriptor that may write */
+extern _Atomic uint32_t files_mapped;     /* how many files there are */
+extern _Atomic uint32_t files_generation; /* changes with each new one; never 0 */
 
 /*
  * The file behind the program's descriptor, opened if it is not known yet, and what the descriptor may do.
@@ -180,16 +214,35 @@ int file_get(int fd, const struct stat *st, unsigned mode, struct file **file);
 /* The known file of (device, inode), or of the vnode; NULL. (S) held. */
 struct file *file_find(dev_t dev, ino_t ino);
 struct file *file_of_vnode(const struct vnode *vnode);
+void files_generation_next(void);
+
+/*
+ * A reference keeps the file managed though nothing maps it any more. file_ref fails when it is none already.
+ * All without (S), signals blocked.
+ */
+bool file_ref(struct file *file);
+struct file *file_lookup(dev_t dev, ino_t ino);
+void file_release(struct file *file);
+/*
+ * The file's vnode can be written, the descriptor (of open flags `flags`) has the right to; signals blocked.
+ * False: it cannot be opened so.
+ */
+bool file_make_writable(struct file *file, int fd, int flags);
+/* Writes the dirty pages of all files, or of those on one device. Errors: the first one. Signals or not. */
+int files_sync(const dev_t *dev);
+/* The same by someone who has (S). */
+int files_sync_locked(const dev_t *dev);
+/* All files are shared with a child from now on. (S) held. */
+void files_forked(void);
+
 /* Adds (sign 1) or subtracts (sign -1) the managed bytes of [start, end) to their files. (S) held. */
 void file_account(vm_offset_t start, vm_offset_t end, int sign);
 /* The file is for file_reap unless something maps it. (S) held. */
 void file_idle_push(struct file *file);
-/* Closes the files that nothing maps any more. (S) held. */
+/* Closes the files that nothing maps and no call uses any more. (S) held. */
 void file_reap(void);
 /* True when the file under va has grown past va since the VM last looked: the access may be tried again. */
 bool file_grew(vm_offset_t va);
-/* The program changed the file's length: what is mapped beyond its end goes. */
-void file_resized(const struct stat *st);
 
 /* ---- hold.c: managed memory that the kernel is going to touch -------------------------------------- */
 
@@ -249,6 +302,9 @@ long trap_call(long number, const uint64_t arg[6], sigset_t *mask);
 /* Issues one system call with the program's own mask. */
 long trap_issue(long number, const uint64_t arg[6], const sigset_t *mask);
 
+/* filter.c: installs the filter. Errors: of seccomp(2). */
+int filter_install(void);
+
 /* ---- syscall_table.c: which arguments are pointers ------------------------------------------------- */
 
 enum syscall_flow {
@@ -300,8 +356,7 @@ bool fork_waited(vm_offset_t va);
 /* How many mappings were handed over so far. */
 unsigned fork_handed_over(void);
 
-void stats_start(void);
-/* The process ends in order: dirty pages reach their files, and the stats theirs. */
+/* The process ends in order, or starts another program: dirty pages reach their files, and the stats theirs. */
 void stats_finish(void);
 
 #endif

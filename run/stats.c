@@ -2,7 +2,7 @@
  * stats.c: the end of the process in order: what was written reaches the files, and the numbers theirs.
  *
  *     exit ─▶ destructors ─┐
- *     _exit, quick_exit ───┴▶ stats_finish: msync of every shared mapping ─▶ FILE.tmp ─▶ rename to FILE
+ *     _exit, quick_exit ───┴▶ stats_finish: files_sync ─▶ FILE.tmp ─▶ rename to FILE
  *
  * Only the process that the launcher became writes the file, not the children that inherit the environment. A
  * process that a signal kills writes nothing, and loses what it wrote to shared mappings since the last msync
@@ -13,13 +13,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-
-static long stats_owner; /* the process that runs under the shim; children of vfork share its memory */
-
-void stats_start(void)
-{
-    stats_owner = linux_syscall(SYS_getpid);
-}
 
 static size_t stats_text(char *text, size_t size)
 {
@@ -64,7 +57,7 @@ static bool stats_telling(void)
     struct fl_stats stats;
 
     fl_stats(&stats);
-    return stats.vm.mappings_peak > 0 || shim_config.stats_pid == stats_owner;
+    return stats.vm.mappings_peak > 0 || shim_config.stats_pid == shim_config.pid;
 }
 
 /*
@@ -78,15 +71,15 @@ void stats_finish(void)
     int error;
     long r;
 
-    if (!shim_on() || linux_syscall(SYS_getpid) != stats_owner)
-        return;
-    error = mapping_sync_all();
+    error = files_sync(NULL);
     if (error != 0)
-        shim_say("data written to a mapping did not reach its file: %s", strerrordesc_np(-error));
+        shim_say("written data did not reach its file: %s", strerrordesc_np(-error));
+    if (!shim_on() || linux_syscall(SYS_getpid) != shim_config.pid) /* a child of vfork's exec ends nothing */
+        return;
     len = stats_text(text, sizeof text);
     if (shim_config.verbose && stats_telling())
         linux_syscall(SYS_write, 2, text, len);
-    if (shim_config.stats_path == NULL || shim_config.stats_pid != stats_owner)
+    if (shim_config.stats_path == NULL || shim_config.stats_pid != shim_config.pid)
         return;
     r = stats_write(text, len);
     if (r < 0)

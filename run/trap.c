@@ -6,6 +6,7 @@
  *                 │ yes, and not from linux_syscall
  *                 ▼
  *              SIGSYS ─▶ trap_signal ─▶ trap_call ─┬─ the mmap family ─▶ mapping.c
+ *                                                 ├─ reads, writes of managed files ─▶ file_io.c
  *                                                 ├─ readv, sendmsg …─▶ vector.c
  *                                                 ├─ by the table: hold the buffers, call, let go
  *                                                 └─ unknown: hold what each pointer points at
@@ -15,21 +16,15 @@
  * through must be the same in every program: linux_syscall moves to a page of a fixed address, and a program
  * that finds the filter of the one before it needs no second.
  *
- * A register that the call does not use may hold anything: such a trap costs time and nothing else. The calls
- * that a handler cannot make in the program's place (clone, fork, vfork, rt_sigreturn) are let pass, whatever
- * is in the registers.
+ * A register that the call does not use may hold anything: such a trap costs time in a program that has the
+ * handler, and kills one that was just started, which has none yet; filter.c knows which registers count.
  *
  * The handler runs with all signals blocked, on the program's stack, and so holds little there; while a call
  * sleeps, the program's own mask is in force, so that its signals interrupt it.
  */
-#include "shim.h"
-#include <linux/audit.h>
-#include <linux/filter.h>
+#include "file_io.h"
 #include <linux/futex.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #define TRAP_ARGS          6
@@ -275,9 +270,24 @@ static long call_mapping(long number, const uint64_t arg[TRAP_ARGS])
     }
 }
 
+/* The kernel's call, with what it touches held. */
+static long call_held(long number, const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
+{
+    const struct syscall_rule *rule = syscall_rule(number);
+    long r = vector_call(number, arg, mask);
+
+    if (r != -ENOSYS)
+        return r;
+    if (rule == NULL)
+        return call_unknown(number, arg, mask);
+    return rule->flow == FLOW_ONCE ? call_once(rule, number, arg, mask)
+                                   : call_in_turns(rule, number, arg, mask);
+}
+
 long trap_call(long number, const uint64_t arg[TRAP_ARGS], sigset_t *mask)
 {
-    const struct syscall_rule *rule;
+    struct file_io io;
+    struct iovec piece;
     long r;
 
     if (!shim_on())
@@ -287,18 +297,20 @@ long trap_call(long number, const uint64_t arg[TRAP_ARGS], sigset_t *mask)
     if (number == SYS_rt_sigprocmask)
         return call_sigprocmask(arg, mask);
     r = call_mapping(number, arg);
-    if (r == -ENOSYS)
-        r = vector_call(number, arg, mask);
     if (r != -ENOSYS)
         return r;
-    rule = syscall_rule(number);
-    if (rule == NULL)
-        return call_unknown(number, arg, mask);
-    return rule->flow == FLOW_ONCE ? call_once(rule, number, arg, mask)
-                                   : call_in_turns(rule, number, arg, mask);
+    if (!file_io_of_call(number, arg, &io, &piece))
+        return call_held(number, arg, mask);
+    if (file_io(&io, &r))
+        return r;
+    r = call_held(number, arg, mask);
+    if (io.writes)
+        file_io_after(&io);
+    return r;
 }
 
-static _Atomic bool trap_probed; /* a getpid with an argument in the window was trapped */
+#define TRAP_PROBE SYS_getpgid
+static _Atomic bool trap_probed; /* a call of this number with an argument in the window was trapped */
 
 /* ---- the signal ------------------------------------------------------------------------------------ */
 
@@ -314,77 +326,19 @@ bool trap_signal(siginfo_t *info, void *ucontext)
         return false;
     for (int i = 0; i < TRAP_ARGS; i++)
         ours |= shim_in_window(arg[i]);
-    trap_probed |= info->si_syscall == SYS_getpid;
+    trap_probed |= info->si_syscall == TRAP_PROBE;
     if (ours)
         reg[REG_RAX] = trap_call(info->si_syscall, arg, &uc->uc_sigmask);
     return ours;
 }
 
-/* ---- the filter ------------------------------------------------------------------------------------ */
+/* ---- the start ------------------------------------------------------------------------------------- */
 
-#define FILTER_FIELD(field)         offsetof(struct seccomp_data, field)
-#define FILTER_LOAD(field)          BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FILTER_FIELD(field))
-#define FILTER_LOAD_LOW(field)      FILTER_LOAD(field)
-#define FILTER_LOAD_HIGH(field)     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, FILTER_FIELD(field) + 4)
-#define FILTER_EQUAL(k, yes, no)    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(k), yes, no)
-#define FILTER_AT_LEAST(k, yes, no) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)(k), yes, no)
-#define FILTER_RETURN(k)            BPF_STMT(BPF_RET | BPF_K, k)
-
-/*
- * Jumps to the test of the caller, `to_caller` instructions behind these three, when the argument lies in the
- * window.
- */
-#define FILTER_ARG(n, to_caller)                                                                             \
-    FILTER_LOAD_HIGH(args[n]), FILTER_AT_LEAST(LINUX_WINDOW_START >> 32, 0, 1),                              \
-        FILTER_AT_LEAST(LINUX_WINDOW_END >> 32, 0, to_caller)
-
-static long filter_install(void)
-{
-    uint64_t ip = linux_syscall_ip();
-    struct sock_filter code[] = {
-        FILTER_LOAD(arch),
-        FILTER_EQUAL(AUDIT_ARCH_X86_64, 1, 0),
-        FILTER_RETURN(SECCOMP_RET_ALLOW),
-        FILTER_ARG(0, 16),
-        FILTER_ARG(1, 13),
-        FILTER_ARG(2, 10),
-        FILTER_ARG(3, 7),
-        FILTER_ARG(4, 4),
-        FILTER_ARG(5, 1),
-        FILTER_RETURN(SECCOMP_RET_ALLOW),
-        /* the caller: */
-        FILTER_LOAD_HIGH(instruction_pointer),
-        FILTER_EQUAL(ip >> 32, 0, 2),
-        FILTER_LOAD_LOW(instruction_pointer),
-        FILTER_EQUAL(ip, 7, 0),
-        FILTER_LOAD(nr),
-        FILTER_EQUAL(SYS_clone, 5, 0),
-        FILTER_EQUAL(SYS_clone3, 4, 0),
-        FILTER_EQUAL(SYS_fork, 3, 0),
-        FILTER_EQUAL(SYS_vfork, 2, 0),
-        FILTER_EQUAL(SYS_rt_sigreturn, 1, 0),
-        FILTER_RETURN(SECCOMP_RET_TRAP),
-        FILTER_RETURN(SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {sizeof code / sizeof code[0], code};
-    long r = linux_syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
-
-    if (r != -EACCES)
-        return r > 0 ? -EBUSY : r; /* positive: the thread that has a filter of its own */
-    /*
-     * Without CAP_SYS_ADMIN the kernel wants a promise first: programs that this one starts gain no rights
-     * (sudo, ping: docs/run.md).
-     */
-    r = linux_syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    return r != 0 ? r
-                  : linux_syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
-}
-
-/* Asks for the process's number, with an argument that a filter of ours traps. */
+/* Asks for a process's group, with an argument that a filter of ours traps. */
 static bool filter_is_there(void)
 {
     trap_probed = false;
-    (void)syscall(SYS_getpid, LINUX_WINDOW_START);
+    (void)syscall(TRAP_PROBE, LINUX_WINDOW_START);
     return trap_probed;
 }
 
@@ -395,5 +349,5 @@ int trap_gate(void)
 
 int trap_start(void)
 {
-    return filter_is_there() ? 0 : (int)filter_install();
+    return filter_is_there() ? 0 : filter_install();
 }

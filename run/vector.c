@@ -9,23 +9,29 @@
  * bytes fit in one chunk is one call to the kernel, as the program made it; that is every datagram (hold.c: a
  * chunk is at least 128 KiB).
  */
-#include "shim.h"
+#include "vector.h"
 #include "real.h"
 #include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#define VECTOR_SMALL 16 /* pieces that need no memory of their own */
+/* The vector itself may be anywhere, also where nothing is: the program must see EFAULT then, and live. */
+static int pieces_copy(struct iovec *own, const struct iovec *program, size_t len)
+{
+    struct iovec to = {own, len}, from = {(void *)(uintptr_t)program, len};
+    long r;
 
-/* The program's vector, copied, and how far it is done. */
-struct vector {
-    struct iovec small[VECTOR_SMALL];
-    struct iovec *piece;
-    size_t npieces, first; /* piece[first] is the first that is not done */
-    bool mapped;
-};
+    if (shim_in_window((uintptr_t)program))
+        return hold_copy_in(own, program, len);
+    r = linux_syscall(SYS_process_vm_readv, linux_syscall(SYS_getpid), &to, 1, &from, 1, 0);
+    if (r == -EPERM || r == -ENOSYS) { /* a sandbox: as well as can be */
+        memcpy(own, program, len);
+        return 0;
+    }
+    return r == (long)len ? 0 : -EFAULT;
+}
 
-static int vector_open(struct vector *vector, const struct iovec *program, size_t npieces)
+int vector_open(struct vector *vector, const struct iovec *program, size_t npieces)
 {
     int error;
 
@@ -43,27 +49,21 @@ static int vector_open(struct vector *vector, const struct iovec *program, size_
             return (int)memory;
         vector->piece = (struct iovec *)memory;
     }
-    error = hold_copy_in(vector->piece, program, npieces * sizeof *program);
+    error = pieces_copy(vector->piece, program, npieces * sizeof *program);
     if (error != 0 && vector->mapped)
         linux_syscall(SYS_munmap, vector->piece, round_page(npieces * sizeof *program));
     return error;
 }
 
-static void vector_close(struct vector *vector)
+void vector_close(struct vector *vector)
 {
     if (vector->mapped)
         linux_syscall(SYS_munmap, vector->piece, round_page(vector->npieces * sizeof *vector->piece));
 }
 
-/*
- * Holds the longest beginning of what is not done yet, and cuts the vector there: *n pieces from `first`, of
- * which the last has its length cut to *cut (and `rest` more). Errors: -EFAULT, -ENOMEM when the very first
- * byte cannot be held.
- */
-static int vector_hold(struct vector *vector, vm_prot_t access, struct hold **held, size_t *n, size_t *rest)
+int vector_hold(struct vector *vector, vm_prot_t access, size_t room, struct hold **held, size_t *n,
+                size_t *rest)
 {
-    size_t room = hold_chunk_bytes();
-
     *rest = 0;
     for (*n = 0; vector->first + *n < vector->npieces; ++*n) {
         struct iovec *piece = &vector->piece[vector->first + *n];
@@ -92,11 +92,7 @@ static int vector_hold(struct vector *vector, vm_prot_t access, struct hold **he
     return 0;
 }
 
-/*
- * `bytes` of the n pieces from `first` are done; gives the cut piece its rest back. Returns true when all n
- * were done completely.
- */
-static bool vector_advance(struct vector *vector, size_t n, size_t rest, size_t bytes)
+bool vector_advance(struct vector *vector, size_t n, size_t rest, size_t bytes)
 {
     if (rest != 0)
         vector->piece[vector->first + n - 1].iov_len += rest;
@@ -137,7 +133,7 @@ static long vector_transfer(struct vector_io *io, struct vector *vector, const s
         size_t n, rest;
 
         complete = false;
-        r = vector_hold(vector, io->access, &held, &n, &rest);
+        r = vector_hold(vector, io->access, hold_chunk_bytes(), &held, &n, &rest);
         if (r == 0) {
             if (io->message != NULL) {
                 io->message->msg_iov = vector->piece + vector->first;

@@ -1,8 +1,8 @@
 /*
- * vector_names.c: libc's names for the calls of vector.c; those of files are called by file_io.c. Without
+ * vector_names.c: libc's names for the calls of vector.c; those of files are called by file_names.c. Without
  * managed memory in the vector they are libc's own, which are cancellation points too.
  */
-#include "shim.h"
+#include "fdtable.h"
 #include "real.h"
 #include <limits.h>
 
@@ -124,11 +124,24 @@ FL_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     return managed(SYS_sendmsg, U(fd), U(message), U(flags), 0, 0, 0);
 }
 
+/* A message may have brought descriptors (SCM_RIGHTS), of whatever files. */
+static long received(long r)
+{
+    if (r >= 0 && files_mapped != 0)
+        fd_forget_all();
+    return r;
+}
+
 FL_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
+    bool ancillary = message != NULL && message->msg_controllen != 0;
+    ssize_t r;
+
     if (!message_is_managed(message))
-        return shim_real()->recvmsg(fd, message, flags);
-    return managed(SYS_recvmsg, U(fd), U(message), U(flags), 0, 0, 0);
+        r = shim_real()->recvmsg(fd, message, flags);
+    else
+        r = managed(SYS_recvmsg, U(fd), U(message), U(flags), 0, 0, 0);
+    return ancillary ? received(r) : r;
 }
 
 FL_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
@@ -140,7 +153,14 @@ FL_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
 
 FL_EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags, struct timespec *timeout)
 {
+    bool ancillary = false;
+    long r;
+
+    for (unsigned i = 0; messages != NULL && i < n; i++)
+        ancillary |= messages[i].msg_hdr.msg_controllen != 0;
     if (!messages_are_managed(messages, n))
-        return shim_real()->recvmmsg(fd, messages, n, flags, timeout);
-    return (int)managed(SYS_recvmmsg, U(fd), U(messages), n, U(flags), U(timeout), 0);
+        r = shim_real()->recvmmsg(fd, messages, n, flags, timeout);
+    else
+        r = managed(SYS_recvmmsg, U(fd), U(messages), n, U(flags), U(timeout), 0);
+    return (int)(ancillary ? received(r) : r);
 }

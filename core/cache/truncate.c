@@ -414,15 +414,25 @@ int vnode_truncate(struct vnode *vnode, uint64_t len_bytes)
                                          : vnode_cut(vnode, store, len_bytes);
 }
 
-int fl_vnode_truncate(struct vnode *vnode, uint64_t len_bytes)
+/* What is known may be old: a file that others made longer is not to be taken for one that ends here. */
+static int vnode_set_length(struct vnode *vnode, uint64_t len_bytes, bool longer_only)
 {
     vn_lock(vnode);
-    /* What is known may be old: a file that others made longer is not to be taken for one that ends here. */
     int error = vnode_pager_setsize_locked(vnode);
-    if (error == 0)
+    if (error == 0 && (!longer_only || len_bytes > vnode->size_bytes))
         error = vnode_truncate(vnode, len_bytes);
     vn_unlock(vnode);
     return error;
+}
+
+int fl_vnode_truncate(struct vnode *vnode, uint64_t len_bytes)
+{
+    return vnode_set_length(vnode, len_bytes, false);
+}
+
+int fl_vnode_extend(struct vnode *vnode, uint64_t len_bytes)
+{
+    return vnode_set_length(vnode, len_bytes, true);
 }
 
 /* ---- holes --------------------------------------------------------------------------------------------- */

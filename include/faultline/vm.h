@@ -160,6 +160,8 @@ FL_NODISCARD int64_t fl_vnode_write(struct vnode *vnode, const struct fl_iovec *
  * pages beyond len_bytes that were dirty may be lost.
  */
 FL_NODISCARD int fl_vnode_truncate(struct vnode *vnode, uint64_t len_bytes);
+/* The file is at least len_bytes long from now on, whoever makes it longer meanwhile. Errors: as above. */
+FL_NODISCARD int fl_vnode_extend(struct vnode *vnode, uint64_t len_bytes);
 /*
  * The bytes of the range that lie within the file become zeros; its length stays. Pages that private mappings
  * wrote stay theirs. Errors: -EBADF, -EINVAL, -EOPNOTSUPP, and those of the store: some of

@@ -270,6 +270,7 @@ static int hosted_open_store(struct store *store, unsigned mode, struct fl_file 
         return error;
     }
     opened->file.mode = mode;
+    opened->file.told = fl_vnode_errseq(opened->file.vnode);
     machine_lock(&hosted.lock);
     opened->next = hosted.files;
     if (hosted.files != NULL)
@@ -336,8 +337,6 @@ int fl_close(struct fl_file *file)
     return error;
 }
 
-/* ---- mappings ------------------------------------------------------------------------------------------ */
-
 /* One call into the core: `call` is evaluated with signals blocked, and its result returned as `type`. */
 #define HOSTED_CALL(type, call)                                                                              \
     ({                                                                                                       \
@@ -347,6 +346,98 @@ int fl_close(struct fl_file *file)
         linux_signals_restore(&hosted_saved);                                                                \
         hosted_result;                                                                                       \
     })
+
+/* ---- reading and writing ------------------------------------------------------------------------------- */
+
+static bool hosted_in_window(const void *addr)
+{
+    return (vm_offset_t)addr >= LINUX_WINDOW_START && (vm_offset_t)addr < LINUX_WINDOW_END;
+}
+
+/*
+ * Holds a beginning of [va, va + *len_bytes): the less, the less memory there is; so also where only a beginning
+ * can be reached. Errors, of the first byte: -EFAULT, -ENOMEM.
+ */
+static int hosted_hold(vm_offset_t va, size_t *len_bytes, vm_prot_t access, struct fl_hold *hold)
+{
+    size_t lead = va & VM_PAGE_MASK;
+    for (size_t npages = FL_HOLD_MAX; npages > 0; npages /= 2) {
+        size_t n = ptoa(npages) - lead < *len_bytes ? ptoa(npages) - lead : *len_bytes;
+        int error = fl_hold(hosted.map, va, n, access, hold);
+        if (error == 0) {
+            *len_bytes = n;
+            return 0;
+        }
+        if (npages == 1)
+            return error == -ENOMEM ? -ENOMEM : -EFAULT;
+    }
+    return -EFAULT;
+}
+
+/* One turn: all of it, or as much managed memory as is held at once. */
+static int64_t hosted_turn(struct fl_file *file, bool writes, struct fl_iovec *piece, struct fl_iocb *iocb)
+{
+    struct fl_hold hold = {.npages = 0};
+    int64_t result = 0;
+    if (hosted_in_window(piece->base))
+        result = hosted_hold((vm_offset_t)piece->base, &piece->len_bytes,
+                             writes ? VM_PROT_READ : VM_PROT_WRITE, &hold);
+    if (result == 0)
+        result = writes ? fl_vnode_write(file->vnode, piece, 1, iocb)
+                        : fl_vnode_read(file->vnode, piece, 1, iocb);
+    fl_unhold(&hold);
+    return result;
+}
+
+static int64_t hosted_io(struct fl_file *file, bool writes, void *memory, size_t len_bytes, uint64_t offset,
+                         unsigned flags)
+{
+    struct fl_iocb iocb = {.offset = offset, .flags = flags};
+    size_t done = 0;
+    int64_t result;
+    struct fl_iovec piece;
+    if (len_bytes > INT64_MAX)
+        return -EINVAL;
+    do {
+        piece = (struct fl_iovec){(char *)memory + done, len_bytes - done};
+        result = hosted_turn(file, writes, &piece, &iocb);
+        done += result > 0 ? (size_t)result : 0;
+    } while (result > 0 && (size_t)result == piece.len_bytes && done < len_bytes);
+    return done > 0 ? (int64_t)done : result;
+}
+
+int64_t fl_pread(struct fl_file *file, void *to, size_t len_bytes, uint64_t offset, unsigned flags)
+{
+    return HOSTED_CALL(int64_t, hosted_io(file, false, to, len_bytes, offset, flags));
+}
+
+int64_t fl_pwrite(struct fl_file *file, const void *from, size_t len_bytes, uint64_t offset, unsigned flags)
+{
+    if (!(file->mode & FL_FWRITE))
+        return -EBADF;
+    return HOSTED_CALL(int64_t, hosted_io(file, true, (void *)(uintptr_t)from, len_bytes, offset, flags));
+}
+
+int fl_truncate(struct fl_file *file, uint64_t len_bytes)
+{
+    if (!(file->mode & FL_FWRITE))
+        return -EBADF;
+    return HOSTED_CALL(int, fl_vnode_truncate(file->vnode, len_bytes));
+}
+
+int fl_punch(struct fl_file *file, uint64_t offset, uint64_t len_bytes)
+{
+    if (!(file->mode & FL_FWRITE))
+        return -EBADF;
+    return HOSTED_CALL(int, fl_vnode_punch(file->vnode, offset, len_bytes));
+}
+
+int fl_fsync(struct fl_file *file, unsigned flags)
+{
+    return HOSTED_CALL(int, fl_vnode_fsync(file->vnode, flags, &file->told));
+}
+
+/* ---- mappings ------------------------------------------------------------------------------------------ */
 
 /* Hands an address out, or an error on. */
 static int hosted_address(int64_t result, void **addr)
