@@ -194,7 +194,10 @@ int blkdev_direct_IO(struct kiocb *iocb, struct iov_iter *iter, enum store_op op
         return -ENOMEM;
     while (error == 0 && iocb->pos < end && iter->count > 0) { /* a read may end inside a block */
         error = direct_piece(&io, iocb, iter, op, end - iocb->pos, max);
-        if (error == -ENOMEM && max > 1) { /* ends: the machine may have no window for so many together */
+        bool aligned =
+            (iocb->pos & (i_blocksize(iocb->vnode) - 1)) == 0; /* what was copied before it failed */
+        if (error == -ENOMEM && max > 1 &&
+            aligned) { /* ends: the machine may have no window for so many together */
             max /= 2;
             error = 0;
         }

@@ -185,13 +185,19 @@ static int madvise_pageout(const struct sys_range *range)
  */
 static int madvise_remove(const struct sys_range *range)
 {
+    bool private = (range->eflags & MAP_ENTRY_COW) != 0;
+    vm_pindex_t pindex;
+
     if ((range->eflags & (MAP_ENTRY_WIRED | MAP_ENTRY_GROWS_DOWN)) != 0 || range->object == NULL)
         return -EINVAL;
-    if ((range->eflags & MAP_ENTRY_COW) != 0 || (range->protection & VM_PROT_WRITE) == 0)
+    if (private && sys_range_file(range, &pindex) == NULL)
+        return -EINVAL; /* anonymous */
+    if (private || (range->max_protection & VM_PROT_WRITE) == 0)
         return -EACCES;
     if (range->object->type == OBJT_VNODE)
         return fl_vnode_punch(range->object->vnode, ptoa(range->pindex), ptoa(range_npages(range)));
-    madvise_page_remove(range->object, range->pindex, range_npages(range), false); /* shared memory: zeros again */
+    madvise_page_remove(range->object, range->pindex, range_npages(range),
+                        false); /* shared memory: zeros again */
     return 0;
 }
 

@@ -23,6 +23,7 @@ bool sys_walk_next(struct sys_walk *walk, struct sys_range *range)
         range->object = entry->object;
         range->pindex = vm_map_entry_pindex(entry, range->start);
         range->protection = entry->protection;
+        range->max_protection = entry->max_protection;
         range->eflags = entry->eflags;
         if (range->object != NULL)
             vm_object_reference(range->object);

@@ -24,7 +24,7 @@ struct sys_range {
     vm_offset_t start, end;
     struct vm_object *object; /* with a reference; NULL: untouched anonymous memory */
     vm_pindex_t pindex;       /* of start */
-    vm_prot_t protection;
+    vm_prot_t protection, max_protection;
     unsigned eflags; /* MAP_ENTRY_* */
 };
 

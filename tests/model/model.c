@@ -654,6 +654,11 @@ static void model_destroy(struct driver *d)
     free(model);
 }
 
+void model_set_block(struct driver *d, uint32_t block_bytes)
+{
+    model_of(d)->block = block_bytes;
+}
+
 void model_set_bug(struct driver *d, enum model_bug bug)
 {
     model_of(d)->bug = bug;
@@ -699,6 +704,7 @@ struct driver *model_driver_create(void)
         abort();
     model->driver = calls;
     model->brk = DRIVER_BRK_START;
+    model->block = PAGE;
     model_files_init(model);
     return &model->driver;
 }

@@ -59,6 +59,7 @@ struct model {
     int nfiles;
     uint32_t calls;
     uint64_t brk;
+    uint32_t block; /* of the files' stores */
     enum model_bug bug;
 };
 
@@ -67,6 +68,8 @@ static inline struct model *model_of(struct driver *d)
     return (struct model *)d;
 }
 
+/* The smallest direct transfer; a page at first. */
+void model_set_block(struct driver *d, uint32_t block_bytes);
 void model_set_bug(struct driver *d, enum model_bug bug);
 /* Whether the call's result depends on what one mapping is, where the model cannot know. */
 bool model_is_vague(struct driver *d, const struct op *op);

@@ -21,16 +21,12 @@ static uint64_t sum(const struct fl_iovec *iov, unsigned niov)
     return len;
 }
 
-/* FL_IOCB_DIRECT wants whole blocks everywhere; pages always are. 0, or -EINVAL. */
-static int check_iocb(const struct fl_iovec *iov, unsigned niov, uint64_t off, unsigned flags)
+/* FL_IOCB_DIRECT wants whole blocks. 0, or -EINVAL. */
+static int check_iocb(struct driver *d, uint64_t off, uint64_t len, unsigned flags)
 {
-    uint64_t odd = off;
-
     if (flags & ~(unsigned)(FL_IOCB_APPEND | FL_IOCB_DIRECT | FL_IOCB_DSYNC))
         return -EINVAL;
-    while (niov-- > 0)
-        odd |= iov[niov].len_bytes | (uintptr_t)iov[niov].base;
-    return (flags & FL_IOCB_DIRECT) && odd % PAGE != 0 ? -EINVAL : 0;
+    return (flags & FL_IOCB_DIRECT) && (off | len) % model_of(d)->block != 0 ? -EINVAL : 0;
 }
 
 int64_t model_read(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov, uint64_t off,
@@ -42,7 +38,7 @@ int64_t model_read(struct driver *d, int handle, const struct fl_iovec *iov, uns
     int error = driver_may_read(handle);
 
     if (error == 0)
-        error = check_iocb(iov, niov, off, flags);
+        error = check_iocb(d, off, sum(iov, niov), flags);
     if (error != 0)
         return error;
     for (i = 0; i < niov && at < file->size; i++) {
@@ -70,12 +66,12 @@ int64_t model_write(struct driver *d, int handle, const struct fl_iovec *iov, un
     uint64_t len = sum(iov, niov), end, at, n;
     int error = driver_may_write(handle);
 
-    if (error == 0)
-        error = check_iocb(iov, niov, off, flags);
-    if (error != 0 || len == 0)
-        return error;
     if (flags & FL_IOCB_APPEND)
         off = file->size;
+    if (error == 0)
+        error = check_iocb(d, off, len, flags);
+    if (error != 0 || len == 0)
+        return error;
     if (off >= file->capacity)
         return -ENOSPC;
     end = off + len < file->capacity ? off + len : file->capacity;

@@ -62,15 +62,14 @@ static uint64_t draw_len(struct prng *r)
     }
 }
 
-/* Direct transfers are of whole pages, which every store can, but for some that are to be refused. */
+/* Of whole pages, which every store can, or of blocks, or of something that is to be refused. */
 static void draw_direct(struct op *op, struct prng *r)
 {
+    uint64_t unit = once_in(r, 12) ? 1 : once_in(r, 2) ? PAGE : (uint64_t)BLOCK << prng_below(r, 3);
+
     op->flags |= FL_IOCB_DIRECT;
-    if (once_in(r, 12))
-        return;
-    op->off -= op->off % PAGE;
-    op->len = op->len < PAGE ? PAGE : op->len - op->len % PAGE;
-    op->prot = 1;
+    op->off -= op->off % unit;
+    op->len = op->len < unit ? unit : op->len - op->len % unit;
 }
 
 static void draw_rw(struct op *op, struct prng *r)

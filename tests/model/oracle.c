@@ -199,6 +199,8 @@ static bool is_fair_to_files(struct oracle *oracle, const struct op *op, unsigne
         end = oracle->model->file_size(oracle->model, driver_handles[op->handle].file) + op->len;
     if ((op->kind == OP_WRITE || op->kind == OP_TRUNCATE) && end > limit && !(both & DRIVER_HAS_LIMIT))
         return false;
+    if (op->kind == OP_WRITE && (op->flags & FL_IOCB_DIRECT) && end > limit)
+        return false; /* up to the limit, or not at all: both are right */
     if (op->kind != OP_WRITE && op->kind != OP_READ)
         return true;
     return (!(op->flags & FL_IOCB_DIRECT) || (both & DRIVER_HAS_DIRECT)) &&

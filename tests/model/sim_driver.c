@@ -371,7 +371,8 @@ static struct sim *sim_new(const char *name, unsigned has)
 
 struct driver *sim_driver_create(const struct sim_params *params)
 {
-    struct sim *sim = sim_new("sim", DRIVER_HAS_BRK | DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT);
+    struct sim *sim = sim_new("sim", DRIVER_HAS_BRK | DRIVER_HAS_DIRECT | DRIVER_HAS_DSYNC |
+                                         DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT);
 
     sim->start = WINDOW_START;
     if (sim_boot(params) != 0)
