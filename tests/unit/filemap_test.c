@@ -313,6 +313,92 @@ static void a_write_makes_the_file_longer(void **state)
     end();
 }
 
+static void appends_go_to_the_end(void **state)
+{
+    (void)state;
+    uint8_t buf[100];
+    begin(test_params(19), 1000);
+    memset(buf, 1, sizeof buf);
+    struct fl_iovec iov = {buf, 100};
+    struct fl_iocb iocb = {.offset = 7, .flags = FL_IOCB_APPEND};
+    assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), 100);
+    assert_int_equal(iocb.offset, 1100);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
+    sim_disk_write(disk, 1100, buf, 50); /* others made it longer */
+    memset(buf, 2, sizeof buf);
+    iocb.offset = 0;
+    assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), 100);
+    assert_int_equal(iocb.offset, 1250);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
+    assert_int_equal(sim_disk_size(disk), 1250);
+    sim_disk_read(disk, 1149, buf, 3);
+    assert_true(buf[0] == 1 && buf[1] == 2 && buf[2] == 2);
+    sim_disk_faults(disk)->fail_size_nth = 1;
+    assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), -EIO);
+    assert_int_equal(iocb.offset, 1250);
+    assert_int_equal(read_at(0, buf, 10), 10);
+    iocb.flags |= 0x100;
+    assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), -EINVAL);
+    assert_int_equal(fl_vnode_read(file.vnode, &iov, 1, &iocb), -EINVAL);
+    end();
+}
+
+static void append_some(void *arg)
+{
+    struct fl_iovec iov = {arg, 3};
+    for (uint32_t i = 0; i < 200; i++)
+        assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &(struct fl_iocb){.flags = FL_IOCB_APPEND}), 3);
+}
+
+/* What is appended at once stays together, and none of it covers another. */
+static void appends_do_not_meet(void **state)
+{
+    (void)state;
+    static uint8_t buf[3 * 600];
+    begin_blocks(test_params_hostile(20), 0, SIM_SECTOR_SIZE);
+    uint32_t count[3] = {0};
+    for (uint32_t i = 0; i < 3; i++)
+        sim_run("append", append_some, (void *)(uintptr_t)(i == 0 ? "aaa" : i == 1 ? "bbb" : "ccc"));
+    sim_join_all();
+    assert_int_equal(read_at(0, buf, sizeof buf), sizeof buf);
+    for (uint32_t i = 0; i < sizeof buf; i += 3) {
+        assert_true(buf[i] >= 'a' && buf[i] <= 'c' && buf[i] == buf[i + 1] && buf[i] == buf[i + 2]);
+        count[buf[i] - 'a']++;
+    }
+    assert_true(count[0] == 200 && count[1] == 200 && count[2] == 200);
+    end();
+}
+
+static uint8_t durable_byte(uint64_t offset)
+{
+    struct sim_disk *cut = sim_disk_power_cut(disk, 1);
+    uint8_t byte;
+    sim_disk_read(cut, offset, &byte, 1);
+    sim_disk_destroy(cut);
+    return byte;
+}
+
+static void a_synchronous_write_is_there_after_a_power_cut(void **state)
+{
+    (void)state;
+    uint8_t byte = 42;
+    struct fl_iovec iov = {&byte, 1};
+    begin_blocks(test_params(21), ptoa(8), SIM_SECTOR_SIZE);
+    vm_offset_t va = map_file(FL_MAP_SHARED, ptoa(8));
+    test_store8(map, va + ptoa(5), 7);
+    struct fl_iocb iocb = {.offset = ptoa(2) + 5, .flags = FL_IOCB_DSYNC};
+    assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), 1);
+    assert_int_equal(iocb.offset, ptoa(2) + 6);
+    assert_int_equal(durable_byte(ptoa(2) + 5), 42);
+    assert_int_equal(sim_disk_counts(disk).bytes_written, SIM_SECTOR_SIZE); /* nobody asked for more */
+    sim_disk_faults(disk)->fail_write_nth = 1;
+    assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), -EIO);
+    sim_disk_faults(disk)->fail_flush_nth = 1;
+    assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), -EIO);
+    assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), 1);
+    end();
+}
+
 static void a_full_disk_takes_what_fits(void **state)
 {
     (void)state;
@@ -706,6 +792,9 @@ int main(void)
         cmocka_unit_test(mappings_show_what_is_written),
         cmocka_unit_test(memory_may_be_a_page_of_the_file),
         cmocka_unit_test(a_write_makes_the_file_longer),
+        cmocka_unit_test(appends_go_to_the_end),
+        cmocka_unit_test(appends_do_not_meet),
+        cmocka_unit_test(a_synchronous_write_is_there_after_a_power_cut),
         cmocka_unit_test(a_full_disk_takes_what_fits),
         cmocka_unit_test(bad_memory_ends_a_write),
         cmocka_unit_test(who_may_not_write_is_told),

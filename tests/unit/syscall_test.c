@@ -212,7 +212,7 @@ static void test_sync_and_advice_errors(void **state)
 {
     vm_offset_t a = must_map(0x500000, 4 * P, RW, ANON, NULL, 0);
     vm_offset_t f = must_map(0x600000, 4 * P, RW, FL_MAP_SHARED, &rdwr, 14 * P);
-    vm_offset_t ro = must_map(0x700000, P, VM_PROT_READ, FL_MAP_SHARED, &rdwr, 0);
+    vm_offset_t ro = must_map(0x700000, P, VM_PROT_READ, FL_MAP_SHARED, &rdonly, 0);
 
     (void)state;
     assert_int_equal(fl_sys_msync(map, a + 1, P, FL_MS_SYNC), -EINVAL);
@@ -237,7 +237,8 @@ static void test_sync_and_advice_errors(void **state)
     assert_int_equal(fl_sys_madvise(map, a, 0, FL_MADV_DONTNEED), 0);
     assert_int_equal(fl_sys_madvise(map, a, P, FL_MADV_REMOVE), -EINVAL);
     assert_int_equal(fl_sys_madvise(map, ro, P, FL_MADV_REMOVE), -EACCES);
-    assert_int_equal(fl_sys_madvise(map, f, P, FL_MADV_REMOVE), -EOPNOTSUPP);
+    sim_disk_faults(disk)->fail_punch_nth = 1;
+    assert_int_equal(fl_sys_madvise(map, f, P, FL_MADV_REMOVE), -EIO);
     assert_int_equal(fl_sys_madvise(map, ro, P, FL_MADV_POPULATE_WRITE), -EINVAL);
     assert_int_equal(fl_sys_madvise(map, f, 4 * P, FL_MADV_POPULATE_READ), -EFAULT); /* beyond the end */
     assert_int_equal(fl_sys_madvise(map, f, 2 * P, FL_MADV_DONTFORK), 0);
@@ -247,6 +248,31 @@ static void test_sync_and_advice_errors(void **state)
     assert_int_equal(fl_sys_madvise(map, a, P, FL_MADV_DONTNEED), -EINVAL);
     assert_int_equal(fl_sys_madvise(map, a, P, FL_MADV_COLD), -EINVAL);
     assert_int_equal(fl_sys_madvise(map, a, P, FL_MADV_PAGEOUT), -EINVAL);
+}
+
+static void test_madvise_remove(void **state)
+{
+    vm_offset_t a = must_map(0x500000, 4 * P, RW, FL_MAP_SHARED | FL_MAP_ANONYMOUS, NULL, 0);
+    vm_offset_t f = must_map(0x600000, 4 * P, RW, FL_MAP_SHARED, &rdwr, 2 * P);
+    uint8_t byte;
+
+    (void)state;
+    for (uint32_t i = 0; i < 4; i++) {
+        test_store8(map, a + i * P, 1);
+        test_store8(map, f + i * P, 1);
+    }
+    assert_int_equal(fl_sys_madvise(map, f + P, 2 * P, FL_MADV_REMOVE), 0);
+    assert_int_equal(fl_sys_madvise(map, a + P, 2 * P, FL_MADV_REMOVE), 0);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(test_load8(map, a + i * P), i == 0 || i == 3);
+        assert_int_equal(test_load8(map, f + i * P), i == 0 || i == 3);
+    }
+    assert_int_equal(test_load8(map, f + P + 100), 0);
+    sim_disk_read(disk, 3 * P + 100, &byte, 1); /* of the file: a hole */
+    assert_int_equal(byte, 0);
+    assert_int_equal(fl_sys_madvise(map, f, 8 * P, FL_MADV_REMOVE),
+                     -ENOMEM); /* a gap, after what is mapped */
+    assert_int_equal(test_load8(map, f), 0);
 }
 
 static void test_mincore_mlock_errors(void **state)
@@ -495,6 +521,7 @@ int main(void)
         TEST(test_munmap_mprotect_errors),
         TEST(test_mremap_errors),
         TEST(test_sync_and_advice_errors),
+        TEST(test_madvise_remove),
         TEST(test_mincore_mlock_errors),
         TEST(test_mlock_too_much),
         TEST(test_mprotect_rewires),

@@ -32,15 +32,21 @@ static vm_offset_t map_file(int flags)
     return (vm_offset_t)va;
 }
 
-static void begin(struct sim_params params, uint64_t len_bytes)
+static void begin_blocks(struct sim_params params, uint64_t len_bytes, uint32_t block_bytes)
 {
     disk = sim_disk_create(len_bytes, params.seed);
+    sim_disk_set_block(disk, block_bytes);
     test_fill(disk);
     test_boot(&params);
     map = test_space();
     file = test_file(disk, RW);
     shared = map_file(FL_MAP_SHARED);
     private = map_file(FL_MAP_PRIVATE);
+}
+
+static void begin(struct sim_params params, uint64_t len_bytes)
+{
+    begin_blocks(params, len_bytes, VM_PAGE_SIZE);
 }
 
 static void end(void)
@@ -152,6 +158,34 @@ static void a_truncation_that_fails_leaves_the_length(void **state)
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(10)), -ENOSPC);
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(9)), 0);
     end();
+}
+
+/* What was dirty beyond the end that was not to be is still there, and gets to the disk. */
+static void a_truncation_that_is_refused_loses_nothing(void **state)
+{
+    (void)state;
+    for (uint32_t block = 512; block <= VM_PAGE_SIZE; block *= 8) {
+        begin_blocks(test_params(11), ptoa(8), block);
+        uint8_t bytes[600];
+        struct fl_iovec iov = {bytes, sizeof bytes};
+        memset(bytes, 3, sizeof bytes);
+        for (uint64_t i = 1; i < 8; i++)
+            test_store8(map, shared + ptoa(i) + 100, 2);
+        test_store8(map, private + ptoa(6), 4);
+        assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &(struct fl_iocb){.offset = 2048}),
+                         sizeof bytes);
+        sim_disk_faults(disk)->fail_truncate_nth = 1;
+        assert_int_equal(fl_vnode_truncate(file.vnode, 2100), -EIO);
+        for (uint64_t i = 1; i < 8; i++)
+            assert_int_equal(test_load8(map, shared + ptoa(i) + 100), 2);
+        assert_true(test_load8(map, shared + 2100) == 3 && test_load8(map, private + ptoa(6)) == 4);
+        assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
+        assert_true(disk_byte(2647) == 3 && disk_byte(2648) == test_byte(2648) &&
+                    disk_byte(ptoa(7) + 100) == 2);
+        assert_int_equal(fl_vnode_truncate(file.vnode, 2100), 0);
+        assert_int_equal(sim_disk_size(disk), 2100);
+        end();
+    }
 }
 
 static void a_store_that_cannot_says_so(void **state)
@@ -405,6 +439,7 @@ int main(void)
         cmocka_unit_test(to_nothing_and_back),
         cmocka_unit_test(what_was_stored_behind_the_end_is_not_the_files),
         cmocka_unit_test(a_truncation_that_fails_leaves_the_length),
+        cmocka_unit_test(a_truncation_that_is_refused_loses_nothing),
         cmocka_unit_test(a_store_that_cannot_says_so),
         cmocka_unit_test(a_copy_of_a_page_that_is_cut_shows_it),
         cmocka_unit_test(a_hole_is_zeros),
