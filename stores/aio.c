@@ -1,8 +1,10 @@
 /*
- * aio.c: reads that go on while the thread that asked for them does something else (read-ahead).
+ * aio.c: transfers that go on while the thread that asked for them does something else (read-ahead,
+ * write-back).
  *
- *   aio_read ─▶ kernel ─▶ completion ring ─▶ one thread at a time reaps (the leader) ─▶ complete ─▶
- * request->done ▲ aio_wait: leads if nobody does, else sleeps ───┘
+ *   aio_batch_submit ─▶ kernel ─▶ completion ring ─▶ one thread at a time reaps (the leader) ─▶ complete
+ *                                                         ▲                              ─▶ request->done
+ *                       aio_wait: leads if nobody does, else sleeps
  *
  * This is the kernel's own AIO (io_submit) and not io_uring, for one measured reason: io_uring ends a request
  * in the context of the thread that submitted it, by waking that thread as a signal would. The thread is the
@@ -12,28 +14,29 @@
  * containers that forbid io_uring allow it.
  *
  * States of a request (store_private[AIO_STATE]):  FLYING ─▶ REAPED ─▶ done was called (the request may be
- * gone) A1  Exactly one thread is inside io_getevents at a time: the leader. So a waiter never sleeps in the
- * kernel for a completion that another thread took. A2  From REAPED until done has returned, the request is
- * in the list aio.reaps; one that is REAPED and not there is done. A3  store_private of a request is looked
- * at only by a thread that the request's owner keeps it alive for: its waiter, or the leader before done.
+ * gone)
+ *   A1  Exactly one thread is inside io_getevents at a time: the leader. So a waiter never sleeps in the
+ *       kernel for a completion that another thread took.
+ *   A2  From REAPED until done has returned, the request is in the list aio.reaps; one that is REAPED and not
+ *       there is done.
+ *   A3  store_private of a request is looked at only by a thread that the request's owner keeps it alive for:
+ *       its waiter, or the leader before done.
  * Lock: aio.lock, innermost: not held over io_submit, io_getevents, or done. Callers have signals blocked, as
  * everywhere inside the machine.
  *
- * What it does not do: writes (they are waited for at once, so they are plain calls), and buffered files (AIO
- * would block there: the caller reads by itself). A child of fork has no AIO context: io_submit says so, and
- * the child reads by itself.
+ * What it does not do: buffered files (AIO would block there: the caller does it by itself). A child of fork has
+ * no AIO context: io_submit says so, and the child does it by itself.
  */
 #include "aio.h"
 #include "linux_syscall.h"
 
 #include <errno.h>
 #include <faultline/machine.h>
-#include <linux/aio_abi.h>
 #include <stdatomic.h>
 #include <time.h>
 
-#define AIO_DEPTH 64 /* requests at a time; the disk is busy with fewer */
-#define AIO_BATCH 8  /* completions taken at a time */
+#define AIO_DEPTH 256 /* requests at a time; the disk is busy with fewer */
+#define AIO_BATCH 16  /* completions taken at a time */
 
 #define AIO_LOOK_NS    100000 /* how long a leader looks before it sleeps */
 #define AIO_YIELD_NS   10000  /* how often it offers its processor to others meanwhile */
@@ -62,16 +65,15 @@ static struct {
         slow; /* reads to come that nobody looks for: the disk is slow, or the processors are busy */
 } aio;
 
-/* Marks the request, and returns the context, made at the first use; 0: there is none. The lock is also what
+/* Marks the requests, and returns the context, made at the first use; 0: there is none. The lock is also what
  * orders the asker's writes before the reaper's reads. */
-static aio_context_t aio_begin(struct store_request *request,
-                               void (*complete)(struct store_request *request, int64_t result))
+static aio_context_t aio_begin(const struct aio_batch *batch)
 {
     machine_lock(&aio.lock);
     if (aio.context == 0 && !aio.unavailable)
         aio.unavailable = linux_syscall(SYS_io_setup, AIO_DEPTH, &aio.context) != 0;
-    request->store_private[AIO_STATE] = AIO_FLYING;
-    request->store_private[AIO_COMPLETE] = (uintptr_t)complete;
+    for (unsigned i = 0; i < batch->n; i++)
+        ((struct store_request *)batch->iocb[i].aio_data)->store_private[AIO_STATE] = AIO_FLYING;
     aio_context_t context = aio.context;
     machine_unlock(&aio.lock);
     return context;
@@ -221,26 +223,47 @@ static void aio_decline(struct store_request *request)
     aio_reap_complete(&reap, &result, 1);
 }
 
-void aio_read(int fd, struct store_request *request, const struct iovec *iov, unsigned niov, uint64_t offset,
-              void (*complete)(struct store_request *request, int64_t result))
+struct iovec *aio_batch_room(struct aio_batch *batch)
 {
-    aio_context_t context = aio_begin(request, complete);
-    if (context == 0) {
-        aio_decline(request);
-        return;
-    }
-    aio_reap_ready();
-    struct iocb iocb = {
+    if (batch->n == AIO_BATCH_REQUESTS || batch->nsegments + AIO_SEGMENTS > AIO_BATCH_SEGMENTS)
+        aio_batch_submit(batch);
+    return batch->iov + batch->nsegments;
+}
+
+void aio_batch_add(struct aio_batch *batch, int fd, struct store_request *request, unsigned niov,
+                   uint64_t offset, void (*complete)(struct store_request *request, int64_t result))
+{
+    request->store_private[AIO_COMPLETE] = (uintptr_t)complete;
+    batch->iocb[batch->n++] = (struct iocb){
         .aio_data = (uintptr_t)request,
-        .aio_lio_opcode = IOCB_CMD_PREADV,
+        .aio_lio_opcode = request->op == STORE_READ ? IOCB_CMD_PREADV : IOCB_CMD_PWRITEV,
         .aio_fildes = (uint32_t)fd,
-        .aio_buf = (uintptr_t)iov,
+        .aio_buf = (uintptr_t)(batch->iov + batch->nsegments),
         .aio_nbytes = niov,
         .aio_offset = (int64_t)offset,
     };
-    struct iocb *list[1] = {&iocb};
-    if (linux_syscall(SYS_io_submit, context, 1, list) != 1)
-        aio_decline(request);
+    batch->nsegments += niov;
+}
+
+/* Ends: each round submits or declines at least one. */
+void aio_batch_submit(struct aio_batch *batch)
+{
+    struct iocb *list[AIO_BATCH_REQUESTS];
+    if (batch->n == 0)
+        return;
+    for (unsigned i = 0; i < batch->n; i++)
+        list[i] = &batch->iocb[i];
+    aio_context_t context = aio_begin(batch);
+    if (context != 0)
+        aio_reap_ready();
+    for (unsigned i = 0; i < batch->n;) {
+        long taken = context == 0 ? 0 : linux_syscall(SYS_io_submit, context, batch->n - i, list + i);
+        if (taken > 0)
+            i += (unsigned)taken;
+        else
+            aio_decline((struct store_request *)list[i++]->aio_data);
+    }
+    aio_batch_begin(batch);
 }
 
 /* => aio.lock is held; the request is alive, or its done was called (A3). */

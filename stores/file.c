@@ -2,9 +2,9 @@
  * file.c: the store behind fl_open: a regular file, read and written past the kernel's page cache where its
  * file system can do that.
  *
- *                            ┌─ waited for by several, writes ─▶ preadv / pwritev in the calling thread
+ *                            ┌─ waited for at once by several, writes too ─▶ preadv / pwritev, the caller
  *   submit ─▶ runs of memory ┤
- *                            └─ read-ahead, one reader alone ──▶ aio.c ─▶ file_read_complete
+ *                            └─ waited for later or never, one reader alone ─▶ aio.c ─▶ file_…_complete
  *
  *   file:    |<------------- body: whole pages, direct -------------->|<- tail: buffered ->|end
  *
@@ -40,11 +40,13 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#define FILE_BLOCK_MIN 512 /* as store.h wants it; some file systems would take single bytes */
+
 struct store_file {
     struct store store;
     int plain;
     int direct;     /* -1: the file system has no direct I/O */
-    uint32_t block; /* what direct reads are multiples of, in bytes; a power of two, at most a page */
+    uint32_t block; /* what direct transfers are multiples of, in bytes; a power of two, at most a page */
 };
 
 /* ---- runs: the request's memory as the kernel wants it ------------------------------------------------- */
@@ -54,10 +56,12 @@ struct store_file {
 static unsigned file_segments(const struct store_request *request, uint64_t done_bytes, uint64_t end_bytes,
                               struct iovec *iov)
 {
+    uint64_t start = request->offset & VM_PAGE_MASK;
     unsigned n = 0;
     while (done_bytes < end_bytes) {
-        char *addr = (char *)request->addr[atop(done_bytes)] + (done_bytes & VM_PAGE_MASK);
-        size_t len = VM_PAGE_SIZE - (done_bytes & VM_PAGE_MASK);
+        uint64_t at = start + done_bytes; /* from the first page's first byte on */
+        char *addr = (char *)request->addr[atop(at)] + (at & VM_PAGE_MASK);
+        size_t len = VM_PAGE_SIZE - (at & VM_PAGE_MASK);
         if (len > end_bytes - done_bytes)
             len = end_bytes - done_bytes;
         if (n > 0 && (char *)iov[n - 1].iov_base + iov[n - 1].iov_len == addr) {
@@ -112,11 +116,15 @@ static int file_read_tail(struct store_file *file, struct store_request *request
     int error = file_size_fd(file->plain, &size);
     if (error != 0)
         return error;
-    if (size <= request->offset + ptoa(request->npages - 1))
+    if (size <= trunc_page(request->offset) + ptoa(request->npages - 1))
         return -ENXIO;
-    while (done_bytes < ptoa(request->npages)) {
-        size_t len = VM_PAGE_SIZE - (done_bytes & VM_PAGE_MASK);
-        __builtin_memset((char *)request->addr[atop(done_bytes)] + (done_bytes & VM_PAGE_MASK), 0, len);
+    uint64_t start = request->offset & VM_PAGE_MASK, end_bytes = request->len_bytes;
+    while (done_bytes < end_bytes) {
+        uint64_t at = start + done_bytes;
+        size_t len = VM_PAGE_SIZE - (at & VM_PAGE_MASK);
+        if (len > end_bytes - done_bytes)
+            len = end_bytes - done_bytes;
+        __builtin_memset((char *)request->addr[atop(at)] + (at & VM_PAGE_MASK), 0, len);
         done_bytes += len;
     }
     return 0;
@@ -129,7 +137,7 @@ static int file_read_tail(struct store_file *file, struct store_request *request
  */
 static int file_read_rest(struct store_file *file, struct store_request *request, uint64_t done_bytes)
 {
-    uint64_t end_bytes = ptoa(request->npages);
+    uint64_t end_bytes = request->len_bytes;
     int direct = file->direct;
     bool buffered = false;
     int error = 0;
@@ -167,30 +175,36 @@ static void file_read_complete(struct store_request *request, int64_t result)
     int error = 0;
     if (result < 0 && result != -EINVAL && result != -EAGAIN)
         error = (int)result;
-    else if (result < (int64_t)ptoa(request->npages))
+    else if (result < (int64_t)request->len_bytes)
         error = file_read_rest(file, request, result < 0 ? 0 : (uint64_t)result);
     if (request->flags & STORE_REQUEST_WAIT)
         atomic_fetch_sub(&file_readers, 1);
     request->done(request, error);
 }
 
+static void file_read_add(struct store_file *file, struct aio_batch *batch, struct store_request *request)
+{
+    unsigned n = file_segments(request, 0, request->len_bytes, aio_batch_room(batch));
+    request->store_private[AIO_PRIVATE] = (uintptr_t)file;
+    aio_batch_add(batch, file->direct, request, n, request->offset, file_read_complete);
+}
+
+/* By a thread that waits for it. */
 static void file_read(struct store_file *file, struct store_request *request)
 {
-    bool wait = (request->flags & STORE_REQUEST_WAIT) != 0;
-    bool alone = wait && atomic_fetch_add(&file_readers, 1) == 0;
-    if (wait && !alone)
+    struct aio_batch batch;
+    bool alone = atomic_fetch_add(&file_readers, 1) == 0;
+    if (!alone)
         aio_look_no_more();
-    if (file->direct < 0 || (wait && !(alone && aio_quick()))) {
-        int error = file_read_rest(file, request, 0);
-        if (wait)
-            atomic_fetch_sub(&file_readers, 1);
-        request->done(request, error);
+    if (file->direct >= 0 && alone && aio_quick()) {
+        aio_batch_begin(&batch);
+        file_read_add(file, &batch, request);
+        aio_batch_submit(&batch);
         return;
     }
-    struct iovec iov[AIO_SEGMENTS];
-    unsigned n = file_segments(request, 0, ptoa(request->npages), iov);
-    request->store_private[AIO_PRIVATE] = (uintptr_t)file;
-    aio_read(file->direct, request, iov, n, request->offset, file_read_complete);
+    int error = file_read_rest(file, request, 0);
+    atomic_fetch_sub(&file_readers, 1);
+    request->done(request, error);
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
@@ -218,37 +232,122 @@ static int file_write_buffered(int fd, struct store_request *request, uint64_t d
 }
 
 /*
- * Trims to the file (F1): what lies beyond its end now has no place any more, as with the kernel's mapping.
+ * [done_bytes, end_bytes) of the request, which lie in the file's body, past the page cache; through it where
+ * this part of the file cannot be written so: encrypted, compressed, inline.
  */
+static int file_write_body(struct store_file *file, struct store_request *request, uint64_t done_bytes,
+                           uint64_t end_bytes)
+{
+    int error = file_write_range(file->direct, request, done_bytes, end_bytes);
+    if (error == -EINVAL)
+        error = file_write_buffered(file->plain, request, done_bytes, end_bytes);
+    return error;
+}
+
+/*
+ * How many of the request's bytes belong to the file (F1), which has `size`: what lies beyond its end now has
+ * no place any more, as with the kernel's mapping. *body_bytes: how many of these are written past the page
+ * cache: whole pages of the file, also where smaller blocks would do: no page is written both ways
+ * (file_settle says why).
+ */
+static uint64_t file_write_trim(const struct store_file *file, const struct store_request *request,
+                                uint64_t size, uint64_t *body_bytes)
+{
+    *body_bytes = file->direct >= 0 ? store_trim(trunc_page(size), request->offset, request->len_bytes) : 0;
+    return store_trim(size, request->offset, request->len_bytes);
+}
+
 static int file_write(struct store_file *file, struct store_request *request)
 {
-    uint64_t size;
+    uint64_t size, body_bytes;
     int error = file_size_fd(file->plain, &size);
     if (error != 0)
         return error;
-    uint64_t end_bytes = store_trim(size, request->offset, ptoa(request->npages));
-    /*
-     * Whole pages, also where smaller blocks would do: no page is written both ways (file_settle says why).
-     */
-    uint64_t body_bytes = file->direct >= 0 ? trunc_page(end_bytes) : 0;
-    error = file_write_range(file->direct, request, 0, body_bytes);
-    if (error == -EINVAL) /* this part of the file cannot: encrypted, compressed, inline */
-        body_bytes = 0;
-    else if (error != 0)
-        return error;
-    return body_bytes < end_bytes ? file_write_buffered(file->plain, request, body_bytes, end_bytes) : 0;
+    uint64_t end_bytes = file_write_trim(file, request, size, &body_bytes);
+    if (body_bytes > 0)
+        error = file_write_body(file, request, 0, body_bytes);
+    if (error == 0 && body_bytes < end_bytes)
+        error = file_write_buffered(file->plain, request, body_bytes, end_bytes);
+    return error;
+}
+
+/* An asynchronous write is over; all of it lay in the body. */
+static void file_write_complete(struct store_request *request, int64_t result)
+{
+    struct store_file *file = (struct store_file *)request->store_private[AIO_PRIVATE];
+    uint64_t done_bytes = result < 0 ? 0 : (uint64_t)result;
+    int error = 0;
+    if (result < 0 && result != -EINVAL && result != -EAGAIN)
+        error = (int)result;
+    else if (done_bytes < request->len_bytes)
+        error = file_write_body(file, request, done_bytes, request->len_bytes);
+    request->done(request, error);
+}
+
+static void file_write_add(struct store_file *file, struct aio_batch *batch, struct store_request *request)
+{
+    unsigned n = file_segments(request, 0, request->len_bytes, aio_batch_room(batch));
+    request->store_private[AIO_PRIVATE] = (uintptr_t)file;
+    aio_batch_add(batch, file->direct, request, n, request->offset, file_write_complete);
 }
 
 /* ---- the store ----------------------------------------------------------------------------------------- */
+
+static void file_submit_here(struct store_file *file, struct store_request *request)
+{
+    int error = request->op == STORE_READ ? file_read_rest(file, request, 0) : file_write(file, request);
+    request->done(request, error);
+}
+
+/* Whether the request can go on by itself: direct, and, a write, wholly in the body of a file of `size`. */
+static bool file_async(const struct store_file *file, const struct store_request *request, uint64_t size)
+{
+    return file->direct >= 0 &&
+           (request->op == STORE_READ || request->offset + request->len_bytes <= trunc_page(size));
+}
+
+static bool file_any_write(struct store_request **request, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (request[i]->op == STORE_WRITE)
+            return true;
+    return false;
+}
+
+/* What must be done here is done last, while the rest is on its way. */
+static void file_submit_batch(struct store *store, struct store_request **request, uint32_t n)
+{
+    struct store_file *file = (struct store_file *)store;
+    struct aio_batch batch;
+    uint64_t size = 0; /* unless somebody asks and it is known, no write lies in the body */
+    uint32_t here = 0;
+    if (file_any_write(request, n) && file_size_fd(file->plain, &size) != 0)
+        size = 0; /* file_write will ask again, and say why not */
+    aio_batch_begin(&batch);
+    for (uint32_t i = 0; i < n; i++) {
+        request[i]->store_private[AIO_STATE] = AIO_REAPED;
+        if (!file_async(file, request[i], size))
+            request[here++] = request[i];
+        else if (request[i]->op == STORE_READ)
+            file_read_add(file, &batch, request[i]);
+        else
+            file_write_add(file, &batch, request[i]);
+    }
+    aio_batch_submit(&batch);
+    for (uint32_t i = 0; i < here; i++)
+        file_submit_here(file, request[i]);
+}
 
 static void file_submit(struct store *store, struct store_request *request)
 {
     struct store_file *file = (struct store_file *)store;
     request->store_private[AIO_STATE] = AIO_REAPED;
-    if (request->op == STORE_READ)
+    if (!(request->flags & STORE_REQUEST_WAIT))
+        file_submit_batch(store, &request, 1);
+    else if (request->op == STORE_READ)
         file_read(file, request);
     else
-        request->done(request, file_write(file, request));
+        file_submit_here(file, request);
 }
 
 static void file_wait(struct store *store, struct store_request *request)
@@ -323,6 +422,7 @@ static void file_close(struct store *store)
 static const struct store_ops file_ops = {
     .name = "file",
     .submit = file_submit,
+    .submit_batch = file_submit_batch,
     .wait = file_wait,
     .size = file_size,
     .flush = file_flush,
@@ -341,9 +441,12 @@ static uint32_t file_direct_block(int fd)
         return VM_PAGE_SIZE;
     if (!(stx.stx_mask & STATX_DIOALIGN)) /* the file system does not say: whole pages suit everyone */
         return VM_PAGE_SIZE;
-    if (stx.stx_dio_offset_align > VM_PAGE_SIZE || stx.stx_dio_mem_align > VM_PAGE_SIZE)
+    uint32_t block = stx.stx_dio_offset_align;
+    if (block == 0 || block > VM_PAGE_SIZE || stx.stx_dio_mem_align > VM_PAGE_SIZE)
         return 0;
-    return stx.stx_dio_offset_align;
+    if (block < stx.stx_dio_mem_align) /* a block's memory starts as far into a page as the block does */
+        block = stx.stx_dio_mem_align;
+    return block < FILE_BLOCK_MIN ? FILE_BLOCK_MIN : block;
 }
 
 /*
@@ -400,6 +503,7 @@ static int file_open(struct store_file *file, int fd)
     file->store = (struct store){
         .ops = &file_ops,
         .read_only = access == O_RDONLY,
+        .block_bytes = file->direct >= 0 ? file->block : VM_PAGE_SIZE,
         .key = {(uint64_t)st.st_dev, (uint64_t)st.st_ino},
     };
     return 0;

@@ -58,7 +58,7 @@ struct store_ops {
      * held. */
     void (*submit)(struct store *store, struct store_request *request);
     /* Optional; NULL: submit, one after the other. Starts n transfers together, of one direction after the
-     * other, each sorted by offset: as submit for each. */
+     * other, each sorted by offset: as submit for each. The array is the store's until it returns. */
     void (*submit_batch)(struct store *store, struct store_request **request, uint32_t n);
     /* Returns when the request's done was called. Several threads may wait, for one request or for
      * several. NULL: done is always called within submit. */
