@@ -12,11 +12,13 @@
  * kept and not moving. B3: kept slots that nobody uses are on the list, oldest first; these can be flushed at
  * any time.
  *
- * Who gets slots. Reads ahead (nowait) leave the larger half to those who wait, because the slots of a read
- * ahead come back only when somebody needs one of its pages. Those who wait do so in line, so that a large
- * request is not starved by small ones. The last few slots are for a thread that has a window already: it
- * asks for one page more, then closes both; without them, threads that each have one and want another would
- * wait for each other.
+ * Who gets slots. Transfers that nobody waits for (nowait), reads ahead and writes behind, leave the larger
+ * half to those who wait, because their slots come back only when somebody needs one of their pages; and the
+ * writes, which can wait for older transfers, leave some of that to the reads, which then would not happen.
+ * A window of theirs is never one on a kept slot, which others may have to wait for. Those who wait do so in
+ * line, so that a large request is not starved by small ones. The last few slots are for a thread that has a
+ * window already: it asks for one page more, then closes both; without them, threads that each have one and
+ * want another would wait for each other.
  *
  * Does not do: windows as the core knows them (window.c), mapping (map.c).
  *
@@ -37,7 +39,8 @@ enum {
     SLOT_WINDOW = 0x02, /* in an open window, one at a time */
     SLOT_MOVING = 0x04, /* on its way into the memfd */
     SLOT_LISTED = 0x08, /* on the list of kept ones */
-    SLOT_AHEAD = 0x10,  /* in a window that was asked for with nowait */
+    SLOT_AHEAD = 0x10,  /* in a window of a read ahead */
+    SLOT_BEHIND = 0x20, /* in a window of a write behind */
 };
 
 struct slot {
@@ -56,7 +59,8 @@ static struct {
     char *base;
     uint32_t nslots;
     uint32_t reserve; /* slots that only a second window may take */
-    uint32_t nfree, nahead, peak;
+    uint32_t nfree, nahead, nbehind, peak;
+    uint32_t waiters;
     uint64_t next_ticket, serving; /* the line of those who wait: empty when equal */
     uint16_t oldest, newest;
     struct slot *slot;
@@ -64,6 +68,21 @@ static struct {
     uint16_t *slot_of; /* for each frame 1 + its slot, or 0; changed under the lock, read without */
     size_t table_len_bytes;
 } pool;
+
+/* Lock held on entry and return, released in between. */
+static void pool_sleep(void)
+{
+    pool.waiters++;
+    (void)machine_wait(&pool, &pool.lock, UINT64_MAX);
+    pool.waiters--;
+}
+
+/* Whoever waits looks again. Lock held. */
+static void pool_wakeup(void)
+{
+    if (pool.waiters > 0)
+        machine_wake(&pool);
+}
 
 static char *slot_addr(uint32_t i)
 {
@@ -101,7 +120,7 @@ int linux_bounce_open(size_t buffer_len_bytes, uint32_t nframes)
     pool.slot_of = (uint16_t *)((char *)table + slots_len + free_len);
     pool.nslots = pool.nfree = (uint32_t)nslots;
     pool.reserve = 1 + pool.nslots / 64;
-    pool.nahead = pool.peak = 0;
+    pool.nahead = pool.nbehind = pool.peak = 0;
     pool.next_ticket = pool.serving = 1;
     pool.oldest = pool.newest = NO_SLOT;
     for (uint32_t i = 0; i < pool.nslots; i++)
@@ -179,7 +198,7 @@ static void slot_settle(uint32_t i)
             pool.nfree++;
         }
     }
-    machine_wake(&pool);
+    pool_wakeup();
 }
 
 /* The slot's bytes are the page's no longer. */
@@ -201,7 +220,7 @@ static uint32_t slot_kept(vm_frame_t frame)
             return NO_SLOT;
         if ((pool.slot[of - 1].flags & SLOT_MOVING) == 0)
             return of - 1u;
-        (void)machine_wait(&pool, &pool.lock, UINT64_MAX);
+        pool_sleep();
     }
 }
 
@@ -270,7 +289,7 @@ static int flush(uint32_t i)
     return error;
 }
 
-int linux_bounce_flush(vm_frame_t frame)
+int linux_bounce_flush(vm_frame_t frame, bool nowait)
 {
     int error = 0;
 
@@ -280,8 +299,10 @@ int linux_bounce_flush(vm_frame_t frame)
     for (uint32_t i = slot_kept(frame); i != NO_SLOT && error == 0; i = slot_kept(frame)) {
         if ((pool.slot[i].flags & SLOT_WINDOW) == 0)
             error = flush(i);
+        else if (nowait)
+            error = -EAGAIN;
         else
-            (void)machine_wait(&pool, &pool.lock, UINT64_MAX);
+            pool_sleep();
     }
     machine_unlock(&pool.lock);
     return error;
@@ -307,24 +328,29 @@ static uint32_t find_run(uint32_t npages)
     return NO_SLOT;
 }
 
-static void take(uint32_t npages, bool nowait, void **addr)
+static void take(uint32_t npages, enum linux_bounce_user user, void **addr)
 {
+    static const uint8_t flags[] = {
+        [LINUX_BOUNCE_WAITS] = SLOT_WINDOW,
+        [LINUX_BOUNCE_AHEAD] = SLOT_WINDOW | SLOT_AHEAD,
+        [LINUX_BOUNCE_BEHIND] = SLOT_WINDOW | SLOT_BEHIND,
+    };
     uint32_t first = find_run(npages);
 
     for (uint32_t n = 0; n < npages; n++) {
         uint32_t i = first != NO_SLOT ? first + n : find_run(1);
         pool.free[i / 64] &= ~((uint64_t)1 << i % 64);
         pool.slot[i] = (struct slot){
-            .owner = nowait ? 0 : machine_self(),
+            .owner = user == LINUX_BOUNCE_WAITS ? machine_self() : 0,
             .next = NO_SLOT,
             .prev = NO_SLOT,
-            .flags = nowait ? SLOT_WINDOW | SLOT_AHEAD : SLOT_WINDOW,
+            .flags = flags[user],
         };
         addr[n] = slot_addr(i);
     }
     pool.nfree -= npages;
-    if (nowait)
-        pool.nahead += npages;
+    pool.nahead += user == LINUX_BOUNCE_AHEAD ? npages : 0;
+    pool.nbehind += user == LINUX_BOUNCE_BEHIND ? npages : 0;
     if (pool.nslots - pool.nfree > pool.peak)
         pool.peak = pool.nslots - pool.nfree;
 }
@@ -339,25 +365,43 @@ static bool has_window(uint64_t self)
     return false;
 }
 
-int linux_bounce_alloc(uint32_t npages, bool nowait, void **addr)
+/* The most slots that the user may have: who waits, in one window; the others all together. */
+static uint32_t share(enum linux_bounce_user user)
 {
+    uint32_t unwaited = pool.nslots / 2 - pool.reserve;
+
+    if (user == LINUX_BOUNCE_WAITS)
+        return pool.nslots / 2;
+    return user == LINUX_BOUNCE_AHEAD ? unwaited : unwaited * 5 / 8;
+}
+
+/* Whether npages more fit into the share. */
+static bool share_allows(enum linux_bounce_user user, uint32_t npages)
+{
+    if (pool.nahead + pool.nbehind + npages > share(LINUX_BOUNCE_AHEAD))
+        return false;
+    return user != LINUX_BOUNCE_BEHIND || pool.nbehind + npages <= share(user);
+}
+
+int linux_bounce_alloc(uint32_t npages, enum linux_bounce_user user, void **addr)
+{
+    bool nowait = user != LINUX_BOUNCE_WAITS, second = false;
     uint64_t ticket = 0;
-    bool second = false;
     int error = 0;
 
-    if (npages > pool.nslots / 2)
+    if (npages > share(user))
         return -ENOMEM;
     machine_lock(&pool.lock);
     for (;;) {
         bool in_turn = second || (ticket != 0 ? ticket == pool.serving : pool.serving == pool.next_ticket);
         uint32_t spare = second ? 0 : pool.reserve;
-        if (nowait && (!in_turn || pool.nahead + npages > pool.nslots / 2 - pool.reserve)) {
+        if (nowait && (!in_turn || !share_allows(user, npages))) {
             error = -EAGAIN;
             break;
         }
         if (in_turn && pool.nfree >= npages + spare &&
             (pool.oldest == NO_SLOT || find_run(npages) != NO_SLOT)) {
-            take(npages, nowait, addr);
+            take(npages, user, addr);
             break;
         }
         if (in_turn && pool.oldest != NO_SLOT) {
@@ -371,18 +415,18 @@ int linux_bounce_alloc(uint32_t npages, bool nowait, void **addr)
             second = has_window(machine_self());
             ticket = second ? 0 : pool.next_ticket++;
         } else {
-            (void)machine_wait(&pool, &pool.lock, UINT64_MAX);
+            pool_sleep();
         }
     }
     if (ticket != 0) {
         pool.serving++;
-        machine_wake(&pool);
+        pool_wakeup();
     }
     machine_unlock(&pool.lock);
     return error;
 }
 
-int linux_bounce_borrow(vm_frame_t frame, bool nowait, void **addr)
+int linux_bounce_borrow(vm_frame_t frame, void **addr)
 {
     int error = -ENOENT;
 
@@ -394,16 +438,12 @@ int linux_bounce_borrow(vm_frame_t frame, bool nowait, void **addr)
         if ((pool.slot[i].flags & SLOT_WINDOW) == 0) {
             list_remove(i);
             pool.slot[i].flags |= SLOT_WINDOW;
-            pool.slot[i].owner = nowait ? 0 : machine_self();
+            pool.slot[i].owner = machine_self();
             *addr = slot_addr(i);
             error = 0;
             break;
         }
-        if (nowait) {
-            error = -EAGAIN;
-            break;
-        }
-        (void)machine_wait(&pool, &pool.lock, UINT64_MAX);
+        pool_sleep();
     }
     machine_unlock(&pool.lock);
     return error;
@@ -423,9 +463,9 @@ void linux_bounce_close_window(void **addr, uint32_t npages, const struct machin
     for (uint32_t n = 0; n < npages; n++) {
         uint32_t i = slot_at(addr[n]);
         struct slot *slot = &pool.slot[i];
-        if ((slot->flags & SLOT_AHEAD) != 0)
-            pool.nahead--;
-        slot->flags &= (uint8_t) ~(SLOT_WINDOW | SLOT_AHEAD);
+        pool.nahead -= (slot->flags & SLOT_AHEAD) != 0;
+        pool.nbehind -= (slot->flags & SLOT_BEHIND) != 0;
+        slot->flags &= (uint8_t) ~(SLOT_WINDOW | SLOT_AHEAD | SLOT_BEHIND);
         if (keep != NULL) {
             uint16_t *of = &pool.slot_of[keep->frame[n]];
             if (*of != 0) { /* filled anew before anybody mapped it */

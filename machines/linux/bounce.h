@@ -21,20 +21,27 @@ void linux_bounce_close(void);
  * only by the core's own window_put. */
 FL_NODISCARD bool linux_bounce_kept(vm_frame_t frame);
 
-/* npages free slots for a window, neighbours if that can be. Errors: -EAGAIN when nowait and there are too
- * few; -ENOMEM (more than half of the pool). Sleeps otherwise. */
-FL_NODISCARD int linux_bounce_alloc(uint32_t npages, bool nowait, void **addr);
-/* Opens a window on the slot that keeps the frame's bytes. Errors: -ENOENT (none does), -EAGAIN when
- * nowait and another window is open. */
-FL_NODISCARD int linux_bounce_borrow(vm_frame_t frame, bool nowait, void **addr);
+/* Whose window it is: of somebody who waits for it and for what goes through it, or of a transfer that nobody
+ * waits for. */
+enum linux_bounce_user {
+    LINUX_BOUNCE_WAITS,
+    LINUX_BOUNCE_AHEAD,
+    LINUX_BOUNCE_BEHIND,
+};
+
+/* npages free slots for a window, neighbours if that can be. Sleeps for them for who waits. Errors: -EAGAIN
+ * when there are too few, or others of the kind have them; -ENOMEM: more than the kind ever gets. */
+FL_NODISCARD int linux_bounce_alloc(uint32_t npages, enum linux_bounce_user user, void **addr);
+/* Opens a window on the slot that keeps the frame's bytes, for who waits. Errors: -ENOENT (none does). */
+FL_NODISCARD int linux_bounce_borrow(vm_frame_t frame, void **addr);
 FL_NODISCARD bool
 linux_bounce_borrowed(const void *addr); /* whether the window came from linux_bounce_borrow */
 /* Ends a window on npages slots. With `keep`, what is in them are the bytes of that run's pages from now
  * on. */
 void linux_bounce_close_window(void **addr, uint32_t npages, const struct machine_run *keep);
-/* Afterwards the frame's bytes are in no slot but in the memfd. Sleeps while a window is open on it.
- * Errors: -ENOMEM. */
-FL_NODISCARD int linux_bounce_flush(vm_frame_t frame);
+/* Afterwards the frame's bytes are in no slot but in the memfd. Sleeps while a window is open on it, or, with
+ * nowait, says -EAGAIN. Errors: -ENOMEM. */
+FL_NODISCARD int linux_bounce_flush(vm_frame_t frame, bool nowait);
 /* Afterwards no slot keeps bytes of the frame. */
 void linux_bounce_discard(vm_frame_t frame);
 

@@ -93,7 +93,7 @@ static int probe(void)
         error = machine_window_get(&run, MACHINE_WINDOW_FILL, false, &addr);
     if (error == 0) {
         machine_window_put(&run, MACHINE_WINDOW_FILL, &addr, true);
-        error = linux_bounce_flush(frame);
+        error = linux_bounce_flush(frame, false);
     }
     if (error == 0)
         error = linux_uffd_continue(LINUX_WINDOW_START, VM_PAGE_SIZE, false, &done);

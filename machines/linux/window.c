@@ -5,7 +5,7 @@
  *     READ   pread ─▶ slots      ─▶ put: slots are free
  *     EDIT   pread ─▶ slots      ─▶ put: pwrite
  *
- * A single page whose bytes are in a slot anyway is read and edited there. No lock of its own.
+ * A single page whose bytes are in a slot anyway is read and edited there, by who waits. No lock of its own.
  *
  * Copies to and from a program's memory go past the buffers: by pread and pwrite of the memfd.
  */
@@ -45,22 +45,33 @@ static void save(const struct machine_run *run, void **addr)
     }
 }
 
+/* The bytes of the run's pages are in the memfd. */
+static int flush_run(const struct machine_run *run, bool nowait)
+{
+    int error = 0;
+
+    for (uint32_t i = 0; i < run->npages && error == 0; i++)
+        error = linux_bounce_flush(run->frame[i], nowait);
+    return error;
+}
+
 int machine_window_get(const struct machine_run *run, enum machine_window how, bool nowait, void **addr)
 {
+    enum linux_bounce_user user = LINUX_BOUNCE_WAITS;
     int error;
 
-    if (how != MACHINE_WINDOW_FILL && run->npages == 1) {
-        error = linux_bounce_borrow(run->frame[0], nowait, addr);
+    if (nowait)
+        user = how == MACHINE_WINDOW_FILL ? LINUX_BOUNCE_AHEAD : LINUX_BOUNCE_BEHIND;
+    if (how != MACHINE_WINDOW_FILL && run->npages == 1 && !nowait) {
+        error = linux_bounce_borrow(run->frame[0], addr);
         if (error != -ENOENT)
             return error;
     } else if (how != MACHINE_WINDOW_FILL) {
-        for (uint32_t i = 0; i < run->npages; i++) {
-            error = linux_bounce_flush(run->frame[i]);
-            if (error != 0)
-                return error;
-        }
+        error = flush_run(run, nowait);
+        if (error != 0)
+            return error;
     }
-    error = linux_bounce_alloc(run->npages, nowait, addr);
+    error = linux_bounce_alloc(run->npages, user, addr);
     if (error != 0 || how == MACHINE_WINDOW_FILL)
         return error;
     error = load(run, addr);
@@ -76,16 +87,6 @@ void machine_window_put(const struct machine_run *run, enum machine_window how, 
     linux_bounce_close_window(addr, run->npages, how == MACHINE_WINDOW_FILL && keep ? run : NULL);
 }
 
-/* The bytes of the run's pages are in the memfd. */
-static int flush_run(const struct machine_run *run)
-{
-    int error = 0;
-
-    for (uint32_t i = 0; i < run->npages && error == 0; i++)
-        error = linux_bounce_flush(run->frame[i]);
-    return error;
-}
-
 /*
  * The kernel copies between the memfd and the program's memory: it touches no byte too many, and a place that
  * it cannot reach is an error of its call and not a fault in the middle of the core.
@@ -94,7 +95,7 @@ static int copy(const struct machine_run *run, long number, uint32_t start, cons
                 size_t len_bytes, size_t *done)
 {
     uint64_t offset = linux_memfd_offset(run->object, run->pindex) + start;
-    int error = flush_run(run);
+    int error = flush_run(run, false);
 
     *done = 0;
     while (error == 0 && *done < len_bytes) {
