@@ -174,6 +174,8 @@ static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, v
         struct vm_page *p = vm_page_lookup(object, pindex + 1 + n);
         if (p == NULL || (p->flags & (PG_VALID | PG_BUSY | PG_READAHEAD | PG_TESTED)) != PG_VALID)
             break;
+        if (ahead && (p->flags & PG_AHEAD) == 0) /* touched already: the stream goes the other way */
+            break;
         vm_page_xbusy(p);
         m[n++] = p;
     }
