@@ -50,4 +50,5 @@ endforeach()
 
 include(${CMAKE_SOURCE_DIR}/tests/conformance/conformance.cmake OPTIONAL)
 include(${CMAKE_SOURCE_DIR}/tests/programs/programs.cmake OPTIONAL)
+include(${CMAKE_SOURCE_DIR}/tests/hosted/fsx/fsx.cmake)
 include(${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz.cmake OPTIONAL)

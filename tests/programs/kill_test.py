@@ -108,7 +108,7 @@ class Model:
 
 
 def recovered(name, model, promised, line):
-    """What a database says of itself when it is opened after a kill; returns the turn that it is at, or None."""
+    """What a database says of itself when it is opened after a kill; returns its turn, or None."""
     words = line.decode().split()
     if not check(len(words) == 4 and words[0] == "opened", f"{name}: opens again: {line!r}"):
         return None
@@ -126,12 +126,13 @@ def kill_at(argv, lines, delay):
         process.send_signal(signal.SIGKILL)
         said += process.stdout.readlines()
         error = process.stderr.read()
-    good = check(process.returncode == -signal.SIGKILL, f"killed {delay:.4f} s after {lines} lines {error[-300:]!r}")
+    name = f"killed {delay:.4f} s after {lines} lines"
+    good = check(process.returncode == -signal.SIGKILL, f"{name} {error[-300:]!r}")
     return [line for line in said if line.endswith(b"\n")] if good else None
 
 
 def killed(name, code, mode, engine, seed):
-    """Half of the times the next run under the limit recovers, which is killed too, half of the times a native one."""
+    """Half of the times a native run recovers, half of the times the next one under the limit."""
     rng, model = random.Random(seed), Model()
     path = os.path.join(directory, f"{name}-{mode}-{engine}")
     name = f"{name}, {mode}, {engine}, seed {seed}"

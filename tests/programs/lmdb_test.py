@@ -1,5 +1,5 @@
-"""LMDB, its database mapped and 8 × the limit: written by pwrite and through the mapping. What each side of the
-limit wrote, the other dumps, and the files are the same byte for byte."""
+"""LMDB, its database mapped and 8 × the limit: written by pwrite and through the mapping. What each side of
+the limit wrote, the other dumps, and the files are the same byte for byte."""
 
 from harness import *
 

@@ -1,5 +1,5 @@
-"""SQLite with its database mapped and 8 × the limit: it reads through the mapping and writes by pwrite, and both
-must see one file."""
+"""SQLite with its database mapped and 8 × the limit: it reads through the mapping and writes by pwrite, and
+both must see one file."""
 
 from harness import *
 
@@ -11,7 +11,8 @@ random.seed(5)
 
 def opened():
     db = sqlite3.connect(path)
-    for pragma in ("mmap_size=1000000000", "cache_size=50", "journal_mode=" + journal, "wal_autocheckpoint=300"):
+    for pragma in ("mmap_size=1000000000", "cache_size=50", "journal_mode=" + journal,
+                   "wal_autocheckpoint=300"):
         db.execute("pragma " + pragma)
     return db
 
@@ -30,7 +31,8 @@ for turn in range(turns):
     top += len(rows)
     db.execute("update t set b = b || 'x' where a % 7 = ?", (turn % 7,))
     for _ in range(200):
-        db.execute("update t set c = ? where a = ?", (random.randbytes(random.randrange(3000)), random.randrange(top)))
+        blob = random.randbytes(random.randrange(3000))
+        db.execute("update t set c = ? where a = ?", (blob, random.randrange(top)))
     db.execute("delete from t where a % 31 = ?", (turn,))
     if turn % 4 == 2:
         db.rollback()
