@@ -7,10 +7,10 @@
  *   pages     0 ──────── dirty_background ──────────── dirty_max ──────────▶
  *             by age     the flusher writes            so does whoever dirties more
  *
- * Lock: (W) wb.lock, a leaf but for the machine's; after (O). A vnode is found on the list without a reference
- * to it: I_SYNC is what its end waits for.
- * Invariants: W3 a vnode is on the list when its state says I_DIRTY, and whenever it has dirty pages, but for
- * one that ends (I_FREEING). W4 the list is in the order of dirtied_when.
+ * Lock: (W) wb.lock, a leaf but for the machine's; after (O). A vnode is found on the list without a
+ * reference to it: I_SYNC is what its end waits for.
+ * Invariants: W3 a vnode is on the list when its state says I_DIRTY, and whenever it has dirty pages, but
+ * for one that ends (I_FREEING). W4 the list is in the order of dirtied_when.
  * (fs/fs-writeback.c and mm/page-writeback.c, Linux: the names are theirs.)
  */
 #ifndef CORE_CACHE_FLUSHER_H

@@ -144,8 +144,8 @@ static void writeback_throttle(struct vm_object *object, struct blk_plug *plug) 
 }
 
 /*
- * Writes what wbc says of [start, end). Ends: `start` moves on, but where it waits for somebody to finish with
- * one page. (O) on entry and return, released in between.
+ * Writes what wbc says of [start, end). Ends: `start` moves on, but where it waits for somebody to finish
+ * with one page. (O) on entry and return, released in between.
  */
 static void write_cache_pages(struct vm_object *object, struct writeback_control *wbc, vm_pindex_t start,
                               vm_pindex_t end, struct blk_plug *plug) REQUIRES(object->lock)
@@ -252,8 +252,8 @@ void filemap_fdatawait_range(struct vm_object *object, vm_pindex_t start, vm_pin
 }
 
 /*
- * Not by looking for pages that are dirty again: somebody else may be writing one of them at this moment, once
- * more, and fail once more.
+ * Not by looking for pages that are dirty again: somebody else may be writing one of them at this moment,
+ * once more, and fail once more.
  */
 int filemap_check_errors(struct vnode *vnode, uint32_t before)
 {
@@ -378,7 +378,8 @@ uint32_t pageout_cluster(struct vm_page *m, struct blk_plug *plug)
     cluster_collect(object, m, &run);
     vm_object_pip_add(object);
     for (uint32_t i = 0; i < run.n; i++)
-        run.m[i]->lru |= PL_RECLAIM;
+        if ((run.m[i]->lru & PL_LRU) != 0) /* a neighbour may be wired */
+            run.m[i]->lru |= PL_RECLAIM;
     writeback_run(object, &run, plug);
     vm_object_pip_wakeup(object);
     vm_unlock(&object->lock);

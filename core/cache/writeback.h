@@ -9,9 +9,9 @@
  *
  * All are called with no lock held unless they say otherwise, by someone who has a reference to the vnode or
  * the object.
- * Errors of writes: those of the vnode's that failed during the call, whosever they were: what was written may
- * not be there. Whether somebody is told of them elsewhere does not matter here; vfs_fsync_range is where cursors
- * (errseq.h) come in.
+ * Errors of writes: those of the vnode's that failed during the call, whosever they were: what was written
+ * may not be there. Whether somebody is told of them elsewhere does not matter here; vfs_fsync_range is
+ * where cursors (errseq.h) come in.
  */
 #ifndef CORE_CACHE_WRITEBACK_H
 #define CORE_CACHE_WRITEBACK_H
@@ -61,8 +61,8 @@ FL_NODISCARD int vfs_fsync_range(struct vnode *vnode, struct vm_object *object, 
                                  vm_pindex_t end, errseq_t *since);
 /*
  * For the page daemon: starts to write m, which is dirty and nobody's, and the dirty neighbours around it, as
- * one transfer. Returns how many pages: each goes to the head of the inactive queue, if it is on it, when it is
- * clean. (O) held on entry, not on return.
+ * one transfer. Returns how many pages: each goes to the head of the inactive queue, if it is on it, when it
+ * is clean. (O) held on entry, not on return.
  */
 FL_NODISCARD uint32_t pageout_cluster(struct vm_page *m, struct blk_plug *plug);
 

@@ -2,8 +2,8 @@
  * errseq_test.c: errors that many are to hear of, each of them once.
  *
  * The model keeps every error ever set, whether anybody was told of it, and how far each cursor has heard. A
- * cursor is told of the last error when there is one that it has not heard of; of two in a row that nobody was
- * told of the first is as if it had never been.
+ * cursor is told of the last error when there is one that it has not heard of; of two in a row that nobody
+ * was told of the first is as if it had never been.
  */
 #include "lib/errseq.h"
 #include "lib/errno.h"

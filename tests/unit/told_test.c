@@ -1,6 +1,6 @@
 /*
- * told_test.c: who is told of a write-back that failed: each descriptor and each mapping, once, whoever wrote;
- * the page stays dirty and is written when the disk is well.
+ * told_test.c: who is told of a write-back that failed: each descriptor and each mapping, once, whoever
+ * wrote; the page stays dirty and is written when the disk is well.
  */
 #include "cache/writeback.h"
 #include "lib/errno.h"
@@ -268,8 +268,8 @@ static void ranges_that_fail_are_told_by_who_waits(void **state)
 #define LISTENERS 6
 
 /*
- * Random writes fail or not, by whomever they are asked for. Each listener, descriptor or mapping, is told when
- * something failed since he was told last, and not when nothing did.
+ * Random writes fail or not, by whomever they are asked for. Each listener, descriptor or mapping, is told
+ * when something failed since he was told last, and not when nothing did.
  */
 static void many_listeners(void **state)
 {

@@ -156,6 +156,117 @@ static void the_daemons_cluster_is_bounded(void **state)
     end(0);
 }
 
+/* ---- depth --------------------------------------------------------------------------------------------- */
+
+static uint64_t most_in_flight;
+
+static void watch_depth(struct sim_disk *watched, void *arg)
+{
+    (void)arg;
+    uint64_t now = sim_disk_counts(watched).in_flight;
+    if (now > most_in_flight)
+        most_in_flight = now;
+}
+
+static void scattered_pages_are_written_together(void **state)
+{
+    (void)state;
+    begin(test_params(10));
+    sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 1000000;
+    sim_disk_on_write(disk, watch_depth, NULL);
+    for (vm_pindex_t i = 0; i < FILE_PAGES; i += 2)
+        dirty_run(i, 1, 1);
+    most_in_flight = 0;
+    uint64_t start = machine_time_ns();
+    assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES), 0);
+    assert_true(machine_time_ns() - start < 300 * UINT64_C(1000000) / 16);
+    assert_true(most_in_flight >= 32 && most_in_flight <= 128); /* many, and not all */
+    for (vm_pindex_t i = 0; i < FILE_PAGES; i += 2)
+        assert_true(on_disk(i) == 1 && !is_dirty(i));
+    sim_disk_on_write(disk, NULL, NULL);
+    end(0);
+}
+
+static void nobody_waits_for_a_flush_of_the_cache(void **state)
+{
+    (void)state;
+    begin(test_params(11));
+    sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 1000000;
+    dirty_run(10, 20, 1);
+    vm_lock(&object->lock);
+    vm_page_hold(vm_page_lookup(object, 15));
+    vm_unlock(&object->lock);
+    uint64_t start = machine_time_ns();
+    filemap_flush(object);
+    filemap_flush(object); /* nothing is left to start */
+    assert_true(machine_time_ns() - start < 1000000);
+    assert_int_equal(sim_disk_counts(disk).pages_written, 19);
+    assert_true(is_dirty(15) && !is_dirty(14));
+    filemap_fdatawait_range(object, 0, FILE_PAGES);
+    assert_true(on_disk(10) == 1 && on_disk(29) == 1 && on_disk(15) == 0);
+    vm_lock(&object->lock);
+    vm_page_unhold(vm_page_lookup(object, 15));
+    vm_unlock(&object->lock);
+    end(0);
+}
+
+/* A write that does not write everything goes on where it stopped, and begins anew at the end. */
+static void a_bounded_write_goes_round(void **state)
+{
+    (void)state;
+    begin(test_params(12));
+    for (vm_pindex_t i = 0; i < 40; i += 2)
+        dirty_run(i, 1, 1);
+    for (uint32_t round = 0; round < 4; round++) {
+        struct writeback_control wbc = {.range_cyclic = true, .nr_to_write = 5};
+        dirty_run(100 + 2 * round, 1, 2); /* new ones behind the old */
+        do_writepages(object, &wbc);
+        assert_int_equal(wbc.nr_to_write, 0);
+        filemap_fdatawait_range(object, 0, FILE_PAGES);
+        for (vm_pindex_t i = 0; i < 40; i += 2)
+            assert_int_equal(is_dirty(i), i >= 10 * (round + 1));
+    }
+    test_page_write(object, 2, 3);
+    struct writeback_control wbc = {.range_cyclic = true, .nr_to_write = 5};
+    do_writepages(object, &wbc);
+    filemap_fdatawait_range(object, 0, FILE_PAGES);
+    assert_int_equal(wbc.nr_to_write, 0);
+    assert_true(on_disk(2) == 3 && on_disk(106) == 2);
+    end(0);
+}
+
+/* Whether the nth allocation, or call of the machine's, failed. */
+static bool sync_with_failure(bool map, uint32_t nth)
+{
+    begin(test_params(13));
+    uint32_t *countdown = map ? &sim_torture()->fail_map_nth : &sim_torture()->fail_alloc_nth;
+    dirty_run(10, 20, 1);
+    dirty_run(50, 1, 1);
+    *countdown = nth;
+    int error = filemap_write_and_wait_range(object, 0, FILE_PAGES);
+    bool came = *countdown == 0;
+    *countdown = 0;
+    assert_true(error == 0 || (came && error == -ENOMEM));
+    for (vm_pindex_t i = 10; i < 30; i++)
+        assert_true(is_dirty(i) ? error != 0 : on_disk(i) == 1);
+    assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES), 0);
+    assert_true(on_disk(10) == 1 && on_disk(29) == 1 && on_disk(50) == 1);
+    end(0);
+    return came;
+}
+
+/* The pages are written all the same, or they are dirty and the call says so. */
+static void no_memory_loses_nothing(void **state)
+{
+    (void)state;
+    for (uint32_t map = 0; map < 2; map++) {
+        uint32_t nth = 1;
+        while (sync_with_failure(map, nth))
+            nth++;
+        assert_true(nth > 1);
+    }
+}
+
 /* ---- several ------------------------------------------------------------------------------------------- */
 
 static int others_result;
@@ -337,6 +448,10 @@ int main(void)
         cmocka_unit_test(the_last_close_says_what_was_lost),
         cmocka_unit_test(a_held_page_is_written_and_stays_dirty),
         cmocka_unit_test(the_daemons_cluster_is_bounded),
+        cmocka_unit_test(scattered_pages_are_written_together),
+        cmocka_unit_test(nobody_waits_for_a_flush_of_the_cache),
+        cmocka_unit_test(a_bounded_write_goes_round),
+        cmocka_unit_test(no_memory_loses_nothing),
         cmocka_unit_test(somebody_elses_failure_is_told),
         cmocka_unit_test(a_busy_writer_does_not_hold_it_for_ever),
         cmocka_unit_test(random_writes_and_syncs),
