@@ -46,9 +46,12 @@ static const struct {
     enum vm_page_queue queue;
     bool head;
 } lru_place[LRU_OPS] = {
-    [LRU_ADD] = {PQ_INACTIVE, false},       [LRU_ROTATE] = {PQ_INACTIVE, true},
-    [LRU_DEACTIVATE_FILE] = {PQ_INACTIVE, true}, [LRU_DEACTIVATE] = {PQ_INACTIVE, false},
-    [LRU_LAZYFREE] = {PQ_INACTIVE, true},   [LRU_ACTIVATE] = {PQ_ACTIVE, false},
+    [LRU_ADD] = {PQ_INACTIVE, false},
+    [LRU_ROTATE] = {PQ_INACTIVE, true},
+    [LRU_DEACTIVATE_FILE] = {PQ_INACTIVE, true},
+    [LRU_DEACTIVATE] = {PQ_INACTIVE, false},
+    [LRU_LAZYFREE] = {PQ_INACTIVE, true},
+    [LRU_ACTIVATE] = {PQ_ACTIVE, false},
 };
 
 struct pagevec {
@@ -164,15 +167,12 @@ static bool pagevec_add(struct pagevec *pvec, const struct vm_page *m)
     return pvec->n < PAGEVEC_SIZE;
 }
 
-/* m, whose `lru` says so already, goes where op says, with others. (O). */
-static void lru_defer(struct vm_page *m, enum lru_op op)
+/* An entry for m in the thread's batch of this kind. */
+static void lru_collect(struct vm_page *m, enum lru_op op)
 {
     struct lru_slot *slot = lru_slot();
     struct pagevec *pvec = &slot->pvec[op];
 
-    if (atomic_load_explicit(&m->lru_op, memory_order_relaxed) == op)
-        return; /* some batch has it; or its flush takes it now, and puts it where we want it */
-    atomic_store_explicit(&m->lru_op, (uint8_t)op, memory_order_release);
     vm_lock(&slot->lock);
     if (!pagevec_add(pvec, m)) {
         if (op == LRU_ADD)
@@ -181,6 +181,15 @@ static void lru_defer(struct vm_page *m, enum lru_op op)
             pagevec_lru_move_fn(pvec, op);
     }
     vm_unlock(&slot->lock);
+}
+
+/* m, whose `lru` says so already, goes where op says, with others. (O). */
+static void lru_defer(struct vm_page *m, enum lru_op op)
+{
+    if (atomic_load_explicit(&m->lru_op, memory_order_relaxed) == op)
+        return; /* some batch has it; or its flush takes it now, and puts it where we want it */
+    atomic_store_explicit(&m->lru_op, (uint8_t)op, memory_order_release);
+    lru_collect(m, op);
 }
 
 /* Is m to be moved at all? A wired page is on no queue; a new one comes by lru_cache_add. (O). */
@@ -251,6 +260,22 @@ void rotate_reclaimable_page(struct vm_page *m)
     if (!page_lru(m) || (m->lru & PL_ACTIVE) != 0 || (m->flags & PG_DIRTY) != 0)
         return;
     lru_defer(m, LRU_ROTATE);
+}
+
+/* Who frees m, or wires it, waits for (Q); who moves it elsewhere has set lru_op, or sets it after us. */
+bool lru_pass_over(struct vm_page *m)
+{
+    uint8_t none = LRU_NONE;
+    KASSERT(m->queue == PQ_INACTIVE, "P8");
+    vm_page_dequeue(m);
+    vm_page_enqueue(m, PQ_INACTIVE);
+    return atomic_compare_exchange_strong_explicit(&m->lru_op, &none, LRU_ROTATE, memory_order_release,
+                                                   memory_order_relaxed);
+}
+
+void lru_passed_over(struct vm_page *m)
+{
+    lru_collect(m, LRU_ROTATE);
 }
 
 /* ---- use ----------------------------------------------------------------------------------------------- */

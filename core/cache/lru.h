@@ -18,13 +18,21 @@
 
 void lru_startup(void);
 
-/* All with the page's object locked (O); nothing happens to a wired page, which has no place in the queues. */
-void lru_cache_add(struct vm_page *m);        /* new: inactive, at the tail; nothing if it is not new */
-void activate_page(struct vm_page *m);        /* active, at the tail, new or not */
-void deactivate_page(struct vm_page *m);      /* active → inactive, at the tail (MADV_COLD); forgets its use */
-void deactivate_file_page(struct vm_page *m); /* not wanted any more: inactive, at the head; dirty: at the tail */
-void mark_page_lazyfree(struct vm_page *m);   /* MADV_FREE: inactive, at the head */
+/* All with the page's object locked (O); nothing happens to a wired page: it has no place in the queues. */
+void lru_cache_add(struct vm_page *m);   /* new: inactive, at the tail; nothing if it is not new */
+void activate_page(struct vm_page *m);   /* active, at the tail, new or not */
+void deactivate_page(struct vm_page *m); /* active → inactive, at the tail (MADV_COLD); forgets its use */
+void deactivate_file_page(struct vm_page *m);    /* not wanted: inactive, at the head; dirty: at the tail */
+void mark_page_lazyfree(struct vm_page *m);      /* MADV_FREE: inactive, at the head */
 void rotate_reclaimable_page(struct vm_page *m); /* its write-back is over: if inactive, to the head */
+
+/*
+ * m is inactive, and page-out had it and could not have its object: it goes behind the others for now,
+ * and back to the head with the next drain. In two steps, for a batch is not filled under (Q): the first
+ * says whether the second is to be called, and needs no (O) because m is on a queue.
+ */
+FL_NODISCARD bool lru_pass_over(struct vm_page *m) REQUIRES(vm_queues.lock);
+void lru_passed_over(struct vm_page *m);
 
 /*
  * A fault or a read has used m, new or not. Inactive and never used: PL_REFERENCED. Inactive and

@@ -24,6 +24,7 @@
  */
 #include "cache/readahead.h"
 #include "cache/block.h"
+#include "cache/drop_behind.h"
 #include "lib/kassert.h"
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
@@ -472,6 +473,7 @@ void page_cache_async_readahead(struct readahead_control *ractl, struct vm_page 
 {
     KASSERT(m->object == ractl->object, "P1");
     m->flags &= (uint16_t)~PG_READAHEAD;
+    drop_behind(ractl->object, m->pindex);
     if (ractl->behavior != MAP_BEHAV_RANDOM)
         page_cache_async_ra(ractl, m->pindex);
     readahead_unlock_map(ractl);

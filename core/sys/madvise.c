@@ -104,7 +104,10 @@ static int madvise_dontneed(const struct sys_range *range)
     return 0;
 }
 
-/* Pages [start, end), each of which may be: written no more without a fault, so that page-out may have them. (O). */
+/*
+ * Pages [start, end), each of which may be: written no more without a fault, so that page-out may have
+ * them. (O).
+ */
 static void lazyfree_run(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
     if (start == end)
@@ -146,8 +149,9 @@ static void madvise_lazyfree(struct vm_object *object, vm_pindex_t pindex, vm_pi
 }
 
 /*
- * Private anonymous pages need not be kept: until one is stored to again, which makes it as good as new, page-out
- * may free it, and zeros show. Where an object backs another, what it has would show instead: then nothing is done.
+ * Private anonymous pages need not be kept: until one is stored to again, which makes it as good as new,
+ * page-out may free it, and zeros show. Where an object backs another, what it has would show instead:
+ * then nothing is done.
  */
 static int madvise_free(const struct sys_range *range)
 {
@@ -180,8 +184,8 @@ static int madvise_pageout(const struct sys_range *range)
 }
 
 /*
- * The range's bytes are gone from what is mapped there: of a file, a hole is punched. The checks are Linux's, so
- * that a program learns the same from them.
+ * The range's bytes are gone from what is mapped there: of a file, a hole is punched. The checks are
+ * Linux's, so that a program learns the same from them.
  */
 static int madvise_remove(const struct sys_range *range)
 {

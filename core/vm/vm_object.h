@@ -38,6 +38,13 @@ enum vm_object_type {
     OBJT_VNODE,   /* a file */
 };
 
+/* A stream that reads an object, as read-ahead's marks tell (cache/drop_behind.h). All zero: none yet. */
+struct vm_stream {
+    vm_pindex_t start, end; /* from its first mark to the last one that it touched */
+    uint32_t idle;          /* marks that others touched since */
+};
+#define VM_STREAMS 4
+
 struct vm_object {
     struct vm_lock lock;
     uint8_t type;    /* (c) enum vm_object_type */
@@ -58,12 +65,14 @@ struct vm_object {
     /* (O) a file's absent pages [invalidate_start, invalidate_end) stay absent, while its bytes there change
        below the cache (cache/truncate.h); the field's address is the channel */
     vm_pindex_t invalidate_start, invalidate_end;
+    struct vm_stream stream[VM_STREAMS]; /* (O) */
+    bool stream_again; /* (O) a stream read what another had passed: it is not read once, and is kept */
     struct vnode *vnode;              /* (c) of OBJT_VNODE */
     struct vm_object *backing_object; /* (c) */
     /* (c) this object's page 0 is page backing_pindex of the backing object */
     vm_pindex_t backing_pindex;
     void *machine;                     /* (c) machine_object_init */
-    struct vm_pager_request *inflight; /* (O) reads that nobody waits for yet */
+    struct vm_pager_request *inflight; /* (O) transfers that nobody waits for yet */
     uint64_t reserv_hint;              /* (F) vm_reserv's own */
     /* (R) reverse mapping */
     struct tree entries;                         /* vm_map_entry.rmap_node by pindex */

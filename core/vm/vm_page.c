@@ -12,8 +12,8 @@
  * read-ahead leaves free_min; page-out itself may have the last one, or it could never free any.
  *
  * Invariants P1 … P9 and locks: vm_page.h. Lock order here: (O) → (Q) or (F), never both of these at once.
- * What moves a page between the queues goes by batches (cache/lru.c); what takes it off them for good, which is
- * freeing and wiring, does so at once, and clears what a batch has to do with it.
+ * What moves a page between the queues goes by batches (cache/lru.c); what takes it off them for good,
+ * which is freeing and wiring, does so at once, and clears what a batch has to do with it.
  * Does not do: choosing pages to free (vm_pageout), sleeping for memory (vm_wait).
  */
 #include "vm/vm_page.h"
@@ -274,7 +274,8 @@ void vm_page_xunbusy(struct vm_page *m)
 {
     vm_lock_assert(&m->object->lock);
     KASSERT((m->flags & PG_BUSY) != 0, "P3");
-    KASSERT((m->flags & (PG_INFLIGHT | PG_WRITEBACK)) != PG_INFLIGHT, "R1"); /* a read is the pager's to end */
+    KASSERT((m->flags & (PG_INFLIGHT | PG_WRITEBACK)) != PG_INFLIGHT,
+            "R1"); /* a read is the pager's to end */
     m->flags &= (uint16_t)~PG_BUSY;
     page_wakeup(m);
 }

@@ -15,11 +15,12 @@
  * under (Q) alone (`lru_op`, `queue`; cache/lru.h).
  *
  * Invariants: P1 a page is in the radix tree of its object at its pindex, or has no object. P2 a page on a
- * queue, or with a lru_op, has an object, PL_LRU and wire_count 0. P3 a page without an object is free, or busy on its way in or out.
- * P4 dirty implies valid, or PG_PRIVATE. P5 PG_WRITEBACK implies not free, and is cleared by whoever set it. P6 a free
- * page is on no queue, not wired, not held, not dirty. P7 the marks RADIX_DIRTY and RADIX_WRITEBACK of a
- * page say what its flags PG_DIRTY and PG_WRITEBACK say. P8 the queues' links, heads, tails and counts
- * agree with the pages, and a page without a lru_op is on the queue that its PL_LRU and PL_ACTIVE say. P9 the wire and hold counts never wrap.
+ * queue, or with a lru_op, has an object, PL_LRU and wire_count 0. P3 a page without an object is free,
+ * or busy on its way in or out. P4 dirty implies valid, or PG_PRIVATE. P5 PG_WRITEBACK implies not free,
+ * and is cleared by whoever set it. P6 a free page is on no queue, not wired, not held, not dirty. P7
+ * the marks RADIX_DIRTY and RADIX_WRITEBACK of a page say what its flags PG_DIRTY and PG_WRITEBACK say.
+ * P8 the queues' links, heads, tails and counts agree with the pages, and a page without a lru_op is on
+ * the queue that its PL_LRU and PL_ACTIVE say. P9 the wire and hold counts never wrap.
  *
  * Does not do: bytes (pmap.h), mappings (vm_rmap.h).
  */
@@ -61,7 +62,7 @@ enum vm_page_queue {
 /* vm_page.lru, all (O) */
 #define PL_LRU        0x1 /* on a queue, or on its way there */
 #define PL_ACTIVE     0x2 /* and that is the active one */
-#define PL_REFERENCED 0x4 /* used once since it came there: once more, and it is active (mark_page_accessed) */
+#define PL_REFERENCED 0x4 /* used once since it came there (mark_page_accessed) */
 #define PL_RECLAIM    0x8 /* page-out waits for its write-back: the next victim when that is over */
 
 struct vm_page {
@@ -71,10 +72,10 @@ struct vm_page {
     uint32_t q_prev;          /* (Q), (F) */
     uint16_t flags;           /* (O) PG_* */
     uint16_t wire_count;      /* (O) mlock: not paged out, mappings may still come and go */
-    uint16_t hold_count; /* (O) a system call uses it: mapped rights must not shrink, bytes must not go */
-    uint8_t queue;       /* (Q) enum vm_page_queue */
-    uint8_t lru;         /* (O) PL_* */
-    uint8_t order;       /* (F) of the free block that the page heads; VM_PHYS_NOFREE otherwise */
+    uint16_t hold_count;    /* (O) a system call uses it: mapped rights must not shrink, bytes must not go */
+    uint8_t queue;          /* (Q) enum vm_page_queue */
+    uint8_t lru;            /* (O) PL_* */
+    uint8_t order;          /* (F) of the free block that the page heads; VM_PHYS_NOFREE otherwise */
     _Atomic uint8_t lru_op; /* set (O), taken (Q): what a batch has still to do with the page (cache/lru.h) */
     uint8_t pad[2];
     uint32_t buffers; /* (O) PG_PRIVATE: vm_meta_index of its first buffer head */
@@ -143,14 +144,17 @@ FL_NODISCARD struct vm_page *vm_page_find_least(const struct vm_object *object, 
 void vm_page_xbusy(struct vm_page *m);   /* the page was not busy */
 void vm_page_xunbusy(struct vm_page *m); /* wakes whoever waits */
 /* A transfer that nobody waits for, a read of the busy page or a write of the one in write-back, is about to
- * start. Whoever sleeps for the page looks again, and drives it: with some stores it would not end otherwise. */
+ * start. Whoever sleeps for the page looks again, and drives it: with some stores it would not end
+ * otherwise. */
 void vm_page_inflight(struct vm_page *m);
 /* Sleeps, with the object unlocked meanwhile, until the page's state changed; drives its transfer if one
  * is in flight. The caller looks everything up again. */
 void vm_page_busy_sleep(struct vm_page *m);
 
-/* Sleeps a while, with the object unlocked meanwhile: until those who hold the page may have let it go. The caller
- * looks everything up again. */
+/*
+ * Sleeps a while, with the object unlocked meanwhile: until those who hold the page may have let it go.
+ * The caller looks everything up again.
+ */
 void vm_page_hold_sleep(struct vm_page *m);
 
 /* Dirty pages of files, of all objects together (vm_object.dirty_count). What writers are throttled by. */
@@ -160,13 +164,13 @@ extern _Atomic uint32_t vm_page_dirty_files;
 /* Sets PG_DIRTY and the radix mark; PG_COPY goes. All of the valid page: with buffer heads, each of them. */
 void vm_page_dirty(struct vm_page *m);
 void __set_page_dirty(struct vm_page *m); /* the same, for who has said of its buffer heads which are dirty */
-void vm_page_undirty(struct vm_page *m); /* clears both; the caller has write-protected every mapping */
+void vm_page_undirty(struct vm_page *m);  /* clears both; the caller has write-protected every mapping */
 
 /* ---- write-back. Callers hold the object's lock. ----------------------------------------------------- */
 void vm_page_writeback_start(struct vm_page *m); /* sets PG_WRITEBACK and the radix mark */
 void vm_page_writeback_done(struct vm_page *m);  /* clears both and wakes whoever waits */
 
-/* ---- queues: the lists themselves. Who has a page to move goes through the batches (cache/lru.h). ------- */
+/* ---- queues: the lists themselves. Who has a page to move goes through cache/lru.h. ------------------- */
 void vm_page_lock(struct vm_page *m) ACQUIRE(vm_queues.lock);
 void vm_page_unlock(struct vm_page *m) RELEASE(vm_queues.lock);
 /* From no queue to this one's tail / head / from the queue it is on / the same, if it is on one. */
@@ -186,8 +190,9 @@ void vm_page_unhold(struct vm_page *m);
 FL_NODISCARD int vm_page_zero_fill(struct vm_page *m);
 FL_NODISCARD int vm_page_copy(struct vm_page *src, struct vm_page *dst);
 
-/* P1 … P9 for every page, when the batches are drained, and vm_phys_check, vm_reserv_check. Context: nothing else
- * runs. */
+/*
+ * Drains the batches; P1 … P9 for every page, and vm_phys_check, vm_reserv_check. Context: nothing else runs.
+ */
 void vm_page_check_all(void);
 
 #endif

@@ -120,7 +120,8 @@ static void requeue(struct vm_page *m) REQUIRES(vm_queues.lock)
 
 /*
  * Takes the pages of the locked object that stand together at the head, moving them to the tail. A dirty
- * inactive page makes a batch alone. No page is taken twice, though others may have made the queue shorter than max.
+ * inactive page makes a batch alone. No page is taken twice, though others may have made the queue
+ * shorter than max.
  */
 static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
     REQUIRES(vm_queues.lock)
@@ -140,12 +141,26 @@ static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, ui
 }
 
 /*
- * One try at the head of the queue. False: its object is locked by somebody; then, if `pass_over`, the page
- * went to the tail. Otherwise batch->n says how many pages were taken, 0: the queue is empty.
+ * Page m at the head of the queue is somebody's: what stands behind it comes first. A page of the
+ * inactive queue comes back to its place before the next pass. *rotate: lru_passed_over is to be called.
+ */
+static void pass_over(struct vm_page *m, enum vm_page_queue queue, struct vm_page **rotate)
+    REQUIRES(vm_queues.lock)
+{
+    if (queue == PQ_ACTIVE)
+        requeue(m);
+    else if (lru_pass_over(m))
+        *rotate = m;
+}
+
+/*
+ * One try at the head of the queue. False: its object is locked by somebody; then, on the last try, the
+ * page is passed over. Otherwise batch->n says how many pages were taken, 0: the queue is empty.
  */
 static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max,
-                      bool pass_over) NO_THREAD_SAFETY_ANALYSIS /* the lock is kept when a field says so */
+                      bool last) NO_THREAD_SAFETY_ANALYSIS /* the lock is kept when a field says so */
 {
+    struct vm_page *rotate = NULL;
     bool taken = true;
     vm_lock(&vm_queues.lock);
     uint32_t head = vm_queues.q[queue].head;
@@ -155,10 +170,12 @@ static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, uin
         taken = vm_trylock(&batch->object->lock);
         if (taken)
             batch_fill(batch, queue, max);
-        else if (pass_over)
-            requeue(m);
+        else if (last)
+            pass_over(m, queue, &rotate);
     }
     vm_unlock(&vm_queues.lock);
+    if (rotate != NULL)
+        lru_passed_over(rotate);
     return taken;
 }
 
@@ -227,9 +244,9 @@ static void free_victims(struct pageout_pass *pass, struct vm_object *object, st
 }
 
 /*
- * A clean page that nobody has: is it to go? (O). One use is what it came for; who is used once more after a look
- * at it (PG_TESTED) is active. On a machine that cannot tell, only a fault is a reference, and it has made the page
- * active already.
+ * A clean page that nobody has: is it to go? (O). One use is what it came for; who is used once more
+ * after a look at it (PG_TESTED) is active. On a machine that cannot tell, only a fault is a reference,
+ * and it has made the page active already.
  */
 static bool inactive_victim(struct pageout_pass *pass, struct vm_page *m)
 {
@@ -255,8 +272,8 @@ static void launder_throttle(struct pageout_pass *pass)
 }
 
 /*
- * m is dirty, and alone in its batch: its write begins, and it comes back to the head of the queue, clean. (O)
- * on entry, not on return.
+ * m is dirty, and alone in its batch: its write begins, and it comes back to the head of the queue,
+ * clean. (O) on entry, not on return.
  */
 static void launder(struct pageout_pass *pass, struct vm_page *m)
     NO_THREAD_SAFETY_ANALYSIS /* pageout_cluster releases the lock of the object that m has now */
@@ -423,8 +440,8 @@ void pagedaemon_wakeup(void)
 }
 
 /*
- * Passes until there is enough, or until one got nowhere that takes whatever it can get: that is the one after a
- * pass that got nowhere, or after some that only found out what is in use.
+ * Passes until there is enough, or until one got nowhere that takes whatever it can get: that is the one
+ * after a pass that got nowhere, or after some that only found out what is in use.
  */
 static bool pagedaemon_work(void)
 {
