@@ -376,6 +376,55 @@ static void what_a_file_grows_by_stays(void **state)
     }
 }
 
+static bool grown, touched;
+
+static void grow(void *arg)
+{
+    (void)arg;
+    assert_int_equal(fl_vnode_truncate(file.vnode, 2000), 0);
+    grown = true;
+}
+
+static void touch_tail(void *arg)
+{
+    (void)arg;
+    test_store8(map, shared, 9);
+    touched = true;
+}
+
+/*
+ * The page in which the old end lies is absent when a file grows, and must not come in before the new length is
+ * known: what writes it back would zero what it takes to lie behind the end, and is in the file by then. The
+ * growth is stopped between its look for the page and the new length: it needs the object's lock for the
+ * one and the vnode's for the other.
+ */
+static void the_old_ends_page_stays_out_until_the_new_end_is_known(void **state)
+{
+    (void)state;
+    begin(test_params(12), 100);
+    struct vm_object *object = test_object(file.vnode);
+    grown = touched = false;
+    sim_run("grow", grow, NULL);
+    sim_sleep_ns(1000); /* it makes the disk's file longer, which takes a while */
+    assert_int_equal(sim_disk_size(disk), 100);
+    vm_lock(&object->lock);
+    sim_sleep_ns(1000000); /* it has, and waits for the object */
+    assert_int_equal(sim_disk_size(disk), 2000);
+    vm_lock(&file.vnode->lock);
+    vm_unlock(&object->lock);
+    sim_settle(); /* it has looked, and waits for the vnode */
+    assert_int_equal(file.vnode->size_bytes, 100);
+    sim_run("touch", touch_tail, NULL);
+    sim_sleep_ns(5000000);
+    assert_false(touched || grown);
+    vm_unlock(&file.vnode->lock);
+    sim_join_all();
+    assert_true(touched && grown);
+    assert_int_equal(file.vnode->size_bytes, 2000);
+    vm_object_deallocate(object);
+    end();
+}
+
 static int late_result;
 
 static void load_late(void *arg)
@@ -446,6 +495,7 @@ int main(void)
         cmocka_unit_test(a_punch_that_fails_loses_nothing),
         cmocka_unit_test(nothing_is_mapped_beyond_the_end),
         cmocka_unit_test(what_a_file_grows_by_stays),
+        cmocka_unit_test(the_old_ends_page_stays_out_until_the_new_end_is_known),
         cmocka_unit_test(a_page_that_is_about_to_go_is_not_mapped),
         cmocka_unit_test(unmapping_a_range_leaves_the_pages),
     };
