@@ -504,6 +504,69 @@ static void windows_have_their_limits(void **state)
     finish();
 }
 
+/* Windows of one page that nobody waits for, as many as there are; how many that is. */
+static unsigned take_all(enum machine_window how, vm_pindex_t start, void **addr)
+{
+    unsigned n = 0;
+    int error;
+
+    for (;; n++) {
+        struct machine_run run = run_of(start + n, 1);
+        error = machine_window_get(&run, how, true, &addr[n]);
+        if (error != 0)
+            break;
+    }
+    assert_int_equal(error, -EAGAIN);
+    return n;
+}
+
+static void give_back(enum machine_window how, vm_pindex_t start, void **addr, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        struct machine_run run = run_of(start + i, 1);
+        machine_window_put(&run, how, &addr[i], false);
+    }
+}
+
+/* Writes behind leave some to reads ahead, and both the larger half to who waits; what they write is read
+ * meanwhile. */
+static void writes_behind_are_in_nobodys_way(void **state)
+{
+    (void)state;
+    void *behind[64], *ahead[64], *wide[32];
+    uint8_t bytes[VM_PAGE_SIZE];
+    size_t done;
+
+    start(64 * VM_PAGE_SIZE);
+    for (vm_pindex_t i = 0; i < 128; i += 16)
+        fill(i, 16, 2);
+    unsigned nbehind = take_all(MACHINE_WINDOW_READ, 64, behind); /* of pages that slots kept, too */
+    assert_in_range(nbehind, 15, 20);
+    unsigned nahead = take_all(MACHINE_WINDOW_FILL, 200, ahead);
+    assert_in_range(nbehind + nahead, 28, 31);
+    for (unsigned i = 0; i < nbehind; i++) {
+        struct machine_run run = run_of(64 + i, 1);
+        assert_page(behind[i], 64 + i, 2);
+        assert_int_equal(machine_copyout(&run, 0, bytes, VM_PAGE_SIZE, &done), 0);
+        assert_page(bytes, 64 + i, 2);
+    }
+    struct machine_run big = run_of(0, 32), same = run_of(64, 1);
+    assert_int_equal(machine_window_get(&big, MACHINE_WINDOW_READ, false, wide), 0);
+    for (uint32_t i = 0; i < 32; i++)
+        assert_page(wide[i], i, 2);
+    assert_int_equal(machine_window_get(&same, MACHINE_WINDOW_READ, false, ahead + nahead), 0);
+    machine_window_put(&same, MACHINE_WINDOW_READ, ahead + nahead, true);
+    machine_window_put(&big, MACHINE_WINDOW_READ, wide, true);
+    give_back(MACHINE_WINDOW_FILL, 200, ahead, nahead);
+    give_back(MACHINE_WINDOW_READ, 64, behind, nbehind);
+    assert_int_equal(take_all(MACHINE_WINDOW_FILL, 200, ahead), nbehind + nahead);
+    give_back(MACHINE_WINDOW_FILL, 200, ahead, nbehind + nahead);
+    big.npages = 30; /* more than the share ever is: no use in trying again */
+    assert_int_equal(machine_window_get(&big, MACHINE_WINDOW_READ, true, wide), -ENOMEM);
+    release(0, 128);
+    finish();
+}
+
 #define NCOPIERS 15 /* of 16 slots, one is only for second windows */
 
 static pthread_barrier_t all_have_one;
@@ -674,6 +737,7 @@ int main(void)
         TEST(bytes_outlive_the_buffers),
         TEST(a_page_filled_twice_has_the_later_bytes),
         TEST(windows_have_their_limits),
+        TEST(writes_behind_are_in_nobodys_way),
         TEST(copies_do_not_wait_for_each_other),
         TEST(random_steps_match_arrays),
     };

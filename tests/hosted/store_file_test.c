@@ -47,19 +47,26 @@ static void done(struct store_request *request, int error)
     atomic_fetch_add(&t->done_calls, 1);
 }
 
+/* The request for bytes [offset, offset + len) of the file, whose pages' memory is at addr[i]. */
+static struct store_request *request_make(struct transfer *t, enum store_op op, unsigned flags,
+                                          uint64_t offset, uint64_t len)
+{
+    t->request = (struct store_request){.op = op,
+                                        .flags = flags,
+                                        .offset = offset,
+                                        .len_bytes = len,
+                                        .npages = (uint32_t)(atop(offset + len - 1) - atop(offset) + 1),
+                                        .addr = t->addr,
+                                        .done = done};
+    atomic_store(&t->done_calls, 0);
+    return &t->request;
+}
+
 /* Starts a transfer of npages pages whose memory is at addr[i]. */
 static void start(struct store *store, struct transfer *t, enum store_op op, unsigned flags, uint64_t page,
                   uint32_t npages)
 {
-    t->request = (struct store_request){.op = op,
-                                        .flags = flags,
-                                        .offset = ptoa(page),
-                                        .len_bytes = ptoa(npages),
-                                        .npages = npages,
-                                        .addr = t->addr,
-                                        .done = done};
-    atomic_store(&t->done_calls, 0);
-    store->ops->submit(store, &t->request);
+    store->ops->submit(store, request_make(t, op, flags, ptoa(page), ptoa(npages)));
 }
 
 static int finish(struct store *store, struct transfer *t)
@@ -145,7 +152,7 @@ static void write_step(struct pair *pair, struct transfer *t, uint64_t page, uin
         memcpy(pair->model + ptoa(page + i), t->addr[i], VM_PAGE_SIZE);
     }
     memset(pair->model + FILE_LEN, 0, FILE_PAGES * VM_PAGE_SIZE - FILE_LEN);
-    start(pair->store, t, STORE_WRITE, STORE_REQUEST_WAIT, page, npages);
+    start(pair->store, t, STORE_WRITE, draw(pair, 2) ? STORE_REQUEST_WAIT : 0, page, npages);
     assert_int_equal(finish(pair->store, t), 0);
 }
 
@@ -157,6 +164,53 @@ static void read_step(struct pair *pair, struct transfer *t, uint64_t page, uint
     assert_int_equal(finish(pair->store, t), 0);
     for (uint32_t i = 0; i < npages; i++)
         assert_memory_equal(t->addr[i], pair->model + ptoa(page + i), VM_PAGE_SIZE);
+}
+
+/* Where byte `at` of the file is in the transfer's memory. */
+static char *memory_of(const struct transfer *t, uint64_t at)
+{
+    return (char *)t->addr[atop(at) - atop(t->request.offset)] + (at & VM_PAGE_MASK);
+}
+
+#define BATCH 32
+
+/*
+ * Up to BATCH short transfers at once, of blocks as small as the store has them, that do not overlap; with a
+ * flag each, or none. What is in memory beside them stays, and so does what is in the file.
+ */
+static void batch_step(struct pair *pair, struct transfer *t)
+{
+    uint32_t block = pair->store->block_bytes != 0 ? pair->store->block_bytes : VM_PAGE_SIZE, n = 0;
+    struct store_request *request[BATCH];
+    uint64_t at = (uint64_t)draw(pair, FILE_PAGES / 2) * VM_PAGE_SIZE;
+    unsigned count = 1 + draw(pair, BATCH);
+    if (draw(pair, 4) == 0) /* about the end of the file */
+        at = (uint64_t)(FILE_PAGES - 3) * VM_PAGE_SIZE;
+    for (; n < count; n++) {
+        at += (uint64_t)draw(pair, 20) * block;
+        uint64_t len = (uint64_t)(1 + draw(pair, draw(pair, 4) ? 4 : 8)) * block;
+        if (at + len > (uint64_t)FILE_PAGES * VM_PAGE_SIZE)
+            break;
+        for (uint32_t i = 0; i < 8; i++)
+            t[n].addr[i] = pair->pages + ptoa(8 * n + i);
+        memset(pair->pages + ptoa(8 * n), 0xee, 8 * VM_PAGE_SIZE);
+        request[n] = request_make(&t[n], draw(pair, 2) ? STORE_READ : STORE_WRITE,
+                                  draw(pair, 4) ? 0 : STORE_REQUEST_WAIT, at, len);
+        for (uint64_t i = at; t[n].request.op == STORE_WRITE && i < at + len; i++)
+            *memory_of(&t[n], i) = pair->model[i] = (char)draw(pair, 256);
+        at += len;
+    }
+    memset(pair->model + FILE_LEN, 0, FILE_PAGES * VM_PAGE_SIZE - FILE_LEN);
+    pair->store->ops->submit_batch(pair->store, request, n);
+    while (n-- > 0) {
+        uint64_t first = t[n].request.offset, end = first + t[n].request.len_bytes;
+        assert_int_equal(finish(pair->store, &t[n]), 0);
+        for (uint64_t i = first; t[n].request.op == STORE_READ && i < end; i++)
+            assert_int_equal(*memory_of(&t[n], i), pair->model[i]);
+        for (uint64_t i = trunc_page(first); i < round_page(end); i++)
+            if (i < first || i >= end)
+                assert_int_equal(*memory_of(&t[n], i), (char)0xee);
+    }
 }
 
 /* From now on this process is on a system without direct I/O: opening a file for it says EINVAL. */
@@ -178,15 +232,20 @@ static void forbid_direct_io(void)
 static void random_transfers_in(const char *dir, bool disk)
 {
     struct pair pair = {.seed = (unsigned)time(NULL)};
-    struct transfer t;
+    static struct transfer t, batch[BATCH];
     printf("%s: seed %u\n", dir, pair.seed);
     pair.fd = file_make(dir, FILE_LEN);
     pair.model = pages_alloc(FILE_PAGES);
-    pair.pages = pages_alloc(4 * RUN_MAX);
+    pair.pages = pages_alloc(8 * BATCH);
     assert_int_equal(pread(pair.fd, pair.model, FILE_LEN, 0), FILE_LEN);
     assert_int_equal(posix_fadvise(pair.fd, 0, 0, POSIX_FADV_DONTNEED), 0);
     assert_int_equal(fl_store_file(pair.fd, &pair.store), 0);
+    printf("blocks of %u bytes\n", pair.store->block_bytes);
     for (int step = 0; step < 600; step++) {
+        if (draw(&pair, 3) == 0) {
+            batch_step(&pair, batch);
+            continue;
+        }
         uint64_t page = draw(&pair, FILE_PAGES);
         uint32_t most = FILE_PAGES - page < RUN_MAX ? (uint32_t)(FILE_PAGES - page) : RUN_MAX;
         uint32_t npages = 1 + draw(&pair, most);
@@ -246,8 +305,10 @@ static void a_file_that_shrank_says_so(void **state)
         assert_int_equal(pages[0], (char)(10 * 4096 * 31 + 10));
     }
     memset(pages, 0x77, 4 * 4096);
-    assert_int_equal(run(store, STORE_WRITE, STORE_REQUEST_WAIT, 8, 4, pages), 0);
-    assert_int_equal(run(store, STORE_WRITE, STORE_REQUEST_WAIT, 20, 4, pages), 0);
+    for (unsigned flags = 0; flags <= STORE_REQUEST_WAIT; flags++) {
+        assert_int_equal(run(store, STORE_WRITE, flags, 8, 4, pages), 0);
+        assert_int_equal(run(store, STORE_WRITE, flags, 20, 4, pages), 0);
+    }
     assert_int_equal(store->ops->size(store, &len_bytes), 0);
     assert_int_equal(len_bytes, 10 * 4096 + 5);
     store->ops->close(store);
@@ -302,6 +363,7 @@ static void a_read_only_store_refuses_writes(void **state)
     assert_int_equal(fl_store_file(read_only, &store), 0);
     assert_true(store->read_only);
     assert_int_equal(run(store, STORE_WRITE, STORE_REQUEST_WAIT, 0, 1, pages), -EBADF);
+    assert_int_equal(run(store, STORE_WRITE, 0, 0, 1, pages), -EBADF);
     assert_int_equal(run(store, STORE_READ, STORE_REQUEST_WAIT, 0, 1, pages), 0);
     assert_int_equal(store->ops->flush(store), 0);
     store->ops->close(store);
@@ -360,7 +422,7 @@ static void record_locks_of_the_program_survive(void **state)
 }
 
 /* The child has no AIO of its own and must neither fail nor wait for its parent's. */
-static void a_forked_child_reads_too(void **state)
+static void a_forked_child_reads_and_writes_too(void **state)
 {
     (void)state;
     int fd = file_make(".", FILE_LEN), status;
@@ -372,7 +434,10 @@ static void a_forked_child_reads_too(void **state)
     memset(pages, 0, 8 * 4096);
     pid_t child = fork();
     if (child == 0)
-        _exit(run(store, STORE_READ, 0, 1, 8, pages) == 0 && memcmp(pages, model, 8 * 4096) == 0 ? 0 : 1);
+        _exit(run(store, STORE_READ, 0, 1, 8, pages) == 0 && memcmp(pages, model, 8 * 4096) == 0 &&
+                      run(store, STORE_WRITE, 0, 1, 8, pages) == 0
+                  ? 0
+                  : 1);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     store->ops->close(store);
@@ -428,7 +493,8 @@ static void closing_returns_every_descriptor(void **state)
 #define THREADS 4
 #define SLOTS   16
 
-/* Reads in flight that every thread may start and every thread may wait for, as with read-ahead. */
+/* Transfers in flight that every thread may start and every thread may wait for, as with read-ahead and
+ * write-back. What is written is what is there. */
 static struct {
     struct store *store;
     char *model;
@@ -443,7 +509,7 @@ static struct {
     atomic_uint waits, shared_waits;
 } shared;
 
-/* => slot->lock is held, nobody waits. The read is over: the bytes must be right. */
+/* => slot->lock is held, nobody waits. It is over: the bytes must be right. */
 static void slot_check(struct slot *slot)
 {
     if (atomic_load(&slot->transfer.done_calls) != 1 || atomic_load(&slot->transfer.error) != 0)
@@ -460,7 +526,11 @@ static void slot_start(struct slot *slot, unsigned *seed)
     uint32_t most = FILE_PAGES - slot->page < RUN_MAX ? (uint32_t)(FILE_PAGES - slot->page) : RUN_MAX;
     slot->npages = 1 + (uint32_t)rand_r(seed) % most;
     slot->flying = true;
-    start(shared.store, &slot->transfer, STORE_READ, 0, slot->page, slot->npages);
+    bool write = rand_r(seed) % 4 == 0;
+    for (uint32_t i = 0; i < slot->npages; i++)
+        memcpy(slot->transfer.addr[i], write ? shared.model + ptoa(slot->page + i) : "",
+               write ? VM_PAGE_SIZE : 1);
+    start(shared.store, &slot->transfer, write ? STORE_WRITE : STORE_READ, 0, slot->page, slot->npages);
 }
 
 static void *reader(void *arg)
@@ -486,7 +556,7 @@ static void *reader(void *arg)
     return NULL;
 }
 
-static void threads_wait_for_each_others_reads(void **state)
+static void threads_wait_for_each_others_transfers(void **state)
 {
     (void)state;
     pthread_t thread[THREADS];
@@ -514,7 +584,11 @@ static void threads_wait_for_each_others_reads(void **state)
         }
     printf("%u waits, %u of them together with another thread\n", shared.waits, shared.shared_waits);
     assert_true(shared.waits > 0);
+    assert_int_equal(shared.store->ops->flush(shared.store), 0);
     shared.store->ops->close(shared.store);
+    char *bytes = pages_alloc(FILE_PAGES);
+    assert_int_equal(pread(fd, bytes, FILE_LEN, 0), FILE_LEN);
+    assert_memory_equal(bytes, shared.model, FILE_LEN);
     close(fd);
 }
 
@@ -528,10 +602,10 @@ int main(void)
         cmocka_unit_test(a_read_only_store_refuses_writes),
         cmocka_unit_test(a_file_opened_to_append_is_written_in_place),
         cmocka_unit_test(record_locks_of_the_program_survive),
-        cmocka_unit_test(a_forked_child_reads_too),
+        cmocka_unit_test(a_forked_child_reads_and_writes_too),
         cmocka_unit_test(reads_interrupt_no_system_call),
         cmocka_unit_test(closing_returns_every_descriptor),
-        cmocka_unit_test(threads_wait_for_each_others_reads),
+        cmocka_unit_test(threads_wait_for_each_others_transfers),
         cmocka_unit_test(random_transfers_match_without_direct_io), /* last: there is no way back */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
