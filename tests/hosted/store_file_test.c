@@ -184,7 +184,7 @@ static void batch_step(struct pair *pair, struct transfer *t)
     struct store_request *request[BATCH];
     uint64_t at = (uint64_t)draw(pair, FILE_PAGES / 2) * VM_PAGE_SIZE;
     unsigned count = 1 + draw(pair, BATCH);
-    if (draw(pair, 4) == 0) /* about the end of the file */
+    if (draw(pair, 16) == 0) /* about the end of the file */
         at = (uint64_t)(FILE_PAGES - 3) * VM_PAGE_SIZE;
     for (; n < count; n++) {
         at += (uint64_t)draw(pair, 20) * block;

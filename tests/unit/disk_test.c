@@ -40,19 +40,26 @@ static void io_done(struct store_request *request, int error)
     finish_order[nfinished++ % 64] = request->offset;
 }
 
-static void io_start(struct io *io, enum store_op op, uint64_t pindex, uint32_t npages, unsigned flags)
+static struct store_request *io_make(struct io *io, enum store_op op, uint64_t offset, uint64_t len_bytes,
+                                     unsigned flags)
 {
     for (unsigned i = 0; i < 8; i++)
         io->addr[i] = io->page[i];
     io->done = false;
-    io->request = (struct store_request){.op = op,
-                                         .flags = flags,
-                                         .offset = ptoa(pindex),
-                                         .len_bytes = ptoa(npages),
-                                         .npages = npages,
-                                         .addr = io->addr,
-                                         .done = io_done};
-    store->ops->submit(store, &io->request);
+    io->request =
+        (struct store_request){.op = op,
+                               .flags = flags,
+                               .offset = offset,
+                               .len_bytes = len_bytes,
+                               .npages = (uint32_t)(atop(offset + len_bytes - 1) - atop(offset) + 1),
+                               .addr = io->addr,
+                               .done = io_done};
+    return &io->request;
+}
+
+static void io_start(struct io *io, enum store_op op, uint64_t pindex, uint32_t npages, unsigned flags)
+{
+    store->ops->submit(store, io_make(io, op, ptoa(pindex), ptoa(npages), flags));
 }
 
 static int io_finish(struct io *io)
@@ -136,6 +143,64 @@ static void test_bytes(void **state)
     down();
 }
 
+/* The disk with smaller blocks, opened anew. */
+static void set_block(uint32_t block_bytes)
+{
+    store->ops->close(store);
+    sim_disk_set_block(disk, block_bytes);
+    store = sim_disk_open(disk, false);
+    assert_int_equal(store->block_bytes, block_bytes);
+}
+
+/* One transfer of blocks: the bytes that it is about, and no others, on the disk and in memory. */
+static void block_step(struct io *io, uint32_t block)
+{
+    uint64_t offset = prng_below(&prng, (NPAGES - 4) * VM_PAGE_SIZE / block) * block;
+    uint64_t len_bytes = prng_range(&prng, 1, 4 * VM_PAGE_SIZE / block) * block;
+    uint8_t *memory = (uint8_t *)io->page + offset % VM_PAGE_SIZE, before[sizeof io->page];
+    bool write = prng_chance(&prng, 500);
+
+    if (prng_chance(&prng, 200))
+        offset += ptoa(3); /* about the end */
+    io_random(io);
+    memcpy(before, io->page, sizeof before);
+    store->ops->submit(store, io_make(io, write ? STORE_WRITE : STORE_READ, offset, len_bytes,
+                                      prng_chance(&prng, 500) ? STORE_REQUEST_WAIT : 0));
+    assert_int_equal(io_finish(io), 0);
+    for (uint64_t i = 0; i < len_bytes; i++) {
+        uint64_t at = offset + i;
+        if (!write)
+            assert_int_equal(memory[i], at < LEN ? model[at] : 0);
+        else if (at < LEN)
+            model[at] = memory[i];
+        memory[i] = before[memory + i - (uint8_t *)io->page];
+    }
+    assert_memory_equal(io->page, before, sizeof before);
+}
+
+static void test_blocks(void **state)
+{
+    (void)state;
+    static struct io io;
+    static uint8_t bytes[LEN];
+
+    for (uint32_t block = SIM_SECTOR_SIZE; block <= VM_PAGE_SIZE; block *= 2) {
+        up(test_seed(block));
+        set_block(block);
+        sim_disk_read(disk, 0, model, LEN);
+        for (uint64_t round = test_rounds(300); round > 0; round--)
+            block_step(&io, block);
+        sim_disk_read(disk, 0, bytes, LEN);
+        assert_memory_equal(bytes, model, LEN);
+        struct sim_disk *copy = sim_disk_snapshot(disk);
+        struct store *other = sim_disk_open(copy, true);
+        assert_int_equal(other->block_bytes, block);
+        other->ops->close(other);
+        sim_disk_destroy(copy);
+        down();
+    }
+}
+
 /* Behind the VM's back: shorter, longer, and the bytes that were cut off do not come back. */
 static void test_truncate(void **state)
 {
@@ -193,6 +258,32 @@ static void test_many_at_once(void **state)
     assert_false(in_order);
     for (unsigned i = 0; i < NPAGES; i++)
         assert_int_equal(many[i].page[0][0], test_byte(ptoa(i)));
+    down();
+}
+
+/* A batch is one moment of the disk's, and its transfers end in any order. */
+static void test_batch(void **state)
+{
+    (void)state;
+    struct store_request *request[NPAGES];
+    bool in_order = true;
+
+    up(test_seed(10));
+    for (unsigned i = 0; i < NPAGES; i++)
+        request[i] = io_make(&many[i], STORE_READ, ptoa(i), VM_PAGE_SIZE, 0);
+    uint64_t before = machine_time_ns();
+    store->ops->submit_batch(store, request, NPAGES);
+    for (unsigned i = 0; i < NPAGES; i++)
+        assert_int_equal(io_finish(&many[i]), 0);
+    assert_true(machine_time_ns() - before <= sim_disk_faults(disk)->latency_max_ns + 20000);
+    for (unsigned i = 1; i < NPAGES; i++)
+        in_order = in_order && finish_order[i] > finish_order[i - 1];
+    assert_false(in_order);
+    assert_int_equal(nfinished, NPAGES);
+    assert_int_equal(sim_disk_counts(disk).reads, NPAGES);
+    assert_int_equal(sim_disk_counts(disk).batches, 1);
+    for (unsigned i = 0; i < NPAGES; i++)
+        assert_int_equal(many[i].page[0][7], i == NPAGES - 1 && 7 >= LAST_LEN ? 0 : test_byte(ptoa(i) + 7));
     down();
 }
 
@@ -262,6 +353,12 @@ static void test_failures(void **state)
     down();
 }
 
+static void count_moment(struct sim_disk *which, void *arg)
+{
+    assert_ptr_equal(which, disk);
+    ++*(unsigned *)arg;
+}
+
 /* ---- power cuts ------------------------------------------------------------------------------ */
 
 /* Which of three versions of its page each sector of the image has: bit mask of all that were seen. */
@@ -329,6 +426,50 @@ static void test_power_cut(void **state)
     down();
 }
 
+/* Two blocks of a page are in flight in one batch: a cut shows either, both or none, and nothing beside them. */
+static void test_power_cut_of_blocks(void **state)
+{
+    (void)state;
+    static struct io io[2];
+    struct store_request *request[2];
+    uint8_t before[VM_PAGE_SIZE], after[VM_PAGE_SIZE];
+    unsigned seen = 0, moments = 0;
+
+    up(test_seed(11));
+    set_block(SIM_SECTOR_SIZE);
+    sim_disk_read(disk, ptoa(3), before, VM_PAGE_SIZE);
+    sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 100000000;
+    for (unsigned i = 0; i < 2; i++) {
+        io_random(&io[i]);
+        request[i] = io_make(&io[i], STORE_WRITE, ptoa(3) + 1024 + 2048 * i, SIM_SECTOR_SIZE, 0);
+    }
+    sim_disk_on_write(disk, count_moment, &moments);
+    store->ops->submit_batch(store, request, 2);
+    assert_int_equal(moments, 1);
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        struct sim_disk *cut = sim_disk_power_cut(disk, seed);
+        unsigned landed = 0;
+
+        sim_disk_read(cut, ptoa(3), after, VM_PAGE_SIZE);
+        for (unsigned i = 0; i < 2; i++) {
+            size_t at = 1024 + 2048 * i;
+            if (memcmp(after + at, io[i].page[0] + at, SIM_SECTOR_SIZE) == 0) {
+                landed |= 1u << i;
+                memcpy(after + at, before + at, SIM_SECTOR_SIZE);
+            }
+        }
+        assert_memory_equal(after, before, VM_PAGE_SIZE);
+        seen |= 1u << landed;
+        sim_disk_destroy(cut);
+    }
+    assert_int_equal(seen, 15);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(io_finish(&io[i]), 0);
+    assert_int_equal(moments, 3);
+    sim_disk_on_write(disk, NULL, NULL);
+    down();
+}
+
 /* A flush promises nothing about a write that was not done when it began. */
 static void flush_meanwhile(void *arg)
 {
@@ -361,12 +502,6 @@ static void test_flush_is_no_time_machine(void **state)
     }
     assert_int_equal(seen, 3);
     down();
-}
-
-static void count_moment(struct sim_disk *which, void *arg)
-{
-    assert_ptr_equal(which, disk);
-    ++*(unsigned *)arg;
 }
 
 static void test_moments(void **state)
@@ -430,11 +565,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_truncate),
         cmocka_unit_test(test_many_at_once),
+        cmocka_unit_test(test_batch),
         cmocka_unit_test(test_one_seed_one_run),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_power_cut),
+        cmocka_unit_test(test_power_cut_of_blocks),
         cmocka_unit_test(test_flush_is_no_time_machine),
         cmocka_unit_test(test_moments),
         cmocka_unit_test(test_catches),
