@@ -28,10 +28,19 @@ static const struct {
     const char *name;
     void (*run)(void);
 } measures[] = {
-    {"refault", bench_refault},         {"mapped", bench_mapped},   {"sequential", bench_sequential},
-    {"interleaved", bench_interleaved}, {"strided", bench_strided}, {"random", bench_random_reads},
-    {"writes", bench_random_writes},    {"hotset", bench_hot_set},  {"entries", bench_map_entries},
-    {"metadata", bench_metadata},       {"peak", bench_peak},
+    {"refault", bench_refault},
+    {"mapped", bench_mapped},
+    {"sequential", bench_sequential},
+    {"interleaved", bench_interleaved},
+    {"strided", bench_strided},
+    {"random", bench_random_reads},
+    {"prefetch", bench_prefetch},
+    {"writes", bench_random_writes},
+    {"hotset", bench_hot_set},
+    {"resident", bench_resident},
+    {"entries", bench_map_entries},
+    {"metadata", bench_metadata},
+    {"peak", bench_peak},
 };
 #define NMEASURES (sizeof(measures) / sizeof(measures[0]))
 

@@ -1,8 +1,9 @@
 # The benchmark: bench (on the machine linux) and bench_entries (on sim, beside it). `make bench` runs them: bench/run.
 pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing)
 
-add_executable(bench bench/main.c bench/common.c bench/sides.c bench/device.c bench/refault.c bench/streams.c bench/reads.c
-               bench/writes.c bench/hotset.c $<TARGET_OBJECTS:core>
+add_executable(bench bench/main.c bench/common.c bench/sides.c bench/device.c bench/refault.c bench/streams.c
+               bench/reads.c
+               bench/prefetch.c bench/writes.c bench/hotset.c bench/resident.c $<TARGET_OBJECTS:core>
                $<TARGET_OBJECTS:machine_linux>)
 target_include_directories(bench PRIVATE bench include)
 target_link_libraries(bench PRIVATE PkgConfig::URING Threads::Threads)
