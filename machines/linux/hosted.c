@@ -355,13 +355,15 @@ static bool hosted_in_window(const void *addr)
 }
 
 /*
- * Holds a beginning of [va, va + *len_bytes): the less, the less memory there is; so also where only a beginning
- * can be reached. Errors, of the first byte: -EFAULT, -ENOMEM.
+ * Holds a beginning of [va, va + *len_bytes): at most an eighth of the memory, since the call needs pages of its
+ * own besides; the less, the less there is; so also where only a beginning can be reached. Errors, of the first
+ * byte: -EFAULT, -ENOMEM.
  */
 static int hosted_hold(vm_offset_t va, size_t *len_bytes, vm_prot_t access, struct fl_hold *hold)
 {
     size_t lead = va & VM_PAGE_MASK;
-    for (size_t npages = FL_HOLD_MAX; npages > 0; npages /= 2) {
+    size_t eighth = atop(hosted.options.memory_limit_bytes / 8);
+    for (size_t npages = eighth < FL_HOLD_MAX ? eighth : FL_HOLD_MAX; npages > 0; npages /= 2) {
         size_t n = ptoa(npages) - lead < *len_bytes ? ptoa(npages) - lead : *len_bytes;
         int error = fl_hold(hosted.map, va, n, access, hold);
         if (error == 0) {
