@@ -185,11 +185,14 @@ static bool buffers_any(const struct vm_page *m, uint8_t state)
     return false;
 }
 
-/* Does the block lie within the file, as it is now? (O). */
+/*
+ * Does the block lie within the file, as it is now? That of a page wholly behind the end does: a truncation is
+ * under way, which waits for us before it asks the store, and the store may refuse. (O).
+ */
 static bool blkdev_get_block(struct buffer_head *bh, uint32_t offset)
 {
     const struct vm_page *m = bh->b_page;
-    if (ptoa(m->pindex) + offset < m->object->vnode->size_bytes)
+    if (m->pindex >= m->object->size || ptoa(m->pindex) + offset < m->object->vnode->size_bytes)
         bh->b_state |= BH_MAPPED;
     else
         bh->b_state &= (uint8_t)~BH_MAPPED;
@@ -199,9 +202,10 @@ static bool blkdev_get_block(struct buffer_head *bh, uint32_t offset)
 /* What m's buffers say may make it valid; and if it is, they may have nothing more to say. (O). */
 static void buffers_settle(struct vm_page *m)
 {
+    KASSERT((m->flags & PG_WRITEBACK) == 0, "U4");
     if (buffers_all(m, BH_UPTODATE))
         m->flags |= PG_VALID;
-    if ((m->flags & (PG_VALID | PG_WRITEBACK)) != PG_VALID)
+    if ((m->flags & PG_VALID) == 0)
         return;
     if (buffers_all(m, BH_DIRTY) || !buffers_any(m, BH_DIRTY))
         free_page_buffers(detach_page_private(m));

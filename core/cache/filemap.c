@@ -303,7 +303,8 @@ static int64_t filemap_read(struct kiocb *iocb, struct iov_iter *iter)
         }
         if (error == -ENXIO) { /* the file became shorter: is this its end? */
             error = filemap_end(iocb, UINT64_MAX, &end);
-            error = error == 0 && !end ? -EIO : error;
+            if (error == 0 && !end && ++iocb->memory_tries == FILEMAP_TRIES) /* or was to, and did not */
+                error = -EIO;
         }
         end = end || iocb->pos >= i_size_read(iocb->vnode);
     }

@@ -350,8 +350,8 @@ static int vnode_extend(struct vnode *vnode, struct store *store, uint64_t len_b
 }
 
 /*
- * Nothing is on its way to or from pages from `start` on, which is the object's size: so nothing begins
- * either (W2).
+ * Nothing is on its way to or from pages from `start` on, which lie behind the object's end: so nothing begins
+ * either (W2). Whoever has one of them busy or in write-back does not wait for the file's last page meanwhile.
  */
 static void truncate_wait_idle(struct vm_object *object, vm_pindex_t start)
 {
@@ -374,10 +374,10 @@ static void truncate_wait_idle(struct vm_object *object, vm_pindex_t start)
 static int vnode_cut_object(struct vnode *vnode, struct vm_object *object, struct store *store,
                             uint64_t len_bytes)
 {
+    struct vm_page *m = tail_lock(object, len_bytes); /* first: or what is written back would be cut by that */
     uint64_t old_bytes = vnode_pager_newsize(vnode, len_bytes);
     unmap_mapping_range(object, round_page(len_bytes), 0);
-    truncate_wait_idle(object, pages_of(len_bytes));
-    struct vm_page *m = tail_lock(object, len_bytes);
+    truncate_wait_idle(object, atop(len_bytes) + 1);
     int error = store->ops->truncate(store, len_bytes);
     bool cut = error == 0;
     if (cut)

@@ -160,7 +160,8 @@ static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, v
     REQUIRES(object->lock)
 {
     struct vm_page *m[VM_FAULT_READ];
-    uint32_t limit = ahead ? VM_FAULT_READ : VM_FAULT_PREFAULT, n = 0;
+    bool young = ahead && readahead_young(&fs->entry->ra);
+    uint32_t limit = !ahead ? VM_FAULT_PREFAULT : young ? READAHEAD_LOOK : VM_FAULT_READ, n = 0;
     vm_offset_t va = fs->va + VM_PAGE_SIZE;
     /* Only pages of the first object: of one below, the first object may have its own. */
     if (object != fs->first_object || vm_map_entry_behavior(fs->entry) == MAP_BEHAV_RANDOM ||
@@ -184,8 +185,11 @@ static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, v
     vm_unlock(&object->lock);
     pmap_enter_object(fs->map, va, m, n, fs->prot);
     vm_lock(&object->lock);
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
+        if (!young)
+            m[i]->flags &= (uint16_t)~PG_AHEAD;
         vm_page_xunbusy(m[i]);
+    }
 }
 
 /* Enters page m as the access wants it: dirty, if it writes. (M) shared; (O), or m is busy and the caller has
@@ -373,7 +377,8 @@ vm_fault_getpages(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock i
     vm_page_free(fs->m);
     fs->m = NULL;
     vm_fault_leave_object(fs);
-    return error;
+    /* The file was about to be cut: what came of it vm_fault_beyond finds out. Or the store says so, again and again. */
+    return error == -ENXIO && ++fs->memory_tries < VM_FAULT_TRIES ? VM_FAULT_RETRY : error;
 }
 
 /* The chain ends: fs->first_m becomes a page of zeros. (O) of the last object on entry, not on return. */

@@ -183,6 +183,90 @@ static void behind_the_end_nothing_is_read_or_written(void **state)
     end();
 }
 
+/* The frame that holds the page, which is there. */
+static uint8_t *frame_of(vm_pindex_t pindex)
+{
+    struct vm_object *object = test_object(file.vnode);
+    vm_lock(&object->lock);
+    uint8_t *bytes = sim_frame(vm_page_frame(vm_page_lookup(object, pindex)));
+    vm_unlock(&object->lock);
+    vm_object_deallocate(object);
+    return bytes;
+}
+
+/* A copy that ends early may leave anything there. */
+static void what_is_not_up_to_date_means_nothing(void **state)
+{
+    (void)state;
+    for (uint32_t grows = 0; grows < 2; grows++) {
+        begin(test_params(14), 1100, 512);
+        assert_int_equal(write_at(0, ones, 512), 512);
+        memset(frame_of(0) + 512, 0xee, VM_PAGE_SIZE - 512);
+        if (grows)
+            assert_int_equal(write_at(2100, ones, 10), 10);
+        for (uint32_t i = 0; i < VM_PAGE_SIZE; i++) {
+            uint8_t expect = i < 512 ? 1 : i < 1100 ? test_byte(i) : grows && i >= 2100 && i < 2110 ? 1 : 0;
+            assert_int_equal(test_load8(map, shared + i), expect);
+        }
+        end();
+    }
+}
+
+static void a_short_copy_counts_whole_blocks(void **state)
+{
+    (void)state;
+    begin(test_params(15), LEN, 512);
+    struct fl_iovec iov[] = {{ones, 600}, {NULL, 1448}};
+    struct fl_iocb iocb = {.offset = 1024};
+    assert_int_equal(fl_vnode_write(file.vnode, iov, 2, &iocb), 512);
+    assert_int_equal(iocb.offset, 1536);
+    assert_int_equal(fl_vnode_write(file.vnode, iov + 1, 1, &iocb), -EFAULT);
+    iocb.offset = ptoa(1);
+    iov[0].len_bytes = 500;
+    assert_int_equal(fl_vnode_write(file.vnode, iov, 2, &iocb), -EFAULT); /* of a page that goes again */
+    iocb.offset = 1000; /* of a block that is there every byte counts */
+    iov[0].len_bytes = 100;
+    iov[1].len_bytes = 100;
+    assert_int_equal(fl_vnode_write(file.vnode, iov, 2, &iocb), 100);
+    assert_int_equal(read_at(0, page, VM_PAGE_SIZE), VM_PAGE_SIZE);
+    for (uint32_t i = 0; i < VM_PAGE_SIZE; i++)
+        assert_int_equal(page[i], i >= 1000 && i < 1536 ? 1 : test_byte(i));
+    assert_int_equal(read_at(ptoa(1), page, VM_PAGE_SIZE), VM_PAGE_SIZE);
+    assert_int_equal(page[0], test_byte(ptoa(1)));
+    end();
+}
+
+/* Whoever holds a page may write it at any time: it stays dirty, and all of its blocks. */
+static void a_held_page_stays_dirty_as_a_whole(void **state)
+{
+    (void)state;
+    struct fl_hold hold;
+    begin(test_params(16), LEN, 512);
+    assert_int_equal(write_at(512, ones, 512), 512);
+    assert_int_equal(fl_hold(map, shared, 1, VM_PROT_WRITE, &hold), 0);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
+    sim_frame(vm_page_frame(hold.page[0]))[3000] = 77;
+    fl_unhold(&hold);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
+    assert_true(disk_byte(3000) == 77 && disk_byte(512) == 1);
+    end();
+}
+
+/* A store that became longer unknown to us does not get what a program left behind the end that we know. */
+static void what_lies_behind_the_end_never_gets_out(void **state)
+{
+    (void)state;
+    begin(test_params(17), 1100, 512);
+    assert_int_equal(write_at(0, ones, 512), 512);
+    assert_int_equal(test_load8(map, shared), 1);
+    assert_int_equal(write_at(1024, ones, 10), 10);
+    test_store8(map, shared + 1200, 9);
+    sim_disk_truncate(disk, 2000);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
+    assert_true(disk_byte(1200) == 0 && disk_byte(1024) == 1);
+    end();
+}
+
 static void a_page_written_in_part_goes_for_others(void **state)
 {
     (void)state;
@@ -214,6 +298,12 @@ static void what_is_cut_off_is_not_written(void **state)
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_int_equal(bytes_written(), 1024); /* 1 and 2 */
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(2)), 0);
+    assert_int_equal(write_at(ptoa(1), ones, 2048), 2048);
+    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(1) + 500), 0);
+    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(2)), 0); /* the store has zeros there by itself */
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
+    assert_int_equal(bytes_written(), 1024 + 512);
+    assert_true(test_load8(map, shared + ptoa(1) + 499) == 1 && test_load8(map, shared + ptoa(1) + 500) == 0);
     assert_int_equal(read_at(0, page, VM_PAGE_SIZE), VM_PAGE_SIZE);
     for (uint32_t i = 0; i < VM_PAGE_SIZE; i++)
         assert_int_equal(page[i], i < 512 ? test_byte(i) : i < 1100 ? 1 : 0);
@@ -245,6 +335,31 @@ static void a_hole_in_a_page_written_in_part(void **state)
     for (uint32_t i = 0; i < VM_PAGE_SIZE; i++)
         assert_int_equal(page[i], i >= 700 && i < 2200 ? 0 : i >= 512 && i < 700 ? 1 : test_byte(i));
     end();
+}
+
+static void punch(void *arg)
+{
+    (void)arg;
+    assert_int_equal(fl_vnode_punch(file.vnode, 700, 1500), 0);
+}
+
+/* Blocks that were never read do not come in as they were while the store makes the hole. */
+static void a_hole_while_others_read(void **state)
+{
+    (void)state;
+    for (uint64_t delay = 0; delay < 40; delay++) {
+        begin(test_params(delay), LEN, 512);
+        assert_int_equal(write_at(512, ones, 512), 512);
+        sim_run("punch", punch, NULL);
+        sim_sleep_ns(delay * 10000);
+        (void)test_load8(map, shared);
+        sim_join_all();
+        for (uint32_t i = 0; i < VM_PAGE_SIZE; i++)
+            assert_int_equal(test_load8(map, shared + i), i >= 700 && i < 2200  ? 0
+                                                          : i >= 512 && i < 700 ? 1
+                                                                                : test_byte(i));
+        end();
+    }
 }
 
 /* ---- failures ------------------------------------------------------------------------------------------ */
@@ -524,10 +639,15 @@ int main(void)
         cmocka_unit_test(a_fault_reads_what_is_missing),
         cmocka_unit_test(a_page_all_of_whose_blocks_are_dirty_is_one_like_others),
         cmocka_unit_test(behind_the_end_nothing_is_read_or_written),
+        cmocka_unit_test(what_is_not_up_to_date_means_nothing),
+        cmocka_unit_test(a_short_copy_counts_whole_blocks),
+        cmocka_unit_test(a_held_page_stays_dirty_as_a_whole),
+        cmocka_unit_test(what_lies_behind_the_end_never_gets_out),
         cmocka_unit_test(a_page_written_in_part_goes_for_others),
         cmocka_unit_test(what_is_cut_off_is_not_written),
         cmocka_unit_test(a_mapping_may_store_where_blocks_were),
         cmocka_unit_test(a_hole_in_a_page_written_in_part),
+        cmocka_unit_test(a_hole_while_others_read),
         cmocka_unit_test(a_failed_read_leaves_the_dirty_blocks),
         cmocka_unit_test(a_failed_write_leaves_that_block_dirty),
         cmocka_unit_test(without_memory_for_buffers),

@@ -330,6 +330,55 @@ static void nothing_is_mapped_beyond_the_end(void **state)
     }
 }
 
+static void cut_in_vain(void *arg)
+{
+    (void)arg;
+    while (!stop) {
+        sim_disk_faults(disk)->fail_truncate_nth = 1;
+        assert_int_equal(fl_vnode_truncate(file.vnode, 100), -EIO);
+        sim_sleep_ns(50000);
+    }
+}
+
+/* While it is not settled whether a file becomes shorter, nobody is told that it did. */
+static void what_is_refused_never_was(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 10; i++) {
+        uint64_t seed = test_seed(900 + i), rounds = test_rounds(200);
+        struct sim_params params = test_params_hostile(seed);
+        struct prng prng;
+        uint8_t byte, seen;
+        uint8_t model[NPAGES] = {0};
+        prng_init(&prng, seed);
+        begin_blocks(params, ptoa(NPAGES), SIM_SECTOR_SIZE);
+        stop = false;
+        sim_run("cut", cut_in_vain, NULL);
+        for (uint64_t round = 0; round < rounds; round++) {
+            uint64_t pindex = prng_below(&prng, NPAGES), at = ptoa(pindex) + 512;
+            struct fl_iovec iov = {&byte, 1};
+            byte = model[pindex];
+            if (byte != 0 && prng_chance(&prng, 300)) {
+                assert_int_equal(load(shared + at, &seen), 0);
+                assert_int_equal(seen, byte);
+            }
+            byte = model[pindex] = (uint8_t)prng_range(&prng, 1, 255);
+            if (prng_chance(&prng, 500))
+                assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &(struct fl_iocb){.offset = at}), 1);
+            else
+                assert_int_equal(sim_store(map, shared + at, &byte, 1, NULL), 0);
+            if (prng_chance(&prng, 300))
+                assert_int_equal(fl_sys_madvise(map, shared, ptoa(NPAGES), FL_MADV_PAGEOUT), 0);
+        }
+        stop = true;
+        sim_join_all();
+        assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
+        for (uint64_t p = 0; p < NPAGES; p++)
+            assert_int_equal(disk_byte(ptoa(p) + 512), model[p] != 0 ? model[p] : test_byte(ptoa(p) + 512));
+        end();
+    }
+}
+
 /* Dirties the first page and throws it out, so that it comes and goes and is written all the time. */
 static void churn(void *arg)
 {
@@ -494,6 +543,7 @@ int main(void)
         cmocka_unit_test(a_hole_is_zeros),
         cmocka_unit_test(a_punch_that_fails_loses_nothing),
         cmocka_unit_test(nothing_is_mapped_beyond_the_end),
+        cmocka_unit_test(what_is_refused_never_was),
         cmocka_unit_test(what_a_file_grows_by_stays),
         cmocka_unit_test(the_old_ends_page_stays_out_until_the_new_end_is_known),
         cmocka_unit_test(a_page_that_is_about_to_go_is_not_mapped),
