@@ -137,10 +137,6 @@ static int hosted_set_size(struct driver *d, int file, uint64_t len)
 
 /* ---- files: vm.h's calls, as the shim makes them: with signals blocked ----------------------------------- */
 
-#pragma weak fl_vnode_sync_range
-#pragma weak fl_vnode_fadvise
-#pragma weak fl_sys_prefetch
-
 static int hosted_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2)
 {
     struct fl_iovec range[2] = {{absolute(addr), len}, {absolute(addr2), len2}};
@@ -149,7 +145,7 @@ static int hosted_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64
 
     (void)d;
     linux_signals_block(&saved);
-    error = fl_sys_prefetch == NULL ? 0 : fl_sys_prefetch(fl_space(), range, 2);
+    error = fl_sys_prefetch(fl_space(), range, 2);
     linux_signals_restore(&saved);
     return error;
 }
@@ -225,8 +221,6 @@ static int hosted_sync_range(struct driver *d, int handle, uint64_t off, uint64_
     sigset_t saved;
     int error;
 
-    if (fl_vnode_sync_range == NULL)
-        return flags > 7 || off + len < off ? -EINVAL : hosted_fsync(d, handle, 0);
     linux_signals_block(&saved);
     error = fl_vnode_sync_range(file->vnode, off, len, flags, &file->told);
     linux_signals_restore(&saved);
@@ -238,8 +232,6 @@ static int hosted_fadvise(struct driver *d, int handle, uint64_t off, uint64_t l
     sigset_t saved;
     int error;
 
-    if (fl_vnode_fadvise == NULL)
-        return advice < FL_FADV_NORMAL || advice > FL_FADV_NOREUSE ? -EINVAL : 0;
     linux_signals_block(&saved);
     error = fl_vnode_fadvise(hosted_of(d)->handle[handle]->vnode, off, len, advice);
     linux_signals_restore(&saved);
@@ -334,7 +326,7 @@ struct driver *linux_driver_create(enum fl_fault_engine fault)
 {
     static const struct driver calls = {
         .name = "linux",
-        .has = DRIVER_HAS_PUNCH,
+        .has = DRIVER_HAS_DSYNC | DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH,
         .address_space_end = DRIVER_WINDOW_BYTES + BEHIND,
         .mmap = hosted_mmap,
         .munmap = hosted_munmap,

@@ -5,7 +5,7 @@
 #include "model/driver.h"
 
 /*
- * Runs nops operations of each mix on what create makes, each also on the reference: the real kernel's mmap, or NULL
+ * Runs nops operations, and a part of that of calls on files, on what create makes, each also on the reference: the real kernel's mmap, or NULL
  * for the model. Arguments
  * and result as runner_main.
  */

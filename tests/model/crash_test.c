@@ -15,9 +15,10 @@
 #include "model/runner.h"
 #include "model/sim_driver.h"
 #include "support/boot.h"
-#include <stdlib.h>
+#include <malloc.h>
 
-#define OPS_WANTED 60000
+#define OPS_WANTED     24000 /* calls on files */
+#define DISK_BYTES_MAX (1 << 20)
 
 struct crash {
     struct ledger *ledger;
@@ -28,6 +29,8 @@ static struct sim_params draw_computer(uint64_t seed)
     struct sim_params params = seed % 4 == 0 ? test_params(seed) : test_params_hostile(seed);
 
     params.nframes = seed % 3 == 0 ? 512 : 96;
+    params.dirty_expire_ns = seed % 5 == 0 ? 0 : 100000 << seed % 7;
+    params.no_flusher = seed % 7 == 0;
     return params;
 }
 
@@ -62,12 +65,15 @@ static void set_write_errors(struct oracle *oracle, struct prng *r)
 static void setup(struct oracle *oracle, uint64_t seed, void *arg)
 {
     struct sim_params params = draw_computer(seed);
+    struct sim_files files = sim_files_draw(seed);
     struct crash *crash = arg;
     struct prng r;
 
     prng_init(&r, seed);
     oracle->model = oracle->reference = model_driver_create();
-    oracle->subject = sim_driver_create(&params);
+    oracle->subject = sim_driver_create_on(&params, files);
+    if (files.block_bytes != 0)
+        model_set_block(oracle->model, files.block_bytes);
     oracle->max_pinned = params.nframes / 3;
     oracle->check_every = 16;
     crash->ledger = ledger_create(oracle, seed);
@@ -87,6 +93,9 @@ static void teardown(struct oracle *oracle, void *arg)
 int main(int argc, char **argv)
 {
     struct crash crash = {.ledger = NULL};
+
+    (void)mallopt(M_MMAP_THRESHOLD,
+                  DISK_BYTES_MAX); /* thousands of disks come and go: not each by two system calls */
     struct sequence sequence = {
         .name = "crash_test", .setup = setup, .teardown = teardown, .arg = &crash, .mix = OP_MIX_SYNCS};
 

@@ -19,6 +19,7 @@ static struct sim_params draw_computer(uint64_t seed)
     struct sim_params params = seed % 4 == 0 ? test_params(seed) : test_params_hostile(seed);
 
     params.nframes = seed % 2 == 0 ? 1024 : 96;
+    params.dirty_expire_ns = seed % 5 == 0 ? 0 : 100000 << seed % 7;
     if (seed % 8 == 3)
         params.torture.copy_first = params.torture.referenced_unknown = true; /* as on linux */
     return params;
@@ -27,10 +28,13 @@ static struct sim_params draw_computer(uint64_t seed)
 static void setup(struct oracle *oracle, uint64_t seed, void *arg)
 {
     struct sim_params params = draw_computer(seed);
+    struct sim_files files = sim_files_draw(seed);
 
     (void)arg;
     oracle->model = oracle->reference = model_driver_create();
-    oracle->subject = sim_driver_create(&params);
+    oracle->subject = sim_driver_create_on(&params, files);
+    if (files.block_bytes != 0)
+        model_set_block(oracle->model, files.block_bytes);
     oracle->max_pinned = params.nframes / 3;
     oracle->check_every = seed % 16 == 0 ? 1 : 8;
 }

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE        DRIVER_PAGE
-#define CAPACITY    (DRIVER_FILE_PAGES * PAGE)
-#define SUBSETS_MAX 3 /* writes of which all subsets are cut */
-#define TORN_CUTS   1
+#define PAGE         DRIVER_PAGE
+#define CAPACITY     (DRIVER_FILE_PAGES * PAGE)
+#define SUBSETS_MAX  3   /* writes of which all subsets are cut */
+#define CUT_PERMILLE 250 /* of the moments without a promise, in which whole disks are cut and read */
 
 struct ledger_file {
     struct ledger *ledger;
@@ -120,24 +120,50 @@ static void look_at_cut(struct ledger_file *f, struct sim_disk *cut, const char 
     sim_disk_destroy(cut);
 }
 
-/* The power could go now. */
+/* What is not durable: every byte of it. */
+static void look_at_pieces(struct ledger_file *f)
+{
+    f->ledger->moments++;
+    f->npieces = 0;
+    sim_disk_unsafe(f->disk, look_at_piece, f);
+}
+
+static void cut(struct ledger_file *f)
+{
+    uint64_t landed;
+
+    look_at_cut(f, sim_disk_power_cut_landed(f->disk, 0), "nothing landed");
+    for (landed = 1; f->npieces <= SUBSETS_MAX && landed < (uint64_t)1 << f->npieces; landed++)
+        look_at_cut(f, sim_disk_power_cut_landed(f->disk, landed), "some landed");
+    if (f->npieces > SUBSETS_MAX)
+        look_at_cut(f, sim_disk_power_cut(f->disk, prng_next(&f->ledger->prng)), "torn");
+}
+
+/* The power could go now. The durable bytes were looked at as pieces, and since the last promise: so not each time again. */
 static void moment(struct sim_disk *disk, void *arg)
 {
     struct ledger_file *f = arg;
-    uint64_t landed;
-    int i;
 
-    f->ledger->moments++;
-    f->npieces = 0;
-    sim_disk_unsafe(disk, look_at_piece, f);
-    look_at_cut(f, sim_disk_power_cut_landed(disk, 0), "nothing landed");
-    for (landed = 1; f->npieces <= SUBSETS_MAX && landed < (uint64_t)1 << f->npieces; landed++)
-        look_at_cut(f, sim_disk_power_cut_landed(disk, landed), "some landed");
-    for (i = 0; f->npieces > SUBSETS_MAX && i < TORN_CUTS; i++)
-        look_at_cut(f, sim_disk_power_cut(disk, prng_next(&f->ledger->prng)), "torn");
+    (void)disk;
+    look_at_pieces(f);
+    if (prng_chance(&f->ledger->prng, CUT_PERMILLE))
+        cut(f);
 }
 
 /* ---- the operations ------------------------------------------------------------------------------------ */
+
+/* Page [off, end) as the model has it joins the sets. */
+static void note_page(struct ledger_file *f, const struct model_file *file, uint64_t off, uint64_t end)
+{
+    uint64_t i;
+
+    if (memcmp(f->last + off, file->bytes + off, end - off) == 0)
+        return;
+    for (i = off; i < end; i++)
+        if (f->last[i] != file->bytes[i])
+            may_also(f, i, file->bytes[i]);
+    memcpy(f->last + off, file->bytes + off, end - off);
+}
 
 /* The file as the model has it joins the sets. */
 static void note(struct ledger_file *f, const struct model_file *file)
@@ -146,22 +172,26 @@ static void note(struct ledger_file *f, const struct model_file *file)
 
     f->low = file->size < f->size ? file->size : f->size;
     f->high = file->size < f->size ? f->size : file->size;
-    for (i = f->size; i < file->size; i++) /* longer: zeros first */
+    for (i = f->size; i < file->size; i++) { /* longer: zeros first */
         may_only(f, i, 0);
-    if (file->size > f->size || memcmp(f->last, file->bytes, file->size) != 0)
-        for (i = 0; i < file->size; i++)
-            if (i >= f->size || f->last[i] != file->bytes[i])
-                may_also(f, i, file->bytes[i]);
-    memcpy(f->last, file->bytes, file->size);
+        f->last[i] = 0;
+    }
+    for (i = 0; i < file->size; i += PAGE)
+        note_page(f, file, i, file->size - i < PAGE ? file->size : i + PAGE);
     f->size = file->size;
+}
+
+static bool changes_files(const struct op *op)
+{
+    return op->kind == OP_STORE || op->kind == OP_SET_SIZE || op->kind == OP_WRITE ||
+           op->kind == OP_TRUNCATE || op->kind == OP_PUNCH || op->kind == OP_MADVISE;
 }
 
 static void before(struct oracle *oracle, const struct op *op)
 {
     int i;
 
-    (void)op;
-    for (i = 0; i < DRIVER_FILES; i++)
+    for (i = 0; changes_files(op) && i < DRIVER_FILES; i++)
         note(&ledger_of(oracle)->file[i], &model_of(oracle->model)->file[i]);
 }
 
@@ -212,8 +242,10 @@ static bool after(struct oracle *oracle, const struct op *op, const struct outco
         struct ledger_file *f = &ledger->file[i];
 
         f->low = f->high = f->size;
-        if (promises(op))
-            moment(f->disk, f);
+        if (promises(op)) {
+            look_at_pieces(f);
+            cut(f);
+        }
     }
     if (ledger->failed)
         memcpy(oracle->difference, ledger->difference, sizeof(ledger->difference));

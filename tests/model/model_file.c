@@ -75,7 +75,7 @@ int64_t model_write(struct driver *d, int handle, const struct fl_iovec *iov, un
     if (off >= file->capacity)
         return -ENOSPC;
     end = off + len < file->capacity ? off + len : file->capacity;
-    if (off > file->size)
+    if (off > file->size && model_of(d)->bug != MODEL_BUG_STALE_TAIL)
         memset(file->bytes + file->size, 0, off - file->size);
     for (at = off; at < end; at += n, iov++) {
         n = end - at < iov->len_bytes ? end - at : iov->len_bytes;

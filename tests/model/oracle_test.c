@@ -34,10 +34,10 @@ static void teardown(struct oracle *oracle, void *arg)
     oracle->model->destroy(oracle->model);
 }
 
-static void expect_found(enum model_bug bug)
+static void expect_found(enum model_bug bug, enum op_mix mix)
 {
     struct sequence sequence = {
-        .name = "oracle_test", .setup = setup, .teardown = teardown, .arg = &bug, .seed = 1};
+        .name = "oracle_test", .setup = setup, .teardown = teardown, .arg = &bug, .seed = 1, .mix = mix};
     bool found = false;
     uint64_t s;
 
@@ -58,25 +58,37 @@ static void expect_found(enum model_bug bug)
 static void test_finds_lost_store(void **state)
 {
     (void)state;
-    expect_found(MODEL_BUG_LOST_STORE);
+    expect_found(MODEL_BUG_LOST_STORE, OP_MIX_MAPS);
 }
 
 static void test_finds_page_that_stays(void **state)
 {
     (void)state;
-    expect_found(MODEL_BUG_STALE_COPY);
+    expect_found(MODEL_BUG_STALE_COPY, OP_MIX_MAPS);
 }
 
 static void test_finds_wrong_errno(void **state)
 {
     (void)state;
-    expect_found(MODEL_BUG_WRONG_ERRNO);
+    expect_found(MODEL_BUG_WRONG_ERRNO, OP_MIX_MAPS);
 }
 
 static void test_finds_wrong_offset(void **state)
 {
     (void)state;
-    expect_found(MODEL_BUG_OFFSET_BY_PAGE);
+    expect_found(MODEL_BUG_OFFSET_BY_PAGE, OP_MIX_MAPS);
+}
+
+static void test_finds_short_write(void **state)
+{
+    (void)state;
+    expect_found(MODEL_BUG_SHORT_WRITE, OP_MIX_FILES);
+}
+
+static void test_finds_stale_tail(void **state)
+{
+    (void)state;
+    expect_found(MODEL_BUG_STALE_TAIL, OP_MIX_FILES);
 }
 
 /* What is printed can be read back, operation by operation. */
@@ -114,6 +126,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_finds_lost_store),  cmocka_unit_test(test_finds_page_that_stays),
         cmocka_unit_test(test_finds_wrong_errno), cmocka_unit_test(test_finds_wrong_offset),
+        cmocka_unit_test(test_finds_short_write), cmocka_unit_test(test_finds_stale_tail),
         cmocka_unit_test(test_print_and_read),
     };
 

@@ -45,11 +45,11 @@ int runner_main(struct sequence *sequence, uint64_t nops, int argc, char **argv)
         if (!sequence_draw(sequence, OPS_PER_SEQUENCE, false))
             status = fail(sequence);
         all += sequence->record->ran;
-        ran += sequence->mix == OP_MIX_FILES ? sequence->record->ran_file : sequence->record->ran;
+        ran += sequence->mix != OP_MIX_MAPS ? sequence->record->ran_file : sequence->record->ran;
     }
     printf("%s: %" PRIu64 " operations in %" PRIu64 " sequences\n", sequence->name, all,
            sequence->seed - first);
-    if (sequence->mix == OP_MIX_FILES)
+    if (sequence->mix != OP_MIX_MAPS)
         printf("%s: %" PRIu64 " of them calls on files\n", sequence->name, ran);
     sequence_fini(sequence);
     return status;

@@ -7,7 +7,7 @@
 
 /*
  * Runs sequences from the first seed on, until nops operations were compared; of
- * a mix of files, nops calls on files. FAULTLINE_SEED=n: the
+ * mixes other than OP_MIX_MAPS, nops calls on files. FAULTLINE_SEED=n: the
  * sequence of that seed only, or
  * FAULTLINE_ROUNDS of them; --replay FILE: the operations that a failure printed. A sequence that fails is
  * shrunk and printed.

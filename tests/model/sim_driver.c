@@ -7,6 +7,7 @@
  * Everything happens on fiber 0; the page daemon and the disk are fibers of their own.
  */
 #include "model/sim_driver.h"
+#include "support/odd_disk.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,13 +122,10 @@ static int sim_set_size(struct driver *d, int file, uint64_t len)
     return fl_vnode_setsize(vnode_of(sim_of(d), file));
 }
 
-#pragma weak fl_sys_prefetch
 static int sim_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2)
 {
     struct fl_iovec range[2] = {{(void *)absolute(d, addr), len}, {(void *)absolute(d, addr2), len2}};
 
-    if (fl_sys_prefetch == NULL)
-        return 0;
     return fl_sys_prefetch(sim_of(d)->map, range, 2);
 }
 
@@ -180,25 +178,15 @@ static int sim_fsync(struct driver *d, int handle, unsigned flags)
     return fl_vnode_fsync(file->vnode, flags, &file->told);
 }
 
-/* Three calls that are being written: until they are there, they are left out. */
-#pragma weak fl_vnode_sync_range
-#pragma weak fl_vnode_fadvise
-
 static int sim_sync_range(struct driver *d, int handle, uint64_t off, uint64_t len, unsigned flags)
 {
     struct fl_file *file = &sim_of(d)->handle[handle];
 
-    if (fl_vnode_sync_range == NULL) {
-        int error = flags > 7 || off + len < off ? -EINVAL : fl_vnode_fsync(file->vnode, 0, &file->told);
-        return error;
-    }
     return fl_vnode_sync_range(file->vnode, off, len, flags, &file->told);
 }
 
 static int sim_fadvise(struct driver *d, int handle, uint64_t off, uint64_t len, int advice)
 {
-    if (fl_vnode_fadvise == NULL)
-        return advice < FL_FADV_NORMAL || advice > FL_FADV_NOREUSE ? -EINVAL : 0;
     return fl_vnode_fadvise(sim_of(d)->handle[handle].vnode, off, len, advice);
 }
 
@@ -267,8 +255,27 @@ static void fill(struct sim_disk *disk, int file)
     }
 }
 
+static struct store *open_store(struct sim_disk *disk, enum sim_files_when when)
+{
+    if (when == SIM_FILES_ANYHOW)
+        return sim_disk_open(disk, false);
+    return odd_disk_open(disk, when == SIM_FILES_IN_SUBMIT ? ODD_IN_SUBMIT : ODD_IN_WAIT);
+}
+
+struct sim_files sim_files_draw(uint64_t seed)
+{
+    struct prng r;
+
+    prng_init(&r, seed ^ 0xf11e5);
+    if (prng_chance(&r, 500))
+        return (struct sim_files){.block_bytes = 0};
+    return (struct sim_files){.block_bytes = (uint32_t)SIM_SECTOR_SIZE << prng_below(&r, 4),
+                              .when = prng_chance(&r, 500) ? SIM_FILES_ANYHOW
+                                                           : (enum sim_files_when)prng_range(&r, 1, 2)};
+}
+
 /* Files of the simulated computer; `last` is a disk to use for the last of them, or NULL. */
-static void open_files(struct sim *sim, uint64_t seed, struct sim_disk *last)
+static void open_files(struct sim *sim, uint64_t seed, struct sim_files files, struct sim_disk *last)
 {
     int i;
 
@@ -277,6 +284,8 @@ static void open_files(struct sim *sim, uint64_t seed, struct sim_disk *last)
         if (sim->disk[i] != NULL)
             continue;
         sim->disk[i] = sim_disk_create(driver_file_size(i), seed * 1000 + (uint64_t)i + 1);
+        if (files.block_bytes != 0)
+            sim_disk_set_block(sim->disk[i], files.block_bytes);
         fill(sim->disk[i], i);
         sim_disk_faults(sim->disk[i])->max_len_bytes = DRIVER_FILE_PAGES * PAGE;
     }
@@ -284,7 +293,7 @@ static void open_files(struct sim *sim, uint64_t seed, struct sim_disk *last)
         const struct driver_handle *h = &driver_handles[i];
 
         sim->handle[i].mode = (h->read ? FL_FREAD : 0) | (h->write ? FL_FWRITE : 0);
-        if (fl_vnode_open(sim_disk_open(sim->disk[h->file], false), &sim->handle[i].vnode) != 0)
+        if (fl_vnode_open(open_store(sim->disk[h->file], files.when), &sim->handle[i].vnode) != 0)
             abort();
     }
 }
@@ -371,13 +380,18 @@ static struct sim *sim_new(const char *name, unsigned has)
 
 struct driver *sim_driver_create(const struct sim_params *params)
 {
+    return sim_driver_create_on(params, (struct sim_files){.block_bytes = 0});
+}
+
+struct driver *sim_driver_create_on(const struct sim_params *params, struct sim_files files)
+{
     struct sim *sim = sim_new("sim", DRIVER_HAS_BRK | DRIVER_HAS_DIRECT | DRIVER_HAS_DSYNC |
                                          DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT);
 
     sim->start = WINDOW_START;
     if (sim_boot(params) != 0)
         abort();
-    open_files(sim, params->seed, NULL);
+    open_files(sim, params->seed, files, NULL);
     if (fl_space_create(WINDOW_START, WINDOW_START + STRIDE, &sim->map) != 0 ||
         fl_space_reserve(sim->map, WINDOW_START + DRIVER_WINDOW_BYTES, WINDOW_START + STRIDE) != 0)
         abort();
@@ -420,7 +434,7 @@ void sim_slices_create(const struct sim_params *params, unsigned n, struct drive
         sim->driver.mmap = slice_mmap;
         sim->driver.mremap = slice_mremap;
         sim->driver.check = slice_check;
-        open_files(sim, params->seed * SIM_SLICES_MAX + i,
+        open_files(sim, params->seed * SIM_SLICES_MAX + i, sim_files_draw(params->seed),
                    i == 0 ? NULL : sim_of(slice[0])->disk[DRIVER_FILES - 1]);
         if (fl_space_reserve(map, sim->start + DRIVER_WINDOW_BYTES, sim->start + STRIDE) != 0)
             abort();

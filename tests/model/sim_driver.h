@@ -5,8 +5,22 @@
 #include "model/driver.h"
 #include "sim/sim.h"
 
+/* How the files' disks are: blocks of this size, 0: of a page; and when their transfers end. */
+enum sim_files_when {
+    SIM_FILES_ANYHOW,    /* when the disk has done them */
+    SIM_FILES_IN_SUBMIT, /* odd_disk.h */
+    SIM_FILES_IN_WAIT,
+};
+struct sim_files {
+    uint32_t block_bytes;
+    enum sim_files_when when;
+};
+/* Any of them, by the seed: half of all are of the first kind. */
+struct sim_files sim_files_draw(uint64_t seed);
+
 /* Boots a computer of these parameters with one space and the files on disks of their own. One at a time. */
 struct driver *sim_driver_create(const struct sim_params *params);
+struct driver *sim_driver_create_on(const struct sim_params *params, struct sim_files files);
 
 /*
  * The same with n windows in the one space, each with files of its own, but for the last file, which all of them read. For fibers
