@@ -29,6 +29,7 @@
 #endif
 
 #ifdef FIBER_ASAN
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #ifdef FIBER_TSAN
@@ -72,6 +73,10 @@ void fiber_stack_destroy(struct fiber_stack *stack)
         return;
 #ifdef FIBER_TSAN
     __tsan_destroy_fiber(stack->tsan);
+#endif
+#ifdef FIBER_ASAN
+    /* A fiber ends with frames on its stack, and the next mapping may have its addresses. */
+    __asan_unpoison_memory_region(stack->base, FIBER_STACK_SIZE);
 #endif
     munmap(stack->base, FIBER_STACK_SIZE);
     stack->base = NULL;
