@@ -66,8 +66,8 @@ struct vm_object {
        below the cache (cache/truncate.h); the field's address is the channel */
     vm_pindex_t invalidate_start, invalidate_end;
     struct vm_stream stream[VM_STREAMS]; /* (O) */
-    bool stream_again; /* (O) a stream read what another had passed: it is not read once, and is kept */
-    struct vnode *vnode;              /* (c) of OBJT_VNODE */
+    bool stream_again;   /* (O) a stream read what another had passed: it is not read once, and is kept */
+    struct vnode *vnode; /* (c) of OBJT_VNODE */
     struct vm_object *backing_object; /* (c) */
     /* (c) this object's page 0 is page backing_pindex of the backing object */
     vm_pindex_t backing_pindex;
