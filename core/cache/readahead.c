@@ -10,12 +10,13 @@
  * How a pattern is learnt. `next` follows the last page asked for, so a miss there goes on with what is read.
  * Any other miss begins a run at `base`; `stride` is how far it lies from the run before, `repeats` how often
  * in a row that was so, `run` how long the last run was, as long as it is known: pages that came with a window
- * are touched unseen. So, when the distance is the same twice and the run's length is not known, one run is
- * read page by page.
+ * are touched unseen. So, when the distance is the same twice and the run's length is not known, runs are read
+ * page by page (PROBING). So they are, too, when a young stream comes to its mark and left out pages on the way
+ * (readahead_young): it is no sequential one.
  *
- *   UNKNOWN ──a miss at next, or much is there before it──▶ SEQUENTIAL
- *      │ ▲                                                      │ a miss elsewhere
- *      │ └──────────────────────────────────────────────────────┘
+ *   UNKNOWN ──a miss at next, or much is there before it──────▶ SEQUENTIAL ──a miss elsewhere──▶ UNKNOWN
+ *      │                             READAHEAD_INIT such misses ──▲ │
+ *      │                              └─ PROBING ◀── a leap ────────┘
  *      └──the same distance twice, the run's length known──▶ STRIDED ──a miss off the grid──▶ UNKNOWN
  *
  * Locks: (e) of file_ra_state: (O), and (M) where a map entry has it. (O) is held around the allocation of a
@@ -177,13 +178,22 @@ void force_page_cache_readahead(struct vm_object *object, vm_pindex_t start, vm_
 
 /* ---- what stream it is --------------------------------------------------------------------------------- */
 
-/* How many pages, at most max, are there just before pindex: how long the stream is that it may continue. (O). */
-static uint32_t count_history_pages(const struct vm_object *object, vm_pindex_t pindex, uint32_t max)
+/*
+ * How many pages, at most max, are there just before pindex, and were touched: how long the stream is that it may
+ * continue. A few between them that were not are as good (READAHEAD_LOOK); *leapt: more of them end it. (O).
+ */
+static uint32_t count_history_pages(const struct vm_object *object, vm_pindex_t pindex, uint32_t max,
+                                    bool *leapt)
 {
-    uint32_t n = 0;
-    while (n < max && n < pindex && vm_page_lookup(object, pindex - n - 1) != NULL)
+    uint32_t n = 0, untouched = 0;
+    const struct vm_page *m;
+    while (n < max && n < pindex && untouched <= READAHEAD_LOOK &&
+           (m = vm_page_lookup(object, pindex - n - 1)) != NULL) {
+        untouched = (m->flags & PG_AHEAD) ? untouched + 1 : 0;
         n++;
-    return n;
+    }
+    *leapt = untouched > READAHEAD_LOOK;
+    return n - untouched;
 }
 
 /* The length of the last run is known, and no more than what a window has. */
@@ -242,7 +252,7 @@ static bool ra_begin_run(struct file_ra_state *ra, vm_pindex_t pindex, uint32_t 
 /* The run that is read goes on. True: in earnest; false: this is to find out how long it is. */
 static bool ra_continue_run(struct file_ra_state *ra, uint32_t npages)
 {
-    if (ra->pattern == RA_UNKNOWN && ra->repeats >= 2 && ra_run_known(ra) && ra->run < READAHEAD_INIT) {
+    if (ra->pattern == RA_PROBING && ra_run_known(ra) && ra->run < READAHEAD_INIT) {
         ra->run = (uint16_t)(ra->run + npages);
         return false;
     }
@@ -259,11 +269,12 @@ static enum ra_pattern ra_look(const struct readahead_control *ractl, vm_pindex_
     if (ra_on_grid(ra, pindex))
         return RA_STRIDED;
     if (ra->next != 0 && pindex == ra->next)
-        return ra_continue_run(ra, npages) ? RA_SEQUENTIAL : RA_UNKNOWN;
+        return ra_continue_run(ra, npages) ? RA_SEQUENTIAL : RA_PROBING;
     bool doubt = ra->pattern == RA_STRIDED || ra->misses >= READAHEAD_MISSES;
-    bool strided = ra_begin_run(ra, pindex, npages);
-    uint32_t pages = count_history_pages(ractl->object, pindex, readahead_max);
-    if (pages >= (doubt || strided ? READAHEAD_HISTORY_LONG : READAHEAD_HISTORY)) {
+    bool probing = ra->pattern == RA_PROBING, leapt;
+    uint32_t pages = count_history_pages(ractl->object, pindex, readahead_max, &leapt);
+    bool strided = ra_begin_run(ra, leapt ? pindex - pages : pindex, leapt ? pages + npages : npages);
+    if (!leapt && pages >= (doubt || strided ? READAHEAD_HISTORY_LONG : READAHEAD_HISTORY)) {
         *history = pages;
         ra->base = pindex - pages;
         ra->stride = 0;
@@ -273,7 +284,10 @@ static enum ra_pattern ra_look(const struct readahead_control *ractl, vm_pindex_
     }
     if (ractl->behavior == MAP_BEHAV_SEQUENTIAL || npages >= readahead_max)
         return RA_SEQUENTIAL;
-    return strided ? RA_STRIDED : RA_UNKNOWN;
+    if (strided)
+        return RA_STRIDED;
+    probing = probing && ra->misses < READAHEAD_INIT;
+    return ra->repeats >= 2 || probing || (leapt && pages > 0) ? RA_PROBING : RA_UNKNOWN;
 }
 
 /* ---- how much of it ------------------------------------------------------------------------------------ */
@@ -292,21 +306,33 @@ static uint32_t ra_sequential(struct file_ra_state *ra, vm_pindex_t pindex, uint
     return 2;
 }
 
-/* The window of a strided stream that begins with the run at ra->start. */
+/*
+ * The window of a stream backwards without gaps, whose next run is at ra->start: two halves, the upper first; its
+ * lowest page is touched last, and has the mark. At the file's start there may be less than that.
+ */
+static struct ra_window ra_backwards_window(const struct file_ra_state *ra)
+{
+    uint64_t pages = (uint64_t)ra->size * ra->run, left = ra->start + ra->run;
+    uint32_t half = (uint32_t)((pages < left ? pages : left) + 1) / 2;
+    return (struct ra_window){
+        .start = left - half,
+        .run = half,
+        .count = left >= 2 * half ? 2 : 1,
+        .stride = -(int64_t)half,
+        .marked = true,
+    };
+}
+
+/* The window of a strided stream that begins with the run at ra->start. Returns how many: 0 at the file's start. */
 static uint32_t ra_strided(struct file_ra_state *ra, struct ra_window *window)
 {
     uint32_t most = (ra_backwards(ra) ? readahead_max : min_u32(READAHEAD_STRIDED, readahead_max)) / ra->run;
     ra->size = min_u32(ra->size, max_u32(most & ~1u, 2));
-    if (ra_backwards(ra)) { /* two halves, the upper first; its lowest page is touched last, and in time */
-        uint32_t half = ra->size / 2 * ra->run;
-        *window = (struct ra_window){
-            .start = ra->start + ra->run - half,
-            .run = half,
-            .count = 2,
-            .stride = -(int64_t)half,
-            .marked = true,
-        };
-    } else {
+    if ((int64_t)ra->start < 0)
+        return 0;
+    if (ra_backwards(ra))
+        *window = ra_backwards_window(ra);
+    else
         *window = (struct ra_window){
             .start = ra->start,
             .run = ra->run,
@@ -315,22 +341,20 @@ static uint32_t ra_strided(struct file_ra_state *ra, struct ra_window *window)
             .mark = ra->size / 2,
             .marked = true,
         };
-    }
     ra->start += (uint64_t)((int64_t)ra->size * ra->stride);
     return 1;
 }
 
 /* A miss that fits nothing. Only what is asked for is read, and in a mapping perhaps what lies around. */
-static uint32_t ra_unknown(struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages,
-                           struct ra_window *window)
+static uint32_t ra_unknown(struct readahead_control *ractl, enum ra_pattern pattern, vm_pindex_t pindex,
+                           uint32_t npages, struct ra_window *window)
 {
     struct file_ra_state *ra = ractl->ra;
     uint32_t around = min_u32(READAHEAD_AROUND, readahead_max);
     bool first = ra->misses < READAHEAD_PROBES;
     *window = (struct ra_window){.start = pindex, .run = npages, .count = 1};
-    if (ra->repeats >= 2) /* it is about to fit */
-        return npages > 1;
-    if (ractl->map != NULL && !first && ra->misses < READAHEAD_MISSES && (around & (around - 1)) == 0) {
+    if (ractl->map != NULL && !first && pattern == RA_UNKNOWN && ra->misses < READAHEAD_MISSES &&
+        (around & (around - 1)) == 0) {
         ractl->behind = (uint32_t)(pindex & (around - 1));
         ractl->ahead = around - 1 - ractl->behind;
     }
@@ -356,9 +380,8 @@ static uint32_t ra_missed(struct readahead_control *ractl, vm_pindex_t pindex, u
         n = ra_strided(ra, window);
         break;
     default:
-        n = ra_unknown(ractl, pindex, npages, window);
+        n = ra_unknown(ractl, pattern, pindex, npages, window);
     }
-    ra->misses = pattern == RA_UNKNOWN ? ra->misses : 0;
     ra->pattern = (uint8_t)pattern;
     ra->next = pindex + npages;
     return n;
@@ -381,16 +404,41 @@ static vm_pindex_t readahead_end(const struct vm_object *object, const struct fi
     return end;
 }
 
+bool readahead_young(const struct file_ra_state *ra)
+{
+    return ra->pattern == RA_PROBING || (ra->pattern == RA_SEQUENTIAL && ra->size < readahead_max);
+}
+
+/*
+ * The mark at pindex was come to; its stream's pages end at `end`. Is the stream young, and did it leave out pages on
+ * the way? (O).
+ */
+static bool ra_leapt(const struct readahead_control *ractl, vm_pindex_t pindex, vm_pindex_t end)
+{
+    uint32_t look = (uint32_t)(pindex < READAHEAD_INIT ? pindex : READAHEAD_INIT);
+    bool leapt = false;
+    if (end - pindex < READAHEAD_DEPTH * (vm_pindex_t)readahead_max)
+        (void)count_history_pages(ractl->object, pindex, look, &leapt);
+    return leapt;
+}
+
 /* The windows to start when the mark at pindex is touched; returns how many. (O). */
 static uint32_t ra_marked(struct readahead_control *ractl, vm_pindex_t pindex, struct ra_window *window)
 {
     struct file_ra_state *ra = ractl->ra;
     uint32_t n = 0;
     if (ra_on_grid(ra, pindex)) {
+        ra->misses = 0; /* it came to what was read ahead: it is what it was taken for */
         ra->size *= 2;
         return ra_strided(ra, window);
     }
     vm_pindex_t end = readahead_end(ractl->object, ra, pindex);
+    if (ra_leapt(ractl, pindex, end)) {
+        ra->pattern = RA_PROBING;
+        ra->run = RA_RUN_UNKNOWN;
+        ra->misses = 0;
+        return 0;
+    }
     while (n < READAHEAD_DEPTH && end - pindex <= READAHEAD_DEPTH * (vm_pindex_t)readahead_max) {
         uint32_t size = min_u32((uint32_t)(end - pindex) * 2, readahead_max);
         window[n++] = (struct ra_window){.start = end, .run = size, .count = 1, .marked = true};
@@ -399,6 +447,7 @@ static uint32_t ra_marked(struct readahead_control *ractl, vm_pindex_t pindex, s
         end += size;
     }
     ra->pattern = RA_SEQUENTIAL;
+    ra->misses = 0;
     ra->next = pindex + 1;
     return n;
 }

@@ -52,6 +52,12 @@ FL_NODISCARD bool page_cache_sync_readahead(struct readahead_control *ractl, vm_
 void page_cache_async_readahead(struct readahead_control *ractl, struct vm_page *m)
     REQUIRES(ractl->object->lock);
 /*
+ * Is the stream so young that no more than READAHEAD_LOOK pages should be mapped ahead of a fault, keeping their
+ * PG_AHEAD? So its faults show whether it is the sequential one that it was taken for. (O), and (M) for an entry's.
+ */
+FL_NODISCARD bool readahead_young(const struct file_ra_state *ra);
+#define READAHEAD_LOOK 2
+/*
  * Starts to read the absent pages of [start, end) (MADV_WILLNEED), as far as the read-ahead's share of memory
  * goes: *share pages, less what was begun on return. With a plug the transfers wait there; NULL: they start.
  * No lock held; the caller has a reference.

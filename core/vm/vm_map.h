@@ -53,6 +53,7 @@ enum vm_behavior {
 
 enum ra_pattern {
     RA_UNKNOWN,
+    RA_PROBING, /* unknown, and how long its runs are is to be found out */
     RA_SEQUENTIAL,
     RA_STRIDED,
 };

@@ -56,7 +56,7 @@ enum vm_page_queue {
 #define PG_TESTED                                                                                            \
     0x400 /* the page daemon unmapped it to see whether a fault brings it back: not mapped ahead of one */
 #define PG_AHEAD                                                                                             \
-    0x800 /* came along with a read and was not faulted on since: a first touch is no sign of reuse */
+    0x800 /* came along with a read and was not touched since, as far as is known: a first touch is no sign of reuse */
 #define PG_PRIVATE 0x2000 /* has buffer heads (cache/buffer.h): perhaps not valid, and yet not busy */
 
 /* vm_page.lru, all (O) */
