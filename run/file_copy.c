@@ -118,26 +118,36 @@ static long copy_with_offsets(struct copy *copy, off64_t *in_offset, off64_t *ou
 
 /* ---- the calls ------------------------------------------------------------------------------------- */
 
-/* The two ranges of one file meet: EINVAL, as the kernel says. */
-static bool copies_onto_itself(int in, const off64_t *in_offset, int out, const off64_t *out_offset,
-                               size_t len)
+/*
+ * How much of copy->len there is to copy, which is not more while the file grows by that; -EINVAL when the two
+ * ranges of one file meet, as the kernel says.
+ */
+static long copy_room(const struct copy *copy, const off64_t *in_offset, const off64_t *out_offset)
 {
     struct stat a, b;
-    int64_t from = in_offset != NULL ? *in_offset : linux_syscall(SYS_lseek, in, 0, SEEK_CUR);
-    int64_t to = out_offset != NULL ? *out_offset : linux_syscall(SYS_lseek, out, 0, SEEK_CUR);
+    int64_t from = in_offset != NULL ? *in_offset : linux_syscall(SYS_lseek, copy->in, 0, SEEK_CUR);
+    int64_t to = out_offset != NULL ? *out_offset : linux_syscall(SYS_lseek, copy->out, 0, SEEK_CUR);
+    int64_t len;
 
-    if (linux_syscall(SYS_fstat, in, &a) != 0 || linux_syscall(SYS_fstat, out, &b) != 0)
-        return false;
-    if (from < 0 || to < 0 || len > (uint64_t)INT64_MAX)
-        return true;
-    return a.st_dev == b.st_dev && a.st_ino == b.st_ino && from - to < (int64_t)len &&
-           to - from < (int64_t)len;
+    if (linux_syscall(SYS_fstat, copy->in, &a) != 0 || linux_syscall(SYS_fstat, copy->out, &b) != 0)
+        return -EBADF;
+    if (from < 0 || to < 0)
+        return -EINVAL;
+    if (copy->len > (uint64_t)INT64_MAX - (uint64_t)(from > to ? from : to))
+        return -EOVERFLOW;
+    if (from >= a.st_size)
+        return 0;
+    len = (int64_t)copy->len < a.st_size - from ? (int64_t)copy->len : a.st_size - from;
+    if (a.st_dev == b.st_dev && a.st_ino == b.st_ino && from - to < len && to - from < len)
+        return -EINVAL;
+    return len;
 }
 
 FL_EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len,
                                   unsigned flags)
 {
     struct copy copy = {.in = in, .out = out, .len = len};
+    long room;
 
     if (!is_managed(out)) {
         if (!fd_is_other(in))
@@ -146,8 +156,10 @@ FL_EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *
     }
     if (shim_real()->copy_file_range(in, NULL, out, NULL, 0, flags) < 0)
         return -1;
-    if (len > 0 && copies_onto_itself(in, in_offset, out, out_offset, len))
-        return shim_return(-EINVAL);
+    room = copy_room(&copy, in_offset, out_offset);
+    if (room <= 0)
+        return shim_return(room);
+    copy.len = (size_t)room;
     return shim_return(copy_with_offsets(&copy, in_offset, out_offset));
 }
 

@@ -8,12 +8,12 @@
  *                                      │ odd, or not to be done here
  *                                      └▶ the kernel ─▶ file_io_after: what it wrote is forgotten
  *
- * Arguments that the kernel refuses are the kernel's to refuse: the call is handed on as it came. So are
- * writes behind RLIMIT_FSIZE, which raise a signal.
+ * Arguments that the kernel refuses are the kernel's to refuse: the call is handed on as it came.
  *
- * Besides the cache, after that, go the reads and writes of a file that a child of fork shares, which has no
- * part in our cache, and writes of a file that cannot be opened for reading and writing: dirty pages are
- * written first and clean ones forgotten after a write.
+ * Besides the cache go the reads and writes of a file that a child of fork shares, which has no part in our
+ * cache; writes of a file that cannot be opened for reading and writing; writes of a process with a limit to
+ * the length of its files (RLIMIT_FSIZE). Dirty pages are written first, and clean ones forgotten after a
+ * write; what is stored to the same page meanwhile wins.
  *
  * The position of a descriptor belongs to the open file, which other descriptors may share; it is moved under
  * the file's own lock, by whichever descriptor.
@@ -75,6 +75,15 @@ static unsigned io_iocb_flags(const struct file_io *io, const struct fd_call *ca
     return io_appends(io, call) ? flags | FL_IOCB_APPEND : flags;
 }
 
+/* The limit is the kernel's to keep, and also meets the core's memory, which is a file to the kernel. */
+static bool io_is_limited(void)
+{
+    struct rlimit limit;
+
+    return linux_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) == 0 &&
+           limit.rlim_cur != RLIM_INFINITY;
+}
+
 /*
  * Whether the core does it: 1; the kernel: 0; or an error. RWF_NOWAIT: nobody here knows what would wait.
  */
@@ -88,7 +97,7 @@ static int io_prepare(const struct file_io *io, struct fd_call *call)
         return -EINVAL;
     if ((io->flags & RWF_NOWAIT) != 0)
         return -EAGAIN;
-    if (call->file->forked)
+    if (call->file->forked || (io->writes && io_is_limited()))
         return 0;
     return !io->writes || file_make_writable(call->file, call->fd, call->flags);
 }
@@ -105,18 +114,6 @@ static int io_look_at_size(struct fd_call *call)
 }
 
 /* ---- what a write needs of the file ---------------------------------------------------------------- */
-
-/* How many of len bytes at offset RLIMIT_FSIZE allows; 0: the kernel says no, and raises SIGXFSZ. */
-static uint64_t io_limit(uint64_t offset, uint64_t len)
-{
-    struct rlimit limit;
-
-    if (linux_syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
-        return len;
-    if (offset >= limit.rlim_cur)
-        return 0;
-    return len < limit.rlim_cur - offset ? len : limit.rlim_cur - offset;
-}
 
 /*
  * The file system has room for [offset, offset + *len), so that a full disk is told to this write and not to a
@@ -199,9 +196,6 @@ static bool io_move(struct file_io *io, const struct fd_call *call, struct vecto
     if (at > INT64_MAX - total)
         return false;
     if (io->writes) {
-        len = io_limit(at, len);
-        if (len == 0)
-            return false;
         *result = io_allocate(call, at, &len);
         if (*result != 0)
             return true;

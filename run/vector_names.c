@@ -6,9 +6,12 @@
 #include "real.h"
 #include <limits.h>
 
+/* What lies below is nowhere (vm.mmap_min_addr), and the kernel's to refuse. */
+#define LOWEST_ADDR 65536
+
 static bool iov_is_managed(const struct iovec *iov, size_t npieces)
 {
-    if (!shim_on() || iov == NULL || npieces > IOV_MAX)
+    if (!shim_on() || (uintptr_t)iov < LOWEST_ADDR || npieces > IOV_MAX)
         return false;
     if (shim_in_window((uintptr_t)iov))
         return true;
@@ -20,7 +23,7 @@ static bool iov_is_managed(const struct iovec *iov, size_t npieces)
 
 static bool message_is_managed(const struct msghdr *message)
 {
-    return shim_on() && message != NULL &&
+    return shim_on() && (uintptr_t)message >= LOWEST_ADDR &&
            (shim_in_window((uintptr_t)message) || shim_in_window((uintptr_t)message->msg_name) ||
             shim_in_window((uintptr_t)message->msg_control) ||
             iov_is_managed(message->msg_iov, message->msg_iovlen));
@@ -28,7 +31,7 @@ static bool message_is_managed(const struct msghdr *message)
 
 static bool messages_are_managed(const struct mmsghdr *message, unsigned n)
 {
-    if (!shim_on() || message == NULL)
+    if (!shim_on() || (uintptr_t)message < LOWEST_ADDR)
         return false;
     if (shim_in_window((uintptr_t)message))
         return true;

@@ -1,8 +1,10 @@
 # Real programs under limits: each NAME_test.py runs a program natively and under `faultline run`, and
 # compares.
-add_executable(calls ${CMAKE_CURRENT_LIST_DIR}/calls.c)
-target_compile_definitions(calls PRIVATE _GNU_SOURCE)
-target_link_libraries(calls PRIVATE Threads::Threads)
+foreach(name calls calls_files calls_mix spoiled) # side by side: a test that is given the first finds the others
+  add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
+  target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
+  target_link_libraries(${name} PRIVATE Threads::Threads)
+endforeach()
 
 file(GLOB PROGRAM_TESTS CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*_test.py)
 # A sanitizer's runtime wants to be loaded first, and so does the shim.
