@@ -143,8 +143,8 @@ static void pagevec_release(struct kiocb *iocb, struct pagevec *pvec)
         if (m->pindex != vnode->prev_read)
             mark_page_accessed(m);
         vnode->prev_read = m->pindex;
-        vm_page_unhold(m);
     }
+    release_pages(pvec->m, pvec->n);
     vm_unlock(&iocb->object->lock);
 }
 

@@ -242,6 +242,65 @@ static void anonymous_pages_have_no_place_to_go(void **state)
     end();
 }
 
+/* ---- what is said not to be needed ---------------------------------------------------------------------- */
+
+/* Byte i of the pages that are expected to have it, and 0 of the others. */
+static void check_pages(struct vm_map *map, vm_offset_t va, uint32_t start, uint32_t end, bool there_still)
+{
+    for (uint32_t i = start; i < end; i++)
+        assert_int_equal(test_load8(map, va + ptoa(i)), there_still ? i + 1 : 0);
+}
+
+static void freed_advice_is_taken_when_memory_is_wanted(void **state)
+{
+    (void)state;
+    begin(test_params(16), 16);
+    struct vm_map *map = test_space();
+    int64_t at = fl_sys_mmap(map, 0, ptoa(60), PROT_RW, FL_MAP_PRIVATE | FL_MAP_ANONYMOUS, NULL, 0);
+    vm_offset_t va = (vm_offset_t)at;
+    assert_true(at > 0);
+    for (uint32_t i = 0; i < 60; i++)
+        test_store8(map, va + ptoa(i), (uint8_t)(i + 1));
+    assert_int_equal(fl_sys_madvise(map, va, ptoa(40), FL_MADV_FREE), 0);
+    check_pages(map, va, 20, 60, true); /* nobody wants the memory */
+    for (uint32_t i = 10; i < 20; i++)
+        test_store8(map, va + ptoa(i), (uint8_t)(i + 1)); /* as good as new */
+    assert_int_equal(fl_sys_madvise(map, va + ptoa(20), ptoa(20), FL_MADV_FREE), 0);
+    assert_int_equal(scan_until_freed(30, 256), 30);
+    check_pages(map, va, 0, 10, false);
+    check_pages(map, va, 10, 20, true);
+    check_pages(map, va, 20, 40, false);
+    check_pages(map, va, 40, 60, true);
+    fl_space_destroy(map);
+    end();
+}
+
+/* A page that may go at any time is neither what a system call works on, nor locked, nor a file's. */
+static void freed_advice_is_for_private_anonymous_pages(void **state)
+{
+    (void)state;
+    struct fl_hold hold;
+    begin(test_params(17), 16);
+    struct vm_map *map = test_space();
+    int64_t shared = fl_sys_mmap(map, 0, ptoa(4), PROT_RW, FL_MAP_SHARED | FL_MAP_ANONYMOUS, NULL, 0);
+    int64_t private = fl_sys_mmap(map, 0, ptoa(4), PROT_RW, FL_MAP_PRIVATE, &file, 0);
+    int64_t own = fl_sys_mmap(map, 0, ptoa(4), PROT_RW, FL_MAP_PRIVATE | FL_MAP_ANONYMOUS, NULL, 0);
+    assert_true(shared > 0 && private > 0 && own > 0);
+    assert_int_equal(fl_sys_madvise(map, (vm_offset_t)shared, ptoa(4), FL_MADV_FREE), -EINVAL);
+    assert_int_equal(fl_sys_madvise(map, (vm_offset_t) private, ptoa(4), FL_MADV_FREE), -EINVAL);
+    assert_int_equal(fl_sys_madvise(map, (vm_offset_t)own, ptoa(4), FL_MADV_FREE), 0); /* untouched */
+    test_store8(map, (vm_offset_t)own, 7);
+    assert_int_equal(fl_hold(map, (vm_offset_t)own, 1, VM_PROT_WRITE, &hold), 0);
+    assert_int_equal(fl_sys_madvise(map, (vm_offset_t)own, ptoa(4), FL_MADV_FREE), 0);
+    (void)scan_until_freed(1, 256);
+    fl_unhold(&hold);
+    assert_int_equal(test_load8(map, (vm_offset_t)own), 7);
+    assert_int_equal(fl_sys_mlock(map, (vm_offset_t)own, ptoa(1)), 0);
+    assert_int_equal(fl_sys_madvise(map, (vm_offset_t)own, ptoa(1), FL_MADV_FREE), -EINVAL);
+    fl_space_destroy(map);
+    end();
+}
+
 /* ---- references ---------------------------------------------------------------------------------------- */
 
 /* Half of a mapping is used again and again. A pass must find the other half. */
@@ -426,7 +485,7 @@ static void load_round(uint64_t seed, uint32_t nframes, uint32_t fail_write_perm
         sim_run("loader", loader_main, &loader[i]);
     }
     sim_join_all();
-    fl_vm_check();
+    sim_check();
     assert_true(vm_counted(&vm_cnt.evictions) > LOAD_PAGES);
     sim_disk_faults(disk)->fail_write_permille = 0;
     fl_space_destroy(map);
@@ -463,6 +522,8 @@ int main(void)
         cmocka_unit_test(failing_pages_do_not_stand_in_the_way),
         cmocka_unit_test(the_daemon_keeps_pages_free),
         cmocka_unit_test(anonymous_pages_have_no_place_to_go),
+        cmocka_unit_test(freed_advice_is_taken_when_memory_is_wanted),
+        cmocka_unit_test(freed_advice_is_for_private_anonymous_pages),
         cmocka_unit_test(used_pages_stay_where_the_machine_sees_it),
         cmocka_unit_test(used_pages_stay_where_a_fault_is_the_reference),
         cmocka_unit_test(waiting_ends_without_hope),
