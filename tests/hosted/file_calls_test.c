@@ -1,11 +1,12 @@
 /*
- * file_calls_test.c: fl_vnode_read and its kin on the machine linux, on real files and on the memory store,
+ * file_calls_test.c: fl_pread and its kin on the machine linux, on real files and on the memory store,
  * beside an array of bytes: threads that read, write, punch and map stripes of one file, while one moves its
- * end; then the kernel's view of the file. Memory that is bad, managed, or the file itself.
+ * end; then the kernel's view of the file. Memory that is bad, managed, or the file itself. A store that fails.
  */
 #include "linux_machine.h"
 
 #include <faultline/faultline.h>
+#include <faultline/store.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -57,51 +58,40 @@ static void finish(void)
     assert_int_equal(fl_shutdown(), 0);
 }
 
-/* ---- the calls, as a host makes them: with signals blocked --------------------------------------------- */
+/* ---- the calls ----------------------------------------------------------------------------------------- */
 
 static int64_t call_read(void *base, size_t len, uint64_t offset)
+{
+    return fl_pread(file, base, len, offset, 0);
+}
+
+static int64_t call_write(const void *base, size_t len, uint64_t offset)
+{
+    return fl_pwrite(file, base, len, offset, 0);
+}
+
+static int call_truncate(uint64_t len)
+{
+    return fl_truncate(file, len);
+}
+
+static int call_punch(uint64_t offset, uint64_t len)
+{
+    return fl_punch(file, offset, len);
+}
+
+static int call_fsync(void)
+{
+    return fl_fsync(file, 0);
+}
+
+/* As a host makes it, with signals blocked and nothing held. */
+static int64_t bare_read(void *base, size_t len, uint64_t offset)
 {
     struct fl_iovec iov = {base, len};
     sigset_t saved;
     linux_signals_block(&saved);
     int64_t result = fl_vnode_read(file->vnode, &iov, 1, &(struct fl_iocb){.offset = offset});
-    linux_signals_restore(&saved);
-    return result;
-}
-
-static int64_t call_write(const void *base, size_t len, uint64_t offset)
-{
-    struct fl_iovec iov = {(void *)(uintptr_t)base, len};
-    sigset_t saved;
-    linux_signals_block(&saved);
-    int64_t result = fl_vnode_write(file->vnode, &iov, 1, &(struct fl_iocb){.offset = offset});
-    linux_signals_restore(&saved);
-    return result;
-}
-
-static int call_truncate(uint64_t len)
-{
-    sigset_t saved;
-    linux_signals_block(&saved);
-    int result = fl_vnode_truncate(file->vnode, len);
-    linux_signals_restore(&saved);
-    return result;
-}
-
-static int call_punch(uint64_t offset, uint64_t len)
-{
-    sigset_t saved;
-    linux_signals_block(&saved);
-    int result = fl_vnode_punch(file->vnode, offset, len);
-    linux_signals_restore(&saved);
-    return result;
-}
-
-static int call_fsync(void)
-{
-    sigset_t saved;
-    linux_signals_block(&saved);
-    int result = fl_vnode_fsync(file->vnode, 0, NULL);
     linux_signals_restore(&saved);
     return result;
 }
@@ -339,7 +329,16 @@ static void bad_memory_is_efault(void **state)
 
     void *addr = NULL; /* managed memory that is neither resident nor held */
     assert_int_equal(fl_mmap(&addr, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0), 0);
+    assert_int_equal(bare_read(addr, 10, 0), -EFAULT);
+    assert_int_equal(call_read(addr, 10, 0), 10);
+    assert_memory_equal(addr, model, 10);
+    assert_int_equal(fl_mprotect(addr, 8192, PROT_READ), 0);
     assert_int_equal(call_read(addr, 10, 0), -EFAULT);
+    assert_int_equal(fl_munmap((char *)addr + 4096, 4096), 0);
+    assert_int_equal(fl_mprotect(addr, 4096, PROT_READ | PROT_WRITE), 0);
+    assert_int_equal(call_read(addr, 8192, 50), 4096); /* as far as can be reached */
+    assert_memory_equal(addr, model + 50, 4096);
+    assert_int_equal(call_read(bytes, SIZE_MAX, 0), -EINVAL);
     assert_int_equal(fl_close(file), 0);
     finish();
     close(fd);
@@ -378,12 +377,163 @@ static void held_memory_of_our_own_works(void **state)
     close(fd);
 }
 
+/*
+ * Memory longer than can be held at once, longer than the limit even: of another file, and of the same file
+ * elsewhere.
+ */
+static void mapped_memory_is_read_and_written(enum fl_fault_engine engine)
+{
+    static unsigned char other[BASE];
+    int fd = file_make("."), other_fd = file_make(".");
+    struct fl_file *second;
+    void *addr = NULL, *to = NULL;
+    struct stat st;
+    begin(LIMIT, engine);
+    assert_int_equal(fl_open_fd(fd, &file), 0);
+    assert_int_equal(fl_open_fd(other_fd, &second), 0);
+    assert_int_equal(fl_mmap(&addr, BASE, PROT_READ, MAP_SHARED, file, 0), 0);
+    assert_int_equal(fl_mmap(&to, BASE, PROT_READ | PROT_WRITE, MAP_SHARED, second, 0), 0);
+    memcpy(other, model, BASE);
+    assert_int_equal(call_read((char *)to + 777, BASE - 777, 100), BASE - 777); /* from one into the other */
+    memcpy(other + 777, model + 100, BASE - 777);
+    assert_memory_equal(to, other, BASE);
+    assert_int_equal(call_write((char *)to + 5, BASE - 5000, 4000), BASE - 5000); /* and back, elsewhere */
+    memcpy(model + 4000, other + 5, BASE - 5000);
+    assert_memory_equal(addr, model, BASE);
+    assert_int_equal(call_write((char *)addr + 8, 700000, 1000008), 700000); /* onto itself */
+    memcpy(model + 1000008, model + 8, 700000);
+    assert_memory_equal(addr, model, BASE);
+    assert_int_equal(fl_pwrite(file, addr, 10000, 0, FL_IOCB_APPEND), 10000);
+    assert_int_equal(fl_fsync(file, FL_FSYNC_DATA), 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_size, BASE + 10000);
+    assert_int_equal(fl_close(file), 0);
+    assert_int_equal(fl_close(second), 0);
+    finish();
+    close(fd);
+    close(other_fd);
+}
+
+static void mapped_memory(void **state)
+{
+    (void)state;
+    mapped_memory_is_read_and_written(FL_FAULT_SIGNAL);
+}
+
+static void mapped_memory_with_handler_threads(void **state)
+{
+    (void)state;
+    struct fl_options options = {.memory_limit_bytes = LIMIT, .fault = FL_FAULT_THREAD};
+    int error = fl_init(&options);
+    if (error == -EPERM)
+        skip();
+    assert_int_equal(error, 0);
+    assert_int_equal(fl_shutdown(), 0);
+    mapped_memory_is_read_and_written(FL_FAULT_THREAD);
+}
+
+static void a_reader_cannot_write(void **state)
+{
+    (void)state;
+    char path[32];
+    int fd = file_make("."), reader;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    reader = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(reader >= 0);
+    begin(LIMIT, FL_FAULT_SIGNAL);
+    assert_int_equal(fl_open_fd(reader, &file), 0);
+    assert_int_equal(call_write("x", 1, 0), -EBADF);
+    assert_int_equal(call_truncate(0), -EBADF);
+    assert_int_equal(call_punch(0, 4096), -EBADF);
+    assert_int_equal(call_fsync(), 0);
+    assert_int_equal(fl_close(file), 0);
+    finish();
+    close(reader);
+    close(fd);
+}
+
+/* ---- a store that fails -------------------------------------------------------------------------------- */
+
+/* A store in memory whose writes fail while it is told to. */
+struct failing {
+    struct store store;
+    struct store *real;
+    atomic_int error;
+};
+
+static void failing_submit(struct store *store, struct store_request *request)
+{
+    struct failing *failing = (struct failing *)store;
+    if (request->op == STORE_WRITE && failing->error != 0)
+        request->done(request, failing->error);
+    else
+        failing->real->ops->submit(failing->real, request);
+}
+
+static int failing_size(struct store *store, uint64_t *len_bytes)
+{
+    struct failing *failing = (struct failing *)store;
+    return failing->real->ops->size(failing->real, len_bytes);
+}
+
+static int failing_flush(struct store *store)
+{
+    (void)store;
+    return 0;
+}
+
+static void failing_close(struct store *store)
+{
+    struct failing *failing = (struct failing *)store;
+    failing->real->ops->close(failing->real);
+}
+
+static const struct store_ops failing_ops = {
+    .name = "failing",
+    .submit = failing_submit,
+    .size = failing_size,
+    .flush = failing_flush,
+    .close = failing_close,
+};
+
+/* Each handle hears of it once, whoever asked for the write; and what was written is there when it can be. */
+static void each_handle_is_told_once(void **state)
+{
+    (void)state;
+    static struct failing failing;
+    struct fl_file *second;
+    struct store *again;
+    char byte;
+    begin(LIMIT, FL_FAULT_SIGNAL);
+    failing = (struct failing){.store = {.ops = &failing_ops, .key = {1, 2}}};
+    assert_int_equal(fl_store_memory(BASE, &failing.real), 0);
+    assert_int_equal(fl_open_store(&failing.store, FL_FREAD | FL_FWRITE, &file), 0);
+    assert_int_equal(fl_store_memory(BASE, &again), 0);
+    again->key[0] = 1;
+    again->key[1] = 2;
+    assert_int_equal(fl_open_store(again, FL_FREAD | FL_FWRITE, &second), 0); /* the same file */
+    failing.error = -EIO;
+    assert_int_equal(call_write("w", 1, 5000), 1);
+    assert_int_equal(fl_fsync(file, 0), -EIO);
+    failing.error = 0;
+    assert_int_equal(fl_fsync(second, 0), -EIO);
+    assert_int_equal(fl_fsync(second, 0), 0);
+    assert_int_equal(fl_fsync(file, 0), 0);
+    assert_int_equal(call_read(&byte, 1, 5000), 1);
+    assert_int_equal(byte, 'w');
+    assert_int_equal(fl_close(second), 0);
+    assert_int_equal(fl_close(file), 0);
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_file_on_disk),       cmocka_unit_test(a_file_on_tmpfs),
-        cmocka_unit_test(handler_threads),      cmocka_unit_test(a_store_in_memory),
-        cmocka_unit_test(bad_memory_is_efault), cmocka_unit_test(held_memory_of_our_own_works),
+        cmocka_unit_test(a_file_on_disk),        cmocka_unit_test(a_file_on_tmpfs),
+        cmocka_unit_test(handler_threads),       cmocka_unit_test(a_store_in_memory),
+        cmocka_unit_test(bad_memory_is_efault),  cmocka_unit_test(held_memory_of_our_own_works),
+        cmocka_unit_test(mapped_memory),         cmocka_unit_test(mapped_memory_with_handler_threads),
+        cmocka_unit_test(a_reader_cannot_write), cmocka_unit_test(each_handle_is_told_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
