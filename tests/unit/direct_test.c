@@ -42,7 +42,7 @@ static void begin(struct sim_params params, uint64_t len_bytes, uint32_t block_b
 
 static void end(void)
 {
-    fl_vm_check();
+    sim_check();
     fl_space_destroy(map);
     assert_int_equal(fl_vnode_close(file.vnode), 0);
     sim_shutdown();
@@ -152,6 +152,24 @@ static void a_write_is_what_everybody_sees(void **state)
                 test_load8(map, shared + ptoa(90) + 3) == 1);
     assert_int_equal(read_at(ptoa(90) + 512, buf, 512, 0), 512);
     expect_fill(ptoa(90) + 512, buf, 512);
+    end();
+}
+
+/* Copies of pages that private mappings have for want of a better way are not theirs. */
+static void a_write_is_seen_through_private_mappings(void **state)
+{
+    (void)state;
+    struct sim_params params = test_params(12);
+    params.torture.copy_first = true;
+    begin(params, ptoa(8), 512);
+    int64_t va = fl_sys_mmap(map, 0, ptoa(8), PROT_RW, FL_MAP_PRIVATE, &file, 0);
+    assert_true(va > 0);
+    vm_offset_t private = (vm_offset_t)va;
+    test_store8(map, private + ptoa(1), 9); /* its own */
+    assert_int_equal(test_load8(map, private + ptoa(2)), test_byte(ptoa(2)));
+    memset(buf, 1, sizeof buf);
+    assert_int_equal(write_at(ptoa(1), buf, ptoa(3), FL_IOCB_DIRECT), ptoa(3));
+    assert_true(test_load8(map, private + ptoa(1)) == 9 && test_load8(map, private + ptoa(2)) == 1);
     end();
 }
 
@@ -388,6 +406,7 @@ int main(void)
         cmocka_unit_test(what_is_not_aligned_is_refused),
         cmocka_unit_test(a_read_sees_what_is_dirty),
         cmocka_unit_test(a_write_is_what_everybody_sees),
+        cmocka_unit_test(a_write_is_seen_through_private_mappings),
         cmocka_unit_test(a_write_makes_the_file_longer),
         cmocka_unit_test(through_pages_that_must_stay),
         cmocka_unit_test(memory_may_be_a_page_of_the_file),

@@ -474,6 +474,39 @@ static void the_old_ends_page_stays_out_until_the_new_end_is_known(void **state)
     end();
 }
 
+static void cut(void *arg)
+{
+    (void)arg;
+    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(2)), 0);
+}
+
+static void sync_all(void *arg)
+{
+    (void)arg;
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
+}
+
+/* A write of what was cut off would make a real file long again. */
+static void nothing_is_on_its_way_to_what_is_cut_off(void **state)
+{
+    (void)state;
+    begin(test_params(13), ptoa(8));
+    for (uint64_t i = 0; i < 8; i++)
+        test_store8(map, shared + ptoa(i), 1);
+    sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 5000000;
+    sim_run("sync", sync_all, NULL);
+    sim_sleep_ns(100000);
+    assert_true(sim_disk_counts(disk).in_flight > 0);
+    sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 20000;
+    sim_run("cut", cut, NULL);
+    while (sim_disk_size(disk) == ptoa(8))
+        sim_sleep_ns(5000);
+    assert_int_equal(sim_disk_counts(disk).in_flight, 0);
+    sim_join_all();
+    assert_int_equal(sim_disk_size(disk), ptoa(2));
+    end();
+}
+
 static int late_result;
 
 static void load_late(void *arg)
@@ -481,12 +514,6 @@ static void load_late(void *arg)
     (void)arg;
     uint8_t byte;
     late_result = load(shared + ptoa(7), &byte);
-}
-
-static void cut(void *arg)
-{
-    (void)arg;
-    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(2)), 0);
 }
 
 /* A truncation waits for page 7, which is beyond the end already. */
@@ -546,6 +573,7 @@ int main(void)
         cmocka_unit_test(what_is_refused_never_was),
         cmocka_unit_test(what_a_file_grows_by_stays),
         cmocka_unit_test(the_old_ends_page_stays_out_until_the_new_end_is_known),
+        cmocka_unit_test(nothing_is_on_its_way_to_what_is_cut_off),
         cmocka_unit_test(a_page_that_is_about_to_go_is_not_mapped),
         cmocka_unit_test(unmapping_a_range_leaves_the_pages),
     };
