@@ -311,6 +311,14 @@ void sim_settle(void)
         sim_yield();
 }
 
+void sim_vm_check(void)
+{
+    sim_settle();
+    sched.quiet++;
+    fl_vm_check();
+    sched.quiet--;
+}
+
 void sim_sleep_ns(uint64_t ns)
 {
     uint64_t until = sim.now_ns + ns;

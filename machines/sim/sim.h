@@ -100,6 +100,8 @@ void sim_join_all(void);
 void sim_yield(void);
 /* Lets others run until each of them waits for something: then none has a lock, and fl_vm_check may look. */
 void sim_settle(void);
+/* fl_vm_check at such a moment, and nobody else runs while it looks: the daemons have timers and transfers. */
+void sim_vm_check(void);
 /* Lets simulated time pass: others run meanwhile. */
 void sim_sleep_ns(uint64_t ns);
 

@@ -233,13 +233,8 @@ static bool sim_region(struct driver *d, uint64_t addr, struct driver_region *re
 
 static void sim_check(struct driver *d)
 {
-    struct sim_torture *torture = sim_torture(), saved = *torture;
-
     (void)d;
-    sim_settle();
-    torture->preempt_permille = torture->forgetful_permille = 0;
-    fl_vm_check();
-    *torture = saved;
+    sim_vm_check();
 }
 
 static void fill(struct sim_disk *disk, int file)

@@ -47,7 +47,7 @@ static void begin(struct sim_params params, uint64_t len_bytes, uint32_t block_b
 
 static void end(void)
 {
-    sim_check();
+    sim_vm_check();
     fl_space_destroy(map);
     assert_int_equal(fl_vnode_close(file.vnode), 0);
     sim_shutdown();
@@ -614,7 +614,7 @@ static void random_blocks(uint64_t seed, uint32_t block)
         } else {
             op_forget(&prng);
         }
-        sim_check();
+        sim_vm_check();
         model_expect(seed, round);
     }
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);

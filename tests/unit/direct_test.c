@@ -42,7 +42,7 @@ static void begin(struct sim_params params, uint64_t len_bytes, uint32_t block_b
 
 static void end(void)
 {
-    sim_check();
+    sim_vm_check();
     fl_space_destroy(map);
     assert_int_equal(fl_vnode_close(file.vnode), 0);
     sim_shutdown();

@@ -168,7 +168,7 @@ static void race(uint64_t seed)
     for (uint32_t i = 0; i < NTHREADS; i++)
         sim_run("race", run_thread, &thread[i]);
     sim_join_all();
-    fl_vm_check();
+    sim_vm_check();
     fl_space_destroy(map);
     fl_vm_stats(&stats);
     assert_int_equal(stats.wired, 0);

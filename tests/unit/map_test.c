@@ -485,10 +485,10 @@ static int model_mremap(uint32_t old, uint32_t old_n, uint32_t new_n, int flags,
     struct mpage more;
     int ignored;
 
-    if (!mapped(old))
-        return -EFAULT;
     if (fixed && (to + new_n > NPAGES || (old + (old_n ? old_n : 1) > to && to + new_n > old)))
         return -EINVAL;
+    if (!mapped(old))
+        return -EFAULT;
     if (old_n == 0 && pages[old].private)
         return -EINVAL;
     if (!fixed && old_n >= new_n) {
@@ -586,7 +586,7 @@ static void random_run(uint64_t seed, uint32_t steps, bool hostile)
         compare_findspace();
         compare_word(below(NPAGES));
         if (i % 16 == 0)
-            fl_vm_check();
+            sim_vm_check();
     }
     for (uint32_t p = 0; p < NPAGES; p++)
         compare_word(p);

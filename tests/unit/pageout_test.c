@@ -485,7 +485,7 @@ static void load_round(uint64_t seed, uint32_t nframes, uint32_t fail_write_perm
         sim_run("loader", loader_main, &loader[i]);
     }
     sim_join_all();
-    sim_check();
+    sim_vm_check();
     assert_true(vm_counted(&vm_cnt.evictions) > LOAD_PAGES);
     sim_disk_faults(disk)->fail_write_permille = 0;
     fl_space_destroy(map);

@@ -484,7 +484,7 @@ static void readers_of_all_kinds_share_a_file(void **state)
         }
         sim_join_all();
         sim_settle();
-        fl_vm_check();
+        sim_vm_check();
         end();
     }
 }

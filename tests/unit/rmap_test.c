@@ -214,7 +214,7 @@ static void random_run(uint64_t seed)
     }
     for (uint32_t i = 0; i < 1000; i++)
         steps[below(sizeof(steps) / sizeof(steps[0]))]();
-    fl_vm_check();
+    sim_vm_check();
     for (uint32_t s = 0; s < NSPACES; s++)
         fl_space_destroy(space[s]);
     for (uint32_t f = 0; f < 2; f++)

@@ -187,7 +187,7 @@ static void parts_of_a_mapping(void **state)
     assert_true(to > 0);
     assert_int_equal(msync((vm_offset_t)to, 12), -EIO);
     assert_int_equal(msync((vm_offset_t)to, 12), 0);
-    fl_vm_check();
+    sim_vm_check();
     end();
 }
 

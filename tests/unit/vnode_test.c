@@ -279,7 +279,7 @@ static void a_shorter_file(void **state)
 
     sim_disk_truncate(disk, ptoa(3) + 50);
     assert_int_equal(fl_vnode_setsize(file.vnode), 0);
-    fl_vm_check();
+    sim_vm_check();
     assert_int_equal(test_load8(map, shared + ptoa(3) + 49), test_byte(ptoa(3) + 49));
     assert_int_equal(test_load8(map, shared + ptoa(3) + 50), 0); /* the tail reads as zero */
     assert_int_equal(test_load8(map, shared + ptoa(3) + 100), 0);
@@ -431,7 +431,7 @@ static void many_resize_and_touch(void **state)
             sim_run(i < 2 ? "resize" : "touch", i < 2 ? resize_on : touch_on, &r[i]);
         }
         sim_join_all();
-        fl_vm_check();
+        sim_vm_check();
         assert_int_equal(fl_vnode_close(file.vnode), 0);
         sim_shutdown();
         sim_disk_destroy(slow);
