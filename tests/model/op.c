@@ -62,6 +62,15 @@ static int draw_prot(struct prng *r)
     return prots[prng_below(r, sizeof(prots) / sizeof(prots[0]))];
 }
 
+/* The page that the file ends in, or one a little before. */
+static uint64_t draw_last_page(struct op *op, struct prng *r, struct driver *looked_at)
+{
+    uint64_t last = looked_at->file_size(looked_at, driver_handles[op->handle].file) / PAGE;
+    uint64_t before = prng_below(r, 3);
+
+    return (last < before ? 0 : last - before) * PAGE;
+}
+
 static void draw_mmap(struct op *op, struct prng *r, struct driver *looked_at)
 {
     op->addr = DRIVER_ANY;
@@ -99,6 +108,8 @@ static void draw_mmap(struct op *op, struct prng *r, struct driver *looked_at)
         op->off = prng_below(r, DRIVER_FILE_PAGES) * PAGE;
         if (once_in(r, 2))
             op->off = prng_below(r, 8) * PAGE;
+        else if (once_in(r, 3))
+            op->off = draw_last_page(op, r, looked_at);
     }
     if (once_in(r, 40))
         op->flags ^= (int)(1u << prng_below(r, 4)); /* a wrong type */
@@ -137,11 +148,27 @@ static void draw_msync(struct op *op, struct prng *r, struct driver *looked_at)
     op->flags = flags[prng_below(r, 6)];
 }
 
+/* Where a file ends in what is mapped at op->addr or behind it, or op->addr. */
+static uint64_t draw_at_end(const struct op *op, struct driver *looked_at)
+{
+    struct driver_region region;
+    uint64_t size;
+
+    if (!looked_at->region(looked_at, op->addr, &region) || region.file < 0)
+        return op->addr;
+    size = looked_at->file_size(looked_at, region.file);
+    if (size < region.offset || size - region.offset >= region.end - region.start)
+        return op->addr;
+    return region.start + (size - region.offset);
+}
+
 /* Bytes anywhere in something mapped, across page borders too. */
 static void draw_access(struct op *op, struct prng *r, struct driver *looked_at)
 {
     draw_range(op, r, looked_at);
-    op->addr += prng_below(r, PAGE);
+    if (once_in(r, 6))
+        op->addr = draw_at_end(op, looked_at);
+    op->addr += prng_below(r, once_in(r, 3) ? 256 : PAGE);
     op->len = 1 + prng_below(r, once_in(r, 3) ? 3 * PAGE : 64);
     op->value = prng_next(r);
 }
