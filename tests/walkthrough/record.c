@@ -21,18 +21,25 @@ struct world {
     struct fl_file file;
 };
 
-static struct world world_make(uint32_t nframes, bool superpages)
+static struct world world_make_blocks(uint32_t nframes, bool superpages, uint32_t block_bytes)
 {
     struct sim_params params = test_params(1);
     params.torture = (struct sim_torture){0};
+    params.no_flusher = true;
     params.nframes = nframes;
     params.superpages = superpages;
     struct world w = {.disk = sim_disk_create(FILE_LEN, 1)};
     test_fill(w.disk);
+    sim_disk_set_block(w.disk, block_bytes);
     test_boot(&params);
     w.map = test_space();
     w.file = test_file(w.disk, FL_FREAD | FL_FWRITE);
     return w;
+}
+
+static struct world world_make(uint32_t nframes, bool superpages)
+{
+    return world_make_blocks(nframes, superpages, PAGE);
 }
 
 static void must(int64_t result, const char *what)
@@ -84,10 +91,19 @@ static void scenario_mmap(void)
 
 /* ---- freebsd11-page-fault and freebsd21-page-fault ---- */
 
+/* The first misses that fit nothing read a page each: a stride could begin there. */
+static void miss_here_and_there(struct vm_map *map, vm_offset_t at)
+{
+    (void)test_load8(map, at + 50 * PAGE);
+    (void)test_load8(map, at + 5 * PAGE);
+    (void)test_load8(map, at + 37 * PAGE);
+}
+
 static void scenario_read(void)
 {
     struct world w = world_make(256, false);
     vm_offset_t at = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 64);
+    miss_here_and_there(w.map, at);
     trace_start("a load from a file's page that is not resident: the pager reads it with its neighbours");
     (void)test_load8(w.map, at + 20 * PAGE);
     trace_stop();
@@ -189,6 +205,7 @@ static void scenario_read_error(void)
 {
     struct world w = world_make(256, false);
     vm_offset_t at = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 64);
+    miss_here_and_there(w.map, at);
     *sim_disk_faults(w.disk) =
         (struct sim_disk_faults){.bad_read_start = 24 * PAGE, .bad_read_end = 25 * PAGE};
     uint8_t byte;
@@ -224,8 +241,9 @@ static void scenario_file_read(void)
     trace_start("a read of 20 pages of a file of which nothing is resident");
     read_pages(&w, 0, 20);
     trace_stop();
-    trace_start("a read of the page behind them, which is the mark of read-ahead");
-    read_pages(&w, 20, 1);
+    trace_start("reads of what comes behind them, with the mark of read-ahead in it");
+    read_pages(&w, 20, 10);
+    read_pages(&w, 30, 10);
     trace_stop();
     world_end(&w);
 }
@@ -249,6 +267,63 @@ static void scenario_file_write(void)
     trace_start("a write behind the end: the file grows");
     write_bytes(&w, FILE_LEN + 100, 100);
     trace_stop();
+    world_end(&w);
+}
+
+static void scenario_file_write_blocks(void)
+{
+    struct world w = world_make_blocks(256, false, 512);
+    trace_start("a write of a part of a page, where a block of the disk is smaller than that");
+    write_bytes(&w, 8 * PAGE + 512, 600);
+    trace_stop();
+    trace_start("a read of that page: the blocks that are missing come now");
+    read_pages(&w, 8, 1);
+    trace_stop();
+    write_bytes(&w, 9 * PAGE + 512, 600);
+    trace_start("the file is cut off before a page that has buffer heads");
+    must(fl_vnode_truncate(w.file.vnode, 9 * PAGE), "truncate");
+    trace_stop();
+    world_end(&w);
+}
+
+static void scenario_file_sync(void)
+{
+    struct world w = world_make(256, false);
+    write_bytes(&w, 0, 8 * PAGE);
+    write_bytes(&w, 20 * PAGE, 4 * PAGE);
+    trace_start("what is dirty starts to be written, and nobody waits");
+    must(fl_vnode_sync_range(w.file.vnode, 0, 0, FL_SYNC_FILE_RANGE_WRITE, NULL), "sync_file_range");
+    trace_stop();
+    trace_start("the last reference goes: everything is written, and waited for");
+    world_end(&w);
+    trace_stop();
+}
+
+struct holder {
+    struct vm_map *map;
+    vm_offset_t at;
+};
+
+static void hold_for_a_while(void *arg)
+{
+    struct holder *h = arg;
+    struct fl_hold hold;
+    must(fl_hold(h->map, h->at, PAGE, VM_PROT_READ, &hold), "hold");
+    sim_sleep_ns(10000000);
+    fl_unhold(&hold);
+}
+
+static void scenario_file_punch_held(void)
+{
+    struct world w = world_make_blocks(256, false, 512);
+    struct holder h = {w.map, map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 8)};
+    write_bytes(&w, 512, 600);
+    sim_run("holder", hold_for_a_while, &h);
+    sim_sleep_ns(1000000);
+    trace_start("a hole is punched where a system call uses a page: it goes alone, and last");
+    must(fl_vnode_punch(w.file.vnode, 0, 4 * PAGE), "punch");
+    trace_stop();
+    sim_join_all();
     world_end(&w);
 }
 
@@ -286,7 +361,11 @@ static const struct {
     {"linux-page-cache", scenario_file_read},
     {"linux-page-cache", scenario_file_read_alone},
     {"linux-page-cache", scenario_file_write},
+    {"linux-page-cache", scenario_file_write_blocks},
+    {"linux-page-cache", scenario_file_sync},
+    {"linux-page-cache", scenario_file_punch_held},
     {"linux-page-cache", scenario_file_truncate},
+    {"linux-page-cache", scenario_shortage},
 };
 
 int main(int argc, char **argv)
