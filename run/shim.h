@@ -1,11 +1,12 @@
 /*
  * shim.h: the preloaded library behind `faultline run`: what its files tell each other.
  *
- *      program ──mmap, munmap, …──▶ mapping.c ─┐                       ┌─▶ fl_sys_*   (vm.h)
+ *      program ──mmap, munmap, …──▶ mapping.c ─┐                       ┌─▶ fl_sys_*      (vm.h)
+ *      program ──read, fsync, …───▶ file_*.c ──┤ fdtable.c, opens.c    ├─▶ fl_vnode_*
  *      program ──readv, sendmsg …─▶ vector.c ──┤                       │
  *      program ──sigaction …──────▶ signals.c ─┼─▶ files.c ─ hold.c ───┼─▶ fl_hold
  *      libc ──write(2), stat(2)──SIGSYS▶ trap.c┘   syscall_table.c     └─▶ fl_open_fd (faultline.h)
- *      fork ─────────────────────▶ fork.c          shim.c  stats.c
+ *      fork ─────────────────────▶ fork.c          filter.c  shim.c  stats.c
  *
  * Everything here enters the kernel through linux_syscall (the filter's one open door) or through real.c's
  * libc functions. What a kernel call returns is passed on as the kernel does it, a negative errno value; only
@@ -13,7 +14,7 @@
  *
  * Locks: (S) the shim's own lock orders the calls that change mappings and the table of files. It is taken
  * with all signals blocked (shim_enter), before every lock of the core, and no memory of the program is
- * touched while it is held.
+ * touched while it is held. (P) a file's position lock comes before it.
  */
 #ifndef RUN_SHIM_H
 #define RUN_SHIM_H
