@@ -156,6 +156,131 @@ static int heap(struct driver *d)
     return d->brk(d, DRIVER_BRK_START) == DRIVER_BRK_START ? 0 : -ENOMEM;
 }
 
+/* Writes all of it, as a program does: what is left after a short write is written again, and says why. */
+static int write_all(struct driver *d, int handle, uint64_t off, uint8_t byte, size_t len, unsigned flags)
+{
+    static uint8_t bytes[16 * DRIVER_PAGE];
+    struct fl_iovec iov[2];
+    size_t done = 0;
+
+    memset(bytes, byte, len);
+    while (done < len) {
+        iov[0] = (struct fl_iovec){bytes + done, (len - done) / 2};
+        iov[1] = (struct fl_iovec){bytes + done + iov[0].len_bytes, len - done - iov[0].len_bytes};
+        int64_t n = d->write(d, handle, iov, 2, flags & FL_IOCB_APPEND ? 0 : off + done, flags);
+        TRY(n);
+        assert_true(n > 0 && (size_t)n <= len - done);
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+/* Reads all of it; it is what it should be. */
+static int expect_read(struct driver *d, int handle, uint64_t off, uint8_t byte, size_t len, unsigned flags)
+{
+    static uint8_t bytes[16 * DRIVER_PAGE];
+    size_t done = 0, i;
+
+    while (done < len) {
+        struct fl_iovec iov = {bytes + done, len - done};
+        int64_t n = d->read(d, handle, &iov, 1, off + done, flags);
+        TRY(n);
+        assert_true(n > 0 && (size_t)n <= len - done);
+        done += (size_t)n;
+    }
+    for (i = 0; i < len; i++)
+        assert_int_equal(bytes[i], byte);
+    return 0;
+}
+
+static int written(struct driver *d)
+{
+    TRY(d->set_size(d, 0, P(20) + 100));
+    TRY(d->mmap(d, P(1), P(30), RW, FL_MAP_SHARED | FL_MAP_FIXED, 0, 0));
+    TRY(put(d, P(3), 0xa0));
+    TRY(put(d, P(21) + 3000, 0xa1)); /* behind the end */
+    TRY(write_all(d, 0, 700, 0xa2, P(6), 0));
+    TRY(expect(d, P(3), 0xa2));
+    TRY(write_all(d, 0, P(22) + 5, 0xa3, 3000, 0));
+    TRY(expect(d, P(21) + 3000, 0));
+    TRY(write_all(d, 0, 0, 0xa4, 5000, FL_IOCB_APPEND));
+    TRY(write_all(d, 0, P(10) + 512, 0xa5, 512, FL_IOCB_DSYNC));
+    TRY(expect_read(d, 0, P(10) + 512, 0xa5, 512, 0));
+    TRY(expect_read(d, 0, 700, 0xa2, P(6), 0));
+    TRY(d->fsync(d, 0, 0));
+    TRY(expect_read(d, 0, P(22) + 3005, 0xa4, 5000, 0));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
+static int truncated(struct driver *d)
+{
+    TRY(d->truncate(d, 1, P(30)));
+    TRY(d->mmap(d, P(1), P(40), RW, FL_MAP_SHARED | FL_MAP_FIXED, 1, 0));
+    TRY(d->mmap(d, P(100), P(40), RW, FL_MAP_PRIVATE | FL_MAP_FIXED, 1, 0));
+    TRY(put(d, P(20) + 50, 0xb0));
+    TRY(put(d, P(20) + 3000, 0xb1));
+    TRY(put(d, P(125), 0xb2));
+    TRY(write_all(d, 1, P(15) + 600, 0xb3, P(2), 0));
+    TRY(d->truncate(d, 1, P(19) + 1000));
+    TRY(expect(d, P(20) + 50, 0xb0));
+    TRY(d->truncate(d, 1, P(35)));
+    TRY(expect(d, P(20) + 3000, 0));
+    TRY(expect(d, P(125), 0));
+    TRY(expect_read(d, 1, P(19) + 1000, 0, P(10), 0));
+    TRY(expect_read(d, 1, P(15) + 600, 0xb3, P(2), 0));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
+static int punched(struct driver *d)
+{
+    TRY(d->set_size(d, 0, P(40)));
+    TRY(d->mmap(d, P(1), P(40), RW, FL_MAP_SHARED | FL_MAP_FIXED, 0, 0));
+    TRY(write_all(d, 0, P(4), 0xc0, P(8), 0));
+    TRY(put(d, P(20), 0xc1));
+    TRY(d->punch(d, 0, P(5) + 100, P(3)));
+    TRY(expect_read(d, 0, P(4), 0xc0, P(1) + 100, 0));
+    TRY(expect_read(d, 0, P(5) + 100, 0, P(3), 0));
+    TRY(expect_read(d, 0, P(8) + 100, 0xc0, P(3), 0));
+    TRY(d->madvise(d, P(20), P(2), FL_MADV_REMOVE));
+    TRY(expect(d, P(20), 0));
+    TRY(d->fsync(d, 0, 0));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
+static int direct(struct driver *d)
+{
+    TRY(d->set_size(d, 0, P(40)));
+    TRY(d->mmap(d, P(1), P(40), RW, FL_MAP_SHARED | FL_MAP_FIXED, 0, 0));
+    TRY(put(d, P(5), 0xd0));
+    TRY(write_all(d, 0, P(8), 0xd1, P(6), 0));
+    TRY(expect_read(d, 0, P(8), 0xd1, P(6), FL_IOCB_DIRECT));
+    TRY(write_all(d, 0, P(9), 0xd2, P(2), FL_IOCB_DIRECT));
+    TRY(expect(d, P(10), 0xd2));
+    TRY(expect(d, P(12), 0xd1));
+    TRY(write_all(d, 0, P(40), 0xd3, P(4), FL_IOCB_DIRECT));
+    TRY(expect_read(d, 0, P(40), 0xd3, P(4), 0));
+    TRY(expect(d, P(5), 0xd0));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
+static int advised(struct driver *d)
+{
+    TRY(d->set_size(d, 1, P(60)));
+    TRY(d->mmap(d, P(1), P(60), RW, FL_MAP_SHARED | FL_MAP_FIXED, 1, 0));
+    TRY(d->prefetch(d, P(3), P(6), P(30), P(20)));
+    TRY(d->fadvise(d, 1, P(10), P(30), FL_FADV_WILLNEED));
+    TRY(put(d, P(7), 0xe0));
+    TRY(write_all(d, 1, P(50), 0xe1, P(4), 0));
+    TRY(d->sync_range(d, 1, P(50), P(2), 7));
+    TRY(d->fadvise(d, 1, 0, 0, FL_FADV_DONTNEED));
+    TRY(d->fadvise(d, 1, 0, 0, FL_FADV_SEQUENTIAL));
+    TRY(expect(d, P(7), 0xe0));
+    TRY(expect_read(d, 1, P(50), 0xe1, P(4), 0));
+    TRY(d->fsync(d, 1, FL_FSYNC_DATA));
+    TRY(d->fadvise(d, 1, 0, 0, FL_FADV_NORMAL));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
 /* ---- failures --------------------------------------------------------------------------------------------------------- */
 
 struct failure {
@@ -199,6 +324,16 @@ static uint32_t *size_countdown(struct driver *d, int file)
     return &sim_disk_faults(sim_driver_disk(d, file))->fail_size_nth;
 }
 
+static uint32_t *truncate_countdown(struct driver *d, int file)
+{
+    return &sim_disk_faults(sim_driver_disk(d, file))->fail_truncate_nth;
+}
+
+static uint32_t *punch_countdown(struct driver *d, int file)
+{
+    return &sim_disk_faults(sim_driver_disk(d, file))->fail_punch_nth;
+}
+
 static bool is_no_memory(int error)
 {
     return error == -ENOMEM || error == -EAGAIN;
@@ -214,6 +349,7 @@ static const struct failure failures[] = {
     {"allocation", alloc_countdown, is_no_memory, false}, {"mapping", map_countdown, is_no_memory, false},
     {"read", read_countdown, is_io_error, true},          {"write", write_countdown, is_io_error, true},
     {"flush", flush_countdown, is_io_error, true},        {"size", size_countdown, is_io_error, true},
+    {"truncate", truncate_countdown, is_io_error, true},  {"punch", punch_countdown, is_io_error, true},
 };
 
 /* Also tells each descriptor of the writes that failed: its next mapping would be told otherwise. */
@@ -226,10 +362,11 @@ static void restart(struct driver *d)
 }
 
 /* Returns whether the nth failure came. */
-static bool fail_nth(int (*scene)(struct driver *d), const struct failure *failure, int file, uint32_t n)
+static bool fail_nth(int (*scene)(struct driver *d), uint32_t block_bytes, const struct failure *failure,
+                     int file, uint32_t n)
 {
     struct sim_params params = test_params(test_seed(1));
-    struct driver *d = sim_driver_create(&params);
+    struct driver *d = sim_driver_create_on(&params, (struct sim_files){.block_bytes = block_bytes});
     uint32_t *countdown = failure->countdown(d, file);
     bool came;
     int error;
@@ -255,7 +392,7 @@ static bool fail_nth(int (*scene)(struct driver *d), const struct failure *failu
     return came;
 }
 
-static void fail_all(int (*scene)(struct driver *d))
+static void fail_all(int (*scene)(struct driver *d), uint32_t block_bytes)
 {
     unsigned f, total = 0;
     int file;
@@ -263,7 +400,7 @@ static void fail_all(int (*scene)(struct driver *d))
 
     for (f = 0; f < sizeof(failures) / sizeof(failures[0]); f++) {
         for (file = 0; file < (failures[f].per_file ? DRIVER_FILES : 1); file++) {
-            for (n = 1; fail_nth(scene, &failures[f], file, n); n++)
+            for (n = 1; fail_nth(scene, block_bytes, &failures[f], file, n); n++)
                 assert_true(n < N_MAX);
             total += n - 1;
         }
@@ -276,7 +413,8 @@ static void fail_all(int (*scene)(struct driver *d))
     static void test_##scene(void **state)                                                                   \
     {                                                                                                        \
         (void)state;                                                                                         \
-        fail_all(scene);                                                                                     \
+        fail_all(scene, 0);                                                                                  \
+        fail_all(scene, 512);                                                                                \
     }
 TEST(shared_file)
 TEST(private_file)
@@ -285,6 +423,11 @@ TEST(locked)
 TEST(moving)
 TEST(cut_off)
 TEST(heap)
+TEST(written)
+TEST(truncated)
+TEST(punched)
+TEST(direct)
+TEST(advised)
 
 /* A write that fails: msync says so, the page stays dirty, and the next msync writes it. */
 static void test_write_error_keeps_page_dirty(void **state)
@@ -336,6 +479,11 @@ int main(void)
         cmocka_unit_test(test_moving),
         cmocka_unit_test(test_cut_off),
         cmocka_unit_test(test_heap),
+        cmocka_unit_test(test_written),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_punched),
+        cmocka_unit_test(test_direct),
+        cmocka_unit_test(test_advised),
         cmocka_unit_test(test_write_error_keeps_page_dirty),
         cmocka_unit_test(test_read_error_is_one_access),
     };

@@ -102,6 +102,26 @@ static void test_mremap_onto_itself_unmapped(void **state)
          .flags = FL_MREMAP_MAYMOVE | FL_MREMAP_FIXED});
 }
 
+/* MADV_REMOVE of private anonymous memory said one thing before the first touch and another after it. */
+static void test_remove_from_touched_anonymous(void **state)
+{
+    (void)state;
+    RUN({OP_MMAP, .addr = DRIVER_ANY, .len = 2 * PAGE, .prot = RW, .flags = FL_MAP_PRIVATE | FL_MAP_ANONYMOUS,
+         .handle = -1},
+        {OP_STORE, .addr = DRIVER_WINDOW_BYTES - PAGE, .len = 9, .value = 1},
+        {OP_MADVISE, .addr = DRIVER_WINDOW_BYTES - PAGE, .len = PAGE, .flags = FL_MADV_REMOVE});
+}
+
+/* … and asked whether the mapping is writable, not whether it may become so. */
+static void test_remove_through_read_only_mapping(void **state)
+{
+    (void)state;
+    RUN({OP_MMAP, .addr = DRIVER_ANY, .len = 2 * PAGE, .prot = VM_PROT_READ, .flags = FL_MAP_SHARED,
+         .handle = 0},
+        {OP_MADVISE, .addr = DRIVER_WINDOW_BYTES - PAGE, .len = PAGE, .flags = FL_MADV_REMOVE},
+        {OP_LOAD, .addr = DRIVER_WINDOW_BYTES - 2 * PAGE, .len = 2 * PAGE});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -110,6 +130,8 @@ int main(void)
         cmocka_unit_test(test_mlock_of_locked_unreachable),
         cmocka_unit_test(test_populate_read_of_write_only),
         cmocka_unit_test(test_mremap_onto_itself_unmapped),
+        cmocka_unit_test(test_remove_from_touched_anonymous),
+        cmocka_unit_test(test_remove_through_read_only_mapping),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
