@@ -17,5 +17,7 @@ int suite_run(struct driver *(*create)(void));
 int suite_cases(struct driver *(*create)(void));
 /* ---- scenes.c: several calls and what they show ---- */
 int suite_scenes(struct driver *(*create)(void));
+/* ---- calls.c: calls on files, beside mappings of them ---- */
+int suite_calls(struct driver *(*create)(void));
 
 #endif
