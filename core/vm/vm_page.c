@@ -186,9 +186,7 @@ void vm_page_free_released(struct vm_page **pages, uint32_t npages)
         KASSERT(m->object == object && (m->flags & PG_BUSY) != 0, "P3");
         KASSERT((m->flags & PG_WRITEBACK) == 0, "P5");
         KASSERT((m->flags & PG_PRIVATE) == 0, "P6");
-        KASSERT(m->wire_count == 0,
-                "P6"); /* apart: gcc reads both and (Q)'s queue at once, and TSan sees it */
-        KASSERT(m->hold_count == 0, "P6");
+        KASSERT(m->wire_count == 0 && m->hold_count == 0, "P6");
     }
 
     pages_remque(pages, npages);

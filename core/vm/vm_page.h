@@ -70,15 +70,17 @@ struct vm_page {
     vm_pindex_t pindex;       /* (O) */
     uint32_t q_next;          /* (Q) page numbers; on the free lists (F) */
     uint32_t q_prev;          /* (Q), (F) */
-    uint16_t flags;           /* (O) PG_* */
-    uint16_t wire_count;      /* (O) mlock: not paged out, mappings may still come and go */
-    uint16_t hold_count;    /* (O) a system call uses it: mapped rights must not shrink, bytes must not go */
+    /* What has one lock is one word: a compiler may read neighbours along, and TSan sees it. */
+    uint16_t flags;      /* (O) PG_* */
+    uint16_t wire_count; /* (O) mlock: not paged out, mappings may still come and go */
+    uint16_t hold_count; /* (O) a system call uses it: mapped rights must not shrink, bytes must not go */
+    uint8_t lru;         /* (O) PL_* */
+    uint8_t pad1;
+    uint32_t buffers;       /* (O) PG_PRIVATE: vm_meta_index of its first buffer head */
     uint8_t queue;          /* (Q) enum vm_page_queue */
-    uint8_t lru;            /* (O) PL_* */
     uint8_t order;          /* (F) of the free block that the page heads; VM_PHYS_NOFREE otherwise */
     _Atomic uint8_t lru_op; /* set (O), taken (Q): what a batch has still to do with the page (cache/lru.h) */
-    uint8_t pad[2];
-    uint32_t buffers; /* (O) PG_PRIVATE: vm_meta_index of its first buffer head */
+    uint8_t pad2;
 };
 _Static_assert(sizeof(struct vm_page) == 40,
                "page + radix nodes + reservation stay below 72 bytes for each page");

@@ -130,8 +130,10 @@ static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, ui
         max = vm_queues.q[queue].count;
     while (batch->n < max) {
         struct vm_page *m = vm_page_of(vm_queues.q[queue].head);
+        if (m->object != batch->object) /* its flags are somebody else's, then */
+            break;
         bool dirty = queue == PQ_INACTIVE && (m->flags & PG_DIRTY) != 0;
-        if (m->object != batch->object || (dirty && batch->n > 0))
+        if (dirty && batch->n > 0)
             break;
         batch->m[batch->n++] = m;
         requeue(m);
