@@ -32,7 +32,7 @@
 #include "vm/vnode_pager.h"
 #include <faultline/vm.h>
 
-#define FILEMAP_BATCH 32 /* pages that one copy takes together */
+#define FILEMAP_BATCH 64 /* pages that one copy takes together */
 #define FILEMAP_TRIES 64 /* for memory that is free again and again, but never for us */
 _Static_assert(FILEMAP_BATCH <= PMAP_BATCH, "one copy, one run");
 
@@ -50,7 +50,8 @@ uint64_t i_size_read(struct vnode *vnode)
     return size_bytes;
 }
 
-int kiocb_init(struct kiocb *iocb, struct vnode *vnode, vm_ooffset_t pos)
+/* The vnode's object, made on first use. No lock held. Errors: -ENOMEM. */
+static int kiocb_object(struct kiocb *iocb, struct vnode *vnode, vm_ooffset_t pos)
 {
     *iocb = (struct kiocb){.vnode = vnode, .object = vnode_pager_object(vnode), .pos = pos};
     if (iocb->object == NULL) {
@@ -59,6 +60,14 @@ int kiocb_init(struct kiocb *iocb, struct vnode *vnode, vm_ooffset_t pos)
             return -ENOMEM;
         vm_object_deallocate(iocb->object); /* it lives as long as the vnode, which the caller has */
     }
+    return 0;
+}
+
+int kiocb_init(struct kiocb *iocb, struct vnode *vnode, vm_ooffset_t pos)
+{
+    int error = kiocb_object(iocb, vnode, pos);
+    if (error != 0)
+        return error;
     vm_lock(&iocb->object->lock);
     vm_object_pip_add(iocb->object);
     vm_unlock(&iocb->object->lock);
@@ -134,10 +143,10 @@ static void pagevec_add(struct pagevec *pvec, struct vm_page *m)
     pvec->m[pvec->n++] = m;
 }
 
+/* (O). */
 static void pagevec_release(struct kiocb *iocb, struct pagevec *pvec)
 {
     struct vnode *vnode = iocb->vnode;
-    vm_lock(&iocb->object->lock);
     for (uint32_t i = 0; i < pvec->n; i++) {
         struct vm_page *m = pvec->m[i];
         if (m->pindex != vnode->prev_read)
@@ -145,7 +154,6 @@ static void pagevec_release(struct kiocb *iocb, struct pagevec *pvec)
         vnode->prev_read = m->pindex;
     }
     release_pages(pvec->m, pvec->n);
-    vm_unlock(&iocb->object->lock);
 }
 
 /*
@@ -246,67 +254,83 @@ static int filemap_get_pages_once(struct kiocb *iocb, uint32_t npages, bool *tri
 
 /*
  * pvec becomes one page or more from iocb->pos on, of the npages that are wanted, valid and held. Errors:
- * -ENXIO beyond the end; the store's; -ENOMEM. No lock held.
+ * -ENXIO beyond the end; the store's; -ENOMEM. (O) held on entry and return, perhaps released in between.
  */
 static int filemap_get_pages(struct kiocb *iocb, uint64_t npages, struct pagevec *pvec)
+    REQUIRES(iocb->object->lock)
 {
     uint32_t want = npages < MACHINE_RUN_MAX ? (uint32_t)npages : MACHINE_RUN_MAX;
     bool tried = false;
     int error;
-    vm_lock(&iocb->object->lock);
     do {
         error = filemap_get_pages_once(iocb, want, &tried, pvec);
     } while (error == FILEMAP_RETRY);
-    vm_unlock(&iocb->object->lock);
     return error;
 }
 
-/* Is there something to read at iocb->pos? Asks the store when the known length does not do. */
-static int filemap_end(struct kiocb *iocb, uint64_t count, bool *end)
+/*
+ * How many of the count bytes at iocb->pos the file has. Asks the store when the known length does not do. (O)
+ * held on entry and return, perhaps released in between.
+ */
+static int filemap_left(struct kiocb *iocb, uint64_t count, uint64_t *left) REQUIRES(iocb->object->lock)
 {
-    uint64_t size_bytes = i_size_read(iocb->vnode);
+    uint64_t size_bytes = iocb->vnode->size_bytes;
     int error = 0;
     if (size_bytes < count || iocb->pos > size_bytes - count) {
+        vm_unlock(&iocb->object->lock);
         error = vnode_pager_setsize(iocb->vnode);
-        size_bytes = i_size_read(iocb->vnode);
+        vm_lock(&iocb->object->lock);
+        size_bytes = iocb->vnode->size_bytes;
     }
-    *end = iocb->pos >= size_bytes;
+    *left = iocb->pos < size_bytes ? min_u64(count, size_bytes - iocb->pos) : 0;
     return error;
 }
 
-/* Copies what the held pages have of what is wanted and lies within the file. */
-static int filemap_copy(struct kiocb *iocb, struct pagevec *pvec, struct iov_iter *iter)
+/* Copies what the held pages have of the `left` bytes that are wanted. (O), released meanwhile. */
+static int filemap_copy(struct kiocb *iocb, struct pagevec *pvec, struct iov_iter *iter, uint64_t left)
+    REQUIRES(iocb->object->lock)
 {
     uint32_t start = (uint32_t)(iocb->pos & VM_PAGE_MASK);
-    uint64_t size_bytes = i_size_read(iocb->vnode), copied = 0;
-    uint64_t len_bytes = min_u64(ptoa(pvec->n) - start, iter->count);
+    uint64_t size_bytes = iocb->vnode->size_bytes, copied = 0;
     if (iocb->pos >= size_bytes)
         return -ENXIO;
-    len_bytes = min_u64(len_bytes, size_bytes - iocb->pos);
-    int error = copy_page_to_iter(pvec->m, pvec->n, start, len_bytes, iter, &copied);
+    left = min_u64(min_u64(left, ptoa(pvec->n) - start), size_bytes - iocb->pos);
+    vm_unlock(&iocb->object->lock);
+    int error = copy_page_to_iter(pvec->m, pvec->n, start, left, iter, &copied);
     iocb->pos += copied;
+    vm_lock(&iocb->object->lock);
     return error;
 }
 
-static int64_t filemap_read(struct kiocb *iocb, struct iov_iter *iter)
+/*
+ * The file became shorter, and the pages at iocb->pos are gone: is this its end? (O) held on entry and return,
+ * released in between.
+ */
+static int filemap_cut(struct kiocb *iocb, uint64_t *left) REQUIRES(iocb->object->lock)
+{
+    int error = filemap_left(iocb, UINT64_MAX, left);
+    if (error == 0 && *left > 0 && ++iocb->memory_tries == FILEMAP_TRIES) /* or was to, and did not */
+        return -EIO;
+    return error;
+}
+
+/* In one hold of (O) up to each copy and in one from there to the next: they are few, and short. */
+static int64_t filemap_read(struct kiocb *iocb, struct iov_iter *iter) REQUIRES(iocb->object->lock)
 {
     vm_ooffset_t start = iocb->pos;
     struct pagevec pvec;
-    bool end;
-    int error = filemap_end(iocb, iter->count, &end);
-    while (error == 0 && !end && iter->count > 0) {
-        uint64_t left = min_u64(iter->count, i_size_read(iocb->vnode) - iocb->pos);
+    uint64_t left;
+    int error = filemap_left(iocb, iter->count, &left);
+    while (error == 0 && left > 0) {
         error = filemap_get_pages(iocb, atop((iocb->pos & VM_PAGE_MASK) + left + VM_PAGE_MASK), &pvec);
         if (error == 0) {
-            error = filemap_copy(iocb, &pvec, iter);
+            error = filemap_copy(iocb, &pvec, iter, left);
             pagevec_release(iocb, &pvec);
         }
-        if (error == -ENXIO) { /* the file became shorter: is this its end? */
-            error = filemap_end(iocb, UINT64_MAX, &end);
-            if (error == 0 && !end && ++iocb->memory_tries == FILEMAP_TRIES) /* or was to, and did not */
-                error = -EIO;
-        }
-        end = end || iocb->pos >= i_size_read(iocb->vnode);
+        if (error == -ENXIO)
+            error = filemap_cut(iocb, &left);
+        uint64_t size_bytes = iocb->vnode->size_bytes;
+        left = iocb->pos < size_bytes ? min_u64(iter->count, size_bytes - iocb->pos) : 0;
     }
     return iocb->pos > start ? (int64_t)(iocb->pos - start) : error;
 }
@@ -314,12 +338,21 @@ static int64_t filemap_read(struct kiocb *iocb, struct iov_iter *iter)
 static int64_t generic_file_read_iter(struct vnode *vnode, struct iov_iter *iter, struct fl_iocb *ki)
 {
     struct kiocb iocb;
-    int error = kiocb_init(&iocb, vnode, ki->offset);
+    int64_t result;
+    int error = kiocb_object(&iocb, vnode, ki->offset);
     if (error != 0)
         return error;
-    int64_t result =
-        ki->flags & FL_IOCB_DIRECT ? generic_file_direct_read(&iocb, iter) : filemap_read(&iocb, iter);
-    kiocb_done(&iocb);
+    vm_lock(&iocb.object->lock);
+    vm_object_pip_add(iocb.object);
+    if (ki->flags & FL_IOCB_DIRECT) {
+        vm_unlock(&iocb.object->lock);
+        result = generic_file_direct_read(&iocb, iter);
+        vm_lock(&iocb.object->lock);
+    } else {
+        result = filemap_read(&iocb, iter);
+    }
+    vm_object_pip_wakeup(iocb.object);
+    vm_unlock(&iocb.object->lock);
     return result;
 }
 
