@@ -12,8 +12,9 @@
  * The bytes of a page with buffer heads are there, those of blocks that are not up to date mean nothing.
  * Blocks behind the file's end are nobody's: zeros when they are needed, and never read or written.
  *
- * Write-back takes a block's dirtiness away when the page lost its own; a page that is dirty all the same, being
- * held, or stored into by a program since, keeps that of its blocks: who may store into it does not say where.
+ * Write-back takes a block's dirtiness away when the page lost its own; a page that is dirty all the same,
+ * being held, or stored into by a program since, keeps that of its blocks: who may store into it does not
+ * say where.
  *
  * Invariants. U1 a page's buffer heads are a ring of VM_PAGE_SIZE / b_size, in the order of their blocks.
  * U2 a dirty block is up to date. U3 of a valid page every block is. U4 a page with a dirty block is dirty,
@@ -29,9 +30,8 @@
 #include "vm/vm_meter.h"
 #include "vm/vnode_pager.h"
 
-#define BUFFERS_MAX (VM_PAGE_SIZE / 512)
-#define FRAMES_PER_HEAD                                                                                      \
-    2 /* one buffer head for so many pages: they must not take the memory that pages need for the radix tree */
+#define BUFFERS_MAX     (VM_PAGE_SIZE / 512)
+#define FRAMES_PER_HEAD 2 /* one buffer head for so many pages: the memory of the radix tree is not theirs */
 
 static struct vm_zone buffer_zone;
 static _Atomic uint32_t buffer_heads; /* in use */
@@ -186,8 +186,8 @@ static bool buffers_any(const struct vm_page *m, uint8_t state)
 }
 
 /*
- * Does the block lie within the file, as it is now? That of a page wholly behind the end does: a truncation is
- * under way, which waits for us before it asks the store, and the store may refuse. (O).
+ * Does the block lie within the file, as it is now? That of a page wholly behind the end does: a
+ * truncation is under way, which waits for us before it asks the store, and the store may refuse. (O).
  */
 static bool blkdev_get_block(struct buffer_head *bh, uint32_t offset)
 {

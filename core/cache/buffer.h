@@ -6,14 +6,14 @@
  *
  * A page gets buffer heads when it is first written in part without having been read: what is overwritten
  * whole is not read first. Such a page is not PG_VALID; it has PG_PRIVATE, and may be dirty; nothing maps it.
- * Whoever needs all of it reads the blocks that are missing (block_read_full_page), after which it is valid. A
- * valid page's buffer heads say only which blocks are dirty, so that no more is written; a page without buffer
- * heads is written whole.
+ * Whoever needs all of it reads the blocks that are missing (block_read_full_page), after which it is
+ * valid. A valid page's buffer heads say only which blocks are dirty, so that no more is written; a page
+ * without buffer heads is written whole.
  *
  * Locks: (O) of the page's object guards the buffers of a page; they change only while the page is busy, or
- * in write-back by whoever writes it, or to dirty with the whole page. Never both busy and in write-back while
- * the page is not valid: who wants such a page waits for the write first. Invariants: U1 … U4 in buffer.c.
- * (fs/buffer.c, Linux: the names are its.)
+ * in write-back by whoever writes it, or to dirty with the whole page. Never both busy and in write-back
+ * while the page is not valid: who wants such a page waits for the write first. Invariants: U1 … U4 in
+ * buffer.c. (fs/buffer.c, Linux: the names are its.)
  */
 #ifndef CORE_CACHE_BUFFER_H
 #define CORE_CACHE_BUFFER_H
@@ -51,9 +51,11 @@ FL_NODISCARD int create_empty_buffers(struct vm_page *m, uint32_t block_bytes);
  * Errors: the store's, -ENOMEM; m is as before then.
  */
 FL_NODISCARD int block_read_full_page(struct vm_page *m);
-/* Bytes [start, start + len) of busy m, which is not valid: new, or with buffers, are about to be written: of
- * their blocks, those that are overwritten in part are read. No lock held. Errors: the store's, -ENOMEM: a new m may
- * have no buffers. */
+/*
+ * Bytes [start, start + len) of busy m, which is not valid: new, or with buffers, are about to be written: of
+ * their blocks, those that are overwritten in part are read. No lock held. Errors: the store's, -ENOMEM: a
+ * new m may have no buffers.
+ */
 FL_NODISCARD int block_write_begin(struct vm_page *m, uint32_t start, uint32_t len);
 /* `copied` of these bytes were written; the rest of them is unknown. Returns how many count, which are dirty.
  * m, with buffers, may be valid now. (O). */
@@ -64,8 +66,10 @@ FL_NODISCARD uint32_t block_write_end(struct vm_page *m, uint32_t start, uint32_
  * -ENOMEM; the blocks are dirty again then, m has PG_WRITEERROR, and the vnode was told.
  */
 FL_NODISCARD int block_write_full_page(struct vm_page *m);
-/* Busy m is cut off from byte `offset` on: the buffers wholly behind it are discarded. offset 0: all go, dirty or not.
- * A valid page is not followed by blocks any more. (O). */
+/*
+ * Busy m is cut off from byte `offset` on: the buffers wholly behind it are discarded. offset 0: all go,
+ * dirty or not. A valid page is not followed by blocks any more. (O).
+ */
 void block_invalidatepage(struct vm_page *m, uint32_t offset);
 /* try_to_free_buffers, unless m is in write-back. (O). */
 FL_NODISCARD bool try_to_release_page(struct vm_page *m);

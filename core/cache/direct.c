@@ -7,8 +7,9 @@
  *     caller's memory ◀─copy_page_to_iter── bounce pages ◀─window─▶ submit_bio ─▶ store
  *                     ──copy_page_from_iter_atomic─▶
  *
- * The caller's memory may be a program's, out of reach of a transfer: pages of an object that nobody else knows
- * lie between, a bounded number of them. They are busy as long as they are there, and so nobody's but ours.
+ * The caller's memory may be a program's, out of reach of a transfer: pages of an object that nobody else
+ * knows lie between, a bounded number of them. They are busy as long as they are there, and so nobody's
+ * but ours.
  *
  * What the cache has of the bytes: a read sees it, since it is written back first. A write is the only truth
  * afterwards but for what programs store into mappings meanwhile: it keeps the pages out of memory while the
@@ -92,7 +93,9 @@ static void direct_end_io(struct bio *bio, int error)
     machine_wake(io); /* who waits may be gone already: only its address is used */
 }
 
-/* Between the bounce pages and the store, from file offset pos on. Errors: the store's, -ENOMEM: no window. */
+/*
+ * Between the bounce pages and the store, from file offset pos on. Errors: the store's, -ENOMEM: no window.
+ */
 static int direct_transfer(struct direct_io *io, struct store *store, enum store_op op, vm_ooffset_t pos)
 {
     enum machine_window how = op == STORE_READ ? MACHINE_WINDOW_FILL : MACHINE_WINDOW_READ;

@@ -36,8 +36,8 @@ static inline uint64_t min_u64(uint64_t a, uint64_t b)
 }
 
 /*
- * The page at pindex, made busy, not in write-back; valid, or with buffers; NULL: it is not there. (O) held on entry and
- * return, released while it waits for whoever has the page.
+ * The page at pindex, made busy, not in write-back; valid, or with buffers; NULL: it is not there. (O)
+ * held on entry and return, released while it waits for whoever has the page.
  */
 FL_NODISCARD struct vm_page *find_lock_page(struct vm_object *object, vm_pindex_t pindex)
     REQUIRES(object->lock);

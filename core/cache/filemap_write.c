@@ -3,11 +3,11 @@
  *
  *   generic_file_write_iter               one at a time (vn_lock)
  *     __generic_file_write_iter
- *       generic_file_direct_write         FL_IOCB_DIRECT: past the pages, which are written back and forgotten
+ *       generic_file_direct_write         FL_IOCB_DIRECT: past the pages, which are written back and go
  *       generic_perform_write             page by page
  *         write_begin                     the store long enough; the page busy, with what is not overwritten
  *           simple_write_begin            all of the page's other bytes
- *           blkdev_write_begin            a store with smaller blocks: of the blocks that are overwritten in part
+ *           blkdev_write_begin            a store with smaller blocks: those of blocks overwritten in part
  *         copy_page_from_iter_atomic
  *         generic_write_end               longer, dirty (simple_write_end, blkdev_write_end), not busy
  *         balance_dirty_pages
@@ -127,7 +127,10 @@ static int blkdev_write_begin(struct write_state *w) REQUIRES(w->iocb.object->lo
     return error;
 }
 
-/* The bytes that the write leaves are there, if they were not. On failure w->m is gone. (O), released in between. */
+/*
+ * The bytes that the write leaves are there, if they were not. On failure w->m is gone. (O), released in
+ * between.
+ */
 static int write_prepare(struct write_state *w, struct iov_iter *iter) REQUIRES(w->iocb.object->lock)
 {
     if (w->m->flags & PG_VALID)
@@ -193,8 +196,8 @@ static uint32_t blkdev_write_end(const struct write_state *w, uint32_t copied)
 }
 
 /*
- * `copied` bytes were written to the page at hand, which goes back; those that count are the file's. Also where
- * nothing was written.
+ * `copied` bytes were written to the page at hand, which goes back; those that count are the file's. Also
+ * where nothing was written.
  */
 static void generic_write_end(struct write_state *w, uint64_t copied)
 {

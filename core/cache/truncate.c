@@ -1,12 +1,12 @@
 /*
  * truncate.c: pages that go because the file's bytes go.
  *
- *   fl_vnode_truncate, shorter     size ─▶ unmap_mapping_range ─▶ transfers over ─▶ tail_lock ─▶ store->truncate
- *                                            ─▶ tail zero ─▶ truncate_inode_pages_range
+ *   fl_vnode_truncate, shorter     tail_lock ─▶ size ─▶ unmap_mapping_range ─▶ transfers over
+ *                                            ─▶ store->truncate ─▶ tail zero ─▶ truncate_inode_pages_range
  *                                            └ refused: size as it was, and everything is there
  *   truncate_inode_pages_range     unmap_mapping_range ─▶ unmap_mapping_pages ─▶ vm_rmap_unmap
- *                                  truncate_idle_pages ─▶ truncate_inode_batch          those that are nobody's
- *                                  truncate_inode_page                                  each that was waited for
+ *                                  truncate_idle_pages ─▶ truncate_inode_batch      those that are nobody's
+ *                                  truncate_inode_page                              each that was waited for
  *                                    truncate_cleanup_page ─▶ unmap_mapping_page, do_invalidatepage
  *                                    delete_from_page_cache
  *                                  vm_object_remove_above
@@ -17,10 +17,10 @@
  *   somebody will read past us    ─▶ fl_vnode_sync        dirty ─▶ store
  *   somebody will write past us   ─▶ fl_vnode_sync ─▶ (the write) ─▶ fl_vnode_invalidate clean ─▶ forgotten
  *
- * The order when a file becomes shorter: first nothing comes in beyond the end, is mapped there or begins to be
- * written (W2), then what was on its way ends; so no write of an old page meets the store after it was cut,
- * where it would make the file long again. Then the store is cut, then the pages go. When it becomes longer: the
- * store first, so that a page beyond the old end has a place.
+ * The order when a file becomes shorter: first nothing comes in beyond the end, is mapped there or begins
+ * to be written (W2), then what was on its way ends; so no write of an old page meets the store after it
+ * was cut, where it would make the file long again. Then the store is cut, then the pages go. When it
+ * becomes longer: the store first, so that a page beyond the old end has a place.
  *
  * What is dirtied between fl_vnode_sync and fl_vnode_invalidate is newer than the write, or as new: it stays.
  * Locks: vn_lock around what changes the file; (V) → (O). The object lives as long as the vnode, to which the
@@ -150,8 +150,10 @@ static void truncate_idle_pages(struct vm_object *object, vm_pindex_t start, vm_
     truncate_inode_batch(&batch);
 }
 
-/* The first page of [start, end), busy, after whoever has it has let it go; NULL: there is none. (O), released in
- * between. */
+/*
+ * The first page of [start, end), busy, after whoever has it has let it go; NULL: there is none. (O),
+ * released in between.
+ */
 static struct vm_page *truncate_lock_page(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     REQUIRES(object->lock)
 {
@@ -170,8 +172,8 @@ static struct vm_page *truncate_lock_page(struct vm_object *object, vm_pindex_t 
 }
 
 /*
- * Pages [start, end) go, whoever has them: all mappings in one walk, then page by page, at last those that are
- * somebody's. What shadows hold of them goes too, or the clean copies only.
+ * Pages [start, end) go, whoever has them: all mappings in one walk, then page by page, at last those that
+ * are somebody's. What shadows hold of them goes too, or the clean copies only.
  */
 static void truncate_inode_pages_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
                                        bool copies_only)
@@ -350,8 +352,9 @@ static int vnode_extend(struct vnode *vnode, struct store *store, uint64_t len_b
 }
 
 /*
- * Nothing is on its way to or from pages from `start` on, which lie behind the object's end: so nothing begins
- * either (W2). Whoever has one of them busy or in write-back does not wait for the file's last page meanwhile.
+ * Nothing is on its way to or from pages from `start` on, which lie behind the object's end: so nothing
+ * begins either (W2). Whoever has one of them busy or in write-back does not wait for the file's last page
+ * meanwhile.
  */
 static void truncate_wait_idle(struct vm_object *object, vm_pindex_t start)
 {
@@ -368,13 +371,13 @@ static void truncate_wait_idle(struct vm_object *object, vm_pindex_t start)
 }
 
 /*
- * The store is cut while the pages are still there, out of reach behind the end: when it refuses they are what
- * they were.
+ * The store is cut while the pages are still there, out of reach behind the end: when it refuses they are
+ * what they were.
  */
 static int vnode_cut_object(struct vnode *vnode, struct vm_object *object, struct store *store,
                             uint64_t len_bytes)
 {
-    struct vm_page *m = tail_lock(object, len_bytes); /* first: or what is written back would be cut by that */
+    struct vm_page *m = tail_lock(object, len_bytes); /* or write-back would clean a tail that may stay */
     uint64_t old_bytes = vnode_pager_newsize(vnode, len_bytes);
     unmap_mapping_range(object, round_page(len_bytes), 0);
     truncate_wait_idle(object, atop(len_bytes) + 1);

@@ -2,7 +2,7 @@
  * truncate.h: pages that go because the file's bytes go: cut off, punched out, or written past the VM.
  *
  *   removal      mappings gone ─▶ busy ones and transfers waited for ─▶ freed ─▶ what shadows hold of them
- *   meanwhile    beyond the end: object->size is smaller already, so that nothing comes in, and no write begins
+ *   meanwhile    beyond the end: object->size is smaller already, so that nothing comes in, nor a write begins
  *                in a hole:      filemap_invalidate_lock, nothing comes in from a store about to change
  *
  * All take (O) and what is below it; none is called with a lock held but vn_lock.
@@ -23,8 +23,8 @@ void unmap_mapping_range(struct vm_object *object, vm_ooffset_t holebegin, uint6
  */
 bool invalidate_inode_pages2_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
 /*
- * Absent pages [start, end) stay absent until the unlock; what is resident is the caller's business. (O), for the
- * unlock no lock, and vn_lock.
+ * Absent pages [start, end) stay absent until the unlock; what is resident is the caller's business. (O),
+ * for the unlock no lock, and vn_lock.
  */
 void filemap_invalidate_lock(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
 void filemap_invalidate_unlock(struct vm_object *object);

@@ -97,7 +97,7 @@ vm_fault_unlock_map(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether 
     }
 }
 
-/* Gives back a busy page: one with bytes of the object stays for others, one without goes. (O) of its object. */
+/* Gives back a busy page: one with bytes of the object stays, one without goes. (O) of its object. */
 static void vm_fault_release_page(struct vm_page *m)
 {
     if ((m->flags & (PG_VALID | PG_PRIVATE)) == 0) {
@@ -377,7 +377,7 @@ vm_fault_getpages(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock i
     vm_page_free(fs->m);
     fs->m = NULL;
     vm_fault_leave_object(fs);
-    /* The file was about to be cut: what came of it vm_fault_beyond finds out. Or the store says so, again and again. */
+    /* The file was about to be cut: vm_fault_beyond finds out what came of it. Or the store says so itself. */
     return error == -ENXIO && ++fs->memory_tries < VM_FAULT_TRIES ? VM_FAULT_RETRY : error;
 }
 
@@ -608,7 +608,7 @@ static int vm_fault_enter(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* th
     vm_lock(&object->lock);
     if (object->type == OBJT_VNODE && fs->pindex >= object->size) {
         vm_unlock(&object->lock);
-        return VM_FAULT_RETRY; /* about to be truncated while we read: vm_fault_beyond waits for the outcome */
+        return VM_FAULT_RETRY; /* about to be cut while we read: vm_fault_beyond waits for the outcome */
     }
     KASSERT((fs->access & VM_PROT_WRITE) == 0 || (m->flags & PG_COPIED) == 0, "F2");
     if (fs->access & VM_PROT_WRITE)

@@ -129,7 +129,7 @@ struct fl_iocb {
 };
 #define FL_IOCB_APPEND 0x1 /* a write: at the file's end, wherever offset was */
 #define FL_IOCB_DIRECT                                                                                       \
-    0x2 /* past the cache: offset, lengths and addresses in multiples of the store's block */
+    0x2 /* past the cache: offset and length (of all pieces) in multiples of the store's block */
 #define FL_IOCB_DSYNC 0x4 /* a write: on stable storage before it returns */
 
 /*
@@ -156,8 +156,8 @@ FL_NODISCARD int64_t fl_vnode_write(struct vnode *vnode, const struct fl_iovec *
                                     struct fl_iocb *iocb);
 /*
  * The file is len_bytes long from now on. What mappings show beyond the end is gone, private pages too.
- * Errors: -EBADF, -EFBIG, -EOPNOTSUPP and those of the store: its length is then what the store says, and
- * pages beyond len_bytes that were dirty may be lost.
+ * Errors, nothing changed: -EBADF, -EFBIG, -EOPNOTSUPP and those of the store. -ENOMEM: of a file that became
+ * shorter, mappings may show old bytes behind its end.
  */
 FL_NODISCARD int fl_vnode_truncate(struct vnode *vnode, uint64_t len_bytes);
 /* The file is at least len_bytes long from now on, whoever makes it longer meanwhile. Errors: as above. */

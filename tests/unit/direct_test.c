@@ -1,6 +1,6 @@
 /*
- * direct_test.c: reads and writes past the cache, beside an array of bytes: what they move, what the cache and
- * mappings show before and after, and what is left when they fail.
+ * direct_test.c: reads and writes past the cache, beside an array of bytes: what they move, what the cache
+ * and mappings show before and after, and what is left when they fail.
  */
 #include "lib/errno.h"
 #include "support/boot.h"

@@ -442,10 +442,10 @@ static void touch_tail(void *arg)
 }
 
 /*
- * The page in which the old end lies is absent when a file grows, and must not come in before the new length is
- * known: what writes it back would zero what it takes to lie behind the end, and is in the file by then. The
- * growth is stopped between its look for the page and the new length: it needs the object's lock for the
- * one and the vnode's for the other.
+ * The page in which the old end lies is absent when a file grows, and must not come in before the new
+ * length is known: what writes it back would zero what it takes to lie behind the end, and is in the file
+ * by then. The growth is stopped between its look for the page and the new length: it needs the object's
+ * lock for the one and the vnode's for the other.
  */
 static void the_old_ends_page_stays_out_until_the_new_end_is_known(void **state)
 {
