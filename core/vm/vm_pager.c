@@ -305,8 +305,15 @@ int vm_pager_put_pages(struct vm_object *object, struct vm_page **m, uint32_t co
 
 static void async_link(struct vm_object *object, struct vm_pager_request *req)
 {
-    req->next = object->inflight;
-    object->inflight = req;
+    struct vm_pager_request *oldest = object->inflight;
+    req->next = NULL;
+    req->prev = oldest != NULL ? oldest->prev : req;
+    if (oldest != NULL) {
+        oldest->prev->next = req;
+        oldest->prev = req;
+    } else {
+        object->inflight = req;
+    }
     vm_lock(&vm_pager_async.lock);
     req->all_next = vm_pager_async.newest;
     if (req->all_next != NULL)
@@ -319,10 +326,15 @@ static void async_link(struct vm_object *object, struct vm_pager_request *req)
 
 static void async_unlink(struct vm_object *object, struct vm_pager_request *req)
 {
-    struct vm_pager_request **link = &object->inflight;
-    while (*link != req)
-        link = &(*link)->next;
-    *link = req->next;
+    struct vm_pager_request *oldest = object->inflight;
+    if (req == oldest)
+        object->inflight = req->next;
+    else
+        req->prev->next = req->next;
+    if (req->next != NULL)
+        req->next->prev = req->prev; /* of the oldest: the newest, as it should be */
+    else if (req != oldest)
+        oldest->prev = req->prev;
     vm_lock(&vm_pager_async.lock);
     if (req->all_prev != NULL)
         req->all_prev->all_next = req->all_next;

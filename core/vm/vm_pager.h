@@ -20,7 +20,8 @@
 struct vm_pager_request {
     struct bio bio;
     struct vm_object *object;
-    struct vm_pager_request *next;                /* (O) object->inflight */
+    struct vm_pager_request *next, *prev;         /* (O) object->inflight, oldest first; the oldest's prev is
+                                                     the newest */
     struct vm_pager_request *all_next, *all_prev; /* (I) every asynchronous request */
     struct vm_lock lock;                          /* (q) guards error, finished; its address is the channel */
     vm_pindex_t pindex;
