@@ -24,8 +24,8 @@
  * Lock: aio.lock, innermost: not held over io_submit, io_getevents, or done. Callers have signals blocked, as
  * everywhere inside the machine.
  *
- * What it does not do: buffered files (AIO would block there: the caller does it by itself). A child of fork has
- * no AIO context: io_submit says so, and the child does it by itself.
+ * What it does not do: buffered files (AIO would block there: the caller does it by itself). A child of fork
+ * has no AIO context: io_submit says so, and the child does it by itself.
  */
 #include "aio.h"
 #include "linux_syscall.h"

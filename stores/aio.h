@@ -35,8 +35,8 @@ static inline void aio_batch_begin(struct aio_batch *batch)
 /* Room for the next transfer's AIO_SEGMENTS segments; submits what there is, if it must. */
 FL_NODISCARD struct iovec *aio_batch_room(struct aio_batch *batch);
 /*
- * Adds the request, whose memory is the niov segments that were put into the room, at byte `offset` of fd. When
- * it is over, complete(request, result) is called by whichever thread sees it: the number of bytes or a
+ * Adds the request, whose memory is the niov segments that were put into the room, at byte `offset` of fd.
+ * When it is over, complete(request, result) is called by whichever thread sees it: the number of bytes or a
  * negative errno; it must call request->done. Where the kernel cannot do it (no AIO, too many under way) that
  * happens at once, with 0 bytes. fd stays open until then.
  */
