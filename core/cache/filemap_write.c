@@ -19,10 +19,12 @@
  *
  * Bytes behind the file's end in its last page may be anything, since mappings can store there. Whatever
  * makes the file longer overwrites them (a write that begins within the file) or zeroes them
- * (pagecache_isize_extended).
+ * (write_skip).
  *
- * The file's length is known as longer (write_end) when the bytes are there, while the store is longer from
- * write_begin on; nobody asks it meanwhile, for that takes vn_lock.
+ * The file's length is known as longer (generic_write_end) when the bytes are there, while the store is
+ * longer from write_begin on. Nobody asks it meanwhile, for that takes vn_lock; and the page in which the
+ * old end lies is busy meanwhile, or out of memory, so that nothing behind that end is on its way to the
+ * store.
  *
  * Locks: vn_lock, (V), (O). Loops: each turn follows somebody else's progress with the page, or new memory.
  */
@@ -69,12 +71,9 @@ static int write_grow(struct write_state *w)
         w->store_len_bytes = chunk_end;
         error = w->store->ops->truncate(w->store, chunk_end);
     }
-    if (error != 0) {
+    if (error != 0)
         w->store_len_bytes = w->iocb.vnode->size_bytes;
-        return error;
-    }
-    bool behind = w->iocb.pos > w->iocb.vnode->size_bytes; /* zeros between */
-    return behind ? pagecache_isize_extended(w->iocb.vnode, w->iocb.pos) : 0;
+    return error;
 }
 
 /* ---- a page to write into ------------------------------------------------------------------------------ */
@@ -158,12 +157,23 @@ static int grab_cache_page_write_begin(struct write_state *w, vm_pindex_t pindex
     return error;
 }
 
+/* The page at hand goes back, unwritten. */
+static void write_abort(struct write_state *w)
+{
+    struct vm_object *object = w->iocb.object;
+    vm_lock(&object->lock);
+    write_forget_page(w->m);
+    vm_unlock(&object->lock);
+    w->m = NULL;
+}
+
 /* The page at iocb.pos, busy, without clean copies above it. Errors: of growing, of reading, -ENOMEM. */
 static int write_begin(struct write_state *w, struct iov_iter *iter)
 {
     w->start = (uint32_t)(w->iocb.pos & VM_PAGE_MASK);
     w->len = (uint32_t)min_u64(VM_PAGE_SIZE - w->start, iter->count);
-    int error = write_grow(w);
+    bool last_page = ptoa(atop(w->iocb.pos)) < w->iocb.vnode->size_bytes; /* if it is one that grows */
+    int error = last_page ? 0 : write_grow(w);
     if (error != 0)
         return error;
     vm_lock(&w->iocb.object->lock);
@@ -173,6 +183,11 @@ static int write_begin(struct write_state *w, struct iov_iter *iter)
                                     w->m->pindex)) /* releases (O); the page is busy, so it stays */
         KASSERT((w->m->flags & (PG_BUSY | PG_COPIED)) == PG_BUSY, "F2");
     vm_unlock(&w->iocb.object->lock);
+    if (error == 0 && last_page) {
+        error = write_grow(w);
+        if (error != 0)
+            write_abort(w);
+    }
     return error;
 }
 
@@ -245,9 +260,7 @@ static int generic_perform_write(struct write_state *w, struct iov_iter *iter)
 static int direct_write_piece(struct write_state *w, struct iov_iter *iter)
 {
     struct vm_object *object = w->iocb.object;
-    int error = write_grow(w);
-    if (error == 0)
-        error = kiocb_write_and_wait(object, w->iocb.pos, w->len);
+    int error = kiocb_write_and_wait(object, w->iocb.pos, w->len);
     if (error != 0)
         return error;
     vm_pindex_t first = atop(w->iocb.pos), end = atop(w->iocb.pos + w->len - 1) + 1;
@@ -255,7 +268,8 @@ static int direct_write_piece(struct write_state *w, struct iov_iter *iter)
     filemap_invalidate_lock(object, first, end);
     vm_unlock(&object->lock);
     bool gone = invalidate_inode_pages2_range(object, first, end);
-    if (gone)
+    error = gone ? write_grow(w) : 0;
+    if (gone && error == 0)
         error = blkdev_direct_IO(&w->iocb, iter, STORE_WRITE, w->len);
     /* Nobody reads the file's last page in before its end is known. */
     if (w->iocb.pos > w->iocb.vnode->size_bytes)
@@ -277,8 +291,6 @@ static int direct_write_fallback(struct write_state *w, struct iov_iter *iter)
 static int generic_file_direct_write(struct write_state *w, struct iov_iter *iter)
 {
     int error = 0;
-    if (((w->iocb.pos | iter->count) & (w->block_bytes - 1)) != 0)
-        return -EINVAL;
     while (error == 0 && iter->count > 0) {
         w->len = (uint32_t)min_u64(DIRECT_PAGES * VM_PAGE_SIZE - (w->iocb.pos & VM_PAGE_MASK), iter->count);
         error = direct_write_piece(w, iter);
@@ -304,6 +316,8 @@ static int generic_write_checks(struct write_state *w, struct iov_iter *iter)
         return error;
     if (append)
         w->iocb.pos = vnode->size_bytes;
+    if ((w->flags & FL_IOCB_DIRECT) && ((w->iocb.pos | iter->count) & (w->block_bytes - 1)) != 0)
+        return -EINVAL;
     if (w->iocb.pos >= INT64_MAX)
         return -EFBIG;
     iter->count = min_u64(iter->count, (uint64_t)INT64_MAX - w->iocb.pos);
@@ -311,6 +325,16 @@ static int generic_write_checks(struct write_state *w, struct iov_iter *iter)
     if (w->end > vnode->size_bytes && !append)
         error = vnode_pager_setsize_locked(vnode);
     w->store_len_bytes = vnode->size_bytes;
+    return error;
+}
+
+/* The file ends where the write begins. Errors: as write_grow. */
+static int write_skip(struct write_state *w)
+{
+    if (w->store->ops->truncate == NULL)
+        return -EOPNOTSUPP;
+    int error = vnode_truncate(w->iocb.vnode, w->iocb.pos);
+    w->store_len_bytes = w->iocb.vnode->size_bytes;
     return error;
 }
 
@@ -322,7 +346,11 @@ static int64_t __generic_file_write_iter(struct write_state *w, struct iov_iter 
         return error;
     vm_ooffset_t start = w->iocb.pos;
     uint64_t old_bytes = w->iocb.vnode->size_bytes;
-    error = w->flags & FL_IOCB_DIRECT ? generic_file_direct_write(w, iter) : generic_perform_write(w, iter);
+    if (start > old_bytes) /* zeros between */
+        error = write_skip(w);
+    if (error == 0)
+        error =
+            w->flags & FL_IOCB_DIRECT ? generic_file_direct_write(w, iter) : generic_perform_write(w, iter);
     bool none = w->iocb.pos == start;
     uint64_t size_bytes = none ? old_bytes : w->iocb.vnode->size_bytes;
     /* What was made longer than was written is cut again; if that fails too, it is zeros that stay. */

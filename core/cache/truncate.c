@@ -10,7 +10,7 @@
  *                                    truncate_cleanup_page ─▶ unmap_mapping_page, do_invalidatepage
  *                                    delete_from_page_cache
  *                                  vm_object_remove_above
- *   fl_vnode_truncate, longer      store->truncate ─▶ pagecache_isize_extended (old tail zero) ─▶ size
+ *   fl_vnode_truncate, longer      tail_lock ─▶ tail zero ─▶ store->truncate ─▶ size
  *   fl_vnode_punch                 write back ─▶ filemap_invalidate_lock ─▶ partial pages zero, others gone
  *                                            ─▶ store->punch ─▶ filemap_invalidate_unlock
  *
@@ -20,7 +20,8 @@
  * The order when a file becomes shorter: first nothing comes in beyond the end, is mapped there or begins
  * to be written (W2), then what was on its way ends; so no write of an old page meets the store after it
  * was cut, where it would make the file long again. Then the store is cut, then the pages go. When it
- * becomes longer: the store first, so that a page beyond the old end has a place.
+ * becomes longer: the store first, so that a page beyond the old end has a place; while the old end's page
+ * is at rest.
  *
  * What is dirtied between fl_vnode_sync and fl_vnode_invalidate is newer than the write, or as new: it stays.
  * Locks: vn_lock around what changes the file; (V) → (O). The object lives as long as the vnode, to which the
@@ -330,15 +331,18 @@ static void tail_unlock(struct vm_object *object, struct vm_page *m)
     filemap_invalidate_unlock(object);
 }
 
-int pagecache_isize_extended(struct vnode *vnode, uint64_t new_bytes)
+/*
+ * The file becomes longer, store and all. What a program stored behind the old end becomes zeros; nothing
+ * of it is on its way to the store when that becomes longer, and so would take it. Errors, nothing
+ * changed: the store's, -ENOMEM.
+ */
+static int pagecache_isize_extended(struct vnode *vnode, struct vm_object *object, struct store *store,
+                                    uint64_t new_bytes)
 {
-    struct vm_object *object = vnode_pager_object(vnode);
-    if (object == NULL) {
-        (void)vnode_pager_newsize(vnode, new_bytes);
-        return 0;
-    }
     struct vm_page *m = tail_lock(object, vnode->size_bytes);
     int error = tail_zero(object, m, vnode->size_bytes);
+    if (error == 0)
+        error = store->ops->truncate(store, new_bytes);
     if (error == 0)
         (void)vnode_pager_newsize(vnode, new_bytes);
     tail_unlock(object, m);
@@ -347,8 +351,13 @@ int pagecache_isize_extended(struct vnode *vnode, uint64_t new_bytes)
 
 static int vnode_extend(struct vnode *vnode, struct store *store, uint64_t len_bytes)
 {
+    struct vm_object *object = vnode_pager_object(vnode);
+    if (object != NULL)
+        return pagecache_isize_extended(vnode, object, store, len_bytes);
     int error = store->ops->truncate(store, len_bytes);
-    return error != 0 ? error : pagecache_isize_extended(vnode, len_bytes);
+    if (error == 0)
+        (void)vnode_pager_newsize(vnode, len_bytes);
+    return error;
 }
 
 /*

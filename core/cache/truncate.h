@@ -2,7 +2,7 @@
  * truncate.h: pages that go because the file's bytes go: cut off, punched out, or written past the VM.
  *
  *   removal      mappings gone ─▶ busy ones and transfers waited for ─▶ freed ─▶ what shadows hold of them
- *   meanwhile    beyond the end: object->size is smaller already, so that nothing comes in, nor a write begins
+ *   meanwhile    beyond the end: object->size is smaller already: nothing comes in, and no write begins
  *                in a hole:      filemap_invalidate_lock, nothing comes in from a store about to change
  *
  * All take (O) and what is below it; none is called with a lock held but vn_lock.
@@ -40,11 +40,6 @@ FL_NODISCARD int truncate_pagecache(struct vm_object *object, uint64_t new_bytes
  * -ENOMEM.
  */
 FL_NODISCARD int truncate_forget_tail(struct vm_object *object, uint64_t old_bytes);
-/*
- * The file, whose store is new_bytes long already with zeros at its end, becomes so long here too. What a
- * program stored behind the old end becomes zeros. vn_lock held. Errors: -ENOMEM: the length is the old one.
- */
-FL_NODISCARD int pagecache_isize_extended(struct vnode *vnode, uint64_t new_bytes);
 /*
  * The file becomes len_bytes long, longer or shorter, store and all. vn_lock held. Errors: fl_vnode_truncate.
  */

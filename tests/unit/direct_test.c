@@ -109,6 +109,10 @@ static void what_is_not_aligned_is_refused(void **state)
     assert_int_equal(read_at(1024, buf, 512, FL_IOCB_DIRECT), -EINVAL);
     assert_int_equal(write_at(512, buf, 1024, FL_IOCB_DIRECT), -EINVAL);
     assert_int_equal(write_at(1024, buf, 1000, FL_IOCB_DIRECT), -EINVAL);
+    sim_disk_faults(disk)->fail_truncate_nth = 1;
+    assert_int_equal(write_at(ptoa(8) + 512, buf, 1024, FL_IOCB_DIRECT), -EINVAL);
+    assert_int_equal(sim_disk_faults(disk)->fail_truncate_nth, 1); /* nobody asked for a longer file */
+    sim_disk_faults(disk)->fail_truncate_nth = 0;
     assert_int_equal(read_at(0, buf, 1024, 0x80), -EINVAL);
     assert_int_equal(write_at(0, buf, 1024, 0x80), -EINVAL);
     assert_int_equal(read_at(1024, buf, 1024, FL_IOCB_DIRECT), 1024);
