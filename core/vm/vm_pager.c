@@ -7,12 +7,13 @@
  *   vm_pager_readahead   request ─▶ window FILL ─▶ object->inflight ─▶ strategy …… vm_pager_async_done
  *   vm_pager_writepages  request ─▶ window READ ─▶ object->inflight ─▶ strategy …… vm_pager_async_done
  *
- * The life of an asynchronous request: its submission, which may be in a plug for a while, and every thread in
- * vm_pager_wait count in `waiters`; it is freed by the last of them to leave after it has finished. bio_wait
- * may be called once `submitted` is set; the end may come before that.
+ * The life of an asynchronous request: its submission, which may be in a plug for a while, and every thread
+ * in vm_pager_wait count in `waiters`; it is freed by the last of them to leave after it has finished.
+ * bio_wait may be called once `submitted` is set; the end may come before that.
  *
  * Invariants: R1 a request in object->inflight has a pip of its object, and its pages are busy, or in
- * write-back, with PG_INFLIGHT. R2 a request ends once. R3 a request is not freed while a thread waits for it.
+ * write-back, with PG_INFLIGHT. R2 a request ends once. R3 a request is not freed while a thread waits for
+ * it.
  * Locks: (O) → (I) → (q). (I) vm_pager_async.lock: the list of all asynchronous requests; whoever holds
  * it and wants (O) may only try.
  *

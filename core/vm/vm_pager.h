@@ -8,8 +8,8 @@
  * and is then driven by that thread (vm_pager_wait).
  * Locks: (O) → (I) vm_pager_async.lock → (q) request->lock. Windows are opened and bios submitted with no
  * lock held.
- * States of a page in a read: busy ─▶ busy + inflight ─▶ (done) valid, busy ─▶ not busy; or (failed) freed. In
- * an asynchronous write: write-back ─▶ write-back + inflight ─▶ (done) clean; or (failed) dirty.
+ * States of a page in a read: busy ─▶ busy + inflight ─▶ (done) valid, busy ─▶ not busy; or (failed) freed.
+ * In an asynchronous write: write-back ─▶ write-back + inflight ─▶ (done) clean; or (failed) dirty.
  */
 #ifndef CORE_VM_VM_PAGER_H
 #define CORE_VM_VM_PAGER_H
@@ -70,8 +70,9 @@ FL_NODISCARD int vm_pager_get_pages(struct vm_object *object, struct vm_page **m
                                     uint32_t reqpage);
 
 /*
- * Starts to read m[0 … count), busy neighbours, and returns; the transfer goes into the plug, or, NULL, starts
- * at once. Takes its own pip. When there is no window or memory, frees the pages and forgets it: it was a wish.
+ * Starts to read m[0 … count), busy neighbours, and returns; the transfer goes into the plug, or, NULL,
+ * starts at once. Takes its own pip. When there is no window or memory, frees the pages and forgets it: it
+ * was a wish.
  */
 void vm_pager_readahead(struct vm_object *object, struct vm_page **m, uint32_t count, struct blk_plug *plug);
 
@@ -90,11 +91,11 @@ void vm_pager_wait(struct vm_object *object, vm_pindex_t pindex) REQUIRES(object
 FL_NODISCARD int vm_pager_put_pages(struct vm_object *object, struct vm_page **m, uint32_t count);
 
 /*
- * vm_pager_put_pages without the wait: the transfer goes into the plug, or, NULL, starts at once. It takes its
- * own pip and hangs on object->inflight, so that whoever sleeps for one of the pages drives it; at its end the
- * pages leave write-back (rotate_reclaimable_page), or are dirty again with PG_WRITEERROR and the error is the
- * vnode's. When there is no window for one more, finishes the plug and waits for older transfers; when there
- * are none, or no memory, waits for this one.
+ * vm_pager_put_pages without the wait: the transfer goes into the plug, or, NULL, starts at once. It takes
+ * its own pip and hangs on object->inflight, so that whoever sleeps for one of the pages drives it; at its
+ * end the pages leave write-back (rotate_reclaimable_page), or are dirty again with PG_WRITEERROR and the
+ * error is the vnode's. When there is no window for one more, finishes the plug and waits for older
+ * transfers; when there are none, or no memory, waits for this one.
  */
 void vm_pager_writepages(struct vm_object *object, struct vm_page **m, uint32_t count, struct blk_plug *plug);
 

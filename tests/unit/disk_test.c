@@ -426,7 +426,7 @@ static void test_power_cut(void **state)
     down();
 }
 
-/* Two blocks of a page are in flight in one batch: a cut shows either, both or none, and nothing beside them. */
+/* Two blocks of a page are in flight in one batch: a cut shows either, both or none, and nothing else. */
 static void test_power_cut_of_blocks(void **state)
 {
     (void)state;
