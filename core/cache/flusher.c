@@ -28,14 +28,17 @@
 #include "vm/vnode_pager.h"
 #include <faultline/vm.h>
 
-#define BACKGROUND_SHARE                                                                                     \
-    10                /* the flusher writes when more than this part of all pages is dirty and of files, */
-#define DIRTY_SHARE 4 /* who dirties one more writes when more than this part is, */
-#define DIRTY_OWN   8 /* and his file has more than this part of that: others' dirty pages are not his work */
-#define EXPIRE_NS   UINT64_C(5000000000)
-#define INTERVAL_NS                                                                                          \
-    UINT64_C(1000000000)  /* between two rounds, at most: so that old files are written together */
-#define BALANCE_CHUNK 256 /* pages that a writer writes at a time */
+/* The flusher writes when more than this part of all pages is dirty and of files; */
+#define BACKGROUND_SHARE 10
+/* who dirties one more writes when more than this part is, … */
+#define DIRTY_SHARE 4
+/* … and his file has more than this part of that: others' dirty pages are not his work. */
+#define DIRTY_OWN     8
+#define BALANCE_CHUNK 256 /* pages that he writes at a time */
+
+#define EXPIRE_NS UINT64_C(5000000000)
+/* Between two rounds, at most: so that old files are written together. */
+#define INTERVAL_NS UINT64_C(1000000000)
 
 uint32_t dirty_background_thresh;
 
@@ -172,7 +175,7 @@ static uint32_t dirty_excess(void)
     return dirty > dirty_background_thresh ? dirty - dirty_background_thresh : 0;
 }
 
-/* The files that became dirty before `since`, the oldest first, until little enough is dirty. */
+/* The files on the list now, the oldest first, until little enough is dirty. */
 static void wb_check_background(uint64_t now) REQUIRES(wb.lock)
 {
     uint32_t excess;
@@ -192,8 +195,8 @@ static void wb_check_old(uint64_t now) REQUIRES(wb.lock)
     if (now < wb.old_round || now < wb.expire_ns)
         return;
     while (!wb.stop && wb.first != NULL && wb.first->dirtied_when <= now - wb.expire_ns) {
-        (void)writeback_single_inode(wb.first,
-                                     UINT32_MAX); /* what fails gets its next visit when it is old again */
+        /* What fails gets its next visit when it is old again. */
+        (void)writeback_single_inode(wb.first, UINT32_MAX);
         wb.old_round = now + wb.interval_ns;
     }
 }
