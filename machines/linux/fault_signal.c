@@ -76,6 +76,8 @@ bool linux_fault_signal(int signo, siginfo_t *info, void *ucontext)
     bool answer = info->si_code == SI_QUEUE && info->si_errno > 0;
     int error = -info->si_errno;
 
+    if (linux_peek_fault(info, ucontext))
+        return true;
     if ((!fault_here && !answer) || fault.map == NULL || !linux_window_contains(va))
         return false;
     if (!answer) {

@@ -65,6 +65,11 @@ void linux_machine_fini(void);
  */
 FL_NODISCARD bool linux_fault_signal(int signo, siginfo_t *info, void *ucontext);
 /*
+ * Was it a copy of the machine's own to or from a program's memory that faulted? It ends there, then, as soon as the
+ * handler returns. linux_fault_signal asks it first; who has something to do before that asks before.
+ */
+FL_NODISCARD bool linux_peek_fault(const siginfo_t *info, void *ucontext);
+/*
  * What would have happened to SIGBUS or SIGSEGV without linux_machine_start: calls the handler that was there
  * before, or arranges for the signal's default action as soon as the calling handler returns. Only with
  * own_signal.

@@ -17,6 +17,7 @@
 #include "linux_sigaction.h"
 #include "linux_syscall.h"
 #include "memfd.h"
+#include "peek.h"
 #include "space.h"
 #include "uffd.h"
 #include "zap.h"
@@ -220,6 +221,7 @@ void linux_machine_fini(void)
     linux_fault_thread_stop();
     linux_fault_signal_stop();
     linux_zap_close();
+    linux_peek_close();
     linux_bounce_close();
     linux_uffd_close();
     linux_memfd_close();

@@ -7,11 +7,13 @@
  *
  * A single page whose bytes are in a slot anyway is read and edited there, by who waits. No lock of its own.
  *
- * Copies to and from a program's memory go past the buffers: by pread and pwrite of the memfd.
+ * Copies to and from a program's memory go past the buffers: by pread and pwrite of the memfd, or out of a view of
+ * it (peek.c).
  */
 #include "bounce.h"
 #include "linux_syscall.h"
 #include "memfd.h"
+#include "peek.h"
 
 #include <errno.h>
 
@@ -88,16 +90,13 @@ void machine_window_put(const struct machine_run *run, enum machine_window how, 
 }
 
 /*
- * The kernel copies between the memfd and the program's memory: it touches no byte too many, and a place that
- * it cannot reach is an error of its call and not a fault in the middle of the core.
+ * The kernel copies between the memfd and the program's memory, from byte *done on: it touches no byte too many, and
+ * a place that it cannot reach is an error of its call and not a fault in the middle of the core.
  */
-static int copy(const struct machine_run *run, long number, uint32_t start, const void *memory,
-                size_t len_bytes, size_t *done)
+static int copy(uint64_t offset, long number, const void *memory, size_t len_bytes, size_t *done)
 {
-    uint64_t offset = linux_memfd_offset(run->object, run->pindex) + start;
-    int error = flush_run(run, false);
+    int error = 0;
 
-    *done = 0;
     while (error == 0 && *done < len_bytes) {
         long n = linux_syscall(number, linux_memfd_fd(), (const char *)memory + *done, len_bytes - *done,
                                offset + *done);
@@ -113,13 +112,25 @@ static int copy(const struct machine_run *run, long number, uint32_t start, cons
 
 int machine_copyout(const struct machine_run *run, uint32_t start, void *to, size_t len_bytes, size_t *done)
 {
-    return copy(run, SYS_pread64, start, to, len_bytes, done);
+    uint64_t offset = linux_memfd_offset(run->object, run->pindex) + start;
+    int error = flush_run(run, false);
+
+    *done = 0;
+    if (error != 0)
+        return error;
+    *done = linux_peek(to, offset, len_bytes);
+    return copy(offset, SYS_pread64, to, len_bytes, done);
 }
 
 int machine_copyin(const struct machine_run *run, uint32_t start, const void *from, size_t len_bytes,
                    size_t *done)
 {
-    return copy(run, SYS_pwrite64, start, from, len_bytes, done);
+    int error = flush_run(run, false);
+
+    *done = 0;
+    return error != 0 ? error
+                      : copy(linux_memfd_offset(run->object, run->pindex) + start, SYS_pwrite64, from,
+                             len_bytes, done);
 }
 
 /* A page that was filled anew has bytes in a slot and old ones in the memfd: so both are forgotten, for
