@@ -7,7 +7,6 @@
  * that show a memfd. MCL_FUTURE has no such way: mappings made later are not locked (docs/run.md).
  */
 #include "shim.h"
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,8 +17,9 @@
  * One line of /proc/self/maps; -ENOMEM and -EAGAIN of areas that cannot be locked (vvar, PROT_NONE) are no
  * failure of mlockall.
  */
-static long lock_area(const char *line, unsigned flags)
+static int lock_area(const char *line, void *arg)
 {
+    const unsigned *flags = arg;
     unsigned long start, end;
     long r;
 
@@ -27,34 +27,8 @@ static long lock_area(const char *line, unsigned flags)
         strstr(line, " ---p ") != NULL || strstr(line, "memfd:") != NULL || strstr(line, "[v") != NULL ||
         strstr(line, "anon_inode:") != NULL)
         return 0;
-    r = linux_syscall(SYS_mlock2, start, end - start, flags);
-    return r == -EINVAL || r == -EFAULT ? 0 : r;
-}
-
-static long lock_kernel_areas(unsigned flags)
-{
-    char text[8192];
-    size_t len = 0;
-    long got;
-    long r = 0;
-    int fd = (int)linux_syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
-
-    if (fd < 0)
-        return fd;
-    while (r == 0 && (got = linux_syscall(SYS_read, fd, text + len, sizeof text - 1 - len)) > 0) {
-        char *line = text;
-        char *newline;
-
-        text[len + (size_t)got] = '\0';
-        for (; r == 0 && (newline = strchr(line, '\n')) != NULL; line = newline + 1) {
-            *newline = '\0';
-            r = lock_area(line, flags);
-        }
-        len = strlen(line);
-        memmove(text, line, len);
-    }
-    linux_syscall(SYS_close, fd);
-    return r;
+    r = linux_syscall(SYS_mlock2, start, end - start, *flags);
+    return r == -EINVAL || r == -EFAULT ? 0 : (int)r;
 }
 
 static long lock_managed(bool lock)
@@ -77,6 +51,7 @@ static long lock_managed(bool lock)
 
 long mapping_mlockall(int flags)
 {
+    unsigned lock_flags = (flags & MCL_ONFAULT) != 0 ? MLOCK_ONFAULT : 0;
     long r;
 
     if (!shim_on())
@@ -87,7 +62,7 @@ long mapping_mlockall(int flags)
         shim_verbose("mlockall(MCL_FUTURE): mappings made from now on are not locked");
     if ((flags & MCL_CURRENT) == 0)
         return 0;
-    r = lock_kernel_areas((flags & MCL_ONFAULT) != 0 ? MLOCK_ONFAULT : 0);
+    r = areas_each(lock_area, &lock_flags);
     return r == 0 ? lock_managed(true) : r;
 }
 

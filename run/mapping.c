@@ -205,6 +205,17 @@ static bool length_is_wanted(const struct mmap_args *args)
     return file_find(args->st.st_dev, args->st.st_ino) != NULL;
 }
 
+/*
+ * A mapping of the kernel's from when the file was small, which will not see what is written through the cache
+ * before it is in the file: the file stays the kernel's.
+ */
+static bool kernel_maps_it(const struct mmap_args *args, vm_offset_t except)
+{
+    return (args->flags & MAP_TYPE) == MAP_SHARED && (args->mode & FL_FWRITE) != 0 &&
+           file_find(args->st.st_dev, args->st.st_ino) == NULL &&
+           areas_map(args->st.st_dev, args->st.st_ino, except);
+}
+
 static long mmap_kernel(const struct mmap_args *args)
 {
     return linux_syscall(SYS_mmap, args->addr, args->len, args->prot, args->flags, args->fd, args->offset);
@@ -275,6 +286,7 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
     bool fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0;
     bool inside = range_in_window(addr, len);
     bool managed = false;
+    bool beside = false;
     bool wanted;
     sigset_t saved;
     long r = -ENODEV;
@@ -286,7 +298,8 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
         return mmap_kernel(&args);
     shim_enter(&saved);
     wanted = wanted && length_is_wanted(&args);
-    if (wanted && (!fixed || inside))
+    beside = wanted && kernel_maps_it(&args, 0);
+    if (wanted && !beside && (!fixed || inside))
         r = mmap_managed(&args, &managed);
     if (!managed)
         r = fixed && inside ? mmap_reserved(&args) : mmap_kernel(&args);
@@ -296,8 +309,26 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
         mappings_left_to_kernel++;
         shim_verbose("left to the kernel: %zu bytes of inode %lu: %s", len, (unsigned long)args.st.st_ino,
                      fixed && !inside ? "MAP_FIXED outside the managed window"
+                     : beside         ? "the kernel has mapped it before, when it was small"
                                       : "the file cannot be opened again");
     }
+    return r;
+}
+
+long mapping_mmap_grown(vm_offset_t old, size_t len, int prot, int fd, uint64_t offset)
+{
+    struct mmap_args args = {0, len, prot, MAP_SHARED, fd, offset, {0}, 0};
+    bool managed = false;
+    sigset_t saved;
+    long r = -ENODEV;
+
+    if (!file_is_wanted(&args))
+        return -ENODEV;
+    shim_enter(&saved);
+    if (!kernel_maps_it(&args, old))
+        r = mmap_managed(&args, &managed);
+    file_reap();
+    shim_leave(&saved);
     return r;
 }
 
@@ -481,6 +512,10 @@ long mapping_mremap(vm_offset_t old_addr, size_t old_len, size_t new_len, int fl
     bool reserved;
     long r;
 
+    if (shim_on() && !shim_in_window(old_addr) && flags == MREMAP_MAYMOVE &&
+        old_len < shim_config.min_size_bytes && new_len >= shim_config.min_size_bytes &&
+        areas_adopt(old_addr, old_len, new_len, &r))
+        return r;
     if (!shim_on() || (!shim_in_window(old_addr) && !to_inside))
         return linux_syscall(SYS_mremap, old_addr, old_len, new_len, flags, new_addr);
     shim_enter(&saved);

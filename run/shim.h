@@ -158,6 +158,8 @@ static inline long shim_return(long result)
 
 /* The calls as the kernel would answer them. */
 long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uint64_t offset);
+/* A shared mapping, managed or not at all, of a file that the kernel maps at `old`. Errors: also -ENODEV. */
+long mapping_mmap_grown(vm_offset_t old, size_t len, int prot, int fd, uint64_t offset);
 long mapping_munmap(vm_offset_t addr, size_t len);
 long mapping_mprotect(vm_offset_t addr, size_t len, int prot);
 long mapping_mremap(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags, vm_offset_t new_addr);
@@ -182,6 +184,18 @@ size_t mapping_reserved_from(vm_offset_t va);
  */
 struct file;
 int mapping_hand_over(const struct fl_region *region, const struct file *file);
+
+/* ---- areas.c: what the kernel maps ------------------------------------------------------------------ */
+
+/* Each line of /proc/self/maps, until visit returns other than 0, which is returned. Errors: of open(2). */
+int areas_each(int (*visit)(const char *line, void *arg), void *arg);
+/* Whether the kernel maps the file anywhere but in an area that starts at `except`. */
+bool areas_map(dev_t dev, ino_t ino, vm_offset_t except);
+/*
+ * The kernel's shared mapping at addr, small as it is, becomes a managed one of new_len, elsewhere: *result. False:
+ * nothing was done.
+ */
+bool areas_adopt(vm_offset_t addr, size_t old_len, size_t new_len, long *result);
 
 /* ---- files.c: the files behind managed mappings ---------------------------------------------------- */
 

@@ -1,0 +1,153 @@
+/*
+ * areas.c: the kernel's own areas of the process, as /proc/self/maps tells them: for those calls that must know
+ * what the kernel maps, and are rare.
+ *
+ *   mremap that grows ─▶ areas_adopt ─▶ which file is it? ─▶ a descriptor of it ─▶ mapping_mmap ─▶ the old one goes
+ *   mmap of a file    ─▶ areas_map   ─▶ does the kernel map it, too?
+ *
+ * A database maps its file when it is small, which is the kernel's to do, and lets the mapping grow with the
+ * file: when it has grown to where it would have been managed from the start, it is managed.
+ *
+ * Does not do: the mapping of a file without an open descriptor, and one of a file that has another mapping of
+ * the kernel's, stay the kernel's, as all mappings of one file must see the same bytes. That an area was locked
+ * is forgotten when it is adopted.
+ */
+#include "shim.h"
+#include "fdtable.h"
+#include <fcntl.h>
+#include <linux_fd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sysmacros.h>
+
+struct area {
+    vm_offset_t start, end;
+    char access[5]; /* "rw-s" */
+    uint64_t offset;
+    dev_t dev;
+    ino_t ino; /* 0: no file */
+};
+
+int areas_each(int (*visit)(const char *line, void *arg), void *arg)
+{
+    char text[8192];
+    size_t len = 0;
+    long got;
+    int r = 0;
+    int fd = (int)linux_syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+
+    if (fd < 0)
+        return fd;
+    while (r == 0 && (got = linux_syscall(SYS_read, fd, text + len, sizeof text - 1 - len)) > 0) {
+        char *line = text;
+        char *newline;
+
+        text[len + (size_t)got] = '\0';
+        for (; r == 0 && (newline = strchr(line, '\n')) != NULL; line = newline + 1) {
+            *newline = '\0';
+            r = visit(line, arg);
+        }
+        len = strlen(line);
+        memmove(text, line, len);
+    }
+    linux_syscall(SYS_close, fd);
+    return r;
+}
+
+static bool area_parse(const char *line, struct area *area)
+{
+    unsigned major, minor;
+
+    if (sscanf(line, "%lx-%lx %4s %lx %x:%x %lu", &area->start, &area->end, area->access, &area->offset,
+               &major, &minor, &area->ino) != 7)
+        return false;
+    area->dev = makedev(major, minor);
+    return true;
+}
+
+/* ---- is there one of this file? -------------------------------------------------------------------- */
+
+struct area_search {
+    dev_t dev;
+    ino_t ino;
+    vm_offset_t except; /* an area that starts there does not count */
+};
+
+static int search_area(const char *line, void *arg)
+{
+    const struct area_search *search = arg;
+    struct area area;
+
+    return area_parse(line, &area) && area.ino == search->ino && area.dev == search->dev &&
+           area.start != search->except;
+}
+
+bool areas_map(dev_t dev, ino_t ino, vm_offset_t except)
+{
+    struct area_search search = {dev, ino, except};
+
+    return areas_each(search_area, &search) > 0;
+}
+
+/* ---- adoption -------------------------------------------------------------------------------------- */
+
+/* arg: start and end say which, the rest is filled in. */
+static int find_area(const char *line, void *arg)
+{
+    struct area *wanted = arg;
+    struct area area;
+
+    if (!area_parse(line, &area) || area.end <= wanted->start)
+        return 0;
+    if (area.start != wanted->start || area.end != wanted->end)
+        return -ENOENT;
+    *wanted = area;
+    return 1;
+}
+
+/* A descriptor of the program's that the area could have been mapped from; one that may write, if there is. */
+static int fd_of_area(const struct area *area)
+{
+    struct rlimit limit = {0};
+    struct stat st;
+    int found = -1;
+
+    (void)linux_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
+    for (int fd = 0; fd < FD_SLOTS && (rlim_t)fd < limit.rlim_cur; fd++) {
+        long flags;
+
+        if (linux_syscall(SYS_fstat, fd, &st) != 0 || st.st_ino != area->ino || st.st_dev != area->dev ||
+            linux_fd_is_ours(fd))
+            continue;
+        flags = linux_syscall(SYS_fcntl, fd, F_GETFL);
+        if (flags < 0 || (flags & O_PATH) != 0)
+            continue;
+        if ((flags & O_ACCMODE) == O_RDWR)
+            return fd;
+        if ((flags & O_ACCMODE) == O_RDONLY && area->access[1] != 'w')
+            found = fd;
+    }
+    return found;
+}
+
+bool areas_adopt(vm_offset_t addr, size_t old_len, size_t new_len, long *result)
+{
+    struct area area = {.start = addr, .end = addr + round_page(old_len)};
+    int prot, fd;
+    long r;
+
+    if (areas_each(find_area, &area) != 1 || area.ino == 0 || area.access[2] == 'x' || area.access[3] != 's')
+        return false;
+    prot = (area.access[0] == 'r' ? PROT_READ : 0) | (area.access[1] == 'w' ? PROT_WRITE : 0);
+    fd = fd_of_area(&area);
+    if (fd < 0)
+        return false;
+    r = mapping_mmap_grown(addr, new_len, prot, fd, area.offset);
+    if (r < 0)
+        return false;
+    linux_syscall(SYS_munmap, addr, old_len);
+    *result = r;
+    return true;
+}
