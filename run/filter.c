@@ -97,6 +97,7 @@ static const struct {
     {SYS_epoll_ctl, 4},
     {SYS_epoll_wait, 4},
     {SYS_faccessat2, 4},
+    {SYS_futex, 4}, /* libc's own locks, also with every signal blocked; only a requeue uses more */
     {SYS_newfstatat, 4},
     {SYS_openat, 4},
     {SYS_pread64, 4},
