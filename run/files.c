@@ -156,6 +156,21 @@ int file_get(int fd, const struct stat *st, unsigned mode, struct file **out)
     return (mode & ~file->mode) != 0 ? file_upgrade(file, fd, mode) : 0;
 }
 
+/*
+ * Nothing of it stays cached, whoever else has the vnode for a moment (the flusher does): from now on the
+ * kernel's calls read and write the file. Errors: of write-backs.
+ */
+static int file_write_back(struct file *file)
+{
+    int error = fl_vnode_sync(file->vnode, 0, UINT64_MAX);
+    int closed;
+
+    if (error == 0)
+        fl_vnode_invalidate(file->vnode, 0, UINT64_MAX);
+    closed = fl_close(file->handle);
+    return error != 0 ? error : closed;
+}
+
 /* The file is dead: nobody refers to it. */
 static void file_close(struct file *file)
 {
@@ -168,7 +183,7 @@ static void file_close(struct file *file)
     for (at = vnode_hash(file->handle->vnode); *at != file;)
         at = &(*at)->next_vnode;
     *at = file->next_vnode;
-    error = fl_close(file->handle);
+    error = file_write_back(file);
     if (error != 0)
         shim_say("data written to a mapping is lost: inode %lu: %s", (unsigned long)file->ino,
                  strerrordesc_np(-error));
@@ -314,7 +329,7 @@ int files_sync_locked(const dev_t *dev)
         for (struct file *file = key_bucket[i]; file != NULL; file = file->next_key) {
             int error = 0;
 
-            if ((file->mode & FL_FWRITE) != 0 && (dev == NULL || file->dev == *dev))
+            if (dev == NULL || file->dev == *dev)
                 error = fl_vnode_sync(file->vnode, 0, UINT64_MAX);
             if (first == 0)
                 first = error;

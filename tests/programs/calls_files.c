@@ -17,6 +17,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -305,7 +307,8 @@ static void case_passed(void)
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    CHECK(sendmsg(pair[0], &message, 0) == 1 && close(other) == 0);
+    /* closed where nobody sees it, as libc does inside itself */
+    CHECK(sendmsg(pair[0], &message, 0) == 1 && syscall(SYS_close, other) == 0);
     CHECK(recvmsg(pair[1], &message, 0) == 1);
     memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof got);
     printf("same number %d\n", got == other);
@@ -314,6 +317,43 @@ static void case_passed(void)
     printf("%c\n", byte);
     CHECK(pwrite(got, "q", 1, 51) == 1);
     printf("%c\n", p[51]);
+}
+
+/* Whether the number, which was something else and was closed where nobody sees it, is the mapped file now. */
+static void renumbered(const char *what, int number, int fd, off_t at)
+{
+    static char next = 'A';
+    char byte = 0;
+
+    view[at] = (unsigned char)++next;
+    CHECK(fd == number && pread(fd, &byte, 1, at) == 1);
+    printf("%s %c\n", what, byte);
+    CHECK(syscall(SYS_close, fd) == 0 && open("/dev/null", O_RDWR) == number && write(number, "x", 1) == 1);
+    CHECK(syscall(SYS_close, number) == 0);
+}
+
+static void case_numbers(void)
+{
+    int fd = opened(O_RDWR), number = open("/dev/null", O_RDWR);
+    FILE *stream;
+
+    view = map(fd, PROT_READ | PROT_WRITE);
+    CHECK(write(number, "x", 1) == 1 && syscall(SYS_close, number) == 0);
+    renumbered("open", number, open(path, O_RDWR), 100);
+    renumbered("openat", number, openat(AT_FDCWD, path, O_RDWR), 200);
+    renumbered("dup", number, dup(fd), 300);
+    renumbered("dup2", number, dup2(fd, number), 400);
+    renumbered("dup3", number, dup3(fd, number, O_CLOEXEC), 500);
+    renumbered("F_DUPFD", number, fcntl(fd, F_DUPFD, 0), 600);
+    renumbered("F_DUPFD_CLOEXEC", number, fcntl(fd, F_DUPFD_CLOEXEC, 0), 700);
+    stream = fopen(path, "r+");
+    CHECK(stream != NULL);
+    renumbered("fopen", number, fileno(stream), 800);
+    stream = fopen("/dev/null", "r");
+    CHECK(stream != NULL && fileno(stream) == number && write(number, "", 0) <= 0);
+    stream = freopen(path, "r+", stream);
+    CHECK(stream != NULL);
+    renumbered("freopen", number, fileno(stream), 900);
 }
 
 /* Streams: opened after the mapping, by name and by descriptor; their numbers are known. */
@@ -379,10 +419,13 @@ static void case_limit(void)
     struct rlimit limit = {size + 1000, size + 1000};
     int fd = opened(O_RDWR);
     char b[4000] = {1};
+    unsigned char *p = map(fd, PROT_READ | PROT_WRITE);
 
-    map(fd, PROT_READ | PROT_WRITE);
+    p[size - 3] = 'm';
     CHECK(signal(SIGXFSZ, on_xfsz) != SIG_ERR && setrlimit(RLIMIT_FSIZE, &limit) == 0);
     told("within", pwrite(fd, b, 500, (off_t)size));
+    told("before", pwrite(fd, "bef", 2, (off_t)size - 5));
+    printf("%.3s\n", (char *)p + size - 5);
     told("across", pwrite(fd, b, 4000, (off_t)size));
     printf("signals %d\n", exceeded);
     told("behind", pwrite(fd, b, 10, (off_t)size + 1000));
@@ -413,23 +456,66 @@ static void case_holes(void)
     printf("data %ld, %u\n", (long)lseek(fd, 0, SEEK_DATA), p[100 * PAGE]);
 }
 
-/*
- * The kernel's file as it is when each call says that it is done: a second descriptor, direct, of which the test
- * knows that it is read past every cache but the disk's, in a process that has nothing mapped.
- */
+/* Another process, from before anything was mapped, that says what the file has at an offset. */
+static struct {
+    int ask, answer;
+} observer;
+
+static void observer_start(void)
+{
+    int ask[2], answer[2];
+    off_t at;
+    char got[6] = {0};
+
+    CHECK(pipe(ask) == 0 && pipe(answer) == 0);
+    observer.ask = ask[1];
+    observer.answer = answer[0];
+    if (fork() != 0)
+        return;
+    close(ask[1]);
+    for (int fd = opened(O_RDONLY); read(ask[0], &at, sizeof at) == sizeof at;)
+        CHECK(pread(fd, got, 5, at) == 5 && write(answer[1], got, sizeof got) == sizeof got);
+    _exit(0);
+}
+
+static void observe(const char *what, off_t at)
+{
+    char got[6];
+
+    CHECK(write(observer.ask, &at, sizeof at) == sizeof at &&
+          read(observer.answer, got, sizeof got) == sizeof got);
+    printf("%s %s\n", what, got);
+}
+
+/* What a call says to be on the disk has left the process. */
 static void case_synced(void)
 {
-    int fd = opened(O_RDWR), synced = opened(O_RDWR | O_DSYNC);
-    unsigned char *p = map(fd, PROT_READ | PROT_WRITE);
-    char command[5000];
+    int fd, synced;
+    unsigned char *p;
 
-    snprintf(command, sizeof command, "dd if=%s bs=4096 skip=10 count=6 status=none iflag=direct", path);
-    memset(p + 10 * PAGE, 'm', PAGE);
+    observer_start();
+    fd = opened(O_RDWR);
+    synced = opened(O_RDWR | O_DSYNC);
+    p = map(fd, PROT_READ | PROT_WRITE);
+    memcpy(p + 10 * PAGE, "stored", 6);
     CHECK(fdatasync(fd) == 0);
+    observe("fdatasync", 10 * PAGE);
     CHECK(pwrite(synced, "dsync", 5, 12 * PAGE) == 5);
+    observe("O_DSYNC", 12 * PAGE);
+    CHECK(pwritev2(fd, (struct iovec[]){{(char[]){"vector"}, 6}}, 1, 13 * PAGE, RWF_SYNC) == 6);
+    observe("RWF_SYNC", 13 * PAGE);
     CHECK(pwrite(fd, "later", 5, 14 * PAGE) == 5 && fsync(fd) == 0);
-    fflush(stdout);
-    CHECK(system(command) == 0);
+    observe("fsync", 14 * PAGE);
+    CHECK(pwrite(fd, "range", 5, 15 * PAGE) == 5);
+    CHECK(sync_file_range(fd, 15 * PAGE, 5, SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) == 0);
+    observe("sync_file_range", 15 * PAGE);
+    CHECK(pwrite(fd, "syncf", 5, 16 * PAGE) == 5 && syncfs(fd) == 0);
+    observe("syncfs", 16 * PAGE);
+    CHECK(pwrite(fd, "sync!", 5, 17 * PAGE) == 5);
+    sync();
+    observe("sync", 17 * PAGE);
+    CHECK(pwrite(fd, "close", 5, 18 * PAGE) == 5 && munmap(p, size) == 0);
+    observe("munmap", 18 * PAGE);
 }
 
 /* Of a file that is mapped nowhere while another is: as fast as ever. Prints nothing but what it read. */
@@ -464,13 +550,21 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } cases[] = {
-        {"stripes", case_stripes}, {"position", case_position},
-        {"append", case_append},   {"comes_and_goes", case_comes_and_goes},
-        {"fork", case_fork},       {"system", case_system},
-        {"exit", case_exit},       {"passed", case_passed},
-        {"streams", case_streams}, {"write_only", case_write_only},
-        {"limit", case_limit},     {"holes", case_holes},
-        {"synced", case_synced},   {"cost", case_cost},
+        {"stripes", case_stripes},
+        {"position", case_position},
+        {"append", case_append},
+        {"comes_and_goes", case_comes_and_goes},
+        {"fork", case_fork},
+        {"system", case_system},
+        {"exit", case_exit},
+        {"passed", case_passed},
+        {"numbers", case_numbers},
+        {"streams", case_streams},
+        {"write_only", case_write_only},
+        {"limit", case_limit},
+        {"holes", case_holes},
+        {"synced", case_synced},
+        {"cost", case_cost},
     };
     struct stat st;
 

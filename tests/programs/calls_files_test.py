@@ -9,7 +9,7 @@ import re
 from harness import *
 
 PAGES = 5000
-CASES = "stripes position append comes_and_goes fork system exit passed streams write_only limit holes synced".split()
+CASES = "stripes position append comes_and_goes fork system exit passed numbers streams write_only limit holes synced".split()
 FILES = os.path.join(os.path.dirname(CALLS), "calls_files")
 SAME_CONTENTS = set(CASES) - {"stripes", "position", "append", "comes_and_goes"}  # threads in an order of their own
 directory = scratch()
