@@ -92,7 +92,7 @@ struct vm_map_entry {
     uint16_t wired_count;                 /* (M) 0 or 1: mlock does not nest */
     /* (M) exclusive, or shared with (V): which failed write-backs of its file it was told of */
     errseq_t wb_told;
-    struct file_ra_state ra;              /* (e) */
+    struct file_ra_state ra; /* (e) */
 };
 
 struct vm_map {
