@@ -1,6 +1,6 @@
 /*
- * calls.c: read, write, truncate and their kin on files that are mapped: every errno, and what the mappings and the
- * file show afterwards. Each scene says what must hold on every machine.
+ * calls.c: read, write, truncate and their kin on files that are mapped: every errno, and what the mappings
+ * and the file show afterwards. Each scene says what must hold on every machine.
  */
 #include "conformance/suite.h"
 #include <errno.h>

@@ -135,7 +135,7 @@ static int hosted_set_size(struct driver *d, int file, uint64_t len)
     return error;
 }
 
-/* ---- files: vm.h's calls, as the shim makes them: with signals blocked ----------------------------------- */
+/* ---- files: vm.h's calls, as the shim makes them: with signals blocked -------------------------------- */
 
 static int hosted_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2)
 {

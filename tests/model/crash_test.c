@@ -1,14 +1,15 @@
 /*
- * crash_test.c: crash branching: random runs of writes, stores and promises, with the power cut at every write that the disks are
- * given.
+ * crash_test.c: crash branching: random runs of writes, stores and promises, with the power cut at every
+ * write that the disks are given.
  *
  *   seed ─▶ computer, operations ─▶ core and model, step by step (oracle.h)
- *                                     └─ the disks ─ at every write and flush ─▶ every cut that could be ─▶ ledger.h
+ *                                     └─ the disks ─ at each write, flush ─▶ every cut there could be
  *
- * In every second run the disks fail writes and flushes: what fsync then says is no promise, and what it says later is. In the
- * end, the disks well again, nothing was lost.
+ * In every second run the disks fail writes and flushes: what fsync then says is no promise, and what it
+ * says later is. In the end, the disks well again, nothing was lost.
  *
- * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs the operations that a failure printed.
+ * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs the operations that a failure
+ * printed.
  */
 #include "model/ledger.h"
 #include "model/model.h"

@@ -114,8 +114,8 @@ uint64_t driver_find_gap(struct driver *d, uint64_t len);
 /* Whether [addr, addr + len) lies in the window and is free. */
 bool driver_is_free(struct driver *d, uint64_t addr, uint64_t len);
 /*
- * mmap and mremap for a driver whose address space is larger than its window: where the choice would be the driver's, it is made here,
- * and `raw` is asked for that place. raw: the driver's own call.
+ * mmap and mremap for a driver whose address space is larger than its window: where the choice would be the
+ * driver's, it is made here, and `raw` is asked for that place. raw: the driver's own call.
  */
 int64_t driver_mmap_placed(struct driver *d, driver_mmap_fn *raw, uint64_t addr, uint64_t len, int prot,
                            int flags, int handle, uint64_t off);

@@ -1,8 +1,9 @@
 /*
- * failnth_test.c: fail the Nth allocation, mapping, read, write, flush and question for the length, for every N.
+ * failnth_test.c: fail the Nth allocation, mapping, read, write, flush and question for the length, for
+ * every N.
  *
  *   for each scene and each kind of failure, N = 1, 2, …:
- *       boot ─▶ the Nth fails ─▶ scene: succeeds, or says why ─▶ everything is checked ─▶ the scene again: succeeds
+ *       boot ─▶ the Nth fails ─▶ scene: succeeds, or says why ─▶ checked ─▶ the scene again: succeeds
  *            ─▶ destroy: nothing is left over
  *   until a scene ends before its Nth
  */
@@ -29,7 +30,7 @@
             return (int)result_;                                                                             \
     } while (0)
 
-/* ---- scenes: each works on an empty window, however often ------------------------------------------------------- */
+/* ---- scenes: each works on an empty window, however often ---------------------------------------------- */
 
 static int put(struct driver *d, uint64_t addr, uint8_t byte)
 {
@@ -281,7 +282,7 @@ static int advised(struct driver *d)
     return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
 }
 
-/* ---- failures --------------------------------------------------------------------------------------------------------- */
+/* ---- failures ------------------------------------------------------------------------------------------ */
 
 struct failure {
     const char *name;

@@ -1,10 +1,11 @@
 /*
- * files_test.c: read, write, truncate and their kin, beside mappings of the same files, on the machine sim against the naive
- * model: every observable after every operation, the disk's bytes after every promise.
+ * files_test.c: read, write, truncate and their kin, beside mappings of the same files, on the machine sim
+ * against the naive model: every observable after every operation, the disk's bytes after every promise.
  *
  *   seed ─▶ configuration (memory, CPUs, tortures, the disks' blocks, when transfers end) and operations
  *
- * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs the operations that a failure printed.
+ * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs the operations that a failure
+ * printed.
  */
 #include "model/model.h"
 #include "model/runner.h"

@@ -139,7 +139,8 @@ static void cut(struct ledger_file *f)
         look_at_cut(f, sim_disk_power_cut(f->disk, prng_next(&f->ledger->prng)), "torn");
 }
 
-/* The power could go now. The durable bytes were looked at as pieces, and since the last promise: so not each time again. */
+/* The power could go now. The durable bytes were looked at as pieces, and since the last promise: so not each
+ * time again. */
 static void moment(struct sim_disk *disk, void *arg)
 {
     struct ledger_file *f = arg;
@@ -281,15 +282,6 @@ struct ledger *ledger_create(struct oracle *oracle, uint64_t seed)
 
 void ledger_destroy(struct ledger *ledger)
 {
-    int i;
-
-    for (i = 0; i < DRIVER_FILES; i++)
-        sim_disk_on_write(ledger->file[i].disk, NULL, NULL);
     ledger->oracle->watch = NULL;
     free(ledger);
-}
-
-uint64_t ledger_moments(const struct ledger *ledger)
-{
-    return ledger->moments;
 }

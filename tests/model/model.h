@@ -32,8 +32,8 @@ struct model_page {
     uint8_t prot, behavior;
     int file;        /* or -1: private anonymous */
     uint64_t pindex; /* in the file */
-    /* A private mapping's own bytes, or NULL. Behind them one byte for each: it may as well be zero (MADV_FREE, or
-       copied from where that was so). */
+    /* A private mapping's own bytes, or NULL. Behind them one byte for each: it may as well be zero
+       (MADV_FREE, or copied from where that was so). */
     uint8_t *copy;
     bool lock_vague; /* locking failed, or the file was cut off there: differences.c */
     bool free_vague; /* MADV_FREE: the page may be gone */

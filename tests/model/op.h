@@ -61,8 +61,8 @@ static inline bool op_is_of_file(const struct op *op)
     return op->kind >= OP_READ;
 }
 
-/* Draws the next operation. `looked_at` is a driver whose map and files it may look at, so that most operations
- * hit something. */
+/* Draws the next operation. `looked_at` is a driver whose map and files it may look at, so that most
+ * operations hit something. */
 void op_draw(struct op *op, struct prng *r, struct driver *looked_at, enum op_mix mix);
 /* The arguments of an operation whose kind is drawn and op_is_of_file (op_file.c). */
 void op_draw_file(struct op *op, struct prng *r, struct driver *looked_at);

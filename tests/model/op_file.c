@@ -1,8 +1,8 @@
 /*
  * op_file.c: drawing calls on files. See op.h.
  *
- * Where things go wrong is where things end: at the file's end, at a page's, at a block's. So half of all offsets lie there,
- * and most calls of a sequence meet in the same few pages, which are mapped, too.
+ * Where things go wrong is where things end: at the file's end, at a page's, at a block's. So half of all
+ * offsets lie there, and many calls of a sequence meet in the same few pages, which are mapped, too.
  */
 #include "model/op.h"
 #include <faultline/vm.h>

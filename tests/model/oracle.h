@@ -10,8 +10,8 @@
 #include "model/outcome.h"
 
 /*
- * Somebody who looks on: `before`, when the model has made the operation and the subject is about to; `after`, when it
- * has. False: something is wrong, and oracle->difference says what.
+ * Somebody who looks on: `before`, when the model has made the operation and the subject is about to;
+ * `after`, when it has. False: something is wrong, and oracle->difference says what.
  */
 struct oracle;
 struct oracle_watch {

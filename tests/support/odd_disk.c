@@ -79,7 +79,8 @@ static struct odd_transfer *find(struct odd_disk *odd, const struct store_reques
     return t;
 }
 
-/* A request that is not in the list has ended; one at its address may be another's by then, and ends as well. */
+/* A request that is not in the list has ended; one at its address may be another's by then, and ends as
+ * well. */
 static void odd_wait(struct store *store, struct store_request *request)
 {
     struct odd_disk *odd = odd_of(store);

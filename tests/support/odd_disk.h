@@ -1,7 +1,7 @@
 /*
  * odd_disk.h: a simulated disk's store that is at the edge of what store.h allows about when a transfer ends.
  *
- *   submit ─▶ odd store ─▶ the disk's own store: in submit, until it is done; or only when somebody waits for it
+ *   submit ─▶ odd store ─▶ the disk's own store: in submit, until it is done; or when somebody waits
  *
  * The bytes, the length, the failures and the power cuts are the disk's (sim/disk.h).
  */
