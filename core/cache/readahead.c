@@ -64,6 +64,11 @@ void readahead_startup(uint32_t max)
     readahead_max = max == 0 || max > MACHINE_RUN_MAX ? 64 : max;
 }
 
+uint32_t readahead_window(void)
+{
+    return readahead_max;
+}
+
 uint32_t readahead_share(void)
 {
     return vm_page_count / READAHEAD_SHARE;

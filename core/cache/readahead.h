@@ -64,6 +64,8 @@ FL_NODISCARD bool readahead_young(const struct file_ra_state *ra);
  */
 void force_page_cache_readahead(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, uint32_t *share,
                                 struct blk_plug *plug);
+/* The longest window, in pages. */
+FL_NODISCARD uint32_t readahead_window(void);
 /* The most that is worth reading ahead for one call, in pages. */
 FL_NODISCARD uint32_t readahead_share(void);
 /* Makes room for npages that are about to be read ahead. No lock held. */

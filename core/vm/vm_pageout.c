@@ -27,6 +27,7 @@
 #include "cache/buffer.h"
 #include "cache/flusher.h"
 #include "cache/lru.h"
+#include "cache/readahead.h"
 #include "cache/writeback.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
@@ -37,9 +38,11 @@
 #include "vm/vm_rmap.h"
 #include <faultline/vm.h>
 
-#define PAGEOUT_BATCH   64
-#define PAGEOUT_TRIES   64 /* at the lock of the object whose page is next */
-#define PAGEOUT_NFRAMES 16 /* fewer frames are no VM */
+#define PAGEOUT_BATCH     64
+#define PAGEOUT_SPINS     8 /* tries, one after the other, before it waits a little between them */
+#define PAGEOUT_LITTLE_NS 20000
+#define PAGEOUT_TRIES     64 /* at the lock of the object whose page is next */
+#define PAGEOUT_NFRAMES   16 /* fewer frames are no VM */
 #define PAGEOUT_PAUSE_NS                                                                                     \
     10000000 /* after a pass that got nowhere; and how long vm_wait sleeps at most before it looks again */
 #define PAGEOUT_FRUITLESS 2   /* passes in a row that end vm_wait when nothing is on its way */
@@ -81,6 +84,16 @@ static uint32_t clamp(uint32_t n, uint32_t low, uint32_t high)
     return n < low ? low : n > high ? high : n;
 }
 
+/*
+ * Pages between low and high water. Where memory has room for it, such that the daemon is awake before the next
+ * read-ahead window finds too little: what a stream's reader must free itself, it does not read.
+ */
+static uint32_t headroom(uint32_t nframes)
+{
+    uint32_t windows = 3 * readahead_window(), pages = clamp(nframes / 32, 8, 4096);
+    return windows > pages && windows <= nframes / 8 ? windows : pages;
+}
+
 int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min, uint32_t target)
 {
     __builtin_memset(&pagedaemon, 0, sizeof pagedaemon);
@@ -89,7 +102,7 @@ int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min, uint32
     if (min == 0)
         min = reserved + clamp(nframes / 64, 4, 1024);
     if (target == 0)
-        target = min + clamp(nframes / 32, 8, 4096);
+        target = min + headroom(nframes);
     if (nframes < PAGEOUT_NFRAMES || reserved >= min || min >= target || target >= nframes)
         return -EINVAL;
     vm_pageout = (struct vm_pageout_params){
@@ -181,6 +194,14 @@ static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, uin
     return taken;
 }
 
+/* Who has the lock of a large file's object may have it for as long as a window takes to be made. */
+static void pageout_pause(void)
+{
+    vm_lock(&pagedaemon.lock);
+    (void)machine_wait(&pagedaemon.stop, &pagedaemon.lock.machine, machine_time_ns() + PAGEOUT_LITTLE_NS);
+    vm_unlock(&pagedaemon.lock);
+}
+
 /*
  * A batch of at most `max` pages from the head of the queue. Returns how many pages were looked at, 0: the
  * queue is empty. batch->n may be 0 nevertheless: the object was somebody's. Otherwise batch->object is
@@ -193,9 +214,12 @@ static uint32_t batch_pick(struct pageout_batch *batch, enum vm_page_queue queue
 {
     batch->n = 0;
     max = max < PAGEOUT_BATCH ? max : PAGEOUT_BATCH;
-    for (uint32_t tries = 1; tries <= PAGEOUT_TRIES; tries++)
+    for (uint32_t tries = 1; tries <= PAGEOUT_TRIES; tries++) {
         if (batch_try(batch, queue, max, tries == PAGEOUT_TRIES))
             return batch->n;
+        if (tries >= PAGEOUT_SPINS)
+            pageout_pause();
+    }
     return 1;
 }
 

@@ -32,6 +32,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#define HUGE_PAGE (2L << 20)
 #define FLUSH_MAX 16 /* pages written in one go when slots run short */
 
 enum {
@@ -94,6 +95,32 @@ static uint32_t slot_at(const void *addr)
     return (uint32_t)atop((uint64_t)((const char *)addr - pool.base));
 }
 
+/*
+ * The buffers' memory, in huge pages where there are any: a device is then told of a megabyte in one piece, not in
+ * 256, which some take two and a half times as fast. Populated, so that a window never faults. Not inherited, so
+ * that a fork does not turn the buffers into copies under a transfer.
+ */
+static long buffers_map(size_t len_bytes)
+{
+    long start = linux_syscall(SYS_mmap, 0, len_bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (linux_syscall_failed(start))
+        return start;
+    long base = (start + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+    if (base > start)
+        (void)linux_syscall(SYS_munmap, start, base - start);
+    if (base < start + HUGE_PAGE)
+        (void)linux_syscall(SYS_munmap, base + (long)len_bytes, start + HUGE_PAGE - base);
+    (void)linux_syscall(SYS_madvise, base, len_bytes, MADV_HUGEPAGE); /* or small pages */
+    long error = linux_syscall(SYS_madvise, base, len_bytes, MADV_DONTFORK);
+    if (error == 0)
+        error = linux_syscall(SYS_madvise, base, len_bytes, MADV_POPULATE_WRITE);
+    if (error == 0)
+        return base;
+    (void)linux_syscall(SYS_munmap, base, len_bytes);
+    return error;
+}
+
 int linux_bounce_open(size_t buffer_len_bytes, uint32_t nframes)
 {
     uint64_t nslots = atop(buffer_len_bytes);
@@ -102,10 +129,7 @@ int linux_bounce_open(size_t buffer_len_bytes, uint32_t nframes)
         return -EINVAL;
     size_t slots_len = nslots * sizeof(struct slot), free_len = (nslots + 63) / 64 * sizeof(uint64_t);
     pool.table_len_bytes = slots_len + free_len + (size_t)nframes * sizeof(uint16_t);
-    /* Shared, so that a fork does not turn the buffers into copies under a transfer; populated, so that a
-     * window never faults. */
-    long base = linux_syscall(SYS_mmap, 0, ptoa(nslots), PROT_READ | PROT_WRITE,
-                              MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    long base = buffers_map(ptoa(nslots));
     if (linux_syscall_failed(base))
         return -ENOMEM;
     long table = linux_syscall(SYS_mmap, 0, pool.table_len_bytes, PROT_READ | PROT_WRITE,

@@ -34,7 +34,7 @@
 #define HOSTED_ENTRIES                                                                                       \
     (1u << 20) /* map entries that the metadata has room for: address space only, backed as it is used */
 #define HOSTED_PREFETCH    64 /* ranges at a time: as many as go to the kernel together */
-#define HOSTED_BUFFERS_MAX ((size_t)2 << 20)
+#define HOSTED_BUFFERS_MAX ((size_t)4 << 20)
 
 /* An fl_file and its place in the list of those that are open. */
 struct hosted_file {
@@ -138,7 +138,7 @@ static uint32_t hosted_readahead(size_t buffer_len_bytes)
 {
     uint64_t slots = atop(buffer_len_bytes);
     uint64_t window = (slots / 2 - slots / 64 - 1) / 3;
-    return window < 64 ? (uint32_t)window : 64;
+    return window < MACHINE_RUN_MAX ? (uint32_t)window : MACHINE_RUN_MAX;
 }
 
 /* Boots the core on the memory at meta. */
@@ -385,8 +385,8 @@ static int64_t hosted_turn(struct fl_file *file, bool writes, struct fl_iovec *p
         result = hosted_hold((vm_offset_t)piece->base, &piece->len_bytes,
                              writes ? VM_PROT_READ : VM_PROT_WRITE, &hold);
     if (result == 0)
-        result = writes ? fl_vnode_write(file->vnode, piece, 1, iocb)
-                        : fl_vnode_read(file->vnode, piece, 1, iocb);
+        result =
+            writes ? fl_vnode_write(file->vnode, piece, 1, iocb) : fl_vnode_read(file->vnode, piece, 1, iocb);
     fl_unhold(&hold);
     return result;
 }
