@@ -80,6 +80,9 @@ uint64_t model_pinned_pages(struct driver *d);
 /* How many pages more that could become by the operation, at most. */
 uint64_t model_may_pin(struct driver *d, const struct op *op);
 
+/* The first region that ends after addr. */
+bool model_region(struct driver *d, uint64_t addr, struct driver_region *region);
+
 /* ---- model_page.c: one page ---- */
 
 void model_files_init(struct model *model);
