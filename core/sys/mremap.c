@@ -213,12 +213,10 @@ static int mremap_check_fixed(const struct mremap *r)
     if ((r->to & VM_PAGE_MASK) != 0 || r->to < r->map->min_offset || size > r->map->max_offset ||
         r->to > r->map->max_offset - size)
         return -EINVAL;
-    /*
-     * A copy (old length 0) may not replace its original either: Linux unmaps it and then finds nothing to
-     * copy.
-     */
-    vm_offset_t end = r->from + (r->old_size > 0 ? r->old_size : VM_PAGE_SIZE);
-    return end > r->to && r->to + size > r->from ? -EINVAL : 0;
+    /* A copy (old length 0) onto its original: Linux unmaps that first, and then finds nothing to copy. */
+    if (r->old_size == 0 && r->to == r->from)
+        return -EFAULT;
+    return r->from + r->old_size > r->to && r->to + size > r->from ? -EINVAL : 0;
 }
 
 /* Which of the four it is; checks in Linux's order. */

@@ -485,7 +485,9 @@ static int model_mremap(uint32_t old, uint32_t old_n, uint32_t new_n, int flags,
     struct mpage more;
     int ignored;
 
-    if (fixed && (to + new_n > NPAGES || (old + (old_n ? old_n : 1) > to && to + new_n > old)))
+    if (fixed && old_n == 0 && to == old && to + new_n <= NPAGES)
+        return -EFAULT;
+    if (fixed && (to + new_n > NPAGES || (old + old_n > to && to + new_n > old)))
         return -EINVAL;
     if (!mapped(old))
         return -EFAULT;
