@@ -80,8 +80,8 @@ static int search_area(const char *line, void *arg)
     const struct area_search *search = arg;
     struct area area;
 
-    return area_parse(line, &area) && area.ino == search->ino && area.dev == search->dev &&
-           area.start != search->except;
+    return area_parse(line, &area) && area.access[3] == 's' && area.ino == search->ino &&
+           area.dev == search->dev && area.start != search->except;
 }
 
 bool areas_map(dev_t dev, ino_t ino, vm_offset_t except)

@@ -32,6 +32,8 @@
 _Atomic uint64_t mappings_left_to_kernel;
 /* Of reserved regions; changes under (S). While it is 0, no range is taken apart. */
 static _Atomic uint64_t mapping_reserved_bytes;
+/* (S) Some file that could have been managed has a shared mapping of the kernel's, or had one. */
+static bool kernel_has_shared;
 
 static bool range_in_window(vm_offset_t addr, size_t len)
 {
@@ -206,13 +208,12 @@ static bool length_is_wanted(const struct mmap_args *args)
 }
 
 /*
- * A mapping of the kernel's from when the file was small, which will not see what is written through the cache
- * before it is in the file: the file stays the kernel's.
+ * A shared mapping of the kernel's, from when the file was small, will not see what is written through the cache
+ * before it is in the file, nor the other way: the file stays the kernel's.
  */
 static bool kernel_maps_it(const struct mmap_args *args, vm_offset_t except)
 {
-    return (args->flags & MAP_TYPE) == MAP_SHARED && (args->mode & FL_FWRITE) != 0 &&
-           file_find(args->st.st_dev, args->st.st_ino) == NULL &&
+    return kernel_has_shared && file_find(args->st.st_dev, args->st.st_ino) == NULL &&
            areas_map(args->st.st_dev, args->st.st_ino, except);
 }
 
@@ -287,22 +288,23 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
     bool inside = range_in_window(addr, len);
     bool managed = false;
     bool beside = false;
-    bool wanted;
+    bool eligible, wanted;
     sigset_t saved;
     long r = -ENODEV;
 
     if (!shim_on())
         return mmap_kernel(&args);
-    wanted = file_is_wanted(&args);
-    if (!wanted && !(fixed && inside))
+    eligible = file_is_wanted(&args);
+    if (!eligible && !(fixed && inside))
         return mmap_kernel(&args);
     shim_enter(&saved);
-    wanted = wanted && length_is_wanted(&args);
+    wanted = eligible && length_is_wanted(&args);
     beside = wanted && kernel_maps_it(&args, 0);
     if (wanted && !beside && (!fixed || inside))
         r = mmap_managed(&args, &managed);
     if (!managed)
         r = fixed && inside ? mmap_reserved(&args) : mmap_kernel(&args);
+    kernel_has_shared |= eligible && !managed && (flags & MAP_TYPE) == MAP_SHARED;
     file_reap();
     shim_leave(&saved);
     if (wanted && !managed && r >= 0) {
@@ -561,6 +563,7 @@ int mapping_hand_over(const struct fl_region *region, const struct file *file)
 
     if (r < 0)
         return (int)r;
+    kernel_has_shared = true;
     mappings_left_to_kernel++;
     shim_verbose("fork: left to the kernel: %zu bytes of inode %lu, shared and writable", args.len,
                  (unsigned long)file->ino);

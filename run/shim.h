@@ -189,7 +189,7 @@ int mapping_hand_over(const struct fl_region *region, const struct file *file);
 
 /* Each line of /proc/self/maps, until visit returns other than 0, which is returned. Errors: of open(2). */
 int areas_each(int (*visit)(const char *line, void *arg), void *arg);
-/* Whether the kernel maps the file anywhere but in an area that starts at `except`. */
+/* Whether the kernel has a shared mapping of the file, but for the area that starts at `except`. */
 bool areas_map(dev_t dev, ino_t ino, vm_offset_t except);
 /*
  * The kernel's shared mapping at addr, small as it is, becomes a managed one of new_len, elsewhere: *result. False:
