@@ -36,7 +36,9 @@
 #include <time.h>
 
 #define AIO_DEPTH 256 /* requests at a time; the disk is busy with fewer */
-#define AIO_BATCH 16  /* completions taken at a time */
+#define AIO_SUBMIT                                                                                           \
+    8 /* requests in one system call: the kernel hands them to the device when it has prepared all of them */
+#define AIO_BATCH 32  /* completions taken at a time */
 
 #define AIO_LOOK_NS    100000 /* how long a leader looks before it sleeps */
 #define AIO_YIELD_NS   10000  /* how often it offers its processor to others meanwhile */
@@ -257,7 +259,8 @@ void aio_batch_submit(struct aio_batch *batch)
     if (context != 0)
         aio_reap_ready();
     for (unsigned i = 0; i < batch->n;) {
-        long taken = context == 0 ? 0 : linux_syscall(SYS_io_submit, context, batch->n - i, list + i);
+        unsigned some = batch->n - i < AIO_SUBMIT ? batch->n - i : AIO_SUBMIT;
+        long taken = context == 0 ? 0 : linux_syscall(SYS_io_submit, context, some, list + i);
         if (taken > 0)
             i += (unsigned)taken;
         else

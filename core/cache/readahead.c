@@ -30,6 +30,7 @@
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
+#include "vm/vnode_pager.h"
 
 #define READAHEAD_INIT   16 /* pages of a new stream's first window; the longest run that is probed */
 #define READAHEAD_AROUND 16 /* pages read around a miss that fits nothing; a power of two */
@@ -43,6 +44,7 @@
 #define READAHEAD_STRIDES     4  /* runs of a new strided stream's first window */
 #define READAHEAD_STRIDED     32 /* pages of a strided window: what keeps a disk's queue full */
 #define READAHEAD_REPEATS_MAX 8
+#define READAHEAD_FEW         4 /* pages of a transfer that is no window */
 #define READAHEAD_SHARE       4 /* one part in so many of memory is filled ahead by one call */
 
 #define RA_RUN_UNKNOWN 0
@@ -108,6 +110,39 @@ static uint32_t readahead_alloc(struct vm_object *object, vm_pindex_t start, uin
     return n;
 }
 
+/* m[0 … npages) are read by themselves, not as part of a window. (O). */
+static void readahead_singles(struct vm_object *object, struct vm_page *const *m, uint32_t npages)
+{
+    struct file_ra_singles *singles = &object->vnode->ra_singles;
+    for (uint32_t i = 0; i < npages && npages <= READAHEAD_FEW; i++) {
+        if (m[i]->flags & PG_READAHEAD)
+            continue; /* the mark is to be touched */
+        if (singles->n == RA_SINGLES)
+            singles->n = 0; /* whoever does not touch what he asked for loses the speed, not more */
+        singles->pindex[singles->n++] = m[i]->pindex;
+    }
+}
+
+uint32_t readahead_arrived(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, struct vm_page **m,
+                           uint32_t max)
+{
+    struct file_ra_singles *singles = &object->vnode->ra_singles;
+    uint32_t n = 0, left = 0;
+    for (uint32_t i = 0; i < singles->n; i++) {
+        vm_pindex_t pindex = singles->pindex[i];
+        struct vm_page *p = vm_page_lookup(object, pindex);
+        bool waits = p != NULL && ((p->flags & PG_BUSY) || n == max || pindex < start || pindex >= end);
+        if (waits) {
+            singles->pindex[left++] = pindex;
+        } else if (p != NULL && (p->flags & (PG_VALID | PG_AHEAD | PG_READAHEAD)) == (PG_VALID | PG_AHEAD)) {
+            vm_page_xbusy(p);
+            m[n++] = p;
+        }
+    }
+    singles->n = left;
+    return n;
+}
+
 /* Hands the pages over, to the plug or, NULL, to the source at once. (O), released in between. */
 static void read_pages(struct vm_object *object, struct vm_page **m, uint32_t npages, struct blk_plug *plug)
     REQUIRES(object->lock)
@@ -145,6 +180,7 @@ static bool page_cache_ra_unbounded(struct vm_object *object, vm_pindex_t start,
             m[0]->flags |= PG_READAHEAD;
         *mark = false;
         *left -= n;
+        readahead_singles(object, m, n);
         read_pages(object, m, n, plug);
         if (vm_page_lookup(object, start) == NULL) /* no room for the transfer: nor is there for the next */
             return false;

@@ -64,6 +64,13 @@ FL_NODISCARD bool readahead_young(const struct file_ra_state *ra);
  */
 void force_page_cache_readahead(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, uint32_t *share,
                                 struct blk_plug *plug);
+/*
+ * Pages of [start, end) that were read ahead by themselves, have come, and were not touched yet: busy, in m[0 … max).
+ * Returns how many. Each is told once. They may be mapped all at once: whoever asked for them, a prefetch or a
+ * stride, is about to touch them. (O).
+ */
+FL_NODISCARD uint32_t readahead_arrived(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
+                                        struct vm_page **m, uint32_t max);
 /* The longest window, in pages. */
 FL_NODISCARD uint32_t readahead_window(void);
 /* The most that is worth reading ahead for one call, in pages. */

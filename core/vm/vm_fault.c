@@ -57,6 +57,7 @@
 #define VM_FAULT_RETRY    1  /* not an error: look everything up again */
 #define VM_FAULT_TRIES    64 /* of a fault that finds memory free again and again, but never for itself */
 #define VM_FAULT_PREFAULT 16 /* resident neighbours entered along with a page that was found resident */
+#define VM_FAULT_ARRIVED  32 /* pages entered along with one, that were read ahead by themselves */
 #define VM_FAULT_READ     64 /* pages in one read that a fault waits for */
 
 struct faultstate {
@@ -192,6 +193,31 @@ static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, v
     }
 }
 
+/*
+ * Enters what was read ahead page by page and has come meanwhile, wherever it lies in the entry: one fault for all
+ * that a prefetch or a stride brought. (M) shared; (O) held on entry and return, released in between.
+ */
+static void vm_fault_arrived(struct faultstate *fs, struct vm_object *object) REQUIRES(object->lock)
+{
+    struct vm_page *m[VM_FAULT_ARRIVED];
+    const struct vm_map_entry *entry = fs->entry;
+    if (object != fs->first_object || object->type != OBJT_VNODE)
+        return;
+    vm_pindex_t end = vm_map_entry_pindex(entry, entry->end);
+    uint32_t n = readahead_arrived(object, entry->pindex, end < object->size ? end : object->size, m,
+                                   VM_FAULT_ARRIVED);
+    if (n == 0)
+        return;
+    vm_unlock(&object->lock);
+    for (uint32_t i = 0; i < n; i++)
+        pmap_enter_object(fs->map, entry->start + ptoa(m[i]->pindex - entry->pindex), &m[i], 1, fs->prot);
+    vm_lock(&object->lock);
+    for (uint32_t i = 0; i < n; i++) {
+        m[i]->flags &= (uint16_t)~PG_AHEAD;
+        vm_page_xunbusy(m[i]);
+    }
+}
+
 /* Enters page m as the access wants it: dirty, if it writes. (M) shared; (O), or m is busy and the caller has
  * made it dirty. For a write, m is in the first object and has no copies above it. */
 static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot)
@@ -231,8 +257,11 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
         vm_object_reference_locked(object);
         fs->dirtied = object;
     }
-    if ((fs->access & VM_PROT_WRITE) == 0 && (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
+    if ((fs->access & VM_PROT_WRITE) == 0 && (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0) {
         vm_fault_prefault(fs, object, m->pindex, ahead);
+        if (ahead)
+            vm_fault_arrived(fs, object);
+    }
 }
 
 /*

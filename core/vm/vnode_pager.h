@@ -20,6 +20,13 @@
 #include "vm/vm_pager.h"
 #include <stdatomic.h>
 
+/* Pages that are read by themselves for somebody who is about to touch them (cache/readahead.h). */
+#define RA_SINGLES 64 /* the last so many */
+struct file_ra_singles {
+    vm_pindex_t pindex[RA_SINGLES];
+    uint32_t n;
+};
+
 struct vnode {
     struct vm_lock lock;
     struct store *store; /* (c) owned; reads, sizes and flushes go there */
@@ -32,6 +39,7 @@ struct vnode {
     bool locked;         /* (V) by vn_lock; its address is the channel */
     struct file_ra_state ra; /* (O) of fl_vnode_read */
     uint8_t ra_behavior;     /* (O) enum vm_behavior: what fl_vnode_fadvise said of it */
+    struct file_ra_singles ra_singles; /* (O) */
     vm_pindex_t
         prev_read; /* (O) the page that fl_vnode_read ended in: a stream of small reads uses it once */
     /* falls under (H); grows under (H), or anywhere by someone who has a reference */

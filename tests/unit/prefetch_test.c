@@ -84,6 +84,41 @@ static void scattered_pages_go_to_the_store_together(void **state)
     end();
 }
 
+static uint64_t faults(void)
+{
+    struct fl_vm_stats stats;
+    fl_vm_stats(&stats);
+    return stats.faults;
+}
+
+/* The first touch maps all that has come, where a page table is there for it; a mapping beside is not concerned. */
+static void one_fault_is_enough_for_what_has_come(void **state)
+{
+    (void)state;
+    begin(test_params(9));
+    vm_offset_t beside = map_file(FL_MAP_SHARED),
+                table = (va + (2 << 20) - 1) & ~(vm_offset_t)((2 << 20) - 1);
+    for (int advice = FL_MADV_NORMAL; advice <= FL_MADV_RANDOM; advice++) {
+        struct fl_iovec iov[ADDRESS];
+        vm_pindex_t first = atop(table - va) + (vm_pindex_t)advice;
+        for (uint32_t i = 0; i < ADDRESS; i++)
+            iov[i] = range(va + ptoa(first + i * 15), 1);
+        assert_int_equal(fl_sys_madvise(map, va, ptoa(NPAGES), advice), 0);
+        assert_int_equal(fl_sys_prefetch(map, iov, ADDRESS), 0);
+        sim_sleep_ns(100000000);
+        uint64_t before = faults();
+        for (uint32_t i = 0; i < ADDRESS; i++)
+            assert_int_equal(test_load8(map, va + ptoa(first + i * 15)), test_byte(ptoa(first + i * 15)));
+        assert_int_equal(faults(), before + 1);
+        assert_int_equal(test_load8(map, beside + ptoa(first)), test_byte(ptoa(first)));
+        assert_int_equal(faults(), before + 2);
+        test_store8(map, va + ptoa(first + 15),
+                    test_byte(ptoa(first + 15))); /* entered to be read, no more */
+        assert_int_equal(faults(), before + 3);
+    }
+    end();
+}
+
 static void neighbours_become_one_request(void **state)
 {
     (void)state;
@@ -263,7 +298,7 @@ static void mappings_may_end_meanwhile(void **state)
         sim_run("asks", asks_ahead, &at);
         sim_join_all();
         sim_settle();
-        sim_check();
+        sim_vm_check();
         end();
     }
 }
@@ -272,6 +307,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scattered_pages_go_to_the_store_together),
+        cmocka_unit_test(one_fault_is_enough_for_what_has_come),
         cmocka_unit_test(neighbours_become_one_request),
         cmocka_unit_test(what_is_no_file_is_passed_over),
         cmocka_unit_test(private_mappings_are_read_through),
