@@ -22,6 +22,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#define MAP_SCATTERED 4 /* pages: shorter runs are unmapped together before they are released */
+
 bool machine_can_map(void *entry_object, void *page_object)
 {
     return entry_object == page_object; /* an area of the kernel's shows one stretch of one memfd */
@@ -147,8 +149,12 @@ int machine_map(struct machine_space *space, vm_offset_t va, const struct machin
 void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned flags)
 {
     (void)space;
-    if ((flags & MACHINE_UNMAP_RELEASE) != 0)
-        return; /* machine_release punches the pages out of the memfd, and so out of every view */
+    /*
+     * machine_release punches the pages out of the memfd, and so out of every view; but each punch of something
+     * mapped interrupts the other CPUs, which for scattered pages costs more than all the rest.
+     */
+    if ((flags & MACHINE_UNMAP_RELEASE) != 0 && end - start > ptoa(MAP_SCATTERED))
+        return;
     linux_zap(start, end);
 }
 
