@@ -15,13 +15,13 @@
  *
  * States of a request (store_private[AIO_STATE]):  FLYING ─▶ REAPED ─▶ done was called (the request may be
  * gone)
- *   A1  Exactly one thread is inside io_getevents at a time: the leader. So a waiter never sleeps in the
+ *   A1  Of each direction, exactly one thread is inside io_getevents at a time: the leader. So a waiter never sleeps in the
  *       kernel for a completion that another thread took.
- *   A2  From REAPED until done has returned, the request is in the list aio.reaps; one that is REAPED and not
+ *   A2  From REAPED until done has returned, the request is in its list of reaps; one that is REAPED and not
  *       there is done.
  *   A3  store_private of a request is looked at only by a thread that the request's owner keeps it alive for:
  *       its waiter, or the leader before done.
- * Lock: aio.lock, innermost: not held over io_submit, io_getevents, or done. Callers have signals blocked, as
+ * Lock: each direction's own, innermost: not held over io_submit, io_getevents, or done. Callers have signals blocked, as
  * everywhere inside the machine.
  *
  * What it does not do: buffered files (AIO would block there: the caller does it by itself). A child of fork
@@ -38,9 +38,9 @@
 #define AIO_DEPTH 256 /* requests at a time; the disk is busy with fewer */
 #define AIO_SUBMIT                                                                                           \
     8 /* requests in one system call: the kernel hands them to the device when it has prepared all of them */
-#define AIO_BATCH 32  /* completions taken at a time */
+#define AIO_BATCH 32 /* completions taken at a time */
 
-#define AIO_LOOK_NS    100000 /* how long a leader looks before it sleeps */
+#define AIO_LOOK_NS    300000 /* how long a leader looks before it sleeps */
 #define AIO_YIELD_NS   10000  /* how often it offers its processor to others meanwhile */
 #define AIO_SLOW_READS 64     /* how many reads go by after one looked in vain, or was not alone */
 
@@ -56,81 +56,88 @@ struct aio_ring {
 };
 #define AIO_RING_MAGIC 0xa10a10a1u
 
-static struct {
+/* One for each direction: who waits for a read is not to be woken by who waits for a write. */
+static struct aio {
     struct machine_lock lock;
     aio_context_t context;  /* (lock) until made, then constant; 0: none */
     bool unavailable;       /* (lock) the kernel or a limit (fs.aio-max-nr) said no: never asked again */
     bool leader;            /* (lock) a thread is inside io_getevents */
     uint32_t waiters;       /* (lock) threads asleep in aio_wait */
     struct aio_reap *reaps; /* (lock) */
-    _Atomic uint32_t
-        slow; /* reads to come that nobody looks for: the disk is slow, or the processors are busy */
-} aio;
+} aio_queue[STORE_WRITE + 1];
+
+static _Atomic uint32_t
+    aio_slow; /* reads to come that nobody looks for: the disk is slow, or the processors are busy */
+
+static struct aio *aio_of(const struct store_request *request)
+{
+    return &aio_queue[request->op];
+}
 
 /* Marks the requests, and returns the context, made at the first use; 0: there is none. The lock is also what
  * orders the asker's writes before the reaper's reads. */
-static aio_context_t aio_begin(const struct aio_batch *batch)
+static aio_context_t aio_begin(struct aio *aio, const struct aio_batch *batch)
 {
-    machine_lock(&aio.lock);
-    if (aio.context == 0 && !aio.unavailable)
-        aio.unavailable = linux_syscall(SYS_io_setup, AIO_DEPTH, &aio.context) != 0;
+    machine_lock(&aio->lock);
+    if (aio->context == 0 && !aio->unavailable)
+        aio->unavailable = linux_syscall(SYS_io_setup, AIO_DEPTH, &aio->context) != 0;
     for (unsigned i = 0; i < batch->n; i++)
         ((struct store_request *)batch->iocb[i].aio_data)->store_private[AIO_STATE] = AIO_FLYING;
-    aio_context_t context = aio.context;
-    machine_unlock(&aio.lock);
+    aio_context_t context = aio->context;
+    machine_unlock(&aio->lock);
     return context;
 }
 
 /* Whether there is something to take, without a system call; an unknown ring says yes. */
-static bool aio_ring_pending(void)
+static bool aio_ring_pending(const struct aio *aio)
 {
-    const struct aio_ring *ring = (const struct aio_ring *)aio.context;
+    const struct aio_ring *ring = (const struct aio_ring *)aio->context;
     if (ring->magic != AIO_RING_MAGIC)
         return true;
     return __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE) != __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
 }
 
 /* Makes the reap's `count` completions known (A2). => aio.lock is held. */
-static void aio_reap_publish(struct aio_reap *reap, unsigned count)
+static void aio_reap_publish(struct aio *aio, struct aio_reap *reap, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
         reap->request[i]->store_private[AIO_STATE] = AIO_REAPED;
-    reap->next = aio.reaps;
-    aio.reaps = reap;
+    reap->next = aio->reaps;
+    aio->reaps = reap;
 }
 
 /* Takes request i off the reap: its done was called. */
-static void aio_reap_forget(struct aio_reap *reap, unsigned i)
+static void aio_reap_forget(struct aio *aio, struct aio_reap *reap, unsigned i)
 {
-    machine_lock(&aio.lock);
+    machine_lock(&aio->lock);
     reap->request[i] = NULL;
-    bool wake = aio.waiters != 0;
-    machine_unlock(&aio.lock);
+    bool wake = aio->waiters != 0;
+    machine_unlock(&aio->lock);
     if (wake)
-        machine_wake(&aio);
+        machine_wake(aio);
 }
 
-static void aio_reap_remove(struct aio_reap *reap)
+static void aio_reap_remove(struct aio *aio, struct aio_reap *reap)
 {
-    machine_lock(&aio.lock);
-    struct aio_reap **link = &aio.reaps;
+    machine_lock(&aio->lock);
+    struct aio_reap **link = &aio->reaps;
     while (*link != reap)
         link = &(*link)->next;
     *link = reap->next;
-    machine_unlock(&aio.lock);
+    machine_unlock(&aio->lock);
 }
 
 /* Calls complete for each completion of the reap. => It is published; it is not any more on return. */
-static void aio_reap_complete(struct aio_reap *reap, const int64_t *result, unsigned count)
+static void aio_reap_complete(struct aio *aio, struct aio_reap *reap, const int64_t *result, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         struct store_request *request = reap->request[i];
         void (*complete)(struct store_request *, int64_t) =
             (void (*)(struct store_request *, int64_t))request->store_private[AIO_COMPLETE];
         complete(request, result[i]);
-        aio_reap_forget(reap, i);
+        aio_reap_forget(aio, reap, i);
     }
-    aio_reap_remove(reap);
+    aio_reap_remove(aio, reap);
 }
 
 /*
@@ -139,12 +146,12 @@ static void aio_reap_complete(struct aio_reap *reap, const int64_t *result, unsi
  * that anybody else wants: other threads that can run get the processor in between. When the disk turns out
  * to be slower than that, it is not tried again for a while.
  */
-static void aio_look(void)
+static void aio_look(const struct aio *aio)
 {
     uint64_t start = machine_time_ns(), yielded = start, now = start;
     if (!aio_quick())
         return;
-    while (!aio_ring_pending()) {
+    while (!aio_ring_pending(aio)) {
         now = machine_time_ns();
         if (now - start > AIO_LOOK_NS) {
             aio_look_no_more();
@@ -160,30 +167,30 @@ static void aio_look(void)
 
 void aio_look_no_more(void)
 {
-    atomic_store_explicit(&aio.slow, AIO_SLOW_READS, memory_order_relaxed);
+    atomic_store_explicit(&aio_slow, AIO_SLOW_READS, memory_order_relaxed);
 }
 
 bool aio_quick(void)
 {
-    uint32_t slow = atomic_load_explicit(&aio.slow, memory_order_relaxed);
+    uint32_t slow = atomic_load_explicit(&aio_slow, memory_order_relaxed);
     if (slow > 0) /* a lost decrement makes the while longer, no more */
-        atomic_store_explicit(&aio.slow, slow - 1, memory_order_relaxed);
+        atomic_store_explicit(&aio_slow, slow - 1, memory_order_relaxed);
     return slow == 0;
 }
 
 /* Takes completions, at least `min` of them, and calls their done. => The caller is the leader; it is not any
  * more on return. */
-static void aio_lead(long min)
+static void aio_lead(struct aio *aio, long min)
 {
     struct io_event event[AIO_BATCH];
     struct aio_reap reap = {0};
     int64_t result[AIO_BATCH];
     struct timespec none = {0};
     long count;
-    if (min != 0)
-        aio_look();
+    if (min != 0 && aio == &aio_queue[STORE_READ])
+        aio_look(aio);
     do {
-        count = linux_syscall(SYS_io_getevents, aio.context, min, AIO_BATCH, event, min == 0 ? &none : NULL);
+        count = linux_syscall(SYS_io_getevents, aio->context, min, AIO_BATCH, event, min == 0 ? &none : NULL);
     } while (count == -EINTR);
     if (count < 0)
         machine_panic("aio: io_getevents failed: a forked child waits for its parent's read");
@@ -191,42 +198,46 @@ static void aio_lead(long min)
         reap.request[i] = (struct store_request *)event[i].data;
         result[i] = event[i].res;
     }
-    machine_lock(&aio.lock);
-    aio_reap_publish(&reap, (unsigned)count);
-    aio.leader = false;
-    bool wake = aio.waiters != 0;
-    machine_unlock(&aio.lock);
+    machine_lock(&aio->lock);
+    aio_reap_publish(aio, &reap, (unsigned)count);
+    aio->leader = false;
+    bool wake = aio->waiters != 0;
+    machine_unlock(&aio->lock);
     if (wake)
-        machine_wake(&aio);
-    aio_reap_complete(&reap, result, (unsigned)count);
+        machine_wake(aio);
+    aio_reap_complete(aio, &reap, result, (unsigned)count);
 }
 
 /* Takes what is there without waiting: read-ahead that nobody waits for is finished by the next one. */
-static void aio_reap_ready(void)
+static void aio_reap_ready(struct aio *aio)
 {
-    if (!aio_ring_pending())
+    if (!aio_ring_pending(aio))
         return;
-    machine_lock(&aio.lock);
-    bool lead = !aio.leader;
-    aio.leader = true;
-    machine_unlock(&aio.lock);
+    machine_lock(&aio->lock);
+    bool lead = !aio->leader;
+    aio->leader = true;
+    machine_unlock(&aio->lock);
     if (lead)
-        aio_lead(0);
+        aio_lead(aio, 0);
 }
 
 /* The kernel cannot: completes the request here with 0 bytes, seen by waiters as any other. */
 static void aio_decline(struct store_request *request)
 {
     struct aio_reap reap = {.request = {request}};
+    struct aio *aio = aio_of(request);
     int64_t result = 0;
-    machine_lock(&aio.lock);
-    aio_reap_publish(&reap, 1);
-    machine_unlock(&aio.lock);
-    aio_reap_complete(&reap, &result, 1);
+    machine_lock(&aio->lock);
+    aio_reap_publish(aio, &reap, 1);
+    machine_unlock(&aio->lock);
+    aio_reap_complete(aio, &reap, &result, 1);
 }
 
-struct iovec *aio_batch_room(struct aio_batch *batch)
+struct iovec *aio_batch_room(struct aio_batch *batch, enum store_op op)
 {
+    if (batch->n > 0 && batch->op != op)
+        aio_batch_submit(batch);
+    batch->op = op;
     if (batch->n == AIO_BATCH_REQUESTS || batch->nsegments + AIO_SEGMENTS > AIO_BATCH_SEGMENTS)
         aio_batch_submit(batch);
     return batch->iov + batch->nsegments;
@@ -255,9 +266,10 @@ void aio_batch_submit(struct aio_batch *batch)
         return;
     for (unsigned i = 0; i < batch->n; i++)
         list[i] = &batch->iocb[i];
-    aio_context_t context = aio_begin(batch);
+    struct aio *aio = &aio_queue[batch->op];
+    aio_context_t context = aio_begin(aio, batch);
     if (context != 0)
-        aio_reap_ready();
+        aio_reap_ready(aio);
     for (unsigned i = 0; i < batch->n;) {
         unsigned some = batch->n - i < AIO_SUBMIT ? batch->n - i : AIO_SUBMIT;
         long taken = context == 0 ? 0 : linux_syscall(SYS_io_submit, context, some, list + i);
@@ -270,11 +282,11 @@ void aio_batch_submit(struct aio_batch *batch)
 }
 
 /* => aio.lock is held; the request is alive, or its done was called (A3). */
-static bool aio_finished(const struct store_request *request)
+static bool aio_finished(const struct aio *aio, const struct store_request *request)
 {
     if (request->store_private[AIO_STATE] == AIO_FLYING)
         return false;
-    for (const struct aio_reap *reap = aio.reaps; reap != NULL; reap = reap->next)
+    for (const struct aio_reap *reap = aio->reaps; reap != NULL; reap = reap->next)
         for (unsigned i = 0; i < AIO_BATCH; i++)
             if (reap->request[i] == request)
                 return false;
@@ -283,18 +295,19 @@ static bool aio_finished(const struct store_request *request)
 
 void aio_wait(struct store_request *request)
 {
-    machine_lock(&aio.lock);
-    while (!aio_finished(request)) {
-        if (request->store_private[AIO_STATE] == AIO_FLYING && !aio.leader) {
-            aio.leader = true;
-            machine_unlock(&aio.lock);
-            aio_lead(1);
-            machine_lock(&aio.lock);
+    struct aio *aio = aio_of(request);
+    machine_lock(&aio->lock);
+    while (!aio_finished(aio, request)) {
+        if (request->store_private[AIO_STATE] == AIO_FLYING && !aio->leader) {
+            aio->leader = true;
+            machine_unlock(&aio->lock);
+            aio_lead(aio, 1);
+            machine_lock(&aio->lock);
         } else {
-            aio.waiters++;
-            machine_wait(&aio, &aio.lock, UINT64_MAX);
-            aio.waiters--;
+            aio->waiters++;
+            machine_wait(aio, &aio->lock, UINT64_MAX);
+            aio->waiters--;
         }
     }
-    machine_unlock(&aio.lock);
+    machine_unlock(&aio->lock);
 }
