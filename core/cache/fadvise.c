@@ -1,7 +1,7 @@
 /*
  * fadvise.c: what a program expects of a file that it reads.
  *
- *     kept in the vnode      NORMAL SEQUENTIAL RANDOM     how far fl_vnode_read reads ahead, for all of the file
+ *     kept in the vnode      NORMAL SEQUENTIAL RANDOM     how far fl_vnode_read reads ahead in the file
  *     done now               WILLNEED                     force_page_cache_readahead
  *                            DONTNEED                     write-back begins ─▶ invalidate_mapping_pages
  *     accepted, no effect    NOREUSE

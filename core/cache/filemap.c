@@ -9,11 +9,11 @@
  *         page_cache_sync_readahead       when nothing is: how much to read along; then the batch again
  *         filemap_create_page             when still nothing is: one page, so that its error is ours
  *         filemap_readahead               the mark: the next window
- *         filemap_update_page             not read yet: waits, or reads the blocks that are missing; looks again
+ *         filemap_update_page             not read yet: waits, or reads the blocks that are missing
  *       copy_page_to_iter
  *
- * A page that is read is held: it stays, and may be mapped and written meanwhile. Without a lock: the copy may
- * sleep, and takes no fault.
+ * A page that is read is held: it stays, and may be mapped and written meanwhile. Without a lock: the copy
+ * may sleep, and takes no fault.
  *
  * Locks: vn_lock, (V), (O). Loops: each turn follows somebody else's progress with the page, or new memory.
  * Does not do: writing (filemap_write.c); reading and writing as one step for other readers (as on Linux).
@@ -189,7 +189,8 @@ static struct readahead_control filemap_ractl(const struct kiocb *iocb)
 }
 
 /* The mark was reached: the window after this one is asked for. (O), released in between. */
-static void filemap_readahead(struct kiocb *iocb, struct vm_page *m) REQUIRES(iocb->object->lock)
+static void filemap_readahead(struct kiocb *iocb,
+                              struct vm_page *m) NO_THREAD_SAFETY_ANALYSIS /* the lock by another name */
 {
     struct readahead_control ractl = filemap_ractl(iocb);
     page_cache_async_readahead(&ractl, m);
@@ -229,6 +230,14 @@ static int filemap_update_page(struct kiocb *iocb, struct vm_page *m) REQUIRES(i
     return error != 0 ? error : FILEMAP_RETRY;
 }
 
+/* True: read-ahead was started, and it is worth a second look. (O), released in between. */
+static bool filemap_sync_readahead(struct kiocb *iocb, vm_pindex_t pindex,
+                                   uint32_t npages) NO_THREAD_SAFETY_ANALYSIS /* the lock by another name */
+{
+    struct readahead_control ractl = filemap_ractl(iocb);
+    return page_cache_sync_readahead(&ractl, pindex, npages);
+}
+
 /* One look. `tried`: read-ahead was asked for this page and did not bring it. (O), released in between. */
 static int filemap_get_pages_once(struct kiocb *iocb, uint32_t npages, bool *tried, struct pagevec *pvec)
     REQUIRES(iocb->object->lock)
@@ -237,9 +246,8 @@ static int filemap_get_pages_once(struct kiocb *iocb, uint32_t npages, bool *tri
     uint32_t max = npages < FILEMAP_BATCH ? npages : FILEMAP_BATCH;
     struct vm_page *last = filemap_get_read_batch(iocb, pindex, max, pvec);
     if (last == NULL && !*tried) {
-        struct readahead_control ractl = filemap_ractl(iocb);
         *tried = true;
-        if (page_cache_sync_readahead(&ractl, pindex, npages))
+        if (filemap_sync_readahead(iocb, pindex, npages))
             last = filemap_get_read_batch(iocb, pindex, max, pvec);
     }
     if (last == NULL)
@@ -269,8 +277,8 @@ static int filemap_get_pages(struct kiocb *iocb, uint64_t npages, struct pagevec
 }
 
 /*
- * How many of the count bytes at iocb->pos the file has. Asks the store when the known length does not do. (O)
- * held on entry and return, perhaps released in between.
+ * How many of the count bytes at iocb->pos the file has. Asks the store when the known length does not do.
+ * (O) held on entry and return, perhaps released in between.
  */
 static int filemap_left(struct kiocb *iocb, uint64_t count, uint64_t *left) REQUIRES(iocb->object->lock)
 {
@@ -303,8 +311,8 @@ static int filemap_copy(struct kiocb *iocb, struct pagevec *pvec, struct iov_ite
 }
 
 /*
- * The file became shorter, and the pages at iocb->pos are gone: is this its end? (O) held on entry and return,
- * released in between.
+ * The file became shorter, and the pages at iocb->pos are gone: is this its end? (O) held on entry and
+ * return, released in between.
  */
 static int filemap_cut(struct kiocb *iocb, uint64_t *left) REQUIRES(iocb->object->lock)
 {

@@ -9,10 +9,10 @@
  *
  * How a pattern is learnt. `next` follows the last page asked for, so a miss there goes on with what is read.
  * Any other miss begins a run at `base`; `stride` is how far it lies from the run before, `repeats` how often
- * in a row that was so, `run` how long the last run was, as long as it is known: pages that came with a window
- * are touched unseen. So, when the distance is the same twice and the run's length is not known, runs are read
- * page by page (PROBING). So they are, too, when a young stream comes to its mark and left out pages on the way
- * (readahead_young): it is no sequential one.
+ * in a row that was so, `run` how long the last run was, as long as it is known: pages that came with a
+ * window are touched unseen. So, when the distance is the same twice and the run's length is not known,
+ * runs are read page by page (PROBING). So they are, too, when a young stream comes to its mark and left
+ * out pages on the way (readahead_young): it is no sequential one.
  *
  *   UNKNOWN ──a miss at next, or much is there before it──────▶ SEQUENTIAL ──a miss elsewhere──▶ UNKNOWN
  *      │                             READAHEAD_INIT such misses ──▲ │
@@ -21,7 +21,7 @@
  *
  * Locks: (e) of file_ra_state: (O), and (M) where a map entry has it. (O) is held around the allocation of a
  * window's pages, dropped to make room and to submit.
- * Does not do: the transfer itself and its completion (vm_pager.c), mapping what came (vm_fault_prefault).
+ * Does not do: the transfer itself and its completion (vm_pager.c), mapping what came (vm_prefault.c).
  */
 #include "cache/readahead.h"
 #include "cache/block.h"
@@ -36,6 +36,7 @@
 #define READAHEAD_AROUND 16 /* pages read around a miss that fits nothing; a power of two */
 #define READAHEAD_DEPTH                                                                                      \
     2 /* windows in flight ahead of the one that is read: one alone leaves the disk idle */
+_Static_assert(READAHEAD_DEPTH >= 2, "ra_sequential makes two windows");
 #define READAHEAD_MISSES  32 /* that fit nothing, in a row, until only single pages are read … */
 #define READAHEAD_PROBES  2  /* … and so many of the first, too: what lies around would hide a stride */
 #define READAHEAD_HISTORY 3  /* pages before a miss that tell of a stream, … */
@@ -99,7 +100,10 @@ void readahead_make_room(uint32_t npages)
                               npages); /* how many it freed matters only to those who cannot go on without */
 }
 
-/* Busy pages for the absent neighbours from `start` on, at most max, inside the file. Returns how many. (O). */
+/*
+ * Busy pages for the absent neighbours from `start` on, at most max, inside the file. Returns how many.
+ * (O).
+ */
 static uint32_t readahead_alloc(struct vm_object *object, vm_pindex_t start, uint32_t max, struct vm_page **m)
 {
     uint32_t n = 0;
@@ -220,8 +224,9 @@ void force_page_cache_readahead(struct vm_object *object, vm_pindex_t start, vm_
 /* ---- what stream it is --------------------------------------------------------------------------------- */
 
 /*
- * How many pages, at most max, are there just before pindex, and were touched: how long the stream is that it may
- * continue. A few between them that were not are as good (READAHEAD_LOOK); *leapt: more of them end it. (O).
+ * How many pages, at most max, are there just before pindex, and were touched: how long the stream is that
+ * it may continue. A few between them that were not are as good (READAHEAD_LOOK); *leapt: more of them end
+ * it. (O).
  */
 static uint32_t count_history_pages(const struct vm_object *object, vm_pindex_t pindex, uint32_t max,
                                     bool *leapt)
@@ -301,7 +306,10 @@ static bool ra_continue_run(struct file_ra_state *ra, uint32_t npages)
     return true;
 }
 
-/* What a miss at pindex makes of the stream; *history: what count_history_pages said when that decided. (O). */
+/*
+ * What a miss at pindex makes of the stream; *history: what count_history_pages said when that decided.
+ * (O).
+ */
 static enum ra_pattern ra_look(const struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages,
                                uint32_t *history)
 {
@@ -348,8 +356,9 @@ static uint32_t ra_sequential(struct file_ra_state *ra, vm_pindex_t pindex, uint
 }
 
 /*
- * The window of a stream backwards without gaps, whose next run is at ra->start: two halves, the upper first; its
- * lowest page is touched last, and has the mark. At the file's start there may be less than that.
+ * The window of a stream backwards without gaps, whose next run is at ra->start: two halves, the upper
+ * first; its lowest page is touched last, and has the mark. At the file's start there may be less than
+ * that.
  */
 static struct ra_window ra_backwards_window(const struct file_ra_state *ra)
 {
@@ -364,7 +373,10 @@ static struct ra_window ra_backwards_window(const struct file_ra_state *ra)
     };
 }
 
-/* The window of a strided stream that begins with the run at ra->start. Returns how many: 0 at the file's start. */
+/*
+ * The window of a strided stream that begins with the run at ra->start. Returns how many: 0 at the file's
+ * start.
+ */
 static uint32_t ra_strided(struct file_ra_state *ra, struct ra_window *window)
 {
     uint32_t most = (ra_backwards(ra) ? readahead_max : min_u32(READAHEAD_STRIDED, readahead_max)) / ra->run;
@@ -429,8 +441,8 @@ static uint32_t ra_missed(struct readahead_control *ractl, vm_pindex_t pindex, u
 }
 
 /*
- * The first absent page behind pindex: what is there, or on its way, is this stream's current window and what was
- * read ahead of it. (O).
+ * The first absent page behind pindex: what is there, or on its way, is this stream's current window and
+ * what was read ahead of it. (O).
  */
 static vm_pindex_t readahead_end(const struct vm_object *object, const struct file_ra_state *ra,
                                  vm_pindex_t pindex)
@@ -451,8 +463,8 @@ bool readahead_young(const struct file_ra_state *ra)
 }
 
 /*
- * The mark at pindex was come to; its stream's pages end at `end`. Is the stream young, and did it leave out pages on
- * the way? (O).
+ * The mark at pindex was come to; its stream's pages end at `end`. Is the stream young, and did it leave
+ * out pages on the way? (O).
  */
 static bool ra_leapt(const struct readahead_control *ractl, vm_pindex_t pindex, vm_pindex_t end)
 {
@@ -512,29 +524,28 @@ static void readahead_unlock_map(struct readahead_control *ractl)
 static uint32_t ondemand_readahead(struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages)
     REQUIRES(ractl->object->lock)
 {
-    struct vm_object *object = ractl->object;
     struct ra_window window[READAHEAD_DEPTH];
-    uint32_t total = 0,
-             n = npages > 0 ? ra_missed(ractl, pindex, npages, window) : ra_marked(ractl, pindex, window);
     struct blk_plug plug;
+    uint32_t n, total = 0;
+    n = npages > 0 ? ra_missed(ractl, pindex, npages, window) : ra_marked(ractl, pindex, window);
     if (n == 0)
         return 0;
     for (uint32_t i = 0; i < n; i++)
         total += window[i].run * window[i].count;
     readahead_unlock_map(ractl);
-    vm_unlock(&object->lock);
+    vm_unlock(&ractl->object->lock);
     readahead_make_room(total);
-    vm_lock(&object->lock);
+    vm_lock(&ractl->object->lock);
     for (uint32_t i = 0; i < n; i++) {
-        bool together = window[i].count > 1;
-        if (together)
-            blk_start_plug(&plug);
-        do_page_cache_ra(object, &window[i], together ? &plug : NULL);
-        if (together) {
-            vm_unlock(&object->lock);
-            blk_finish_plug(&plug);
-            vm_lock(&object->lock);
+        if (window[i].count == 1) {
+            do_page_cache_ra(ractl->object, &window[i], NULL);
+            continue;
         }
+        blk_start_plug(&plug);
+        do_page_cache_ra(ractl->object, &window[i], &plug);
+        vm_unlock(&ractl->object->lock);
+        blk_finish_plug(&plug);
+        vm_lock(&ractl->object->lock);
     }
     return n;
 }

@@ -28,7 +28,9 @@ struct readahead_control {
     struct vm_object *object; /* a file's, with a pip of the caller's */
     struct file_ra_state *ra;
     enum vm_behavior behavior;
-    /* The map whose entry has ra, held shared, of a fault; NULL as soon as it was let go of, and for reads. */
+    /*
+     * The map whose entry has ra, held shared, of a fault; NULL as soon as it was let go of, and for reads.
+     */
     struct vm_map *map;
     /* A fault's miss that fits nothing: so many neighbours are worth reading in the same transfer. */
     uint32_t behind, ahead;
@@ -46,14 +48,15 @@ void readahead_startup(uint32_t max);
 FL_NODISCARD bool page_cache_sync_readahead(struct readahead_control *ractl, vm_pindex_t pindex,
                                             uint32_t npages) REQUIRES(ractl->object->lock);
 /*
- * The mark, page m, was touched: it goes, and what comes after the windows that are there is started. (O) held
- * on entry and return, released in between; (M) not on return.
+ * The mark, page m, was touched: it goes, and what comes after the windows that are there is started. (O)
+ * held on entry and return, released in between; (M) not on return.
  */
 void page_cache_async_readahead(struct readahead_control *ractl, struct vm_page *m)
     REQUIRES(ractl->object->lock);
 /*
- * Is the stream so young that no more than READAHEAD_LOOK pages should be mapped ahead of a fault, keeping their
- * PG_AHEAD? So its faults show whether it is the sequential one that it was taken for. (O), and (M) for an entry's.
+ * Is the stream so young that no more than READAHEAD_LOOK pages should be mapped ahead of a fault, keeping
+ * their PG_AHEAD? So its faults show whether it is the sequential one that it was taken for. (O), and (M)
+ * for an entry's.
  */
 FL_NODISCARD bool readahead_young(const struct file_ra_state *ra);
 #define READAHEAD_LOOK 2
@@ -65,9 +68,9 @@ FL_NODISCARD bool readahead_young(const struct file_ra_state *ra);
 void force_page_cache_readahead(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, uint32_t *share,
                                 struct blk_plug *plug);
 /*
- * Pages of [start, end) that were read ahead by themselves, have come, and were not touched yet: busy, in m[0 … max).
- * Returns how many. Each is told once. They may be mapped all at once: whoever asked for them, a prefetch or a
- * stride, is about to touch them. (O).
+ * Pages of [start, end) that were read ahead by themselves, have come, and were not touched yet: busy, in
+ * m[0 … max). Returns how many. Each is told once. They may be mapped all at once: whoever asked for them,
+ * a prefetch or a stride, is about to touch them. (O).
  */
 FL_NODISCARD uint32_t readahead_arrived(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
                                         struct vm_page **m, uint32_t max);

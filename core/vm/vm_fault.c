@@ -36,8 +36,8 @@
  * Retries: each one follows a sleep on somebody else's progress, or a change of the map; nothing here
  * spins. The tries for memory are counted.
  *
- * Does not do: choosing victims (vm_pageout.c), sizes of read-ahead (readahead.c), reverse mapping
- * (vm_rmap.c).
+ * Does not do: choosing victims (vm_pageout.c), sizes of read-ahead (readahead.c), mapping more than the page
+ * itself (vm_prefault.c), reverse mapping (vm_rmap.c).
  */
 #include "vm/vm_fault.h"
 #include <faultline/vm.h>
@@ -51,14 +51,13 @@
 #include "vm/vm_meter.h"
 #include "vm/vm_pageout.h"
 #include "vm/vm_phys.h"
+#include "vm/vm_prefault.h"
 #include "vm/vm_rmap.h"
 #include "vm/vnode_pager.h"
 
-#define VM_FAULT_RETRY    1  /* not an error: look everything up again */
-#define VM_FAULT_TRIES    64 /* of a fault that finds memory free again and again, but never for itself */
-#define VM_FAULT_PREFAULT 16 /* resident neighbours entered along with a page that was found resident */
-#define VM_FAULT_ARRIVED  32 /* pages entered along with one, that were read ahead by themselves */
-#define VM_FAULT_READ     64 /* pages in one read that a fault waits for */
+#define VM_FAULT_RETRY 1  /* not an error: look everything up again */
+#define VM_FAULT_TRIES 64 /* of a fault that finds memory free again and again, but never for itself */
+#define VM_FAULT_READ  64 /* pages in one read that a fault waits for */
 
 struct faultstate {
     /* what is asked */
@@ -152,72 +151,6 @@ static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_page
     return prot;
 }
 
-/*
- * Enters the resident pages behind the one at hand, up to the mark of read-ahead, which must be touched to
- * work. They are busy meanwhile, so that the lock is free for others during the machine's work. (M) shared;
- * (O) held on entry and return, released in between.
- */
-static void vm_fault_prefault(struct faultstate *fs, struct vm_object *object, vm_pindex_t pindex, bool ahead)
-    REQUIRES(object->lock)
-{
-    struct vm_page *m[VM_FAULT_READ];
-    bool young = ahead && readahead_young(&fs->entry->ra);
-    uint32_t limit = !ahead ? VM_FAULT_PREFAULT : young ? READAHEAD_LOOK : VM_FAULT_READ, n = 0;
-    vm_offset_t va = fs->va + VM_PAGE_SIZE;
-    /* Only pages of the first object: of one below, the first object may have its own. */
-    if (object != fs->first_object || vm_map_entry_behavior(fs->entry) == MAP_BEHAV_RANDOM ||
-        fs->entry->end <= va)
-        return;
-    if (limit > atop(fs->entry->end - va))
-        limit = (uint32_t)atop(fs->entry->end - va);
-    if (pindex >= object->size || limit > object->size - pindex - 1)
-        limit = pindex >= object->size ? 0 : (uint32_t)(object->size - pindex - 1);
-    while (n < limit) {
-        struct vm_page *p = vm_page_lookup(object, pindex + 1 + n);
-        if (p == NULL || (p->flags & (PG_VALID | PG_BUSY | PG_READAHEAD | PG_TESTED)) != PG_VALID)
-            break;
-        if (ahead && (p->flags & PG_AHEAD) == 0) /* touched already: the stream goes the other way */
-            break;
-        vm_page_xbusy(p);
-        m[n++] = p;
-    }
-    if (n == 0)
-        return;
-    vm_unlock(&object->lock);
-    pmap_enter_object(fs->map, va, m, n, fs->prot);
-    vm_lock(&object->lock);
-    for (uint32_t i = 0; i < n; i++) {
-        if (!young)
-            m[i]->flags &= (uint16_t)~PG_AHEAD;
-        vm_page_xunbusy(m[i]);
-    }
-}
-
-/*
- * Enters what was read ahead page by page and has come meanwhile, wherever it lies in the entry: one fault for all
- * that a prefetch or a stride brought. (M) shared; (O) held on entry and return, released in between.
- */
-static void vm_fault_arrived(struct faultstate *fs, struct vm_object *object) REQUIRES(object->lock)
-{
-    struct vm_page *m[VM_FAULT_ARRIVED];
-    const struct vm_map_entry *entry = fs->entry;
-    if (object != fs->first_object || object->type != OBJT_VNODE)
-        return;
-    vm_pindex_t end = vm_map_entry_pindex(entry, entry->end);
-    uint32_t n = readahead_arrived(object, entry->pindex, end < object->size ? end : object->size, m,
-                                   VM_FAULT_ARRIVED);
-    if (n == 0)
-        return;
-    vm_unlock(&object->lock);
-    for (uint32_t i = 0; i < n; i++)
-        pmap_enter_object(fs->map, entry->start + ptoa(m[i]->pindex - entry->pindex), &m[i], 1, fs->prot);
-    vm_lock(&object->lock);
-    for (uint32_t i = 0; i < n; i++) {
-        m[i]->flags &= (uint16_t)~PG_AHEAD;
-        vm_page_xunbusy(m[i]);
-    }
-}
-
 /* Enters page m as the access wants it: dirty, if it writes. (M) shared; (O), or m is busy and the caller has
  * made it dirty. For a write, m is in the first object and has no copies above it. */
 static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot)
@@ -227,8 +160,8 @@ static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot
 }
 
 /*
- * m is mapped, so its next use is seen by the machine, or by nobody: what was asked for by itself counts as in use
- * until page-out has looked. A page of a stream is used once. (O).
+ * m is mapped, so its next use is seen by the machine, or by nobody: what was asked for by itself counts as
+ * in use until page-out has looked. A page of a stream is used once. (O).
  */
 static void vm_fault_accessed(struct vm_page *m)
 {
@@ -257,11 +190,10 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
         vm_object_reference_locked(object);
         fs->dirtied = object;
     }
-    if ((fs->access & VM_PROT_WRITE) == 0 && (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0) {
-        vm_fault_prefault(fs, object, m->pindex, ahead);
-        if (ahead)
-            vm_fault_arrived(fs, object);
-    }
+    /* Only pages of the first object: of one below, the first object may have its own. */
+    if (object == fs->first_object && (fs->access & VM_PROT_WRITE) == 0 &&
+        (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
+        vm_fault_prefault(fs->entry, object, fs->va, m->pindex, fs->prot, ahead);
 }
 
 /*
@@ -343,8 +275,8 @@ static struct vm_page *vm_fault_page_lookup(struct vm_object *object, vm_pindex_
 }
 
 /*
- * Collects the neighbours that are worth reading in the same transfer, as ractl says: marray becomes busy pages
- * in order, fs->m among them at *reqpage. Returns how many. (O). (freebsd21-page-fault.md.)
+ * Collects the neighbours that are worth reading in the same transfer, as ractl says: marray becomes busy
+ * pages in order, fs->m among them at *reqpage. Returns how many. (O). (freebsd21-page-fault.md.)
  */
 static uint32_t vm_fault_additional_pages(struct faultstate *fs, const struct readahead_control *ractl,
                                           struct vm_page *marray[VM_FAULT_READ], uint32_t *reqpage)
@@ -373,8 +305,8 @@ static uint32_t vm_fault_additional_pages(struct faultstate *fs, const struct re
 
 /*
  * The file's page is absent. A stream's comes with its window, which is started, and the next one too, before
- * anybody waits; any other is read here, and so is one that no window brought. (O) on entry, not on return. On
- * success fs->m is busy.
+ * anybody waits; any other is read here, and so is one that no window brought. (O) on entry, not on return.
+ * On success fs->m is busy.
  */
 static int
 vm_fault_getpages(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
@@ -406,7 +338,9 @@ vm_fault_getpages(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock i
     vm_page_free(fs->m);
     fs->m = NULL;
     vm_fault_leave_object(fs);
-    /* The file was about to be cut: vm_fault_beyond finds out what came of it. Or the store says so itself. */
+    /*
+     * The file was about to be cut: vm_fault_beyond finds out what came of it. Or the store says so itself.
+     */
     return error == -ENXIO && ++fs->memory_tries < VM_FAULT_TRIES ? VM_FAULT_RETRY : error;
 }
 

@@ -1,18 +1,20 @@
 /*
- * peek.c: a second, read-only view of a few hot stretches of the memfd, so that copying out of them is a plain copy:
- * the kernel's own read of a memfd looks up each page and copies page by page, which takes three times as long.
+ * peek.c: a second, read-only view of a few hot stretches of the memfd, so that copying out of them is a
+ * plain copy: the kernel's own read of a memfd looks up each page and copies page by page, which takes
+ * three times as long.
  *
  *     memfd   | chunk | chunk | chunk | …          2 MiB each
  *     slot    [0] [1] … [7]                        chunk n in slot n % 8, when it is worth it
  *
- * A view costs page faults when it is new, and makes it dearer to punch its pages out. So a chunk gets its slot
- * after it was read twice over, without the one that has the slot being read as much; what is read once, as
- * by a stream, never does. All views together are PEEK_SLOTS * PEEK_CHUNK long: pages that they show appear
- * twice in the process's resident size, though in memory once.
+ * A view costs page faults when it is new, and makes it dearer to punch its pages out. So a chunk gets its
+ * slot after it was read twice over, without the one that has the slot being read as much; what is read
+ * once, as by a stream, never does. All views together are PEEK_SLOTS * PEEK_CHUNK long: pages that they
+ * show appear twice in the process's resident size, though in memory once.
  *
- * The program's memory may be bad. The copy is one instruction; when it faults, the handler of SIGSEGV and SIGBUS
- * lets it end there (linux_peek_fault), as the kernel does with its own. For that these two signals are let through
- * meanwhile, with no lock held: a handler of the program's runs then only if somebody else sent one of them.
+ * The program's memory may be bad. The copy is one instruction; when it faults, the handler of SIGSEGV and
+ * SIGBUS lets it end there (linux_peek_fault), as the kernel does with its own. For that these two signals
+ * are let through meanwhile, with no lock held: a handler of the program's runs then only if somebody else
+ * sent one of them.
  *
  * P1: a slot that has users shows its chunk. Lock: peek.lock, a leaf (machine's own).
  * Does not do: writing; that touches pages which the memfd does not have yet.
@@ -63,8 +65,9 @@ static char *peek_addr(const struct peek_slot *slot)
 }
 
 /*
- * The slot shows the chunk. First without rights, and unlocked: under mlockall(MCL_FUTURE) the kernel would fill it
- * with pages that nobody asked for. A forked child has no views. False: refused; the slot shows nothing.
+ * The slot shows the chunk. First without rights, and unlocked: under mlockall(MCL_FUTURE) the kernel would
+ * fill it with pages that nobody asked for. A forked child has no views. False: refused; the slot shows
+ * nothing.
  */
 static bool peek_map(struct peek_slot *slot, uint64_t chunk)
 {

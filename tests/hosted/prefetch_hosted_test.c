@@ -1,6 +1,6 @@
 /*
- * prefetch_hosted_test.c: fl_prefetch on real files: the bytes are right whatever is said ahead, also when what says
- * it lies in managed memory itself, and many pages come without a read of their own.
+ * prefetch_hosted_test.c: fl_prefetch on real files: the bytes are right whatever is said ahead, also when
+ * what says it lies in managed memory itself, and many pages come without a read of their own.
  */
 #include <errno.h>
 #include <faultline/faultline.h>

@@ -1,0 +1,100 @@
+/*
+ * vm_prefault.c: mapping ahead of the faults that would come next.
+ *
+ *   neighbours   va ██▓▓▓▓▓▓#      what is resident behind the page, up to the mark of read-ahead
+ *   arrived      va ██  ▓    ▓  ▓  what a prefetch or a stride brought page by page, wherever it lies
+ *
+ * The mark must be touched to work, so it is never mapped ahead. Pages are busy while they are entered, so
+ * that the lock is free for others during the machine's work. It is all a wish: what the machine leaves out
+ * will fault.
+ *
+ * Locks: (M) shared, (O). Does not do: reading (vm_fault.c, cache/readahead.c).
+ */
+#include "vm/vm_prefault.h"
+#include "cache/readahead.h"
+#include "vm/pmap.h"
+#include "vm/vm_page.h"
+
+#define PREFAULT_RESIDENT 16 /* neighbours of a page that was found resident */
+#define PREFAULT_AHEAD    64 /* neighbours of a page that was read along with them */
+#define PREFAULT_ARRIVED  32
+
+/* How many pages behind va may be mapped. (M) shared, (O). */
+static uint32_t prefault_limit(const struct vm_map_entry *entry, const struct vm_object *object,
+                               vm_offset_t va, vm_pindex_t pindex, bool ahead)
+{
+    uint64_t limit = PREFAULT_RESIDENT;
+    if (ahead)
+        limit = readahead_young(&entry->ra) ? READAHEAD_LOOK : PREFAULT_AHEAD;
+    if (vm_map_entry_behavior(entry) == MAP_BEHAV_RANDOM || pindex >= object->size)
+        return 0;
+    uint64_t mapped = atop(entry->end - va) - 1, there = object->size - pindex - 1;
+    limit = limit < mapped ? limit : mapped;
+    return (uint32_t)(limit < there ? limit : there);
+}
+
+/* The resident neighbours behind pindex, busy. Returns how many. (O). */
+static uint32_t prefault_collect(struct vm_object *object, vm_pindex_t pindex, uint32_t limit, bool ahead,
+                                 struct vm_page **m)
+{
+    uint32_t n = 0;
+    while (n < limit) {
+        struct vm_page *p = vm_page_lookup(object, pindex + 1 + n);
+        if (p == NULL || (p->flags & (PG_VALID | PG_BUSY | PG_READAHEAD | PG_TESTED)) != PG_VALID)
+            break;
+        if (ahead && (p->flags & PG_AHEAD) == 0) /* touched already: the stream goes the other way */
+            break;
+        vm_page_xbusy(p);
+        m[n++] = p;
+    }
+    return n;
+}
+
+/* They are mapped. `seen`: they count as touched; nothing else will tell. (O). */
+static void prefault_done(struct vm_page **m, uint32_t n, bool seen)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (seen)
+            m[i]->flags &= (uint16_t)~PG_AHEAD;
+        vm_page_xunbusy(m[i]);
+    }
+}
+
+static void prefault_neighbours(struct vm_map_entry *entry, struct vm_object *object, vm_offset_t va,
+                                vm_pindex_t pindex, vm_prot_t prot, bool ahead) REQUIRES(object->lock)
+{
+    struct vm_page *m[PREFAULT_AHEAD];
+    bool seen = !ahead || !readahead_young(&entry->ra);
+    uint32_t limit = prefault_limit(entry, object, va, pindex, ahead);
+    uint32_t n = prefault_collect(object, pindex, limit, ahead, m);
+    if (n == 0)
+        return;
+    vm_unlock(&object->lock);
+    pmap_enter_object(entry->map, va + VM_PAGE_SIZE, m, n, prot);
+    vm_lock(&object->lock);
+    prefault_done(m, n, seen);
+}
+
+static void prefault_arrived(struct vm_map_entry *entry, struct vm_object *object, vm_prot_t prot)
+    REQUIRES(object->lock)
+{
+    struct vm_page *m[PREFAULT_ARRIVED];
+    vm_pindex_t end = vm_map_entry_pindex(entry, entry->end);
+    end = end < object->size ? end : object->size;
+    uint32_t n = readahead_arrived(object, entry->pindex, end, m, PREFAULT_ARRIVED);
+    if (n == 0)
+        return;
+    vm_unlock(&object->lock);
+    for (uint32_t i = 0; i < n; i++)
+        pmap_enter_object(entry->map, entry->start + ptoa(m[i]->pindex - entry->pindex), &m[i], 1, prot);
+    vm_lock(&object->lock);
+    prefault_done(m, n, true);
+}
+
+void vm_fault_prefault(struct vm_map_entry *entry, struct vm_object *object, vm_offset_t va,
+                       vm_pindex_t pindex, vm_prot_t prot, bool ahead)
+{
+    prefault_neighbours(entry, object, va, pindex, prot, ahead);
+    if (ahead && object->type == OBJT_VNODE)
+        prefault_arrived(entry, object, prot);
+}
