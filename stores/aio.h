@@ -23,6 +23,7 @@ enum { AIO_REAPED, AIO_FLYING };
 
 /* Transfers that are submitted together. On the stack. */
 struct aio_batch {
+    enum store_op op; /* of all of them */
     unsigned n, nsegments;
     struct iovec iov[AIO_BATCH_SEGMENTS];
     struct iocb iocb[AIO_BATCH_REQUESTS];
@@ -33,7 +34,7 @@ static inline void aio_batch_begin(struct aio_batch *batch)
     batch->n = batch->nsegments = 0;
 }
 /* Room for the next transfer's AIO_SEGMENTS segments; submits what there is, if it must. */
-FL_NODISCARD struct iovec *aio_batch_room(struct aio_batch *batch);
+FL_NODISCARD struct iovec *aio_batch_room(struct aio_batch *batch, enum store_op op);
 /*
  * Adds the request, whose memory is the niov segments that were put into the room, at byte `offset` of fd.
  * When it is over, complete(request, result) is called by whichever thread sees it: the number of bytes or a

@@ -184,7 +184,7 @@ static void file_read_complete(struct store_request *request, int64_t result)
 
 static void file_read_add(struct store_file *file, struct aio_batch *batch, struct store_request *request)
 {
-    unsigned n = file_segments(request, 0, request->len_bytes, aio_batch_room(batch));
+    unsigned n = file_segments(request, 0, request->len_bytes, aio_batch_room(batch, request->op));
     request->store_private[AIO_PRIVATE] = (uintptr_t)file;
     aio_batch_add(batch, file->direct, request, n, request->offset, file_read_complete);
 }
@@ -286,7 +286,7 @@ static void file_write_complete(struct store_request *request, int64_t result)
 
 static void file_write_add(struct store_file *file, struct aio_batch *batch, struct store_request *request)
 {
-    unsigned n = file_segments(request, 0, request->len_bytes, aio_batch_room(batch));
+    unsigned n = file_segments(request, 0, request->len_bytes, aio_batch_room(batch, request->op));
     request->store_private[AIO_PRIVATE] = (uintptr_t)file;
     aio_batch_add(batch, file->direct, request, n, request->offset, file_write_complete);
 }

@@ -10,11 +10,12 @@
  *         write_cache_pages
  *           tag_pages_for_writeback   dirty ─▶ to-write, so that what is dirtied from now on is another
  *                                     time's
- *           writeback_run             for each run of neighbours
+ *           writeback_batch           for runs of neighbours, several at a time
  *         blk_finish_plug
  *     filemap_fdatawait_range         and writes that others had begun
  *
- *   writeback_run: write-protect ─▶ clean ─▶ PG_WRITEBACK ─▶ (O) dropped ─▶ vm_pager_writepages
+ *   writeback_batch: write-protect ─▶ clean ─▶ PG_WRITEBACK ─▶ (O) dropped ─▶
+ *     vm_pager_writepages for each run
  *
  * A page that is held for a system call may be written by it through a mapping that must stay: it is written,
  * and stays dirty; where nobody waits (WB_SYNC_NONE) it is left, for writing it gains nothing.
@@ -37,16 +38,19 @@
 #include <faultline/vm.h>
 
 #define WRITEBACK_DEPTH                                                                                      \
-    128 /* transfers on their way at a time: more than keep a disk busy, and not all windows */
+    32 /* transfers on their way at a time: more than keep a disk busy, and not all windows */
 
-/* Neighbours that are written together. */
-struct writeback_run {
+#define WRITEBACK_RUNS                                                                                       \
+    32 /* scattered pages of a batch: one shoot-down for so many; the last of them wait for the first */
+
+/* Pages by index, in runs of neighbours, that are write-protected together. One with buffers is alone. */
+struct writeback_batch {
     struct vm_page *m[MACHINE_RUN_MAX];
     uint32_t n;
     bool held; /* all of them are; else none is */
 };
 
-/* May m be written now, in a run of held pages or in one of others? What a truncation is about to cut off
+/* May m be written now, in a batch of held pages or in one of others? What a truncation is about to cut off
  * is not (W2). (O). */
 static bool writeback_ready(const struct vm_page *m, bool held)
 {
@@ -54,34 +58,54 @@ static bool writeback_ready(const struct vm_page *m, bool held)
            (m->hold_count > 0) == held && m->pindex < m->object->size;
 }
 
-/* The same for a neighbour of `first`. Pages with buffers are written one by one. (O). */
+/* The same, beside `first`. Pages with buffers are written one by one. (O). */
 static bool writeback_joins(const struct vm_page *first, const struct vm_page *m, bool held)
 {
     return writeback_ready(m, held) && !page_has_buffers(m) && !page_has_buffers(first);
 }
 
-/* Starts to write the run. (O) on entry and return, released in between; the caller has a pip. */
-static void writeback_run(struct vm_object *object, struct writeback_run *run, struct blk_plug *plug)
-    REQUIRES(object->lock)
+/* Enough is on its way: waits for the oldest of it, whosever it is. No lock held. */
+static void writeback_throttle(struct blk_plug *plug)
 {
-    vm_pindex_t start = run->m[0]->pindex;
-    if (!run->held)
-        vm_rmap_wrprotect(object, start, start + run->n);
-    for (uint32_t i = 0; i < run->n; i++) {
-        KASSERT((run->m[i]->flags & (PG_VALID | PG_PRIVATE)) != 0, "W1");
-        KASSERT(run->m[i]->pindex < object->size, "W2");
-        if (!run->held)
-            vm_page_undirty(run->m[i]);
-        vm_radix_clear_mark(&object->pages, run->m[i], RADIX_TOWRITE);
-        vm_page_writeback_start(run->m[i]);
+    if (vm_pager_active() < WRITEBACK_DEPTH)
+        return;
+    blk_finish_plug(plug);
+    /* Nothing to wait for: then it has gone meanwhile, or somebody else waits for it. */
+    (void)!vm_pager_wait_any();
+}
+
+/* From now on they are in write-back, and whoever stores into one makes it dirty again. (O). */
+static void writeback_begin(struct vm_object *object, struct writeback_batch *batch)
+{
+    if (!batch->held)
+        vm_rmap_wrprotect_pages(batch->m, batch->n);
+    for (uint32_t i = 0; i < batch->n; i++) {
+        KASSERT((batch->m[i]->flags & (PG_VALID | PG_PRIVATE)) != 0, "W1");
+        KASSERT(batch->m[i]->pindex < object->size, "W2");
+        if (!batch->held)
+            vm_page_undirty(batch->m[i]);
+        vm_radix_clear_mark(&object->pages, batch->m[i], RADIX_TOWRITE);
+        vm_page_writeback_start(batch->m[i]);
     }
-    bool blocks = page_has_buffers(run->m[0]);
+}
+
+/* Starts to write the batch; `throttle`: as fast as it can be written. (O) on entry and return, released in
+ * between; the caller has a pip. */
+static void writeback_batch(struct vm_object *object, struct writeback_batch *batch, struct blk_plug *plug,
+                            bool throttle) REQUIRES(object->lock)
+{
+    writeback_begin(object, batch);
+    bool blocks = page_has_buffers(batch->m[0]);
     vm_unlock(&object->lock);
-    if (!blocks)
-        vm_pager_writepages(object, run->m, run->n, plug);
-    else
-        (void)!block_write_full_page(
-            run->m[0]); /* an error is the page's and the vnode's, as of the others */
+    if (blocks) /* an error is the page's and the vnode's, as of the others */
+        (void)!block_write_full_page(batch->m[0]);
+    for (uint32_t i = 0, end; i < batch->n && !blocks; i = end) {
+        for (end = i + 1; end < batch->n && batch->m[end]->pindex == batch->m[i]->pindex + (end - i);)
+            end++;
+        if (throttle)
+            writeback_throttle(plug);
+        vm_pager_writepages(object, batch->m + i, end - i, plug);
+    }
     vm_lock(&object->lock);
 }
 
@@ -98,18 +122,22 @@ static void tag_pages_for_writeback(struct vm_object *object, vm_pindex_t start,
     }
 }
 
-/* The run of pages with the mark that begins with m, which is ready. (O). */
+/* The batch of pages of [m, end) with the mark that begins with m, which is ready. (O). */
 static void writeback_collect(struct vm_object *object, struct vm_page *m, vm_pindex_t end,
-                              enum vm_radix_mark mark, struct writeback_run *run)
+                              enum vm_radix_mark mark, struct writeback_batch *batch)
 {
-    run->held = m->hold_count > 0;
-    run->m[0] = m;
-    run->n = 1;
-    while (run->n < MACHINE_RUN_MAX && run->m[0]->pindex + run->n < end) {
-        m = vm_page_lookup(object, run->m[0]->pindex + run->n);
-        if (!writeback_joins(run->m[0], m, run->held) || !vm_radix_get_mark(&object->pages, m, mark))
-            break;
-        run->m[run->n++] = m;
+    uint32_t runs = 1;
+    batch->held = m->hold_count > 0;
+    batch->m[0] = m;
+    for (batch->n = 1; batch->n < MACHINE_RUN_MAX; batch->n++) {
+        vm_pindex_t next = batch->m[batch->n - 1]->pindex + 1;
+        m = next < end ? vm_radix_lookup_mark(&object->pages, next, mark) : NULL;
+        if (m == NULL || m->pindex >= end || !writeback_joins(batch->m[0], m, batch->held))
+            return;
+        runs += m->pindex != next;
+        if (runs > WRITEBACK_RUNS)
+            return;
+        batch->m[batch->n] = m;
     }
 }
 
@@ -131,18 +159,6 @@ static void writeback_not_ready(struct vm_object *object, struct vm_page *m, str
     }
 }
 
-/* Enough is on its way: waits for the oldest of it, whosever it is. (O), released in between. */
-static void writeback_throttle(struct vm_object *object, struct blk_plug *plug) REQUIRES(object->lock)
-{
-    if (vm_pager_active() < WRITEBACK_DEPTH)
-        return;
-    vm_unlock(&object->lock);
-    blk_finish_plug(plug);
-    /* Nothing to wait for: then it has gone meanwhile, or somebody else waits for it. */
-    (void)!vm_pager_wait_any();
-    vm_lock(&object->lock);
-}
-
 /*
  * Writes what wbc says of [start, end). Ends: `start` moves on, but where it waits for somebody to finish
  * with one page. (O) on entry and return, released in between.
@@ -152,7 +168,7 @@ static void write_cache_pages(struct vm_object *object, struct writeback_control
 {
     bool all = wbc->sync_mode == WB_SYNC_ALL;
     enum vm_radix_mark mark = all ? RADIX_TOWRITE : RADIX_DIRTY;
-    struct writeback_run run;
+    struct writeback_batch batch;
     struct vm_page *m;
     if (all)
         tag_pages_for_writeback(object, start, end);
@@ -166,11 +182,10 @@ static void write_cache_pages(struct vm_object *object, struct writeback_control
                 start++;
             continue;
         }
-        writeback_collect(object, m, end, mark, &run);
-        start += run.n;
-        wbc->nr_to_write -= run.n < wbc->nr_to_write ? run.n : wbc->nr_to_write;
-        writeback_run(object, &run, plug);
-        writeback_throttle(object, plug);
+        writeback_collect(object, m, end, mark, &batch);
+        start = batch.m[batch.n - 1]->pindex + 1;
+        wbc->nr_to_write -= batch.n < wbc->nr_to_write ? batch.n : wbc->nr_to_write;
+        writeback_batch(object, &batch, plug, true);
     }
     object->vnode->writeback_index = start;
 }
@@ -356,7 +371,7 @@ int fl_vnode_sync_range(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_b
 #define PAGEOUT_CLUSTER 16 /* dirty neighbours that the page daemon writes along, on each side */
 
 /* The dirty neighbours of m, at most PAGEOUT_CLUSTER on each side, and m. (O). */
-static void cluster_collect(struct vm_object *object, struct vm_page *m, struct writeback_run *run)
+static void cluster_collect(struct vm_object *object, struct vm_page *m, struct writeback_batch *batch)
 {
     vm_pindex_t first = m->pindex, end = m->pindex + 1;
     while (first > 0 && m->pindex - first < PAGEOUT_CLUSTER &&
@@ -364,24 +379,24 @@ static void cluster_collect(struct vm_object *object, struct vm_page *m, struct 
         first--;
     while (end - m->pindex <= PAGEOUT_CLUSTER && writeback_joins(m, vm_page_lookup(object, end), false))
         end++;
-    run->held = false;
-    for (run->n = 0; first + run->n < end; run->n++)
-        run->m[run->n] = vm_page_lookup(object, first + run->n);
+    batch->held = false;
+    for (batch->n = 0; first + batch->n < end; batch->n++)
+        batch->m[batch->n] = vm_page_lookup(object, first + batch->n);
 }
 
 uint32_t pageout_cluster(struct vm_page *m, struct blk_plug *plug)
 {
     struct vm_object *object = m->object;
-    struct writeback_run run;
+    struct writeback_batch batch;
     vm_lock_assert(&object->lock);
     KASSERT(writeback_ready(m, false), "W1");
-    cluster_collect(object, m, &run);
+    cluster_collect(object, m, &batch);
     vm_object_pip_add(object);
-    for (uint32_t i = 0; i < run.n; i++)
-        if ((run.m[i]->lru & PL_LRU) != 0) /* a neighbour may be wired */
-            run.m[i]->lru |= PL_RECLAIM;
-    writeback_run(object, &run, plug);
+    for (uint32_t i = 0; i < batch.n; i++)
+        if ((batch.m[i]->lru & PL_LRU) != 0) /* a neighbour may be wired */
+            batch.m[i]->lru |= PL_RECLAIM;
+    writeback_batch(object, &batch, plug, false);
     vm_object_pip_wakeup(object);
     vm_unlock(&object->lock);
-    return run.n;
+    return batch.n;
 }

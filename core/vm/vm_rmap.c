@@ -253,21 +253,27 @@ void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
     rmap_walk(&walk, start, end);
 }
 
+/* The walk for each stretch of neighbours among m[0 … npages), with one machine_sync. */
+static void rmap_walk_pages(struct rmap_walk *walk, struct vm_page *const *m, uint32_t npages)
+{
+    vm_rwlock_read(&vm_rmap_lock);
+    for (uint32_t i = 0, end; i < npages; i = end) {
+        for (end = i + 1; end < npages && m[end]->pindex == m[i]->pindex + (end - i);)
+            end++;
+        rmap_walk_level(walk, walk->object, m[i]->pindex, m[i]->pindex + (end - i));
+    }
+    if (walk->touched != NULL)
+        machine_sync(walk->touched);
+    vm_rwlock_read_done(&vm_rmap_lock);
+}
+
 void vm_rmap_unmap_pages(struct vm_page *const *m, uint32_t npages, unsigned flags)
 {
     if (npages == 0)
         return;
     struct rmap_walk walk = {.visit = visit_unmap, .object = m[0]->object, .shadows = true, .flags = flags};
 
-    vm_rwlock_read(&vm_rmap_lock);
-    for (uint32_t i = 0, end; i < npages; i = end) {
-        for (end = i + 1; end < npages && m[end]->pindex == m[i]->pindex + (end - i);)
-            end++;
-        rmap_walk_level(&walk, walk.object, m[i]->pindex, m[i]->pindex + (end - i));
-    }
-    if (walk.touched != NULL)
-        machine_sync(walk.touched);
-    vm_rwlock_read_done(&vm_rmap_lock);
+    rmap_walk_pages(&walk, m, npages);
 }
 
 static void visit_wrprotect(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
@@ -283,6 +289,13 @@ void vm_rmap_wrprotect(struct vm_object *object, vm_pindex_t start, vm_pindex_t 
     struct rmap_walk walk = {.visit = visit_wrprotect, .object = object, .shadows = false};
 
     rmap_walk(&walk, start, end);
+}
+
+void vm_rmap_wrprotect_pages(struct vm_page *const *m, uint32_t npages)
+{
+    struct rmap_walk walk = {.visit = visit_wrprotect, .object = m[0]->object, .shadows = false};
+
+    rmap_walk_pages(&walk, m, npages);
 }
 
 /* A writable or dirty mapping over a shadow shows the shadow's own page: its bits are not ours. */

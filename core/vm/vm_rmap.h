@@ -43,6 +43,8 @@ void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
  */
 void vm_rmap_unmap_pages(struct vm_page *const *m, uint32_t npages, unsigned flags);
 void vm_rmap_wrprotect(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
+/* The same for the pages m[0 … npages) of one object, npages >= 1, as vm_rmap_unmap_pages. */
+void vm_rmap_wrprotect_pages(struct vm_page *const *m, uint32_t npages);
 /* MACHINE_REFERENCED when one of the mappings was used, | MACHINE_REFERENCED_UNKNOWN, | MACHINE_MAPPED,
  * | MACHINE_DIRTY. Clears what it reads. */
 FL_NODISCARD unsigned vm_rmap_referenced(struct vm_page *m);
