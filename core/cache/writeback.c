@@ -122,14 +122,14 @@ static void tag_pages_for_writeback(struct vm_object *object, vm_pindex_t start,
     }
 }
 
-/* The batch of pages of [m, end) with the mark that begins with m, which is ready. (O). */
+/* The batch of pages of [m, end) with the mark that begins with m, which is ready; at most `most`. (O). */
 static void writeback_collect(struct vm_object *object, struct vm_page *m, vm_pindex_t end,
-                              enum vm_radix_mark mark, struct writeback_batch *batch)
+                              enum vm_radix_mark mark, uint32_t most, struct writeback_batch *batch)
 {
     uint32_t runs = 1;
     batch->held = m->hold_count > 0;
     batch->m[0] = m;
-    for (batch->n = 1; batch->n < MACHINE_RUN_MAX; batch->n++) {
+    for (batch->n = 1; batch->n < MACHINE_RUN_MAX && batch->n < most; batch->n++) {
         vm_pindex_t next = batch->m[batch->n - 1]->pindex + 1;
         m = next < end ? vm_radix_lookup_mark(&object->pages, next, mark) : NULL;
         if (m == NULL || m->pindex >= end || !writeback_joins(batch->m[0], m, batch->held))
@@ -182,7 +182,7 @@ static void write_cache_pages(struct vm_object *object, struct writeback_control
                 start++;
             continue;
         }
-        writeback_collect(object, m, end, mark, &batch);
+        writeback_collect(object, m, end, mark, all ? UINT32_MAX : wbc->nr_to_write, &batch);
         start = batch.m[batch.n - 1]->pindex + 1;
         wbc->nr_to_write -= batch.n < wbc->nr_to_write ? batch.n : wbc->nr_to_write;
         writeback_batch(object, &batch, plug, true);
