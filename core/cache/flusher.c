@@ -175,7 +175,10 @@ static uint32_t dirty_excess(void)
     return dirty > dirty_background_thresh ? dirty - dirty_background_thresh : 0;
 }
 
-/* The files on the list now, the oldest first, until little enough is dirty. */
+/*
+ * The files on the list now, the oldest first, until little enough is dirty; and then half of that, so that there
+ * are few large turns instead of one for each page that somebody dirties.
+ */
 static void wb_check_background(uint64_t now) REQUIRES(wb.lock)
 {
     uint32_t excess;
@@ -184,7 +187,7 @@ static void wb_check_background(uint64_t now) REQUIRES(wb.lock)
         return;
     atomic_store(&wb.wanted, false);
     while (!wb.stop && wb.first != NULL && wb.first->dirtied_when <= now && (excess = dirty_excess()) > 0)
-        progress |= writeback_single_inode(wb.first, excess);
+        progress |= writeback_single_inode(wb.first, excess + dirty_background_thresh / 2);
     /* What is dirty now is held, busy or broken: it will be for a while. */
     if (!progress && dirty_excess() > 0)
         wb.background_round = now + wb.interval_ns;

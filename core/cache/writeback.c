@@ -43,6 +43,9 @@
 #define WRITEBACK_RUNS                                                                                       \
     32 /* scattered pages of a batch: one shoot-down for so many; the last of them wait for the first */
 
+#define WRITEBACK_SPARSE                                                                                     \
+    256 /* pages to each page of a batch; in a wider sweep the way costs more than it saves */
+
 /* Pages by index, in runs of neighbours, that are write-protected together. One with buffers is alone. */
 struct writeback_batch {
     struct vm_page *m[MACHINE_RUN_MAX];
@@ -74,11 +77,24 @@ static void writeback_throttle(struct blk_plug *plug)
     (void)!vm_pager_wait_any();
 }
 
+/*
+ * What lies between the pages of a batch is clean, hence protected already: so it may be protected again, in one
+ * sweep with one shoot-down, unless that is much. (O).
+ */
+static void writeback_wrprotect(struct vm_object *object, struct writeback_batch *batch)
+{
+    vm_pindex_t start = batch->m[0]->pindex, end = batch->m[batch->n - 1]->pindex + 1;
+    if (end - start <= (vm_pindex_t)batch->n * WRITEBACK_SPARSE)
+        vm_rmap_wrprotect(object, start, end);
+    else
+        vm_rmap_wrprotect_pages(batch->m, batch->n);
+}
+
 /* From now on they are in write-back, and whoever stores into one makes it dirty again. (O). */
 static void writeback_begin(struct vm_object *object, struct writeback_batch *batch)
 {
     if (!batch->held)
-        vm_rmap_wrprotect_pages(batch->m, batch->n);
+        writeback_wrprotect(object, batch);
     for (uint32_t i = 0; i < batch->n; i++) {
         KASSERT((batch->m[i]->flags & (PG_VALID | PG_PRIVATE)) != 0, "W1");
         KASSERT(batch->m[i]->pindex < object->size, "W2");

@@ -160,9 +160,7 @@ void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t e
 
 void machine_wrprotect(struct machine_space *space, vm_offset_t start, vm_offset_t end)
 {
-    /* A write-protection interrupts the other CPUs, too; forgetting can be gathered, and faults back in. */
-    int error =
-        end - start <= ptoa(MAP_SCATTERED) ? -ENOMEM : linux_uffd_writeprotect(start, end - start, true);
+    int error = linux_uffd_writeprotect(start, end - start, true);
 
     if (error == -ENOENT)
         return; /* nothing is attached there */
