@@ -138,20 +138,21 @@ static void tag_pages_for_writeback(struct vm_object *object, vm_pindex_t start,
     }
 }
 
-/* The batch of pages of [m, end) with the mark that begins with m, which is ready; at most `most`. (O). */
+/* The batch of pages of [m, end) with the mark that begins with m, which is ready; at most `most`, but for
+ * neighbours, which cost nothing more. (O). */
 static void writeback_collect(struct vm_object *object, struct vm_page *m, vm_pindex_t end,
                               enum vm_radix_mark mark, uint32_t most, struct writeback_batch *batch)
 {
     uint32_t runs = 1;
     batch->held = m->hold_count > 0;
     batch->m[0] = m;
-    for (batch->n = 1; batch->n < MACHINE_RUN_MAX && batch->n < most; batch->n++) {
+    for (batch->n = 1; batch->n < MACHINE_RUN_MAX; batch->n++) {
         vm_pindex_t next = batch->m[batch->n - 1]->pindex + 1;
         m = next < end ? vm_radix_lookup_mark(&object->pages, next, mark) : NULL;
         if (m == NULL || m->pindex >= end || !writeback_joins(batch->m[0], m, batch->held))
             return;
         runs += m->pindex != next;
-        if (runs > WRITEBACK_RUNS)
+        if (runs > WRITEBACK_RUNS || (batch->n >= most && m->pindex != next))
             return;
         batch->m[batch->n] = m;
     }
