@@ -45,13 +45,19 @@ static struct vm_stream *stream_at(struct vm_object *object, vm_pindex_t pindex)
     return found;
 }
 
-/* Is the stream, now that it is long, inside what another passed, that is not more than memory? (O). */
+/*
+ * Did the stream, now that it is long, for the most part read again what another passed so lately that all since
+ * would have fitted in memory? (O).
+ */
 static bool stream_again(const struct vm_object *object, const struct vm_stream *stream)
 {
-    for (const struct vm_stream *at = object->stream; at < object->stream + VM_STREAMS; at++)
-        if (at != stream && stream->start >= at->start && stream->end <= at->end &&
-            at->end - at->start < vm_page_count)
+    for (const struct vm_stream *at = object->stream; at < object->stream + VM_STREAMS; at++) {
+        vm_pindex_t end = at->end < stream->end ? at->end : stream->end;
+        bool inside = at != stream && stream->start >= at->start && stream->start < end;
+        if (inside && 2 * (end - stream->start) >= stream->end - stream->start &&
+            at->end - stream->start < vm_page_count)
             return true;
+    }
     return false;
 }
 

@@ -11,7 +11,7 @@
  * when it is read again. Of what follows each page goes to the head of the inactive queue when it is
  * passed, the last one foremost: so, while memory is full, a stream uses again what it used before, and
  * what older streams left stays. A stream that becomes long inside what another passed reads it again;
- * if that is less than memory, it may fit, and is kept from then on. (Drop-behind: Linux before 2.6; cf.
+ * if the other is less than memory ahead of it, that may fit, and is kept from then on. (Drop-behind: Linux before 2.6; cf.
  * MRU for loops, Chou and DeWitt 1985.)
  *
  * Locks: (O). Of each object VM_STREAMS streams are followed; the shortest gives way to a new one.

@@ -134,6 +134,25 @@ static void a_hot_set_outlives_a_scan_by_read(void **state)
     hot_set_stays("warmed in order", true, true, true, 4);
 }
 
+/* A search that then counts the lines up to what it found: each part is read twice, soon after one another. */
+static void what_a_scan_reads_again_soon_is_kept(void **state)
+{
+    (void)state;
+    for (int unknown = 0; unknown < 2; unknown++) {
+        uint32_t part = NFRAMES / 3;
+        struct fl_vm_stats stats;
+        begin(unknown != 0, false);
+        for (vm_pindex_t at = 0; at + part <= SCAN; at += part) {
+            touch_in_order(at, part);
+            touch_in_order(at, part);
+        }
+        fl_vm_stats(&stats);
+        print_message("%lu pages read of %u\n", (unsigned long)stats.page_ins, SCAN);
+        assert_true(stats.page_ins < SCAN + SCAN / 4);
+        end();
+    }
+}
+
 /* ---- a set that moves on ------------------------------------------------------------------------------- */
 
 /* What was hot and is no more must give way to what is hot now, though that is larger than the rest. */
@@ -194,6 +213,7 @@ int main(void)
         cmocka_unit_test(a_hot_set_outlives_a_scan),
         cmocka_unit_test(a_hot_set_outlives_a_scan_where_use_is_not_seen),
         cmocka_unit_test(a_hot_set_outlives_a_scan_by_read),
+        cmocka_unit_test(what_a_scan_reads_again_soon_is_kept),
         cmocka_unit_test(what_was_hot_gives_way),
         cmocka_unit_test(random_touches_hit_as_often_as_they_can),
     };
