@@ -50,6 +50,6 @@ void bench_resident(void)
         ours[i] = read_rate(ours_read, file);
     }
     double a = bench_median(ours, ROUNDS), b = bench_median(kernel, ROUNDS);
-    bench_report(&(struct bench_result){"read() of resident data, 64 KiB, against the kernel's pread", "MB/s",
-                                        a, b, a / b, 0.7, true});
+    bench_report(&(struct bench_result){"read() of resident data, 64 KiB, against kernel pread", "MB/s", a, b,
+                                        a / b, 0.7, true});
 }
