@@ -50,12 +50,6 @@ static vm_pindex_t range_end(vm_ooffset_t offset, uint64_t len_bytes)
     return last < offset ? UINT64_MAX : atop(last) + 1;
 }
 
-/* How many pages a file of so many bytes has. */
-static vm_pindex_t pages_of(uint64_t size_bytes)
-{
-    return atop(size_bytes) + ((size_bytes & VM_PAGE_MASK) != 0);
-}
-
 /* ---- removing ------------------------------------------------------------------------------------------ */
 
 /* Pages on their way out: busy, by index. */
@@ -263,7 +257,7 @@ static int zero_tail(struct vm_object *object, uint64_t size_bytes)
 
 int truncate_pagecache(struct vm_object *object, uint64_t new_bytes)
 {
-    truncate_inode_pages_range(object, pages_of(new_bytes), UINT64_MAX, false);
+    truncate_inode_pages_range(object, size_pages(new_bytes), UINT64_MAX, false);
     return zero_tail(object, new_bytes);
 }
 
@@ -398,7 +392,7 @@ static int vnode_cut_object(struct vnode *vnode, struct vm_object *object, struc
         (void)vnode_pager_newsize(vnode, old_bytes);
     tail_unlock(object, m);
     if (cut)
-        truncate_inode_pages_range(object, pages_of(len_bytes), UINT64_MAX, false);
+        truncate_inode_pages_range(object, size_pages(len_bytes), UINT64_MAX, false);
     return error;
 }
 

@@ -37,11 +37,6 @@ void vnode_pager_startup(void)
     __builtin_memset(&vnode_hash, 0, sizeof vnode_hash);
 }
 
-static vm_pindex_t size_pages(uint64_t size_bytes)
-{
-    return atop(size_bytes) + ((size_bytes & VM_PAGE_MASK) != 0);
-}
-
 /* ---- vnodes -------------------------------------------------------------------------------------------- */
 
 static bool vnode_hashed(const struct store *store)

@@ -54,6 +54,12 @@ struct vnode {
     vm_pindex_t writeback_index; /* (O) where a write-back that does not write all of it goes on */
 };
 
+/* How many pages a file of so many bytes has. */
+static inline vm_pindex_t size_pages(uint64_t size_bytes)
+{
+    return atop(size_bytes) + ((size_bytes & VM_PAGE_MASK) != 0);
+}
+
 void vnode_pager_startup(void);
 
 /* Behind fl_vnode_open and its kin (vm.h). */
