@@ -30,13 +30,14 @@ struct area {
     ino_t ino; /* 0: no file */
 };
 
-int areas_each(int (*visit)(const char *line, void *arg), void *arg)
+/* Each line of that file of /proc, until visit returns other than 0. */
+static int lines_each(const char *path, int (*visit)(const char *line, void *arg), void *arg)
 {
     char text[8192];
     size_t len = 0;
     long got;
     int r = 0;
-    int fd = (int)linux_syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+    int fd = (int)linux_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 
     if (fd < 0)
         return fd;
@@ -54,6 +55,11 @@ int areas_each(int (*visit)(const char *line, void *arg), void *arg)
     }
     linux_syscall(SYS_close, fd);
     return r;
+}
+
+int areas_each(int (*visit)(const char *line, void *arg), void *arg)
+{
+    return lines_each("/proc/self/maps", visit, arg);
 }
 
 static bool area_parse(const char *line, struct area *area)
@@ -89,6 +95,24 @@ bool areas_map(dev_t dev, ino_t ino, vm_offset_t except)
     struct area_search search = {dev, ino, except};
 
     return areas_each(search_area, &search) > 0;
+}
+
+static int search_writer(const char *line, void *arg)
+{
+    const struct area_search *search = arg;
+    struct area area;
+
+    return area_parse(line, &area) && area.access[1] == 'w' && area.access[3] == 's' && area.ino == search->ino &&
+           area.dev == search->dev;
+}
+
+bool areas_of_process_write(pid_t pid, dev_t dev, ino_t ino)
+{
+    struct area_search search = {dev, ino, 0};
+    char path[32];
+
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    return lines_each(path, search_writer, &search) != 0;
 }
 
 /* ---- adoption -------------------------------------------------------------------------------------- */

@@ -8,6 +8,8 @@
  * own affair.
  */
 #include "fdtable.h"
+#include "fresh.h"
+#include "locks.h"
 #include "real.h"
 #include <linux_fd.h>
 
@@ -26,8 +28,11 @@ FL_EXPORT int close(int fd)
 {
     if (is_ours(fd))
         return bad_fd();
-    if (files_mapped != 0)
+    if (files_mapped != 0) {
+        locks_closing(fd);
+        fresh_fd(fd);
         fd_forget(fd); /* before: the number may be another thread's at once */
+    }
     return shim_real()->close(fd);
 }
 
@@ -41,11 +46,13 @@ static int replaced(int r)
 
 FL_EXPORT int dup2(int fd, int target)
 {
+    locks_closing(target);
     return is_ours(target) ? bad_fd() : replaced(shim_real()->dup2(fd, target));
 }
 
 FL_EXPORT int dup3(int fd, int target, int flags)
 {
+    locks_closing(target);
     return is_ours(target) ? bad_fd() : replaced(shim_real()->dup3(fd, target, flags));
 }
 

@@ -9,6 +9,8 @@
  * it may forget, and says nothing.
  */
 #include "fdtable.h"
+#include "fresh.h"
+#include "registry.h"
 #include <fcntl.h>
 
 struct fd_slot fd_slots[FD_SLOTS];
@@ -86,6 +88,8 @@ bool fd_begin(int fd, struct fd_call *call)
         } else {
             flags = linux_syscall(SYS_fcntl, fd, F_GETFL);
             call->flags = flags < 0 ? O_PATH : (int)flags;
+            if (!call->file->beside)
+                file_revalidate(call->file, &call->st);
             return true;
         }
     }
@@ -108,6 +112,7 @@ bool fd_path_is_managed(int dir, const char *path, int flags)
 {
     int saved_errno = errno;
     struct file *file = NULL;
+    bool elsewhere = false;
     struct stat st;
     sigset_t saved;
 
@@ -117,8 +122,9 @@ bool fd_path_is_managed(int dir, const char *path, int flags)
         file = file_lookup(st.st_dev, st.st_ino);
         if (file != NULL)
             file_release(file);
+        elsewhere = registry_is_held(st.st_dev, st.st_ino);
         linux_signals_restore(&saved);
     }
     errno = saved_errno;
-    return file != NULL;
+    return file != NULL || elsewhere;
 }

@@ -68,7 +68,7 @@ static inline _Atomic(fl_errseq_t) *fd_told(int fd)
 /* What the descriptor has heard of, which is of this file; 0: nothing. For mmap. */
 fl_errseq_t fd_told_of(int fd, const struct file *file);
 
-/* Whether the path is a managed file; flags: of fstatat. errno stays. */
+/* Whether the path is a managed file, here or in another process; flags: of fstatat. errno stays. */
 bool fd_path_is_managed(int dir, const char *path, int flags);
 
 static inline bool fd_may_read(const struct fd_call *call)

@@ -97,7 +97,7 @@ static int io_prepare(const struct file_io *io, struct fd_call *call)
         return -EINVAL;
     if ((io->flags & RWF_NOWAIT) != 0)
         return -EAGAIN;
-    if (call->file->forked || (io->writes && io_is_limited()))
+    if (call->file->beside || (io->writes && io_is_limited()))
         return 0;
     return !io->writes || file_make_writable(call->file, call->fd, call->flags);
 }
@@ -124,6 +124,7 @@ static int io_allocate(const struct fd_call *call, uint64_t offset, uint64_t *le
 {
     uint64_t size = (uint64_t)call->st.st_size;
     bool holes = (uint64_t)call->st.st_blocks * 512 < size;
+    unsigned what;
     long r = 0;
 
     if (!holes && offset + *len <= size)
@@ -135,6 +136,7 @@ static int io_allocate(const struct fd_call *call, uint64_t offset, uint64_t *le
             return 0;
         r = linux_syscall(SYS_fallocate, call->fd, FALLOC_FL_KEEP_SIZE, from, offset + n - from);
         if (r != -ENOSPC && r != -EDQUOT) {
+            (void)!fl_vnode_revalidate(call->file->vnode, true, &what);
             *len = n;
             return 0;
         }
@@ -283,10 +285,12 @@ bool file_io_managed(struct file_io *io, long *result)
 void file_io_behind(const struct file_io *io)
 {
     struct fd_call call;
+    unsigned what;
 
     if (!fd_begin(io->fd, &call))
         return;
     (void)!fl_vnode_setsize(call.file->vnode); /* asked again by whoever goes beyond what is known */
+    (void)!fl_vnode_revalidate(call.file->vnode, true, &what);
     if (io->behind_len != 0)
         fl_vnode_invalidate(call.file->vnode, io->behind, io->behind_len);
     else

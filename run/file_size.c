@@ -14,6 +14,7 @@
  */
 #include "file_size.h"
 #include "fdtable.h"
+#include "fresh.h"
 #include "real.h"
 #include <linux/falloc.h>
 
@@ -21,7 +22,9 @@
 static void size_changed(struct file *file)
 {
     int error = fl_vnode_setsize(file->vnode);
+    unsigned what;
 
+    (void)!fl_vnode_revalidate(file->vnode, true, &what);
     if (error != 0)
         shim_say("inode %lu was truncated and its new end cannot be read: %s", (unsigned long)file->ino,
                  strerrordesc_np(-error));
@@ -117,6 +120,7 @@ FL_EXPORT int truncate(const char *path, off_t len)
 
     if (file_truncate_path(path, len, &r))
         return (int)shim_return(r);
+    fresh_changing_path(path);
     r = shim_real()->truncate(path, len);
     if (r == 0 && files_mapped != 0 && stat(path, &st) == 0)
         file_size_changed(&st);
@@ -134,7 +138,9 @@ FL_EXPORT int truncate64(const char *path, off64_t len)
 static long allocate(const struct fd_call *call, int mode, off_t offset, off_t len)
 {
     long r = linux_syscall(SYS_fallocate, call->fd, FALLOC_FL_KEEP_SIZE, offset, len);
+    unsigned what;
 
+    (void)!fl_vnode_revalidate(call->file->vnode, true, &what);
     if (r != 0 || (mode & FALLOC_FL_KEEP_SIZE) != 0)
         return r;
     return fl_vnode_extend(call->file->vnode, (uint64_t)offset + (uint64_t)len);

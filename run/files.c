@@ -4,6 +4,7 @@
  *
  *   key_bucket[hash(dev, ino)] ─▶ file ─▶ file    a file: vnode, our descriptor, bytes mapped
  *   vnode_bucket[hash(vnode)] ──▶ file
+ *   all ─▶ file ⇄ file
  *   idle ─▶ file ─▶ file        mapped_bytes fell to 0: closed by file_reap unless somebody maps them first
  *
  * The program may close its descriptor right after mmap; fork still has to map the file again, in the child,
@@ -16,7 +17,8 @@
  * malloc: a mapping call may come from a signal handler.
  */
 #include "linux_fd.h"
-#include "shim.h"
+#include "registry.h"
+#include "watch.h"
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,8 +27,13 @@
 
 static struct file *key_bucket[FILE_BUCKETS];   /* (S) by next_key */
 static struct file *vnode_bucket[FILE_BUCKETS]; /* (S) by next_vnode */
+static struct file *file_all;                   /* (S) by next */
 static struct file *file_idle;                  /* (S) by next_idle */
 static struct file *file_spare;                 /* (S) by next_key */
+
+/* A hash of each file that ever was there: a no is certain. */
+#define MAY_BE_BITS 65536
+static _Atomic uint64_t may_be[MAY_BE_BITS / 64];
 
 _Atomic uint32_t files_mapped;
 _Atomic uint32_t files_generation = 1;
@@ -59,6 +66,37 @@ struct file *file_of_vnode(const struct vnode *vnode)
     return file;
 }
 
+struct file *file_of_handle(uint64_t hash)
+{
+    struct file *file = file_all;
+
+    while (file != NULL && (file->handle_hash == 0 || file->handle_hash != hash))
+        file = file->next;
+    return file;
+}
+
+struct file *file_first(void)
+{
+    return file_all;
+}
+
+struct file *file_next(const struct file *file)
+{
+    return file->next;
+}
+
+static uint32_t may_be_bit(dev_t dev, ino_t ino)
+{
+    return (uint32_t)(((dev * 31 + ino) * 0x9e3779b97f4a7c15u) >> 48) & (MAY_BE_BITS - 1);
+}
+
+bool file_may_be(dev_t dev, ino_t ino)
+{
+    uint32_t bit = may_be_bit(dev, ino);
+
+    return files_mapped != 0 && (may_be[bit / 64] >> bit % 64 & 1) != 0;
+}
+
 /* ---- birth and death ------------------------------------------------------------------------------- */
 
 /* Dead, and all but its references zero. */
@@ -83,8 +121,8 @@ static struct file *file_alloc(void)
     file_spare = file->next_key;
     file->next_key = file->next_vnode = file->next_idle = NULL;
     file->idle = file->written = false;
-    file->forked = false;
-    file->mapped_bytes = file->size_seen = 0;
+    file->beside = file->told_overwritten = false;
+    file->mapped_bytes = file->size_seen = file->ctime_seen = 0;
     return file;
 }
 
@@ -107,6 +145,8 @@ static int file_upgrade(struct file *file, int fd, unsigned mode)
     file->handle = handle;
     file->fd = own;
     file->mode |= mode; /* the right to write is the only one that can have been missing */
+    watch_forget(file);
+    watch_file(file);
     return 0;
 }
 
@@ -132,6 +172,13 @@ static int file_open(int fd, const struct stat *st, unsigned mode, struct file *
     *key_hash(file->dev, file->ino) = file;
     file->next_vnode = *vnode_hash(file->handle->vnode);
     *vnode_hash(file->handle->vnode) = file;
+    file->prev = NULL;
+    file->next = file_all;
+    if (file_all != NULL)
+        file_all->prev = file;
+    file_all = file;
+    may_be[may_be_bit(file->dev, file->ino) / 64] |= (uint64_t)1 << may_be_bit(file->dev, file->ino) % 64;
+    watch_file(file);
     atomic_store(&file->refs, 0);
     files_mapped++;
     files_generation_next();
@@ -183,10 +230,18 @@ static void file_close(struct file *file)
     for (at = vnode_hash(file->handle->vnode); *at != file;)
         at = &(*at)->next_vnode;
     *at = file->next_vnode;
+    if (file->prev != NULL)
+        file->prev->next = file->next;
+    else
+        file_all = file->next;
+    if (file->next != NULL)
+        file->next->prev = file->prev;
     error = file_write_back(file);
     if (error != 0)
         shim_say("data written to a mapping is lost: inode %lu: %s", (unsigned long)file->ino,
                  strerrordesc_np(-error));
+    watch_forget(file);
+    registry_forget(file->dev, file->ino);
     linux_fd_close(file->fd);
     files_mapped--;
     file->next_key = file_spare;
@@ -303,12 +358,15 @@ void file_release(struct file *file)
 
 bool file_make_writable(struct file *file, int fd, int flags)
 {
+    pid_t with;
     int own = -1;
     int error = 0;
     sigset_t saved;
 
     if ((file->mode & FL_FWRITE) != 0)
         return true;
+    if (registry_claim(file->dev, file->ino, true, &with) == REGISTRY_KERNELS)
+        return false;
     shim_enter(&saved);
     if ((file->mode & FL_FWRITE) == 0) {
         if ((flags & O_ACCMODE) != O_RDWR)
@@ -354,6 +412,8 @@ int files_sync(const dev_t *dev)
 void files_forked(void)
 {
     for (int i = 0; i < FILE_BUCKETS; i++)
-        for (struct file *file = key_bucket[i]; file != NULL; file = file->next_key)
-            file->forked = true;
+        for (struct file *file = key_bucket[i]; file != NULL; file = file->next_key) {
+            file->beside = true;
+            watch_forked(file);
+        }
 }

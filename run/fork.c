@@ -3,8 +3,8 @@
  * its memory is the kernel's own.
  *
  *   mapping in the parent        the parent afterwards             the child
- *   shared, of a file that       the kernel's mapping of the       the same: what was shared stays shared
- *     a mapping may write          file, written back before
+ *   any, of a file that a        the kernel's mapping              the same: what was shared stays shared
+ *     shared mapping may write     (handover.c)
  *   shared, read-only            managed                           the kernel's mapping of the file
  *   private                      managed                           the kernel's mapping; pages written before
  *                                                                   the fork are copied
@@ -14,16 +14,12 @@
  * are copied, through anonymous memory outside of the limit that lives as long as the fork takes. vfork,
  * posix_spawn, system and popen share the parent's memory until exec and come by none of this.
  *
- * Handing a mapping to the kernel, while the other threads run:
- *     view PROT_NONE ─▶ msync ─▶ fl_sys_munmap ─▶ fl_space_reserve ─▶ mmap of the file ─▶ gate open
- * From the first step on no other thread can change the bytes. A thread that touches them gets SIGSEGV: while
- * the core still has the mapping it answers "try again", and so the thread does; afterwards it says "nothing
- * mapped", and signals_deliver waits here at the gate (fork_waited) and then tries again.
- *
  * Lock: (S) from prepare to the end.
  */
-#include "shim.h"
+#include "handover.h"
 #include "real.h"
+#include "registry.h"
+#include "watch.h"
 #include <string.h>
 #include <sys/mman.h>
 
@@ -53,25 +49,6 @@ static struct {
     size_t nregions, npages, most_regions, most_pages;
 } image;
 
-static _Atomic vm_offset_t gate_start, gate_end; /* what is being handed over; 0, 0: nothing */
-static _Atomic unsigned gate_count;              /* mappings handed over so far */
-
-unsigned fork_handed_over(void)
-{
-    return gate_count;
-}
-
-bool fork_waited(vm_offset_t va)
-{
-    bool waited = false;
-
-    while (va >= gate_start && va < gate_end) {
-        waited = true;
-        linux_syscall(SYS_sched_yield);
-    }
-    return waited;
-}
-
 static void *fork_memory(size_t len)
 {
     long memory = linux_syscall(SYS_mmap, 0, round_page(len), PROT_READ | PROT_WRITE,
@@ -82,7 +59,7 @@ static void *fork_memory(size_t len)
 
 /* ---- shared mappings: handed to the kernel --------------------------------------------------------- */
 
-/* Marks the files that a shared mapping may write: all their shared mappings go. */
+/* Marks the files that a shared mapping may write. */
 static void find_written(void)
 {
     struct fl_region region;
@@ -98,43 +75,28 @@ static void find_written(void)
 }
 
 /*
- * The bytes cannot be written to the file, so the child cannot have them: its range stays empty, and the
- * parent's is managed as before.
+ * What cannot be written to its file the child cannot have: its ranges stay empty, and the parent's are managed as
+ * before.
  */
-static void hand_over(const struct fl_region *region, struct file *file)
-{
-    size_t len = region->end - region->start;
-    long r;
-
-    gate_count++;
-    gate_end = region->end;
-    gate_start = region->start;
-    linux_syscall(SYS_mprotect, region->start, len, PROT_NONE);
-    r = fl_sys_msync(fl_space(), region->start, len, MS_SYNC);
-    if (r != 0) {
-        linux_syscall(SYS_mprotect, region->start, len, region->prot);
-        shim_say(
-            "fork: a shared mapping of inode %lu cannot be written back (%s) and is missing in the child",
-            (unsigned long)file->ino, strerrordesc_np((int)-r));
-    } else {
-        r = mapping_hand_over(region, file);
-        if (r != 0)
-            shim_say("fork: a shared mapping of inode %lu cannot be handed to the kernel: %s",
-                     (unsigned long)file->ino, strerrordesc_np((int)-r));
-    }
-    gate_start = gate_end = 0;
-}
-
 static void hand_over_written(void)
 {
+    const struct file *last = NULL;
     struct fl_region region;
 
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
          va = region.end) {
         struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        int error;
 
-        if (file != NULL && region.shared && file->written)
-            hand_over(&region, file);
+        if (file == NULL || !file->written || file == last)
+            continue;
+        last = file;
+        error = handover_file(file);
+        if (error == 0)
+            shim_verbose("fork: inode %lu is the kernel's from now on", (unsigned long)file->ino);
+        else
+            shim_say("fork: the mappings of inode %lu cannot be written back (%s) and are missing in the child",
+                     (unsigned long)file->ino, strerrordesc_np(-error));
     }
 }
 
@@ -226,8 +188,7 @@ static void fork_prepare(void)
         struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
         int error = room ? 0 : -ENOMEM;
 
-        if (file == NULL || region.reserved || (region.shared && file->written) ||
-            image.nregions == image.most_regions)
+        if (file == NULL || region.reserved || file->written || image.nregions == image.most_regions)
             continue;
         if (error == 0)
             error = describe(&region, file);
@@ -281,6 +242,9 @@ static void fork_child(void)
             shim_say("fork: a mapping is missing in the child: %s", strerrordesc_np((int)-r));
     }
     image_free();
+    handover_fork_child();
+    registry_fork_child();
+    watch_fork_child();
     shim_lock_reset();
     signals_fork_child();
     linux_signals_restore(&image.saved);

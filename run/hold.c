@@ -12,7 +12,7 @@
  * A struct fl_hold is 2 KiB and a signal handler may stand on a small stack, so holds come from a pool. Lock:
  * (H) the pool's, innermost, taken with all signals blocked.
  */
-#include "shim.h"
+#include "handover.h"
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -129,11 +129,12 @@ int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access)
     if (hold == NULL)
         return -ENOMEM;
     hold->pages.npages = 0;
-    reserved = mapping_reserved_from(va);
-    if (reserved != 0)
-        *len = *len < reserved ? *len : reserved; /* the kernel's own memory: nothing to hold */
-    else
-        error = hold_beginning(va, len, access, &hold->pages);
+    do { /* once more after each hand-over that was under way there */
+        reserved = mapping_reserved_from(va);
+        if (reserved != 0)
+            *len = *len < reserved ? *len : reserved; /* the kernel's own memory: nothing to hold */
+        error = reserved != 0 ? 0 : hold_beginning(va, len, access, &hold->pages);
+    } while (error == -EFAULT && handover_waited(va));
     if (error != 0) {
         hold_free(hold);
         /*

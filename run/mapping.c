@@ -16,6 +16,10 @@
  * call is done.
  */
 #include "fdtable.h"
+#include "fresh.h"
+#include "handover.h"
+#include "registry.h"
+#include "watch.h"
 #include "real.h"
 #include <linux/magic.h>
 #include <string.h>
@@ -87,7 +91,8 @@ static long span_each(long number, vm_offset_t addr, size_t len, int arg,
     sigset_t saved;
     long r = 0;
 
-    if (mapping_reserved_bytes == 0 || range_is_odd(addr, len)) {
+    /* The rights change with (S) held: a hand-over keeps them away for a while. */
+    if ((mapping_reserved_bytes == 0 && number != SYS_mprotect) || range_is_odd(addr, len)) {
         linux_signals_block(&saved);
         r = managed(fl_space(), addr, len, arg);
         linux_signals_restore(&saved);
@@ -281,13 +286,79 @@ static long mmap_managed(const struct mmap_args *args, bool *opened)
     return r;
 }
 
+/*
+ * Whether another process has the file in a way that no two caches of it may be; asked before it is managed here, or
+ * written here. Waits for others: (S) is not held. Says so, the first time.
+ */
+static bool shared_with_others(const struct mmap_args *args)
+{
+    bool writes = (args->mode & FL_FWRITE) != 0;
+    pid_t with;
+
+    if (registry_claim(args->st.st_dev, args->st.st_ino, writes, &with) == REGISTRY_KERNELS) {
+        if (with != 0)
+            watch_say_shared(args->fd, args->st.st_ino, with);
+        return true;
+    }
+    if (writes || registry_may_write(args->st.st_dev, args->st.st_ino) || watch_has_writer(args->fd) <= 0)
+        return false;
+    watch_say_shared(args->fd, args->st.st_ino, 0);
+    return true;
+}
+
+/* What the kernel is to map, and why. */
+enum left {
+    LEFT_NOT, /* it is managed */
+    LEFT_FIXED,
+    LEFT_SMALL_BEFORE,
+    LEFT_SHARED,
+    LEFT_REOPEN,
+};
+
+static const char *const left_text[] = {
+    [LEFT_FIXED] = "MAP_FIXED outside the managed window",
+    [LEFT_SMALL_BEFORE] = "the kernel has mapped it before, when it was small",
+    [LEFT_SHARED] = "another process has it, too",
+    [LEFT_REOPEN] = "the file cannot be opened again",
+};
+
+/*
+ * A mapping that should be managed: maps it, unless there is a reason not to. A file that is new here, or is to be
+ * written for the first time, is claimed before, with (S) released. `except`: kernel_maps_it. (S) held.
+ */
+static long mmap_wanted(const struct mmap_args *args, vm_offset_t except, sigset_t *saved, enum left *left)
+{
+    const struct file *file = file_find(args->st.st_dev, args->st.st_ino);
+    bool managed = false;
+    bool shared = false;
+    long r = -ENODEV;
+
+    if (file == NULL || (args->mode & ~file->mode) != 0) {
+        shim_leave(saved);
+        shared = shared_with_others(args);
+        shim_enter(saved);
+    }
+    if (shared)
+        registry_hand_over(args->st.st_dev, args->st.st_ino);
+    if (shared || registry_look(args->st.st_dev, args->st.st_ino) == REGISTRY_KERNELS) {
+        *left = LEFT_SHARED;
+    } else if (kernel_maps_it(args, except)) {
+        *left = LEFT_SMALL_BEFORE;
+    } else {
+        r = mmap_managed(args, &managed);
+        *left = managed ? LEFT_NOT : LEFT_REOPEN;
+    }
+    if (!managed && file_find(args->st.st_dev, args->st.st_ino) == NULL)
+        registry_forget(args->st.st_dev, args->st.st_ino);
+    return r;
+}
+
 long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uint64_t offset)
 {
     struct mmap_args args = {addr, len, prot, flags, fd, offset, {0}, 0};
     bool fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0;
     bool inside = range_in_window(addr, len);
-    bool managed = false;
-    bool beside = false;
+    enum left left = LEFT_FIXED;
     bool eligible, wanted;
     sigset_t saved;
     long r = -ENODEV;
@@ -299,20 +370,18 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
         return mmap_kernel(&args);
     shim_enter(&saved);
     wanted = eligible && length_is_wanted(&args);
-    beside = wanted && kernel_maps_it(&args, 0);
-    if (wanted && !beside && (!fixed || inside))
-        r = mmap_managed(&args, &managed);
-    if (!managed)
+    if (wanted && (!fixed || inside))
+        r = mmap_wanted(&args, 0, &saved, &left);
+    if (left != LEFT_NOT) {
         r = fixed && inside ? mmap_reserved(&args) : mmap_kernel(&args);
-    kernel_has_shared |= eligible && !managed && (flags & MAP_TYPE) == MAP_SHARED;
+        kernel_has_shared |= eligible && (flags & MAP_TYPE) == MAP_SHARED;
+    }
     file_reap();
     shim_leave(&saved);
-    if (wanted && !managed && r >= 0) {
+    if (wanted && left != LEFT_NOT && r >= 0) {
         mappings_left_to_kernel++;
         shim_verbose("left to the kernel: %zu bytes of inode %lu: %s", len, (unsigned long)args.st.st_ino,
-                     fixed && !inside ? "MAP_FIXED outside the managed window"
-                     : beside         ? "the kernel has mapped it before, when it was small"
-                                      : "the file cannot be opened again");
+                     left_text[left]);
     }
     return r;
 }
@@ -320,15 +389,14 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
 long mapping_mmap_grown(vm_offset_t old, size_t len, int prot, int fd, uint64_t offset)
 {
     struct mmap_args args = {0, len, prot, MAP_SHARED, fd, offset, {0}, 0};
-    bool managed = false;
+    enum left left;
     sigset_t saved;
-    long r = -ENODEV;
+    long r;
 
     if (!file_is_wanted(&args))
         return -ENODEV;
     shim_enter(&saved);
-    if (!kernel_maps_it(&args, old))
-        r = mmap_managed(&args, &managed);
+    r = mmap_wanted(&args, old, &saved, &left);
     file_reap();
     shim_leave(&saved);
     return r;
@@ -369,6 +437,8 @@ long mapping_msync(vm_offset_t addr, size_t len, int flags)
 {
     if (!shim_on() || !shim_in_window(addr))
         return linux_syscall(SYS_msync, addr, len, flags);
+    if ((flags & MS_INVALIDATE) != 0)
+        fresh_range(addr, addr + len);
     return span_each(SYS_msync, addr, len, flags, fl_sys_msync);
 }
 
@@ -376,6 +446,8 @@ long mapping_madvise(vm_offset_t addr, size_t len, int advice)
 {
     if (!shim_on() || !shim_in_window(addr))
         return linux_syscall(SYS_madvise, addr, len, advice);
+    if (advice == MADV_DONTNEED)
+        fresh_range(addr, addr + len);
     return span_each(SYS_madvise, addr, len, advice, fl_sys_madvise);
 }
 
@@ -551,7 +623,25 @@ bool mapping_is_reserved(vm_offset_t va)
     return mapping_reserved_from(va) != 0;
 }
 
-int mapping_hand_over(const struct fl_region *region, const struct file *file)
+/* The kernel's mapping that was made at `copy` moves to the region's place. (S) held. */
+static long hand_over_copy(const struct fl_region *region, vm_offset_t copy)
+{
+    size_t len = region->end - region->start;
+    long r = range_remove(region->start, region->end);
+
+    if (r == 0)
+        r = fl_space_reserve(fl_space(), region->start, region->end);
+    if (r != 0)
+        return r;
+    r = linux_syscall(SYS_mremap, copy, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, region->start);
+    if (r < 0)
+        (void)!fl_sys_munmap(fl_space(), region->start, len); /* only forgets it */
+    else
+        mapping_reserved_bytes += len;
+    return r;
+}
+
+int mapping_hand_over(const struct fl_region *region, const struct file *file, vm_offset_t copy)
 {
     const struct mmap_args args = {.addr = region->start,
                                    .len = region->end - region->start,
@@ -559,13 +649,11 @@ int mapping_hand_over(const struct fl_region *region, const struct file *file)
                                    .flags = MAP_SHARED | MAP_FIXED,
                                    .fd = file->fd,
                                    .offset = region->offset};
-    long r = mmap_reserved(&args);
+    long r = copy != 0 ? hand_over_copy(region, copy) : mmap_reserved(&args);
 
     if (r < 0)
         return (int)r;
-    kernel_has_shared = true;
+    kernel_has_shared |= region->shared;
     mappings_left_to_kernel++;
-    shim_verbose("fork: left to the kernel: %zu bytes of inode %lu, shared and writable", args.len,
-                 (unsigned long)file->ino);
     return region->wired ? (int)linux_syscall(SYS_mlock, args.addr, args.len) : 0;
 }

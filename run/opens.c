@@ -11,14 +11,26 @@
  */
 #include "fdtable.h"
 #include "file_size.h"
+#include "fresh.h"
+#include "locks.h"
 #include "real.h"
+#include "registry.h"
 #include <stdarg.h>
 
-/* The new descriptor, or -1. */
-static int opened(int fd)
+/* The new descriptor of an open file that there was before, or -1. */
+static int again(int fd)
 {
     if (fd >= 0 && files_mapped != 0)
         fd_forget(fd);
+    return fd;
+}
+
+/* The new descriptor of a new open file, or -1. */
+static int opened(int fd, int flags)
+{
+    (void)again(fd);
+    if (fd >= 0)
+        fresh_opened(fd, flags);
     return fd;
 }
 
@@ -27,7 +39,8 @@ static int opened(int fd)
 /* The path is a managed file, which is to be truncated by whoever may write it. */
 static bool truncates_managed(int dir, const char *path, int flags)
 {
-    if (files_mapped == 0 || !shim_on() || (flags & O_TRUNC) == 0 || (flags & O_ACCMODE) == O_RDONLY)
+    if ((files_mapped == 0 && !registry_is_shared()) || !shim_on() || (flags & O_TRUNC) == 0 ||
+        (flags & O_ACCMODE) == O_RDONLY)
         return false;
     return fd_path_is_managed(dir, path, (flags & O_NOFOLLOW) != 0 ? AT_SYMLINK_NOFOLLOW : 0);
 }
@@ -35,7 +48,7 @@ static bool truncates_managed(int dir, const char *path, int flags)
 /* Opened without O_TRUNC, then truncated. */
 static int open_and_truncate(int dir, const char *path, int flags, mode_t mode)
 {
-    int fd = opened(shim_real()->openat(dir, path, flags & ~O_TRUNC, mode));
+    int fd = opened(shim_real()->openat(dir, path, flags & ~O_TRUNC, mode), flags);
     long r;
 
     if (fd < 0)
@@ -55,7 +68,7 @@ static int truncated(int fd, int flags)
 
     if (fd >= 0 && files_mapped != 0 && (flags & O_TRUNC) != 0 && linux_syscall(SYS_fstat, fd, &st) == 0)
         file_size_changed(&st);
-    return opened(fd);
+    return opened(fd, flags);
 }
 
 /* The mode is there if the flags say so. */
@@ -153,13 +166,13 @@ int __openat64_2(int dir, const char *path, int flags)
 
 FL_EXPORT int dup(int fd)
 {
-    return opened(shim_real()->dup(fd));
+    return again(shim_real()->dup(fd));
 }
 
 /* dup2 and dup3 are in fds.c. */
 static int duplicated(int command, int r)
 {
-    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? opened(r) : r;
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? again(r) : r;
 }
 
 /* All its arguments are a long or a pointer, or none. */
@@ -172,12 +185,19 @@ static int duplicated(int command, int r)
         arg_;                                                                                                \
     })
 
+static int fcntl_call(int fd, int command, void *arg)
+{
+    if (locks_is_command(command))
+        return locks_fcntl(fd, command, arg);
+    return duplicated(command, shim_real()->fcntl(fd, command, arg));
+}
+
 FL_EXPORT int fcntl(int fd, int command, ...)
 {
-    return duplicated(command, shim_real()->fcntl(fd, command, FCNTL_ARG(command)));
+    return fcntl_call(fd, command, FCNTL_ARG(command));
 }
 
 FL_EXPORT int fcntl64(int fd, int command, ...)
 {
-    return duplicated(command, shim_real()->fcntl(fd, command, FCNTL_ARG(command)));
+    return fcntl_call(fd, command, FCNTL_ARG(command));
 }

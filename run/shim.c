@@ -10,7 +10,8 @@
  *   FAULTLINE_MEMORY, FAULTLINE_MIN_SIZE   bytes          FAULTLINE_FAULT   auto, signal, thread
  *   FAULTLINE_STATS   absolute path, of the process FAULTLINE_STATS_PID      FAULTLINE_VERBOSE   1
  */
-#include "shim.h"
+#include "registry.h"
+#include "watch.h"
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -152,6 +153,9 @@ static __attribute__((constructor)) void shim_constructor(void)
     if (fork_start() != 0 || state_start() != 0)
         shim_cannot("no memory for the fork handlers: lift the limit on address space (ulimit -v unlimited)");
     shim_config.pid = (int)linux_syscall(SYS_getpid);
+    registry_start();
+    if (watch_start() != 0)
+        shim_cannot("cannot start a thread: raise the limit on processes (ulimit -u)");
     atomic_store_explicit(shim_state, SHIM_ON, memory_order_release);
     errno = saved_errno;
 }

@@ -152,7 +152,38 @@ static inline long shim_return(long result)
     X(fexecve)                                                                                               \
     X(execveat)                                                                                              \
     X(_exit)                                                                                                 \
-    X(quick_exit)
+    X(quick_exit)                                                                                            \
+    X(fstat)                                                                                                 \
+    X(stat)                                                                                                  \
+    X(lstat)                                                                                                 \
+    X(fstatat)                                                                                               \
+    X(statx)                                                                                                 \
+    X(flock)                                                                                                 \
+    X(lockf)                                                                                                 \
+    X(pthread_mutex_lock)                                                                                    \
+    X(pthread_mutex_trylock)                                                                                 \
+    X(pthread_mutex_timedlock)                                                                               \
+    X(pthread_mutex_clocklock)                                                                               \
+    X(pthread_mutex_unlock)                                                                                  \
+    X(pthread_rwlock_rdlock)                                                                                 \
+    X(pthread_rwlock_wrlock)                                                                                 \
+    X(pthread_rwlock_tryrdlock)                                                                              \
+    X(pthread_rwlock_trywrlock)                                                                              \
+    X(pthread_rwlock_timedrdlock)                                                                            \
+    X(pthread_rwlock_timedwrlock)                                                                            \
+    X(pthread_rwlock_clockrdlock)                                                                            \
+    X(pthread_rwlock_clockwrlock)                                                                            \
+    X(pthread_rwlock_unlock)                                                                                 \
+    X(pthread_cond_wait)                                                                                     \
+    X(pthread_cond_timedwait)                                                                                \
+    X(pthread_cond_clockwait)                                                                                \
+    X(sem_wait)                                                                                              \
+    X(sem_trywait)                                                                                           \
+    X(sem_timedwait)                                                                                         \
+    X(sem_clockwait)                                                                                         \
+    X(sem_post)                                                                                              \
+    X(semop)                                                                                                 \
+    X(semtimedop)
 
 /* ---- mapping.c: the mmap family -------------------------------------------------------------------- */
 
@@ -179,11 +210,11 @@ bool mapping_is_reserved(vm_offset_t va);
 /* How many bytes from va on it maps so; 0: none. */
 size_t mapping_reserved_from(vm_offset_t va);
 /*
- * The managed region becomes the kernel's own mapping of the file, with no gap that it could see. (S) held.
- * Errors: the region is not mapped any more then.
+ * The managed region becomes the kernel's own mapping of the file, or, if that is not 0, the one that was made at
+ * `copy` and moves there; with no gap that it could see. (S) held. Errors: the region is not mapped any more then.
  */
 struct file;
-int mapping_hand_over(const struct fl_region *region, const struct file *file);
+int mapping_hand_over(const struct fl_region *region, const struct file *file, vm_offset_t copy);
 
 /* ---- areas.c: what the kernel maps ------------------------------------------------------------------ */
 
@@ -191,6 +222,8 @@ int mapping_hand_over(const struct fl_region *region, const struct file *file);
 int areas_each(int (*visit)(const char *line, void *arg), void *arg);
 /* Whether the kernel has a shared mapping of the file, but for the area that starts at `except`. */
 bool areas_map(dev_t dev, ino_t ino, vm_offset_t except);
+/* Whether process pid has a shared, writable mapping of the file; what cannot be told is a yes. */
+bool areas_of_process_write(pid_t pid, dev_t dev, ino_t ino);
 /*
  * The kernel's shared mapping at addr, small as it is, becomes a managed one of new_len, elsewhere: *result. False:
  * nothing was done.
@@ -203,6 +236,7 @@ bool areas_adopt(vm_offset_t addr, size_t old_len, size_t new_len, long *result)
 
 struct file {
     struct file *next_key, *next_vnode, *next_idle; /* (S) */
+    struct file *next, *prev;                       /* (S) of all files */
     struct fl_file *handle;                         /* (S) keeps the vnode alive */
     struct vnode *vnode;                            /* (c) while it is referenced */
     dev_t dev;                                      /* (c) */
@@ -211,10 +245,13 @@ struct file {
     _Atomic unsigned mode;                          /* of fd: FL_FREAD | FL_FWRITE; grows, under (S) */
     bool idle;                                      /* (S) on the list of those that file_reap closes */
     bool written;                                   /* (S) fork.c: a shared mapping may write it */
-    _Atomic bool forked;                            /* a child has descriptors of it: file_io.c */
+    _Atomic bool beside; /* calls go past the cache: a child has descriptors of it, or it is handed over */
     _Atomic uint32_t refs;         /* calls under way; FILE_DEAD: on the spare list, or about to be */
     _Atomic uint64_t mapped_bytes; /* by managed mappings; changes under (S) */
     _Atomic uint64_t size_seen;    /* the file's length at the last call on it */
+    _Atomic uint64_t ctime_seen;   /* its st_ctim when the cache was last held against it: fresh.c */
+    _Atomic bool told_overwritten; /* fresh.c */
+    uint64_t handle_hash;          /* (S) watch.c's name of it; 0: it is not watched */
     pthread_mutex_t position;      /* held by a call that moves a descriptor's position */
 };
 
@@ -229,6 +266,13 @@ int file_get(int fd, const struct stat *st, unsigned mode, struct file **file);
 /* The known file of (device, inode), or of the vnode; NULL. (S) held. */
 struct file *file_find(dev_t dev, ino_t ino);
 struct file *file_of_vnode(const struct vnode *vnode);
+/* The one of that handle_hash. */
+struct file *file_of_handle(uint64_t hash);
+/* All files, one after the other; NULL behind the last. (S) held. */
+struct file *file_first(void);
+struct file *file_next(const struct file *file);
+/* False: certainly not known. A load or two, for those who would have to look it up. Without (S). */
+bool file_may_be(dev_t dev, ino_t ino);
 void files_generation_next(void);
 
 /*
@@ -366,10 +410,6 @@ void signals_fork_child(void);
 
 /* Errors: -ENOMEM. */
 int fork_start(void);
-/* True when va was just being handed to the kernel by a fork, and is the kernel's now. */
-bool fork_waited(vm_offset_t va);
-/* How many mappings were handed over so far. */
-unsigned fork_handed_over(void);
 
 /* The process ends in order, or starts another program: dirty pages reach their files, and the stats theirs. */
 void stats_finish(void);

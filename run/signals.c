@@ -18,7 +18,7 @@
  * is always handled on the program's stack: paging needs room. Lock: (A) the program's actions, taken with
  * all signals blocked, innermost.
  */
-#include "shim.h"
+#include "handover.h"
 #include "real.h"
 #include <string.h>
 
@@ -119,7 +119,7 @@ static void signals_chain(int signo, siginfo_t *info, void *ucontext)
 
 /*
  * linux_fault_set_deliver: an error of the core's. A file that has grown meanwhile is no error, nor is a
- * mapping that a fork is just handing to the kernel.
+ * mapping that is just being handed to the kernel.
  */
 static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int error)
 {
@@ -127,7 +127,7 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
 
     if (error == -ENXIO && file_grew(va))
         return;
-    if (error == -EFAULT && (fork_waited(va) || mapping_is_reserved(va)))
+    if (error == -EFAULT && (handover_waited(va) || mapping_is_reserved(va)))
         return;
     if (error == -ENOMEM) {
         shim_say("written pages of private mappings, which have nowhere else to go, exceed the limit of %zu "
@@ -145,7 +145,7 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
 static bool maybe_stale(int signo)
 {
     static _Thread_local unsigned known __attribute__((tls_model("initial-exec")));
-    unsigned now = fork_handed_over();
+    unsigned now = handover_count();
     bool stale = signo == SIGSEGV && known != now;
 
     known = now;
@@ -159,7 +159,7 @@ static void signals_fault(int signo, siginfo_t *info, void *ucontext)
         return;
     bool reserved = shim_on() && info->si_code > 0 && shim_in_window(va) && mapping_is_reserved(va);
 
-    if (reserved && maybe_stale(signo))
+    if ((shim_on() && info->si_code > 0 && handover_waited(va)) || (reserved && maybe_stale(signo)))
         return;
     if (!shim_on() || reserved || !linux_fault_signal(signo, info, ucontext))
         signals_chain(signo, info, ucontext);

@@ -13,6 +13,7 @@
  * characters (libc's rule for such streams): docs/run.md.
  */
 #include "fdtable.h"
+#include "fresh.h"
 #include "real.h"
 #include <stdio.h>
 
@@ -96,10 +97,15 @@ static FILE *stream_open(int fd, const char *mode)
 }
 
 /* libc has opened a descriptor inside. */
-static FILE *opened(FILE *stream)
+static FILE *opened(FILE *stream, const char *mode)
 {
-    if (stream != NULL && files_mapped != 0)
+    int flags = stream_flags(mode);
+
+    if (stream == NULL)
+        return NULL;
+    if (files_mapped != 0)
         fd_forget(fileno(stream));
+    fresh_opened(fileno(stream), flags < 0 ? O_RDWR : flags); /* "ccs=": whatever it is opened for */
     return stream;
 }
 
@@ -110,7 +116,7 @@ FL_EXPORT FILE *fopen(const char *path, const char *mode)
     int fd;
 
     if (flags < 0 || !fd_path_is_managed(AT_FDCWD, path, 0))
-        return opened(shim_real()->fopen(path, mode));
+        return opened(shim_real()->fopen(path, mode), mode);
     fd = open(path, flags, 0666);
     if (fd < 0)
         return NULL;
@@ -152,7 +158,7 @@ FL_EXPORT FILE *fdopen(int fd, const char *mode)
 /* The stream becomes libc's own again, whatever it was. */
 FL_EXPORT FILE *freopen(const char *path, const char *mode, FILE *stream)
 {
-    return opened(shim_real()->freopen(path, mode, stream));
+    return opened(shim_real()->freopen(path, mode, stream), mode);
 }
 
 FL_EXPORT FILE *freopen64(const char *path, const char *mode, FILE *stream)

@@ -23,12 +23,14 @@
  * sleeps, the program's own mask is in force, so that its signals interrupt it.
  */
 #include "file_io.h"
+#include "handover.h"
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define TRAP_ARGS          6
 #define TRAP_FUTEX_RETRIES 100
+#define TRAP_FUTEX_LOOK_NS 5000000
 #define TRAP_UNKNOWN_BYTES (2 * VM_PAGE_SIZE)
 /* Where linux_syscall's instruction is moved to. */
 #define TRAP_GATE (LINUX_WINDOW_START - VM_PAGE_SIZE)
@@ -188,6 +190,37 @@ static long call_in_turns(const struct syscall_rule *rule, long number, const ui
 
 /* ---- the odd ones ---------------------------------------------------------------------------------- */
 
+/* The pages that a futex call names are resident, for now. */
+static int futex_touch(const uint64_t arg[TRAP_ARGS])
+{
+    int error = 0;
+
+    for (int a = 0; error == 0 && a < TRAP_ARGS; a++) {
+        struct hold *held = NULL;
+
+        if (a != 0 && a != 3 && a != 4)
+            continue;
+        error = hold_arg(&held, arg[a], sizeof(uint64_t), a == 3 ? VM_PROT_READ : VM_PROT_WRITE);
+        hold_drop(&held);
+    }
+    return error;
+}
+
+/*
+ * More threads sleep in managed memory than a hand-over could wake. This one does not sleep where it would not be
+ * woken: it looks every few milliseconds, as if it were woken for nothing.
+ */
+static long futex_look_again(const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
+{
+    const struct timespec moment = {0, TRAP_FUTEX_LOOK_NS};
+    const uint64_t sleep[TRAP_ARGS] = {(uint64_t)&moment};
+    int operation = (int)arg[1] & FUTEX_CMD_MASK;
+
+    if (operation != FUTEX_WAIT && operation != FUTEX_WAIT_BITSET)
+        return trap_issue(SYS_futex, arg, mask);
+    return trap_issue(SYS_nanosleep, sleep, mask);
+}
+
 /*
  * A futex sleeps long, so its page is made resident and not held: if it goes away before the kernel looks,
  * that says EFAULT, and once more.
@@ -197,17 +230,12 @@ static long call_futex(const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
     long r = -EFAULT;
 
     for (int i = 0; r == -EFAULT && i < TRAP_FUTEX_RETRIES; i++) {
-        for (int a = 0; a < TRAP_ARGS; a++) {
-            if (a == 0 || a == 3 || a == 4) {
-                struct hold *held = NULL;
-                int error = hold_arg(&held, arg[a], sizeof(uint64_t), a == 3 ? VM_PROT_READ : VM_PROT_WRITE);
+        int slot = handover_futex_begin(arg[0]);
 
-                hold_drop(&held);
-                if (error != 0)
-                    return error;
-            }
-        }
-        r = trap_issue(SYS_futex, arg, mask);
+        r = futex_touch(arg);
+        if (r == 0)
+            r = slot != HANDOVER_NO_SLOT ? trap_issue(SYS_futex, arg, mask) : futex_look_again(arg, mask);
+        handover_futex_end(slot);
     }
     return r;
 }

@@ -28,6 +28,7 @@
  * write for writing (vnode_pager.c).
  */
 #include "aio.h"
+#include "change.h"
 #include "linux_fd.h"
 #include "linux_machine.h"
 #include "linux_pool.h"
@@ -47,6 +48,7 @@ struct store_file {
     int plain;
     int direct;     /* -1: the file system has no direct I/O */
     uint32_t block; /* what direct transfers are multiples of, in bytes; a power of two, at most a page */
+    struct file_change change; /* atomics */
 };
 
 /* ---- runs: the request's memory as the kernel wants it ------------------------------------------------- */
@@ -259,15 +261,18 @@ static uint64_t file_write_trim(const struct store_file *file, const struct stor
 
 static int file_write(struct store_file *file, struct store_request *request)
 {
-    uint64_t size, body_bytes;
-    int error = file_size_fd(file->plain, &size);
+    struct stat st;
+    uint64_t body_bytes;
+    int error = (int)linux_syscall(SYS_fstat, file->plain, &st);
     if (error != 0)
         return error;
-    uint64_t end_bytes = file_write_trim(file, request, size, &body_bytes);
+    file_change_begin(&file->change, &st);
+    uint64_t end_bytes = file_write_trim(file, request, (uint64_t)st.st_size, &body_bytes);
     if (body_bytes > 0)
         error = file_write_body(file, request, 0, body_bytes);
     if (error == 0 && body_bytes < end_bytes)
         error = file_write_buffered(file->plain, request, body_bytes, end_bytes);
+    file_change_end(&file->change, file->plain);
     return error;
 }
 
@@ -281,13 +286,17 @@ static void file_write_complete(struct store_request *request, int64_t result)
         error = (int)result;
     else if (done_bytes < request->len_bytes)
         error = file_write_body(file, request, done_bytes, request->len_bytes);
+    file_change_end(&file->change, file->plain);
     request->done(request, error);
 }
 
-static void file_write_add(struct store_file *file, struct aio_batch *batch, struct store_request *request)
+/* st: of the file, right before. */
+static void file_write_add(struct store_file *file, struct aio_batch *batch, struct store_request *request,
+                           const struct stat *st)
 {
     unsigned n = file_segments(request, 0, request->len_bytes, aio_batch_room(batch, request->op));
     request->store_private[AIO_PRIVATE] = (uintptr_t)file;
+    file_change_begin(&file->change, st);
     aio_batch_add(batch, file->direct, request, n, request->offset, file_write_complete);
 }
 
@@ -319,19 +328,19 @@ static void file_submit_batch(struct store *store, struct store_request **reques
 {
     struct store_file *file = (struct store_file *)store;
     struct aio_batch batch;
-    uint64_t size = 0; /* unless somebody asks and it is known, no write lies in the body */
+    struct stat st = {.st_size = 0}; /* unless a write asks and it is known, none lies in the body */
     uint32_t here = 0;
-    if (file_any_write(request, n) && file_size_fd(file->plain, &size) != 0)
-        size = 0; /* file_write will ask again, and say why not */
+    if (file_any_write(request, n) && linux_syscall(SYS_fstat, file->plain, &st) != 0)
+        st.st_size = 0; /* file_write will ask again, and say why not */
     aio_batch_begin(&batch);
     for (uint32_t i = 0; i < n; i++) {
         request[i]->store_private[AIO_STATE] = AIO_REAPED;
-        if (!file_async(file, request[i], size))
+        if (!file_async(file, request[i], (uint64_t)st.st_size))
             request[here++] = request[i];
         else if (request[i]->op == STORE_READ)
             file_read_add(file, &batch, request[i]);
         else
-            file_write_add(file, &batch, request[i]);
+            file_write_add(file, &batch, request[i], &st);
     }
     aio_batch_submit(&batch);
     for (uint32_t i = 0; i < here; i++)
@@ -375,7 +384,7 @@ static int file_flush(struct store *store)
 /*
  * A block that the kernel zeroed in part went through its page cache: out with it, as in file_write_buffered.
  */
-static int file_change_done(struct store_file *file, long error, uint64_t start, uint64_t end)
+static int file_cut_done(struct store_file *file, long error, uint64_t start, uint64_t end)
 {
     if (error != 0 || file->direct < 0 || ((start | end) & VM_PAGE_MASK) == 0)
         return (int)error;
@@ -387,27 +396,43 @@ static int file_change_done(struct store_file *file, long error, uint64_t start,
 static int file_truncate(struct store *store, uint64_t len_bytes)
 {
     struct store_file *file = (struct store_file *)store;
-    uint64_t old_bytes;
-    int error = file_size_fd(file->plain, &old_bytes);
+    struct stat st;
+    int error = (int)linux_syscall(SYS_fstat, file->plain, &st);
     if (error != 0)
         return error;
+    file_change_begin(&file->change, &st);
     long result;
     do {
         result = linux_syscall(SYS_ftruncate, file->plain, len_bytes);
     } while (result == -EINTR);
     /* Longer: the rest of the last block is zeros on the disk already. */
-    return len_bytes < old_bytes ? file_change_done(file, result, len_bytes, len_bytes) : (int)result;
+    error = len_bytes < (uint64_t)st.st_size ? file_cut_done(file, result, len_bytes, len_bytes) : (int)result;
+    file_change_end(&file->change, file->plain);
+    return error;
 }
 
 static int file_punch(struct store *store, vm_ooffset_t offset, uint64_t len_bytes)
 {
     struct store_file *file = (struct store_file *)store;
+    struct stat st;
+    int error = (int)linux_syscall(SYS_fstat, file->plain, &st);
+    if (error != 0)
+        return error;
+    file_change_begin(&file->change, &st);
     long result;
     do {
         result = linux_syscall(SYS_fallocate, file->plain, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
                                len_bytes);
     } while (result == -EINTR);
-    return file_change_done(file, result, offset, offset + len_bytes);
+    error = file_cut_done(file, result, offset, offset + len_bytes);
+    file_change_end(&file->change, file->plain);
+    return error;
+}
+
+static int file_changed(struct store *store, bool own, unsigned *what)
+{
+    struct store_file *file = (struct store_file *)store;
+    return file_change_what(&file->change, file->plain, own, what);
 }
 
 static void file_close(struct store *store)
@@ -429,6 +454,7 @@ static const struct store_ops file_ops = {
     .close = file_close,
     .truncate = file_truncate,
     .punch = file_punch,
+    .changed = file_changed,
 };
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
@@ -500,6 +526,7 @@ static int file_open(struct store_file *file, int fd)
     file->direct = file->block != 0 ? linux_fd_reopen(fd, access | O_DIRECT) : -1;
     if (file->direct >= 0 && access == O_RDWR)
         file_settle(file->plain);
+    file_change_open(&file->change, &st);
     file->store = (struct store){
         .ops = &file_ops,
         .read_only = access == O_RDONLY,

@@ -82,7 +82,16 @@ struct store_ops {
      * Errors: -EIO …
      */
     FL_NODISCARD int (*punch)(struct store *store, vm_ooffset_t offset, uint64_t len_bytes);
+    /*
+     * Optional; NULL: nobody but the VM changes the file. *what: what happened to it since the last call, STORE_*.
+     * own: all that was the caller's doing, past the store: *what is 0, and the store starts anew from here. Errors:
+     * -EIO …
+     */
+    FL_NODISCARD int (*changed)(struct store *store, bool own, unsigned *what);
 };
+#define STORE_CHANGED     0x1 /* it was changed past the store: perhaps only its name or its rights */
+#define STORE_REWRITTEN   0x2 /* … its bytes were */
+#define STORE_OVERWRITTEN 0x4 /* … and the store wrote to it afterwards, unknowing */
 
 /* A store embeds this as its first member. */
 struct store {

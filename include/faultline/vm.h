@@ -116,6 +116,21 @@ FL_NODISCARD int fl_vnode_setsize(struct vnode *vnode);
 FL_NODISCARD int fl_vnode_sync(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes);
 void fl_vnode_invalidate(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes);
 
+/*
+ * Asks the store whether the file was changed past the VM (store_ops.changed), and if so takes it over: the new
+ * length, and none of the clean pages; those that a system call of the host holds at the moment go at the next call.
+ * For a host whose programs share files with others: to be called wherever a program may expect to see what others
+ * wrote (a lock taken, a file opened, its length asked for). `*what`: FL_CHANGED_*, 0: nothing. own: all that
+ * happened to the file past the VM was the caller's doing, and is known to it. The caller has a reference. Errors: of
+ * the store. (nfs_revalidate_inode, Linux.)
+ */
+#define FL_CHANGED             0x1
+#define FL_CHANGED_BYTES       0x2 /* not only its name or its rights */
+#define FL_CHANGED_OVERWRITTEN 0x4 /* dirty pages were written over what changed there, or are yet to be */
+FL_NODISCARD int fl_vnode_revalidate(struct vnode *vnode, bool own, unsigned *what);
+/* How many dirty pages there are, of all files. A load. */
+FL_NODISCARD uint64_t fl_vm_dirty(void);
+
 /* A piece of the caller's memory. Laid out as the system calls' struct iovec. */
 struct fl_iovec {
     void *base;

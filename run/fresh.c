@@ -1,0 +1,173 @@
+/*
+ * fresh.c: when the cache is held against its files, and when it is written to them (fresh.h).
+ *
+ *   lock taken ─▶ fresh_all ─▶ each file: fstat ─▶ st_ctim as before? ─ yes ─▶ nothing
+ *                                                     │ no
+ *                                                  fl_vnode_revalidate: ours? ─ no ─▶ clean pages forgotten
+ *
+ * A stamp that moved because of our own write-back costs one more question to the store, which knows (change.h).
+ *
+ * What another process wrote to a page that is dirty here meets what was stored here when that is written: the whole
+ * page replaces the other's. Programs that take locks never do that; of others it is said, once for each file.
+ *
+ * Locks: (S) for the list of files; none for a single one.
+ */
+#include "fresh.h"
+#include "fdtable.h"
+#include "registry.h"
+#include "watch.h"
+#include <change.h>
+#include <sys/stat.h>
+
+/* ---- one file -------------------------------------------------------------------------------------- */
+
+static uint64_t stamp(const struct stat *st)
+{
+    return (uint64_t)st->st_ctim.tv_sec * 1000000000u + (uint64_t)st->st_ctim.tv_nsec;
+}
+
+static void tell_overwritten(struct file *file)
+{
+    if (!atomic_exchange(&file->told_overwritten, true))
+        shim_say("inode %lu was written by another process while bytes stored here were not written yet: where both "
+                 "wrote to one page, these replace the other's",
+                 (unsigned long)file->ino);
+}
+
+void file_revalidate(struct file *file, const struct stat *st)
+{
+    uint64_t now = stamp(st);
+    unsigned what;
+
+    if (file->ctime_seen == now && file_stamps_are_fine())
+        return;
+    if (fl_vnode_revalidate(file->vnode, false, &what) != 0)
+        return; /* the length could not be asked for: next time */
+    file->ctime_seen = now; /* afterwards: who sees it may rely on the cache */
+    if ((what & FL_CHANGED_OVERWRITTEN) != 0)
+        tell_overwritten(file);
+}
+
+static void look_at(struct file *file)
+{
+    struct stat st;
+
+    if (!file->beside && linux_syscall(SYS_fstat, file->fd, &st) == 0)
+        file_revalidate(file, &st);
+}
+
+/* ---- acquiring ------------------------------------------------------------------------------------- */
+
+void fresh_all(void)
+{
+    int saved_errno = errno;
+    sigset_t saved;
+
+    if (files_mapped == 0 || !shim_on())
+        return;
+    shim_enter(&saved);
+    for (struct file *file = file_first(); file != NULL; file = file_next(file))
+        look_at(file);
+    shim_leave(&saved);
+    errno = saved_errno;
+}
+
+void fresh_range(vm_offset_t start, vm_offset_t end)
+{
+    struct fl_region region;
+    sigset_t saved;
+
+    shim_enter(&saved);
+    for (vm_offset_t va = start; fl_space_region(fl_space(), va, &region) == 0 && region.start < end;
+         va = region.end) {
+        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+
+        if (file != NULL)
+            look_at(file);
+    }
+    shim_leave(&saved);
+}
+
+void fresh_stat(const struct stat *st)
+{
+    int saved_errno = errno;
+    struct file *file;
+    sigset_t saved;
+
+    if (!S_ISREG(st->st_mode) || !file_may_be(st->st_dev, st->st_ino) || !shim_on())
+        return;
+    linux_signals_block(&saved);
+    file = file_lookup(st->st_dev, st->st_ino);
+    if (file != NULL) {
+        if (!file->beside)
+            file_revalidate(file, st);
+        file_release(file);
+    }
+    linux_signals_restore(&saved);
+    errno = saved_errno;
+}
+
+void fresh_fd(int fd)
+{
+    struct stat st;
+
+    if (files_mapped != 0 && !fd_is_other(fd) && linux_syscall(SYS_fstat, fd, &st) == 0)
+        fresh_stat(&st);
+}
+
+/* ---- releasing ------------------------------------------------------------------------------------- */
+
+void fresh_release(void)
+{
+    int saved_errno = errno;
+
+    if (files_mapped == 0 || !shim_on() || fl_vm_dirty() == 0)
+        return;
+    (void)!files_sync(NULL);
+    errno = saved_errno;
+}
+
+/* ---- opening --------------------------------------------------------------------------------------- */
+
+/* The file is open for writing in this process: nobody else has a cache of it, from now on. */
+static void announce_writer(const struct stat *st)
+{
+    struct file *file;
+    sigset_t saved;
+
+    if (registry_opened_for_writing(st->st_dev, st->st_ino))
+        return;
+    shim_enter(&saved);
+    file = file_find(st->st_dev, st->st_ino);
+    if (file != NULL)
+        watch_hand_over(file, 0);
+    file_reap();
+    shim_leave(&saved);
+}
+
+void fresh_opened(int fd, int flags)
+{
+    bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
+    int saved_errno = errno;
+    struct stat st;
+
+    if (!shim_on() || (flags & O_PATH) != 0 || (!writes && files_mapped == 0) ||
+        linux_syscall(SYS_fstat, fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return;
+    if (writes)
+        announce_writer(&st);
+    if (files_mapped != 0)
+        fresh_stat(&st);
+    errno = saved_errno;
+}
+
+void fresh_changing_path(const char *path)
+{
+    int saved_errno = errno;
+    struct stat st;
+
+    /* By libc, since the path may be managed memory, which the trap serves. */
+    if (shim_on() && registry_is_shared() && stat(path, &st) == 0 && S_ISREG(st.st_mode))
+        announce_writer(&st);
+    errno = saved_errno;
+}

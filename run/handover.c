@@ -1,0 +1,305 @@
+/*
+ * handover.c: a managed file becomes the kernel's, while the program runs: because a child of fork is to see the same
+ * bytes, or another process has the file.
+ *
+ *   handover_file ─▶ its regions ─▶ gate shut ─▶ futex waiters woken ─▶ views cannot be stored to, or touched
+ *                    ─▶ fl_vnode_sync ─▶ each: fl_sys_munmap ─▶ fl_space_reserve ─▶ the kernel's mapping ─▶ gate open
+ *
+ *   region                        view meanwhile    the kernel's mapping
+ *   shared                        PROT_NONE         of the file, at its place
+ *   private                       PROT_READ         made elsewhere, written pages copied in, then moved to its place
+ *
+ * All regions of the file are shut before the first one changes hands: what a thread stores through one of them would
+ * be overwritten otherwise by a page that another still holds dirty. From then on no thread can change the bytes. One
+ * that touches them gets SIGSEGV, and waits in the signal handler until the gate is open (handover_waited); a system
+ * call that does says EFAULT, and is made again by trap.c.
+ *
+ * A call that was in the cache already when the hand-over began may leave dirty pages behind it. They are written when
+ * it ends, with the file's own end (file_reap).
+ *
+ * A thread that sleeps on a futex in the memory sleeps on a page of ours, and those who wake it would wake the file's.
+ * So it is woken once, looks again, and waits at the gate: slot[] has the addresses. Its owner writes its slot before
+ * it looks at the gate, and the gate is shut before the slots are looked at, so one of the two sees the other.
+ *
+ * Lock: (S) throughout; the gate and the slots are atomics.
+ *
+ * Does not do: the way back. A file that was handed over stays the kernel's as long as the process lives.
+ */
+#include "handover.h"
+#include "registry.h"
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define GATE_LOOK_NS  10000000 /* a thread at the gate looks again, should a wake-up be lost with a signal */
+#define FUTEX_SLOTS   512 /* threads that sleep in managed memory */
+#define FUTEX_ROUNDS  1000 /* of a millisecond: a woken thread needs a processor to leave its slot */
+
+static struct {
+    _Atomic uint32_t shut; /* a futex: 1 while regions are handed over */
+    /* Never unmapped: a thread at the gate may read it late. */
+    struct fl_region *_Atomic region;
+    _Atomic size_t nregions;
+    size_t room;            /* (S) of region[] */
+    _Atomic unsigned count; /* mappings handed over so far */
+} gate;
+
+static _Atomic vm_offset_t slot[FUTEX_SLOTS]; /* where a thread waits on a futex, or 0 */
+
+unsigned handover_count(void)
+{
+    return gate.count;
+}
+
+/* ---- the gate -------------------------------------------------------------------------------------- */
+
+static bool gate_has(vm_offset_t va)
+{
+    size_t n = gate.nregions; /* read first: a list that grew is another one */
+    const struct fl_region *region = gate.region;
+    bool has = false;
+
+    for (size_t i = 0; !has && i < n; i++)
+        has = va >= region[i].start && va < region[i].end;
+    return has;
+}
+
+bool handover_waited(vm_offset_t va)
+{
+    const struct timespec moment = {0, GATE_LOOK_NS};
+    bool waited = false;
+
+    while (gate.shut != 0 && gate_has(va)) {
+        waited = true;
+        linux_syscall(SYS_futex, &gate.shut, FUTEX_WAIT_PRIVATE, 1, &moment, NULL, 0);
+    }
+    return waited;
+}
+
+/* Room for n regions in the gate's list. Errors: of mmap. */
+static int gate_room(size_t n)
+{
+    long memory;
+
+    if (n <= gate.room)
+        return 0;
+    n *= 2;
+    memory = linux_syscall(SYS_mmap, 0, round_page(n * sizeof(struct fl_region)), PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    if (linux_syscall_failed(memory))
+        return (int)memory;
+    gate.region = (struct fl_region *)memory;
+    gate.room = n;
+    return 0;
+}
+
+static void gate_shut(size_t n)
+{
+    gate.nregions = n;
+    gate.shut = 1;
+}
+
+static void gate_open(void)
+{
+    gate.nregions = 0;
+    gate.shut = 0;
+    linux_syscall(SYS_futex, &gate.shut, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+/* ---- futexes --------------------------------------------------------------------------------------- */
+
+int handover_futex_begin(vm_offset_t va)
+{
+    for (;;) { /* each turn another thread took the slot, or a hand-over ended */
+        int taken = HANDOVER_NO_SLOT;
+
+        for (int i = 0; i < FUTEX_SLOTS && taken < 0; i++) {
+            int at = (int)((va / 64 + (unsigned)i) % FUTEX_SLOTS);
+            vm_offset_t none = 0;
+
+            if (slot[at] == 0 && atomic_compare_exchange_strong(&slot[at], &none, va))
+                taken = at;
+        }
+        if (gate.shut == 0 || !gate_has(va))
+            return taken;
+        if (taken >= 0)
+            slot[taken] = 0;
+        (void)handover_waited(va);
+    }
+}
+
+void handover_futex_end(int taken)
+{
+    if (taken >= 0)
+        slot[taken] = 0;
+}
+
+/* Nobody sleeps on a futex in the regions any more. The gate is shut. */
+static void futexes_wake(void)
+{
+    const struct timespec moment = {0, 1000000};
+    bool any = true;
+
+    for (int round = 0; any && round < FUTEX_ROUNDS; round++) {
+        any = false;
+        for (int i = 0; i < FUTEX_SLOTS; i++) {
+            vm_offset_t va = slot[i];
+
+            if (va == 0 || !gate_has(va))
+                continue;
+            any = true;
+            linux_syscall(SYS_futex, va, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+            linux_syscall(SYS_futex, va, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+        }
+        if (any)
+            linux_syscall(SYS_nanosleep, &moment, NULL);
+    }
+}
+
+/* ---- the regions ----------------------------------------------------------------------------------- */
+
+/* The managed regions of the file, at most `most`, or only counted: region is NULL. */
+static size_t regions_of(const struct file *file, struct fl_region *region, size_t most)
+{
+    struct fl_region at;
+    size_t n = 0;
+
+    for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &at) == 0; va = at.end) {
+        if (at.reserved || at.vnode != file->vnode)
+            continue;
+        if (region != NULL && n < most)
+            region[n] = at;
+        n++;
+    }
+    return n;
+}
+
+/*
+ * No thread changes the bytes from now on. A private region can be read while it is copied, also one that nobody may
+ * read: other threads notice nothing but a fault that would have been one.
+ */
+static int region_shut(const struct fl_region *region)
+{
+    size_t len = region->end - region->start;
+    int error = 0;
+
+    if (!region->shared && (region->prot & VM_PROT_READ) == 0)
+        error = fl_sys_mprotect(fl_space(), region->start, len, PROT_READ);
+    if (error == 0)
+        error = (int)linux_syscall(SYS_mprotect, region->start, len, region->shared ? PROT_NONE : PROT_READ);
+    return error;
+}
+
+static void region_open(const struct fl_region *region)
+{
+    size_t len = region->end - region->start;
+
+    if (!region->shared && (region->prot & VM_PROT_READ) == 0)
+        (void)!fl_sys_mprotect(fl_space(), region->start, len, region->prot);
+    else
+        linux_syscall(SYS_mprotect, region->start, len, region->prot);
+}
+
+/* The kernel's private mapping of the same bytes, somewhere. Errors: of mmap, of fl_hold. */
+static long region_copy(const struct fl_region *region, const struct file *file)
+{
+    size_t len = region->end - region->start;
+    long copy = linux_syscall(SYS_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file->fd,
+                              region->offset);
+    int error = 0;
+
+    if (linux_syscall_failed(copy))
+        return copy;
+    for (vm_offset_t va = region->start;
+         error == 0 && fl_space_private_page(fl_space(), va, region->end, &va) == 0; va += VM_PAGE_SIZE)
+        error = hold_copy_in((void *)((vm_offset_t)copy + (va - region->start)), (const void *)va, VM_PAGE_SIZE);
+    if (error == 0)
+        error = (int)linux_syscall(SYS_mprotect, copy, len, region->prot);
+    if (error == 0)
+        return copy;
+    linux_syscall(SYS_munmap, copy, len);
+    return error;
+}
+
+/* Errors: the region is as it was, or, of the kernel's own mmap in its place, not mapped any more: *lost. */
+static int region_hand_over(const struct fl_region *region, const struct file *file, bool *lost)
+{
+    long copy = 0;
+    int error;
+
+    if (!region->shared)
+        copy = region_copy(region, file);
+    if (copy < 0)
+        return (int)copy;
+    gate.count++;
+    error = mapping_hand_over(region, file, (vm_offset_t)copy);
+    *lost = error != 0;
+    if (error != 0 && copy != 0)
+        linux_syscall(SYS_munmap, copy, region->end - region->start);
+    return error;
+}
+
+/* ---- the file -------------------------------------------------------------------------------------- */
+
+/*
+ * The regions are shut. A file whose bytes cannot be written stays as it is, to the last region: the kernel's mappings
+ * would show other bytes.
+ */
+static int file_move(struct file *file, const struct fl_region *region, size_t n)
+{
+    int error = fl_vnode_sync(file->vnode, 0, UINT64_MAX);
+
+    for (size_t i = 0; i < n; i++) {
+        bool lost = false;
+
+        if (error == 0)
+            error = region_hand_over(&region[i], file, &lost);
+        if (error != 0 && !lost)
+            region_open(&region[i]);
+    }
+    return error;
+}
+
+static int regions_move(struct file *file, const struct fl_region *region, size_t n)
+{
+    int error = 0;
+
+    for (size_t i = 0; error == 0 && i < n; i++)
+        error = region_shut(&region[i]);
+    if (error == 0)
+        return file_move(file, region, n);
+    for (size_t i = 0; i < n; i++)
+        region_open(&region[i]);
+    return error;
+}
+
+int handover_file(struct file *file)
+{
+    size_t n = regions_of(file, NULL, 0);
+    bool beside = atomic_exchange(&file->beside, true);
+    int error = gate_room(n);
+
+    registry_hand_over_begins(file->dev, file->ino);
+    if (error == 0) {
+        n = regions_of(file, gate.region, n);
+        gate_shut(n);
+        futexes_wake();
+        error = regions_move(file, gate.region, n);
+        gate_open();
+    }
+    if (error != 0) {
+        file->beside = beside;
+        return error;
+    }
+    registry_hand_over(file->dev, file->ino);
+    file_idle_push(file);
+    return 0;
+}
+
+void handover_fork_child(void)
+{
+    gate.shut = 0;
+    gate.nregions = 0;
+    memset(slot, 0, sizeof slot);
+}

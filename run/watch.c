@@ -1,0 +1,325 @@
+/*
+ * watch.c: other processes that open or change a managed file are noticed, and the file becomes the kernel's.
+ *
+ *   fanotify ─┐                  ┌─ our own process did it ─▶ nothing
+ *             ├─▶ the watcher ───┼─ opened, and this process can write it ─────────▶ handover_file
+ *   registry ─┘                  ├─ opened, and this process can only read it
+ *   (asked)                      │     does anybody have it open for writing? (a lease tells) ─▶ handover_file
+ *                                └─ changed ──────────────────────────────────────▶ handover_file
+ *
+ * Why so: as long as nobody else has the file open, nobody can see what is dirty here, nor change what is cached here.
+ * So the first open(2) by another process is the moment, and the kernel tells of it whichever way the file is opened.
+ * It is noticed within a millisecond or so; a program that takes a lock meanwhile finds everything written that was
+ * stored before the lock was released (locks.c). A file that this process can only read stays managed beside other
+ * readers.
+ *
+ * fanotify, and not inotify, because it says which process it was: our own opens are not to count. It needs no
+ * privilege (Linux 5.13), but a file system with file handles. Where there is none, what others do is seen when the
+ * program asks for it (fresh.c), and the registry still works.
+ *
+ * A read lease can be had if nobody has the file open for writing; it is given back at once. It can be asked for by
+ * the file's owner; for others' files a change is what is waited for.
+ *
+ * The thread blocks every signal, as the machine's do. Once a second it looks whether it was asked for something
+ * without a word (registry.h), and lets go of files that were idle for long.
+ *
+ * Lock: (S) for each event; the descriptors are set once.
+ *
+ * Does not do: processes that had the file open before it was managed here and store to it through a mapping: fresh.c.
+ */
+#include "watch.h"
+#include "handover.h"
+#include "registry.h"
+#include <fcntl.h>
+#include <fault.h>
+#include <linux_fd.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/fanotify.h>
+
+#define WATCH_TICK_MS    1000
+#define WATCH_READ_BYTES 4096
+#define WATCH_HANDLE_MAX 128 /* MAX_HANDLE_SZ of the kernel */
+
+static struct {
+    _Atomic int fd;  /* fanotify's, or -1: not yet, or not to be had */
+    bool tried;      /* (S) */
+    uint64_t thread; /* (c) */
+} watch = {.fd = -1};
+
+/* ---- who is it? ------------------------------------------------------------------------------------ */
+
+static uint64_t handle_hash(const struct file_handle *handle)
+{
+    uint64_t hash = 0xcbf29ce484222325u ^ (uint64_t)handle->handle_type;
+
+    for (unsigned i = 0; i < handle->handle_bytes; i++)
+        hash = (hash ^ handle->f_handle[i]) * 0x100000001b3u;
+    return hash;
+}
+
+/* The kernel's name of the file in events; 0: there is none. */
+static uint64_t file_handle_hash(int fd)
+{
+    _Alignas(struct file_handle) char bytes[sizeof(struct file_handle) + WATCH_HANDLE_MAX];
+    struct file_handle *handle = (struct file_handle *)bytes;
+    int mount;
+
+    handle->handle_bytes = WATCH_HANDLE_MAX;
+    if (linux_syscall(SYS_name_to_handle_at, fd, "", handle, &mount, AT_EMPTY_PATH) != 0)
+        return 0;
+    return handle_hash(handle);
+}
+
+/* Where the file is, or its number. */
+static void file_path(int fd, ino_t ino, char path[PATH_MAX])
+{
+    char link[32];
+    long len;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    len = linux_syscall(SYS_readlink, link, path, PATH_MAX - 1);
+    if (len > 0)
+        path[len] = '\0';
+    else
+        snprintf(path, PATH_MAX, "inode %lu", (unsigned long)ino);
+}
+
+int watch_has_writer(int fd)
+{
+    int own = linux_fd_reopen(fd, O_RDONLY);
+    long r;
+
+    if (own < 0)
+        return own;
+    /* Who opens the file in this moment makes the kernel send a signal: one that is nothing to a program. */
+    linux_syscall(SYS_fcntl, own, F_SETSIG, SIGURG);
+    r = linux_syscall(SYS_fcntl, own, F_SETLEASE, F_RDLCK);
+    if (r == 0)
+        linux_syscall(SYS_fcntl, own, F_SETLEASE, F_UNLCK);
+    linux_fd_close(own);
+    return r == 0 ? 0 : r == -EAGAIN ? 1 : (int)r;
+}
+
+static bool can_write(const struct file *file)
+{
+    return (file->mode & FL_FWRITE) != 0 || registry_may_write(file->dev, file->ino);
+}
+
+/* ---- what follows ---------------------------------------------------------------------------------- */
+
+void watch_say_shared(int fd, ino_t ino, pid_t with)
+{
+    char path[PATH_MAX];
+    char who[48] = "another process";
+
+    if (with != 0)
+        snprintf(who, sizeof who, "process %d", (int)with);
+    file_path(fd, ino, path);
+    shim_say("%s: %s has it open, too: it is the kernel's from now on, outside of the limit", path, who);
+}
+
+void watch_hand_over(struct file *file, pid_t with)
+{
+    int error;
+
+    if (file->beside && file->mapped_bytes == 0)
+        return; /* it was, and goes with the last call on it */
+    error = handover_file(file);
+    if (error == 0)
+        watch_say_shared(file->fd, file->ino, with);
+    else
+        shim_say("inode %lu: another process has it open, too, and what was written here cannot be written to it: %s",
+                 (unsigned long)file->ino, strerrordesc_np(-error));
+}
+
+static void watch_event(uint64_t mask, uint64_t hash)
+{
+    struct file *file = file_of_handle(hash);
+
+    if (file == NULL || (file->beside && file->mapped_bytes == 0))
+        return;
+    if ((mask & FAN_MODIFY) != 0 || can_write(file) || watch_has_writer(file->fd) > 0)
+        watch_hand_over(file, 0);
+}
+
+/* Events were lost: whatever can be written here may be open elsewhere. */
+static void watch_overflow(void)
+{
+    struct file *next;
+
+    for (struct file *file = file_first(); file != NULL; file = next) {
+        next = file_next(file);
+        if (can_write(file) || watch_has_writer(file->fd) > 0)
+            watch_hand_over(file, 0);
+    }
+}
+
+/* ---- fanotify -------------------------------------------------------------------------------------- */
+
+static void watch_one(const struct fanotify_event_metadata *event)
+{
+    const struct fanotify_event_info_fid *info = (const struct fanotify_event_info_fid *)(event + 1);
+
+    if (event->pid == shim_config.pid)
+        return;
+    if ((event->mask & FAN_Q_OVERFLOW) != 0)
+        watch_overflow();
+    else if (event->event_len > event->metadata_len && info->hdr.info_type == FAN_EVENT_INFO_TYPE_FID)
+        watch_event(event->mask, handle_hash((const struct file_handle *)info->handle));
+}
+
+static void watch_read(void)
+{
+    _Alignas(struct fanotify_event_metadata) char events[WATCH_READ_BYTES];
+    sigset_t saved;
+    long len;
+
+    while ((len = linux_syscall(SYS_read, watch.fd, events, sizeof events)) > 0) {
+        const struct fanotify_event_metadata *event = (const struct fanotify_event_metadata *)events;
+
+        shim_enter(&saved);
+        for (; FAN_EVENT_OK(event, len); event = FAN_EVENT_NEXT(event, len))
+            watch_one(event);
+        file_reap();
+        shim_leave(&saved);
+    }
+}
+
+/* Errors: of fanotify_init. (S) held. */
+static int watch_open(void)
+{
+    int fd, low;
+
+    if (watch.tried)
+        return watch.fd;
+    watch.tried = true;
+    low = (int)linux_syscall(SYS_fanotify_init, FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_FID,
+                             O_RDONLY);
+    fd = low < 0 ? low : linux_fd_dup(low);
+    if (low >= 0)
+        linux_syscall(SYS_close, low);
+    if (fd < 0)
+        shim_verbose("what other processes do to mapped files is noticed late: fanotify: %s",
+                     strerrordesc_np(-fd));
+    watch.fd = fd < 0 ? -1 : fd;
+    registry_wake_self();
+    return watch.fd;
+}
+
+static long watch_mark(const struct file *file, unsigned how, uint64_t mask)
+{
+    char path[32];
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file->fd);
+    return linux_syscall(SYS_fanotify_mark, watch.fd, how, mask, AT_FDCWD, path);
+}
+
+/* What this process writes to a file moves events, too: changes are asked for only where it does not. */
+void watch_file(struct file *file)
+{
+    static bool told;
+    long r;
+
+    file->handle_hash = watch_open() < 0 ? 0 : file_handle_hash(file->fd);
+    if (file->handle_hash == 0)
+        return;
+    r = watch_mark(file, FAN_MARK_ADD, can_write(file) ? FAN_OPEN : FAN_OPEN | FAN_MODIFY);
+    if (r == 0 || told)
+        return;
+    told = true;
+    shim_verbose("what other processes do to inode %lu is noticed late: fanotify: %s", (unsigned long)file->ino,
+                 strerrordesc_np((int)-r));
+}
+
+void watch_forget(struct file *file)
+{
+    if (file->handle_hash != 0)
+        (void)watch_mark(file, FAN_MARK_REMOVE, FAN_OPEN | FAN_MODIFY);
+    file->handle_hash = 0;
+}
+
+void watch_forked(struct file *file)
+{
+    if (file->handle_hash != 0)
+        (void)watch_mark(file, FAN_MARK_ADD, FAN_MODIFY);
+}
+
+/* ---- the thread ------------------------------------------------------------------------------------ */
+
+/* Another process wants the file, or this one found that another has it. */
+static void watch_asked(dev_t dev, ino_t ino)
+{
+    struct file *file = file_find(dev, ino);
+
+    if (registry_look(dev, ino) != REGISTRY_KERNELS)
+        return;
+    if (file != NULL)
+        watch_hand_over(file, 0);
+    registry_hand_over(dev, ino); /* also when it failed, or the file is not open yet: nobody waits for ever */
+}
+
+static void watch_inbox(void)
+{
+    sigset_t saved;
+    dev_t dev;
+    ino_t ino;
+
+    while (registry_asked(&dev, &ino)) {
+        shim_enter(&saved);
+        watch_asked(dev, ino);
+        file_reap();
+        shim_leave(&saved);
+    }
+}
+
+/* Asked, and the word was lost. */
+static void watch_tick(void)
+{
+    struct file *next;
+    sigset_t saved;
+
+    shim_enter(&saved);
+    if (registry_anything_asked()) {
+        for (struct file *file = file_first(); file != NULL; file = next) {
+            next = file_next(file);
+            watch_asked(file->dev, file->ino);
+        }
+    }
+    file_reap();
+    shim_leave(&saved);
+}
+
+static void *watch_run(void *arg)
+{
+    for (;;) { /* until the process ends */
+        struct pollfd fds[2] = {{.fd = watch.fd, .events = POLLIN}, {.fd = registry_socket(), .events = POLLIN}};
+        const struct timespec tick = {WATCH_TICK_MS / 1000, 0};
+        struct timespec left = tick;
+        long n = linux_syscall(SYS_ppoll, fds, 2, &left, NULL, 0);
+
+        if (!shim_on() || n < 0)
+            continue;
+        if (fds[1].revents != 0)
+            watch_inbox();
+        if (fds[0].revents != 0)
+            watch_read();
+        if (n == 0)
+            watch_tick();
+    }
+    return arg;
+}
+
+int watch_start(void)
+{
+    return linux_thread_create(&watch.thread, watch_run, NULL);
+}
+
+void watch_fork_child(void)
+{
+    if (watch.fd >= 0)
+        linux_syscall(SYS_close, watch.fd);
+    watch.fd = -1;
+}
