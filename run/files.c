@@ -20,6 +20,7 @@
 #include "registry.h"
 #include "watch.h"
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -73,6 +74,28 @@ struct file *file_of_handle(uint64_t hash)
     while (file != NULL && (file->handle_hash == 0 || file->handle_hash != hash))
         file = file->next;
     return file;
+}
+
+struct file *file_at(vm_offset_t va)
+{
+    struct fl_region region;
+
+    if (fl_space_region(fl_space(), va, &region) != 0 || region.start > va || region.vnode == NULL)
+        return NULL;
+    return file_of_vnode(region.vnode);
+}
+
+void file_path(int fd, ino_t ino, char path[PATH_MAX])
+{
+    char link[32];
+    long len;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    len = linux_syscall(SYS_readlink, link, path, PATH_MAX - 1);
+    if (len > 0)
+        path[len] = '\0';
+    else
+        snprintf(path, PATH_MAX, "inode %lu", (unsigned long)ino);
 }
 
 struct file *file_first(void)

@@ -28,10 +28,14 @@ static uint64_t stamp(const struct stat *st)
 
 static void tell_overwritten(struct file *file)
 {
-    if (!atomic_exchange(&file->told_overwritten, true))
-        shim_say("inode %lu was written by another process while bytes stored here were not written yet: where both "
-                 "wrote to one page, these replace the other's",
-                 (unsigned long)file->ino);
+    char path[PATH_MAX];
+
+    if (atomic_exchange(&file->told_overwritten, true))
+        return;
+    file_path(file->fd, file->ino, path);
+    shim_say("%s: another process wrote to it while bytes stored here were not written yet: where both are in one "
+             "page, these replace the other's",
+             path);
 }
 
 void file_revalidate(struct file *file, const struct stat *st)

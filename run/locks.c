@@ -5,7 +5,7 @@
  *   fcntl, flock, lockf           by the command                  fcntl itself is in opens.c
  *   close                         releases what was locked        fds.c asks locks_closing
  *   pthread_mutex_*, _rwlock_*,   if they were made for several   of one process: two loads more
- *   _cond_*, sem_*                processes
+ *   _cond_*, _barrier_*, sem_*    processes
  *   semop                         both: which it is nobody can tell
  *
  * A lock that is made weaker (F_WRLCK to F_RDLCK) is released and acquired. One that fails is neither.
@@ -16,6 +16,7 @@
 #include "locks.h"
 #include "fdtable.h"
 #include "fresh.h"
+#include "handover.h"
 #include "real.h"
 #include <pthread.h>
 #include <semaphore.h>
@@ -106,22 +107,50 @@ FL_EXPORT int lockf64(int fd, int command, off64_t len)
 
 /* ---- locks in shared memory ------------------------------------------------------------------------ */
 
-/* As glibc marks them (nptl/pthreadP.h, semaphoreP.h). */
-#define MUTEX_SHARED 0x80
+/* As glibc marks them (nptl/pthreadP.h, semaphoreP.h, pthread_barrier_wait.c). */
+#define MUTEX_SHARED   0x80
+#define SEM_SHARED     2 /* the word that says so */
+#define BARRIER_SHARED 3
+
+/*
+ * A lock that processes share and that lies in a managed file: they meet in its very bytes, of which only the kernel
+ * has one copy for all. So the file becomes the kernel's before the lock is touched. Returns `shared`.
+ */
+static bool shared_at(const void *lock, bool shared)
+{
+    struct file *file;
+    sigset_t saved;
+
+    if (!shared || files_mapped == 0 || !shim_on() || !shim_in_window((uintptr_t)lock))
+        return shared;
+    shim_enter(&saved);
+    file = file_at((uintptr_t)lock);
+    if (file != NULL && handover_file(file) == 0)
+        shim_verbose("inode %lu is the kernel's from now on: a lock that processes share lies in it",
+                     (unsigned long)file->ino);
+    file_reap();
+    shim_leave(&saved);
+    return shared;
+}
 
 static bool mutex_is_shared(const pthread_mutex_t *mutex)
 {
-    return (mutex->__data.__kind & MUTEX_SHARED) != 0;
+    return shared_at(mutex, (mutex->__data.__kind & MUTEX_SHARED) != 0);
 }
 
 static bool rwlock_is_shared(const pthread_rwlock_t *rwlock)
 {
-    return rwlock->__data.__shared != 0;
+    return shared_at(rwlock, rwlock->__data.__shared != 0);
 }
 
 static bool sem_is_shared(const sem_t *sem)
 {
-    return ((const int *)sem)[2] != 0;
+    return shared_at(sem, ((const int *)sem)[SEM_SHARED] != 0);
+}
+
+static bool barrier_is_shared(const pthread_barrier_t *barrier)
+{
+    return shared_at(barrier, ((const int *)barrier)[BARRIER_SHARED] != 0);
 }
 
 /* The owner may have died: the lock is held all the same. */
@@ -132,147 +161,155 @@ static int acquired(bool shared, int r)
     return r;
 }
 
-static void releases(bool shared)
+static bool releases(bool shared)
 {
     if (shared)
         fresh_release();
+    return shared;
 }
+
+/* name(lock, …): acquires, or releases, or both. */
+#define ACQUIRES(kind, name, lock, ...)                                                                      \
+    ({                                                                                                       \
+        bool shared_ = kind##_is_shared(lock);                                                               \
+        acquired(shared_, shim_real()->name(lock __VA_OPT__(, ) __VA_ARGS__));                               \
+    })
+#define RELEASES(kind, name, lock)                                                                           \
+    ({                                                                                                       \
+        (void)releases(kind##_is_shared(lock));                                                              \
+        shim_real()->name(lock);                                                                             \
+    })
+/* A wait releases the mutex, and has it again also when the time is over. */
+#define WAITS(name, cond, mutex, ...)                                                                        \
+    ({                                                                                                       \
+        bool shared_ = releases(mutex_is_shared(mutex));                                                     \
+        int result_ = shim_real()->name(cond, mutex __VA_OPT__(, ) __VA_ARGS__);                             \
+        (void)acquired(shared_, 0);                                                                          \
+        result_;                                                                                             \
+    })
 
 FL_EXPORT int pthread_mutex_lock(pthread_mutex_t *mutex)
 {
-    return acquired(mutex_is_shared(mutex), shim_real()->pthread_mutex_lock(mutex));
+    return ACQUIRES(mutex, pthread_mutex_lock, mutex);
 }
 
 FL_EXPORT int pthread_mutex_trylock(pthread_mutex_t *mutex)
 {
-    return acquired(mutex_is_shared(mutex), shim_real()->pthread_mutex_trylock(mutex));
+    return ACQUIRES(mutex, pthread_mutex_trylock, mutex);
 }
 
 FL_EXPORT int pthread_mutex_timedlock(pthread_mutex_t *mutex, const struct timespec *until)
 {
-    return acquired(mutex_is_shared(mutex), shim_real()->pthread_mutex_timedlock(mutex, until));
+    return ACQUIRES(mutex, pthread_mutex_timedlock, mutex, until);
 }
 
 FL_EXPORT int pthread_mutex_clocklock(pthread_mutex_t *mutex, clockid_t clock, const struct timespec *until)
 {
-    return acquired(mutex_is_shared(mutex), shim_real()->pthread_mutex_clocklock(mutex, clock, until));
+    return ACQUIRES(mutex, pthread_mutex_clocklock, mutex, clock, until);
 }
 
 FL_EXPORT int pthread_mutex_unlock(pthread_mutex_t *mutex)
 {
-    releases(mutex_is_shared(mutex));
-    return shim_real()->pthread_mutex_unlock(mutex);
+    return RELEASES(mutex, pthread_mutex_unlock, mutex);
 }
 
 FL_EXPORT int pthread_rwlock_rdlock(pthread_rwlock_t *rwlock)
 {
-    return acquired(rwlock_is_shared(rwlock), shim_real()->pthread_rwlock_rdlock(rwlock));
+    return ACQUIRES(rwlock, pthread_rwlock_rdlock, rwlock);
 }
 
 FL_EXPORT int pthread_rwlock_wrlock(pthread_rwlock_t *rwlock)
 {
-    return acquired(rwlock_is_shared(rwlock), shim_real()->pthread_rwlock_wrlock(rwlock));
+    return ACQUIRES(rwlock, pthread_rwlock_wrlock, rwlock);
 }
 
 FL_EXPORT int pthread_rwlock_tryrdlock(pthread_rwlock_t *rwlock)
 {
-    return acquired(rwlock_is_shared(rwlock), shim_real()->pthread_rwlock_tryrdlock(rwlock));
+    return ACQUIRES(rwlock, pthread_rwlock_tryrdlock, rwlock);
 }
 
 FL_EXPORT int pthread_rwlock_trywrlock(pthread_rwlock_t *rwlock)
 {
-    return acquired(rwlock_is_shared(rwlock), shim_real()->pthread_rwlock_trywrlock(rwlock));
+    return ACQUIRES(rwlock, pthread_rwlock_trywrlock, rwlock);
 }
 
 FL_EXPORT int pthread_rwlock_timedrdlock(pthread_rwlock_t *rwlock, const struct timespec *until)
 {
-    return acquired(rwlock_is_shared(rwlock), shim_real()->pthread_rwlock_timedrdlock(rwlock, until));
+    return ACQUIRES(rwlock, pthread_rwlock_timedrdlock, rwlock, until);
 }
 
 FL_EXPORT int pthread_rwlock_timedwrlock(pthread_rwlock_t *rwlock, const struct timespec *until)
 {
-    return acquired(rwlock_is_shared(rwlock), shim_real()->pthread_rwlock_timedwrlock(rwlock, until));
+    return ACQUIRES(rwlock, pthread_rwlock_timedwrlock, rwlock, until);
 }
 
 FL_EXPORT int pthread_rwlock_clockrdlock(pthread_rwlock_t *rwlock, clockid_t clock, const struct timespec *until)
 {
-    return acquired(rwlock_is_shared(rwlock), shim_real()->pthread_rwlock_clockrdlock(rwlock, clock, until));
+    return ACQUIRES(rwlock, pthread_rwlock_clockrdlock, rwlock, clock, until);
 }
 
 FL_EXPORT int pthread_rwlock_clockwrlock(pthread_rwlock_t *rwlock, clockid_t clock, const struct timespec *until)
 {
-    return acquired(rwlock_is_shared(rwlock), shim_real()->pthread_rwlock_clockwrlock(rwlock, clock, until));
+    return ACQUIRES(rwlock, pthread_rwlock_clockwrlock, rwlock, clock, until);
 }
 
 FL_EXPORT int pthread_rwlock_unlock(pthread_rwlock_t *rwlock)
 {
-    releases(rwlock_is_shared(rwlock));
-    return shim_real()->pthread_rwlock_unlock(rwlock);
+    return RELEASES(rwlock, pthread_rwlock_unlock, rwlock);
 }
 
-/* A wait releases the mutex, and has it again also when the time is over. */
 FL_EXPORT int pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
 {
-    bool shared = mutex_is_shared(mutex);
-    int r;
-
-    releases(shared);
-    r = shim_real()->pthread_cond_wait(cond, mutex);
-    (void)acquired(shared, 0);
-    return r;
+    return WAITS(pthread_cond_wait, cond, mutex);
 }
 
 FL_EXPORT int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until)
 {
-    bool shared = mutex_is_shared(mutex);
-    int r;
-
-    releases(shared);
-    r = shim_real()->pthread_cond_timedwait(cond, mutex, until);
-    (void)acquired(shared, 0);
-    return r;
+    return WAITS(pthread_cond_timedwait, cond, mutex, until);
 }
 
 FL_EXPORT int pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex, clockid_t clock,
                                      const struct timespec *until)
 {
-    bool shared = mutex_is_shared(mutex);
-    int r;
+    return WAITS(pthread_cond_clockwait, cond, mutex, clock, until);
+}
 
-    releases(shared);
-    r = shim_real()->pthread_cond_clockwait(cond, mutex, clock, until);
+/* Who arrives lets the others see, and sees what they did. */
+FL_EXPORT int pthread_barrier_wait(pthread_barrier_t *barrier)
+{
+    bool shared = releases(barrier_is_shared(barrier));
+    int r = shim_real()->pthread_barrier_wait(barrier);
+
     (void)acquired(shared, 0);
     return r;
 }
 
-/* ---- semaphores ------------------------------------------------------------------------------------ */
-
 FL_EXPORT int sem_wait(sem_t *sem)
 {
-    return acquired(sem_is_shared(sem), shim_real()->sem_wait(sem));
+    return ACQUIRES(sem, sem_wait, sem);
 }
 
 FL_EXPORT int sem_trywait(sem_t *sem)
 {
-    return acquired(sem_is_shared(sem), shim_real()->sem_trywait(sem));
+    return ACQUIRES(sem, sem_trywait, sem);
 }
 
 FL_EXPORT int sem_timedwait(sem_t *sem, const struct timespec *until)
 {
-    return acquired(sem_is_shared(sem), shim_real()->sem_timedwait(sem, until));
+    return ACQUIRES(sem, sem_timedwait, sem, until);
 }
 
 FL_EXPORT int sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until)
 {
-    return acquired(sem_is_shared(sem), shim_real()->sem_clockwait(sem, clock, until));
+    return ACQUIRES(sem, sem_clockwait, sem, clock, until);
 }
 
 FL_EXPORT int sem_post(sem_t *sem)
 {
-    releases(sem_is_shared(sem));
-    return shim_real()->sem_post(sem);
+    return RELEASES(sem, sem_post, sem);
 }
 
+/* Which of the two it is nobody can tell. */
 FL_EXPORT int semop(int set, struct sembuf *ops, size_t n)
 {
     fresh_release();

@@ -24,6 +24,7 @@
 #include <linux_machine.h>
 #include <linux_syscall.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -177,6 +178,7 @@ static inline long shim_return(long result)
     X(pthread_cond_wait)                                                                                     \
     X(pthread_cond_timedwait)                                                                                \
     X(pthread_cond_clockwait)                                                                                \
+    X(pthread_barrier_wait)                                                                                  \
     X(sem_wait)                                                                                              \
     X(sem_trywait)                                                                                           \
     X(sem_timedwait)                                                                                         \
@@ -266,6 +268,10 @@ int file_get(int fd, const struct stat *st, unsigned mode, struct file **file);
 /* The known file of (device, inode), or of the vnode; NULL. (S) held. */
 struct file *file_find(dev_t dev, ino_t ino);
 struct file *file_of_vnode(const struct vnode *vnode);
+/* The one that is mapped at va; NULL: none is. */
+struct file *file_at(vm_offset_t va);
+/* Where the file of the descriptor is, or its number. */
+void file_path(int fd, ino_t ino, char path[PATH_MAX]);
 /* The one of that handle_hash. */
 struct file *file_of_handle(uint64_t hash);
 /* All files, one after the other; NULL behind the last. (S) held. */

@@ -73,20 +73,6 @@ static uint64_t file_handle_hash(int fd)
     return handle_hash(handle);
 }
 
-/* Where the file is, or its number. */
-static void file_path(int fd, ino_t ino, char path[PATH_MAX])
-{
-    char link[32];
-    long len;
-
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    len = linux_syscall(SYS_readlink, link, path, PATH_MAX - 1);
-    if (len > 0)
-        path[len] = '\0';
-    else
-        snprintf(path, PATH_MAX, "inode %lu", (unsigned long)ino);
-}
-
 int watch_has_writer(int fd)
 {
     int own = linux_fd_reopen(fd, O_RDONLY);
