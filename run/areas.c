@@ -79,6 +79,7 @@ struct area_search {
     dev_t dev;
     ino_t ino;
     vm_offset_t except; /* an area that starts there does not count */
+    bool writes;        /* only one that can be written counts */
 };
 
 static int search_area(const char *line, void *arg)
@@ -87,32 +88,23 @@ static int search_area(const char *line, void *arg)
     struct area area;
 
     return area_parse(line, &area) && area.access[3] == 's' && area.ino == search->ino &&
-           area.dev == search->dev && area.start != search->except;
+           area.dev == search->dev && area.start != search->except && (!search->writes || area.access[1] == 'w');
 }
 
 bool areas_map(dev_t dev, ino_t ino, vm_offset_t except)
 {
-    struct area_search search = {dev, ino, except};
+    struct area_search search = {dev, ino, except, false};
 
     return areas_each(search_area, &search) > 0;
 }
 
-static int search_writer(const char *line, void *arg)
+int areas_of_process(pid_t pid, dev_t dev, ino_t ino, bool writes)
 {
-    const struct area_search *search = arg;
-    struct area area;
-
-    return area_parse(line, &area) && area.access[1] == 'w' && area.access[3] == 's' && area.ino == search->ino &&
-           area.dev == search->dev;
-}
-
-bool areas_of_process_write(pid_t pid, dev_t dev, ino_t ino)
-{
-    struct area_search search = {dev, ino, 0};
+    struct area_search search = {dev, ino, 0, writes};
     char path[32];
 
     snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
-    return lines_each(path, search_writer, &search) != 0;
+    return lines_each(path, search_area, &search);
 }
 
 /* ---- adoption -------------------------------------------------------------------------------------- */

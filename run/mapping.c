@@ -300,9 +300,10 @@ static bool shared_with_others(const struct mmap_args *args)
             watch_say_shared(args->fd, args->st.st_ino, with);
         return true;
     }
-    if (writes || registry_may_write(args->st.st_dev, args->st.st_ino) || watch_has_writer(args->fd) <= 0)
+    writes |= registry_may_write(args->st.st_dev, args->st.st_ino);
+    if (!watch_has_company(args->fd, &args->st, writes, &with))
         return false;
-    watch_say_shared(args->fd, args->st.st_ino, 0);
+    watch_say_shared(args->fd, args->st.st_ino, with);
     return true;
 }
 

@@ -3,9 +3,10 @@
  *
  *   peer_may_write ─▶ /proc/PID/fd/N: that inode? ─▶ /proc/PID/fdinfo/N: flags
  *                  └▶ /proc/PID/maps: shared, writable, that inode?     descriptors may be closed, mappings stay
+ *   peer_with      ─▶ /proc: each process
  *
- * It costs some microseconds for each descriptor, and is asked only of a process that once opened the file, or one of
- * the same hash, for writing.
+ * It is asked of a process that once opened the file, or one of the same hash, for writing; and of all processes when
+ * a lease says that somebody has the file open (watch.c).
  */
 #include "peer_files.h"
 #include "shim.h"
@@ -24,15 +25,13 @@ struct entry {
     char name[];
 };
 
-int peer_files_each(pid_t pid, int (*visit)(int fd, void *arg), void *arg)
+/* Each entry of a folder that is a number, until visit returns other than 0. Errors: of open(2). */
+static int numbers_each(const char *path, int (*visit)(int number, void *arg), void *arg)
 {
     _Alignas(8) char entries[4096];
-    char path[32] = "/proc/self/fd";
     long got, dir;
     int r = 0;
 
-    if (pid != 0)
-        snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
     dir = linux_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return (int)dir;
@@ -40,7 +39,7 @@ int peer_files_each(pid_t pid, int (*visit)(int fd, void *arg), void *arg)
         for (long at = 0; r == 0 && at < got; at += ((struct entry *)(entries + at))->len) {
             const char *name = ((struct entry *)(entries + at))->name;
 
-            if (name[0] != '.' && (pid != 0 || atoi(name) != dir))
+            if (name[0] >= '0' && name[0] <= '9')
                 r = visit(atoi(name), arg);
         }
     }
@@ -48,10 +47,20 @@ int peer_files_each(pid_t pid, int (*visit)(int fd, void *arg), void *arg)
     return r;
 }
 
+int peer_files_each(pid_t pid, int (*visit)(int fd, void *arg), void *arg)
+{
+    char path[32] = "/proc/self/fd";
+
+    if (pid != 0)
+        snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    return numbers_each(path, visit, arg);
+}
+
 struct wanted_file {
     pid_t pid;
     dev_t dev;
     ino_t ino;
+    bool writes; /* only a writer counts */
 };
 
 /* The open flags of another process's descriptor: "flags:\t0100002" in octal. A failure is a writer. */
@@ -77,15 +86,40 @@ static int visit_file(int fd, void *arg)
     const struct wanted_file *wanted = arg;
     char path[48];
     struct stat st;
+    long flags;
 
     snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)wanted->pid, fd);
-    return linux_syscall(SYS_stat, path, &st) == 0 && st.st_dev == wanted->dev && st.st_ino == wanted->ino &&
-           (peer_flags(wanted->pid, fd) & O_ACCMODE) != O_RDONLY;
+    if (linux_syscall(SYS_stat, path, &st) != 0 || st.st_dev != wanted->dev || st.st_ino != wanted->ino)
+        return 0;
+    flags = peer_flags(wanted->pid, fd);
+    return (flags & O_PATH) == 0 && (!wanted->writes || (flags & O_ACCMODE) != O_RDONLY);
 }
 
 bool peer_may_write(pid_t pid, dev_t dev, ino_t ino)
 {
-    struct wanted_file wanted = {pid, dev, ino};
+    struct wanted_file wanted = {pid, dev, ino, true};
 
-    return peer_files_each(pid, visit_file, &wanted) != 0 || areas_of_process_write(pid, dev, ino);
+    return peer_files_each(pid, visit_file, &wanted) != 0 || areas_of_process(pid, dev, ino, true) != 0;
+}
+
+/* What cannot be read is another user's, or gone. */
+static int visit_process(int pid, void *arg)
+{
+    struct wanted_file *wanted = arg;
+
+    wanted->pid = pid;
+    if (pid == shim_config.pid)
+        return 0;
+    return peer_files_each(pid, visit_file, wanted) > 0 ||
+                   areas_of_process(pid, wanted->dev, wanted->ino, wanted->writes) > 0
+               ? pid
+               : 0;
+}
+
+pid_t peer_with(dev_t dev, ino_t ino, bool writes)
+{
+    struct wanted_file wanted = {0, dev, ino, writes};
+    int pid = numbers_each("/proc", visit_process, &wanted);
+
+    return pid > 0 ? pid : 0;
 }

@@ -357,13 +357,16 @@ static void wait_a_little(struct registry_record *record, uint32_t state)
     linux_syscall(SYS_futex, &record->state, FUTEX_WAIT, state, &moment, NULL, 0);
 }
 
+/* Who did not answer once; it is not waited for again. */
+static _Atomic uint64_t silent_owner;
+
 /* Returns when the record is the kernel's, or gone, or its owner dead; or does not answer, which is told. */
 static int await_visit(struct registry_record *record, uint64_t owner, uint32_t state, void *arg)
 {
     uint64_t begun = now_ns();
 
     (void)arg;
-    if (owner == registry_me || (state & STATE_WANTED) == 0)
+    if (owner == registry_me || (state & STATE_WANTED) == 0 || owner == silent_owner)
         return 0;
     while ((state & (STATE_HELD | STATE_WANTED)) == (STATE_HELD | STATE_WANTED) && record->owner == owner &&
            owner_lives(owner)) {
@@ -371,6 +374,7 @@ static int await_visit(struct registry_record *record, uint64_t owner, uint32_t 
             shim_say("process %u does not hand over a file that it shares with this one: is it stopped? What it "
                      "wrote may be missing here",
                      (unsigned)owner_peer(owner)->pid);
+            silent_owner = owner;
             return 0;
         }
         wait_a_little(record, state);

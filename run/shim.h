@@ -224,8 +224,8 @@ int mapping_hand_over(const struct fl_region *region, const struct file *file, v
 int areas_each(int (*visit)(const char *line, void *arg), void *arg);
 /* Whether the kernel has a shared mapping of the file, but for the area that starts at `except`. */
 bool areas_map(dev_t dev, ino_t ino, vm_offset_t except);
-/* Whether process pid has a shared, writable mapping of the file; what cannot be told is a yes. */
-bool areas_of_process_write(pid_t pid, dev_t dev, ino_t ino);
+/* Whether process pid has a shared mapping of the file, `writes`: a writable one: 1, 0. Errors: of open(2) on /proc. */
+int areas_of_process(pid_t pid, dev_t dev, ino_t ino, bool writes);
 /*
  * The kernel's shared mapping at addr, small as it is, becomes a managed one of new_len, elsewhere: *result. False:
  * nothing was done.

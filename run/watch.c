@@ -29,6 +29,7 @@
  */
 #include "watch.h"
 #include "handover.h"
+#include "peer_files.h"
 #include "registry.h"
 #include <fcntl.h>
 #include <fault.h>
@@ -73,20 +74,49 @@ static uint64_t file_handle_hash(int fd)
     return handle_hash(handle);
 }
 
-int watch_has_writer(int fd)
+/*
+ * A lease tells who has a file open: F_RDLCK can be had when nobody has it open for writing, F_WRLCK when nobody has it
+ * open at all but by this descriptor. It is given back at once. 0: it can be had. Errors: -EAGAIN: somebody has; -EACCES:
+ * the file is another user's.
+ */
+static long lease_probe(int fd, int type)
+{
+    long signo = linux_syscall(SYS_fcntl, fd, F_GETSIG);
+    long r;
+
+    /* Who opens the file in this moment makes the kernel send a signal: one that is nothing to a program. */
+    linux_syscall(SYS_fcntl, fd, F_SETSIG, SIGURG);
+    r = linux_syscall(SYS_fcntl, fd, F_SETLEASE, type);
+    if (r == 0)
+        linux_syscall(SYS_fcntl, fd, F_SETLEASE, F_UNLCK);
+    linux_syscall(SYS_fcntl, fd, F_SETSIG, signo < 0 ? 0 : signo);
+    return r;
+}
+
+/* Whether anybody has the file open for writing: 1, 0, or a negative errno: it is not to be told. */
+static int has_writer(int fd)
 {
     int own = linux_fd_reopen(fd, O_RDONLY);
     long r;
 
     if (own < 0)
         return own;
-    /* Who opens the file in this moment makes the kernel send a signal: one that is nothing to a program. */
-    linux_syscall(SYS_fcntl, own, F_SETSIG, SIGURG);
-    r = linux_syscall(SYS_fcntl, own, F_SETLEASE, F_RDLCK);
-    if (r == 0)
-        linux_syscall(SYS_fcntl, own, F_SETLEASE, F_UNLCK);
+    r = lease_probe(own, F_RDLCK);
     linux_fd_close(own);
     return r == 0 ? 0 : r == -EAGAIN ? 1 : (int)r;
+}
+
+/*
+ * A second descriptor of the program's own is no company, so where a writer cannot have the lease, /proc decides. A
+ * reader knows that the writer is another.
+ */
+bool watch_has_company(int fd, const struct stat *st, bool writes, pid_t *with)
+{
+    *with = 0;
+    if (writes ? lease_probe(fd, F_WRLCK) == 0 : has_writer(fd) <= 0)
+        return false;
+    *with = peer_with(st->st_dev, st->st_ino, !writes);
+    return *with != 0 || !writes;
 }
 
 static bool can_write(const struct file *file)
@@ -127,7 +157,7 @@ static void watch_event(uint64_t mask, uint64_t hash)
 
     if (file == NULL || (file->beside && file->mapped_bytes == 0))
         return;
-    if ((mask & FAN_MODIFY) != 0 || can_write(file) || watch_has_writer(file->fd) > 0)
+    if ((mask & FAN_MODIFY) != 0 || can_write(file) || has_writer(file->fd) > 0)
         watch_hand_over(file, 0);
 }
 
@@ -138,7 +168,7 @@ static void watch_overflow(void)
 
     for (struct file *file = file_first(); file != NULL; file = next) {
         next = file_next(file);
-        if (can_write(file) || watch_has_writer(file->fd) > 0)
+        if (can_write(file) || has_writer(file->fd) > 0)
             watch_hand_over(file, 0);
     }
 }

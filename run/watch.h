@@ -19,10 +19,11 @@ void watch_forget(struct file *file);
 void watch_forked(struct file *file);
 
 /*
- * Whether any process has the file of fd open for writing: 1, 0, or a negative errno: it is not to be told. fd is
- * open for reading. Without (S) or with it.
+ * Whether another process has the file of fd open in a way that keeps it from being managed here: for writing, or,
+ * where this process `writes` it, at all. *with: which, or 0: not known. fd is the program's, and no other descriptor of
+ * the file is ours. Without (S): it may take milliseconds when somebody has.
  */
-int watch_has_writer(int fd);
+bool watch_has_company(int fd, const struct stat *st, bool writes, pid_t *with);
 /* The line that says why a file is the kernel's. `with`: another process, or 0. fd: of the file. */
 void watch_say_shared(int fd, ino_t ino, pid_t with);
 
