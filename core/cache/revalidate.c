@@ -4,7 +4,7 @@
  *   fl_vnode_revalidate ─▶ store->changed? ─ no ─▶ done
  *                             │ yes
  *                          vn_lock ─▶ length ─▶ clean pages, and clean copies of them, are forgotten
- *                                                └ some are held: vnode->stale, again at the next call
+ *                                        └ unknown    └ some are held: vnode->stale, again at the next call
  *
  * A dirty page is newer than the file, and stays; that it replaces what another program wrote into the same page is
  * told to the caller. Nobody is waited for but transfers that are under way: a hold lasts as long as a system call.
@@ -63,8 +63,9 @@ int fl_vnode_revalidate(struct vnode *vnode, bool own, unsigned *what)
     if (error != 0 || own || (*what == 0 && !atomic_load(&vnode->stale)))
         return error;
     vn_lock(vnode);
+    atomic_store(&vnode->stale, true); /* the store says it once, and what follows may fail */
     error = vnode_pager_setsize_locked(vnode);
-    if (vnode_forget_clean(vnode) && (*what & FL_CHANGED_BYTES) != 0)
+    if (error == 0 && vnode_forget_clean(vnode) && (*what & FL_CHANGED_BYTES) != 0)
         *what |= FL_CHANGED_OVERWRITTEN;
     vn_unlock(vnode);
     return error;

@@ -49,6 +49,7 @@ struct sim_disk {
     struct sim_disk_faults faults;
     struct sim_disk_counts counts;
     uint32_t nstores;
+    unsigned changed; /* STORE_*: behind the VM's back, since it was asked last */
     void (*hook)(struct sim_disk *disk, void *arg);
     void *hook_arg;
 };
@@ -244,10 +245,30 @@ void sim_disk_read(const struct sim_disk *disk, uint64_t offset, void *buf, size
     image_read(&disk->current, offset, buf, len_bytes);
 }
 
+static void disk_resize(struct sim_disk *disk, uint64_t len_bytes)
+{
+    while (disk->oldest != NULL)
+        disk_destage(disk); /* or a write would come back when the file grows again */
+    image_resize(&disk->current, len_bytes);
+    image_resize(&disk->durable, len_bytes);
+}
+
+static void disk_zero(struct sim_disk *disk, uint64_t offset, uint64_t len_bytes)
+{
+    while (disk->oldest != NULL)
+        disk_destage(disk); /* or an older write would fill the hole when it is flushed */
+    len_bytes = image_trim(&disk->current, offset, len_bytes);
+    if (len_bytes == 0)
+        return;
+    memset(disk->current.bytes + offset, 0, len_bytes);
+    memset(disk->durable.bytes + offset, 0, len_bytes);
+}
+
 void sim_disk_write(struct sim_disk *disk, uint64_t offset, const void *buf, size_t len_bytes)
 {
     if (offset + len_bytes > disk->current.len_bytes)
-        sim_disk_truncate(disk, offset + len_bytes);
+        disk_resize(disk, offset + len_bytes);
+    disk->changed |= STORE_CHANGED | STORE_REWRITTEN;
     while (disk->oldest != NULL)
         disk_destage(disk); /* or an older write would cover this one when it is flushed */
     image_write(&disk->current, offset, buf, len_bytes);
@@ -261,21 +282,14 @@ uint64_t sim_disk_size(const struct sim_disk *disk)
 
 void sim_disk_truncate(struct sim_disk *disk, uint64_t len_bytes)
 {
-    while (disk->oldest != NULL)
-        disk_destage(disk); /* or a write would come back when the file grows again */
-    image_resize(&disk->current, len_bytes);
-    image_resize(&disk->durable, len_bytes);
+    disk_resize(disk, len_bytes);
+    disk->changed |= STORE_CHANGED | STORE_REWRITTEN;
 }
 
 void sim_disk_punch(struct sim_disk *disk, uint64_t offset, uint64_t len_bytes)
 {
-    while (disk->oldest != NULL)
-        disk_destage(disk); /* or an older write would fill the hole when it is flushed */
-    len_bytes = image_trim(&disk->current, offset, len_bytes);
-    if (len_bytes == 0)
-        return;
-    memset(disk->current.bytes + offset, 0, len_bytes);
-    memset(disk->durable.bytes + offset, 0, len_bytes);
+    disk_zero(disk, offset, len_bytes);
+    disk->changed |= STORE_CHANGED | STORE_REWRITTEN;
 }
 
 /* ---- power ----------------------------------------------------------------------------------- */
@@ -592,7 +606,7 @@ static int disk_truncate(struct store *store, uint64_t len_bytes)
     if (disk->faults.max_len_bytes != 0 && len_bytes > disk->faults.max_len_bytes &&
         len_bytes > disk->current.len_bytes)
         return -ENOSPC;
-    sim_disk_truncate(disk, len_bytes);
+    disk_resize(disk, len_bytes);
     return 0;
 }
 
@@ -603,7 +617,16 @@ static int disk_punch(struct store *store, vm_ooffset_t offset, uint64_t len_byt
 
     if (error != 0)
         return error;
-    sim_disk_punch(disk, offset, len_bytes);
+    disk_zero(disk, offset, len_bytes);
+    return 0;
+}
+
+static int disk_changed(struct store *store, bool own, unsigned *what)
+{
+    struct sim_disk *disk = ((struct disk_store *)store)->disk;
+
+    *what = own ? 0 : disk->changed;
+    disk->changed = 0;
     return 0;
 }
 
@@ -624,6 +647,7 @@ static const struct store_ops disk_ops = {
     .close = disk_close,
     .truncate = disk_truncate,
     .punch = disk_punch,
+    .changed = disk_changed,
 };
 
 struct store *sim_disk_open(struct sim_disk *disk, bool read_only)
@@ -639,7 +663,8 @@ struct store *sim_disk_open(struct sim_disk *disk, bool read_only)
                   .key = {1, disk->key}},
         .disk = disk,
     };
-    disk->nstores++;
+    if (disk->nstores++ == 0)
+        disk->changed = 0;
     disks.nstores++;
     return &store->store;
 }
