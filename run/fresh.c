@@ -38,18 +38,19 @@ static void tell_overwritten(struct file *file)
              path);
 }
 
-void file_revalidate(struct file *file, const struct stat *st)
+bool file_revalidate(struct file *file, const struct stat *st)
 {
     uint64_t now = stamp(st);
     unsigned what;
 
     if (file->ctime_seen == now && file_stamps_are_fine())
-        return;
+        return false;
     if (fl_vnode_revalidate(file->vnode, false, &what) != 0)
-        return; /* the length could not be asked for: next time */
+        return false; /* the length could not be asked for: next time */
     file->ctime_seen = now; /* afterwards: who sees it may rely on the cache */
     if ((what & FL_CHANGED_OVERWRITTEN) != 0)
         tell_overwritten(file);
+    return (what & FL_CHANGED_BYTES) != 0;
 }
 
 static void look_at(struct file *file)
@@ -57,7 +58,7 @@ static void look_at(struct file *file)
     struct stat st;
 
     if (!file->beside && linux_syscall(SYS_fstat, file->fd, &st) == 0)
-        file_revalidate(file, &st);
+        (void)file_revalidate(file, &st);
 }
 
 /* ---- acquiring ------------------------------------------------------------------------------------- */
@@ -104,7 +105,7 @@ void fresh_stat(const struct stat *st)
     file = file_lookup(st->st_dev, st->st_ino);
     if (file != NULL) {
         if (!file->beside)
-            file_revalidate(file, st);
+            (void)file_revalidate(file, st);
         file_release(file);
     }
     linux_signals_restore(&saved);

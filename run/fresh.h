@@ -16,9 +16,9 @@
 
 /*
  * st is what the file is like now: if another process changed it since the last look, the cache forgets what is clean
- * of it, and knows the new length. Signals are blocked; (S) or not.
+ * of it, and knows the new length. Returns whether one did. Signals are blocked; (S) or not.
  */
-void file_revalidate(struct file *file, const struct stat *st);
+bool file_revalidate(struct file *file, const struct stat *st);
 
 /* All managed files are as others left them. errno stays. */
 void fresh_all(void);

@@ -13,9 +13,10 @@
  * stored before the lock was released (locks.c). A file that this process can only read stays managed beside other
  * readers.
  *
- * fanotify, and not inotify, because it says which process it was: our own opens are not to count. It needs no
- * privilege (Linux 5.13), but a file system with file handles. Where there is none, what others do is seen when the
- * program asks for it (fresh.c), and the registry still works.
+ * fanotify says which process it was: our own opens are not to count. It needs no privilege (Linux 5.13), but a file
+ * system with file handles, and some containers forbid it. There inotify says only that somebody opened the file: then
+ * the file is held against its stamp, and /proc against the file. Where there is neither, what others do is seen when
+ * the program asks for it (fresh.c), and the registry still works.
  *
  * A read lease can be had if nobody has the file open for writing; it is given back at once. It can be asked for by
  * the file's owner; for others' files a change is what is waited for.
@@ -28,6 +29,7 @@
  * Does not do: processes that had the file open before it was managed here and store to it through a mapping: fresh.c.
  */
 #include "watch.h"
+#include "fresh.h"
 #include "handover.h"
 #include "peer_files.h"
 #include "registry.h"
@@ -39,14 +41,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/fanotify.h>
+#include <sys/inotify.h>
 
 #define WATCH_TICK_MS    1000
 #define WATCH_READ_BYTES 4096
 #define WATCH_HANDLE_MAX 128 /* MAX_HANDLE_SZ of the kernel */
 
 static struct {
-    _Atomic int fd;  /* fanotify's, or -1: not yet, or not to be had */
+    _Atomic int fd;  /* fanotify's or inotify's, or -1: not yet, or not to be had */
     bool tried;      /* (S) */
+    bool inotify;    /* (c) once fd is there: which of the two */
     uint64_t thread; /* (c) */
 } watch = {.fd = -1};
 
@@ -161,6 +165,20 @@ static void watch_event(uint64_t mask, uint64_t hash)
         watch_hand_over(file, 0);
 }
 
+/* The same where nobody says who it was. One that has closed the file again wanted the bytes all the same. */
+static void watch_event_of_anybody(uint64_t handle)
+{
+    struct file *file = file_of_handle(handle);
+    struct stat st;
+
+    if (file == NULL || file->beside || linux_syscall(SYS_fstat, file->fd, &st) != 0)
+        return;
+    if (file_revalidate(file, &st) || peer_with(file->dev, file->ino, !can_write(file)) != 0)
+        watch_hand_over(file, 0);
+    else
+        (void)!fl_vnode_sync(file->vnode, 0, UINT64_MAX); /* an error is told by the next fsync */
+}
+
 /* Events were lost: whatever can be written here may be open elsewhere. */
 static void watch_overflow(void)
 {
@@ -175,7 +193,7 @@ static void watch_overflow(void)
 
 /* ---- fanotify -------------------------------------------------------------------------------------- */
 
-static void watch_one(const struct fanotify_event_metadata *event)
+static void fanotify_one(const struct fanotify_event_metadata *event)
 {
     const struct fanotify_event_info_fid *info = (const struct fanotify_event_info_fid *)(event + 1);
 
@@ -187,24 +205,45 @@ static void watch_one(const struct fanotify_event_metadata *event)
         watch_event(event->mask, handle_hash((const struct file_handle *)info->handle));
 }
 
+static void fanotify_all(const char *events, long len)
+{
+    const struct fanotify_event_metadata *event = (const struct fanotify_event_metadata *)events;
+
+    for (; FAN_EVENT_OK(event, len); event = FAN_EVENT_NEXT(event, len))
+        fanotify_one(event);
+}
+
+static void inotify_all(const char *events, long len)
+{
+    const struct inotify_event *event;
+
+    for (long at = 0; at < len; at += (long)sizeof *event + event->len) {
+        event = (const struct inotify_event *)(events + at);
+        if ((event->mask & IN_Q_OVERFLOW) != 0)
+            watch_overflow();
+        else if ((event->mask & IN_IGNORED) == 0)
+            watch_event_of_anybody((uint64_t)event->wd + 1);
+    }
+}
+
 static void watch_read(void)
 {
-    _Alignas(struct fanotify_event_metadata) char events[WATCH_READ_BYTES];
+    _Alignas(8) char events[WATCH_READ_BYTES];
     sigset_t saved;
     long len;
 
     while ((len = linux_syscall(SYS_read, watch.fd, events, sizeof events)) > 0) {
-        const struct fanotify_event_metadata *event = (const struct fanotify_event_metadata *)events;
-
         shim_enter(&saved);
-        for (; FAN_EVENT_OK(event, len); event = FAN_EVENT_NEXT(event, len))
-            watch_one(event);
+        if (watch.inotify)
+            inotify_all(events, len);
+        else
+            fanotify_all(events, len);
         file_reap();
         shim_leave(&saved);
     }
 }
 
-/* Errors: of fanotify_init. (S) held. */
+/* Errors: of inotify_init1. (S) held. */
 static int watch_open(void)
 {
     int fd, low;
@@ -214,23 +253,44 @@ static int watch_open(void)
     watch.tried = true;
     low = (int)linux_syscall(SYS_fanotify_init, FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_FID,
                              O_RDONLY);
+    watch.inotify = low < 0;
+    if (low < 0)
+        low = (int)linux_syscall(SYS_inotify_init1, IN_CLOEXEC | IN_NONBLOCK);
     fd = low < 0 ? low : linux_fd_dup(low);
     if (low >= 0)
         linux_syscall(SYS_close, low);
     if (fd < 0)
-        shim_verbose("what other processes do to mapped files is noticed late: fanotify: %s",
+        shim_verbose("what other processes do to mapped files is noticed late: neither fanotify nor inotify: %s",
                      strerrordesc_np(-fd));
     watch.fd = fd < 0 ? -1 : fd;
     registry_wake_self();
     return watch.fd;
 }
 
-static long watch_mark(const struct file *file, unsigned how, uint64_t mask)
+static long fanotify_mark_file(const struct file *file, unsigned how, uint64_t mask)
 {
     char path[32];
 
     snprintf(path, sizeof path, "/proc/self/fd/%d", file->fd);
     return linux_syscall(SYS_fanotify_mark, watch.fd, how, mask, AT_FDCWD, path);
+}
+
+/* Watches for opens, and for changes. Sets the kernel's name of the file. Errors: of the two. */
+static long watch_mark(struct file *file, bool changes)
+{
+    char path[32];
+    long r;
+
+    if (!watch.inotify) {
+        file->handle_hash = file_handle_hash(file->fd);
+        return file->handle_hash == 0
+                   ? -EOPNOTSUPP
+                   : fanotify_mark_file(file, FAN_MARK_ADD, changes ? FAN_OPEN | FAN_MODIFY : FAN_OPEN);
+    }
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file->fd);
+    r = linux_syscall(SYS_inotify_add_watch, watch.fd, path, changes ? IN_OPEN | IN_MODIFY : IN_OPEN);
+    file->handle_hash = r < 0 ? 0 : (uint64_t)r + 1;
+    return r < 0 ? r : 0;
 }
 
 /* What this process writes to a file moves events, too: changes are asked for only where it does not. */
@@ -239,28 +299,30 @@ void watch_file(struct file *file)
     static bool told;
     long r;
 
-    file->handle_hash = watch_open() < 0 ? 0 : file_handle_hash(file->fd);
-    if (file->handle_hash == 0)
+    file->handle_hash = 0;
+    if (watch_open() < 0)
         return;
-    r = watch_mark(file, FAN_MARK_ADD, can_write(file) ? FAN_OPEN : FAN_OPEN | FAN_MODIFY);
+    r = watch_mark(file, !can_write(file));
     if (r == 0 || told)
         return;
     told = true;
-    shim_verbose("what other processes do to inode %lu is noticed late: fanotify: %s", (unsigned long)file->ino,
+    shim_verbose("what other processes do to inode %lu is noticed late: %s", (unsigned long)file->ino,
                  strerrordesc_np((int)-r));
 }
 
 void watch_forget(struct file *file)
 {
-    if (file->handle_hash != 0)
-        (void)watch_mark(file, FAN_MARK_REMOVE, FAN_OPEN | FAN_MODIFY);
+    if (file->handle_hash != 0 && watch.inotify)
+        linux_syscall(SYS_inotify_rm_watch, watch.fd, file->handle_hash - 1);
+    else if (file->handle_hash != 0)
+        (void)fanotify_mark_file(file, FAN_MARK_REMOVE, FAN_OPEN | FAN_MODIFY);
     file->handle_hash = 0;
 }
 
 void watch_forked(struct file *file)
 {
     if (file->handle_hash != 0)
-        (void)watch_mark(file, FAN_MARK_ADD, FAN_MODIFY);
+        (void)watch_mark(file, true);
 }
 
 /* ---- the thread ------------------------------------------------------------------------------------ */
