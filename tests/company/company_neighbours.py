@@ -11,6 +11,7 @@ from before the second one's mmap, or open for writing, returns.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -49,13 +50,13 @@ def everywhere(peer, mapping="m", length=LENGTH, data=None):
 
 
 def said(peer, count, path):
-    """So many lines of the shim's name the file, by inode or by path."""
+    """So many lines of the shim's name the file, by inode or by path: `count`, or one of several counts."""
     if peer.scene.options.native:
         return
-    inode = os.stat(path).st_ino
-    lines = [line for line in peer.process.messages() if str(inode) in line or os.path.basename(path) in line]
+    name = re.compile(rf"\b({os.stat(path).st_ino}|{re.escape(os.path.basename(path))})\b")
+    lines = [line for line in peer.process.messages() if name.search(line)]
     if len(lines) not in (count if isinstance(count, tuple) else (count,)):
-        raise Wrong(f"{len(lines)} lines about inode {inode} and not {count}: {peer.process.messages()}")
+        raise Wrong(f"{len(lines)} lines about {path} and not {count}: {peer.process.messages()}")
 
 
 def back_and_forth(one, other, ways=("m", "m"), turns=30):
@@ -136,8 +137,8 @@ def one_after_the_other(scene):
     back_and_forth(first, second)
     first.ends()
     second.ends()
+    data = contents(path)
     third = Peer(scene, under(scene)).mapped(path, LENGTH)
-    data = bytearray(contents(path))
     everywhere(third, data=data)
     said(third, 0, path)
     third.ends()
