@@ -1,9 +1,9 @@
 # make · make run · make check · make bench: thin; CMake and Ninja do the work (CMakeLists.txt).
 BUILD ?= build
 PACKAGES = cmake ninja-build gcc clang clang-format binutils pkg-config python3 python3-lmdb python3-numpy \
-           lmdb-utils sqlite3 ripgrep git time libcmocka-dev liburing-dev libc6-dev
+           lmdb-utils sqlite3 rsync systemd systemd-journal-remote ripgrep git time libcmocka-dev liburing-dev libc6-dev
 
-.PHONY: all deps run check bench walkthroughs clean
+.PHONY: all deps run check company bench walkthroughs clean
 
 all: deps
 	cmake -S . -B $(BUILD) -G Ninja >/dev/null
@@ -18,6 +18,12 @@ run: all
 
 check: deps
 	tests/check
+
+# Programs that share files, in every mixture of under Faultline and not, RUNS times each: hours. ONLY: a part of the names.
+RUNS ?= 50
+ONLY ?=
+company: all
+	cd $(BUILD) && ../tests/company/run --faultline faultline --peer company_peer --runs $(RUNS) --only '$(ONLY)'
 
 # docs/walkthroughs/*.md from runs of the tracing build; `make check` fails when they drift.
 walkthroughs: deps
