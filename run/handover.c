@@ -201,6 +201,20 @@ static void region_open(const struct fl_region *region)
         linux_syscall(SYS_mprotect, region->start, len, region->prot);
 }
 
+/* One page, which a truncation may take away meanwhile. hold.c would ask for (S) then. Errors: of fl_hold. */
+static int page_copy(void *to, vm_offset_t va)
+{
+    struct fl_hold hold;
+    int error = fl_hold(fl_space(), va, VM_PAGE_SIZE, VM_PROT_READ, &hold);
+
+    if (error == -ENXIO)
+        return 0;
+    if (error == 0)
+        memcpy(to, (const void *)va, VM_PAGE_SIZE);
+    fl_unhold(&hold);
+    return error;
+}
+
 /* The kernel's private mapping of the same bytes, somewhere. Errors: of mmap, of fl_hold. */
 static long region_copy(const struct fl_region *region, const struct file *file)
 {
@@ -213,7 +227,7 @@ static long region_copy(const struct fl_region *region, const struct file *file)
         return copy;
     for (vm_offset_t va = region->start;
          error == 0 && fl_space_private_page(fl_space(), va, region->end, &va) == 0; va += VM_PAGE_SIZE)
-        error = hold_copy_in((void *)((vm_offset_t)copy + (va - region->start)), (const void *)va, VM_PAGE_SIZE);
+        error = page_copy((void *)((vm_offset_t)copy + (va - region->start)), va);
     if (error == 0)
         error = (int)linux_syscall(SYS_mprotect, copy, len, region->prot);
     if (error == 0)

@@ -329,7 +329,7 @@ static const char *const left_text[] = {
  */
 static long mmap_wanted(const struct mmap_args *args, vm_offset_t except, sigset_t *saved, enum left *left)
 {
-    const struct file *file = file_find(args->st.st_dev, args->st.st_ino);
+    struct file *file = file_find(args->st.st_dev, args->st.st_ino);
     bool managed = false;
     bool shared = false;
     long r = -ENODEV;
@@ -338,10 +338,12 @@ static long mmap_wanted(const struct mmap_args *args, vm_offset_t except, sigset
         shim_leave(saved);
         shared = shared_with_others(args);
         shim_enter(saved);
+        file = file_find(args->st.st_dev, args->st.st_ino);
     }
-    if (shared)
-        registry_hand_over(args->st.st_dev, args->st.st_ino);
     if (shared || registry_look(args->st.st_dev, args->st.st_ino) == REGISTRY_KERNELS) {
+        if (file != NULL)
+            watch_hand_over(file, 0);
+        registry_hand_over(args->st.st_dev, args->st.st_ino);
         *left = LEFT_SHARED;
     } else if (kernel_maps_it(args, except)) {
         *left = LEFT_SMALL_BEFORE;
