@@ -28,6 +28,7 @@
  * write for writing (vnode_pager.c).
  */
 #include "aio.h"
+#include "file_space.h"
 #include "linux_fd.h"
 #include "linux_machine.h"
 #include "linux_pool.h"
@@ -410,6 +411,16 @@ static int file_punch(struct store *store, vm_ooffset_t offset, uint64_t len_byt
     return file_change_done(file, result, offset, offset + len_bytes);
 }
 
+static int file_allocate(struct store *store, vm_ooffset_t offset, uint64_t len_bytes)
+{
+    return file_space_allocate(((struct store_file *)store)->plain, offset, len_bytes);
+}
+
+static uint64_t file_room(struct store *store)
+{
+    return file_space_room(((struct store_file *)store)->plain);
+}
+
 static void file_close(struct store *store)
 {
     struct store_file *file = (struct store_file *)store;
@@ -429,6 +440,8 @@ static const struct store_ops file_ops = {
     .close = file_close,
     .truncate = file_truncate,
     .punch = file_punch,
+    .allocate = file_allocate,
+    .room = file_room,
 };
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
