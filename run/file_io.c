@@ -113,37 +113,6 @@ static int io_look_at_size(struct fd_call *call)
     return fl_vnode_setsize(call->file->vnode);
 }
 
-/* ---- what a write needs of the file ---------------------------------------------------------------- */
-
-/*
- * The file system has room for [offset, offset + *len), so that a full disk is told to this write and not to a
- * later fsync; less when there is less. Files without holes need it for what is new only. Errors: -ENOSPC,
- * -EDQUOT.
- */
-static int io_allocate(const struct fd_call *call, uint64_t offset, uint64_t *len)
-{
-    uint64_t size = (uint64_t)call->st.st_size;
-    bool holes = (uint64_t)call->st.st_blocks * 512 < size;
-    unsigned what;
-    long r = 0;
-
-    if (!holes && offset + *len <= size)
-        return 0;
-    for (uint64_t n = *len; n > 0; n = n > VM_PAGE_SIZE ? trunc_page(n / 2) : 0) {
-        uint64_t from = !holes && offset < size ? size : offset;
-
-        if (offset + n <= from)
-            return 0;
-        r = linux_syscall(SYS_fallocate, call->fd, FALLOC_FL_KEEP_SIZE, from, offset + n - from);
-        if (r != -ENOSPC && r != -EDQUOT) {
-            (void)!fl_vnode_revalidate(call->file->vnode, true, &what);
-            *len = n;
-            return 0;
-        }
-    }
-    return (int)r;
-}
-
 /* ---- moving ---------------------------------------------------------------------------------------- */
 
 /* Signals a direct transfer that is not aligned as the store wants it; the kernel's own may be less strict. */
@@ -198,7 +167,8 @@ static bool io_move(struct file_io *io, const struct fd_call *call, struct vecto
     if (at > INT64_MAX - total)
         return false;
     if (io->writes) {
-        *result = io_allocate(call, at, &len);
+        *result =
+            fl_vnode_allocate(call->file->vnode, at, &len); /* told to this write, not to a later fsync */
         if (*result != 0)
             return true;
     }

@@ -20,6 +20,7 @@
 #include "registry.h"
 #include "watch.h"
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -329,6 +330,81 @@ bool file_grew(vm_offset_t va)
         grew = fl_vnode_setsize(region.vnode) == 0;
     shim_leave(&saved);
     return grew;
+}
+
+/* ---- writes that fail ------------------------------------------------------------------------------ */
+
+/* One with pages that cannot be written; *error: why. NULL: there is none. (S) held. */
+static struct file *file_unwritten(int *error)
+{
+    for (int i = 0; i < FILE_BUCKETS; i++) {
+        for (struct file *file = key_bucket[i]; file != NULL; file = file->next_key) {
+            *error = fl_vnode_write_error(file->vnode);
+            if (*error != 0)
+                return file;
+        }
+    }
+    return NULL;
+}
+
+/* Valid until the next call. (S) held. */
+static const char *file_name(const struct file *file)
+{
+    static char name[PATH_MAX]; /* (S); a program's stack may be small */
+    char link[32];
+    long n;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file->fd);
+    n = linux_syscall(SYS_readlink, link, name, sizeof name - 1);
+    if (n > 0)
+        name[n] = '\0';
+    else
+        snprintf(name, sizeof name, "inode %lu", (unsigned long)file->ino);
+    return name;
+}
+
+static bool is_full(int error)
+{
+    return error == -ENOSPC || error == -EDQUOT;
+}
+
+/* (S) held. */
+static void say_why(const struct file *file, int error, bool unwritten)
+{
+    const char *name = file_name(file), *why = strerrordesc_np(-error);
+
+    if (!is_full(error))
+        shim_say("dirty pages of %.300s cannot be written (%s), and fill the memory: they are tried again",
+                 name, why);
+    else if (unwritten)
+        shim_say("the disk that holds %.300s is full (%s): dirty pages of it cannot be written: free space",
+                 name, why);
+    else
+        shim_say("the disk that holds %.300s is full (%s): it has no space for a page that is stored to: "
+                 "free space",
+                 name, why);
+}
+
+void files_say_why(vm_offset_t va, int error)
+{
+    static int said; /* (S) */
+    struct fl_region region;
+    struct file *file;
+    int why = error;
+    sigset_t saved;
+
+    if (error == -EFAULT || error == -EACCES || error == -ENXIO || error == -ENOMEM)
+        return;
+    shim_enter(&saved);
+    file = said != error ? file_unwritten(&why) : NULL;
+    if (file != NULL)
+        say_why(file, why, true);
+    else if (said != error && is_full(error) && fl_space_region(fl_space(), va, &region) == 0 &&
+             region.start <= va && region.vnode != NULL && (file = file_of_vnode(region.vnode)) != NULL)
+        say_why(file, error, false);
+    if (file != NULL)
+        said = error;
+    shim_leave(&saved);
 }
 
 /* ---- files that calls use -------------------------------------------------------------------------- */

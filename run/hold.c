@@ -141,6 +141,7 @@ int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access)
          * What the kernel says when its own access fails: a place beyond the file or a store's error is
          * EFAULT there too.
          */
+        files_say_why(va, error);
         return error == -ENOMEM ? -ENOMEM : -EFAULT;
     }
     hold->len = *len;

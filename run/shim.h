@@ -306,6 +306,11 @@ void file_account(vm_offset_t start, vm_offset_t end, int sign);
 void file_idle_push(struct file *file);
 /* Closes the files that nothing maps and no call uses any more. (S) held. */
 void file_reap(void);
+/*
+ * Says, once for each error, why an access at va failed for want of space, or for a write that fails: the
+ * file, and what helps. Silent of others. No lock held.
+ */
+void files_say_why(vm_offset_t va, int error);
 /* True when the file under va has grown past va since the VM last looked: the access may be tried again. */
 bool file_grew(vm_offset_t va);
 

@@ -129,10 +129,15 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
         return;
     if (error == -EFAULT && (handover_waited(va) || mapping_is_reserved(va)))
         return;
+    files_say_why(va, error);
     if (error == -ENOMEM) {
-        shim_say("written pages of private mappings, which have nowhere else to go, exceed the limit of %zu "
-                 "bytes: raise --memory",
-                 shim_config.memory_limit_bytes);
+        struct fl_vm_stats stats;
+
+        fl_vm_stats(&stats);
+        shim_say("written pages of private mappings and locked pages (%zu bytes), which have nowhere else to "
+                 "go, exceed "
+                 "the limit of %zu bytes: raise --memory",
+                 (size_t)ptoa(stats.wired), shim_config.memory_limit_bytes);
         linux_syscall(SYS_kill, linux_syscall(SYS_getpid), SIGKILL);
     }
     signals_chain(signo, info, ucontext);

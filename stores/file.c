@@ -29,6 +29,7 @@
  */
 #include "aio.h"
 #include "change.h"
+#include "file_space.h"
 #include "linux_fd.h"
 #include "linux_machine.h"
 #include "linux_pool.h"
@@ -435,6 +436,24 @@ static int file_changed(struct store *store, bool own, unsigned *what)
     return file_change_what(&file->change, file->plain, own, what);
 }
 
+static int file_allocate(struct store *store, vm_ooffset_t offset, uint64_t len_bytes)
+{
+    struct store_file *file = (struct store_file *)store;
+    struct stat st;
+    int error = (int)linux_syscall(SYS_fstat, file->plain, &st);
+    if (error != 0)
+        return error;
+    file_change_begin(&file->change, &st);
+    error = file_space_allocate(file->plain, offset, len_bytes);
+    file_change_end(&file->change, file->plain);
+    return error;
+}
+
+static uint64_t file_room(struct store *store)
+{
+    return file_space_room(((struct store_file *)store)->plain);
+}
+
 static void file_close(struct store *store)
 {
     struct store_file *file = (struct store_file *)store;
@@ -455,6 +474,8 @@ static const struct store_ops file_ops = {
     .truncate = file_truncate,
     .punch = file_punch,
     .changed = file_changed,
+    .allocate = file_allocate,
+    .room = file_room,
 };
 
 /* ---- opening ------------------------------------------------------------------------------------------- */

@@ -53,7 +53,7 @@ int kiocb_write_and_wait(struct vm_object *object, vm_ooffset_t pos, uint64_t co
 
 /* ---- bounce pages -------------------------------------------------------------------------------------- */
 
-/* As many busy pages as there are, up to `want`, and one at least. Errors: -ENOMEM. */
+/* As many busy pages as there are, up to `want`, and one at least. Errors: of vm_wait. */
 static int bounce_get(struct direct_io *io, uint32_t want)
 {
     int error = 0;
@@ -71,7 +71,7 @@ static int bounce_get(struct direct_io *io, uint32_t want)
         if (io->npages == 0)
             error = vm_wait();
     }
-    return io->npages > 0 ? 0 : -ENOMEM;
+    return io->npages > 0 ? 0 : error != 0 ? error : -ENOMEM;
 }
 
 static void bounce_put(struct direct_io *io)

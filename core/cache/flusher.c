@@ -262,8 +262,11 @@ static bool over_dirty_share(const struct vm_object *object)
 
 void balance_dirty_pages(struct vm_object *object)
 {
-    struct writeback_control wbc = {
-        .sync_mode = WB_SYNC_NONE, .range_cyclic = true, .nr_to_write = BALANCE_CHUNK};
+    struct writeback_control wbc = {.sync_mode = WB_SYNC_NONE,
+                                    .range_cyclic = true,
+                                    .spare_failed =
+                                        true, /* or the page just stored to might never stay writable */
+                                    .nr_to_write = BALANCE_CHUNK};
     if (!dirty_pages_over())
         return;
     wb_wakeup();

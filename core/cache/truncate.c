@@ -467,8 +467,11 @@ static int punch_pagecache(struct vm_object *object, uint64_t start, uint64_t en
 static int vnode_punch(struct vnode *vnode, struct store *store, uint64_t start, uint64_t end)
 {
     struct vm_object *object = vnode_pager_object(vnode);
-    if (object == NULL)
-        return store->ops->punch(store, start, end - start);
+    if (object == NULL) {
+        int punched = store->ops->punch(store, start, end - start);
+        vnode_pager_holes(vnode, true);
+        return punched;
+    }
     vm_pindex_t first = atop(start), last = range_end(start, end - start);
     int error = filemap_write_and_wait_range(object, first, last);
     if (error != 0)
@@ -479,6 +482,7 @@ static int vnode_punch(struct vnode *vnode, struct store *store, uint64_t start,
     error = punch_pagecache(object, start, end);
     if (error == 0)
         error = store->ops->punch(store, start, end - start);
+    vnode_pager_holes(vnode, true);
     filemap_invalidate_unlock(object);
     return error;
 }

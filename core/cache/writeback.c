@@ -138,18 +138,27 @@ static void tag_pages_for_writeback(struct vm_object *object, vm_pindex_t start,
     }
 }
 
-/* The batch of pages of [m, end) with the mark that begins with m, which is ready; at most `most`, but for
- * neighbours, which cost nothing more. (O). */
-static void writeback_collect(struct vm_object *object, struct vm_page *m, vm_pindex_t end,
-                              enum vm_radix_mark mark, uint32_t most, struct writeback_batch *batch)
+/* (O) of its object. */
+static bool writeback_spares(const struct writeback_control *wbc, const struct vm_page *m)
 {
-    uint32_t runs = 1;
+    return wbc->spare_failed && (m->flags & PG_WRITEERROR) != 0;
+}
+
+/* The batch of pages of [m, end) with wbc's mark that begins with m, which is ready; at most nr_to_write, but
+ * for neighbours, which cost nothing more. (O). */
+static void writeback_collect(struct vm_object *object, const struct writeback_control *wbc,
+                              struct vm_page *m, vm_pindex_t end, struct writeback_batch *batch)
+{
+    bool all = wbc->sync_mode == WB_SYNC_ALL;
+    enum vm_radix_mark mark = all ? RADIX_TOWRITE : RADIX_DIRTY;
+    uint32_t runs = 1, most = all ? UINT32_MAX : wbc->nr_to_write;
     batch->held = m->hold_count > 0;
     batch->m[0] = m;
     for (batch->n = 1; batch->n < MACHINE_RUN_MAX; batch->n++) {
         vm_pindex_t next = batch->m[batch->n - 1]->pindex + 1;
         m = next < end ? vm_radix_lookup_mark(&object->pages, next, mark) : NULL;
-        if (m == NULL || m->pindex >= end || !writeback_joins(batch->m[0], m, batch->held))
+        if (m == NULL || m->pindex >= end || !writeback_joins(batch->m[0], m, batch->held) ||
+            writeback_spares(wbc, m))
             return;
         runs += m->pindex != next;
         if (runs > WRITEBACK_RUNS || (batch->n >= most && m->pindex != next))
@@ -192,6 +201,11 @@ static void write_cache_pages(struct vm_object *object, struct writeback_control
     while (start < end && (all || wbc->nr_to_write > 0) &&
            (m = vm_radix_lookup_mark(&object->pages, start, mark)) != NULL && m->pindex < end) {
         start = m->pindex;
+        if (writeback_spares(wbc, m)) {
+            start++;
+            wbc->nr_to_write--; /* or looking for others might take all of the file */
+            continue;
+        }
         if (!writeback_ready(m, all && m->hold_count > 0)) {
             if (all)
                 writeback_not_ready(object, m, plug);
@@ -199,7 +213,7 @@ static void write_cache_pages(struct vm_object *object, struct writeback_control
                 start++;
             continue;
         }
-        writeback_collect(object, m, end, mark, all ? UINT32_MAX : wbc->nr_to_write, &batch);
+        writeback_collect(object, wbc, m, end, &batch);
         start = batch.m[batch.n - 1]->pindex + 1;
         wbc->nr_to_write -= batch.n < wbc->nr_to_write ? batch.n : wbc->nr_to_write;
         writeback_batch(object, &batch, plug, true);
@@ -339,6 +353,28 @@ int vfs_fsync_range(struct vnode *vnode, struct vm_object *object, vm_pindex_t s
 }
 
 /* ---- what vm.h offers ---------------------------------------------------------------------------------- */
+
+/* Is there a page with the mark whose last write failed? (O). */
+static bool any_write_failed(struct vm_object *object, enum vm_radix_mark mark)
+{
+    struct vm_page *m = vm_radix_lookup_mark(&object->pages, 0, mark);
+    while (m != NULL && (m->flags & PG_WRITEERROR) == 0)
+        m = vm_radix_lookup_mark(&object->pages, m->pindex + 1, mark);
+    return m != NULL;
+}
+
+int fl_vnode_write_error(struct vnode *vnode)
+{
+    struct vm_object *object = vnode_pager_object(vnode);
+    int error = errseq_last(&vnode->wb_err);
+    if (object == NULL || error == 0)
+        return 0;
+    vm_lock(&object->lock);
+    bool failed =
+        any_write_failed(object, RADIX_DIRTY) || any_write_failed(object, RADIX_WRITEBACK); /* again */
+    vm_unlock(&object->lock);
+    return failed ? error : 0;
+}
 
 int fl_vnode_fsync(struct vnode *vnode, unsigned flags, fl_errseq_t *since)
 {

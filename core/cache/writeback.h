@@ -31,6 +31,7 @@ struct writeback_control {
     enum writeback_sync_modes sync_mode;
     vm_pindex_t range_start, range_end; /* pages [range_start, range_end) */
     bool range_cyclic;                  /* all of the file instead, from where such a write stopped last */
+    bool spare_failed; /* pages whose last write failed are left to others, who do not do it at each store */
     uint32_t nr_to_write; /* pages, of WB_SYNC_NONE: counted down; that many, and what is left of a run */
 };
 

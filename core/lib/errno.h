@@ -19,6 +19,7 @@
 #define ENOSPC     28
 #define EOVERFLOW  75
 #define EOPNOTSUPP 95
+#define EDQUOT     122
 #define ETIMEDOUT  110
 
 #endif

@@ -219,6 +219,8 @@ static int madvise_populate(struct vm_map *map, const struct sys_range *range, v
         return -ENOMEM; /* unmapped meanwhile */
     case -ENXIO:
     case -EIO:
+    case -ENOSPC:
+    case -EDQUOT:
         return -EFAULT;
     default:
         return error;

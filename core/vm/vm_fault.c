@@ -6,6 +6,7 @@
  *     vm_fault_attempt                     again while it says VM_FAULT_RETRY
  *       vm_map_lookup                      entry, object, rights; makes the shadow on the first private
  *       write
+ *       vm_fault_allocate                  a file's page that may lie in a hole is written: space, retry
  *       vm_fault_soft_fast                 the page is there and may be mapped as it is: done
  *       vm_fault_walk                      down the chain of objects; on success m is busy and valid
  *         vm_fault_readahead_mark          the mark was touched: next window, retry
@@ -68,6 +69,7 @@ struct faultstate {
     struct vm_page **hold;
     uint32_t memory_tries;
     bool asked_ahead; /* read-ahead was asked what this miss is worth */
+    bool has_space;   /* the store was asked for the page's space, and gave it */
     /* what the map says; valid while lookup_still_valid, then (M) is held shared */
     bool lookup_still_valid;
     uint32_t timestamp;
@@ -194,6 +196,38 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
     if (object == fs->first_object && (fs->access & VM_PROT_WRITE) == 0 &&
         (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
         vm_fault_prefault(fs->entry, object, fs->va, m->pindex, fs->prot, ahead);
+}
+
+/*
+ * Is a page of a file about to become dirty that may have no space on the disk? One that is dirty had it when
+ * it became so; of one with buffer heads that may be true of some blocks. (O) of first_object.
+ */
+static bool vm_fault_lacks_space(const struct faultstate *fs)
+{
+    const struct vm_object *object = fs->first_object;
+    if ((fs->access & VM_PROT_WRITE) == 0 || object->type != OBJT_VNODE || fs->has_space ||
+        !vnode_may_lack_space(object->vnode) || fs->first_pindex >= object->size)
+        return false;
+    const struct vm_page *m = vm_page_lookup(object, fs->first_pindex);
+    bool has = m != NULL && (m->flags & (PG_DIRTY | PG_PRIVATE)) == PG_DIRTY;
+    return !has && vnode_lacks_space(object->vnode, fs->first_pindex);
+}
+
+/*
+ * The store gives it the space, or the fault fails: a full disk is told to the store that needs more of it,
+ * as by the kernel. (O) of first_object on entry, not on return.
+ */
+static int
+vm_fault_allocate(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+{
+    struct vm_object *object = fs->first_object;
+    vm_object_reference_locked(object);
+    vm_unlock(&object->lock);
+    vm_fault_unlock_map(fs);
+    int error = vnode_pager_allocate(object->vnode, fs->first_pindex);
+    vm_object_deallocate(object);
+    fs->has_space = true; /* also where a truncation or a punch took it again: one question for one fault */
+    return error == 0 ? VM_FAULT_RETRY : error;
 }
 
 /*
@@ -620,6 +654,8 @@ vm_fault_attempt(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M)
     fs->m = fs->first_m = NULL;
 
     vm_lock(&fs->first_object->lock);
+    if (vm_fault_lacks_space(fs))
+        return vm_fault_allocate(fs);
     if (vm_fault_soft_fast(fs, &error)) {
         vm_unlock(&fs->first_object->lock);
         vm_fault_unlock_map(fs);

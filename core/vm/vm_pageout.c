@@ -15,6 +15,9 @@
  * clean ones are found, and written when they are rare: many at a time, as many as are wanted free. It comes
  * back to the head of the queue when it is clean (rotate_reclaimable_page), and the next pass frees it.
  * A pass with `force` takes what is referenced too: for those who would get nothing else.
+ * A page whose write failed is tried again, PAGEOUT_RETRIES of them in a pass. When memory is full of them,
+ * vm_wait says what the write said: whoever wanted a page is told so, and may go on when there is space
+ * again.
  *
  * Invariant: D1 the daemon frees only pages that are clean, not busy, wired, held or in write-back.
  * Locks: (Q) to pick, then the object's lock is tried; (O) → (R), (Q). (D) pagedaemon.lock, a leaf: taken
@@ -36,6 +39,7 @@
 #include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
 #include "vm/vm_rmap.h"
+#include "vm/vnode_pager.h"
 #include <faultline/vm.h>
 
 #define PAGEOUT_BATCH     64
@@ -49,8 +53,9 @@
 #define PAGEOUT_DEPTH     64  /* transfers on their way beside which page-out begins no more */
 #define PAGEOUT_PATIENCE  500 /* passes in a row that free nothing, even while something is: 5 s */
 #define PAGEOUT_DIRTY_LAG                                                                                    \
-    32                  /* dirty pages passed over for each clean one found, roughly, before one is written */
-#define PAGEOUT_AGING 3 /* passes in a row that only found out what is in use, before one takes what is */
+    32 /* dirty pages passed over for each clean one found, roughly, before one is written */
+#define PAGEOUT_RETRIES 16 /* of writes that failed before, in a pass: what fails for good costs no more */
+#define PAGEOUT_AGING   3  /* passes in a row that only found out what is in use, before one takes what is */
 
 struct vm_pageout_params vm_pageout;
 
@@ -68,6 +73,8 @@ struct pageout_pass {
     uint32_t aged;             /* pages that came nearer to being freed */
     uint32_t passed_over;      /* dirty ones */
     uint32_t transient;        /* pages that are somebody's for the moment */
+    uint32_t retried;          /* writes of pages whose last one failed */
+    int write_error;           /* what that said; 0: it met none */
     struct blk_plug plug;      /* writes that are to go together */
 };
 
@@ -307,8 +314,13 @@ static void launder(struct pageout_pass *pass, struct vm_page *m)
     struct vm_object *object = m->object;
     bool spared = !pass->force && pass->passed_over < pass->freed + PAGEOUT_DIRTY_LAG;
     bool homeless = page_homeless(m);
+    bool failed = !homeless && (m->flags & PG_WRITEERROR) != 0;
+    if (failed) {
+        pass->write_error = errseq_last(&object->vnode->wb_err);
+        spared = spared || pass->retried >= PAGEOUT_RETRIES;
+    }
     if (!homeless && !spared && !page_in_use(pass, m)) {
-        bool failed = (m->flags & PG_WRITEERROR) != 0;
+        pass->retried += failed;
         uint32_t npages = pageout_cluster(m, &pass->plug);
         pass->laundered += failed ? 0 : npages; /* what fails again and again is no progress */
         launder_throttle(pass);
@@ -531,6 +543,16 @@ static void wait_for_free(void)
     vm_unlock(&vm_phys.lock);
 }
 
+/*
+ * The pass that was the last one freed nothing. What cannot be written is the reason, if there is any such.
+ */
+static int vm_wait_result(const struct pageout_pass *pass)
+{
+    if (free_pages() > vm_pageout.free_reserved)
+        return 0;
+    return pass->write_error != 0 ? pass->write_error : -ENOMEM;
+}
+
 int vm_wait(void)
 {
     uint32_t target = clamp(vm_pageout.free_reserved + PAGEOUT_BATCH, 1, vm_pageout.free_min);
@@ -545,7 +567,7 @@ int vm_wait(void)
         fruitless = pass_fruitful(&pass) ? 0 : fruitless + 1;
         bool idle = fruitless >= PAGEOUT_FRUITLESS && vm_pager_active() == 0 && pass.transient == 0;
         if (patience-- == 0 || idle)
-            return free_pages() > vm_pageout.free_reserved ? 0 : -ENOMEM;
+            return vm_wait_result(&pass);
         if ((fruitless >= PAGEOUT_FRUITLESS || pass.laundered > 0) && !vm_pager_wait_any())
             wait_for_free();
     }

@@ -29,7 +29,9 @@ void pagedaemon_wakeup(void);
 /*
  * A page allocation failed: waits until pages were freed, doing a share of the work itself. No lock
  * held. 0:
- * try again. -ENOMEM: whole passes freed nothing, and nothing is being written that could become free.
+ * try again. Else whole passes freed nothing, and nothing is being written that could become free: the error
+ * of the last write, -ENOSPC, -EIO …, when dirty pages of files are among what cannot go, as they could not
+ * be written; -ENOMEM: all is dirty without a place to go, wired, or held.
  */
 FL_NODISCARD int vm_wait(void);
 /* One pass: frees until `target` pages are free. Returns the number freed. No lock held. */

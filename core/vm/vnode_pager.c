@@ -22,7 +22,8 @@
 #include "vm/pmap.h"
 #include <faultline/vm.h>
 
-#define VNODE_HASH 256 /* buckets */
+#define VNODE_HASH   256                  /* buckets */
+#define SPACE_PLENTY (UINT64_C(64) << 20) /* bytes: what others write meanwhile */
 
 static struct vm_zone vnode_zone;
 static struct {
@@ -76,15 +77,26 @@ static struct vnode *vnode_find(struct store *store) REQUIRES(vnode_hash.lock)
     return v;
 }
 
+/* Whoever stores to the file asks the store, if it can say. Any lock. */
+static void may_have_holes(struct vnode *vnode)
+{
+    const struct store *writer = atomic_load(&vnode->writer);
+    if (writer != NULL && writer->ops->allocate != NULL)
+        atomic_fetch_add(&vnode->holes, 1);
+}
+
 /*
  * A file that is open already is opened once more, by `store`. Returns what is left of the store to close:
  * nothing when it brought the right to write. (H).
  */
 static struct store *vnode_adopt(struct vnode *v, struct store *store)
 {
-    if (store->read_only || atomic_load(&v->writer) != NULL)
+    if (store->read_only || atomic_load(&v->writer) != NULL) {
+        may_have_holes(v); /* others may have punched them while nobody looked */
         return store;
+    }
     atomic_store(&v->writer, store);
+    may_have_holes(v);
     return NULL;
 }
 
@@ -100,6 +112,7 @@ static int vnode_create(struct store *store, struct vnode **vnode)
     }
     v->store = store;
     atomic_store(&v->writer, store->read_only ? NULL : store);
+    may_have_holes(v);
     atomic_store(&v->ref_count, 1);
     *vnode = v;
     return 0;
@@ -292,15 +305,181 @@ void vnode_pager_strategy(struct vm_pager_request *request, struct blk_plug *plu
         submit_bio(bio, plug);
 }
 
+/* ---- space ---------------------------------------------------------------------------------------------- */
+
+/* (O). */
+static void space_forget(struct vnode *vnode)
+{
+    __builtin_memset(vnode->space, 0, sizeof vnode->space);
+}
+
+void vnode_pager_holes(struct vnode *vnode, bool cut)
+{
+    struct vm_object *object = vnode_pager_object(vnode);
+    may_have_holes(vnode);
+    if (!cut || object == NULL)
+        return;
+    vm_lock(&object->lock);
+    space_forget(vnode);
+    vm_unlock(&object->lock);
+}
+
+bool vnode_lacks_space(struct vnode *vnode, vm_pindex_t pindex)
+{
+    for (uint32_t i = 0; i < SPACE_STRETCHES; i++)
+        if (pindex >= vnode->space[i].start && pindex < vnode->space[i].end)
+            return false;
+    if (vnode->space_credit == 0)
+        return true;
+    vnode->space_credit--;
+    return false;
+}
+
+/*
+ * How many bytes the store has room for; STORE_ROOM_NO_HOLES is remembered. *seen: what vnode->holes said
+ * before the store was asked.
+ */
+static uint64_t vnode_room(struct vnode *vnode, struct store *store, uint64_t *seen)
+{
+    uint64_t none = *seen = atomic_load(&vnode->holes);
+    uint64_t room = none == 0 ? STORE_ROOM_NO_HOLES : store->ops->room(store);
+    if (room == STORE_ROOM_NO_HOLES) /* unless that changed meanwhile */
+        (void)atomic_compare_exchange_strong(&vnode->holes, &none, 0);
+    return room;
+}
+
+/*
+ * More than this, and no page that is dirty now or becomes so before the store is asked again finds it full,
+ * unless others fill it meanwhile: then its write fails, and it stays dirty (vm_wait). To allocate each page
+ * would cost more than its write: file systems wait for all transfers of the file first.
+ */
+static uint64_t space_plenty(void)
+{
+    return 2 * ptoa(vm_page_count) + SPACE_PLENTY;
+}
+
+/*
+ * Which stretch the page begins: the page alone; twice as much as the last time where that ends here, up to
+ * SPACE_MAX; not beyond the file's end. *slot: whose place it takes. (O).
+ */
+static struct vnode_stretch space_stretch(struct vnode *vnode, vm_pindex_t pindex, uint32_t *slot)
+{
+    vm_pindex_t n = 1, end = size_pages(vnode->size_bytes);
+    *slot = vnode->space_next;
+    for (uint32_t i = 0; i < SPACE_STRETCHES; i++) {
+        const struct vnode_stretch *last = &vnode->space[i];
+        if (last->end != pindex || last->end == last->start)
+            continue;
+        *slot = i;
+        n = 2 * (last->end - last->start) < SPACE_MAX ? 2 * (last->end - last->start) : SPACE_MAX;
+    }
+    end = pindex + n < end ? pindex + n : end;
+    return (struct vnode_stretch){pindex, end > pindex ? end : pindex + 1};
+}
+
+/* The stretch has its space; nobody has made holes since `seen`, or it is not remembered. */
+static void space_remember(struct vnode *vnode, struct vm_object *object, struct vnode_stretch stretch,
+                           uint32_t slot, uint64_t seen)
+{
+    vm_lock(&object->lock);
+    if (atomic_load(&vnode->holes) == seen) {
+        vnode->space[slot] = stretch;
+        if (slot == vnode->space_next)
+            vnode->space_next = (slot + 1) % SPACE_STRETCHES;
+    }
+    vm_unlock(&object->lock);
+}
+
+static bool is_full(int error)
+{
+    return error == -ENOSPC || error == -EDQUOT;
+}
+
+/* Allocates the stretch, or half of it, and so on to its first page. Errors: the store's, for that page. */
+static int space_allocate(struct store *store, struct vnode_stretch *stretch, uint64_t size_bytes)
+{
+    vm_ooffset_t start = ptoa(stretch->start);
+    for (;;) {
+        uint64_t end = ptoa(stretch->end) < size_bytes ? ptoa(stretch->end) : size_bytes;
+        int error = store->ops->allocate(store, start, end - start);
+        if (!is_full(error) || stretch->end <= stretch->start + 1)
+            return error;
+        stretch->end = stretch->start + (stretch->end - stretch->start) / 2;
+    }
+}
+
+int vnode_pager_allocate(struct vnode *vnode, vm_pindex_t pindex)
+{
+    struct store *store = atomic_load(&vnode->writer);
+    struct vm_object *object = vnode_pager_object(vnode);
+    uint64_t seen, room;
+    uint32_t slot;
+    if (store == NULL || object == NULL || (room = vnode_room(vnode, store, &seen)) == STORE_ROOM_NO_HOLES)
+        return 0;
+    vm_lock(&object->lock);
+    bool plenty = room > space_plenty();
+    if (plenty)
+        vnode->space_credit = SPACE_CREDIT;
+    struct vnode_stretch stretch = space_stretch(vnode, pindex, &slot);
+    uint64_t size_bytes = vnode->size_bytes;
+    vm_unlock(&object->lock);
+    if (plenty || size_bytes <= ptoa(pindex)) /* the latter was cut meanwhile: there is nothing to store to */
+        return 0;
+    int error = space_allocate(store, &stretch, size_bytes);
+    if (error == -EOPNOTSUPP) { /* then a write tells */
+        (void)atomic_compare_exchange_strong(&vnode->holes, &seen, 0);
+        return 0;
+    }
+    if (error == 0)
+        space_remember(vnode, object, stretch, slot, seen);
+    return error;
+}
+
+/*
+ * [offset, offset + len_bytes) get their space; what lies within a file without holes has it. Errors: as
+ * vnode_pager_allocate, and -EOPNOTSUPP.
+ */
+static int space_range(struct vnode *vnode, struct store *store, uint64_t offset, uint64_t len_bytes)
+{
+    uint64_t seen, end = offset + len_bytes;
+    vm_lock(&vnode->lock);
+    uint64_t size_bytes = vnode->size_bytes;
+    vm_unlock(&vnode->lock);
+    if (offset < size_bytes && vnode_room(vnode, store, &seen) == STORE_ROOM_NO_HOLES)
+        offset = size_bytes;
+    return end <= offset ? 0 : store->ops->allocate(store, offset, end - offset);
+}
+
+int fl_vnode_allocate(struct vnode *vnode, vm_ooffset_t offset, uint64_t *len_bytes)
+{
+    struct store *store = atomic_load(&vnode->writer);
+    int error = 0;
+    if (offset + *len_bytes < offset)
+        return -EINVAL;
+    if (store == NULL || store->ops->allocate == NULL)
+        return 0;
+    for (uint64_t n = *len_bytes; n > 0; n = n > VM_PAGE_SIZE ? trunc_page(n / 2) : 0) {
+        error = space_range(vnode, store, offset, n);
+        if (!is_full(error)) {
+            *len_bytes = error == 0 || error == -EOPNOTSUPP ? n : *len_bytes;
+            break;
+        }
+    }
+    return error == -EOPNOTSUPP ? 0 : error;
+}
+
 /* ---- size ---------------------------------------------------------------------------------------------- */
 
 uint64_t vnode_pager_newsize(struct vnode *vnode, uint64_t size_bytes)
 {
+    may_have_holes(vnode); /* before anybody can store to the new pages */
     vm_lock(&vnode->lock);
     struct vm_object *object = vnode->object;
     uint64_t old_bytes = vnode->size_bytes;
     if (object != NULL) {
         vm_lock(&object->lock);
+        if (size_bytes < old_bytes)
+            space_forget(vnode);
         object->size = size_pages(size_bytes); /* no fault enters a page beyond it from now on */
         vnode->size_bytes = size_bytes;
         vm_unlock(&object->lock);

@@ -27,6 +27,14 @@ struct file_ra_singles {
     uint32_t n;
 };
 
+/* Pages that got their space on the disk together. */
+#define SPACE_STRETCHES 4   /* the last so many: of as many streams of stores */
+#define SPACE_MAX       256 /* pages that a stream gets at a time */
+#define SPACE_CREDIT    256 /* pages that become dirty before a disk with much room is asked again */
+struct vnode_stretch {
+    vm_pindex_t start, end;
+};
+
 struct vnode {
     struct vm_lock lock;
     struct store *store; /* (c) owned; reads, sizes and flushes go there */
@@ -43,6 +51,14 @@ struct vnode {
     struct file_ra_singles ra_singles; /* (O) */
     vm_pindex_t
         prev_read; /* (O) the page that fl_vnode_read ended in: a stream of small reads uses it once */
+    /*
+     * 0: each of the file's bytes has its space, as far as is known; else changes with whatever may make a
+     * hole
+     */
+    _Atomic uint64_t holes;
+    struct vnode_stretch space[SPACE_STRETCHES]; /* (O) */
+    uint32_t space_next;                         /* (O) the stretch that the next new stream takes */
+    uint32_t space_credit;                       /* (O) pages for which the disk need not be asked */
     /* falls under (H); grows under (H), or anywhere by someone who has a reference */
     _Atomic uint32_t ref_count;
     _Atomic errseq_t wb_err;      /* failed write-backs; who was told of them has a cursor: fl_vnode_errseq */
@@ -54,6 +70,12 @@ struct vnode {
     uint8_t i_state;             /* (W) I_* of cache/flusher.h */
     vm_pindex_t writeback_index; /* (O) where a write-back that does not write all of it goes on */
 };
+
+/* Whether vnode_lacks_space is worth a call. */
+static inline bool vnode_may_lack_space(const struct vnode *vnode)
+{
+    return atomic_load_explicit(&vnode->holes, memory_order_relaxed) != 0;
+}
 
 /* How many pages a file of so many bytes has. */
 static inline vm_pindex_t size_pages(uint64_t size_bytes)
@@ -84,6 +106,18 @@ void vnode_pager_seterror(struct vnode *vnode, int error);
  * held; the pages are in write-back. Errors: -ENOMEM (no window).
  */
 FL_NODISCARD int vnode_pager_clean_tail(struct vm_object *object, struct vm_page **m, uint32_t count);
+/* A page becomes dirty: may it find the disk full, so that it needs vnode_pager_allocate first? (O). */
+FL_NODISCARD bool vnode_lacks_space(struct vnode *vnode, vm_pindex_t pindex);
+/*
+ * The page gets its space in the store, if it has none, and so do those that a stream of stores is about to
+ * go to; or the store has more room than all that can be dirty, and is left alone for the next SPACE_CREDIT
+ * pages. No lock held; the caller has a reference. A hole that is punched meanwhile stays one; a file that is
+ * cut meanwhile may keep space behind its end until it is cut again. Errors: -ENOSPC, -EDQUOT, -EIO.
+ * (page_mkwrite, Linux.)
+ */
+FL_NODISCARD int vnode_pager_allocate(struct vnode *vnode, vm_pindex_t pindex);
+/* The file may have holes that it did not have; `cut`: also where it had its space. No (O) held. */
+void vnode_pager_holes(struct vnode *vnode, bool cut);
 /* Fills in the request's bio and submits it. */
 void vnode_pager_strategy(struct vm_pager_request *request, struct blk_plug *plug);
 /* The object, which lives as long as the vnode, or NULL: there is none yet. No lock held. */

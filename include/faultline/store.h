@@ -52,6 +52,8 @@ static inline size_t store_request_piece(const struct store_request *request, ui
     return (size_t)(request->len_bytes - before < len_bytes ? request->len_bytes - before : len_bytes);
 }
 
+#define STORE_ROOM_NO_HOLES UINT64_MAX
+
 struct store_ops {
     const char *name;
     /* Starts the transfer. Never fails itself: an error goes to done. May sleep; called with no lock
@@ -88,6 +90,17 @@ struct store_ops {
      * -EIO …
      */
     FL_NODISCARD int (*changed)(struct store *store, bool own, unsigned *what);
+     * Optional; NULL: nobody can say, and a write tells when there is no space. The bytes [offset, offset +
+     * len_bytes), within the file or beyond its end, have their space from now on: no later write of them
+     * fails for want of it. They are what they were, and so is the length. Transfers may be under way.
+     * Errors: -ENOSPC, -EDQUOT, -EIO; -EOPNOTSUPP: this store can promise nothing.
+     */
+    FL_NODISCARD int (*allocate)(struct store *store, vm_ooffset_t offset, uint64_t len_bytes);
+    /*
+     * Beside allocate: how many bytes could get their space now; STORE_ROOM_NO_HOLES: each byte within the
+     * file has its own already. A guess: less is always allowed, and a change meanwhile.
+     */
+    FL_NODISCARD uint64_t (*room)(struct store *store);
 };
 #define STORE_CHANGED     0x1 /* it was changed past the store: perhaps only its name or its rights */
 #define STORE_REWRITTEN   0x2 /* … its bytes were */

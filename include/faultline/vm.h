@@ -184,12 +184,24 @@ FL_NODISCARD int fl_vnode_extend(struct vnode *vnode, uint64_t len_bytes);
  */
 FL_NODISCARD int fl_vnode_punch(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes);
 /*
+ * The store has the space for the bytes [offset, offset + *len_bytes), within the file or beyond its end, so
+ * that a full disk is told to who is about to write them and not by a write-back; for fewer, from offset on,
+ * when there is less: *len_bytes says how many. The length stays. 0 also where the store cannot say. Stores
+ * to mappings do so by themselves. Errors: -EINVAL; -ENOSPC, -EDQUOT: not for one page; -EIO.
+ */
+FL_NODISCARD int fl_vnode_allocate(struct vnode *vnode, vm_ooffset_t offset, uint64_t *len_bytes);
+/*
  * What somebody was told of a file's failed write-backs. Each descriptor and each mapping has one of its own,
  * so that each hears of an error once. fl_vnode_errseq gives one that has heard of everything so far, but for
  * an error of which nobody has; 0 has heard of nothing. (errseq_t, Linux.)
  */
 typedef uint32_t fl_errseq_t;
 FL_NODISCARD fl_errseq_t fl_vnode_errseq(struct vnode *vnode);
+/*
+ * What the last write-back that failed said, as long as pages are dirty whose write failed; 0: there are
+ * none. To tell somebody why memory is full.
+ */
+FL_NODISCARD int fl_vnode_write_error(struct vnode *vnode);
 /*
  * What was written, by whatever way, is on stable storage when it returns 0. flags: 0 or FL_FSYNC_DATA. since:
  * whose errors to tell, and told afterwards; NULL: only those of this call. Errors: -EINVAL; those of
@@ -248,9 +260,10 @@ void fl_space_set_brk(struct vm_map *map, vm_offset_t start, vm_offset_t limit);
  * faulting thread, or one that acts for it.
  * Returns 0: try the access again. -EFAULT: nothing is mapped there (SIGSEGV, SEGV_MAPERR). -EACCES: the
  * mapping forbids it (SIGSEGV, SEGV_ACCERR).
- * -ENXIO: beyond the end of the file (SIGBUS). -EIO: the store failed (SIGBUS). -ENOMEM: every page is
- * dirty without a place to go, or wired.
- * (freebsd11-page-fault.md: trap_pfault.)
+ * -ENXIO: beyond the end of the file (SIGBUS). -EIO: the store failed (SIGBUS). -ENOSPC, -EDQUOT: a write to
+ * a hole for which the store has no space (SIGBUS). These, and what else writes say, also when memory is full
+ * of dirty pages of files that cannot be written. -ENOMEM: every page is dirty without a place to go, or
+ * wired. (freebsd11-page-fault.md: trap_pfault.)
  */
 FL_NODISCARD int fl_fault(struct vm_map *map, vm_offset_t va, vm_prot_t access);
 

@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #define NTHREADS  4
@@ -96,6 +97,24 @@ _Noreturn static void die_of(int signo)
     abort(); /* somebody set another action between the two */
 }
 
+/*
+ * A system call stores to a page that is there for reading, and must not: the right to write is taken from
+ * the view for a moment. A store of the program's meanwhile is SIGSEGV, and linux_fault_signal asks the core.
+ */
+static void fail_system_call_store(vm_offset_t page)
+{
+    struct timespec moment = {.tv_nsec = POISON_NS};
+    struct fl_region region;
+
+    long error = linux_syscall(SYS_mprotect, page, VM_PAGE_SIZE, PROT_READ);
+    linux_uffd_wake(page, VM_PAGE_SIZE);
+    if (error != 0)
+        return; /* no more areas: it is tried again */
+    (void)linux_syscall(SYS_nanosleep, &moment, NULL);
+    if (fl_space_region(engine.map, page, &region) == 0 && region.start <= page && !region.reserved)
+        (void)linux_syscall(SYS_mprotect, page, VM_PAGE_SIZE, region.prot);
+}
+
 static void fail_system_call(vm_offset_t page)
 {
     struct timespec moment = {.tv_nsec = POISON_NS};
@@ -113,13 +132,17 @@ static void fail_system_call(vm_offset_t page)
     machine_sync(NULL);
 }
 
-static void deliver(pid_t tid, vm_offset_t va, int error)
+/* there: the page is, for reading. */
+static void deliver(pid_t tid, vm_offset_t va, bool there, int error)
 {
     siginfo_t info;
     int signo = linux_fault_siginfo(error, va, &info);
 
     if (in_system_call(tid)) {
-        fail_system_call(trunc_page(va));
+        if (there)
+            fail_system_call_store(trunc_page(va));
+        else
+            fail_system_call(trunc_page(va));
         return;
     }
     if (unseen(tid, signo))
@@ -164,7 +187,7 @@ static void serve(const struct uffd_msg *message)
     int error = fl_fault(engine.map, trunc_page(va), access);
     linux_fault_mapped = 0;
     if (error != 0 && failed_before(tid, va))
-        deliver(tid, va, error);
+        deliver(tid, va, (flags & UFFD_PAGEFAULT_FLAG_WP) != 0, error);
     else if (linux_fault_asleep != 0) /* nothing was entered: the page was there, or an error comes */
         linux_uffd_wake(trunc_page(va), VM_PAGE_SIZE);
     linux_fault_asleep = 0;

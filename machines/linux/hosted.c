@@ -52,9 +52,25 @@ static struct {
 
 /* ---- errors that the program must see ------------------------------------------------------------------ */
 
+/* Why dirty pages of an open file cannot be written; 0: they can. */
+static int hosted_write_error(void)
+{
+    int error = 0;
+    machine_lock(&hosted.lock);
+    for (struct hosted_file *opened = hosted.files; opened != NULL && error == 0; opened = opened->next)
+        error = fl_vnode_write_error(opened->file.vnode);
+    machine_unlock(&hosted.lock);
+    return error;
+}
+
 static const char *hosted_error_text(int error)
 {
     switch (error) {
+    case -ENOSPC:
+    case -EDQUOT:
+        return hosted_write_error() != 0
+                   ? "the disk is full: memory is full of dirty pages that cannot be written: free space"
+                   : "the disk is full: it has no space for a page that is written: free space";
     case -EFAULT:
         return "nothing is mapped at this address";
     case -EACCES:
@@ -62,20 +78,23 @@ static const char *hosted_error_text(int error)
     case -ENXIO:
         return "the address lies beyond the end of the file";
     case -ENOMEM:
-        return "written pages of private mappings alone exceed the memory limit";
+        return "written pages of private mappings, and locked pages, alone exceed the memory limit";
     default:
-        return "the store could not read the page";
+        return hosted_write_error() != 0 ? "memory is full of dirty pages that the store could not write"
+                                         : "the store could not read the page";
     }
 }
 
 static _Noreturn void hosted_out_of_memory(void)
 {
-    char line[160];
-    int n = snprintf(
-        line, sizeof(line),
-        "faultline: out of memory: written pages of private mappings alone exceed the limit of %zu bytes: "
-        "raise the limit\n",
-        hosted.options.memory_limit_bytes);
+    char line[200];
+    struct fl_vm_stats stats;
+    fl_vm_stats(&stats);
+    int n =
+        snprintf(line, sizeof(line),
+                 "faultline: out of memory: written pages of private mappings and locked pages (%zu bytes) "
+                 "alone exceed the limit of %zu bytes: raise the limit\n",
+                 (size_t)ptoa(stats.wired), hosted.options.memory_limit_bytes);
     linux_syscall(SYS_write, 2, line, n);
     abort();
 }
@@ -391,6 +410,17 @@ static int64_t hosted_turn(struct fl_file *file, bool writes, struct fl_iovec *p
     return result;
 }
 
+/* The write's space comes first, so that a full disk is told by it; less of a write, where there is less. */
+static int hosted_allocate(struct fl_file *file, uint64_t offset, size_t *len_bytes)
+{
+    uint64_t len = *len_bytes;
+    if (offset + len < offset) /* fl_vnode_write's to refuse */
+        return 0;
+    int error = fl_vnode_allocate(file->vnode, offset, &len);
+    *len_bytes = len;
+    return error;
+}
+
 static int64_t hosted_io(struct fl_file *file, bool writes, void *memory, size_t len_bytes, uint64_t offset,
                          unsigned flags)
 {
@@ -400,6 +430,11 @@ static int64_t hosted_io(struct fl_file *file, bool writes, void *memory, size_t
     struct fl_iovec piece;
     if (len_bytes > INT64_MAX)
         return -EINVAL;
+    if (writes && !(flags & FL_IOCB_APPEND)) {
+        result = hosted_allocate(file, offset, &len_bytes);
+        if (result != 0)
+            return result;
+    }
     do {
         piece = (struct fl_iovec){(char *)memory + done, len_bytes - done};
         result = hosted_turn(file, writes, &piece, &iocb);

@@ -43,6 +43,8 @@ struct sim_disk {
     uint32_t block_bytes; /* of stores that are opened from now on */
     struct prng prng;
     struct image current, durable;
+    bool thin;
+    struct image space; /* of a thin disk: a byte for each page, 1: it has its space */
     struct cached_write *oldest, **youngest;
     uint32_t ncached;
     uint64_t serial; /* of the last cached write */
@@ -130,6 +132,50 @@ static void image_write_torn(struct image *image, uint64_t offset, const uint8_t
     }
 }
 
+/* ---- space ----------------------------------------------------------------------------------- */
+
+/* The pages that lie in [offset, end) wholly give theirs back. */
+static void space_free(struct sim_disk *disk, uint64_t offset, uint64_t end)
+{
+    for (uint64_t i = atop(round_page(offset)); i < atop(end) && i < disk->space.len_bytes; i++) {
+        disk->faults.room_pages += disk->space.bytes[i];
+        disk->space.bytes[i] = 0;
+    }
+}
+
+/* The pages that the bytes touch have their space, or none gets any: -ENOSPC. */
+static int space_take(struct sim_disk *disk, uint64_t offset, uint64_t len_bytes)
+{
+    uint64_t first = atop(offset), end = atop(round_page(offset + len_bytes)), lack = 0;
+
+    if (!disk->thin || len_bytes == 0)
+        return 0;
+    if (end > disk->space.len_bytes)
+        image_resize(&disk->space, end);
+    for (uint64_t i = first; i < end; i++)
+        lack += !disk->space.bytes[i];
+    if (lack > disk->faults.room_pages)
+        return -ENOSPC;
+    disk->faults.room_pages -= lack;
+    memset(disk->space.bytes + first, 1, end - first);
+    return 0;
+}
+
+void sim_disk_make_thin(struct sim_disk *disk, uint64_t room_pages)
+{
+    disk->thin = true;
+    disk->faults.room_pages = room_pages;
+}
+
+uint64_t sim_disk_space(const struct sim_disk *disk)
+{
+    uint64_t npages = 0;
+
+    for (uint64_t i = 0; i < disk->space.len_bytes; i++)
+        npages += disk->space.bytes[i];
+    return npages;
+}
+
 /* What a request is about in one of its pages. */
 struct piece {
     uint64_t offset; /* in the file */
@@ -208,6 +254,7 @@ void sim_disk_destroy(struct sim_disk *disk)
         disk_destage(disk);
     free(disk->current.bytes);
     free(disk->durable.bytes);
+    free(disk->space.bytes);
     free(disk);
 }
 
@@ -249,6 +296,7 @@ static void disk_resize(struct sim_disk *disk, uint64_t len_bytes)
 {
     while (disk->oldest != NULL)
         disk_destage(disk); /* or a write would come back when the file grows again */
+    space_free(disk, len_bytes, UINT64_MAX);
     image_resize(&disk->current, len_bytes);
     image_resize(&disk->durable, len_bytes);
 }
@@ -262,6 +310,7 @@ static void disk_zero(struct sim_disk *disk, uint64_t offset, uint64_t len_bytes
         return;
     memset(disk->current.bytes + offset, 0, len_bytes);
     memset(disk->durable.bytes + offset, 0, len_bytes);
+    space_free(disk, offset, offset + len_bytes);
 }
 
 void sim_disk_write(struct sim_disk *disk, uint64_t offset, const void *buf, size_t len_bytes)
@@ -434,7 +483,13 @@ static int disk_write_pages(struct sim_disk *disk, const struct store_request *r
     uint64_t end = request->offset + request->len_bytes;
     bool fails = disk_nth(&faults->fail_write_nth) || prng_chance(&disk->prng, faults->fail_write_permille) ||
                  (request->offset < faults->bad_write_end && faults->bad_write_start < end);
+    size_t inside = image_trim(&disk->current, request->offset, request->len_bytes);
+    int full = fails ? 0 : space_take(disk, request->offset, inside);
 
+    if (full != 0) {
+        disk->counts.failures++;
+        return full;
+    }
     for (uint32_t i = 0; i < request->npages; i++) {
         if (!fails || faults->torn)
             disk_write_piece(disk, request_piece(request, i), fails);
@@ -589,9 +644,9 @@ static int disk_flush(struct store *store)
 /* A change of the file itself: it takes its time, and is durable like all that the file system logs. */
 static int disk_change(struct disk_store *store, uint32_t *fail_nth)
 {
-    sched_assert_no_locks("store truncate or punch");
+    sched_assert_no_locks("store truncate, punch or allocate");
     if (store->store.read_only)
-        sim_panic("store truncate or punch: the store is read-only");
+        sim_panic("store truncate, punch or allocate: the store is read-only");
     sim_sleep_ns(disk_latency(store->disk));
     return disk_nth(fail_nth) ? disk_error(store->disk) : 0;
 }
@@ -630,6 +685,25 @@ static int disk_changed(struct store *store, bool own, unsigned *what)
     return 0;
 }
 
+static int disk_allocate(struct store *store, vm_ooffset_t offset, uint64_t len_bytes)
+{
+    struct sim_disk *disk = ((struct disk_store *)store)->disk;
+    int error = disk_change((struct disk_store *)store, &disk->faults.fail_allocate_nth);
+
+    disk->counts.allocations++;
+    return error != 0 ? error : space_take(disk, offset, len_bytes);
+}
+
+static uint64_t disk_room(struct store *store)
+{
+    struct sim_disk *disk = ((struct disk_store *)store)->disk;
+
+    sim_preempt();
+    if (!disk->thin || sim_disk_space(disk) >= atop(round_page(disk->current.len_bytes)))
+        return STORE_ROOM_NO_HOLES;
+    return ptoa(disk->faults.room_pages);
+}
+
 static void disk_close(struct store *store)
 {
     ((struct disk_store *)store)->disk->nstores--;
@@ -648,6 +722,8 @@ static const struct store_ops disk_ops = {
     .truncate = disk_truncate,
     .punch = disk_punch,
     .changed = disk_changed,
+    .allocate = disk_allocate,
+    .room = disk_room,
 };
 
 struct store *sim_disk_open(struct sim_disk *disk, bool read_only)

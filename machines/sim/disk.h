@@ -21,12 +21,13 @@ struct sim_disk;
 /* Every field may be changed at any time. A countdown `nth`: 1 fails the next transfer of the kind, 0 none;
  * it is 0 again once it fired. */
 struct sim_disk_faults {
-    uint32_t fail_read_nth, fail_write_nth, fail_flush_nth, fail_size_nth, fail_truncate_nth,
-        fail_punch_nth; /* countdowns */
+    uint32_t fail_read_nth, fail_write_nth, fail_flush_nth, fail_size_nth, fail_truncate_nth, fail_punch_nth,
+        fail_allocate_nth; /* countdowns */
     uint32_t fail_read_permille, fail_write_permille;
     uint64_t bad_read_start, bad_read_end;   /* reads that touch these bytes fail */
     uint64_t bad_write_start, bad_write_end; /* the same for writes */
     uint64_t max_len_bytes;                  /* the file cannot be longer: -ENOSPC; 0: no limit */
+    uint64_t room_pages;                     /* of a thin disk: that can still get their space */
     int error;                               /* what a failed one says, negative; 0: -EIO */
     bool torn;                               /* a failed write leaves some of its sectors */
     uint64_t latency_min_ns, latency_max_ns; /* of a transfer */
@@ -37,7 +38,7 @@ struct sim_disk_counts {
     uint64_t batches;       /* of several of them */
     uint64_t pages_read, pages_written;
     uint64_t bytes_read, bytes_written;
-    uint64_t flushes, failures;
+    uint64_t flushes, failures, allocations;
     uint64_t in_flight; /* now */
 };
 
@@ -49,6 +50,14 @@ void sim_disk_destroy(struct sim_disk *disk);
 /* The smallest transfer of stores that are opened from now on: a power of two from SIM_SECTOR_SIZE to a page,
  * as which it was born. */
 void sim_disk_set_block(struct sim_disk *disk, uint32_t block_bytes);
+/*
+ * All of it becomes a hole: a page has its space with its first write or when it is allocated, until it is
+ * punched or cut off, and where there is none (sim_disk_faults, room_pages) the one and the other say
+ * -ENOSPC. Not inherited by copies, nor by what is written behind the VM's back.
+ */
+void sim_disk_make_thin(struct sim_disk *disk, uint64_t room_pages);
+/* How many pages of a thin disk have their space. */
+uint64_t sim_disk_space(const struct sim_disk *disk);
 /* A store over the disk, for fl_vnode_open, which closes it. */
 struct store *sim_disk_open(struct sim_disk *disk, bool read_only);
 struct sim_disk_faults *sim_disk_faults(struct sim_disk *disk);

@@ -421,13 +421,14 @@ static void forbidden_is_sigsegv(void **state)
  * --------------------------------------------------------------------------------------------------
  */
 
-#define BAD_PAGES 64
+#define BAD_PAGES 512
 
 /* The store of a program: bytes in memory, and pages that cannot be read or written just now. */
 struct bad_store {
     struct store store;
     unsigned char bytes[BAD_PAGES * PAGE];
     atomic_bool bad_read[BAD_PAGES], bad_write[BAD_PAGES];
+    atomic_int write_error; /* of all writes; 0: of the bad pages' only */
     bool *closed;
 };
 
@@ -439,6 +440,8 @@ static void bad_submit(struct store *store, struct store_request *request)
         size_t page = request->offset / PAGE + i;
         if (atomic_load(request->op == STORE_READ ? &bad->bad_read[page] : &bad->bad_write[page]))
             error = -EIO;
+        else if (request->op == STORE_WRITE && bad->write_error != 0)
+            error = bad->write_error;
         else if (request->op == STORE_READ)
             memcpy(request->addr[i], bad->bytes + page * PAGE, PAGE);
         else
@@ -550,6 +553,45 @@ static void a_write_error_keeps_the_page(void **state)
     assert_int_equal(fl_shutdown(), -EIO);
     assert_true(closed);
     free(model);
+}
+
+/*
+ * Memory is full of pages that the store does not take: a store that needs one more is told why, and goes on
+ * later.
+ */
+static void memory_full_of_failed_writes_is_the_disks_error(void **state)
+{
+    (void)state;
+    bool closed;
+    struct bad_store *bad = bad_make(&closed);
+    struct fl_options options = {
+        .memory_limit_bytes = FL_MEMORY_MIN, .on_error = on_error, .on_error_arg = &told};
+    struct fl_file *file;
+    size_t n = 0;
+    install_handlers();
+    assert_int_equal(fl_init(&options), 0);
+    assert_int_equal(fl_open_store(&bad->store, FL_FREAD | FL_FWRITE, &file), 0);
+    unsigned char *addr = map_file(file, BAD_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED);
+    bad->write_error = -ENOSPC;
+    told_times = 0;
+    while (n < BAD_PAGES && told_times == 0)
+        if (touch(addr + n * PAGE, true) == 0)
+            addr[n++ * PAGE] = 0x55;
+    assert_true(n > 0 && n < FL_MEMORY_MIN / PAGE);
+    assert_int_equal(told.error, ENOSPC);
+    assert_non_null(strstr(told.what, "disk is full"));
+    assert_raises(SIGBUS, BUS_ADRERR, addr + n * PAGE, true);
+    assert_int_equal(fl_msync(addr, BAD_PAGES * PAGE, MS_SYNC), -ENOSPC);
+    bad->write_error = 0;
+    for (; n < BAD_PAGES; n++)
+        addr[n * PAGE] = 0x55;
+    (void)!fl_msync(addr, BAD_PAGES * PAGE, MS_SYNC); /* whether one failed since the last time */
+    assert_int_equal(fl_msync(addr, BAD_PAGES * PAGE, MS_SYNC), 0);
+    for (n = 0; n < BAD_PAGES; n++)
+        assert_int_equal(bad->bytes[n * PAGE], 0x55);
+    assert_int_equal(fl_close(file), 0);
+    finish();
+    assert_true(closed);
 }
 
 /*
@@ -794,9 +836,9 @@ static void without_a_handler_the_process_dies_properly(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
     status = in_child(die_of_private_pages, fd, text, sizeof(text));
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
-    assert_string_equal(text,
-                        "faultline: out of memory: written pages of private mappings alone exceed the limit "
-                        "of 8388608 bytes: raise the limit\n");
+    assert_string_equal(text, "faultline: out of memory: written pages of private mappings and locked pages "
+                              "(0 bytes) alone exceed the limit "
+                              "of 8388608 bytes: raise the limit\n");
     close(fd);
 }
 
@@ -816,6 +858,7 @@ int main(void)
         cmocka_unit_test(forbidden_is_sigsegv),
         cmocka_unit_test(a_read_error_is_sigbus_there),
         cmocka_unit_test(a_write_error_keeps_the_page),
+        cmocka_unit_test(memory_full_of_failed_writes_is_the_disks_error),
         cmocka_unit_test(pinned_memory_serves_system_calls),
         cmocka_unit_test(the_thread_engine_serves_system_calls),
         cmocka_unit_test(scattered_pages_need_no_areas),

@@ -592,6 +592,42 @@ static void threads_wait_for_each_others_transfers(void **state)
     close(fd);
 }
 
+static long blocks_of(int fd, struct stat *st)
+{
+    assert_int_equal(fstat(fd, st), 0);
+    return (long)st->st_blocks;
+}
+
+/* A hole gets its space; what has it is left alone, its times too; the length and the bytes stay. */
+static void a_hole_gets_its_space(void **state)
+{
+    (void)state;
+    struct store *store;
+    struct stat before, after;
+    int fd = file_make(".", FILE_LEN);
+    assert_int_equal(fl_store_file(fd, &store), 0);
+    assert_true(store->ops->room(store) == STORE_ROOM_NO_HOLES);
+    assert_int_equal(ftruncate(fd, 2 * FILE_LEN), 0);
+    assert_true(store->ops->room(store) != STORE_ROOM_NO_HOLES);
+    long blocks = blocks_of(fd, &before);
+
+    assert_int_equal(store->ops->allocate(store, ptoa(7), ptoa(3)), 0);
+    assert_int_equal(blocks_of(fd, &after), blocks);
+    assert_memory_equal(&before.st_ctim, &after.st_ctim, sizeof before.st_ctim);
+    assert_int_equal(store->ops->allocate(store, ptoa(FILE_PAGES + 7), ptoa(3)), 0);
+    assert_true(blocks_of(fd, &after) >= blocks + 3 * 8);
+    assert_int_equal(store->ops->allocate(store, 0, 2 * FILE_LEN), 0);
+    assert_true(store->ops->room(store) == STORE_ROOM_NO_HOLES);
+    assert_int_equal(store->ops->allocate(store, 2 * FILE_LEN, ptoa(5)), 0); /* beyond the end, too */
+    (void)blocks_of(fd, &after);
+    assert_int_equal(after.st_size, 2 * FILE_LEN);
+    char *bytes = pages_alloc(1), zeros[4096] = {0};
+    assert_int_equal(pread(fd, bytes, 4096, ptoa(FILE_PAGES + 8)), 4096);
+    assert_memory_equal(bytes, zeros, 4096);
+    store->ops->close(store);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -606,6 +642,7 @@ int main(void)
         cmocka_unit_test(reads_interrupt_no_system_call),
         cmocka_unit_test(closing_returns_every_descriptor),
         cmocka_unit_test(threads_wait_for_each_others_transfers),
+        cmocka_unit_test(a_hole_gets_its_space),
         cmocka_unit_test(random_transfers_match_without_direct_io), /* last: there is no way back */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

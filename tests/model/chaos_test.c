@@ -47,6 +47,7 @@ static void set_weather(struct driver *d, struct prng *r, bool bad)
         faults->fail_read_permille = bad ? (uint32_t)prng_below(r, 100) : 0;
         faults->fail_write_permille = bad ? (uint32_t)prng_below(r, 100) : 0;
         faults->torn = bad && prng_chance(r, 500);
+        faults->room_pages = bad && prng_chance(r, 500) ? prng_below(r, 8) : SIM_FILES_ROOM;
     }
 }
 
@@ -67,7 +68,7 @@ static bool write_all(struct driver *d)
         if (at < 0)
             return false;
         first = d->msync(d, (uint64_t)at, len, FL_MS_SYNC);
-        if ((first != 0 && first != -EIO && first != -ENOMEM) ||
+        if ((first != 0 && first != -EIO && first != -ENOMEM && first != -ENOSPC) ||
             d->msync(d, (uint64_t)at, len, FL_MS_SYNC) != 0)
             return false;
     }
@@ -85,7 +86,7 @@ static bool run(uint64_t seed)
 
     params.nframes = seed % 2 == 0 ? 64 : 512;
     prng_init(&r, seed);
-    d = sim_driver_create(&params);
+    d = sim_driver_create_on(&params, sim_files_draw(seed));
     set_weather(d, &r, true);
     for (i = 0; i < OPS; i++) {
         op_draw(&op, &r, d, seed % 3 == 0 ? OP_MIX_MAPS : OP_MIX_FILES);

@@ -1,6 +1,6 @@
 /*
- * failnth_test.c: fail the Nth allocation, mapping, read, write, flush and question for the length, for
- * every N.
+ * failnth_test.c: fail the Nth allocation, mapping, read, write, flush, question for the length, and whatever
+ * else a store does, for every N.
  *
  *   for each scene and each kind of failure, N = 1, 2, …:
  *       boot ─▶ the Nth fails ─▶ scene: succeeds, or says why ─▶ checked ─▶ the scene again: succeeds
@@ -335,6 +335,11 @@ static uint32_t *punch_countdown(struct driver *d, int file)
     return &sim_disk_faults(sim_driver_disk(d, file))->fail_punch_nth;
 }
 
+static uint32_t *allocate_countdown(struct driver *d, int file)
+{
+    return &sim_disk_faults(sim_driver_disk(d, file))->fail_allocate_nth;
+}
+
 static bool is_no_memory(int error)
 {
     return error == -ENOMEM || error == -EAGAIN;
@@ -351,6 +356,7 @@ static const struct failure failures[] = {
     {"read", read_countdown, is_io_error, true},          {"write", write_countdown, is_io_error, true},
     {"flush", flush_countdown, is_io_error, true},        {"size", size_countdown, is_io_error, true},
     {"truncate", truncate_countdown, is_io_error, true},  {"punch", punch_countdown, is_io_error, true},
+    {"allocate", allocate_countdown, is_io_error, true},
 };
 
 /* Also tells each descriptor of the writes that failed: its next mapping would be told otherwise. */
@@ -367,7 +373,8 @@ static bool fail_nth(int (*scene)(struct driver *d), uint32_t block_bytes, const
                      int file, uint32_t n)
 {
     struct sim_params params = test_params(test_seed(1));
-    struct driver *d = sim_driver_create_on(&params, (struct sim_files){.block_bytes = block_bytes});
+    struct sim_files files = {.block_bytes = block_bytes, .thin = failure->countdown == allocate_countdown};
+    struct driver *d = sim_driver_create_on(&params, files);
     uint32_t *countdown = failure->countdown(d, file);
     bool came;
     int error;

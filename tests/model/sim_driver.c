@@ -261,10 +261,13 @@ struct sim_files sim_files_draw(uint64_t seed)
 {
     struct prng r;
 
+    prng_init(&r, seed ^ 0x54ace);
+    bool thin = prng_chance(&r, 500);
     prng_init(&r, seed ^ 0xf11e5);
     if (prng_chance(&r, 500))
-        return (struct sim_files){.block_bytes = 0};
+        return (struct sim_files){.thin = thin};
     return (struct sim_files){.block_bytes = (uint32_t)SIM_SECTOR_SIZE << prng_below(&r, 4),
+                              .thin = thin,
                               .when = prng_chance(&r, 500) ? SIM_FILES_ANYHOW
                                                            : (enum sim_files_when)prng_range(&r, 1, 2)};
 }
@@ -283,6 +286,8 @@ static void open_files(struct sim *sim, uint64_t seed, struct sim_files files, s
             sim_disk_set_block(sim->disk[i], files.block_bytes);
         fill(sim->disk[i], i);
         sim_disk_faults(sim->disk[i])->max_len_bytes = DRIVER_FILE_PAGES * PAGE;
+        if (files.thin)
+            sim_disk_make_thin(sim->disk[i], SIM_FILES_ROOM);
     }
     for (i = 0; i < DRIVER_HANDLES; i++) {
         const struct driver_handle *h = &driver_handles[i];

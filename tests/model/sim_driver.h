@@ -11,9 +11,11 @@ enum sim_files_when {
     SIM_FILES_IN_SUBMIT, /* odd_disk.h */
     SIM_FILES_IN_WAIT,
 };
+#define SIM_FILES_ROOM 4096 /* pages: for every file, and yet so few that the disk is always asked */
 struct sim_files {
     uint32_t block_bytes;
     enum sim_files_when when;
+    bool thin; /* all holes, for which there is room: sim_disk_make_thin */
 };
 /* Any of them, by the seed: half of all are of the first kind. */
 struct sim_files sim_files_draw(uint64_t seed);

@@ -1,7 +1,7 @@
 /*
  * spoiled.c: spoiled CASE FILE: a mapped file that somebody else shortens, lengthens, removes or replaces, that
  * may not grow, or whose file system is full. What it prints is the same under the kernel and under
- * `faultline run`; but for a full disk, which the kernel tells at the store and Faultline at the sync.
+ * `faultline run`.
  *
  * The somebody is another program: the shell, so that it has its own view of the file.
  */
@@ -196,31 +196,73 @@ static void full(void)
 {
     static char bytes[64 * PAGE];
     size_t hole = len + 256 * PAGE;
-    bool told;
+    volatile size_t i = 0;
 
     memset(bytes, 'w', sizeof bytes);
     tell("a hole", ftruncate(fd, (off_t)(len + 512 * PAGE)));
     map = mmap(NULL, len + 512 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     shell("head -c %zu /dev/zero >\"$file.filler\" 2>/dev/null; true", (size_t)1 << 30);
-    if (sigsetjmp(bus, 1) == 0) {
-        for (size_t i = 0; i < 100; i++)
+    if (sigsetjmp(bus, 1) == 0)
+        for (; i < 100; i++)
             store(hole + i * PAGE, "storedG.");
-        told = msync((void *)map, len + 512 * PAGE, MS_SYNC) != 0 && errno == ENOSPC;
-    } else {
-        told = true;
-    }
-    printf("the full disk is told: %d\n", told);
+    printf("told at a store: %d\n", i < 100);
+    tell("msync of what had room", msync((void *)map, len + 512 * PAGE, MS_SYNC));
     tell("a write", pwrite(fd, bytes, sizeof bytes, (off_t)(len + 400 * PAGE)));
     shell("rm \"$file.filler\"; true %zu", 0);
-    for (size_t i = 0; i < 100; i++)
+    for (i = 0; i < 100; i++)
         store(hole + i * PAGE, "storedH.");
     tell("with room again, a write", pwrite(fd, bytes, sizeof bytes, (off_t)(len + 400 * PAGE)));
-    /* What failed since the last sync, if only until there was room, is told once more. */
-    told = msync((void *)map, len + 512 * PAGE, MS_SYNC) == 0 || errno == ENOSPC;
-    told = told && (fsync(fd) == 0 || errno == ENOSPC);
-    printf("with room again: %d\n", told);
     tell("then msync", msync((void *)map, len + 512 * PAGE, MS_SYNC));
     tell("then fsync", fsync(fd));
+}
+
+/* Which pages of [start, end) are in the file as they were stored; the first that is not. */
+static size_t stored_until(size_t start, size_t end)
+{
+    char bytes[9] = "";
+
+    for (; start < end; start += PAGE)
+        if (pread(fd, bytes, 8, (off_t)start) != 8 || strcmp(bytes, "storedI.") != 0)
+            break;
+    return start;
+}
+
+/*
+ * Far more is stored to a hole than the disk has room for, or any memory: a program that handles it goes on.
+ */
+static void sparse(void)
+{
+    size_t total = (size_t)64 << 20, hole = total - 500 * PAGE;
+    volatile size_t at = len;
+    int zeros = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    volatile int again = 0;
+
+    shell("head -c %zu /dev/zero >\"$file.filler\"", (size_t)4 << 20);
+    tell("a hole", ftruncate(fd, (off_t)total));
+    map = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (sigsetjmp(bus, 1) == 0)
+        for (; at < total; at += PAGE)
+            store(at, "storedI.");
+    printf("told at a store: %d\n", at < total);
+    tell("msync of what had room", msync((void *)map, total, MS_SYNC));
+    printf("all of it is there: %d\n", stored_until(len, at) == at);
+    look("a hole", hole);
+    tell("a call that stores to it", read(zeros, (void *)(map + hole), PAGE));
+    tell("a call that stores to one not looked at", read(zeros, (void *)(map + hole + 100 * PAGE), PAGE));
+    tell("a call that reads it", pwrite(fd, (void *)(map + hole), PAGE, 0));
+    for (volatile size_t i = 0; i < 3; i++)
+        if (sigsetjmp(bus, 1) == 0)
+            store(hole + i * PAGE, "storedI.");
+        else
+            again++;
+    printf("told again: %d\n", again);
+    shell("rm \"$file.filler\"; true %zu", 0);
+    for (size_t i = 0; i < 200; i++)
+        store(hole + i * PAGE, "storedI.");
+    tell("with room again, a call", read(zeros, (void *)(map + hole + 300 * PAGE), PAGE));
+    tell("then msync", msync((void *)map, total, MS_SYNC));
+    tell("then fsync", fsync(fd));
+    printf("all of that too: %d\n", stored_until(hole, hole + 200 * PAGE) == hole + 200 * PAGE);
 }
 
 static const struct {
@@ -234,6 +276,7 @@ static const struct {
     {"replaced", replaced},
     {"limited", limited},
     {"full", full},
+    {"sparse", sparse},
 };
 
 int main(int argc, char **argv)

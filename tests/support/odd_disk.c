@@ -122,6 +122,16 @@ static int odd_punch(struct store *store, vm_ooffset_t offset, uint64_t len_byte
     return odd_of(store)->inner->ops->punch(odd_of(store)->inner, offset, len_bytes);
 }
 
+static int odd_allocate(struct store *store, vm_ooffset_t offset, uint64_t len_bytes)
+{
+    return odd_of(store)->inner->ops->allocate(odd_of(store)->inner, offset, len_bytes);
+}
+
+static uint64_t odd_room(struct store *store)
+{
+    return odd_of(store)->inner->ops->room(odd_of(store)->inner);
+}
+
 static void odd_close(struct store *store)
 {
     struct odd_disk *odd = odd_of(store);
@@ -140,6 +150,8 @@ static const struct store_ops now_ops = {
     .close = odd_close,
     .truncate = odd_truncate,
     .punch = odd_punch,
+    .allocate = odd_allocate,
+    .room = odd_room,
 };
 
 static const struct store_ops later_ops = {
@@ -151,6 +163,8 @@ static const struct store_ops later_ops = {
     .close = odd_close,
     .truncate = odd_truncate,
     .punch = odd_punch,
+    .allocate = odd_allocate,
+    .room = odd_room,
 };
 
 struct store *odd_disk_open(struct sim_disk *disk, enum odd_store_when when)
