@@ -131,9 +131,23 @@ static int64_t io_core(const struct fd_call *call, bool writes, const struct iov
                   : fl_vnode_read(vnode, pieces, (uint32_t)n, iocb);
 }
 
+/* As the core, and not at all once the file is handed to the kernel: *beside. */
+static int64_t io_turn(const struct fd_call *call, bool writes, const struct iovec *iov, size_t n,
+                       struct fl_iocb *iocb, bool *beside)
+{
+    int64_t r = 0;
+
+    *beside = !file_cache_enter(call->file);
+    if (*beside)
+        return 0;
+    r = io_core(call, writes, iov, n, iocb);
+    file_cache_leave(call->file);
+    return r;
+}
+
 /* The pieces that are managed memory are held, as many at a time as there is room for. */
 static long io_in_turns(const struct file_io *io, const struct fd_call *call, struct vector *vector,
-                        struct fl_iocb *iocb)
+                        struct fl_iocb *iocb, bool *beside)
 {
     vm_prot_t access = io->writes ? VM_PROT_READ : VM_PROT_WRITE;
     size_t done = 0;
@@ -147,7 +161,7 @@ static long io_in_turns(const struct file_io *io, const struct fd_call *call, st
         complete = false;
         r = vector_hold(vector, access, hold_turn_bytes(), &held, &n, &rest);
         if (r == 0)
-            r = io_core(call, io->writes, vector->piece + vector->first, n, iocb);
+            r = io_turn(call, io->writes, vector->piece + vector->first, n, iocb, beside);
         hold_drop(&held);
         if (r > 0) {
             done += (size_t)r;
@@ -163,6 +177,7 @@ static bool io_move(struct file_io *io, const struct fd_call *call, struct vecto
 {
     uint64_t at = (iocb->flags & FL_IOCB_APPEND) != 0 ? (uint64_t)call->st.st_size : iocb->offset;
     uint64_t len = total;
+    bool beside = false;
 
     if (at > INT64_MAX - total)
         return false;
@@ -173,8 +188,8 @@ static bool io_move(struct file_io *io, const struct fd_call *call, struct vecto
             return true;
     }
     io_cap(vector, len < IO_MAX_BYTES ? len : IO_MAX_BYTES);
-    *result = io_in_turns(io, call, vector, iocb);
-    return true;
+    *result = io_in_turns(io, call, vector, iocb, &beside);
+    return !beside || *result > 0;
 }
 
 /* The kernel is going to do it: what is dirty is in the file before, and what is clean is forgotten after. */
@@ -207,7 +222,7 @@ static bool io_vector(struct file_io *io, struct fd_call *call, struct vector *v
     }
     if (core)
         done = io_move(io, call, vector, total, &iocb, result);
-    else
+    if (!core || (!done && call->file->beside))
         io_beside(io, call, iocb.offset, total);
     if (positioned) {
         if (done && *result > 0)

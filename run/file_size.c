@@ -54,8 +54,10 @@ bool file_truncate_fd(int fd, off_t len, long *result)
 
     if (fd_is_other(fd) || !fd_begin(fd, &call))
         return false;
-    if (fd_may_write(&call) && len >= 0 && file_make_writable(call.file, fd, call.flags)) {
+    if (fd_may_write(&call) && len >= 0 && file_make_writable(call.file, fd, call.flags) &&
+        file_cache_enter(call.file)) {
         *result = fl_vnode_truncate(call.file->vnode, (uint64_t)len);
+        file_cache_leave(call.file);
     } else {
         *result = linux_syscall(SYS_ftruncate, fd, len);
         if (*result == 0)
@@ -105,8 +107,12 @@ bool file_truncate_path(const char *path, off_t len, long *result)
     file = writable_at(path);
     if (file != NULL) {
         *result = linux_syscall(SYS_faccessat2, AT_FDCWD, path, W_OK, AT_EACCESS);
-        if (*result == 0)
+        if (*result == 0 && file_cache_enter(file)) {
             *result = fl_vnode_truncate(file->vnode, (uint64_t)len);
+            file_cache_leave(file);
+        } else if (*result == 0) {
+            *result = linux_syscall(SYS_truncate, path, len);
+        }
         file_release(file);
     }
     linux_signals_restore(&saved);
@@ -174,8 +180,9 @@ bool file_fallocate(int fd, int mode, off_t offset, off_t len, long *result)
     if (fd_is_other(fd) || !fd_begin(fd, &call))
         return false;
     odd = !fd_may_write(&call) || offset < 0 || len <= 0 || offset > INT64_MAX - len;
-    if (!odd && file_make_writable(call.file, fd, call.flags)) {
+    if (!odd && file_make_writable(call.file, fd, call.flags) && file_cache_enter(call.file)) {
         *result = size_fallocate(&call, mode, offset, len);
+        file_cache_leave(call.file);
     } else {
         *result = linux_syscall(SYS_fallocate, fd, mode, offset, len);
         if (!odd) {

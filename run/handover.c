@@ -2,8 +2,10 @@
  * handover.c: a managed file becomes the kernel's, while the program runs: because a child of fork is to see the same
  * bytes, or another process has the file.
  *
- *   handover_file ─▶ its regions ─▶ gate shut ─▶ futex waiters woken ─▶ views cannot be stored to, or touched
- *                    ─▶ fl_vnode_sync ─▶ each: fl_sys_munmap ─▶ fl_space_reserve ─▶ the kernel's mapping ─▶ gate open
+ *   handover_file ─▶ gate shut ─▶ futex waiters woken ─▶ views cannot be stored to, or touched
+ *                 ─▶ calls go past the cache ─▶ those that are in it end ─▶ fl_vnode_sync
+ *                 ─▶ each region: fl_sys_munmap, fl_space_reserve ─▶ fl_vnode_sync
+ *                 ─▶ each region: the kernel's mapping ─▶ gate open
  *
  *   region                        view meanwhile    the kernel's mapping
  *   shared                        PROT_NONE         of the file, at its place
@@ -14,8 +16,9 @@
  * that touches them gets SIGSEGV, and waits in the signal handler until the gate is open (handover_waited); a system
  * call that does says EFAULT, and is made again by trap.c.
  *
- * A call that was in the cache already when the hand-over began may leave dirty pages behind it. They are written when
- * it ends, with the file's own end (file_reap).
+ * No page may become dirty once the kernel's mapping is there: it would be written over what is stored there. So calls
+ * that are in the cache are waited for (file_cache_enter); and a fault that was on its way to a store when the gate was
+ * shut may make its page dirty after the first sync, but not once the region is gone.
  *
  * A thread that sleeps on a futex in the memory sleeps on a page of ours, and those who wake it would wake the file's.
  * So it is woken once, looks again, and waits at the gate: slot[] has the addresses. Its owner writes its slot before
@@ -236,79 +239,125 @@ static long region_copy(const struct fl_region *region, const struct file *file)
     return error;
 }
 
-/* Errors: the region is as it was, or, of the kernel's own mmap in its place, not mapped any more: *lost. */
-static int region_hand_over(const struct fl_region *region, const struct file *file, bool *lost)
-{
-    long copy = 0;
-    int error;
-
-    if (!region->shared)
-        copy = region_copy(region, file);
-    if (copy < 0)
-        return (int)copy;
-    gate.count++;
-    error = mapping_hand_over(region, file, (vm_offset_t)copy);
-    *lost = error != 0;
-    if (error != 0 && copy != 0)
-        linux_syscall(SYS_munmap, copy, region->end - region->start);
-    return error;
-}
-
 /* ---- the file -------------------------------------------------------------------------------------- */
 
-/*
- * The regions are shut. A file whose bytes cannot be written stays as it is, to the last region: the kernel's mappings
- * would show other bytes.
- */
-static int file_move(struct file *file, const struct fl_region *region, size_t n)
-{
-    int error = fl_vnode_sync(file->vnode, 0, UINT64_MAX);
+/* What is made for the regions before they go, in the order of gate.region. */
+struct handover {
+    struct file *file;
+    size_t n;
+    vm_offset_t *copy; /* [n] the kernel's private mapping of the same bytes, or 0 */
+};
 
-    for (size_t i = 0; i < n; i++) {
-        bool lost = false;
-
-        if (error == 0)
-            error = region_hand_over(&region[i], file, &lost);
-        if (error != 0 && !lost)
-            region_open(&region[i]);
-    }
-    return error;
-}
-
-static int regions_move(struct file *file, const struct fl_region *region, size_t n)
+static int regions_shut(const struct handover *handover)
 {
     int error = 0;
 
-    for (size_t i = 0; error == 0 && i < n; i++)
-        error = region_shut(&region[i]);
+    for (size_t i = 0; error == 0 && i < handover->n; i++)
+        error = region_shut(&gate.region[i]);
+    return error;
+}
+
+/* Calls that are in the cache end: transfers and copies, which wait for nothing of the program's. */
+static void cache_drain(struct file *file)
+{
+    const struct timespec moment = {0, 100000};
+
+    file->beside = true;
+    while (file->in_cache != 0)
+        linux_syscall(SYS_nanosleep, &moment, NULL);
+}
+
+static int regions_copy(struct handover *handover)
+{
+    for (size_t i = 0; i < handover->n; i++) {
+        long copy = gate.region[i].shared ? 0 : region_copy(&gate.region[i], handover->file);
+
+        if (copy < 0)
+            return (int)copy;
+        handover->copy[i] = (vm_offset_t)copy;
+    }
+    return 0;
+}
+
+/* Nothing has changed hands: all is as it was. */
+static void regions_open(struct handover *handover)
+{
+    for (size_t i = 0; i < handover->n; i++) {
+        const struct fl_region *region = &gate.region[i];
+
+        if (handover->copy[i] != 0)
+            linux_syscall(SYS_munmap, handover->copy[i], region->end - region->start);
+        region_open(region);
+    }
+}
+
+/*
+ * The point of no return: the core knows the regions no more. What the kernel refuses to map then (it has no memory for
+ * an area) is not mapped any more, and a touch is SIGSEGV: never wrong bytes. The first error.
+ */
+static int regions_move(struct handover *handover)
+{
+    int first = 0;
+    int error;
+
+    for (size_t i = 0; i < handover->n; i++) {
+        error = mapping_leave(&gate.region[i]);
+        first = first != 0 ? first : error;
+    }
+    error = fl_vnode_sync(handover->file->vnode, 0, UINT64_MAX);
+    first = first != 0 ? first : error;
+    for (size_t i = 0; i < handover->n; i++) {
+        gate.count++;
+        error = mapping_arrive(&gate.region[i], handover->file, handover->copy[i]);
+        first = first != 0 ? first : error;
+    }
+    return first;
+}
+
+/*
+ * The gate is shut. A file whose bytes cannot be written stays as it is, to the last region: the kernel's mappings would
+ * show other bytes.
+ */
+static int file_move(struct handover *handover)
+{
+    bool beside = handover->file->beside;
+    int error = regions_shut(handover);
+
+    cache_drain(handover->file);
     if (error == 0)
-        return file_move(file, region, n);
-    for (size_t i = 0; i < n; i++)
-        region_open(&region[i]);
+        error = fl_vnode_sync(handover->file->vnode, 0, UINT64_MAX);
+    if (error == 0)
+        error = regions_copy(handover);
+    if (error == 0)
+        return regions_move(handover);
+    regions_open(handover);
+    handover->file->beside = beside;
     return error;
 }
 
 int handover_file(struct file *file)
 {
-    size_t n = regions_of(file, NULL, 0);
-    bool beside = atomic_exchange(&file->beside, true);
-    int error = gate_room(n);
+    struct handover handover = {.file = file, .n = regions_of(file, NULL, 0)};
+    size_t len = round_page((handover.n + 1) * sizeof *handover.copy);
+    int error = gate_room(handover.n);
+    long memory = linux_syscall(SYS_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
+    if (linux_syscall_failed(memory))
+        return (int)memory;
+    handover.copy = (vm_offset_t *)memory;
     registry_hand_over_begins(file->dev, file->ino);
     if (error == 0) {
-        n = regions_of(file, gate.region, n);
-        gate_shut(n);
+        handover.n = regions_of(file, gate.region, handover.n);
+        gate_shut(handover.n);
         futexes_wake();
-        error = regions_move(file, gate.region, n);
+        error = file_move(&handover);
         gate_open();
     }
-    if (error != 0) {
-        file->beside = beside;
-        return error;
-    }
-    registry_hand_over(file->dev, file->ino);
+    linux_syscall(SYS_munmap, memory, len);
+    if (error == 0)
+        registry_hand_over(file->dev, file->ino);
     file_idle_push(file);
-    return 0;
+    return error;
 }
 
 void handover_fork_child(void)

@@ -626,37 +626,32 @@ bool mapping_is_reserved(vm_offset_t va)
     return mapping_reserved_from(va) != 0;
 }
 
-/* The kernel's mapping that was made at `copy` moves to the region's place. (S) held. */
-static long hand_over_copy(const struct fl_region *region, vm_offset_t copy)
+int mapping_leave(const struct fl_region *region)
 {
-    size_t len = region->end - region->start;
     long r = range_remove(region->start, region->end);
 
     if (r == 0)
         r = fl_space_reserve(fl_space(), region->start, region->end);
-    if (r != 0)
-        return r;
-    r = linux_syscall(SYS_mremap, copy, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, region->start);
-    if (r < 0)
-        (void)!fl_sys_munmap(fl_space(), region->start, len); /* only forgets it */
-    else
-        mapping_reserved_bytes += len;
-    return r;
+    if (r == 0)
+        mapping_reserved_bytes += region->end - region->start;
+    return (int)r;
 }
 
-int mapping_hand_over(const struct fl_region *region, const struct file *file, vm_offset_t copy)
+int mapping_arrive(const struct fl_region *region, const struct file *file, vm_offset_t copy)
 {
-    const struct mmap_args args = {.addr = region->start,
-                                   .len = region->end - region->start,
-                                   .prot = region->prot,
-                                   .flags = MAP_SHARED | MAP_FIXED,
-                                   .fd = file->fd,
-                                   .offset = region->offset};
-    long r = copy != 0 ? hand_over_copy(region, copy) : mmap_reserved(&args);
+    size_t len = region->end - region->start;
+    long r;
 
-    if (r < 0)
+    if (copy != 0)
+        r = linux_syscall(SYS_mremap, copy, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, region->start);
+    else
+        r = linux_syscall(SYS_mmap, region->start, len, region->prot, MAP_SHARED | MAP_FIXED, file->fd,
+                          region->offset);
+    if (linux_syscall_failed(r)) {
+        (void)range_remove(region->start, region->end);
         return (int)r;
+    }
     kernel_has_shared |= region->shared;
     mappings_left_to_kernel++;
-    return region->wired ? (int)linux_syscall(SYS_mlock, args.addr, args.len) : 0;
+    return region->wired ? (int)linux_syscall(SYS_mlock, region->start, len) : 0;
 }

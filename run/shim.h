@@ -212,11 +212,16 @@ bool mapping_is_reserved(vm_offset_t va);
 /* How many bytes from va on it maps so; 0: none. */
 size_t mapping_reserved_from(vm_offset_t va);
 /*
- * The managed region becomes the kernel's own mapping of the file, or, if that is not 0, the one that was made at
- * `copy` and moves there; with no gap that it could see. (S) held. Errors: the region is not mapped any more then.
+ * The managed region is reserved for the kernel from now on, which maps nothing there yet. (S) held. Errors: of
+ * fl_sys_munmap, -ENOMEM: the region may be gone.
+ */
+int mapping_leave(const struct fl_region *region);
+/*
+ * … and becomes the kernel's own mapping of the file, or, if that is not 0, the one that was made at `copy` and moves
+ * there. (S) held. Errors: of mmap: nothing is mapped there then.
  */
 struct file;
-int mapping_hand_over(const struct fl_region *region, const struct file *file, vm_offset_t copy);
+int mapping_arrive(const struct fl_region *region, const struct file *file, vm_offset_t copy);
 
 /* ---- areas.c: what the kernel maps ------------------------------------------------------------------ */
 
@@ -247,7 +252,8 @@ struct file {
     _Atomic unsigned mode;                          /* of fd: FL_FREAD | FL_FWRITE; grows, under (S) */
     bool idle;                                      /* (S) on the list of those that file_reap closes */
     bool written;                                   /* (S) fork.c: a shared mapping may write it */
-    _Atomic bool beside; /* calls go past the cache: a child has descriptors of it, or it is handed over */
+    _Atomic bool beside;       /* calls go past the cache: a child has descriptors of it, or it is handed over */
+    _Atomic uint32_t in_cache; /* calls that are in it: file_cache_enter */
     _Atomic uint32_t refs;         /* calls under way; FILE_DEAD: on the spare list, or about to be */
     _Atomic uint64_t mapped_bytes; /* by managed mappings; changes under (S) */
     _Atomic uint64_t size_seen;    /* the file's length at the last call on it */
@@ -288,6 +294,23 @@ void files_generation_next(void);
 bool file_ref(struct file *file);
 struct file *file_lookup(dev_t dev, ino_t ino);
 void file_release(struct file *file);
+/*
+ * Around whatever makes pages of the file dirty, for a call on a descriptor. False: the file is not to be used by way
+ * of the cache (any more); the call is the kernel's. Between the two nobody waits for (S) or a hand-over.
+ */
+static inline bool file_cache_enter(struct file *file)
+{
+    file->in_cache++;
+    if (!file->beside)
+        return true;
+    file->in_cache--;
+    return false;
+}
+
+static inline void file_cache_leave(struct file *file)
+{
+    file->in_cache--;
+}
 /*
  * The file's vnode can be written, the descriptor (of open flags `flags`) has the right to; signals blocked.
  * False: it cannot be opened so.

@@ -64,6 +64,7 @@ int fl_vnode_revalidate(struct vnode *vnode, bool own, unsigned *what)
         return error;
     vn_lock(vnode);
     atomic_store(&vnode->stale, true); /* the store says it once, and what follows may fail */
+    vnode_pager_holes(vnode, true); /* there may be some now */
     error = vnode_pager_setsize_locked(vnode);
     if (error == 0 && vnode_forget_clean(vnode) && (*what & FL_CHANGED_BYTES) != 0)
         *what |= FL_CHANGED_OVERWRITTEN;

@@ -90,6 +90,7 @@ struct store_ops {
      * -EIO …
      */
     FL_NODISCARD int (*changed)(struct store *store, bool own, unsigned *what);
+    /*
      * Optional; NULL: nobody can say, and a write tells when there is no space. The bytes [offset, offset +
      * len_bytes), within the file or beyond its end, have their space from now on: no later write of them
      * fails for want of it. They are what they were, and so is the length. Transfers may be under way.
