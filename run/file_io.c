@@ -60,6 +60,14 @@ static void io_cap(struct vector *vector, uint64_t most)
     }
 }
 
+/* No file reaches so far, and the kernel refuses it even where O_APPEND makes nothing of the offset. */
+static bool io_is_beyond(const struct file_io *io, uint64_t total)
+{
+    if (!io->own && total > IO_MAX_BYTES)
+        total = IO_MAX_BYTES; /* a vector is cut first */
+    return io->offset > 0 && (uint64_t)io->offset > INT64_MAX - total;
+}
+
 static bool io_appends(const struct file_io *io, const struct fd_call *call)
 {
     return io->writes && (io->flags & IO_NOAPPEND) == 0 &&
@@ -227,7 +235,7 @@ static bool io_vector(struct file_io *io, struct fd_call *call, struct vector *v
     bool positioned = io->offset == FILE_IO_POSITION;
     bool done = false;
 
-    if (total == 0)
+    if (total == 0 || !vector_is_user(vector) || io_is_beyond(io, total))
         return false;
     if (positioned) {
         pthread_mutex_lock(&call->file->position);
