@@ -21,6 +21,7 @@
  * Locks: file.position, then everything of the core's. Signals are blocked throughout.
  */
 #include "file_io.h"
+#include "self_memory.h"
 #include "vector.h"
 #include <limits.h>
 #include <linux/fs.h>
@@ -279,8 +280,9 @@ bool file_io_managed(struct file_io *io, long *result)
     struct fd_call call;
     bool done;
 
+    call.st.st_mode = 0;
     if (!fd_begin(io->fd, &call))
-        return false;
+        return self_mem_io(io, &call.st, result);
     done = io_call(io, &call, result);
     fd_end(&call);
     return done;

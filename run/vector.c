@@ -11,6 +11,7 @@
  */
 #include "vector.h"
 #include "real.h"
+#include "self_memory.h"
 #include "user_copy.h"
 #include <limits.h>
 #include <memfd.h>
@@ -189,8 +190,8 @@ static long vector_file(long number, const uint64_t arg[6], const sigset_t *mask
 }
 
 /*
- * Only the local side is this process's memory; unless the process reads itself, the remote side is not ours
- * to hold. One prefix: the call may be short.
+ * Of another process (this one itself is self_memory.c's): only the local side is ours to hold. One prefix:
+ * the call may be short.
  */
 static long vector_process(long number, const uint64_t arg[6], const sigset_t *mask)
 {
@@ -294,6 +295,8 @@ static long messages_call(long number, const uint64_t arg[6], const sigset_t *ma
 
 long vector_call(long number, const uint64_t arg[6], const sigset_t *mask)
 {
+    long r;
+
     switch (number) {
     case SYS_readv:
     case SYS_writev:
@@ -305,7 +308,8 @@ long vector_call(long number, const uint64_t arg[6], const sigset_t *mask)
         return vector_file(number, arg, mask);
     case SYS_process_vm_readv:
     case SYS_process_vm_writev:
-        return vector_process(number, arg, mask);
+        r = self_process_vm(number, arg);
+        return r != -ENOSYS ? r : vector_process(number, arg, mask);
     case SYS_sendmsg:
     case SYS_recvmsg:
         return message_call(number, (int)arg[0], (struct msghdr *)arg[1], (int)arg[2], mask);

@@ -4,6 +4,7 @@
  */
 #include "fdtable.h"
 #include "real.h"
+#include "self_memory.h"
 #include "user_copy.h"
 #include "vector.h"
 #include <limits.h>
@@ -114,10 +115,16 @@ FL_EXPORT ssize_t vmsplice(int fd, const struct iovec *iov, size_t n, unsigned f
     return managed(SYS_vmsplice, U(fd), U(iov), U(n), U(flags), 0, 0);
 }
 
+static bool transfer_is_ours(pid_t pid, const struct iovec *local, unsigned long nlocal,
+                             const struct iovec *remote, unsigned long nremote)
+{
+    return iov_is_managed(local, nlocal) || (iov_is_managed(remote, nremote) && self_is_pid(pid));
+}
+
 FL_EXPORT ssize_t process_vm_readv(pid_t pid, const struct iovec *local, unsigned long nlocal,
                                    const struct iovec *remote, unsigned long nremote, unsigned long flags)
 {
-    if (!iov_is_managed(local, nlocal))
+    if (!transfer_is_ours(pid, local, nlocal, remote, nremote))
         return shim_real()->process_vm_readv(pid, local, nlocal, remote, nremote, flags);
     return managed(SYS_process_vm_readv, U(pid), U(local), nlocal, U(remote), nremote, flags);
 }
@@ -125,7 +132,7 @@ FL_EXPORT ssize_t process_vm_readv(pid_t pid, const struct iovec *local, unsigne
 FL_EXPORT ssize_t process_vm_writev(pid_t pid, const struct iovec *local, unsigned long nlocal,
                                     const struct iovec *remote, unsigned long nremote, unsigned long flags)
 {
-    if (!iov_is_managed(local, nlocal))
+    if (!transfer_is_ours(pid, local, nlocal, remote, nremote))
         return shim_real()->process_vm_writev(pid, local, nlocal, remote, nremote, flags);
     return managed(SYS_process_vm_writev, U(pid), U(local), nlocal, U(remote), nremote, flags);
 }

@@ -3,7 +3,7 @@
 from harness import *
 
 ODD = os.path.join(os.path.dirname(CALLS), "odd")
-CASES = "sendfile copy_file_range splice splice_waits buffers vectors messages masks remap mmap lockall".split()
+CASES = "sendfile copy_file_range splice splice_waits buffers vectors messages masks self remap mmap lockall descriptors".split()
 ENGINES = ((2 << 20, "signal"), (4 << 20, "thread"))
 directory = scratch()
 
