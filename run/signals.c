@@ -67,8 +67,11 @@ static long self(void)
     return linux_syscall(SYS_gettid);
 }
 
-/* The default action, with the same siginfo; the signal is not blocked. */
-static void die_of(int signo, siginfo_t *info)
+/*
+ * The default action, with the same siginfo; the signal is not blocked. A debugger stops here
+ * (tools/faultline.gdb).
+ */
+__attribute__((noinline)) static void signals_die(int signo, siginfo_t *info)
 {
     struct sigaction dfl = {.sa_handler = SIG_DFL};
     long pid = linux_syscall(SYS_getpid);
@@ -110,7 +113,7 @@ static void signals_chain(int signo, siginfo_t *info, void *ucontext)
         sigdelset(&mask, action_signo[k]);
     linux_signals_restore(&mask);
     if (fatal || now.sa_handler == SIG_DFL || (now.sa_handler == SIG_IGN && info->si_code > 0))
-        die_of(signo, info);
+        signals_die(signo, info);
     else if (now.sa_handler == SIG_IGN)
         return;
     else if ((now.sa_flags & SA_SIGINFO) != 0)
