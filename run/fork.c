@@ -62,6 +62,18 @@ unsigned fork_handed_over(void)
     return gate_count;
 }
 
+void fork_gate_close(vm_offset_t start, vm_offset_t end)
+{
+    gate_count++;
+    gate_end = end;
+    gate_start = start;
+}
+
+void fork_gate_open(void)
+{
+    gate_start = gate_end = 0;
+}
+
 bool fork_waited(vm_offset_t va)
 {
     bool waited = false;
@@ -107,9 +119,7 @@ static void hand_over(const struct fl_region *region, struct file *file)
     size_t len = region->end - region->start;
     long r;
 
-    gate_count++;
-    gate_end = region->end;
-    gate_start = region->start;
+    fork_gate_close(region->start, region->end);
     linux_syscall(SYS_mprotect, region->start, len, PROT_NONE);
     r = fl_sys_msync(fl_space(), region->start, len, MS_SYNC);
     if (r != 0) {
@@ -123,7 +133,7 @@ static void hand_over(const struct fl_region *region, struct file *file)
             shim_say("fork: a shared mapping of inode %lu cannot be handed to the kernel: %s",
                      (unsigned long)file->ino, strerrordesc_np((int)-r));
     }
-    gate_start = gate_end = 0;
+    fork_gate_open();
 }
 
 static void hand_over_written(void)

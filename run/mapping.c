@@ -560,7 +560,7 @@ long mapping_mremap(vm_offset_t old_addr, size_t old_len, size_t new_len, int fl
     return r;
 }
 
-/* ---- for fork.c, signals.c, stats.c ---------------------------------------------------------------- */
+/* ---- for fork.c, signals.c, stacks.c, stats.c ------------------------------------------------------ */
 
 size_t mapping_reserved_from(vm_offset_t va)
 {
@@ -575,6 +575,11 @@ size_t mapping_reserved_from(vm_offset_t va)
 bool mapping_is_reserved(vm_offset_t va)
 {
     return mapping_reserved_from(va) != 0;
+}
+
+long mapping_move_in(vm_offset_t from, size_t len, vm_offset_t to)
+{
+    return mremap_kernel(from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, to);
 }
 
 int mapping_hand_over(const struct fl_region *region, const struct file *file)

@@ -95,6 +95,9 @@ static inline long shim_return(long result)
     X(pselect)                                                                                               \
     X(epoll_pwait)                                                                                           \
     X(epoll_pwait2)                                                                                          \
+    X(pthread_create)                                                                                        \
+    X(sigaltstack)                                                                                           \
+    X(makecontext)                                                                                           \
     X(pthread_attr_setsigmask_np)                                                                            \
     X(readv)                                                                                                 \
     X(writev)                                                                                                \
@@ -186,6 +189,11 @@ size_t mapping_reserved_from(vm_offset_t va);
  */
 struct file;
 int mapping_hand_over(const struct fl_region *region, const struct file *file);
+/*
+ * The kernel's mapping at `from` moves into the window, over whatever is at `to`. (S) held. Errors: of
+ * mremap.
+ */
+long mapping_move_in(vm_offset_t from, size_t len, vm_offset_t to);
 
 /* ---- areas.c: what the kernel maps ------------------------------------------------------------------ */
 
@@ -366,6 +374,11 @@ int fork_start(void);
 bool fork_waited(vm_offset_t va);
 /* How many mappings were handed over so far. */
 unsigned fork_handed_over(void);
+/*
+ * Whoever hands [start, end) to the kernel: other threads that fault there wait until it is open. (S) held.
+ */
+void fork_gate_close(vm_offset_t start, vm_offset_t end);
+void fork_gate_open(void);
 
 /* The process ends in order, or starts another program: dirty pages reach their files, and the stats theirs. */
 void stats_finish(void);
