@@ -590,8 +590,18 @@ int mapping_hand_over(const struct fl_region *region, const struct file *file)
                                    .flags = MAP_SHARED | MAP_FIXED,
                                    .fd = file->fd,
                                    .offset = region->offset};
-    long r = mmap_reserved(&args);
+    long r = range_remove(args.addr, args.addr + args.len);
 
+    /*
+     * A thread that waits to store has marked its page dirty meanwhile, after it was written: what is written
+     * later would lie over what that thread stores to the kernel's mapping.
+     */
+    if (r == 0)
+        r = fl_vnode_sync(file->vnode, args.offset, args.len);
+    if (r == 0) {
+        fl_vnode_invalidate(file->vnode, args.offset, args.len);
+        r = mmap_reserved(&args);
+    }
     if (r < 0)
         return (int)r;
     kernel_has_shared = true;

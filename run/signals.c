@@ -147,14 +147,14 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
 }
 
 /*
- * SIGSEGV at a place that the kernel maps now, but did it when the access was made? Each thread tries again
+ * A fault at a place that the kernel maps now, but did it when the access was made? Each thread tries again
  * once after each mapping that was handed over: what was meant for the program comes again.
  */
-static bool maybe_stale(int signo)
+static bool maybe_stale(void)
 {
     static _Thread_local unsigned known __attribute__((tls_model("initial-exec")));
     unsigned now = fork_handed_over();
-    bool stale = signo == SIGSEGV && known != now;
+    bool stale = known != now;
 
     known = now;
     return stale;
@@ -167,7 +167,7 @@ static void signals_fault(int signo, siginfo_t *info, void *ucontext)
         return;
     bool reserved = shim_on() && info->si_code > 0 && shim_in_window(va) && mapping_is_reserved(va);
 
-    if (reserved && maybe_stale(signo))
+    if (reserved && maybe_stale())
         return;
     if (!shim_on() || reserved || !linux_fault_signal(signo, info, ucontext))
         signals_chain(signo, info, ucontext);

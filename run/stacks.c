@@ -55,16 +55,11 @@ static long stack_private(const struct fl_region *region, const struct file *fil
 static long stack_shared(const struct fl_region *region, const struct file *file)
 {
     size_t len = region->end - region->start;
-    struct vnode *vnode = region->vnode;
     long r;
 
     linux_syscall(SYS_mprotect, region->start, len, PROT_NONE);
     r = fl_sys_msync(fl_space(), region->start, len, MS_SYNC);
-    if (r != 0)
-        return r;
-    r = mapping_hand_over(region, file);
-    fl_vnode_invalidate(vnode, region->offset, len);
-    return r;
+    return r != 0 ? r : mapping_hand_over(region, file);
 }
 
 /* What other threads touch meanwhile they touch again afterwards. (S) held. */
