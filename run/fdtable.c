@@ -11,6 +11,7 @@
 #include "fdtable.h"
 #include "fresh.h"
 #include "registry.h"
+#include "self_memory.h"
 #include <fcntl.h>
 
 struct fd_slot fd_slots[FD_SLOTS];
@@ -84,7 +85,8 @@ bool fd_begin(int fd, struct fd_call *call)
     if (linux_syscall(SYS_fstat, fd, &call->st) == 0) {
         call->file = S_ISREG(call->st.st_mode) ? slot_file(fd, &call->st) : NULL;
         if (call->file == NULL) {
-            slot_say_other(fd, before, generation);
+            if (!self_mem_is(fd, &call->st)) /* which is asked again each time: self_memory.c */
+                slot_say_other(fd, before, generation);
         } else {
             flags = linux_syscall(SYS_fcntl, fd, F_GETFL);
             call->flags = flags < 0 ? O_PATH : (int)flags;

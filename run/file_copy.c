@@ -3,19 +3,25 @@
  * lseek.
  *
  *   from managed, to another      dirty pages of the range ─▶ file ─▶ the kernel's call
- *   to managed                    read, a buffer at a time ─▶ buffer ─▶ write, both by file_io
+ *   from a file, to managed       read, a buffer at a time ─▶ buffer ─▶ write, both by file_io
+ *   from a pipe, to managed       tee ─▶ own pipe ─▶ buffer ─▶ write ─▶ what was written leaves the pipe
  *
  * What goes to a managed file goes through the core, so that a store to the same page meanwhile is not lost.
- * What the kernel would refuse it is asked to refuse: a copy of no byte.
+ * What the kernel would refuse it is asked to refuse: the call as it came when no byte could move, or else a
+ * copy of no byte. A pipe keeps its bytes until the file has them.
  *
- * Does not do: sharing blocks between files (reflinks), if the file that is written is managed.
+ * Does not do: sharing blocks between files (reflinks), if the file that is written is managed; a pipe that
+ * several read at once: another may take what is on its way to the file.
  */
 #include "file_io.h"
 #include "real.h"
+#include "user_copy.h"
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 
-#define COPY_BYTES ((size_t)256 << 10)
+#define COPY_BYTES   ((size_t)256 << 10)
+#define COPY_MAX     0x7ffff000 /* of one call: MAX_RW_COUNT of the kernel */
+#define SPLICE_FLAGS (SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT)
 
 static bool is_managed(int fd)
 {
@@ -27,154 +33,263 @@ static bool is_managed(int fd)
     return true;
 }
 
-/* Before the kernel reads the descriptor. An error is told by the next fsync. */
-static void write_back_before(int fd, const int64_t *offset, size_t len)
-{
-    struct fd_call call;
-    int64_t at;
+/* ---- the program's offsets -------------------------------------------------------------------------- */
 
-    if (fd_is_other(fd) || !fd_begin(fd, &call))
+/*
+ * One of them, or else the descriptor's own position, which is set when the copy is done, as the kernel does.
+ */
+struct copy_offset {
+    int fd;
+    off64_t *program; /* NULL: the descriptor's own */
+    int64_t value;    /* -1: the descriptor has no position */
+};
+
+/* False: it cannot be read. */
+static bool offset_read(struct copy_offset *offset, int fd, off64_t *program)
+{
+    offset->fd = fd;
+    offset->program = program;
+    if (program != NULL)
+        return user_read(&offset->value, program, sizeof offset->value);
+    offset->value = linux_syscall(SYS_lseek, fd, 0, SEEK_CUR);
+    if (offset->value < 0)
+        offset->value = -1;
+    return true;
+}
+
+/* What the kernel is given in its place, for a call that only looks at it. */
+static int64_t *offset_own(struct copy_offset *offset)
+{
+    return offset->program != NULL ? &offset->value : NULL;
+}
+
+/* Tells the program how far it got. Errors: -EFAULT, though the bytes were copied, as the kernel has it. */
+static int offset_tell(const struct copy_offset *offset, bool moved)
+{
+    sigset_t saved;
+    int error;
+
+    if (offset->program == NULL) {
+        if (moved)
+            linux_syscall(SYS_lseek, offset->fd, offset->value, SEEK_SET);
+        return 0;
+    }
+    linux_signals_block(&saved);
+    error = user_copy_out(offset->program, &offset->value, sizeof offset->value);
+    linux_signals_restore(&saved);
+    return error;
+}
+
+/* No file reaches so far: the kernel refuses it before a byte moves. */
+static bool range_is_odd(int64_t offset, size_t len)
+{
+    return offset < 0 || len > (uint64_t)(INT64_MAX - offset);
+}
+
+/* Before the kernel reads the descriptor. An error is told by the next fsync. */
+static void write_back_before(int fd, off64_t *program, size_t len)
+{
+    struct copy_offset offset;
+    struct fd_call call;
+
+    if (fd_is_other(fd) || !shim_on() || !offset_read(&offset, fd, program) || offset.value < 0 ||
+        !fd_begin(fd, &call))
         return;
-    at = offset != NULL ? *offset : linux_syscall(SYS_lseek, fd, 0, SEEK_CUR);
-    if (at >= 0)
-        (void)!fl_vnode_sync(call.file->vnode, (uint64_t)at, len);
+    (void)!fl_vnode_sync(call.file->vnode, (uint64_t)offset.value, len);
     fd_end(&call);
 }
 
 /* ---- through a buffer ------------------------------------------------------------------------------ */
 
 struct copy {
-    int in, out;
-    int64_t *in_offset, *out_offset; /* NULL: the descriptor's own */
+    struct copy_offset from, to; /* a pipe has no `from` */
     size_t len;
-    bool pipe; /* what there is, and no more */
+    unsigned flags; /* of splice */
+    int pipe;       /* what is read, if it is one; else -1 */
+    int own[2];     /* then: a pipe of our own, empty between the pieces */
 };
 
-/*
- * One buffer. Less was written than was read: the position of a file goes back, where a pipe has lost its
- * bytes; so the pipe is read in pieces that are written whole unless the disk is full or broken.
- */
-static long copy_buffer(const struct copy *copy, char *buffer, size_t len)
+/* Errors: of the first write. */
+static long write_all(struct copy *copy, const char *buffer, size_t len)
 {
-    long got = file_io_own(copy->in, false, buffer, len, copy->in_offset);
-    long done = 0;
-    long r = 0;
-
-    while (done < got) {
-        r = file_io_own(copy->out, true, buffer + done, (size_t)(got - done), copy->out_offset);
-        if (r <= 0)
-            break;
-        done += r;
-    }
-    if (got > done && copy->in_offset != NULL)
-        *copy->in_offset -= got - done;
-    else if (got > done && !copy->pipe)
-        linux_syscall(SYS_lseek, copy->in, done - got, SEEK_CUR);
-    if (got <= 0)
-        return got;
-    return done > 0 ? done : r;
-}
-
-static long copy_through(const struct copy *copy)
-{
-    size_t most = copy->len < COPY_BYTES ? copy->len : COPY_BYTES;
     size_t done = 0;
     long r = 0;
-    long memory =
-        linux_syscall(SYS_mmap, 0, round_page(most), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
-    if (linux_syscall_failed(memory))
-        return memory;
-    while (done < copy->len) {
-        size_t n = copy->len - done < most ? copy->len - done : most;
-
-        r = copy_buffer(copy, (char *)memory, n);
+    while (done < len) {
+        r = file_io_own(copy->to.fd, true, (char *)(uintptr_t)buffer + done, len - done, &copy->to.value);
         if (r <= 0)
             break;
         done += (size_t)r;
-        if (copy->pipe)
-            break;
     }
-    linux_syscall(SYS_munmap, memory, round_page(most));
     return done > 0 ? (long)done : r;
 }
 
-/* The program's offsets, which may be managed memory: looked at here, and nowhere inside. */
-static long copy_with_offsets(struct copy *copy, off64_t *in_offset, off64_t *out_offset)
+/* What was not written counts as not read. */
+static long copy_from_file(struct copy *copy, char *buffer, size_t len)
 {
-    int64_t in = in_offset != NULL ? *in_offset : 0;
-    int64_t out = out_offset != NULL ? *out_offset : 0;
-    long r;
+    int64_t at = copy->from.value;
+    long got = file_io_own(copy->from.fd, false, buffer, len, &at);
+    long r = got > 0 ? write_all(copy, buffer, (size_t)got) : got;
 
-    copy->in_offset = in_offset != NULL ? &in : NULL;
-    copy->out_offset = out_offset != NULL ? &out : NULL;
-    r = copy_through(copy);
-    if (in_offset != NULL)
-        *in_offset = in;
-    if (out_offset != NULL)
-        *out_offset = out;
+    copy->from.value += r > 0 ? r : 0;
     return r;
 }
 
-/* ---- the calls ------------------------------------------------------------------------------------- */
+/* What was written leaves the pipe, by way of our own, which is emptied into the buffer. */
+static void pipe_consume(const struct copy *copy, char *buffer, size_t len)
+{
+    while (len > 0) {
+        long n = linux_syscall(SYS_splice, copy->pipe, NULL, copy->own[1], NULL, len, SPLICE_F_NONBLOCK);
+
+        if (n <= 0)
+            return; /* somebody else has read it */
+        len -= (size_t)n;
+        for (long r = 1; n > 0 && r > 0; n -= r)
+            r = linux_syscall(SYS_read, copy->own[0], buffer, n);
+    }
+}
+
+/* Waits, for the first byte, as splice does: interrupted and restarted like it, too. */
+static long copy_from_pipe(struct copy *copy, char *buffer, size_t len, unsigned flags)
+{
+    long got = linux_syscall(SYS_tee, copy->pipe, copy->own[1], len, flags);
+    long r;
+
+    if (got <= 0)
+        return got;
+    got = linux_syscall(SYS_read, copy->own[0], buffer, got);
+    r = got > 0 ? write_all(copy, buffer, (size_t)got) : got;
+    if (r > 0)
+        pipe_consume(copy, buffer, (size_t)r);
+    return r;
+}
+
+static long copy_pieces(struct copy *copy, char *buffer, size_t most)
+{
+    size_t done = 0;
+    long r = 0;
+
+    while (done < copy->len) {
+        size_t n = copy->len - done < most ? copy->len - done : most;
+
+        if (copy->pipe >= 0)
+            r = copy_from_pipe(copy, buffer, n, done > 0 ? copy->flags | SPLICE_F_NONBLOCK : copy->flags);
+        else
+            r = copy_from_file(copy, buffer, n);
+        if (r <= 0)
+            break;
+        done += (size_t)r;
+    }
+    return done > 0 ? (long)done : r;
+}
+
+static long copy_through_buffer(struct copy *copy)
+{
+    size_t most = copy->len < COPY_BYTES ? copy->len : COPY_BYTES;
+    long memory =
+        linux_syscall(SYS_mmap, 0, round_page(most), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    long r = 0;
+
+    if (linux_syscall_failed(memory))
+        return memory;
+    if (copy->pipe >= 0)
+        r = linux_syscall(SYS_pipe2, copy->own, O_CLOEXEC);
+    if (r == 0) {
+        r = copy_pieces(copy, (char *)memory, most);
+        if (copy->pipe >= 0) {
+            linux_syscall(SYS_close, copy->own[0]);
+            linux_syscall(SYS_close, copy->own[1]);
+        }
+    }
+    linux_syscall(SYS_munmap, memory, round_page(most));
+    return r;
+}
+
+/* If both are positions of one descriptor, it is where the reading ended, as with the kernel. */
+static long copy_through(struct copy *copy)
+{
+    long r = copy_through_buffer(copy);
+    int error = offset_tell(&copy->to, r > 0);
+
+    if (error == 0 && copy->pipe < 0)
+        error = offset_tell(&copy->from, r > 0);
+    return error != 0 ? error : r;
+}
+
+/* ---- copy_file_range -------------------------------------------------------------------------------- */
 
 /*
- * How much of copy->len there is to copy, which is not more while the file grows by that; -EINVAL when the two
- * ranges of one file meet, as the kernel says.
+ * How much of copy->len there is to copy, which is not more while the file grows by that. Errors, as the
+ * kernel's: -EINVAL when the two ranges of one file meet.
  */
-static long copy_room(const struct copy *copy, const off64_t *in_offset, const off64_t *out_offset)
+static long copy_room(const struct copy *copy)
 {
+    int64_t from = copy->from.value, to = copy->to.value;
     struct stat a, b;
-    int64_t from = in_offset != NULL ? *in_offset : linux_syscall(SYS_lseek, copy->in, 0, SEEK_CUR);
-    int64_t to = out_offset != NULL ? *out_offset : linux_syscall(SYS_lseek, copy->out, 0, SEEK_CUR);
     int64_t len;
 
-    if (linux_syscall(SYS_fstat, copy->in, &a) != 0 || linux_syscall(SYS_fstat, copy->out, &b) != 0)
+    if (linux_syscall(SYS_fstat, copy->from.fd, &a) != 0 || linux_syscall(SYS_fstat, copy->to.fd, &b) != 0)
         return -EBADF;
-    if (from < 0 || to < 0)
-        return -EINVAL;
-    if (copy->len > (uint64_t)INT64_MAX - (uint64_t)(from > to ? from : to))
-        return -EOVERFLOW;
     if (from >= a.st_size)
         return 0;
-    len = (int64_t)copy->len < a.st_size - from ? (int64_t)copy->len : a.st_size - from;
+    len = copy->len < (uint64_t)(a.st_size - from) ? (int64_t)copy->len : a.st_size - from;
     if (a.st_dev == b.st_dev && a.st_ino == b.st_ino && from - to < len && to - from < len)
         return -EINVAL;
-    return len;
+    return len > COPY_MAX ? COPY_MAX : len;
+}
+
+/* Beyond 2^64: the kernel refuses it first of all. */
+static bool range_wraps(int64_t offset, size_t len)
+{
+    return (uint64_t)offset + len < len;
 }
 
 FL_EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len,
                                   unsigned flags)
 {
-    struct copy copy = {.in = in, .out = out, .len = len};
+    struct copy copy = {.len = len, .pipe = -1};
     long room;
 
-    if (!is_managed(out)) {
-        if (!fd_is_other(in))
-            write_back_before(in, in_offset, len);
+    if (!is_managed(out) || !offset_read(&copy.from, in, in_offset) ||
+        !offset_read(&copy.to, out, out_offset) || range_wraps(copy.from.value, len) ||
+        range_wraps(copy.to.value, len)) {
+        write_back_before(in, in_offset, len);
         return shim_real()->copy_file_range(in, in_offset, out, out_offset, len, flags);
     }
-    if (shim_real()->copy_file_range(in, NULL, out, NULL, 0, flags) < 0)
+    if (shim_real()->copy_file_range(in, offset_own(&copy.from), out, offset_own(&copy.to), 0, flags) < 0)
         return -1;
-    room = copy_room(&copy, in_offset, out_offset);
+    room = copy_room(&copy);
     if (room <= 0)
         return shim_return(room);
     copy.len = (size_t)room;
-    return shim_return(copy_with_offsets(&copy, in_offset, out_offset));
+    return shim_return(copy_through(&copy));
+}
+
+/* ---- sendfile --------------------------------------------------------------------------------------- */
+
+/* The kernel refuses it, or finds nothing to read. */
+static bool sendfile_is_odd(const struct copy *copy, size_t len)
+{
+    struct stat st;
+
+    if (range_is_odd(copy->from.value, len) || range_is_odd(copy->to.value, copy->len) ||
+        linux_syscall(SYS_fstat, copy->from.fd, &st) != 0)
+        return true;
+    return S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && copy->from.value >= st.st_size);
 }
 
 FL_EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
 {
-    struct copy copy = {.in = in, .out = out, .len = len};
+    struct copy copy = {.len = len < COPY_MAX ? len : COPY_MAX, .pipe = -1};
 
-    if (!is_managed(out)) {
-        if (!fd_is_other(in))
-            write_back_before(in, offset, len);
+    if (!is_managed(out) || !offset_read(&copy.from, in, offset) || !offset_read(&copy.to, out, NULL) ||
+        sendfile_is_odd(&copy, len)) {
+        write_back_before(in, offset, len);
         return shim_real()->sendfile(out, in, offset, len);
     }
-    if (shim_real()->sendfile(out, in, NULL, 0) < 0)
+    if (shim_real()->sendfile(out, in, offset_own(&copy.from), 0) < 0)
         return -1;
-    return shim_return(copy_with_offsets(&copy, offset, NULL));
+    return len == 0 ? 0 : shim_return(copy_through(&copy));
 }
 
 FL_EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
@@ -182,30 +297,35 @@ FL_EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
     return sendfile(out, in, offset, len);
 }
 
-/*
- * From a pipe, and not to be refused: a pipe that would wait, if that is not wanted, and a file that is only
- * appended to are left to the kernel.
- */
-static bool splice_is_ours(int in, int out, unsigned flags)
+/* ---- splice ----------------------------------------------------------------------------------------- */
+
+/* From a pipe that can be read, to a file that can be written there: the kernel refuses all else. */
+static bool splice_is_ours(int in, int out, const struct copy_offset *to, size_t len, unsigned flags)
 {
-    struct pollfd poll = {.fd = in, .events = POLLIN};
+    long in_flags = linux_syscall(SYS_fcntl, in, F_GETFL);
+    long out_flags = linux_syscall(SYS_fcntl, out, F_GETFL);
     struct stat st;
 
-    if (linux_syscall(SYS_fstat, in, &st) != 0 || !S_ISFIFO(st.st_mode) ||
-        (linux_syscall(SYS_fcntl, out, F_GETFL) & O_APPEND) != 0)
+    if (in_flags < 0 || (in_flags & O_PATH) != 0 || (in_flags & O_ACCMODE) == O_WRONLY || out_flags < 0 ||
+        (out_flags & (O_PATH | O_APPEND)) != 0 || (out_flags & O_ACCMODE) == O_RDONLY)
         return false;
-    return (flags & SPLICE_F_NONBLOCK) == 0 || linux_syscall(SYS_poll, &poll, 1, 0) == 1;
+    if (len == 0 || range_is_odd(to->value, len) || (flags & ~SPLICE_FLAGS) != 0)
+        return false;
+    return linux_syscall(SYS_fstat, in, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
 FL_EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len, unsigned flags)
 {
-    struct copy copy = {.in = in, .out = out, .len = len, .pipe = true};
+    struct copy copy = {
+        .len = len < COPY_MAX ? len : COPY_MAX, .flags = flags & SPLICE_F_NONBLOCK, .pipe = in};
 
-    if (is_managed(out) && in_offset == NULL && splice_is_ours(in, out, flags))
-        return shim_return(copy_with_offsets(&copy, NULL, out_offset));
-    if (!fd_is_other(in))
+    if (in_offset != NULL || !is_managed(out) || !offset_read(&copy.to, out, out_offset) ||
+        !splice_is_ours(in, out, &copy.to, len, flags)) {
         write_back_before(in, in_offset, len);
-    return shim_real()->splice(in, in_offset, out, out_offset, len, flags);
+        return shim_real()->splice(in, in_offset, out, out_offset, len, flags);
+    }
+    pthread_testcancel();
+    return shim_return(copy_through(&copy));
 }
 
 /* ---- lseek ----------------------------------------------------------------------------------------- */

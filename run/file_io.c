@@ -21,6 +21,7 @@
  * Locks: file.position, then everything of the core's. Signals are blocked throughout.
  */
 #include "file_io.h"
+#include "self_memory.h"
 #include "vector.h"
 #include <limits.h>
 #include <linux/fs.h>
@@ -58,6 +59,14 @@ static void io_cap(struct vector *vector, uint64_t most)
             vector->piece[i].iov_len = most;
         most -= vector->piece[i].iov_len;
     }
+}
+
+/* No file reaches so far, and the kernel refuses it even where O_APPEND makes nothing of the offset. */
+static bool io_is_beyond(const struct file_io *io, uint64_t total)
+{
+    if (!io->own && total > IO_MAX_BYTES)
+        total = IO_MAX_BYTES; /* a vector is cut first */
+    return io->offset > 0 && (uint64_t)io->offset > INT64_MAX - total;
 }
 
 static bool io_appends(const struct file_io *io, const struct fd_call *call)
@@ -214,7 +223,7 @@ static bool io_vector(struct file_io *io, struct fd_call *call, struct vector *v
     bool positioned = io->offset == FILE_IO_POSITION;
     bool done = false;
 
-    if (total == 0)
+    if (total == 0 || !vector_is_user(vector) || io_is_beyond(io, total))
         return false;
     if (positioned) {
         pthread_mutex_lock(&call->file->position);
@@ -258,8 +267,9 @@ bool file_io_managed(struct file_io *io, long *result)
     struct fd_call call;
     bool done;
 
+    call.st.st_mode = 0;
     if (!fd_begin(io->fd, &call))
-        return false;
+        return self_mem_io(io, &call.st, result);
     done = io_call(io, &call, result);
     fd_end(&call);
     return done;

@@ -20,6 +20,7 @@
 #include "real.h"
 #include "registry.h"
 #include "watch.h"
+#include "user_copy.h"
 #include <string.h>
 #include <sys/mman.h>
 
@@ -132,7 +133,7 @@ static int copy_written(const struct fl_region *region)
     for (; error == 0 && fl_space_private_page(fl_space(), va, region->end, &va) == 0; va += VM_PAGE_SIZE) {
         if (image.npages == image.most_pages)
             return -ENOMEM;
-        error = hold_copy_in(image.bytes + ptoa(image.npages), (const void *)va, VM_PAGE_SIZE);
+        error = user_copy_in(image.bytes + ptoa(image.npages), (const void *)va, VM_PAGE_SIZE);
         if (error == 0)
             image.page[image.npages] = (struct fork_page){va, image.npages};
         image.npages += error == 0;

@@ -93,19 +93,20 @@ void fresh_range(vm_offset_t start, vm_offset_t end)
     shim_leave(&saved);
 }
 
-void fresh_stat(const struct stat *st)
+void fresh_stat(const struct stat *program)
 {
+    const struct stat st = *program; /* before signals are blocked: it may be managed memory */
     int saved_errno = errno;
     struct file *file;
     sigset_t saved;
 
-    if (!S_ISREG(st->st_mode) || !file_may_be(st->st_dev, st->st_ino) || !shim_on())
+    if (!S_ISREG(st.st_mode) || !file_may_be(st.st_dev, st.st_ino) || !shim_on())
         return;
     linux_signals_block(&saved);
-    file = file_lookup(st->st_dev, st->st_ino);
+    file = file_lookup(st.st_dev, st.st_ino);
     if (file != NULL) {
         if (!file->beside)
-            (void)file_revalidate(file, st);
+            (void)file_revalidate(file, &st);
         file_release(file);
     }
     linux_signals_restore(&saved);

@@ -162,35 +162,3 @@ void hold_drop(struct hold **list)
         hold_free(hold);
     }
 }
-
-static int hold_copy(vm_offset_t program, char *own, size_t len, vm_prot_t access)
-{
-    struct hold *held = NULL;
-    size_t n;
-    int error;
-
-    for (; len > 0; program += n, own += n, len -= n) {
-        n = len;
-        if (shim_on() && shim_in_window(program)) {
-            error = hold_add(&held, program, &n, access);
-            if (error != 0)
-                return error;
-        }
-        if (access == VM_PROT_WRITE)
-            memcpy((void *)program, own, n);
-        else
-            memcpy(own, (const void *)program, n);
-        hold_drop(&held);
-    }
-    return 0;
-}
-
-int hold_copy_out(void *program, const void *own, size_t len)
-{
-    return hold_copy((vm_offset_t)program, (char *)(uintptr_t)own, len, VM_PROT_WRITE);
-}
-
-int hold_copy_in(void *own, const void *program, size_t len)
-{
-    return hold_copy((vm_offset_t)program, own, len, VM_PROT_READ);
-}

@@ -31,6 +31,27 @@ static int lock_area(const char *line, void *arg)
     return r == -EINVAL || r == -EFAULT ? 0 : (int)r;
 }
 
+/*
+ * Where the region's pages end that can be locked at all: at the end of its file, and nowhere in what nobody
+ * may touch. The kernel, too, locks what there is and calls that a success. (S) held.
+ */
+static vm_offset_t lock_end(const struct fl_region *region)
+{
+    const struct file *file = region->vnode != NULL ? file_of_vnode(region->vnode) : NULL;
+    uint64_t len = region->end - region->start;
+    struct stat st;
+
+    if (region->prot == 0)
+        return region->start;
+    if (file == NULL || linux_syscall(SYS_fstat, file->fd, &st) != 0)
+        return region->end;
+    if ((uint64_t)st.st_size <= region->offset)
+        return region->start;
+    if (round_page((uint64_t)st.st_size) - region->offset < len)
+        len = round_page((uint64_t)st.st_size) - region->offset;
+    return region->start + len;
+}
+
 static long lock_managed(bool lock)
 {
     struct fl_region region;
@@ -42,7 +63,7 @@ static long lock_managed(bool lock)
          va = region.end) {
         if (region.reserved)
             continue;
-        r = lock ? fl_sys_mlock(fl_space(), region.start, region.end - region.start)
+        r = lock ? fl_sys_mlock(fl_space(), region.start, lock_end(&region) - region.start)
                  : fl_sys_munlock(fl_space(), region.start, region.end - region.start);
     }
     shim_leave(&saved);

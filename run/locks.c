@@ -18,6 +18,7 @@
 #include "fresh.h"
 #include "handover.h"
 #include "real.h"
+#include "user_copy.h"
 #include <pthread.h>
 #include <semaphore.h>
 #include <sys/file.h>
@@ -56,8 +57,7 @@ int locks_fcntl(int fd, int command, void *lock)
     if (files_mapped != 0) {
         struct flock copy;
 
-        /* A bad pointer is the kernel's to refuse, which is what it does if the copy fails, too. */
-        if (hold_copy_in(&copy, lock, sizeof copy) == 0)
+        if (user_read(&copy, lock, sizeof copy)) /* a bad pointer is the kernel's to refuse */
             type = copy.l_type;
         if (type != F_WRLCK)
             fresh_release();

@@ -21,6 +21,7 @@
 #include "registry.h"
 #include "watch.h"
 #include "real.h"
+#include "user_copy.h"
 #include <linux/magic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -32,6 +33,8 @@
 /* What the core has no way to do: such mappings are the kernel's. */
 #define MAPPING_FOREIGN_FLAGS (MAP_ANONYMOUS | MAP_HUGETLB | MAP_SYNC | MAP_GROWSDOWN | MAP_32BIT)
 #define MAPPING_MINCORE_CHUNK 1024 /* pages */
+#define MAPPING_FAR           ((uint64_t)1 << 40)
+#define MAPPING_FARTHEST      ((uint64_t)1 << 47) /* of a file the machine shows no more: memfd.h */
 
 _Atomic uint64_t mappings_left_to_kernel;
 /* Of reserved regions; changes under (S). While it is 0, no range is taken apart. */
@@ -184,7 +187,7 @@ static bool file_is_wanted(struct mmap_args *args)
     long open_flags;
 
     if ((args->flags & MAPPING_FOREIGN_FLAGS) != 0 || (args->prot & ~(PROT_READ | PROT_WRITE)) != 0 ||
-        args->len == 0)
+        args->len == 0 || args->offset > MAPPING_FARTHEST || args->len > MAPPING_FARTHEST - args->offset)
         return false;
     if (type != MAP_SHARED && type != MAP_PRIVATE)
         return false;
@@ -225,6 +228,26 @@ static bool kernel_maps_it(const struct mmap_args *args, vm_offset_t except)
 static long mmap_kernel(const struct mmap_args *args)
 {
     return linux_syscall(SYS_mmap, args->addr, args->len, args->prot, args->flags, args->fd, args->offset);
+}
+
+/*
+ * How far a file may reach is its file system's affair: of what is longer or lies farther than files do the
+ * kernel is asked, which tries it elsewhere. Errors: of mmap; 0: it may be.
+ */
+static long mmap_judge(const struct mmap_args *args)
+{
+    struct mmap_args trial = *args;
+    long r;
+
+    if (args->offset <= MAPPING_FAR && args->len <= MAPPING_FAR - args->offset)
+        return 0;
+    trial.addr = 0;
+    trial.flags &= ~(MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_POPULATE | MAP_LOCKED);
+    r = mmap_kernel(&trial);
+    if (linux_syscall_failed(r))
+        return r;
+    linux_syscall(SYS_munmap, r, args->len);
+    return 0;
 }
 
 /* Something of the kernel's at a fixed place inside the window. (S) held. */
@@ -371,6 +394,9 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
     eligible = file_is_wanted(&args);
     if (!eligible && !(fixed && inside))
         return mmap_kernel(&args);
+    r = eligible ? mmap_judge(&args) : 0;
+    if (r != 0)
+        return r;
     shim_enter(&saved);
     wanted = eligible && length_is_wanted(&args);
     if (wanted && (!fixed || inside))
@@ -516,7 +542,7 @@ long mapping_mincore(vm_offset_t addr, size_t len, unsigned char *vec)
         shim_leave(&saved);
         linux_signals_block(&saved);
         if (r == 0)
-            r = hold_copy_out(vec + done, chunk, n);
+            r = user_copy_out(vec + done, chunk, n);
         linux_signals_restore(&saved);
         done += n;
     }
@@ -609,7 +635,7 @@ long mapping_mremap(vm_offset_t old_addr, size_t old_len, size_t new_len, int fl
     return r;
 }
 
-/* ---- for fork.c, signals.c, stats.c ---------------------------------------------------------------- */
+/* ---- for fork.c, signals.c, stacks.c, stats.c ------------------------------------------------------ */
 
 size_t mapping_reserved_from(vm_offset_t va)
 {

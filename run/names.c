@@ -74,6 +74,11 @@ FL_EXPORT int munlockall(void)
     return (int)shim_return(mapping_munlockall());
 }
 
+FL_EXPORT int remap_file_pages(void *start, size_t len, int prot, size_t pgoff, int flags)
+{
+    return (int)shim_return(mapping_remap_file_pages((vm_offset_t)start, len, prot, pgoff, flags));
+}
+
 FL_EXPORT void *mremap(void *old_addr, size_t old_len, size_t new_len, int flags, ...)
 {
     vm_offset_t new_addr = 0;

@@ -96,6 +96,9 @@ static inline long shim_return(long result)
     X(pselect)                                                                                               \
     X(epoll_pwait)                                                                                           \
     X(epoll_pwait2)                                                                                          \
+    X(pthread_create)                                                                                        \
+    X(sigaltstack)                                                                                           \
+    X(makecontext)                                                                                           \
     X(pthread_attr_setsigmask_np)                                                                            \
     X(readv)                                                                                                 \
     X(writev)                                                                                                \
@@ -203,6 +206,8 @@ long mapping_mlock(vm_offset_t addr, size_t len, unsigned flags);
 long mapping_munlock(vm_offset_t addr, size_t len);
 long mapping_mlockall(int flags); /* these two in lockall.c */
 long mapping_munlockall(void);
+/* In remap.c. */
+long mapping_remap_file_pages(vm_offset_t start, size_t len, int prot, uint64_t pgoff, int flags);
 
 /* Mappings of files that the shim saw and left to the kernel. */
 extern _Atomic uint64_t mappings_left_to_kernel;
@@ -352,12 +357,6 @@ size_t hold_turn_bytes(void);
  */
 int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access);
 void hold_drop(struct hold **list);
-/*
- * Copies between the shim's memory and the program's, which may be managed. Errors: -EFAULT, -ENOMEM. Signals
- * are blocked.
- */
-int hold_copy_out(void *program, const void *own, size_t len);
-int hold_copy_in(void *own, const void *program, size_t len);
 
 /* ---- vector.c: pointers that hide in memory -------------------------------------------------------- */
 

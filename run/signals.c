@@ -10,9 +10,9 @@
  * The shim's handlers stand in the kernel's table, in the place of those that fl_init put there. Whatever the
  * program asks sigaction for is written down, and told back to it.
  *
- * A thread that blocks a signal which it needs for a fault is killed by the kernel: with the signal engine
- * SIGBUS and SIGSYS are left out of every mask that the program sets; what it set is remembered for the
- * thread and told back.
+ * A thread that blocks a signal which it needs for a fault is killed by the kernel: SIGBUS and SIGSEGV, and
+ * SIGSYS with the signal engine, are left out of every mask that the program sets; what it set is remembered
+ * for the thread and told back. A fault of its own with such a signal "blocked" ends it, as it would.
  *
  * The handler of SIGSEGV runs on the alternate stack if the program asked for that (stack overflow); SIGBUS
  * is always handled on the program's stack: paging needs room. Lock: (A) the program's actions, taken with
@@ -20,6 +20,7 @@
  */
 #include "handover.h"
 #include "real.h"
+#include "user_copy.h"
 #include <string.h>
 
 enum {
@@ -33,14 +34,18 @@ static const int action_signo[ACTIONS] = {SIGBUS, SIGSEGV, SIGSYS};
 static struct sigaction action[ACTIONS]; /* (A) the program's */
 static pthread_mutex_t action_lock = PTHREAD_MUTEX_INITIALIZER;
 
-#define HIDDEN_BUS 0x1
-#define HIDDEN_SYS 0x2
-/* What this thread believes to block and does not. */
+/* What this thread believes to block and does not: a bit for each action. */
 static _Thread_local unsigned signals_hidden __attribute__((tls_model("initial-exec")));
 
 static bool engine_is_signal(void)
 {
     return shim_config.fault != FL_FAULT_THREAD;
+}
+
+/* Whether a fault, or a copy that must not fault (user_copy.c), needs the signal of that action. */
+static bool is_needed(int i)
+{
+    return i != ACTION_SYS || engine_is_signal();
 }
 
 /* -1: not one of those that the shim has taken. */
@@ -62,8 +67,11 @@ static long self(void)
     return linux_syscall(SYS_gettid);
 }
 
-/* The default action, with the same siginfo; the signal is not blocked. */
-static void die_of(int signo, siginfo_t *info)
+/*
+ * The default action, with the same siginfo; the signal is not blocked. A debugger stops here
+ * (tools/faultline.gdb).
+ */
+__attribute__((noinline)) static void signals_die(int signo, siginfo_t *info)
 {
     struct sigaction dfl = {.sa_handler = SIG_DFL};
     long pid = linux_syscall(SYS_getpid);
@@ -82,9 +90,9 @@ static void die_of(int signo, siginfo_t *info)
  */
 static void signals_chain(int signo, siginfo_t *info, void *ucontext)
 {
-    struct sigaction *slot = &action[signo == SIGBUS    ? ACTION_BUS
-                                     : signo == SIGSEGV ? ACTION_SEGV
-                                                        : ACTION_SYS];
+    int i = signo == SIGBUS ? ACTION_BUS : signo == SIGSEGV ? ACTION_SEGV : ACTION_SYS;
+    bool fatal = info->si_code > 0 && (signals_hidden & 1u << i) != 0;
+    struct sigaction *slot = &action[i];
     struct sigaction now;
     sigset_t all, mask;
 
@@ -101,11 +109,11 @@ static void signals_chain(int signo, siginfo_t *info, void *ucontext)
         if ((now.sa_flags & SA_NODEFER) == 0)
             sigaddset(&mask, signo);
     }
-    for (int i = 0; i < ACTIONS; i++)
-        sigdelset(&mask, action_signo[i]);
+    for (int k = 0; k < ACTIONS; k++)
+        sigdelset(&mask, action_signo[k]);
     linux_signals_restore(&mask);
-    if (now.sa_handler == SIG_DFL || (now.sa_handler == SIG_IGN && info->si_code > 0))
-        die_of(signo, info);
+    if (fatal || now.sa_handler == SIG_DFL || (now.sa_handler == SIG_IGN && info->si_code > 0))
+        signals_die(signo, info);
     else if (now.sa_handler == SIG_IGN)
         return;
     else if ((now.sa_flags & SA_SIGINFO) != 0)
@@ -202,13 +210,14 @@ int signals_start(void)
     linux_fault_set_deliver(signals_deliver);
     if (error == 0)
         error = signals_install(SIGSEGV, signals_fault, action[ACTION_SEGV].sa_flags & SA_ONSTACK);
-    if (error != 0 || !engine_is_signal())
+    if (error != 0)
         return error;
     sigemptyset(&needed);
-    sigaddset(&needed, SIGBUS);
-    sigaddset(&needed, SIGSYS);
+    for (int i = 0; i < ACTIONS; i++)
+        if (is_needed(i))
+            sigaddset(&needed, action_signo[i]);
     shim_real()->pthread_sigmask(SIG_UNBLOCK, &needed, NULL); /* what the program was started with */
-    return signals_install(SIGSYS, signals_trap, 0);
+    return engine_is_signal() ? signals_install(SIGSYS, signals_trap, 0) : 0;
 }
 
 void signals_fork_child(void)
@@ -222,13 +231,9 @@ void signals_fork_child(void)
 
 static void strip(sigset_t *set)
 {
-    sigdelset(set, SIGBUS);
-    sigdelset(set, SIGSYS);
-}
-
-static bool strips(void)
-{
-    return shim_on() && engine_is_signal();
+    for (int i = 0; i < ACTIONS; i++)
+        if (is_needed(i))
+            sigdelset(set, action_signo[i]);
 }
 
 FL_EXPORT int sigaction(int signo, const struct sigaction *act, struct sigaction *old)
@@ -239,7 +244,7 @@ FL_EXPORT int sigaction(int signo, const struct sigaction *act, struct sigaction
 
     if (act != NULL) { /* copied outside of the lock: it may lie in managed memory */
         wanted = *act;
-        if (strips())
+        if (shim_on())
             strip(&wanted.sa_mask);
     }
     if (i < 0)
@@ -274,14 +279,14 @@ static void belief(int how, const sigset_t *set, sigset_t *old)
 {
     unsigned named = 0;
 
-    if (old != NULL && (signals_hidden & HIDDEN_BUS) != 0)
-        sigaddset(old, SIGBUS);
-    if (old != NULL && (signals_hidden & HIDDEN_SYS) != 0)
-        sigaddset(old, SIGSYS);
+    for (int i = 0; i < ACTIONS; i++) {
+        if (old != NULL && (signals_hidden & 1u << i) != 0)
+            sigaddset(old, action_signo[i]);
+        if (set != NULL && is_needed(i) && sigismember(set, action_signo[i]) == 1)
+            named |= 1u << i;
+    }
     if (set == NULL)
         return;
-    named |= sigismember(set, SIGBUS) == 1 ? HIDDEN_BUS : 0;
-    named |= sigismember(set, SIGSYS) == 1 ? HIDDEN_SYS : 0;
     if (how == SIG_BLOCK)
         signals_hidden |= named;
     else if (how == SIG_UNBLOCK)
@@ -295,7 +300,7 @@ FL_EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
     sigset_t wanted, asked;
     int error;
 
-    if (!strips())
+    if (!shim_on())
         return shim_real()->pthread_sigmask(how, set, old);
     if (set != NULL) {
         asked = wanted = *set;
@@ -318,12 +323,15 @@ FL_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
     return -1;
 }
 
-/* A copy of the mask without the two; NULL stays NULL. */
+/*
+ * A copy of the mask without them, of as much as the kernel looks at; NULL, and what is nowhere, stays as it
+ * is.
+ */
 static const sigset_t *stripped(const sigset_t *mask, sigset_t *copy)
 {
-    if (mask == NULL || !strips())
+    sigemptyset(copy);
+    if (mask == NULL || !shim_on() || !user_read(copy, mask, _NSIG / 8))
         return mask;
-    *copy = *mask;
     strip(copy);
     return copy;
 }

@@ -24,6 +24,7 @@
  */
 #include "file_io.h"
 #include "handover.h"
+#include "user_copy.h"
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -250,9 +251,9 @@ static long call_sigprocmask(const uint64_t arg[TRAP_ARGS], sigset_t *mask)
     if (arg[3] != sizeof set)
         return -EINVAL;
     if (arg[1] != 0) {
-        if (hold_copy_in(&set, (const void *)arg[1], sizeof set) != 0)
+        if (user_copy_in(&set, (const void *)arg[1], sizeof set) != 0)
             return -EFAULT;
-        set &= ~(1ull << (SIGBUS - 1) | 1ull << (SIGSYS - 1));
+        set &= ~(1ull << (SIGBUS - 1) | 1ull << (SIGSEGV - 1) | 1ull << (SIGSYS - 1));
         switch (arg[0]) {
         case SIG_BLOCK:
             *now |= set;
@@ -267,7 +268,7 @@ static long call_sigprocmask(const uint64_t arg[TRAP_ARGS], sigset_t *mask)
             return -EINVAL;
         }
     }
-    return arg[2] != 0 ? hold_copy_out((void *)arg[2], &old, sizeof old) : 0;
+    return arg[2] != 0 ? user_copy_out((void *)arg[2], &old, sizeof old) : 0;
 }
 
 /* -ENOSYS: not of the mmap family. */
@@ -293,6 +294,8 @@ static long call_mapping(long number, const uint64_t arg[TRAP_ARGS])
         return mapping_mlock(arg[0], arg[1], number == SYS_mlock2 ? (unsigned)arg[2] : 0);
     case SYS_munlock:
         return mapping_munlock(arg[0], arg[1]);
+    case SYS_remap_file_pages:
+        return mapping_remap_file_pages(arg[0], arg[1], (int)arg[2], arg[3], (int)arg[4]);
     default:
         return -ENOSYS;
     }

@@ -11,25 +11,12 @@
  */
 #include "vector.h"
 #include "real.h"
+#include "self_memory.h"
+#include "user_copy.h"
 #include <limits.h>
+#include <memfd.h>
 #include <string.h>
 #include <sys/mman.h>
-
-/* The vector itself may be anywhere, also where nothing is: the program must see EFAULT then, and live. */
-static int pieces_copy(struct iovec *own, const struct iovec *program, size_t len)
-{
-    struct iovec to = {own, len}, from = {(void *)(uintptr_t)program, len};
-    long r;
-
-    if (shim_in_window((uintptr_t)program))
-        return hold_copy_in(own, program, len);
-    r = linux_syscall(SYS_process_vm_readv, linux_syscall(SYS_getpid), &to, 1, &from, 1, 0);
-    if (r == -EPERM || r == -ENOSYS) { /* a sandbox: as well as can be */
-        memcpy(own, program, len);
-        return 0;
-    }
-    return r == (long)len ? 0 : -EFAULT;
-}
 
 int vector_open(struct vector *vector, const struct iovec *program, size_t npieces)
 {
@@ -49,7 +36,7 @@ int vector_open(struct vector *vector, const struct iovec *program, size_t npiec
             return (int)memory;
         vector->piece = (struct iovec *)memory;
     }
-    error = pieces_copy(vector->piece, program, npieces * sizeof *program);
+    error = user_copy_in(vector->piece, program, npieces * sizeof *program);
     if (error != 0 && vector->mapped)
         linux_syscall(SYS_munmap, vector->piece, round_page(npieces * sizeof *program));
     return error;
@@ -59,6 +46,25 @@ void vector_close(struct vector *vector)
 {
     if (vector->mapped)
         linux_syscall(SYS_munmap, vector->piece, round_page(vector->npieces * sizeof *vector->piece));
+}
+
+#define USER_END_SURE                                                                                        \
+    (((vm_offset_t)1 << 47) - VM_PAGE_SIZE) /* higher on some processors: the kernel knows */
+
+static bool user_reaches(vm_offset_t end)
+{
+    return end <= USER_END_SURE || linux_syscall(SYS_pread64, linux_memfd_fd(), end, 0, 0) != -EFAULT;
+}
+
+bool vector_is_user(const struct vector *vector)
+{
+    for (size_t i = 0; i < vector->npieces; i++) {
+        vm_offset_t base = (vm_offset_t)vector->piece[i].iov_base;
+
+        if (base + vector->piece[i].iov_len < base || !user_reaches(base + vector->piece[i].iov_len))
+            return false;
+    }
+    return true;
 }
 
 int vector_hold(struct vector *vector, vm_prot_t access, size_t room, struct hold **held, size_t *n,
@@ -178,14 +184,14 @@ static long vector_file(long number, const uint64_t arg[6], const sigset_t *mask
     memcpy(io.arg, arg, sizeof io.arg);
     io.in_turns = number != SYS_vmsplice && goes_on(io.access, (int)arg[0]);
     io.positioned = number != SYS_readv && number != SYS_writev && number != SYS_vmsplice;
-    r = vector_transfer(&io, &vector, mask);
+    r = vector_is_user(&vector) ? vector_transfer(&io, &vector, mask) : -EFAULT;
     vector_close(&vector);
     return r;
 }
 
 /*
- * Only the local side is this process's memory; unless the process reads itself, the remote side is not ours
- * to hold. One prefix: the call may be short.
+ * Of another process (this one itself is self_memory.c's): only the local side is ours to hold. One prefix:
+ * the call may be short.
  */
 static long vector_process(long number, const uint64_t arg[6], const sigset_t *mask)
 {
@@ -197,7 +203,7 @@ static long vector_process(long number, const uint64_t arg[6], const sigset_t *m
     if (r != 0)
         return r;
     memcpy(io.arg, arg, sizeof io.arg);
-    r = vector_transfer(&io, &vector, mask);
+    r = vector_is_user(&vector) ? vector_transfer(&io, &vector, mask) : -EFAULT;
     vector_close(&vector);
     return r;
 }
@@ -234,13 +240,15 @@ static long message_call(long number, int fd, struct msghdr *program, int flags,
                            .message = &message};
     struct hold *held = NULL;
     struct vector vector;
-    long r = hold_copy_in(&message, program, sizeof message);
+    long r = user_copy_in(&message, program, sizeof message);
 
+    if (r == 0 && message.msg_iovlen > IOV_MAX)
+        r = -EMSGSIZE;
     if (r == 0)
         r = vector_open(&vector, message.msg_iov, message.msg_iovlen);
     if (r != 0)
         return r;
-    r = message_hold(&message, io.access, &held);
+    r = vector_is_user(&vector) ? message_hold(&message, io.access, &held) : -EFAULT;
     if (r == 0)
         r = vector_transfer(&io, &vector, mask);
     hold_drop(&held);
@@ -248,12 +256,12 @@ static long message_call(long number, int fd, struct msghdr *program, int flags,
     if (r >= 0 && !sends) { /* what recvmsg tells beside the bytes */
         struct msghdr answer;
 
-        if (hold_copy_in(&answer, program, sizeof answer) != 0)
+        if (user_copy_in(&answer, program, sizeof answer) != 0)
             return -EFAULT;
         answer.msg_namelen = message.msg_namelen;
         answer.msg_controllen = message.msg_controllen;
         answer.msg_flags = message.msg_flags;
-        if (hold_copy_out(program, &answer, sizeof answer) != 0)
+        if (user_copy_out(program, &answer, sizeof answer) != 0)
             return -EFAULT;
     }
     return r;
@@ -270,15 +278,15 @@ static long messages_call(long number, const uint64_t arg[6], const sigset_t *ma
     int flags = (int)arg[3] & ~MSG_WAITFORONE;
     unsigned done;
 
-    for (done = 0; done < (unsigned)arg[2]; done++) {
+    for (done = 0; done < (unsigned)arg[2] && done < IOV_MAX; done++) {
         long r =
             message_call(sends ? SYS_sendmsg : SYS_recvmsg, (int)arg[0], &program[done].msg_hdr, flags, mask);
         unsigned len = (unsigned)r;
 
         if (r < 0)
             return done > 0 ? (long)done : r;
-        if (hold_copy_out(&program[done].msg_len, &len, sizeof len) != 0)
-            return -EFAULT;
+        if (user_copy_out(&program[done].msg_len, &len, sizeof len) != 0)
+            return done > 0 ? (long)done : -EFAULT;
         if (!sends && ((arg[3] & MSG_WAITFORONE) != 0 || arg[4] != 0))
             flags |= MSG_DONTWAIT;
     }
@@ -287,6 +295,8 @@ static long messages_call(long number, const uint64_t arg[6], const sigset_t *ma
 
 long vector_call(long number, const uint64_t arg[6], const sigset_t *mask)
 {
+    long r;
+
     switch (number) {
     case SYS_readv:
     case SYS_writev:
@@ -298,7 +308,8 @@ long vector_call(long number, const uint64_t arg[6], const sigset_t *mask)
         return vector_file(number, arg, mask);
     case SYS_process_vm_readv:
     case SYS_process_vm_writev:
-        return vector_process(number, arg, mask);
+        r = self_process_vm(number, arg);
+        return r != -ENOSYS ? r : vector_process(number, arg, mask);
     case SYS_sendmsg:
     case SYS_recvmsg:
         return message_call(number, (int)arg[0], (struct msghdr *)arg[1], (int)arg[2], mask);

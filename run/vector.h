@@ -26,6 +26,11 @@ struct vector {
 int vector_open(struct vector *vector, const struct iovec *program, size_t npieces);
 void vector_close(struct vector *vector);
 /*
+ * Whether all pieces could be a program's memory, by their addresses: else the kernel says EFAULT before it
+ * begins.
+ */
+bool vector_is_user(const struct vector *vector);
+/*
  * Holds the longest beginning of what is not done yet, of at most `room` managed bytes (room >= VM_PAGE_SIZE),
  * and cuts the vector there: *n pieces from `first`, of which the last is cut by *rest bytes. Errors: -EFAULT,
  * -ENOMEM when the very first byte cannot be held.

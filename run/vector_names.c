@@ -4,41 +4,52 @@
  */
 #include "fdtable.h"
 #include "real.h"
+#include "self_memory.h"
+#include "user_copy.h"
+#include "vector.h"
 #include <limits.h>
 
-/* What lies below is nowhere (vm.mmap_min_addr), and the kernel's to refuse. */
-#define LOWEST_ADDR 65536
-
+/* What cannot be read is the kernel's to refuse. */
 static bool iov_is_managed(const struct iovec *iov, size_t npieces)
 {
-    if (!shim_on() || (uintptr_t)iov < LOWEST_ADDR || npieces > IOV_MAX)
+    struct iovec piece[VECTOR_SMALL];
+
+    if (!shim_on() || npieces > IOV_MAX)
         return false;
     if (shim_in_window((uintptr_t)iov))
         return true;
-    for (size_t i = 0; i < npieces; i++)
-        if (shim_in_window((uintptr_t)iov[i].iov_base))
-            return true;
+    for (size_t done = 0, n; done < npieces; done += n) {
+        n = npieces - done < VECTOR_SMALL ? npieces - done : VECTOR_SMALL;
+        if (!user_read(piece, iov + done, n * sizeof *piece))
+            return false;
+        for (size_t i = 0; i < n; i++)
+            if (shim_in_window((uintptr_t)piece[i].iov_base))
+                return true;
+    }
     return false;
 }
 
-static bool message_is_managed(const struct msghdr *message)
+/* *ancillary: it has room for descriptors. */
+static bool message_is_managed(const struct msghdr *program, bool *ancillary)
 {
-    return shim_on() && (uintptr_t)message >= LOWEST_ADDR &&
-           (shim_in_window((uintptr_t)message) || shim_in_window((uintptr_t)message->msg_name) ||
-            shim_in_window((uintptr_t)message->msg_control) ||
-            iov_is_managed(message->msg_iov, message->msg_iovlen));
-}
+    struct msghdr message;
 
-static bool messages_are_managed(const struct mmsghdr *message, unsigned n)
-{
-    if (!shim_on() || (uintptr_t)message < LOWEST_ADDR)
+    if (!shim_on() || !user_read(&message, program, sizeof message))
         return false;
-    if (shim_in_window((uintptr_t)message))
-        return true;
-    for (unsigned i = 0; i < n; i++)
-        if (message_is_managed(&message[i].msg_hdr))
-            return true;
-    return false;
+    *ancillary |= message.msg_controllen != 0;
+    return shim_in_window((uintptr_t)program) || shim_in_window((uintptr_t)message.msg_name) ||
+           shim_in_window((uintptr_t)message.msg_control) ||
+           iov_is_managed(message.msg_iov, message.msg_iovlen);
+}
+
+/* The kernel takes no more than IOV_MAX at a time. */
+static bool messages_are_managed(const struct mmsghdr *message, unsigned n, bool *ancillary)
+{
+    bool managed = false;
+
+    for (unsigned i = 0; i < n && i < IOV_MAX; i++)
+        managed |= message_is_managed(&message[i].msg_hdr, ancillary);
+    return managed;
 }
 
 static long managed(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
@@ -104,10 +115,16 @@ FL_EXPORT ssize_t vmsplice(int fd, const struct iovec *iov, size_t n, unsigned f
     return managed(SYS_vmsplice, U(fd), U(iov), U(n), U(flags), 0, 0);
 }
 
+static bool transfer_is_ours(pid_t pid, const struct iovec *local, unsigned long nlocal,
+                             const struct iovec *remote, unsigned long nremote)
+{
+    return iov_is_managed(local, nlocal) || (iov_is_managed(remote, nremote) && self_is_pid(pid));
+}
+
 FL_EXPORT ssize_t process_vm_readv(pid_t pid, const struct iovec *local, unsigned long nlocal,
                                    const struct iovec *remote, unsigned long nremote, unsigned long flags)
 {
-    if (!iov_is_managed(local, nlocal))
+    if (!transfer_is_ours(pid, local, nlocal, remote, nremote))
         return shim_real()->process_vm_readv(pid, local, nlocal, remote, nremote, flags);
     return managed(SYS_process_vm_readv, U(pid), U(local), nlocal, U(remote), nremote, flags);
 }
@@ -115,14 +132,16 @@ FL_EXPORT ssize_t process_vm_readv(pid_t pid, const struct iovec *local, unsigne
 FL_EXPORT ssize_t process_vm_writev(pid_t pid, const struct iovec *local, unsigned long nlocal,
                                     const struct iovec *remote, unsigned long nremote, unsigned long flags)
 {
-    if (!iov_is_managed(local, nlocal))
+    if (!transfer_is_ours(pid, local, nlocal, remote, nremote))
         return shim_real()->process_vm_writev(pid, local, nlocal, remote, nremote, flags);
     return managed(SYS_process_vm_writev, U(pid), U(local), nlocal, U(remote), nremote, flags);
 }
 
 FL_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-    if (!message_is_managed(message))
+    bool ancillary = false;
+
+    if (!message_is_managed(message, &ancillary))
         return shim_real()->sendmsg(fd, message, flags);
     return managed(SYS_sendmsg, U(fd), U(message), U(flags), 0, 0, 0);
 }
@@ -137,10 +156,10 @@ static long received(long r)
 
 FL_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-    bool ancillary = message != NULL && message->msg_controllen != 0;
+    bool ancillary = false;
     ssize_t r;
 
-    if (!message_is_managed(message))
+    if (!message_is_managed(message, &ancillary))
         r = shim_real()->recvmsg(fd, message, flags);
     else
         r = managed(SYS_recvmsg, U(fd), U(message), U(flags), 0, 0, 0);
@@ -149,7 +168,9 @@ FL_EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 
 FL_EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
 {
-    if (!messages_are_managed(messages, n))
+    bool ancillary = false;
+
+    if (!messages_are_managed(messages, n, &ancillary))
         return shim_real()->sendmmsg(fd, messages, n, flags);
     return (int)managed(SYS_sendmmsg, U(fd), U(messages), n, U(flags), 0, 0);
 }
@@ -159,9 +180,7 @@ FL_EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags, 
     bool ancillary = false;
     long r;
 
-    for (unsigned i = 0; messages != NULL && i < n; i++)
-        ancillary |= messages[i].msg_hdr.msg_controllen != 0;
-    if (!messages_are_managed(messages, n))
+    if (!messages_are_managed(messages, n, &ancillary))
         r = shim_real()->recvmmsg(fd, messages, n, flags, timeout);
     else
         r = managed(SYS_recvmmsg, U(fd), U(messages), n, U(flags), U(timeout), 0);

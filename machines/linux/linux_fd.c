@@ -51,6 +51,12 @@ static void fd_close(int fd)
     linux_syscall(SYS_close, fd);
 }
 
+void linux_fd_lost(void)
+{
+    machine_panic(
+        "the program closed descriptors that it did not open, past libc's names: mapped files are lost");
+}
+
 int linux_fd_dup(int fd)
 {
     long copy = linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, FD_LOWEST);

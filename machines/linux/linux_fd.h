@@ -19,6 +19,9 @@ FL_NODISCARD int linux_fd_dup(int fd);
 /* Opens the file of fd anew, the same way. Errors: of open(2); -ENOENT where there is no /proc. */
 FL_NODISCARD int linux_fd_reopen(int fd, int flags);
 
+/* The kernel says EBADF of one that we cannot do without: ends the process, in one line that says why. */
+_Noreturn void linux_fd_lost(void);
+
 /* Closes a descriptor of ours; if the process has record locks on its file, later, when it has none. */
 void linux_fd_close(int fd);
 

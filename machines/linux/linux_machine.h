@@ -65,7 +65,13 @@ void linux_machine_fini(void);
  */
 FL_NODISCARD bool linux_fault_signal(int signo, siginfo_t *info, void *ucontext);
 /*
- * Was it a copy of the machine's own to or from a program's memory that faulted? It ends there, then, as soon as the
+ * Copies where either side may be nowhere: a fault ends it. Returns how many bytes are left. SIGSEGV and
+ * SIGBUS are not blocked. Managed memory that is absent is a fault like any other: whoever wants its bytes
+ * holds it first.
+ */
+FL_NODISCARD size_t linux_peek_bytes(void *to, const void *from, size_t len_bytes);
+/*
+ * Was it such a copy to or from a program's memory that faulted? It ends there, then, as soon as the
  * handler returns. linux_fault_signal asks it first; who has something to do before that asks before.
  */
 FL_NODISCARD bool linux_peek_fault(const siginfo_t *info, void *ucontext);

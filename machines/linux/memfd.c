@@ -13,6 +13,7 @@
  * after machine_object_fini: its pages were released. Lock: `lock`, a leaf.
  */
 #include "memfd.h"
+#include "linux_fd.h"
 #include "linux_syscall.h"
 #include "uffd.h"
 
@@ -146,6 +147,8 @@ void linux_memfd_punch(uint64_t offset, size_t len_bytes)
         error = linux_syscall(SYS_fallocate, memfd.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
                               len_bytes);
     } while (error == -EINTR);
+    if (error == -EBADF)
+        linux_fd_lost();
     if (error != 0)
         machine_panic("the kernel does not free pages of a memfd");
 }

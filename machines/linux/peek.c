@@ -109,8 +109,6 @@ static void peek_put(struct peek_slot *slot)
 
 /* ---- the copy ------------------------------------------------------------------------------------------ */
 
-/* Returns how many bytes are left. A fault in it ends it. */
-size_t linux_peek_bytes(void *to, const void *from, size_t len_bytes);
 extern const char linux_peek_copying[], linux_peek_copied[];
 __asm__(".pushsection .text\n"
         ".globl linux_peek_bytes, linux_peek_copying, linux_peek_copied\n"

@@ -53,7 +53,11 @@ int linux_fd_move_high(int fd)
 
 static int uffd_ioctl(unsigned long request, void *arg)
 {
-    return (int)linux_syscall(SYS_ioctl, uffd, request, arg);
+    int error = (int)linux_syscall(SYS_ioctl, uffd, request, arg);
+
+    if (error == -EBADF)
+        linux_fd_lost();
+    return error;
 }
 
 /* These return a descriptor or a negative errno value. */

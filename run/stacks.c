@@ -1,0 +1,203 @@
+/*
+ * stacks.c: stacks inside managed memory: of threads, of coroutines, of signal handlers.
+ *
+ *      pthread_create (with pthread_attr_setstack), makecontext, sigaltstack ─▶ in the window? ─▶ stack_at
+ *
+ * The kernel itself writes to a stack, at any moment: the frames of signals, also of the one that tells of a
+ * fault. With the signal engine it finds absent pages there and kills the process. So the file that a stack lies
+ * in becomes the kernel's as soon as the program says that it is one (handover.h).
+ *
+ * libc keeps a thread's descriptor at the upper end of its stack, and makes system calls on it with every
+ * signal blocked, where the filter cannot trap any. So the thread gets a stack of libc's for that, and goes
+ * over to the program's before it calls the program's function.
+ *
+ * Handler threads (--fault thread) serve the kernel's own faults: nothing is done then.
+ *
+ * Does not do: stacks that the program goes to by its own instructions, or by clone (docs/run.md).
+ */
+#include "handover.h"
+#include "real.h"
+#include "user_copy.h"
+#include <sys/mman.h>
+#include <ucontext.h>
+
+/* ---- the file becomes the kernel's ------------------------------------------------------------------ */
+
+static bool stack_is_managed(const void *memory, size_t len)
+{
+    return shim_on() && shim_config.fault != FL_FAULT_THREAD && len != 0 &&
+           shim_in_window((vm_offset_t)memory) && len <= LINUX_WINDOW_END - (vm_offset_t)memory;
+}
+
+/* Signals as the program has them. */
+static void stack_at(const void *memory, size_t len)
+{
+    vm_offset_t end = round_page((vm_offset_t)memory + len);
+    struct fl_region region;
+    sigset_t saved;
+
+    if (!stack_is_managed(memory, len))
+        return;
+    shim_enter(&saved);
+    for (vm_offset_t va = trunc_page((vm_offset_t)memory);
+         va < end && fl_space_region(fl_space(), va, &region) == 0 && region.start < end; va = region.end) {
+        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        int error = file != NULL ? handover_file(file) : 0;
+
+        if (error != 0)
+            shim_say("a stack in a mapping of inode %lu cannot be handed to the kernel: %s",
+                     (unsigned long)file->ino, strerrordesc_np(-error));
+    }
+    file_reap();
+    shim_leave(&saved);
+}
+
+/* ---- threads ---------------------------------------------------------------------------------------- */
+
+struct stack_start {
+    void *(*run)(void *arg);
+    void *arg;
+    char *top;
+};
+
+/* Calls run(arg) on the stack below top; unwinders find the way back. */
+void *stack_call(char *top, void *(*run)(void *arg), void *arg);
+__asm__(".pushsection .text\n"
+        ".globl stack_call\n"
+        ".hidden stack_call\n"
+        ".type stack_call, @function\n"
+        "stack_call:\n"
+        "    .cfi_startproc\n"
+        "    pushq %rbp\n"
+        "    .cfi_def_cfa_offset 16\n"
+        "    .cfi_offset %rbp, -16\n"
+        "    movq %rsp, %rbp\n"
+        "    .cfi_def_cfa_register %rbp\n"
+        "    andq $-16, %rdi\n"
+        "    movq %rdi, %rsp\n"
+        "    movq %rdx, %rdi\n"
+        "    call *%rsi\n"
+        "    movq %rbp, %rsp\n"
+        "    popq %rbp\n"
+        "    .cfi_def_cfa %rsp, 8\n"
+        "    ret\n"
+        "    .cfi_endproc\n"
+        ".size stack_call, . - stack_call\n"
+        ".popsection\n");
+
+static void *stack_run(void *arg)
+{
+    struct stack_start start = *(struct stack_start *)arg;
+
+    linux_syscall(SYS_munmap, arg, VM_PAGE_SIZE);
+    return stack_call(start.top, start.run, start.arg);
+}
+
+/* All that the program asked for but the place of the stack. Errors: as pthread_attr_init's. */
+static int attr_without_stack(const pthread_attr_t *asked, pthread_attr_t *attr)
+{
+    struct sched_param param;
+    sigset_t mask;
+    cpu_set_t cpus;
+    int value;
+    int error = pthread_attr_init(attr);
+
+    if (error != 0)
+        return error;
+    if (pthread_attr_getdetachstate(asked, &value) == 0)
+        (void)pthread_attr_setdetachstate(attr, value);
+    if (pthread_attr_getinheritsched(asked, &value) == 0)
+        (void)pthread_attr_setinheritsched(attr, value);
+    if (pthread_attr_getschedpolicy(asked, &value) == 0)
+        (void)pthread_attr_setschedpolicy(attr, value);
+    if (pthread_attr_getschedparam(asked, &param) == 0)
+        (void)pthread_attr_setschedparam(attr, &param);
+    if (pthread_attr_getaffinity_np(asked, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) < CPU_SETSIZE)
+        (void)pthread_attr_setaffinity_np(attr, sizeof cpus, &cpus);
+    if (pthread_attr_getsigmask_np(asked, &mask) == 0)
+        (void)pthread_attr_setsigmask_np(attr, &mask);
+    return 0;
+}
+
+static int create_on(pthread_t *thread, const pthread_attr_t *asked, char *top, void *(*run)(void *),
+                     void *arg)
+{
+    long page =
+        linux_syscall(SYS_mmap, 0, VM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    pthread_attr_t attr;
+    int error;
+
+    if (linux_syscall_failed(page))
+        return EAGAIN;
+    *(struct stack_start *)page = (struct stack_start){run, arg, top};
+    error = attr_without_stack(asked, &attr);
+    if (error == 0) {
+        error = shim_real()->pthread_create(thread, &attr, stack_run, (void *)page);
+        (void)pthread_attr_destroy(&attr);
+    }
+    if (error != 0)
+        linux_syscall(SYS_munmap, page, VM_PAGE_SIZE);
+    return error;
+}
+
+FL_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
+{
+    void *memory;
+    size_t len;
+
+    if (attr == NULL || pthread_attr_getstack(attr, &memory, &len) != 0 || !stack_is_managed(memory, len))
+        return shim_real()->pthread_create(thread, attr, run, arg);
+    stack_at(memory, len);
+    return create_on(thread, attr, (char *)memory + len, run, arg);
+}
+
+/* ---- coroutines and signal handlers ------------------------------------------------------------------ */
+
+FL_EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
+{
+    stack_t wanted;
+
+    if (stack != NULL && shim_on() && user_read(&wanted, stack, sizeof wanted) &&
+        (wanted.ss_flags & SS_DISABLE) == 0)
+        stack_at(wanted.ss_sp, wanted.ss_size);
+    return shim_real()->sigaltstack(stack, old);
+}
+
+/* Returns libc's own. */
+void *stack_context(const ucontext_t *context);
+
+__attribute__((used)) void *stack_context(const ucontext_t *context)
+{
+    stack_at(context->uc_stack.ss_sp, context->uc_stack.ss_size);
+    return (void *)shim_real()->makecontext;
+}
+
+/* makecontext(context, function, n, …): its arguments go on to libc's as they came. */
+__asm__(".pushsection .text\n"
+        ".globl makecontext\n"
+        ".type makecontext, @function\n"
+        "makecontext:\n"
+        "    .cfi_startproc\n"
+        "    endbr64\n"
+        "    pushq %rax\n"
+        "    pushq %rdi\n"
+        "    pushq %rsi\n"
+        "    pushq %rdx\n"
+        "    pushq %rcx\n"
+        "    pushq %r8\n"
+        "    pushq %r9\n"
+        "    .cfi_def_cfa_offset 64\n"
+        "    call stack_context\n"
+        "    movq %rax, %r11\n"
+        "    popq %r9\n"
+        "    popq %r8\n"
+        "    popq %rcx\n"
+        "    popq %rdx\n"
+        "    popq %rsi\n"
+        "    popq %rdi\n"
+        "    popq %rax\n"
+        "    .cfi_def_cfa_offset 8\n"
+        "    jmp *%r11\n"
+        "    .cfi_endproc\n"
+        ".size makecontext, . - makecontext\n"
+        ".popsection\n");

@@ -1,0 +1,88 @@
+/*
+ * user_copy.c: the one way in which the shim reads and writes memory whose address the program gave it.
+ *
+ *      managed?  yes ─▶ a beginning held ─▶ copy ─▶ let go ─▶ the rest
+ *                no ──▶ copy                                       copy: one instruction; when it faults, the
+ *                                                                  handler ends it there (linux_peek_fault)
+ *
+ * A truncation or a hole may take a managed page out of the mapping while it is held: then once more, a few
+ * times; what is really gone cannot be held. A fault inside the copy needs SIGSEGV and SIGBUS: they are let
+ * through for as long as it takes. The names, which are called with the program's own mask, need not do that:
+ * the program cannot block these two (signals.c).
+ *
+ * Does not do: memory of the child of a fork, where the handlers are the program's own, and every pointer the
+ * kernel's to look at.
+ */
+#include "user_copy.h"
+#include <linux_sigaction.h>
+
+#define USER_COPY_TRIES 16
+
+/* Signals are blocked. */
+static int copy_faulting(void *to, const void *from, size_t len)
+{
+    uint64_t saved;
+    size_t left;
+
+    linux_sigmask_set(LINUX_SIGMASK_ALL & ~(LINUX_SIGMASK(SIGSEGV) | LINUX_SIGMASK(SIGBUS)), &saved);
+    left = linux_peek_bytes(to, from, len);
+    linux_sigmask_set(saved, NULL);
+    return left == 0 ? 0 : -EFAULT;
+}
+
+/* A beginning of what is asked for, or all of it: *len says how much. */
+static int copy_once(vm_offset_t program, char *own, size_t *len, vm_prot_t access)
+{
+    struct hold *held = NULL;
+    int error = 0;
+
+    if (shim_on() && shim_in_window(program))
+        error = hold_add(&held, program, len, access);
+    if (error == 0)
+        error = access == VM_PROT_WRITE ? copy_faulting((void *)program, own, *len)
+                                        : copy_faulting(own, (const void *)program, *len);
+    hold_drop(&held);
+    return error;
+}
+
+static int user_copy(vm_offset_t program, char *own, size_t len, vm_prot_t access)
+{
+    int tries = USER_COPY_TRIES;
+
+    while (len > 0) {
+        size_t n = len;
+        int error = copy_once(program, own, &n, access);
+
+        if (error == -EFAULT && shim_on() && shim_in_window(program) && tries-- > 0)
+            continue;
+        if (error != 0)
+            return error;
+        program += n;
+        own += n;
+        len -= n;
+    }
+    return 0;
+}
+
+int user_copy_out(void *program, const void *own, size_t len)
+{
+    return user_copy((vm_offset_t)program, (char *)(uintptr_t)own, len, VM_PROT_WRITE);
+}
+
+int user_copy_in(void *own, const void *program, size_t len)
+{
+    return user_copy((vm_offset_t)program, own, len, VM_PROT_READ);
+}
+
+bool user_read(void *own, const void *program, size_t len)
+{
+    sigset_t saved;
+    int error;
+
+    if (!shim_in_window((uintptr_t)program))
+        return linux_peek_bytes(own, program, len) == 0;
+    linux_signals_block(&saved);
+    error = user_copy_in(own, program, len);
+    linux_signals_restore(&saved);
+    return error == 0;
+}
