@@ -122,6 +122,8 @@ static void hand_over(const struct fl_region *region, struct file *file)
             shim_say("fork: a shared mapping of inode %lu cannot be handed to the kernel: %s",
                      (unsigned long)file->ino, strerrordesc_np((int)-r));
     }
+    if (r == 0)
+        stats_left(LEFT_FORK, len);
     gate_start = gate_end = 0;
 }
 
@@ -204,6 +206,18 @@ static int describe(const struct fl_region *region, const struct file *file)
     return error;
 }
 
+/* What is managed and will be in the child, too. */
+static uint64_t inherited_bytes(void)
+{
+    struct fl_region region;
+    uint64_t bytes = 0;
+
+    for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0; va = region.end)
+        if (!region.reserved)
+            bytes += region.end - region.start;
+    return bytes;
+}
+
 static void fork_prepare(void)
 {
     struct fl_region region;
@@ -217,6 +231,7 @@ static void fork_prepare(void)
         shim_say("fork: written data did not reach its file, and is missing in the child");
     files_forked();
     find_written();
+    stats_forks(inherited_bytes());
     if (image.most_regions == 0)
         return;
     hand_over_written();
@@ -281,6 +296,7 @@ static void fork_child(void)
             shim_say("fork: a mapping is missing in the child: %s", strerrordesc_np((int)-r));
     }
     image_free();
+    stats_forked_child();
     shim_lock_reset();
     signals_fork_child();
     linux_signals_restore(&image.saved);

@@ -18,6 +18,7 @@
 #include "fdtable.h"
 #include "real.h"
 #include <linux/magic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/vfs.h>
@@ -29,7 +30,6 @@
 #define MAPPING_FOREIGN_FLAGS (MAP_ANONYMOUS | MAP_HUGETLB | MAP_SYNC | MAP_GROWSDOWN | MAP_32BIT)
 #define MAPPING_MINCORE_CHUNK 1024 /* pages */
 
-_Atomic uint64_t mappings_left_to_kernel;
 /* Of reserved regions; changes under (S). While it is 0, no range is taken apart. */
 static _Atomic uint64_t mapping_reserved_bytes;
 /* (S) Some file that could have been managed has a shared mapping of the kernel's, or had one. */
@@ -141,15 +141,38 @@ static long range_remove(vm_offset_t start, vm_offset_t end)
 
 /* ---- mmap ------------------------------------------------------------------------------------------ */
 
-static bool filesystem_is_wanted(int fd)
+struct mmap_args {
+    vm_offset_t addr;
+    size_t len;
+    int prot, flags, fd;
+    uint64_t offset;
+    struct stat st;
+    unsigned mode;  /* of fd */
+    bool in_memory; /* a file that has a name, and only its file system is the wrong one */
+};
+
+/* Of shm_open: nobody expects it to be a file. */
+static bool is_shared_memory(int fd)
+{
+    static const char place[] = "/dev/shm/";
+    char link[32], name[sizeof place];
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return linux_syscall(SYS_readlink, link, name, sizeof name) == (long)sizeof name &&
+           memcmp(name, place, sizeof place - 1) == 0;
+}
+
+static bool filesystem_is_wanted(struct mmap_args *args)
 {
     struct statfs fs;
 
-    if (linux_syscall(SYS_fstatfs, fd, &fs) != 0)
+    if (linux_syscall(SYS_fstatfs, args->fd, &fs) != 0)
         return false;
     switch ((unsigned long)fs.f_type) {
     case TMPFS_MAGIC: /* memory already, or a device's: there is nothing to page from */
     case RAMFS_MAGIC:
+        args->in_memory = args->st.st_nlink > 0 && !is_shared_memory(args->fd);
+        return false;
     case HUGETLBFS_MAGIC:
     case PROC_SUPER_MAGIC:
     case SYSFS_MAGIC:
@@ -162,15 +185,6 @@ static bool filesystem_is_wanted(int fd)
         return true;
     }
 }
-
-struct mmap_args {
-    vm_offset_t addr;
-    size_t len;
-    int prot, flags, fd;
-    uint64_t offset;
-    struct stat st;
-    unsigned mode; /* of fd */
-};
 
 /* A regular file that could be managed, wherever it is to be mapped; fills in st and mode. */
 static bool file_is_wanted(struct mmap_args *args)
@@ -189,7 +203,7 @@ static bool file_is_wanted(struct mmap_args *args)
     if (open_flags < 0 || (open_flags & O_PATH) != 0 || (open_flags & O_ACCMODE) == O_WRONLY)
         return false;
     args->mode = (open_flags & O_ACCMODE) == O_RDWR ? FL_FREAD | FL_FWRITE : FL_FREAD;
-    return filesystem_is_wanted(args->fd);
+    return filesystem_is_wanted(args);
 }
 
 /*
@@ -263,9 +277,10 @@ static long mmap_managed(const struct mmap_args *args, bool *opened)
     struct file *file;
     long r;
 
-    *opened = file_get(args->fd, &args->st, args->mode, &file) == 0;
+    r = file_get(args->fd, &args->st, args->mode, &file);
+    *opened = r == 0;
     if (!*opened)
-        return -ENODEV;
+        return r;
     as_opened.vnode = file->vnode;
     as_opened.told = fd_told_of(args->fd, file);
     if (fixed && (args->addr & VM_PAGE_MASK) == 0) {
@@ -281,9 +296,27 @@ static long mmap_managed(const struct mmap_args *args, bool *opened)
     return r;
 }
 
+/* Why file_get failed. */
+static enum left_reason left_by(int error)
+{
+    return error == -EMFILE || error == -ENFILE ? LEFT_DESCRIPTORS : LEFT_REOPEN;
+}
+
+/* The account of one mapping, made now. */
+static void tell_mmap(const struct mmap_args *args, bool managed, enum left_reason reason)
+{
+    stats_eligible(round_page(args->len));
+    if (managed)
+        return;
+    stats_left(reason, round_page(args->len));
+    shim_verbose("left to the kernel: %zu bytes of inode %lu: %s", args->len, (unsigned long)args->st.st_ino,
+                 stats_why(reason));
+}
+
 long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uint64_t offset)
 {
-    struct mmap_args args = {addr, len, prot, flags, fd, offset, {0}, 0};
+    struct mmap_args args = {
+        .addr = addr, .len = len, .prot = prot, .flags = flags, .fd = fd, .offset = offset};
     bool fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0;
     bool inside = range_in_window(addr, len);
     bool managed = false;
@@ -291,35 +324,37 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
     bool eligible, wanted;
     sigset_t saved;
     long r = -ENODEV;
+    int opened = 0;
 
     if (!shim_on())
         return mmap_kernel(&args);
     eligible = file_is_wanted(&args);
-    if (!eligible && !(fixed && inside))
-        return mmap_kernel(&args);
+    if (!eligible && !(fixed && inside)) {
+        r = mmap_kernel(&args);
+        if (args.in_memory && r >= 0 && len >= shim_config.min_size_bytes)
+            tell_mmap(&args, false, LEFT_MEMORY);
+        return r;
+    }
     shim_enter(&saved);
     wanted = eligible && length_is_wanted(&args);
     beside = wanted && kernel_maps_it(&args, 0);
     if (wanted && !beside && (!fixed || inside))
         r = mmap_managed(&args, &managed);
     if (!managed)
+        opened = (int)r;
+    if (!managed)
         r = fixed && inside ? mmap_reserved(&args) : mmap_kernel(&args);
     kernel_has_shared |= eligible && !managed && (flags & MAP_TYPE) == MAP_SHARED;
     file_reap();
     shim_leave(&saved);
-    if (wanted && !managed && r >= 0) {
-        mappings_left_to_kernel++;
-        shim_verbose("left to the kernel: %zu bytes of inode %lu: %s", len, (unsigned long)args.st.st_ino,
-                     fixed && !inside ? "MAP_FIXED outside the managed window"
-                     : beside         ? "the kernel has mapped it before, when it was small"
-                                      : "the file cannot be opened again");
-    }
+    if (wanted && r >= 0)
+        tell_mmap(&args, managed, fixed && !inside ? LEFT_FIXED : beside ? LEFT_BESIDE : left_by(opened));
     return r;
 }
 
 long mapping_mmap_grown(vm_offset_t old, size_t len, int prot, int fd, uint64_t offset)
 {
-    struct mmap_args args = {0, len, prot, MAP_SHARED, fd, offset, {0}, 0};
+    struct mmap_args args = {.len = len, .prot = prot, .flags = MAP_SHARED, .fd = fd, .offset = offset};
     bool managed = false;
     sigset_t saved;
     long r = -ENODEV;
@@ -331,6 +366,8 @@ long mapping_mmap_grown(vm_offset_t old, size_t len, int prot, int fd, uint64_t 
         r = mmap_managed(&args, &managed);
     file_reap();
     shim_leave(&saved);
+    if (r >= 0)
+        tell_mmap(&args, true, LEFT_REASONS);
     return r;
 }
 
@@ -501,6 +538,8 @@ static long mremap_managed(vm_offset_t old_addr, size_t old_len, size_t new_len,
         return r;
     }
     file_account((vm_offset_t)r, (vm_offset_t)r + round_page(new_len), 1);
+    if (round_page(new_len) > round_page(old_len))
+        stats_eligible(round_page(new_len) - round_page(old_len));
     if ((flags & MREMAP_DONTUNMAP) != 0)
         file_account(old_addr, old_end, 1);
     return r;
@@ -564,7 +603,6 @@ int mapping_hand_over(const struct fl_region *region, const struct file *file)
     if (r < 0)
         return (int)r;
     kernel_has_shared = true;
-    mappings_left_to_kernel++;
     shim_verbose("fork: left to the kernel: %zu bytes of inode %lu, shared and writable", args.len,
                  (unsigned long)file->ino);
     return region->wired ? (int)linux_syscall(SYS_mlock, args.addr, args.len) : 0;

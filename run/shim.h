@@ -171,9 +171,6 @@ long mapping_munlock(vm_offset_t addr, size_t len);
 long mapping_mlockall(int flags); /* these two in lockall.c */
 long mapping_munlockall(void);
 
-/* Mappings of files that the shim saw and left to the kernel. */
-extern _Atomic uint64_t mappings_left_to_kernel;
-
 /* Whether the kernel, and not the core, maps something at va inside the window. */
 bool mapping_is_reserved(vm_offset_t va);
 /* How many bytes from va on it maps so; 0: none. */
@@ -184,7 +181,6 @@ size_t mapping_reserved_from(vm_offset_t va);
  */
 struct file;
 int mapping_hand_over(const struct fl_region *region, const struct file *file);
-
 /* ---- areas.c: what the kernel maps ------------------------------------------------------------------ */
 
 /* Each line of /proc/self/maps, until visit returns other than 0, which is returned. Errors: of open(2). */
@@ -371,6 +367,28 @@ bool fork_waited(vm_offset_t va);
 /* How many mappings were handed over so far. */
 unsigned fork_handed_over(void);
 
+/* Why a mapping of a file that is wanted, by its kind and length, is outside the limit. */
+enum left_reason {
+    LEFT_FIXED,       /* at an address where nothing can be managed: MAP_FIXED, MREMAP_FIXED */
+    LEFT_FORK,        /* handed over because the process forked */
+    LEFT_SHARED,      /* another process uses the file */
+    LEFT_REOPEN,      /* the file cannot be opened again */
+    LEFT_DESCRIPTORS, /* … for want of a descriptor */
+    LEFT_BESIDE,      /* the kernel has mapped it before, when it was small */
+    LEFT_MEMORY,      /* it is a file in memory */
+    LEFT_REASONS,
+};
+
+/* A wanted file was mapped, or its mapping has grown, by `bytes`: managed or not. */
+void stats_eligible(uint64_t bytes);
+/* A mapping is left to the kernel, or was managed and is handed over to it. Any context. */
+void stats_left(enum left_reason reason, uint64_t bytes);
+const char *stats_why(enum left_reason reason);
+/* A fork: the child will have so many bytes of files mapped that are, or were until now, managed. (S) held. */
+void stats_forks(uint64_t bytes);
+/* In the child, and when it executes a program (true), or could not (false). */
+void stats_forked_child(void);
+void stats_child_execs(bool execs);
 /* The process ends in order, or starts another program: dirty pages reach their files, and the stats theirs. */
 void stats_finish(void);
 
