@@ -15,10 +15,11 @@
  * posix_spawn, system and popen share the parent's memory until exec and come by none of this.
  *
  * Handing a mapping to the kernel, while the other threads run:
- *     view PROT_NONE ─▶ msync ─▶ fl_sys_munmap ─▶ fl_space_reserve ─▶ mmap of the file ─▶ gate open
- * From the first step on no other thread can change the bytes. A thread that touches them gets SIGSEGV: while
- * the core still has the mapping it answers "try again", and so the thread does; afterwards it says "nothing
- * mapped", and signals_deliver waits here at the gate (fork_waited) and then tries again.
+ *     views closed ─▶ written back ─▶ fl_sys_munmap ─▶ again ─▶ reserved, mmap of the file ─▶ gate open
+ * for all of a file's mappings that go at once. From the first step on no other thread can change the bytes.
+ * A thread that touches them gets SIGSEGV: while the core still has the mapping it answers "try again", and
+ * so the thread does; afterwards it says "nothing mapped", and signals.c waits here at the gate (fork_waited)
+ * and then tries again.
  *
  * Lock: (S) from prepare to the end.
  */
@@ -80,53 +81,165 @@ static void *fork_memory(size_t len)
     return linux_syscall_failed(memory) ? NULL : (void *)memory;
 }
 
-/* ---- shared mappings: handed to the kernel --------------------------------------------------------- */
-
-/* Marks the files that a shared mapping may write: all their shared mappings go. */
+/*
+ * Marks the files that a shared mapping may write, and of which the child has one: all their shared mappings
+ * go. That the child has none of them is what the program may have asked for (MADV_DONTFORK).
+ */
 static void find_written(void)
 {
     struct fl_region region;
 
+    files_unmark();
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
          va = region.end) {
         struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
 
         image.most_regions++;
-        if (file != NULL && region.shared && (region.max_prot & VM_PROT_WRITE) != 0)
-            file->written = true;
+        if (file == NULL || !region.shared)
+            continue;
+        file->written |= (region.max_prot & VM_PROT_WRITE) != 0;
+        file->inherited |= region.inherit != FL_INHERIT_NONE;
     }
+}
+
+/* ---- handing over ---------------------------------------------------------------------------------- */
+
+struct leaving {
+    struct fl_region region;
+    long copy; /* of a private one: where the kernel's mapping is built, until it moves into place; or 0 */
+};
+
+/* Those of the file's managed mappings that go, into list, if there is one; how many. (S) held. */
+static size_t find_leaving(const struct file *file, bool private_too, struct leaving *list)
+{
+    struct fl_region region;
+    size_t n = 0;
+
+    for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
+         va = region.end) {
+        if (region.vnode != file->vnode || (!region.shared && !private_too))
+            continue;
+        if (list != NULL)
+            list[n] = (struct leaving){.region = region};
+        n++;
+    }
+    return n;
+}
+
+/* From now on no thread can change the bytes: what is shared cannot be seen, what is private can be read. */
+static int leaving_close(const struct fl_region *region)
+{
+    size_t len = region->end - region->start;
+    bool hidden = !region->shared && (region->prot & VM_PROT_READ) == 0;
+    int error = hidden ? fl_sys_mprotect(fl_space(), region->start, len, PROT_READ) : 0;
+
+    linux_syscall(SYS_mprotect, region->start, len, region->shared ? PROT_NONE : PROT_READ);
+    return error;
+}
+
+static void leaving_reopen(const struct leaving *leaving)
+{
+    const struct fl_region *region = &leaving->region;
+    size_t len = region->end - region->start;
+
+    if (leaving->copy > 0)
+        linux_syscall(SYS_munmap, leaving->copy, len);
+    linux_syscall(SYS_mprotect, region->start, len, region->prot);
+    if (!region->shared && (region->prot & VM_PROT_READ) == 0)
+        (void)!fl_sys_mprotect(fl_space(), region->start, len, region->prot); /* splits nothing */
 }
 
 /*
- * The bytes cannot be written to the file, so the child cannot have them: its range stays empty, and the
- * parent's is managed as before.
+ * The kernel's private mapping of the file, with the pages that the managed one has written. Errors: of mmap,
+ * fl_hold.
  */
-static void hand_over(const struct fl_region *region, struct file *file)
+static int leaving_copy(struct leaving *leaving, const struct file *file)
 {
+    const struct fl_region *region = &leaving->region;
     size_t len = region->end - region->start;
-    long r;
+    vm_offset_t va = region->start;
+    int error = 0;
 
-    gate_count++;
-    gate_end = region->end;
-    gate_start = region->start;
-    linux_syscall(SYS_mprotect, region->start, len, PROT_NONE);
-    r = fl_sys_msync(fl_space(), region->start, len, MS_SYNC);
-    if (r != 0) {
-        linux_syscall(SYS_mprotect, region->start, len, region->prot);
-        shim_say(
-            "fork: a shared mapping of inode %lu cannot be written back (%s) and is missing in the child",
-            (unsigned long)file->ino, strerrordesc_np((int)-r));
-    } else {
-        r = mapping_hand_over(region, file);
-        if (r != 0)
-            shim_say("fork: a shared mapping of inode %lu cannot be handed to the kernel: %s",
-                     (unsigned long)file->ino, strerrordesc_np((int)-r));
-    }
-    if (r == 0)
-        stats_left(LEFT_FORK, len);
-    gate_start = gate_end = 0;
+    leaving->copy =
+        linux_syscall(SYS_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE, file->fd, region->offset);
+    if (linux_syscall_failed(leaving->copy))
+        return (int)leaving->copy;
+    for (; error == 0 && fl_space_private_page(fl_space(), va, region->end, &va) == 0; va += VM_PAGE_SIZE)
+        error = hold_copy_in((void *)((vm_offset_t)leaving->copy + (va - region->start)), (const void *)va,
+                             VM_PAGE_SIZE);
+    return error != 0 ? error : (int)linux_syscall(SYS_mprotect, leaving->copy, len, region->prot);
 }
 
+/*
+ * Up to here nothing is lost. A thread that faulted meanwhile has marked pages dirty that it did not change,
+ * and they would be written over what goes to the file by the kernel's mappings: so they are written, too,
+ * when no mapping is left that could mark more, and before the kernel's are there.
+ */
+static int leaving_replace(struct leaving *list, size_t n, const struct file *file, enum left_reason reason)
+{
+    int first = 0;
+    int error;
+
+    for (size_t i = 0; i < n; i++)
+        if (list[i].region.shared)
+            (void)!mapping_munmap_locked(list[i].region.start, list[i].region.end); /* whole entries */
+    first = fl_vnode_sync(file->vnode, 0, UINT64_MAX);
+    fl_vnode_invalidate(file->vnode, 0, UINT64_MAX);
+    for (size_t i = 0; i < n; i++) {
+        const struct fl_region *region = &list[i].region;
+
+        if (region->shared)
+            error = mapping_hand_over(region, file);
+        else
+            error = mapping_adopt(region, (vm_offset_t)list[i].copy);
+        if (error == 0)
+            stats_left(reason, region->end - region->start);
+        first = first != 0 ? first : error;
+    }
+    return first;
+}
+
+/*
+ * All together: while one mapping of the file is the kernel's and another one managed, a store to either
+ * would be lost by the other's way to the file.
+ */
+static int hand_over(struct file *file, bool private_too, enum left_reason reason)
+{
+    size_t n = find_leaving(file, private_too, NULL);
+    struct leaving *list = fork_memory(n * sizeof *list);
+    int error = 0;
+
+    if (n == 0 || list == NULL)
+        return n == 0 ? 0 : -ENOMEM;
+    (void)find_leaving(file, private_too, list);
+    gate_count++;
+    gate_end = list[n - 1].region.end;
+    gate_start = list[0].region.start;
+    for (size_t i = 0; i < n; i++) {
+        int closed = leaving_close(&list[i].region);
+
+        error = error != 0 ? error : closed;
+    }
+    if (error == 0)
+        error = fl_vnode_sync(file->vnode, 0, UINT64_MAX);
+    for (size_t i = 0; error == 0 && i < n; i++)
+        if (!list[i].region.shared)
+            error = leaving_copy(&list[i], file);
+    if (error == 0) {
+        error = leaving_replace(list, n, file, reason);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            leaving_reopen(&list[i]);
+    }
+    gate_start = gate_end = 0;
+    linux_syscall(SYS_munmap, list, round_page(n * sizeof *list));
+    return error;
+}
+
+/*
+ * When the bytes cannot be written to the file, the child cannot have them: its ranges stay empty, and the
+ * parent's are managed as before.
+ */
 static void hand_over_written(void)
 {
     struct fl_region region;
@@ -134,10 +247,27 @@ static void hand_over_written(void)
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
          va = region.end) {
         struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        int error;
 
-        if (file != NULL && region.shared && file->written)
-            hand_over(&region, file);
+        if (file == NULL || !region.shared || !file->written || !file->inherited)
+            continue;
+        error = hand_over(file, false, LEFT_FORK);
+        if (error != 0) {
+            file->inherited = false; /* it is tried once */
+            shim_say("fork: shared mappings of inode %lu cannot be handed to the kernel (%s) and are missing "
+                     "in the child",
+                     (unsigned long)file->ino, strerrordesc_np(-error));
+        }
     }
+}
+
+int file_hand_over(struct file *file, const char *why)
+{
+    int error = hand_over(file, true, LEFT_FIXED);
+
+    if (error == 0)
+        shim_verbose("inode %lu is the kernel's from now on: %s", (unsigned long)file->ino, why);
+    return error;
 }
 
 /* ---- the others: described, and what was written copied -------------------------------------------- */
@@ -213,7 +343,7 @@ static uint64_t inherited_bytes(void)
     uint64_t bytes = 0;
 
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0; va = region.end)
-        if (!region.reserved)
+        if (!region.reserved && region.inherit != FL_INHERIT_NONE)
             bytes += region.end - region.start;
     return bytes;
 }
@@ -231,9 +361,11 @@ static void fork_prepare(void)
         shim_say("fork: written data did not reach its file, and is missing in the child");
     files_forked();
     find_written();
-    stats_forks(inherited_bytes());
-    if (image.most_regions == 0)
+    if (image.most_regions == 0) {
+        stats_forks(0);
         return;
+    }
+    stats_forks(inherited_bytes());
     hand_over_written();
     room = image_alloc();
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
@@ -241,8 +373,8 @@ static void fork_prepare(void)
         struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
         int error = room ? 0 : -ENOMEM;
 
-        if (file == NULL || region.reserved || (region.shared && file->written) ||
-            image.nregions == image.most_regions)
+        if (file == NULL || region.reserved || region.inherit == FL_INHERIT_NONE ||
+            (region.shared && file->written) || image.nregions == image.most_regions)
             continue;
         if (error == 0)
             error = describe(&region, file);

@@ -77,13 +77,22 @@ static bool range_is_odd(vm_offset_t addr, size_t len)
            !range_in_window(addr, round_page(len));
 }
 
+/* A hole in the range does not end the call: what is behind it is done, too, and -ENOMEM told afterwards. */
+static bool passes_holes(long number, int arg)
+{
+    return (number == SYS_madvise && arg != MADV_POPULATE_READ && arg != MADV_POPULATE_WRITE) ||
+           (number == SYS_msync && arg != MS_ASYNC);
+}
+
 /*
- * Calls `managed` or the kernel for each span; the first error ends it. `arg` is the call's third argument.
+ * Calls `managed` or the kernel for each span; the first error ends it, unless it is a hole's. `arg` is the call's
+ * third argument.
  */
 static long span_each(long number, vm_offset_t addr, size_t len, int arg,
                       int (*managed)(struct vm_map *map, vm_offset_t addr, size_t len, int arg))
 {
     vm_offset_t end = addr + round_page(len);
+    long hole = 0;
     sigset_t saved;
     long r = 0;
 
@@ -100,9 +109,13 @@ static long span_each(long number, vm_offset_t addr, size_t len, int arg,
             r = linux_syscall(number, span.start, span.end - span.start, arg);
         else
             r = managed(fl_space(), span.start, span.end - span.start, arg);
+        if (r == -ENOMEM && passes_holes(number, arg)) {
+            hole = r;
+            r = 0;
+        }
     }
     shim_leave(&saved);
-    return r;
+    return r != 0 ? r : hole;
 }
 
 /* The free window again, as the machine keeps it. */
@@ -540,14 +553,47 @@ static long mremap_managed(vm_offset_t old_addr, size_t old_len, size_t new_len,
     file_account((vm_offset_t)r, (vm_offset_t)r + round_page(new_len), 1);
     if (round_page(new_len) > round_page(old_len))
         stats_eligible(round_page(new_len) - round_page(old_len));
-    if ((flags & MREMAP_DONTUNMAP) != 0)
-        file_account(old_addr, old_end, 1);
     return r;
+}
+
+/* What Linux refuses whatever is mapped there. */
+static bool mremap_is_odd(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags,
+                          vm_offset_t new_addr)
+{
+    bool fixed = (flags & MREMAP_FIXED) != 0;
+
+    return (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0 ||
+           (flags & MREMAP_MAYMOVE) == 0 || (old_addr & VM_PAGE_MASK) != 0 || new_len == 0 ||
+           ((flags & MREMAP_DONTUNMAP) != 0 && round_page(old_len) != round_page(new_len)) ||
+           (fixed && ((new_addr & VM_PAGE_MASK) != 0 || (new_addr < old_addr + round_page(old_len) &&
+                                                         old_addr < new_addr + round_page(new_len))));
+}
+
+/*
+ * A managed mapping goes to where no view can be shown, or leaves behind a second one that the core cannot make. Its
+ * file is the kernel's from now on, and the kernel does the rest. (S) held.
+ */
+static long mremap_leaving(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags,
+                           vm_offset_t new_addr)
+{
+    struct fl_region region;
+    struct file *file;
+    int error;
+
+    if (mremap_is_odd(old_addr, old_len, new_len, flags, new_addr))
+        return -EINVAL;
+    if (fl_space_region(fl_space(), old_addr, &region) != 0 || region.start > old_addr ||
+        region.vnode == NULL)
+        return -EFAULT;
+    file = file_of_vnode(region.vnode);
+    error = file_hand_over(file, "mremap to a place outside the managed window");
+    return error != 0 ? error : mremap_kernel(old_addr, old_len, new_len, flags, new_addr);
 }
 
 long mapping_mremap(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags, vm_offset_t new_addr)
 {
-    bool to_inside = (flags & MREMAP_FIXED) != 0 && shim_in_window(new_addr);
+    bool fixed = (flags & MREMAP_FIXED) != 0;
+    bool to_inside = fixed && shim_in_window(new_addr);
     struct fl_region region;
     sigset_t saved;
     bool reserved;
@@ -564,8 +610,8 @@ long mapping_mremap(vm_offset_t old_addr, size_t old_len, size_t new_len, int fl
                                              region.start <= old_addr && region.reserved);
     if (reserved)
         r = mremap_kernel(old_addr, old_len, new_len, flags, new_addr);
-    else if ((flags & MREMAP_FIXED) != 0 && !to_inside)
-        r = -ENOMEM; /* no view can be shown outside the window */
+    else if ((fixed && !to_inside) || (flags & MREMAP_DONTUNMAP) != 0)
+        r = mremap_leaving(old_addr, old_len, new_len, flags, new_addr);
     else
         r = mremap_managed(old_addr, old_len, new_len, flags, new_addr);
     file_reap();
@@ -605,5 +651,31 @@ int mapping_hand_over(const struct fl_region *region, const struct file *file)
     kernel_has_shared = true;
     shim_verbose("fork: left to the kernel: %zu bytes of inode %lu, shared and writable", args.len,
                  (unsigned long)file->ino);
+    if (region->inherit == FL_INHERIT_NONE)
+        linux_syscall(SYS_madvise, args.addr, args.len, MADV_DONTFORK);
     return region->wired ? (int)linux_syscall(SYS_mlock, args.addr, args.len) : 0;
+}
+
+int mapping_munmap_locked(vm_offset_t start, vm_offset_t end)
+{
+    return (int)range_remove(start, end);
+}
+
+int mapping_adopt(const struct fl_region *region, vm_offset_t from)
+{
+    size_t len = region->end - region->start;
+    long r = range_remove(region->start, region->end);
+
+    if (r == 0)
+        r = fl_space_reserve(fl_space(), region->start, region->end);
+    if (r == 0)
+        r = linux_syscall(SYS_mremap, from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, region->start);
+    if (linux_syscall_failed(r)) {
+        linux_syscall(SYS_munmap, from, len);
+        return (int)r;
+    }
+    mapping_reserved_bytes += len;
+    if (region->inherit == FL_INHERIT_NONE)
+        linux_syscall(SYS_madvise, region->start, len, MADV_DONTFORK);
+    return region->wired ? (int)linux_syscall(SYS_mlock, region->start, len) : 0;
 }

@@ -181,6 +181,11 @@ size_t mapping_reserved_from(vm_offset_t va);
  */
 struct file;
 int mapping_hand_over(const struct fl_region *region, const struct file *file);
+/* Removes whatever is in the range of the window. (S) held. */
+int mapping_munmap_locked(vm_offset_t start, vm_offset_t end);
+/* The managed region is replaced by the kernel's mapping at `from`, which moves there. (S) held. Errors: as above. */
+int mapping_adopt(const struct fl_region *region, vm_offset_t from);
+
 /* ---- areas.c: what the kernel maps ------------------------------------------------------------------ */
 
 /* Each line of /proc/self/maps, until visit returns other than 0, which is returned. Errors: of open(2). */
@@ -207,6 +212,7 @@ struct file {
     _Atomic unsigned mode;                          /* of fd: FL_FREAD | FL_FWRITE; grows, under (S) */
     bool idle;                                      /* (S) on the list of those that file_reap closes */
     bool written;                                   /* (S) fork.c: a shared mapping may write it */
+    bool inherited;                                 /* (S) fork.c: the child has a shared mapping of it */
     _Atomic bool forked;                            /* a child has descriptors of it: file_io.c */
     _Atomic uint32_t refs;         /* calls under way; FILE_DEAD: on the spare list, or about to be */
     _Atomic uint64_t mapped_bytes; /* by managed mappings; changes under (S) */
@@ -243,6 +249,8 @@ bool file_make_writable(struct file *file, int fd, int flags);
 int files_sync(const dev_t *dev);
 /* The same by someone who has (S). */
 int files_sync_locked(const dev_t *dev);
+/* None is marked written or inherited. (S) held. */
+void files_unmark(void);
 /* All files are shared with a child from now on. (S) held. */
 void files_forked(void);
 
@@ -364,6 +372,12 @@ void signals_fork_child(void);
 int fork_start(void);
 /* True when va was just being handed to the kernel by a fork, and is the kernel's now. */
 bool fork_waited(vm_offset_t va);
+/*
+ * All managed mappings of the file become the kernel's, while other threads use them: the shared ones after the dirty
+ * pages were written, the private ones with the pages that they wrote. (S) held. Errors: of the write-back, of
+ * mmap; what could be handed over is, then.
+ */
+int file_hand_over(struct file *file, const char *why);
 /* How many mappings were handed over so far. */
 unsigned fork_handed_over(void);
 

@@ -159,7 +159,7 @@ static void signals_fault(int signo, siginfo_t *info, void *ucontext)
         return;
     bool reserved = shim_on() && info->si_code > 0 && shim_in_window(va) && mapping_is_reserved(va);
 
-    if (reserved && maybe_stale(signo))
+    if (reserved && (fork_waited(va) || maybe_stale(signo)))
         return;
     if (!shim_on() || reserved || !linux_fault_signal(signo, info, ucontext))
         signals_chain(signo, info, ucontext);

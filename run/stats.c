@@ -165,17 +165,18 @@ static size_t stats_text(char *text, size_t size)
 
     fl_stats(&stats);
     left_text(left, sizeof left);
-    len = snprintf(text, size,
-                   "{\n"
-                   "  \"memory_limit_bytes\": %lu,\n  \"peak_resident_bytes\": %lu,\n"
-                   "  \"faults\": %lu,\n  \"faults_minor\": %lu,\n  \"faults_cow\": %lu,\n"
-                   "  \"page_ins\": %lu,\n  \"page_in_bytes\": %lu,\n  \"readahead\": %lu,\n"
-                   "  \"evictions\": %lu,\n  \"write_backs\": %lu,\n  \"io_errors\": %lu,\n"
-                   "  \"mappings_peak\": %lu,\n%s  \"engine\": \"%s\"\n}\n",
-                   stats.memory_limit_bytes, stats.peak_resident_bytes, stats.vm.faults,
-                   stats.vm.faults_minor, stats.vm.faults_cow, stats.vm.page_ins, stats.vm.page_in_bytes,
-                   stats.vm.readahead, stats.vm.evictions, stats.vm.write_backs, stats.vm.io_errors,
-                   stats.vm.mappings_peak, left, shim_config.fault == FL_FAULT_THREAD ? "thread" : "signal");
+    len =
+        snprintf(text, size,
+                 "{\n"
+                 "  \"memory_limit_bytes\": %lu,\n  \"peak_resident_bytes\": %lu,\n"
+                 "  \"faults\": %lu,\n  \"faults_minor\": %lu,\n  \"faults_cow\": %lu,\n"
+                 "  \"page_ins\": %lu,\n  \"page_in_bytes\": %lu,\n  \"readahead\": %lu,\n"
+                 "  \"evictions\": %lu,\n  \"write_backs\": %lu,\n  \"io_errors\": %lu,\n"
+                 "  \"mappings_peak\": %lu,\n%s  \"engine\": \"%s\"\n}\n",
+                 stats.memory_limit_bytes, stats.peak_resident_bytes, stats.vm.faults, stats.vm.faults_minor,
+                 stats.vm.faults_cow, stats.vm.page_ins, stats.vm.page_in_bytes, stats.vm.readahead,
+                 stats.vm.evictions, stats.vm.write_backs, stats.vm.io_errors, stats.vm.mappings_peak,
+                 left, shim_config.fault == FL_FAULT_THREAD ? "thread" : "signal");
     return len > 0 && (size_t)len < size ? (size_t)len : 0;
 }
 
