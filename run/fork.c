@@ -94,7 +94,7 @@ static void find_written(void)
          va = region.end) {
         struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
 
-        image.most_regions++;
+        image.most_regions += !region.reserved;
         if (file == NULL || !region.shared)
             continue;
         file->written |= (region.max_prot & VM_PROT_WRITE) != 0;

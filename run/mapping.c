@@ -10,7 +10,8 @@
  *                 └ PROT_NONE, the machine's              something of the program's own (MAP_FIXED)
  *
  * A call on a range takes it apart into spans of the two kinds. MAP_FIXED outside the window is left to the
- * kernel: no view can be shown there.
+ * kernel: no view can be shown there. What a program reserves to map files there is put into the window's
+ * zone (reservation.c), where all is reserved that is not managed, and so stays when it is unmapped.
  *
  * Lock: (S) around every call that changes mappings, so that what a range is made of stays true until the
  * call is done.
@@ -30,14 +31,22 @@
 #define MAPPING_FOREIGN_FLAGS (MAP_ANONYMOUS | MAP_HUGETLB | MAP_SYNC | MAP_GROWSDOWN | MAP_32BIT)
 #define MAPPING_MINCORE_CHUNK 1024 /* pages */
 
-/* Of reserved regions; changes under (S). While it is 0, no range is taken apart. */
+/* Of reserved regions but for those in the zone; changes under (S). */
 static _Atomic uint64_t mapping_reserved_bytes;
+/* Something of the zone is a part of the window. Set under (S). */
+static _Atomic bool zone_is_used;
 /* (S) Some file that could have been managed has a shared mapping of the kernel's, or had one. */
 static bool kernel_has_shared;
 
 static bool range_in_window(vm_offset_t addr, size_t len)
 {
     return shim_in_window(addr) && len <= LINUX_WINDOW_END - addr;
+}
+
+/* Then no range needs to be taken apart. */
+static bool nothing_is_reserved(void)
+{
+    return mapping_reserved_bytes == 0 && !zone_is_used;
 }
 
 /* ---- spans ----------------------------------------------------------------------------------------- */
@@ -53,7 +62,7 @@ static struct span span_first(vm_offset_t va, vm_offset_t end)
     struct span span = {va, end, false};
     struct fl_region region;
 
-    if (mapping_reserved_bytes == 0)
+    if (nothing_is_reserved())
         return span;
     for (vm_offset_t at = va; fl_space_region(fl_space(), at, &region) == 0 && region.start < end;
          at = region.end) {
@@ -85,8 +94,8 @@ static bool passes_holes(long number, int arg)
 }
 
 /*
- * Calls `managed` or the kernel for each span; the first error ends it, unless it is a hole's. `arg` is the call's
- * third argument.
+ * Calls `managed` or the kernel for each span; the first error ends it, unless it is a hole's. `arg` is the
+ * call's third argument.
  */
 static long span_each(long number, vm_offset_t addr, size_t len, int arg,
                       int (*managed)(struct vm_map *map, vm_offset_t addr, size_t len, int arg))
@@ -96,7 +105,7 @@ static long span_each(long number, vm_offset_t addr, size_t len, int arg,
     sigset_t saved;
     long r = 0;
 
-    if (mapping_reserved_bytes == 0 || range_is_odd(addr, len)) {
+    if (nothing_is_reserved() || range_is_odd(addr, len)) {
         linux_signals_block(&saved);
         r = managed(fl_space(), addr, len, arg);
         linux_signals_restore(&saved);
@@ -118,9 +127,11 @@ static long span_each(long number, vm_offset_t addr, size_t len, int arg,
     return r != 0 ? r : hole;
 }
 
-/* The free window again, as the machine keeps it. */
+/* The free window again, as the machine keeps it; the zone is free as the kernel keeps it. */
 static long window_restore(vm_offset_t start, vm_offset_t end)
 {
+    if (shim_in_zone(start))
+        return linux_syscall(SYS_munmap, start, end - start);
     return linux_syscall(SYS_mmap, start, end - start, PROT_NONE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
@@ -137,7 +148,7 @@ static long range_remove(vm_offset_t start, vm_offset_t end)
         span = span_first(span.end, end);
         if (span.reserved) {
             r = window_restore(span.start, span.end);
-            if (r > 0) {
+            if (r > 0) { /* never of the zone */
                 mapping_reserved_bytes -= span.end - span.start;
                 r = 0;
             }
@@ -149,6 +160,8 @@ static long range_remove(vm_offset_t start, vm_offset_t end)
     r = fl_sys_munmap(fl_space(), start, end - start);
     if (r != 0)
         file_account(start, end, 1);
+    if (shim_in_zone(start))
+        reservation_settle(start, end);
     return r;
 }
 
@@ -249,6 +262,18 @@ static long mmap_kernel(const struct mmap_args *args)
     return linux_syscall(SYS_mmap, args->addr, args->len, args->prot, args->flags, args->fd, args->offset);
 }
 
+/* The range of the zone can be managed: it is opened now, if it was not. (S) held. */
+static bool zone_is_open(vm_offset_t addr, size_t len)
+{
+    vm_offset_t end = addr + round_page(len);
+
+    if (!shim_in_zone(addr) || (addr & VM_PAGE_MASK) != 0 || len == 0 || len >= ZONE_END - addr ||
+        reservation_open(addr, end) != 0)
+        return false;
+    zone_is_used = true;
+    return true;
+}
+
 /* Something of the kernel's at a fixed place inside the window. (S) held. */
 static long mmap_reserved(const struct mmap_args *args)
 {
@@ -259,6 +284,14 @@ static long mmap_reserved(const struct mmap_args *args)
 
     if ((args->addr & VM_PAGE_MASK) != 0 || args->len == 0)
         return -EINVAL;
+    if (shim_in_zone(args->addr)) { /* the kernel's already, but for what is managed there */
+        struct span span = span_first(args->addr, end);
+
+        r = 0;
+        if ((!span.reserved || span.end != end) && (args->flags & MAP_FIXED_NOREPLACE) == 0)
+            r = range_remove(args->addr, end);
+        return r != 0 ? r : mmap_kernel(args);
+    }
     if ((args->flags & MAP_FIXED_NOREPLACE) != 0) {
         if (fl_space_region(fl_space(), args->addr, &region) == 0 && region.start < end)
             return -EEXIST;
@@ -286,6 +319,7 @@ static long mmap_managed(const struct mmap_args *args, bool *opened)
     vm_offset_t end = args->addr + round_page(args->len);
     bool fixed = (args->flags & MAP_FIXED) != 0;
     vm_offset_t addr = shim_in_window(args->addr) ? args->addr : 0;
+    bool zone = fixed && shim_in_zone(args->addr);
     struct fl_file as_opened = {.mode = args->mode};
     struct file *file;
     long r;
@@ -297,16 +331,33 @@ static long mmap_managed(const struct mmap_args *args, bool *opened)
     as_opened.vnode = file->vnode;
     as_opened.told = fd_told_of(args->fd, file);
     if (fixed && (args->addr & VM_PAGE_MASK) == 0) {
-        r = range_remove(args->addr, end);
+        r = zone ? 0 : range_remove(args->addr, end);
         if (r != 0)
             return r;
     }
+    if (zone) /* what is reserved there goes as the file comes: nobody sees a gap */
+        file_account(args->addr, end, -1);
     r = fl_sys_mmap(fl_space(), addr, args->len, args->prot, args->flags & MAPPING_FLAGS, &as_opened,
                     args->offset);
     if (r > 0)
         file_account((vm_offset_t)r, (vm_offset_t)r + round_page(args->len), 1);
+    if (zone && r < 0) {
+        file_account(args->addr, end, 1); /* what is left */
+        reservation_settle(args->addr, end);
+    }
     file_idle_push(file);
     return r;
+}
+
+/*
+ * (S) held. Runtimes map parts of a program over reserved addresses, to write to all of them (Java's class
+ * data archive is relocated at each start). Such pages have nowhere else to go: within the limit they would
+ * only take the place of others, and soon end the process.
+ */
+static bool is_image(const struct mmap_args *args)
+{
+    return (args->flags & MAP_TYPE) == MAP_PRIVATE && (args->prot & PROT_WRITE) != 0 &&
+           file_find(args->st.st_dev, args->st.st_ino) == NULL;
 }
 
 /* Why file_get failed. */
@@ -334,13 +385,18 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
     bool inside = range_in_window(addr, len);
     bool managed = false;
     bool beside = false;
-    bool eligible, wanted;
+    bool eligible, wanted, image;
     sigset_t saved;
     long r = -ENODEV;
     int opened = 0;
 
     if (!shim_on())
         return mmap_kernel(&args);
+    if ((flags & MAP_ANONYMOUS) != 0 && (prot & PROT_WRITE) == 0 && offset == 0) {
+        r = reservation_place(addr, len, prot, flags);
+        if (r > 0)
+            return r;
+    }
     eligible = file_is_wanted(&args);
     if (!eligible && !(fixed && inside)) {
         r = mmap_kernel(&args);
@@ -351,7 +407,12 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
     shim_enter(&saved);
     wanted = eligible && length_is_wanted(&args);
     beside = wanted && kernel_maps_it(&args, 0);
-    if (wanted && !beside && (!fixed || inside))
+    image = wanted && fixed && shim_in_zone(addr) && is_image(&args);
+    if (wanted && !beside && !image && (flags & MAP_FIXED) != 0 && zone_is_open(addr, len))
+        inside = true;
+    /* What may replace nothing the kernel maps in the zone: it knows what is there. */
+    if (wanted && !beside && !image &&
+        (!fixed || (inside && ((flags & MAP_FIXED) != 0 || !shim_in_zone(addr)))))
         r = mmap_managed(&args, &managed);
     if (!managed)
         opened = (int)r;
@@ -361,7 +422,11 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
     file_reap();
     shim_leave(&saved);
     if (wanted && r >= 0)
-        tell_mmap(&args, managed, fixed && !inside ? LEFT_FIXED : beside ? LEFT_BESIDE : left_by(opened));
+        tell_mmap(&args, managed,
+                  image              ? LEFT_IMAGE
+                  : fixed && !inside ? LEFT_FIXED
+                  : beside           ? LEFT_BESIDE
+                                     : left_by(opened));
     return r;
 }
 
@@ -504,18 +569,20 @@ long mapping_mincore(vm_offset_t addr, size_t len, unsigned char *vec)
 static long mremap_kernel(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags,
                           vm_offset_t new_addr)
 {
-    bool from_inside = shim_in_window(old_addr);
+    /* In the zone all that is not managed is reserved, before and after. */
+    bool from_inside = shim_in_window(old_addr) && !shim_in_zone(old_addr);
     bool to_inside = (flags & MREMAP_FIXED) != 0 && shim_in_window(new_addr);
+    bool to_zone = to_inside && shim_in_zone(new_addr);
     vm_offset_t new_end = new_addr + round_page(new_len);
     long r = 0;
 
     if (to_inside) {
         r = range_remove(new_addr, new_end);
-        if (r == 0)
+        if (r == 0 && !to_zone)
             r = fl_space_reserve(fl_space(), new_addr, new_end);
         if (r != 0)
             return r;
-        mapping_reserved_bytes += new_end - new_addr;
+        mapping_reserved_bytes += to_zone ? 0 : new_end - new_addr;
     }
     r = linux_syscall(SYS_mremap, old_addr, old_len, new_len, flags, new_addr);
     if (r < 0) {
@@ -546,6 +613,10 @@ static long mremap_managed(vm_offset_t old_addr, size_t old_len, size_t new_len,
     }
     file_account(old_addr, old_end, -1);
     r = fl_sys_mremap(fl_space(), old_addr, old_len, new_len, flags, fixed ? new_addr : 0);
+    if (fixed && shim_in_zone(new_addr))
+        reservation_settle(new_addr, new_addr + round_page(new_len));
+    if (shim_in_zone(old_addr))
+        reservation_settle(old_addr, old_end);
     if (r < 0) {
         file_account(old_addr, old_end, 1);
         return r;
@@ -570,8 +641,8 @@ static bool mremap_is_odd(vm_offset_t old_addr, size_t old_len, size_t new_len, 
 }
 
 /*
- * A managed mapping goes to where no view can be shown, or leaves behind a second one that the core cannot make. Its
- * file is the kernel's from now on, and the kernel does the rest. (S) held.
+ * A managed mapping goes to where no view can be shown, or leaves behind a second one that the core cannot
+ * make. Its file is the kernel's from now on, and the kernel does the rest. (S) held.
  */
 static long mremap_leaving(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags,
                            vm_offset_t new_addr)
@@ -608,6 +679,8 @@ long mapping_mremap(vm_offset_t old_addr, size_t old_len, size_t new_len, int fl
     shim_enter(&saved);
     reserved = !shim_in_window(old_addr) || (fl_space_region(fl_space(), old_addr, &region) == 0 &&
                                              region.start <= old_addr && region.reserved);
+    if (!reserved && fixed && zone_is_open(new_addr, new_len))
+        to_inside = true;
     if (reserved)
         r = mremap_kernel(old_addr, old_len, new_len, flags, new_addr);
     else if ((fixed && !to_inside) || (flags & MREMAP_DONTUNMAP) != 0)
@@ -625,7 +698,7 @@ size_t mapping_reserved_from(vm_offset_t va)
 {
     struct fl_region region;
 
-    if (mapping_reserved_bytes == 0 || fl_space_region(fl_space(), va, &region) != 0 || region.start > va ||
+    if (nothing_is_reserved() || fl_space_region(fl_space(), va, &region) != 0 || region.start > va ||
         !region.reserved)
         return 0;
     return region.end - va;
@@ -664,9 +737,10 @@ int mapping_munmap_locked(vm_offset_t start, vm_offset_t end)
 int mapping_adopt(const struct fl_region *region, vm_offset_t from)
 {
     size_t len = region->end - region->start;
+    bool zone = shim_in_zone(region->start);
     long r = range_remove(region->start, region->end);
 
-    if (r == 0)
+    if (r == 0 && !zone)
         r = fl_space_reserve(fl_space(), region->start, region->end);
     if (r == 0)
         r = linux_syscall(SYS_mremap, from, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, region->start);
@@ -674,7 +748,7 @@ int mapping_adopt(const struct fl_region *region, vm_offset_t from)
         linux_syscall(SYS_munmap, from, len);
         return (int)r;
     }
-    mapping_reserved_bytes += len;
+    mapping_reserved_bytes += zone ? 0 : len;
     if (region->inherit == FL_INHERIT_NONE)
         linux_syscall(SYS_madvise, region->start, len, MADV_DONTFORK);
     return region->wired ? (int)linux_syscall(SYS_mlock, region->start, len) : 0;

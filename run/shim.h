@@ -60,9 +60,27 @@ static inline bool shim_on(void)
     return atomic_load_explicit(shim_state, memory_order_acquire) == SHIM_ON;
 }
 
+/* The lowest quarter of the window is for what the program reserves (reservation.c): the zone, in slots. */
+#define ZONE_SLOT_BYTES ((vm_offset_t)1 << 32) /* a filter looks at the upper words of addresses */
+#define ZONE_SLOTS      ((LINUX_WINDOW_END - LINUX_WINDOW_START) / 4 / ZONE_SLOT_BYTES)
+#define ZONE_END        (LINUX_WINDOW_START + ZONE_SLOTS * ZONE_SLOT_BYTES)
+
+/* Of each slot whether something in it is, or was, managed. Set under (S), for good. */
+extern _Atomic bool zone_opened[ZONE_SLOTS];
+
+static inline bool shim_in_zone(uint64_t va)
+{
+    return va >= LINUX_WINDOW_START && va < ZONE_END;
+}
+
+/* Whether something may be managed there. What is reserved in the zone is outside until it is opened. */
 static inline bool shim_in_window(uint64_t va)
 {
-    return va >= LINUX_WINDOW_START && va < LINUX_WINDOW_END;
+    if (va >= ZONE_END)
+        return va < LINUX_WINDOW_END;
+    return va >= LINUX_WINDOW_START &&
+           atomic_load_explicit(&zone_opened[(va - LINUX_WINDOW_START) / ZONE_SLOT_BYTES],
+                                memory_order_relaxed);
 }
 
 /* Takes (S), with every signal blocked; and back. */
@@ -183,8 +201,28 @@ struct file;
 int mapping_hand_over(const struct fl_region *region, const struct file *file);
 /* Removes whatever is in the range of the window. (S) held. */
 int mapping_munmap_locked(vm_offset_t start, vm_offset_t end);
-/* The managed region is replaced by the kernel's mapping at `from`, which moves there. (S) held. Errors: as above. */
+/*
+ * The managed region is replaced by the kernel's mapping at `from`, which moves there. (S) held. Errors: as
+ * above.
+ */
 int mapping_adopt(const struct fl_region *region, vm_offset_t from);
+
+/* ---- reservation.c: addresses that the program reserves ---------------------------------------------- */
+
+/* Gives the zone back to the kernel. Errors: of fl_space_reserve, munmap. */
+int reservation_start(void);
+/*
+ * mmap of anonymous memory at a place where files can be managed later. Errors: -EINVAL, it is no
+ * reservation; -ENOMEM, -EEXIST, there is no place: let the kernel choose one.
+ */
+long reservation_place(vm_offset_t addr, size_t len, int prot, int flags);
+/*
+ * [start, end), in the zone, is a part of the window from now on: something will be managed there. (S) held.
+ * Errors: the filter cannot be installed; -EMFILE: enough of them.
+ */
+int reservation_open(vm_offset_t start, vm_offset_t end);
+/* What is not managed in [start, end) of the zone is the kernel's to map, and free. (S) held. */
+void reservation_settle(vm_offset_t start, vm_offset_t end);
 
 /* ---- areas.c: what the kernel maps ------------------------------------------------------------------ */
 
@@ -321,8 +359,8 @@ long trap_call(long number, const uint64_t arg[6], sigset_t *mask);
 /* Issues one system call with the program's own mask. */
 long trap_issue(long number, const uint64_t arg[6], const sigset_t *mask);
 
-/* filter.c: installs the filter. Errors: of seccomp(2). */
-int filter_install(void);
+/* filter.c: installs a filter for [start, end), multiples of 2^32. Errors: of seccomp(2). */
+int filter_install(vm_offset_t start, vm_offset_t end);
 
 /* ---- syscall_table.c: which arguments are pointers ------------------------------------------------- */
 
@@ -373,9 +411,9 @@ int fork_start(void);
 /* True when va was just being handed to the kernel by a fork, and is the kernel's now. */
 bool fork_waited(vm_offset_t va);
 /*
- * All managed mappings of the file become the kernel's, while other threads use them: the shared ones after the dirty
- * pages were written, the private ones with the pages that they wrote. (S) held. Errors: of the write-back, of
- * mmap; what could be handed over is, then.
+ * All managed mappings of the file become the kernel's, while other threads use them: the shared ones after
+ * the dirty pages were written, the private ones with the pages that they wrote. (S) held. Errors: of the
+ * write-back, of mmap; what could be handed over is, then.
  */
 int file_hand_over(struct file *file, const char *why);
 /* How many mappings were handed over so far. */
@@ -384,6 +422,7 @@ unsigned fork_handed_over(void);
 /* Why a mapping of a file that is wanted, by its kind and length, is outside the limit. */
 enum left_reason {
     LEFT_FIXED,       /* at an address where nothing can be managed: MAP_FIXED, MREMAP_FIXED */
+    LEFT_IMAGE,       /* private and writable, over a reservation: like a part of a program */
     LEFT_FORK,        /* handed over because the process forked */
     LEFT_SHARED,      /* another process uses the file */
     LEFT_REOPEN,      /* the file cannot be opened again */
@@ -398,12 +437,16 @@ void stats_eligible(uint64_t bytes);
 /* A mapping is left to the kernel, or was managed and is handed over to it. Any context. */
 void stats_left(enum left_reason reason, uint64_t bytes);
 const char *stats_why(enum left_reason reason);
-/* A fork: the child will have so many bytes of files mapped that are, or were until now, managed. (S) held. */
+/*
+ * A fork: the child will have so many bytes of files mapped that are, or were until now, managed. (S) held.
+ */
 void stats_forks(uint64_t bytes);
 /* In the child, and when it executes a program (true), or could not (false). */
 void stats_forked_child(void);
 void stats_child_execs(bool execs);
-/* The process ends in order, or starts another program: dirty pages reach their files, and the stats theirs. */
+/*
+ * The process ends in order, or starts another program: dirty pages reach their files, and the stats theirs.
+ */
 void stats_finish(void);
 
 #endif

@@ -26,6 +26,8 @@ static const struct {
 } reasons[LEFT_REASONS] = {
     [LEFT_FIXED] = {"fixed", "mapped at addresses that the program fixed, outside of what Faultline manages",
                     "let the program reserve them by mmap without an address, or choose none"},
+    [LEFT_IMAGE] = {"image", "private and writable at fixed addresses, as parts of programs are",
+                    "map data read-only, or shared"},
     [LEFT_FORK] = {"fork", "the program forked, and a child has no limit",
                    "let it use threads, or start programs by exec"},
     [LEFT_SHARED] = {"shared", "another process uses the files",
@@ -157,6 +159,7 @@ static void left_text(char *text, size_t size)
                         bytes_left[i]);
 }
 
+/* One map entry is the zone's (reservation.c), and no mapping. */
 static size_t stats_text(char *text, size_t size)
 {
     char left[768];
@@ -175,7 +178,7 @@ static size_t stats_text(char *text, size_t size)
                  "  \"mappings_peak\": %lu,\n%s  \"engine\": \"%s\"\n}\n",
                  stats.memory_limit_bytes, stats.peak_resident_bytes, stats.vm.faults, stats.vm.faults_minor,
                  stats.vm.faults_cow, stats.vm.page_ins, stats.vm.page_in_bytes, stats.vm.readahead,
-                 stats.vm.evictions, stats.vm.write_backs, stats.vm.io_errors, stats.vm.mappings_peak,
+                 stats.vm.evictions, stats.vm.write_backs, stats.vm.io_errors, stats.vm.mappings_peak - 1,
                  left, shim_config.fault == FL_FAULT_THREAD ? "thread" : "signal");
     return len > 0 && (size_t)len < size ? (size_t)len : 0;
 }
@@ -202,7 +205,7 @@ static bool stats_telling(void)
     struct fl_stats stats;
 
     fl_stats(&stats);
-    return stats.vm.mappings_peak > 0 || shim_config.stats_pid == shim_config.pid;
+    return stats.vm.mappings_peak > 1 || shim_config.stats_pid == shim_config.pid;
 }
 
 /*

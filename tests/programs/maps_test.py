@@ -1,4 +1,4 @@
-"""maps.c: mappings that move, children without them; and what is told at the end."""
+"""maps.c: files over reserved addresses, mappings that move, children without them; and what is told at the end."""
 
 import hashlib
 import re
@@ -43,9 +43,33 @@ def line_of(run):
     return [line for line in run.err.decode().splitlines() if "outside the limit" in line]
 
 
+def filters_of(run):
+    return int(re.search(r"filters (\d+)", run.err.decode()).group(1))
+
+
 for case in ("move", "dontfork", *["fork_two"] * 5):
     for name, engine, run in engines(case):
         pass
+
+for name, engine, run in engines("reserve"):
+    left = run.stats["bytes_left_fixed"]
+    check(run.stats["page_ins"] > PAGES and left <= 100 * 4096, f"{name}: managed, but for {left} bytes")
+
+# Pages that are written in private would have nowhere to go: such a mapping is the kernel's.
+for name, engine, run in engines("image"):
+    check(run.stats["bytes_left_image"] >= 3 * SIZE, f"{name}: left {run.stats['bytes_left_image']}")
+
+for case in ("again", "lengths"):
+    for name, engine, run in engines(case):
+        check(run.stats["bytes_left_to_kernel"] == 0, f"{name}: all managed")
+        if engine == "signal":
+            check(filters_of(run) <= 6, f"{name}: {filters_of(run)} filters")
+
+# A reservation that is used as memory is the kernel's, and the filter does not look at it.
+for name, engine, run in engines("heap"):
+    expected = 1 if engine == "signal" else 0
+    check(filters_of(run) == expected, f"{name}: {filters_of(run)} filters")
+    check(run.stats["mappings_peak"] == 0, f"{name}: nothing is managed")
 
 for name, engine, run in engines("private"):
     check(run.stats["bytes_left_to_kernel"] == 0, f"{name}: nothing is the kernel's")
