@@ -16,40 +16,52 @@
 #include <stdio.h>
 #include <string.h>
 
-FL_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+static void exec_begin(void)
 {
     stats_finish();
-    return shim_real()->execve(path, argv, envp);
+    stats_child_execs(true);
+}
+
+static int exec_failed(int r)
+{
+    stats_child_execs(false);
+    return r;
+}
+
+FL_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+    exec_begin();
+    return exec_failed(shim_real()->execve(path, argv, envp));
 }
 
 FL_EXPORT int execv(const char *path, char *const argv[])
 {
-    stats_finish();
-    return shim_real()->execv(path, argv);
+    exec_begin();
+    return exec_failed(shim_real()->execv(path, argv));
 }
 
 FL_EXPORT int execvp(const char *file, char *const argv[])
 {
-    stats_finish();
-    return shim_real()->execvp(file, argv);
+    exec_begin();
+    return exec_failed(shim_real()->execvp(file, argv));
 }
 
 FL_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    stats_finish();
-    return shim_real()->execvpe(file, argv, envp);
+    exec_begin();
+    return exec_failed(shim_real()->execvpe(file, argv, envp));
 }
 
 FL_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
-    stats_finish();
-    return shim_real()->fexecve(fd, argv, envp);
+    exec_begin();
+    return exec_failed(shim_real()->fexecve(fd, argv, envp));
 }
 
 FL_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags)
 {
-    stats_finish();
-    return shim_real()->execveat(fd, path, argv, envp, flags);
+    exec_begin();
+    return exec_failed(shim_real()->execveat(fd, path, argv, envp, flags));
 }
 
 /* How many arguments there are, with the NULL behind them. */

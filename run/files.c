@@ -144,7 +144,7 @@ static struct file *file_alloc(void)
     }
     file_spare = file->next_key;
     file->next_key = file->next_vnode = file->next_idle = NULL;
-    file->idle = file->written = false;
+    file->idle = file->written = file->inherited = false;
     file->beside = file->told_overwritten = false;
     file->mapped_bytes = file->size_seen = file->ctime_seen = 0;
     return file;
@@ -506,6 +506,13 @@ int files_sync(const dev_t *dev)
     error = files_sync_locked(dev);
     shim_leave(&saved);
     return error;
+}
+
+void files_unmark(void)
+{
+    for (int i = 0; i < FILE_BUCKETS; i++)
+        for (struct file *file = key_bucket[i]; file != NULL; file = file->next_key)
+            file->written = file->inherited = false;
 }
 
 void files_forked(void)

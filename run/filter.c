@@ -1,16 +1,19 @@
 /*
  * filter.c: the seccomp filter: which system calls are trapped (trap.c says why).
  *
- *   head    any register in the window? ─ no ─▶ allow                    what nearly every call comes by
+ *   head    any register in the range?  ─ no ─▶ allow                    what nearly every call comes by
  *              │ yes
  *   caller  from linux_syscall, or a call that no handler can make? ─▶ allow
  *              │
  *   calls   used by the call: 1, 2, 3, 4 registers ─┐   more, or unknown ─▶ trap
- *   tail    one of these in the window? ◀───────────┘   no ─▶ allow
+ *   tail    one of these in the range?  ◀───────────┘   no ─▶ allow
  *
- * The filter outlives execve, and a program that was just started has no handler until the shim is there. What
- * it has in registers that a call does not use is chance, so of the calls that every program makes first, and
- * of other frequent ones, only those count that are used. Of the rest all six do.
+ * The range is the window but for the zone, and whatever part of the zone has been opened (reservation.c):
+ * each has a filter of its own, and the strictest one says what happens.
+ *
+ * The filter outlives execve, and a program that was just started has no handler until the shim is there.
+ * What it has in registers that a call does not use is chance, so of the calls that every program makes
+ * first, and of other frequent ones, only those count that are used. Of the rest all six do.
  */
 #include "shim.h"
 #include <linux/audit.h>
@@ -26,10 +29,14 @@
 #define FILTER_EQUAL(k, yes, no)    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(k), yes, no)
 #define FILTER_AT_LEAST(k, yes, no) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)(k), yes, no)
 #define FILTER_RETURN(k)            BPF_STMT(BPF_RET | BPF_K, k)
-/* Goes `hit` instructions behind these three when the argument lies in the window. */
+/*
+ * In the place of the range's ends, until filter_build knows them. Nothing else is compared with `at least`.
+ */
+#define FILTER_FROM 0
+#define FILTER_TO   1
+/* Goes `hit` instructions behind these three when the argument lies in the range. */
 #define FILTER_ARG(n, hit)                                                                                   \
-    FILTER_LOAD_HIGH(args[n]), FILTER_AT_LEAST(LINUX_WINDOW_START >> 32, 0, 1),                              \
-        FILTER_AT_LEAST(LINUX_WINDOW_END >> 32, 0, hit)
+    FILTER_LOAD_HIGH(args[n]), FILTER_AT_LEAST(FILTER_FROM, 0, 1), FILTER_AT_LEAST(FILTER_TO, 0, hit)
 
 #define FILTER_LENGTH(part) (sizeof(part) / sizeof(part)[0])
 
@@ -142,7 +149,7 @@ static size_t tail_entry(unsigned registers)
 #define FILTER_CALLER 6
 #define FILTER_ALL    (FILTER_LENGTH(head) + FILTER_CALLER + FILTER_LENGTH(calls) + FILTER_LENGTH(tail))
 
-static void filter_build(struct sock_filter code[FILTER_ALL])
+static void filter_build(struct sock_filter code[FILTER_ALL], vm_offset_t start, vm_offset_t end)
 {
     const uint64_t ip = linux_syscall_ip();
     const struct sock_filter caller[FILTER_CALLER] = {
@@ -161,16 +168,19 @@ static void filter_build(struct sock_filter code[FILTER_ALL])
                                                    (uint8_t)(behind + tail_entry(calls[i].registers)), 0);
     }
     memcpy(call + FILTER_LENGTH(calls), tail, sizeof tail);
+    for (size_t i = 0; i < FILTER_ALL; i++)
+        if (code[i].code == (BPF_JMP | BPF_JGE | BPF_K))
+            code[i].k = (uint32_t)((code[i].k == FILTER_FROM ? start : end) >> 32);
 }
 
-int filter_install(void)
+int filter_install(vm_offset_t start, vm_offset_t end)
 {
     struct sock_filter code[FILTER_ALL];
     struct sock_fprog program = {FILTER_ALL, code};
     long r;
 
     _Static_assert(FILTER_LENGTH(calls) + FILTER_LENGTH(tail) < UINT8_MAX, "a jump goes that far");
-    filter_build(code);
+    filter_build(code, start, end);
     r = linux_syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
     if (r != -EACCES)
         return r > 0 ? -EBUSY : (int)r; /* positive: the thread that has a filter of its own */

@@ -58,22 +58,28 @@ static void *fork_memory(size_t len)
     return linux_syscall_failed(memory) ? NULL : (void *)memory;
 }
 
-/* ---- shared mappings: handed to the kernel --------------------------------------------------------- */
-
-/* Marks the files that a shared mapping may write. */
+/*
+ * Marks the files that a shared mapping may write, and of which the child has one: all their shared mappings
+ * go. That the child has none of them is what the program may have asked for (MADV_DONTFORK).
+ */
 static void find_written(void)
 {
     struct fl_region region;
 
+    files_unmark();
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
          va = region.end) {
         struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
 
-        image.most_regions++;
-        if (file != NULL && region.shared && (region.max_prot & VM_PROT_WRITE) != 0)
-            file->written = true;
+        image.most_regions += !region.reserved;
+        if (file == NULL || !region.shared)
+            continue;
+        file->written |= (region.max_prot & VM_PROT_WRITE) != 0;
+        file->inherited |= region.inherit != FL_INHERIT_NONE;
     }
 }
+
+/* ---- handing over ---------------------------------------------------------------------------------- */
 
 /*
  * What cannot be written to its file the child cannot have: its ranges stay empty, and the parent's are managed as
@@ -81,7 +87,6 @@ static void find_written(void)
  */
 static void hand_over_written(void)
 {
-    const struct file *last = NULL;
     struct fl_region region;
 
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
@@ -89,15 +94,15 @@ static void hand_over_written(void)
         struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
         int error;
 
-        if (file == NULL || !file->written || file == last)
+        if (file == NULL || !region.shared || !file->written || !file->inherited)
             continue;
-        last = file;
-        error = handover_file(file);
-        if (error == 0)
-            shim_verbose("fork: inode %lu is the kernel's from now on", (unsigned long)file->ino);
-        else
-            shim_say("fork: the mappings of inode %lu cannot be written back (%s) and are missing in the child",
+        error = handover_file(file, LEFT_FORK);
+        if (error != 0) {
+            file->inherited = false; /* it is tried once */
+            shim_say("fork: shared mappings of inode %lu cannot be handed to the kernel (%s) and are missing "
+                     "in the child",
                      (unsigned long)file->ino, strerrordesc_np(-error));
+        }
     }
 }
 
@@ -167,6 +172,18 @@ static int describe(const struct fl_region *region, const struct file *file)
     return error;
 }
 
+/* What is managed and will be in the child, too. */
+static uint64_t inherited_bytes(void)
+{
+    struct fl_region region;
+    uint64_t bytes = 0;
+
+    for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0; va = region.end)
+        if (!region.reserved && region.inherit != FL_INHERIT_NONE)
+            bytes += region.end - region.start;
+    return bytes;
+}
+
 static void fork_prepare(void)
 {
     struct fl_region region;
@@ -180,8 +197,11 @@ static void fork_prepare(void)
         shim_say("fork: written data did not reach its file, and is missing in the child");
     files_forked();
     find_written();
-    if (image.most_regions == 0)
+    if (image.most_regions == 0) {
+        stats_forks(0);
         return;
+    }
+    stats_forks(inherited_bytes());
     hand_over_written();
     room = image_alloc();
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
@@ -189,7 +209,8 @@ static void fork_prepare(void)
         struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
         int error = room ? 0 : -ENOMEM;
 
-        if (file == NULL || region.reserved || file->written || image.nregions == image.most_regions)
+        if (file == NULL || region.reserved || region.inherit == FL_INHERIT_NONE ||
+            (region.shared && file->written) || image.nregions == image.most_regions)
             continue;
         if (error == 0)
             error = describe(&region, file);
@@ -246,6 +267,7 @@ static void fork_child(void)
     handover_fork_child();
     registry_fork_child();
     watch_fork_child();
+    stats_forked_child();
     shim_lock_reset();
     signals_fork_child();
     linux_signals_restore(&image.saved);

@@ -244,6 +244,7 @@ static long region_copy(const struct fl_region *region, const struct file *file)
 /* What is made for the regions before they go, in the order of gate.region. */
 struct handover {
     struct file *file;
+    enum left_reason reason;
     size_t n;
     vm_offset_t *copy; /* [n] the kernel's private mapping of the same bytes, or 0 */
 };
@@ -309,6 +310,8 @@ static int regions_move(struct handover *handover)
     for (size_t i = 0; i < handover->n; i++) {
         gate.count++;
         error = mapping_arrive(&gate.region[i], handover->file, handover->copy[i]);
+        if (error == 0)
+            stats_left(handover->reason, gate.region[i].end - gate.region[i].start);
         first = first != 0 ? first : error;
     }
     return first;
@@ -335,9 +338,9 @@ static int file_move(struct handover *handover)
     return error;
 }
 
-int handover_file(struct file *file)
+int handover_file(struct file *file, enum left_reason reason)
 {
-    struct handover handover = {.file = file, .n = regions_of(file, NULL, 0)};
+    struct handover handover = {.file = file, .reason = reason, .n = regions_of(file, NULL, 0)};
     size_t len = round_page((handover.n + 1) * sizeof *handover.copy);
     int error = gate_room(handover.n);
     long memory = linux_syscall(SYS_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);

@@ -9,10 +9,10 @@
 /*
  * All managed mappings of the file become the kernel's own, with the bytes that they show, at the same addresses; what
  * was dirty is in the file before. Shared ones and private ones: pages that a private mapping wrote are copied over.
- * Calls on the file go to the kernel from now on. The file itself goes with the last call on it (file_reap). (S) held,
+ * Calls on the file go to the kernel from now on. `reason`: for the account (stats.c). The file itself goes with the last call on it (file_reap). (S) held,
  * signals blocked. Errors: of write-backs, and the kernel's own of mmap: the file stays managed, and nothing is lost.
  */
-FL_NODISCARD int handover_file(struct file *file);
+FL_NODISCARD int handover_file(struct file *file, enum left_reason reason);
 
 /*
  * True when va was just being handed to the kernel: it is the kernel's now, or managed as before. Whoever met a

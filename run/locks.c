@@ -125,7 +125,7 @@ static bool shared_at(const void *lock, bool shared)
         return shared;
     shim_enter(&saved);
     file = file_at((uintptr_t)lock);
-    if (file != NULL && handover_file(file) == 0)
+    if (file != NULL && handover_file(file, LEFT_SHARED) == 0)
         shim_verbose("inode %lu is the kernel's from now on: a lock that processes share lies in it",
                      (unsigned long)file->ino);
     file_reap();

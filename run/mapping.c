@@ -10,7 +10,8 @@
  *                 └ PROT_NONE, the machine's              something of the program's own (MAP_FIXED)
  *
  * A call on a range takes it apart into spans of the two kinds. MAP_FIXED outside the window is left to the
- * kernel: no view can be shown there.
+ * kernel: no view can be shown there. What a program reserves to map files there is put into the window's
+ * zone (reservation.c), where all is reserved that is not managed, and so stays when it is unmapped.
  *
  * Lock: (S) around every call that changes mappings, so that what a range is made of stays true until the
  * call is done.
@@ -23,6 +24,7 @@
 #include "real.h"
 #include "user_copy.h"
 #include <linux/magic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/vfs.h>
@@ -36,15 +38,22 @@
 #define MAPPING_FAR           ((uint64_t)1 << 40)
 #define MAPPING_FARTHEST      ((uint64_t)1 << 47) /* of a file the machine shows no more: memfd.h */
 
-_Atomic uint64_t mappings_left_to_kernel;
-/* Of reserved regions; changes under (S). While it is 0, no range is taken apart. */
+/* Of reserved regions but for those in the zone; changes under (S). */
 static _Atomic uint64_t mapping_reserved_bytes;
+/* Something of the zone is a part of the window. Set under (S). */
+static _Atomic bool zone_is_used;
 /* (S) Some file that could have been managed has a shared mapping of the kernel's, or had one. */
 static bool kernel_has_shared;
 
 static bool range_in_window(vm_offset_t addr, size_t len)
 {
     return shim_in_window(addr) && len <= LINUX_WINDOW_END - addr;
+}
+
+/* Then no range needs to be taken apart. */
+static bool nothing_is_reserved(void)
+{
+    return mapping_reserved_bytes == 0 && !zone_is_used;
 }
 
 /* ---- spans ----------------------------------------------------------------------------------------- */
@@ -60,7 +69,7 @@ static struct span span_first(vm_offset_t va, vm_offset_t end)
     struct span span = {va, end, false};
     struct fl_region region;
 
-    if (mapping_reserved_bytes == 0)
+    if (nothing_is_reserved())
         return span;
     for (vm_offset_t at = va; fl_space_region(fl_space(), at, &region) == 0 && region.start < end;
          at = region.end) {
@@ -84,18 +93,27 @@ static bool range_is_odd(vm_offset_t addr, size_t len)
            !range_in_window(addr, round_page(len));
 }
 
+/* A hole in the range does not end the call: what is behind it is done, too, and -ENOMEM told afterwards. */
+static bool passes_holes(long number, int arg)
+{
+    return (number == SYS_madvise && arg != MADV_POPULATE_READ && arg != MADV_POPULATE_WRITE) ||
+           (number == SYS_msync && arg != MS_ASYNC);
+}
+
 /*
- * Calls `managed` or the kernel for each span; the first error ends it. `arg` is the call's third argument.
+ * Calls `managed` or the kernel for each span; the first error ends it, unless it is a hole's. `arg` is the
+ * call's third argument.
  */
 static long span_each(long number, vm_offset_t addr, size_t len, int arg,
                       int (*managed)(struct vm_map *map, vm_offset_t addr, size_t len, int arg))
 {
     vm_offset_t end = addr + round_page(len);
+    long hole = 0;
     sigset_t saved;
     long r = 0;
 
     /* The rights change with (S) held: a hand-over keeps them away for a while. */
-    if ((mapping_reserved_bytes == 0 && number != SYS_mprotect) || range_is_odd(addr, len)) {
+    if ((nothing_is_reserved() && number != SYS_mprotect) || range_is_odd(addr, len)) {
         linux_signals_block(&saved);
         r = managed(fl_space(), addr, len, arg);
         linux_signals_restore(&saved);
@@ -108,14 +126,20 @@ static long span_each(long number, vm_offset_t addr, size_t len, int arg,
             r = linux_syscall(number, span.start, span.end - span.start, arg);
         else
             r = managed(fl_space(), span.start, span.end - span.start, arg);
+        if (r == -ENOMEM && passes_holes(number, arg)) {
+            hole = r;
+            r = 0;
+        }
     }
     shim_leave(&saved);
-    return r;
+    return r != 0 ? r : hole;
 }
 
-/* The free window again, as the machine keeps it. */
+/* The free window again, as the machine keeps it; the zone is free as the kernel keeps it. */
 static long window_restore(vm_offset_t start, vm_offset_t end)
 {
+    if (shim_in_zone(start))
+        return linux_syscall(SYS_munmap, start, end - start);
     return linux_syscall(SYS_mmap, start, end - start, PROT_NONE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
@@ -132,7 +156,7 @@ static long range_remove(vm_offset_t start, vm_offset_t end)
         span = span_first(span.end, end);
         if (span.reserved) {
             r = window_restore(span.start, span.end);
-            if (r > 0) {
+            if (r > 0) { /* never of the zone */
                 mapping_reserved_bytes -= span.end - span.start;
                 r = 0;
             }
@@ -144,20 +168,45 @@ static long range_remove(vm_offset_t start, vm_offset_t end)
     r = fl_sys_munmap(fl_space(), start, end - start);
     if (r != 0)
         file_account(start, end, 1);
+    if (shim_in_zone(start))
+        reservation_settle(start, end);
     return r;
 }
 
 /* ---- mmap ------------------------------------------------------------------------------------------ */
 
-static bool filesystem_is_wanted(int fd)
+struct mmap_args {
+    vm_offset_t addr;
+    size_t len;
+    int prot, flags, fd;
+    uint64_t offset;
+    struct stat st;
+    unsigned mode;  /* of fd */
+    bool in_memory; /* a file that has a name, and only its file system is the wrong one */
+};
+
+/* Of shm_open: nobody expects it to be a file. */
+static bool is_shared_memory(int fd)
+{
+    static const char place[] = "/dev/shm/";
+    char link[32], name[sizeof place];
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return linux_syscall(SYS_readlink, link, name, sizeof name) == (long)sizeof name &&
+           memcmp(name, place, sizeof place - 1) == 0;
+}
+
+static bool filesystem_is_wanted(struct mmap_args *args)
 {
     struct statfs fs;
 
-    if (linux_syscall(SYS_fstatfs, fd, &fs) != 0)
+    if (linux_syscall(SYS_fstatfs, args->fd, &fs) != 0)
         return false;
     switch ((unsigned long)fs.f_type) {
     case TMPFS_MAGIC: /* memory already, or a device's: there is nothing to page from */
     case RAMFS_MAGIC:
+        args->in_memory = args->st.st_nlink > 0 && !is_shared_memory(args->fd);
+        return false;
     case HUGETLBFS_MAGIC:
     case PROC_SUPER_MAGIC:
     case SYSFS_MAGIC:
@@ -170,15 +219,6 @@ static bool filesystem_is_wanted(int fd)
         return true;
     }
 }
-
-struct mmap_args {
-    vm_offset_t addr;
-    size_t len;
-    int prot, flags, fd;
-    uint64_t offset;
-    struct stat st;
-    unsigned mode; /* of fd */
-};
 
 /* A regular file that could be managed, wherever it is to be mapped; fills in st and mode. */
 static bool file_is_wanted(struct mmap_args *args)
@@ -197,7 +237,7 @@ static bool file_is_wanted(struct mmap_args *args)
     if (open_flags < 0 || (open_flags & O_PATH) != 0 || (open_flags & O_ACCMODE) == O_WRONLY)
         return false;
     args->mode = (open_flags & O_ACCMODE) == O_RDWR ? FL_FREAD | FL_FWRITE : FL_FREAD;
-    return filesystem_is_wanted(args->fd);
+    return filesystem_is_wanted(args);
 }
 
 /*
@@ -250,6 +290,18 @@ static long mmap_judge(const struct mmap_args *args)
     return 0;
 }
 
+/* The range of the zone can be managed: it is opened now, if it was not. (S) held. */
+static bool zone_is_open(vm_offset_t addr, size_t len)
+{
+    vm_offset_t end = addr + round_page(len);
+
+    if (!shim_in_zone(addr) || (addr & VM_PAGE_MASK) != 0 || len == 0 || len >= ZONE_END - addr ||
+        reservation_open(addr, end) != 0)
+        return false;
+    zone_is_used = true;
+    return true;
+}
+
 /* Something of the kernel's at a fixed place inside the window. (S) held. */
 static long mmap_reserved(const struct mmap_args *args)
 {
@@ -260,6 +312,14 @@ static long mmap_reserved(const struct mmap_args *args)
 
     if ((args->addr & VM_PAGE_MASK) != 0 || args->len == 0)
         return -EINVAL;
+    if (shim_in_zone(args->addr)) { /* the kernel's already, but for what is managed there */
+        struct span span = span_first(args->addr, end);
+
+        r = 0;
+        if ((!span.reserved || span.end != end) && (args->flags & MAP_FIXED_NOREPLACE) == 0)
+            r = range_remove(args->addr, end);
+        return r != 0 ? r : mmap_kernel(args);
+    }
     if ((args->flags & MAP_FIXED_NOREPLACE) != 0) {
         if (fl_space_region(fl_space(), args->addr, &region) == 0 && region.start < end)
             return -EEXIST;
@@ -287,24 +347,32 @@ static long mmap_managed(const struct mmap_args *args, bool *opened)
     vm_offset_t end = args->addr + round_page(args->len);
     bool fixed = (args->flags & MAP_FIXED) != 0;
     vm_offset_t addr = shim_in_window(args->addr) ? args->addr : 0;
+    bool zone = fixed && shim_in_zone(args->addr);
     struct fl_file as_opened = {.mode = args->mode};
     struct file *file;
     long r;
 
-    *opened = file_get(args->fd, &args->st, args->mode, &file) == 0;
+    r = file_get(args->fd, &args->st, args->mode, &file);
+    *opened = r == 0;
     if (!*opened)
-        return -ENODEV;
+        return r;
     as_opened.vnode = file->vnode;
     as_opened.told = fd_told_of(args->fd, file);
     if (fixed && (args->addr & VM_PAGE_MASK) == 0) {
-        r = range_remove(args->addr, end);
+        r = zone ? 0 : range_remove(args->addr, end);
         if (r != 0)
             return r;
     }
+    if (zone) /* what is reserved there goes as the file comes: nobody sees a gap */
+        file_account(args->addr, end, -1);
     r = fl_sys_mmap(fl_space(), addr, args->len, args->prot, args->flags & MAPPING_FLAGS, &as_opened,
                     args->offset);
     if (r > 0)
         file_account((vm_offset_t)r, (vm_offset_t)r + round_page(args->len), 1);
+    if (zone && r < 0) {
+        file_account(args->addr, end, 1); /* what is left */
+        reservation_settle(args->addr, end);
+    }
     file_idle_push(file);
     return r;
 }
@@ -330,32 +398,31 @@ static bool shared_with_others(const struct mmap_args *args)
     return true;
 }
 
-/* What the kernel is to map, and why. */
-enum left {
-    LEFT_NOT, /* it is managed */
-    LEFT_FIXED,
-    LEFT_SMALL_BEFORE,
-    LEFT_SHARED,
-    LEFT_REOPEN,
-};
+/*
+ * (S) held. Runtimes map parts of a program over reserved addresses, to write to all of them (Java's class
+ * data archive is relocated at each start). Such pages have nowhere else to go: within the limit they would
+ * only take the place of others, and soon end the process.
+ */
+static bool is_image(const struct mmap_args *args)
+{
+    return (args->flags & MAP_TYPE) == MAP_PRIVATE && (args->prot & PROT_WRITE) != 0 &&
+           file_find(args->st.st_dev, args->st.st_ino) == NULL;
+}
 
-static const char *const left_text[] = {
-    [LEFT_FIXED] = "MAP_FIXED outside the managed window",
-    [LEFT_SMALL_BEFORE] = "the kernel has mapped it before, when it was small",
-    [LEFT_SHARED] = "another process has it, too",
-    [LEFT_REOPEN] = "the file cannot be opened again",
-};
+/* Why file_get failed. */
+static enum left_reason left_by(int error)
+{
+    return error == -EMFILE || error == -ENFILE ? LEFT_DESCRIPTORS : LEFT_REOPEN;
+}
 
 /*
- * A mapping that should be managed: maps it, unless there is a reason not to. A file that is new here, or is to be
- * written for the first time, is claimed before, with (S) released. `except`: kernel_maps_it. (S) held.
+ * A file that is new here, or is to be written for the first time, is claimed, with (S) released meanwhile. Whether it
+ * may be managed. (S) held.
  */
-static long mmap_wanted(const struct mmap_args *args, vm_offset_t except, sigset_t *saved, enum left *left)
+static bool claim(const struct mmap_args *args, sigset_t *saved)
 {
     struct file *file = file_find(args->st.st_dev, args->st.st_ino);
-    bool managed = false;
     bool shared = false;
-    long r = -ENODEV;
 
     if (file == NULL || (args->mode & ~file->mode) != 0) {
         shim_leave(saved);
@@ -363,62 +430,117 @@ static long mmap_wanted(const struct mmap_args *args, vm_offset_t except, sigset
         shim_enter(saved);
         file = file_find(args->st.st_dev, args->st.st_ino);
     }
-    if (shared || registry_look(args->st.st_dev, args->st.st_ino) == REGISTRY_KERNELS) {
-        if (file != NULL)
-            watch_hand_over(file, 0);
-        registry_hand_over(args->st.st_dev, args->st.st_ino);
+    if (!shared && registry_look(args->st.st_dev, args->st.st_ino) != REGISTRY_KERNELS)
+        return true;
+    if (file != NULL)
+        watch_hand_over(file, 0);
+    registry_hand_over(args->st.st_dev, args->st.st_ino);
+    return false;
+}
+
+/*
+ * A mapping that should be managed: maps it, unless there is a reason not to: *left. `except`: kernel_maps_it. (S) held,
+ * and released in between.
+ */
+static long mmap_wanted(const struct mmap_args *args, vm_offset_t except, sigset_t *saved, enum left_reason *left)
+{
+    bool managed = false;
+    long r = -ENODEV;
+
+    if (!claim(args, saved)) {
         *left = LEFT_SHARED;
     } else if (kernel_maps_it(args, except)) {
-        *left = LEFT_SMALL_BEFORE;
+        *left = LEFT_BESIDE;
     } else {
         r = mmap_managed(args, &managed);
-        *left = managed ? LEFT_NOT : LEFT_REOPEN;
+        *left = managed ? LEFT_NOT : left_by((int)r);
     }
     if (!managed && file_find(args->st.st_dev, args->st.st_ino) == NULL)
         registry_forget(args->st.st_dev, args->st.st_ino);
     return r;
 }
 
+/* The account of one mapping, made now. */
+static void tell_mmap(const struct mmap_args *args, enum left_reason reason)
+{
+    stats_eligible(round_page(args->len));
+    if (reason == LEFT_NOT)
+        return;
+    stats_left(reason, round_page(args->len));
+    shim_verbose("left to the kernel: %zu bytes of inode %lu: %s", args->len, (unsigned long)args->st.st_ino,
+                 stats_why(reason));
+}
+
+/*
+ * The same where the program wants it: anywhere, or at a place of the window, or over a reservation, which becomes a
+ * part of the window now: *inside. What may replace nothing the kernel maps in the zone: it knows what is there. (S)
+ * held.
+ */
+static long mmap_in_place(const struct mmap_args *args, bool *inside, sigset_t *saved, enum left_reason *left)
+{
+    bool replaces = (args->flags & MAP_FIXED) != 0;
+    bool zone = shim_in_zone(args->addr);
+    bool fixed = replaces || (args->flags & MAP_FIXED_NOREPLACE) != 0;
+
+    *left = LEFT_FIXED;
+    if (fixed && zone && is_image(args)) {
+        *left = LEFT_IMAGE;
+        return -ENODEV;
+    }
+    if (replaces && zone_is_open(args->addr, args->len))
+        *inside = true;
+    if (fixed && (!*inside || (zone && !replaces)))
+        return -ENODEV;
+    return mmap_wanted(args, 0, saved, left);
+}
+
 long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uint64_t offset)
 {
-    struct mmap_args args = {addr, len, prot, flags, fd, offset, {0}, 0};
+    struct mmap_args args = {
+        .addr = addr, .len = len, .prot = prot, .flags = flags, .fd = fd, .offset = offset};
     bool fixed = (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0;
     bool inside = range_in_window(addr, len);
-    enum left left = LEFT_FIXED;
+    enum left_reason left = LEFT_FIXED;
     bool eligible, wanted;
     sigset_t saved;
     long r = -ENODEV;
 
     if (!shim_on())
         return mmap_kernel(&args);
+    if ((flags & MAP_ANONYMOUS) != 0 && (prot & PROT_WRITE) == 0 && offset == 0) {
+        r = reservation_place(addr, len, prot, flags);
+        if (r > 0)
+            return r;
+    }
     eligible = file_is_wanted(&args);
-    if (!eligible && !(fixed && inside))
-        return mmap_kernel(&args);
+    if (!eligible && !(fixed && inside)) {
+        r = mmap_kernel(&args);
+        if (args.in_memory && r >= 0 && len >= shim_config.min_size_bytes)
+            tell_mmap(&args, LEFT_MEMORY);
+        return r;
+    }
     r = eligible ? mmap_judge(&args) : 0;
     if (r != 0)
         return r;
     shim_enter(&saved);
     wanted = eligible && length_is_wanted(&args);
-    if (wanted && (!fixed || inside))
-        r = mmap_wanted(&args, 0, &saved, &left);
+    if (wanted)
+        r = mmap_in_place(&args, &inside, &saved, &left);
     if (left != LEFT_NOT) {
         r = fixed && inside ? mmap_reserved(&args) : mmap_kernel(&args);
         kernel_has_shared |= eligible && (flags & MAP_TYPE) == MAP_SHARED;
     }
     file_reap();
     shim_leave(&saved);
-    if (wanted && left != LEFT_NOT && r >= 0) {
-        mappings_left_to_kernel++;
-        shim_verbose("left to the kernel: %zu bytes of inode %lu: %s", len, (unsigned long)args.st.st_ino,
-                     left_text[left]);
-    }
+    if (wanted && r >= 0)
+        tell_mmap(&args, left);
     return r;
 }
 
 long mapping_mmap_grown(vm_offset_t old, size_t len, int prot, int fd, uint64_t offset)
 {
-    struct mmap_args args = {0, len, prot, MAP_SHARED, fd, offset, {0}, 0};
-    enum left left;
+    struct mmap_args args = {.len = len, .prot = prot, .flags = MAP_SHARED, .fd = fd, .offset = offset};
+    enum left_reason left;
     sigset_t saved;
     long r;
 
@@ -428,7 +550,9 @@ long mapping_mmap_grown(vm_offset_t old, size_t len, int prot, int fd, uint64_t 
     r = mmap_wanted(&args, old, &saved, &left);
     file_reap();
     shim_leave(&saved);
-    return r;
+    if (left == LEFT_NOT && r >= 0)
+        tell_mmap(&args, LEFT_NOT);
+    return left == LEFT_NOT ? r : -ENODEV;
 }
 
 /* ---- the others ------------------------------------------------------------------------------------ */
@@ -555,18 +679,20 @@ long mapping_mincore(vm_offset_t addr, size_t len, unsigned char *vec)
 static long mremap_kernel(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags,
                           vm_offset_t new_addr)
 {
-    bool from_inside = shim_in_window(old_addr);
+    /* In the zone all that is not managed is reserved, before and after. */
+    bool from_inside = shim_in_window(old_addr) && !shim_in_zone(old_addr);
     bool to_inside = (flags & MREMAP_FIXED) != 0 && shim_in_window(new_addr);
+    bool to_zone = to_inside && shim_in_zone(new_addr);
     vm_offset_t new_end = new_addr + round_page(new_len);
     long r = 0;
 
     if (to_inside) {
         r = range_remove(new_addr, new_end);
-        if (r == 0)
+        if (r == 0 && !to_zone)
             r = fl_space_reserve(fl_space(), new_addr, new_end);
         if (r != 0)
             return r;
-        mapping_reserved_bytes += new_end - new_addr;
+        mapping_reserved_bytes += to_zone ? 0 : new_end - new_addr;
     }
     r = linux_syscall(SYS_mremap, old_addr, old_len, new_len, flags, new_addr);
     if (r < 0) {
@@ -597,19 +723,58 @@ static long mremap_managed(vm_offset_t old_addr, size_t old_len, size_t new_len,
     }
     file_account(old_addr, old_end, -1);
     r = fl_sys_mremap(fl_space(), old_addr, old_len, new_len, flags, fixed ? new_addr : 0);
+    if (fixed && shim_in_zone(new_addr))
+        reservation_settle(new_addr, new_addr + round_page(new_len));
+    if (shim_in_zone(old_addr))
+        reservation_settle(old_addr, old_end);
     if (r < 0) {
         file_account(old_addr, old_end, 1);
         return r;
     }
     file_account((vm_offset_t)r, (vm_offset_t)r + round_page(new_len), 1);
-    if ((flags & MREMAP_DONTUNMAP) != 0)
-        file_account(old_addr, old_end, 1);
+    if (round_page(new_len) > round_page(old_len))
+        stats_eligible(round_page(new_len) - round_page(old_len));
     return r;
+}
+
+/* What Linux refuses whatever is mapped there. */
+static bool mremap_is_odd(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags,
+                          vm_offset_t new_addr)
+{
+    bool fixed = (flags & MREMAP_FIXED) != 0;
+
+    return (flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) != 0 ||
+           (flags & MREMAP_MAYMOVE) == 0 || (old_addr & VM_PAGE_MASK) != 0 || new_len == 0 ||
+           ((flags & MREMAP_DONTUNMAP) != 0 && round_page(old_len) != round_page(new_len)) ||
+           (fixed && ((new_addr & VM_PAGE_MASK) != 0 || (new_addr < old_addr + round_page(old_len) &&
+                                                         old_addr < new_addr + round_page(new_len))));
+}
+
+/*
+ * A managed mapping goes to where no view can be shown, or leaves behind a second one that the core cannot
+ * make. Its file is the kernel's from now on, and the kernel does the rest. (S) held.
+ */
+static long mremap_leaving(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags,
+                           vm_offset_t new_addr)
+{
+    struct fl_region region;
+    struct file *file;
+    int error;
+
+    if (mremap_is_odd(old_addr, old_len, new_len, flags, new_addr))
+        return -EINVAL;
+    if (fl_space_region(fl_space(), old_addr, &region) != 0 || region.start > old_addr ||
+        region.vnode == NULL)
+        return -EFAULT;
+    file = file_of_vnode(region.vnode);
+    error = handover_file(file, LEFT_FIXED);
+    return error != 0 ? error : mremap_kernel(old_addr, old_len, new_len, flags, new_addr);
 }
 
 long mapping_mremap(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags, vm_offset_t new_addr)
 {
-    bool to_inside = (flags & MREMAP_FIXED) != 0 && shim_in_window(new_addr);
+    bool fixed = (flags & MREMAP_FIXED) != 0;
+    bool to_inside = fixed && shim_in_window(new_addr);
     struct fl_region region;
     sigset_t saved;
     bool reserved;
@@ -624,10 +789,12 @@ long mapping_mremap(vm_offset_t old_addr, size_t old_len, size_t new_len, int fl
     shim_enter(&saved);
     reserved = !shim_in_window(old_addr) || (fl_space_region(fl_space(), old_addr, &region) == 0 &&
                                              region.start <= old_addr && region.reserved);
+    if (!reserved && fixed && zone_is_open(new_addr, new_len))
+        to_inside = true;
     if (reserved)
         r = mremap_kernel(old_addr, old_len, new_len, flags, new_addr);
-    else if ((flags & MREMAP_FIXED) != 0 && !to_inside)
-        r = -ENOMEM; /* no view can be shown outside the window */
+    else if ((fixed && !to_inside) || (flags & MREMAP_DONTUNMAP) != 0)
+        r = mremap_leaving(old_addr, old_len, new_len, flags, new_addr);
     else
         r = mremap_managed(old_addr, old_len, new_len, flags, new_addr);
     file_reap();
@@ -641,7 +808,7 @@ size_t mapping_reserved_from(vm_offset_t va)
 {
     struct fl_region region;
 
-    if (mapping_reserved_bytes == 0 || fl_space_region(fl_space(), va, &region) != 0 || region.start > va ||
+    if (nothing_is_reserved() || fl_space_region(fl_space(), va, &region) != 0 || region.start > va ||
         !region.reserved)
         return 0;
     return region.end - va;
@@ -654,11 +821,12 @@ bool mapping_is_reserved(vm_offset_t va)
 
 int mapping_leave(const struct fl_region *region)
 {
+    bool zone = shim_in_zone(region->start); /* whose reservations look after themselves */
     long r = range_remove(region->start, region->end);
 
-    if (r == 0)
+    if (r == 0 && !zone)
         r = fl_space_reserve(fl_space(), region->start, region->end);
-    if (r == 0)
+    if (r == 0 && !zone)
         mapping_reserved_bytes += region->end - region->start;
     return (int)r;
 }
@@ -678,6 +846,7 @@ int mapping_arrive(const struct fl_region *region, const struct file *file, vm_o
         return (int)r;
     }
     kernel_has_shared |= region->shared;
-    mappings_left_to_kernel++;
+    if (region->inherit == FL_INHERIT_NONE)
+        linux_syscall(SYS_madvise, region->start, len, MADV_DONTFORK);
     return region->wired ? (int)linux_syscall(SYS_mlock, region->start, len) : 0;
 }

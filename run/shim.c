@@ -150,7 +150,7 @@ static __attribute__((constructor)) void shim_constructor(void)
         shim_cannot("cannot handle SIGBUS and SIGSYS: allow sigaction(2)");
     if (shim_config.fault != FL_FAULT_THREAD && trap_start() != 0)
         shim_cannot("cannot install a seccomp filter: allow seccomp(2), or choose --fault thread");
-    if (fork_start() != 0 || state_start() != 0)
+    if (fork_start() != 0 || state_start() != 0 || reservation_start() != 0)
         shim_cannot("no memory for the fork handlers: lift the limit on address space (ulimit -v unlimited)");
     shim_config.pid = (int)linux_syscall(SYS_getpid);
     registry_start();

@@ -61,9 +61,27 @@ static inline bool shim_on(void)
     return atomic_load_explicit(shim_state, memory_order_acquire) == SHIM_ON;
 }
 
+/* The lowest quarter of the window is for what the program reserves (reservation.c): the zone, in slots. */
+#define ZONE_SLOT_BYTES ((vm_offset_t)1 << 32) /* a filter looks at the upper words of addresses */
+#define ZONE_SLOTS      ((LINUX_WINDOW_END - LINUX_WINDOW_START) / 4 / ZONE_SLOT_BYTES)
+#define ZONE_END        (LINUX_WINDOW_START + ZONE_SLOTS * ZONE_SLOT_BYTES)
+
+/* Of each slot whether something in it is, or was, managed. Set under (S), for good. */
+extern _Atomic bool zone_opened[ZONE_SLOTS];
+
+static inline bool shim_in_zone(uint64_t va)
+{
+    return va >= LINUX_WINDOW_START && va < ZONE_END;
+}
+
+/* Whether something may be managed there. What is reserved in the zone is outside until it is opened. */
 static inline bool shim_in_window(uint64_t va)
 {
-    return va >= LINUX_WINDOW_START && va < LINUX_WINDOW_END;
+    if (va >= ZONE_END)
+        return va < LINUX_WINDOW_END;
+    return va >= LINUX_WINDOW_START &&
+           atomic_load_explicit(&zone_opened[(va - LINUX_WINDOW_START) / ZONE_SLOT_BYTES],
+                                memory_order_relaxed);
 }
 
 /* Takes (S), with every signal blocked; and back. */
@@ -209,9 +227,6 @@ long mapping_munlockall(void);
 /* In remap.c. */
 long mapping_remap_file_pages(vm_offset_t start, size_t len, int prot, uint64_t pgoff, int flags);
 
-/* Mappings of files that the shim saw and left to the kernel. */
-extern _Atomic uint64_t mappings_left_to_kernel;
-
 /* Whether the kernel, and not the core, maps something at va inside the window. */
 bool mapping_is_reserved(vm_offset_t va);
 /* How many bytes from va on it maps so; 0: none. */
@@ -227,6 +242,23 @@ int mapping_leave(const struct fl_region *region);
  */
 struct file;
 int mapping_arrive(const struct fl_region *region, const struct file *file, vm_offset_t copy);
+
+/* ---- reservation.c: addresses that the program reserves ---------------------------------------------- */
+
+/* Gives the zone back to the kernel. Errors: of fl_space_reserve, munmap. */
+int reservation_start(void);
+/*
+ * mmap of anonymous memory at a place where files can be managed later. Errors: -EINVAL, it is no
+ * reservation; -ENOMEM, -EEXIST, there is no place: let the kernel choose one.
+ */
+long reservation_place(vm_offset_t addr, size_t len, int prot, int flags);
+/*
+ * [start, end), in the zone, is a part of the window from now on: something will be managed there. (S) held.
+ * Errors: the filter cannot be installed; -EMFILE: enough of them.
+ */
+int reservation_open(vm_offset_t start, vm_offset_t end);
+/* What is not managed in [start, end) of the zone is the kernel's to map, and free. (S) held. */
+void reservation_settle(vm_offset_t start, vm_offset_t end);
 
 /* ---- areas.c: what the kernel maps ------------------------------------------------------------------ */
 
@@ -259,6 +291,7 @@ struct file {
     bool written;                                   /* (S) fork.c: a shared mapping may write it */
     _Atomic bool beside;       /* calls go past the cache: a child has descriptors of it, or it is handed over */
     _Atomic uint32_t in_cache; /* calls that are in it: file_cache_enter */
+    bool inherited;                                 /* (S) fork.c: the child has a shared mapping of it */
     _Atomic uint32_t refs;         /* calls under way; FILE_DEAD: on the spare list, or about to be */
     _Atomic uint64_t mapped_bytes; /* by managed mappings; changes under (S) */
     _Atomic uint64_t size_seen;    /* the file's length at the last call on it */
@@ -325,6 +358,8 @@ bool file_make_writable(struct file *file, int fd, int flags);
 int files_sync(const dev_t *dev);
 /* The same by someone who has (S). */
 int files_sync_locked(const dev_t *dev);
+/* None is marked written or inherited. (S) held. */
+void files_unmark(void);
 /* All files are shared with a child from now on. (S) held. */
 void files_forked(void);
 
@@ -394,8 +429,8 @@ long trap_call(long number, const uint64_t arg[6], sigset_t *mask);
 /* Issues one system call with the program's own mask. */
 long trap_issue(long number, const uint64_t arg[6], const sigset_t *mask);
 
-/* filter.c: installs the filter. Errors: of seccomp(2). */
-int filter_install(void);
+/* filter.c: installs a filter for [start, end), multiples of 2^32. Errors: of seccomp(2). */
+int filter_install(vm_offset_t start, vm_offset_t end);
 
 /* ---- syscall_table.c: which arguments are pointers ------------------------------------------------- */
 
@@ -444,7 +479,36 @@ void signals_fork_child(void);
 /* Errors: -ENOMEM. */
 int fork_start(void);
 
-/* The process ends in order, or starts another program: dirty pages reach their files, and the stats theirs. */
+/* Why a mapping of a file that is wanted, by its kind and length, is outside the limit. */
+enum left_reason {
+    LEFT_FIXED,       /* at an address where nothing can be managed: MAP_FIXED, MREMAP_FIXED */
+    LEFT_IMAGE,       /* private and writable, over a reservation: like a part of a program */
+    LEFT_FORK,        /* handed over because the process forked */
+    LEFT_STACK,       /* handed over because a stack lies in it */
+    LEFT_SHARED,      /* another process uses the file */
+    LEFT_REOPEN,      /* the file cannot be opened again */
+    LEFT_DESCRIPTORS, /* … for want of a descriptor */
+    LEFT_BESIDE,      /* the kernel has mapped it before, when it was small */
+    LEFT_MEMORY,      /* it is a file in memory */
+    LEFT_REASONS,
+    LEFT_NOT = LEFT_REASONS, /* it is managed */
+};
+
+/* A wanted file was mapped, or its mapping has grown, by `bytes`: managed or not. */
+void stats_eligible(uint64_t bytes);
+/* A mapping is left to the kernel, or was managed and is handed over to it. Any context. */
+void stats_left(enum left_reason reason, uint64_t bytes);
+const char *stats_why(enum left_reason reason);
+/*
+ * A fork: the child will have so many bytes of files mapped that are, or were until now, managed. (S) held.
+ */
+void stats_forks(uint64_t bytes);
+/* In the child, and when it executes a program (true), or could not (false). */
+void stats_forked_child(void);
+void stats_child_execs(bool execs);
+/*
+ * The process ends in order, or starts another program: dirty pages reach their files, and the stats theirs.
+ */
 void stats_finish(void);
 
 #endif

@@ -170,7 +170,7 @@ static void signals_fault(int signo, siginfo_t *info, void *ucontext)
     vm_offset_t va = (vm_offset_t)info->si_addr;
     if (linux_peek_fault(info, ucontext))
         return;
-    bool reserved = shim_on() && info->si_code > 0 && shim_in_window(va) && mapping_is_reserved(va);
+    bool reserved = shim_on() && info->si_code > 0 && (!shim_in_window(va) || mapping_is_reserved(va));
 
     if ((shim_on() && info->si_code > 0 && handover_waited(va)) || (reserved && maybe_stale()))
         return;

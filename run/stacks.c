@@ -42,7 +42,7 @@ static void stack_at(const void *memory, size_t len)
     for (vm_offset_t va = trunc_page((vm_offset_t)memory);
          va < end && fl_space_region(fl_space(), va, &region) == 0 && region.start < end; va = region.end) {
         struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
-        int error = file != NULL ? handover_file(file) : 0;
+        int error = file != NULL ? handover_file(file, LEFT_STACK) : 0;
 
         if (error != 0)
             shim_say("a stack in a mapping of inode %lu cannot be handed to the kernel: %s",

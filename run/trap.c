@@ -159,7 +159,8 @@ static long call_in_turns(const struct syscall_rule *rule, long number, const ui
     size_t done = 0;
     long r = 0;
 
-    if (!shim_in_window(arg[buffer->arg]) || len == 0)
+    if (!shim_in_window(arg[buffer->arg]) || len == 0 ||
+        mapping_reserved_from(arg[buffer->arg]) >= len) /* nothing to hold, so nothing to cut */
         return call_once(rule, number, arg, mask);
     __builtin_memcpy(turn, arg, sizeof turn);
     do {
@@ -355,8 +356,8 @@ bool trap_signal(siginfo_t *info, void *ucontext)
 
     if (info->si_code != 1 /* SYS_SECCOMP */)
         return false;
-    for (int i = 0; i < TRAP_ARGS; i++)
-        ours |= shim_in_window(arg[i]);
+    for (int i = 0; i < TRAP_ARGS; i++) /* of the zone: by the filter of the program before this one */
+        ours |= shim_in_window(arg[i]) || shim_in_zone(arg[i]);
     trap_probed |= info->si_syscall == TRAP_PROBE;
     if (ours)
         reg[REG_RAX] = trap_call(info->si_syscall, arg, &uc->uc_sigmask);
@@ -369,7 +370,7 @@ bool trap_signal(siginfo_t *info, void *ucontext)
 static bool filter_is_there(void)
 {
     trap_probed = false;
-    (void)syscall(TRAP_PROBE, LINUX_WINDOW_START);
+    (void)syscall(TRAP_PROBE, ZONE_END);
     return trap_probed;
 }
 
@@ -380,5 +381,5 @@ int trap_gate(void)
 
 int trap_start(void)
 {
-    return filter_is_there() ? 0 : filter_install();
+    return filter_is_there() ? 0 : filter_install(ZONE_END, LINUX_WINDOW_END);
 }

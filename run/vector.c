@@ -77,7 +77,8 @@ int vector_hold(struct vector *vector, vm_prot_t access, size_t room, struct hol
         size_t cost;
         int error;
 
-        if (!shim_in_window((uintptr_t)piece->iov_base) || len == 0)
+        if (!shim_in_window((uintptr_t)piece->iov_base) || len == 0 ||
+            mapping_reserved_from((uintptr_t)piece->iov_base) >= len)
             continue;
         if (room < VM_PAGE_SIZE)
             return 0;

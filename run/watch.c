@@ -147,7 +147,7 @@ void watch_hand_over(struct file *file, pid_t with)
 
     if (file->beside && file->mapped_bytes == 0)
         return; /* it was, and goes with the last call on it */
-    error = handover_file(file);
+    error = handover_file(file, LEFT_SHARED);
     if (error == 0)
         watch_say_shared(file->fd, file->ino, with);
     else

@@ -2,10 +2,10 @@
  * madvise.c: madvise: what a program expects of a range.
  *
  *     kept in the entry      NORMAL SEQUENTIAL RANDOM              vm_map_behave
+ *                            DONTFORK DOFORK WIPEONFORK KEEPONFORK vm_map_inherit: for who forks (run/fork.c)
  *     done now               WILLNEED DONTNEED FREE COLD PAGEOUT   step by step through the range (range.h)
  *                            POPULATE_READ POPULATE_WRITE REMOVE
- *     accepted, no effect    what is about things that are not here: DONTFORK, DOFORK (no fork of a space
- *                            yet), huge pages, core dumps
+ *     accepted, no effect    what is about things that are not here: huge pages, core dumps
  *
  * A gap gives -ENOMEM, after the rest is done; any other error ends the call.
  */
@@ -227,6 +227,19 @@ static int madvise_populate(struct vm_map *map, const struct sys_range *range, v
     }
 }
 
+/* As Linux: of files and shared memory there is nothing to wipe, and that they are to be kept is no error. */
+static int madvise_inherit(struct vm_map *map, const struct sys_range *range, int advice)
+{
+    bool wipe = advice == FL_MADV_WIPEONFORK || advice == FL_MADV_KEEPONFORK;
+    bool set = advice == FL_MADV_WIPEONFORK || advice == FL_MADV_DONTFORK;
+    vm_pindex_t pindex;
+
+    if (advice == FL_MADV_WIPEONFORK &&
+        ((range->eflags & MAP_ENTRY_COW) == 0 || sys_range_file(range, &pindex) != NULL))
+        return -EINVAL;
+    return vm_map_inherit(map, range->start, range->end, wipe ? VM_INHERIT_ZERO : VM_INHERIT_NONE, set);
+}
+
 static bool madvise_populates(int advice)
 {
     return advice == FL_MADV_POPULATE_READ || advice == FL_MADV_POPULATE_WRITE;
@@ -251,7 +264,12 @@ static int madvise_range(struct vm_map *map, const struct sys_range *range, int 
         return madvise_populate(map, range, VM_PROT_READ);
     case FL_MADV_POPULATE_WRITE:
         return madvise_populate(map, range, VM_PROT_WRITE);
-    default: /* FL_MADV_DONTFORK … MADV_DODUMP: that the range is mapped is all there is to say */
+    case FL_MADV_DONTFORK:
+    case FL_MADV_DOFORK:
+    case FL_MADV_WIPEONFORK:
+    case FL_MADV_KEEPONFORK:
+        return madvise_inherit(map, range, advice);
+    default: /* MADV_HUGEPAGE … MADV_DODUMP: that the range is mapped is all there is to say */
         return 0;
     }
 }
@@ -268,6 +286,8 @@ static bool madvise_known(int advice)
     case FL_MADV_REMOVE:
     case FL_MADV_DONTFORK:
     case FL_MADV_DOFORK:
+    case FL_MADV_WIPEONFORK:
+    case FL_MADV_KEEPONFORK:
     case MADV_HUGEPAGE:
     case MADV_NOHUGEPAGE:
     case MADV_DONTDUMP:

@@ -58,7 +58,7 @@ static bool mremap_continues(const struct vm_map_entry *prev, const struct vm_ma
 
     if (prev->end != next->start || ((prev->eflags ^ next->eflags) & ~ignored) != 0 ||
         prev->protection != next->protection || prev->max_protection != next->max_protection ||
-        prev->behavior != next->behavior)
+        prev->behavior != next->behavior || prev->inheritance != next->inheritance)
         return false;
     if (mremap_private_anonymous(prev) && mremap_private_anonymous(next))
         return true;
@@ -97,7 +97,7 @@ static int mremap_source(const struct vm_map_entry *entry, vm_offset_t va, vm_of
                          struct vm_object **object, vm_pindex_t *pindex, unsigned *eflags)
 {
     *eflags = (entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_NOSYNC | MAP_ENTRY_GROWS_DOWN)) |
-              MAP_INSERT_BEHAVIOR(entry->behavior);
+              MAP_INSERT_BEHAVIOR(entry->behavior) | MAP_INSERT_INHERIT(entry->inheritance);
     *object = mremap_bottom(entry, pindex);
     if (mremap_private_anonymous(entry)) {
         *object = NULL;

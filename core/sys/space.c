@@ -54,6 +54,15 @@ static void region_source(const struct vm_map_entry *entry, struct fl_region *re
     region->offset = region->vnode != NULL ? ptoa(pindex) : 0;
 }
 
+static enum fl_inherit region_inherit(const struct vm_map_entry *entry)
+{
+    if ((entry->inheritance & VM_INHERIT_NONE) != 0)
+        return FL_INHERIT_NONE;
+    if ((entry->inheritance & VM_INHERIT_ZERO) != 0)
+        return FL_INHERIT_ZERO;
+    return (entry->eflags & MAP_ENTRY_COW) != 0 ? FL_INHERIT_COPY : FL_INHERIT_SHARE;
+}
+
 int fl_space_region(struct vm_map *map, vm_offset_t va, struct fl_region *region)
 {
     const struct vm_map_entry *entry;
@@ -71,6 +80,7 @@ int fl_space_region(struct vm_map *map, vm_offset_t va, struct fl_region *region
         region->reserved = (entry->eflags & MAP_ENTRY_RESERVED) != 0;
         region->shared = (entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_RESERVED)) == 0;
         region->wired = (entry->eflags & MAP_ENTRY_WIRED) != 0;
+        region->inherit = region_inherit(entry);
         region_source(entry, region);
         region->anonymous = region->vnode == NULL && !region->reserved;
     }

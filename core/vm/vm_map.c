@@ -280,6 +280,7 @@ static int vm_map_clip(struct vm_map *map, struct vm_map_entry *entry, vm_offset
     half->max_protection = entry->max_protection;
     half->eflags = entry->eflags;
     half->behavior = entry->behavior;
+    half->inheritance = entry->inheritance;
     half->wired_count = entry->wired_count;
     half->wb_told = entry->wb_told;
     half->ra = entry->ra;
@@ -342,7 +343,7 @@ static bool vm_map_entry_same_kind(const struct vm_map_entry *a, const struct vm
     return a->protection == b->protection && a->max_protection == b->max_protection &&
            ((a->eflags ^ b->eflags) & ~MAP_ENTRY_NO_ROOM) == 0 &&
            (a->eflags & MAP_ENTRY_IN_TRANSITION) == 0 && a->behavior == b->behavior &&
-           a->wired_count == b->wired_count;
+           a->inheritance == b->inheritance && a->wired_count == b->wired_count;
 }
 
 bool vm_map_entry_mergeable(const struct vm_map_entry *prev, const struct vm_map_entry *next)
@@ -459,6 +460,7 @@ int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pind
     entry->protection = prot;
     entry->max_protection = max;
     entry->behavior = (uint8_t)(eflags >> 8);
+    entry->inheritance = (uint8_t)(eflags >> 16);
     if (object != NULL && object->type == OBJT_VNODE)
         entry->wb_told = errseq_sample(&object->vnode->wb_err);
     entry->eflags = (uint8_t)(object == NULL ? eflags & ~MAP_ENTRY_NEEDS_COPY : eflags);

@@ -48,8 +48,20 @@ enum vm_behavior {
     MAP_BEHAV_SEQUENTIAL,
     MAP_BEHAV_RANDOM,
 };
-/* With the eflags of a new entry: its behavior from the start, so that it merges with its like only. */
-#define MAP_INSERT_BEHAVIOR(behavior) ((unsigned)(behavior) << 8)
+/*
+ * What the child of a fork has in the entry's place, where it is not what the kind of mapping says (the same
+ * memory if it is shared, else a copy). Both may be set: NONE counts then. (minherit, FreeBSD; VM_DONTCOPY,
+ * Linux.)
+ */
+#define VM_INHERIT_NONE 0x1 /* nothing */
+#define VM_INHERIT_ZERO 0x2 /* private anonymous memory: fresh pages */
+
+/*
+ * With the eflags of a new entry: its behavior, its inheritance from the start, so that it merges with its
+ * like only.
+ */
+#define MAP_INSERT_BEHAVIOR(behavior)   ((unsigned)(behavior) << 8)
+#define MAP_INSERT_INHERIT(inheritance) ((unsigned)(inheritance) << 16)
 
 enum ra_pattern {
     RA_UNKNOWN,
@@ -90,7 +102,8 @@ struct vm_map_entry {
     vm_prot_t protection, max_protection; /* (M) */
     uint8_t eflags;                       /* (M) MAP_ENTRY_* */
     uint8_t behavior;                     /* (M) enum vm_behavior */
-    uint16_t wired_count;                 /* (M) 0 or 1: mlock does not nest */
+    uint8_t inheritance;                  /* (M) VM_INHERIT_* */
+    uint8_t wired_count;                  /* (M) 0 or 1: mlock does not nest */
     /* (M) exclusive, or shared with (V): which failed write-backs of its file it was told of */
     errseq_t wb_told;
     struct file_ra_state ra; /* (e) */
@@ -188,6 +201,9 @@ FL_NODISCARD int vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset
 /* madvise's behaviours. Gaps are skipped and give -ENOMEM at the end. Takes (M). */
 FL_NODISCARD int vm_map_behave(struct vm_map *map, vm_offset_t start, vm_offset_t end,
                                enum vm_behavior behavior);
+/* Sets, or clears, one of VM_INHERIT_*. As vm_map_behave. */
+FL_NODISCARD int vm_map_inherit(struct vm_map *map, vm_offset_t start, vm_offset_t end, unsigned flag,
+                                bool set);
 /* Faults in and wires / unwires. Errors: -ENOMEM (gap), -EAGAIN (no pages), and as vm_fault. Takes (M). */
 FL_NODISCARD int vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
 FL_NODISCARD int vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end);

@@ -1,5 +1,5 @@
 /*
- * vm_map_protect.c: protections and behaviours of ranges (mprotect, madvise).
+ * vm_map_protect.c: protections, behaviours and inheritance of ranges (mprotect, madvise).
  *
  *     [start ──────────────── end)
  *     ├── clip ─ change ─ … ─ clip ┤  then neighbours that became equal merge again
@@ -95,7 +95,15 @@ int vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_pr
     return error;
 }
 
-int vm_map_behave(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_behavior behavior)
+/* What is kept in entries and changes nothing but what they merge with. */
+struct entry_advice {
+    uint8_t behavior;
+    uint8_t inherit, no_inherit; /* VM_INHERIT_*: set, cleared */
+    bool behaves;                /* `behavior` is meant */
+};
+
+static int vm_map_advise(struct vm_map *map, vm_offset_t start, vm_offset_t end,
+                         const struct entry_advice *advice)
 {
     vm_offset_t covered = start;
     struct vm_map_entry *entry;
@@ -110,7 +118,9 @@ int vm_map_behave(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum v
             continue; /* not ours: a gap */
         gap |= entry->start > covered;
         covered = entry->end;
-        entry->behavior = (uint8_t)behavior;
+        if (advice->behaves)
+            entry->behavior = advice->behavior;
+        entry->inheritance = (uint8_t)((entry->inheritance & ~advice->no_inherit) | advice->inherit);
     }
     if (error == 0)
         vm_map_simplify_range(map, start, end);
@@ -118,4 +128,18 @@ int vm_map_behave(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum v
     if (error == 0 && (gap || covered < end))
         error = -ENOMEM;
     return error;
+}
+
+int vm_map_behave(struct vm_map *map, vm_offset_t start, vm_offset_t end, enum vm_behavior behavior)
+{
+    struct entry_advice advice = {.behavior = (uint8_t)behavior, .behaves = true};
+
+    return vm_map_advise(map, start, end, &advice);
+}
+
+int vm_map_inherit(struct vm_map *map, vm_offset_t start, vm_offset_t end, unsigned flag, bool set)
+{
+    struct entry_advice advice = {.inherit = (uint8_t)(set ? flag : 0), .no_inherit = (uint8_t)flag};
+
+    return vm_map_advise(map, start, end, &advice);
 }

@@ -288,11 +288,20 @@ void fl_unhold(struct fl_hold *hold);
  */
 FL_NODISCARD int fl_space_reserve(struct vm_map *map, vm_offset_t start, vm_offset_t end);
 
+/* What the child of a fork has where the region is; FL_MADV_DONTFORK, _WIPEONFORK. (minherit, FreeBSD.) */
+enum fl_inherit {
+    FL_INHERIT_SHARE, /* the same memory: shared mappings */
+    FL_INHERIT_COPY,  /* a copy of it: private ones */
+    FL_INHERIT_NONE,  /* nothing */
+    FL_INHERIT_ZERO,  /* fresh memory: private anonymous only */
+};
+
 /* One map entry, for those who list a space (tests, /proc/…/maps, fork). */
 struct fl_region {
     vm_offset_t start, end;
     vm_prot_t prot, max_prot;
     bool shared, reserved, anonymous, wired;
+    enum fl_inherit inherit;
     struct vnode *vnode; /* of the file at the bottom of the object's chain, or NULL */
     vm_ooffset_t offset; /* in it */
 };
@@ -343,6 +352,8 @@ FL_NODISCARD int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_of
 #define FL_MADV_REMOVE         9
 #define FL_MADV_DONTFORK       10
 #define FL_MADV_DOFORK         11
+#define FL_MADV_WIPEONFORK     18
+#define FL_MADV_KEEPONFORK     19
 #define FL_MADV_COLD           20
 #define FL_MADV_PAGEOUT        21
 #define FL_MADV_POPULATE_READ  22

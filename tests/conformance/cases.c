@@ -289,6 +289,15 @@ static const struct suite_case madvise_cases[] = {
     {"goes out", {OP_MADVISE, .addr = P(0x20), .len = P(8), .flags = FL_MADV_PAGEOUT}, 0},
     {"not for children", {OP_MADVISE, .addr = P(0x20), .len = P(8), .flags = FL_MADV_DONTFORK}, 0},
     {"for children", {OP_MADVISE, .addr = P(0x20), .len = P(8), .flags = FL_MADV_DOFORK}, 0},
+    {"wiped for children, a file",
+     {OP_MADVISE, .addr = P(0x10), .len = P(1), .flags = FL_MADV_WIPEONFORK},
+     -EINVAL},
+    {"wiped for children, shared",
+     {OP_MADVISE, .addr = P(0x20), .len = P(8), .flags = FL_MADV_WIPEONFORK},
+     -EINVAL},
+    {"wiped for children", {OP_MADVISE, .addr = P(0x40), .len = P(1), .flags = FL_MADV_WIPEONFORK}, 0},
+    {"kept for children", {OP_MADVISE, .addr = P(0x40), .len = P(1), .flags = FL_MADV_KEEPONFORK}, 0},
+    {"kept for children, a file", {OP_MADVISE, .addr = P(0x10), .len = P(1), .flags = FL_MADV_KEEPONFORK}, 0},
     {"populate for writing", {OP_MADVISE, .addr = P(0x20), .len = P(8), .flags = FL_MADV_POPULATE_WRITE}, 0},
 };
 

@@ -274,6 +274,7 @@ static bool hosted_region(struct driver *d, uint64_t addr, struct driver_region 
     region->end = r.end - WINDOW_START;
     region->prot = r.prot;
     region->shared = r.shared;
+    region->inherit = r.inherit;
     region->file = file_of(hosted_of(d), r.vnode);
     region->offset = region->file < 0 ? 0 : r.offset;
     return true;

@@ -33,7 +33,8 @@ _Static_assert(sizeof(struct fl_iovec) == sizeof(struct iovec), "laid out alike"
 struct native {
     struct driver driver;
     struct files files;
-    int maps;
+    int maps, smaps;
+    bool forks; /* the program has said what a fork is to do: then smaps is read, which takes longer */
     bool stale; /* region[] is older than the last call */
     unsigned nregions;
     struct driver_region region[DRIVER_WINDOW_PAGES];
@@ -105,6 +106,7 @@ static int native_msync(struct driver *d, uint64_t addr, uint64_t len, int flags
 
 static int native_madvise(struct driver *d, uint64_t addr, uint64_t len, int advice)
 {
+    native_of(d)->forks |= advice == MADV_DONTFORK || advice == MADV_WIPEONFORK;
     return result(d, syscall(SYS_madvise, absolute(addr), len, advice));
 }
 
@@ -234,33 +236,61 @@ static bool parse_region(struct native *native, const char *line, struct driver_
     region->prot = (prot[0] == 'r' ? PROT_READ : 0) | (prot[1] == 'w' ? PROT_WRITE : 0) |
                    (prot[2] == 'x' ? PROT_EXEC : 0);
     region->shared = prot[3] == 's';
+    region->inherit = region->shared ? FL_INHERIT_SHARE : FL_INHERIT_COPY;
     region->file = file_of(native, inode);
     region->offset = region->file < 0 ? 0 : offset;
     return start >= WINDOW_START && end <= WINDOW_START + DRIVER_WINDOW_BYTES;
 }
 
+/* The regions' lines of smaps: those that follow each in maps' form, the last of which tells the flags. */
+static void parse_flags(const char *line, struct driver_region *region)
+{
+    if (strncmp(line, "VmFlags:", 8) != 0)
+        return;
+    line = strndupa(line, strcspn(line, "\n"));
+    if (strstr(line, " dc") != NULL)
+        region->inherit = FL_INHERIT_NONE;
+    else if (strstr(line, " wf") != NULL)
+        region->inherit = FL_INHERIT_ZERO;
+}
+
+static void join_regions(struct native *native)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < native->nregions; i++) {
+        if (n > 0 && driver_region_joins(&native->region[n - 1], &native->region[i]))
+            native->region[n - 1].end = native->region[i].end;
+        else
+            native->region[n++] = native->region[i];
+    }
+    native->nregions = n;
+}
+
 static void read_maps(struct native *native)
 {
-    static char text[1 << 18];
-    struct driver_region next;
+    static char text[1 << 22];
+    int fd = native->forks ? native->smaps : native->maps;
+    struct driver_region next, *last = NULL;
     size_t len = 0;
     ssize_t n;
     char *line;
 
-    while ((n = pread(native->maps, text + len, sizeof(text) - 1 - len, (off_t)len)) > 0)
+    while ((n = pread(fd, text + len, sizeof(text) - 1 - len, (off_t)len)) > 0)
         len += (size_t)n;
     text[len] = '\0';
     native->nregions = 0;
     for (line = text; line != NULL && *line != '\0'; line = strchr(line, '\n'), line += line != NULL) {
-        struct driver_region *last = native->nregions > 0 ? &native->region[native->nregions - 1] : NULL;
-
-        if (!parse_region(native, line, &next))
-            continue;
-        if (last != NULL && driver_region_joins(last, &next))
-            last->end = next.end;
-        else
-            native->region[native->nregions++] = next;
+        if (parse_region(native, line, &next)) {
+            last = &native->region[native->nregions++];
+            *last = next;
+        } else if (last != NULL) {
+            parse_flags(line, last);
+            if (strncmp(line, "VmFlags:", 8) == 0)
+                last = NULL;
+        }
     }
+    join_regions(native);
     native->stale = false;
 }
 
@@ -291,6 +321,7 @@ static void native_destroy(struct driver *d)
     munmap(absolute(0), DRIVER_WINDOW_BYTES + PAGE);
     files_close(&native->files);
     close(native->maps);
+    close(native->smaps);
     access_end();
     free(native);
 }
@@ -334,7 +365,8 @@ struct driver *native_driver_create(void)
     native->stale = true;
     files_open(&native->files);
     native->maps = open("/proc/self/maps", O_RDONLY);
-    must(native->maps >= 0, "/proc/self/maps");
+    native->smaps = open("/proc/self/smaps", O_RDONLY);
+    must(native->maps >= 0 && native->smaps >= 0, "/proc/self/maps");
     must(mmap(absolute(DRIVER_WINDOW_BYTES), PAGE, PROT_NONE,
               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != MAP_FAILED,
          "the page behind the window, over which nothing may grow");

@@ -33,7 +33,7 @@ int driver_may_write(int handle)
 bool driver_region_joins(const struct driver_region *a, const struct driver_region *b)
 {
     return a->end == b->start && a->prot == b->prot && a->shared == b->shared && a->file == b->file &&
-           (a->file < 0 || a->offset + (a->end - a->start) == b->offset);
+           a->inherit == b->inherit && (a->file < 0 || a->offset + (a->end - a->start) == b->offset);
 }
 
 uint64_t driver_find_gap(struct driver *d, uint64_t len)

@@ -13,6 +13,7 @@
 #ifndef TESTS_MODEL_DRIVER_H
 #define TESTS_MODEL_DRIVER_H
 
+#include <faultline/vm.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,6 +43,7 @@ struct driver_region {
     bool shared;
     int file;        /* or -1 */
     uint64_t offset; /* in the file */
+    enum fl_inherit inherit;
 };
 
 #define DRIVER_VEC_UNKNOWN 2 /* mincore's answer of the model where both are right */

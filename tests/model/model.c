@@ -332,6 +332,13 @@ static int advise_page(struct model *model, struct model_page *page, int advice)
         page->dont_fork = advice == FL_MADV_DONTFORK;
         page->made_by = model->calls;
         return 0;
+    case FL_MADV_WIPEONFORK:
+    case FL_MADV_KEEPONFORK:
+        if (advice == FL_MADV_WIPEONFORK && (page->shared || page->file >= 0))
+            return -EINVAL;
+        page->wipe_on_fork = advice == FL_MADV_WIPEONFORK;
+        page->made_by = model->calls;
+        return 0;
     case FL_MADV_DONTNEED:
         if (page->locked)
             return -EINVAL;

@@ -28,7 +28,7 @@ struct model_file {
 };
 
 struct model_page {
-    bool mapped, shared, may_write, locked, grows_down, dont_fork, touched;
+    bool mapped, shared, may_write, locked, grows_down, dont_fork, wipe_on_fork, touched;
     uint8_t prot, behavior;
     int file;        /* or -1: private anonymous */
     uint64_t pindex; /* in the file */

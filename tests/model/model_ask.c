@@ -2,6 +2,15 @@
 #include "model/model_range.h"
 #include <faultline/vm.h>
 
+static enum fl_inherit page_inherit(const struct model_page *page)
+{
+    if (page->dont_fork)
+        return FL_INHERIT_NONE;
+    if (page->wipe_on_fork)
+        return FL_INHERIT_ZERO;
+    return page->shared ? FL_INHERIT_SHARE : FL_INHERIT_COPY;
+}
+
 bool model_region(struct driver *d, uint64_t addr, struct driver_region *region)
 {
     struct model *model = model_of(d);
@@ -17,6 +26,7 @@ bool model_region(struct driver *d, uint64_t addr, struct driver_region *region)
         i--;
     first = &model->page[i];
     *region = (struct driver_region){.start = i * PAGE, .prot = first->prot, .shared = first->shared};
+    region->inherit = page_inherit(first);
     region->file = first->file < DRIVER_FILES ? first->file : -1;
     region->offset = region->file < 0 ? 0 : first->pindex * PAGE;
     while (i < DRIVER_WINDOW_PAGES && continues(first, &model->page[i], (uint64_t)(&model->page[i] - first)))
@@ -28,8 +38,7 @@ bool model_region(struct driver *d, uint64_t addr, struct driver_region *region)
 /* Whether the two, neighbours that look the same from outside, are one mapping for certain. */
 static bool surely_one(const struct model_page *a, const struct model_page *b)
 {
-    return a->made_by == b->made_by && a->behavior == b->behavior && a->dont_fork == b->dont_fork &&
-           a->locked == b->locked;
+    return a->made_by == b->made_by && a->behavior == b->behavior && a->locked == b->locked;
 }
 
 static bool mremap_is_vague(struct model *model, const struct op *op)

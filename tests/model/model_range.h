@@ -30,6 +30,7 @@ static inline uint64_t clip_len(uint64_t addr, uint64_t len)
 static inline bool continues(const struct model_page *a, const struct model_page *b, uint64_t n)
 {
     return a->mapped && b->mapped && a->prot == b->prot && a->shared == b->shared && a->file == b->file &&
+           a->dont_fork == b->dont_fork && a->wipe_on_fork == b->wipe_on_fork &&
            (a->file < 0 || a->pindex + n == b->pindex);
 }
 

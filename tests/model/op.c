@@ -130,10 +130,12 @@ static void draw_mremap(struct op *op, struct prng *r, struct driver *looked_at)
 
 static void draw_madvise(struct op *op, struct prng *r, struct driver *looked_at)
 {
-    static const int advice[] = {
-        FL_MADV_NORMAL,         FL_MADV_RANDOM,   FL_MADV_SEQUENTIAL, FL_MADV_WILLNEED, FL_MADV_DONTNEED,
-        FL_MADV_DONTNEED,       FL_MADV_DONTNEED, FL_MADV_COLD,       FL_MADV_PAGEOUT,  FL_MADV_POPULATE_READ,
-        FL_MADV_POPULATE_WRITE, FL_MADV_DONTFORK, FL_MADV_DOFORK,     FL_MADV_FREE,     FL_MADV_REMOVE};
+    static const int advice[] = {FL_MADV_NORMAL,        FL_MADV_RANDOM,         FL_MADV_SEQUENTIAL,
+                                 FL_MADV_WILLNEED,      FL_MADV_DONTNEED,       FL_MADV_DONTNEED,
+                                 FL_MADV_DONTNEED,      FL_MADV_COLD,           FL_MADV_PAGEOUT,
+                                 FL_MADV_POPULATE_READ, FL_MADV_POPULATE_WRITE, FL_MADV_DONTFORK,
+                                 FL_MADV_DOFORK,        FL_MADV_FREE,           FL_MADV_REMOVE,
+                                 FL_MADV_WIPEONFORK,    FL_MADV_KEEPONFORK};
 
     draw_range(op, r, looked_at);
     op->flags = advice[prng_below(r, sizeof(advice) / sizeof(advice[0]))];

@@ -84,13 +84,14 @@ static bool same_map(struct oracle *oracle)
                           more_a ? oracle->reference->name : oracle->subject->name,
                           more_a ? a.start : b.start);
         if (a.start != b.start || a.end != b.end || a.prot != b.prot || a.shared != b.shared ||
-            a.file != b.file || a.offset != b.offset)
+            a.file != b.file || a.offset != b.offset || a.inherit != b.inherit)
             return differ(oracle,
-                          "%s: 0x%" PRIx64 "-0x%" PRIx64 " prot %d %s file %d+0x%" PRIx64 "; %s: 0x%" PRIx64
-                          "-0x%" PRIx64 " prot %d %s file %d+0x%" PRIx64,
+                          "%s: 0x%" PRIx64 "-0x%" PRIx64 " prot %d %s file %d+0x%" PRIx64
+                          " inherit %d; %s: 0x%" PRIx64 "-0x%" PRIx64 " prot %d %s file %d+0x%" PRIx64
+                          " inherit %d",
                           oracle->reference->name, a.start, a.end, a.prot, a.shared ? "shared" : "private",
-                          a.file, a.offset, oracle->subject->name, b.start, b.end, b.prot,
-                          b.shared ? "shared" : "private", b.file, b.offset);
+                          a.file, a.offset, (int)a.inherit, oracle->subject->name, b.start, b.end, b.prot,
+                          b.shared ? "shared" : "private", b.file, b.offset, (int)b.inherit);
         addr = a.end;
     }
 }

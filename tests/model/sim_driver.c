@@ -226,6 +226,7 @@ static bool sim_region(struct driver *d, uint64_t addr, struct driver_region *re
     region->end = r.end - sim->start;
     region->prot = r.prot;
     region->shared = r.shared;
+    region->inherit = r.inherit;
     region->file = file_of(sim, r.vnode);
     region->offset = region->file < 0 ? 0 : r.offset;
     return true;

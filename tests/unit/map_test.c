@@ -29,6 +29,7 @@ struct mpage {
     enum kind kind;
     bool private, own, wired; /* own: a private page with its own contents */
     int prot, max, behavior;
+    bool dont_fork, wipe;
     uint32_t shm;
     uint64_t index; /* in the file or the shared memory */
     uint64_t word;  /* of an own page */
@@ -105,7 +106,8 @@ static bool continues(uint32_t p)
     const struct mpage *a = &pages[p], *b = &pages[p + 1];
 
     if (p + 1 >= NPAGES || a->kind != b->kind || a->private != b->private || a->wired != b->wired ||
-        a->prot != b->prot || a->max != b->max || a->behavior != b->behavior)
+        a->prot != b->prot || a->max != b->max || a->behavior != b->behavior ||
+        a->dont_fork != b->dont_fork || a->wipe != b->wipe)
         return false;
     return a->kind == ANON || (a->shm == b->shm && a->index + 1 == b->index);
 }
@@ -172,6 +174,10 @@ static void compare_page(uint32_t p, const struct fl_region *r)
     assert_int_equal(r->max_prot, m->max);
     assert_int_equal(r->shared, !m->private);
     assert_int_equal(r->wired, m->wired);
+    assert_int_equal(r->inherit, m->dont_fork ? FL_INHERIT_NONE
+                                 : m->wipe    ? FL_INHERIT_ZERO
+                                 : m->private ? FL_INHERIT_COPY
+                                              : FL_INHERIT_SHARE);
     assert_int_equal(r->anonymous, !is_file);
     assert_ptr_equal(r->vnode, is_file ? file[m->kind == FILE_RO].vnode : NULL);
     if (is_file)
@@ -382,8 +388,11 @@ static void op_madvise(void)
 {
     uint32_t p = below(NPAGES), n = 1 + below(16);
     int advice = (int[]){FL_MADV_NORMAL,   FL_MADV_RANDOM, FL_MADV_SEQUENTIAL, FL_MADV_DONTNEED,
-                         FL_MADV_WILLNEED, FL_MADV_COLD,   FL_MADV_PAGEOUT,    FL_MADV_DONTNEED}[below(8)];
-    bool forgets = advice == FL_MADV_DONTNEED, locked_ok = advice <= FL_MADV_WILLNEED;
+                         FL_MADV_WILLNEED, FL_MADV_COLD,   FL_MADV_PAGEOUT,    FL_MADV_DONTNEED,
+                         FL_MADV_DONTFORK, FL_MADV_DOFORK, FL_MADV_WIPEONFORK, FL_MADV_KEEPONFORK}[below(12)];
+    bool forks = advice == FL_MADV_DONTFORK || advice == FL_MADV_DOFORK, wipes = advice == FL_MADV_WIPEONFORK;
+    bool forgets = advice == FL_MADV_DONTNEED;
+    bool locked_ok = advice <= FL_MADV_WILLNEED || forks || wipes || advice == FL_MADV_KEEPONFORK;
     int want = range_mapped(p, n) ? 0 : -ENOMEM;
 
     for (uint32_t i = p; i < p + n && i < NPAGES; i++) {
@@ -393,6 +402,14 @@ static void op_madvise(void)
             want = -EINVAL;
             break;
         }
+        if (wipes && (!pages[i].private || pages[i].kind != ANON)) {
+            want = -EINVAL;
+            break;
+        }
+        if (forks)
+            pages[i].dont_fork = advice == FL_MADV_DONTFORK;
+        else if (wipes || advice == FL_MADV_KEEPONFORK)
+            pages[i].wipe = wipes;
         if (advice <= FL_MADV_SEQUENTIAL)
             pages[i].behavior = advice == FL_MADV_RANDOM       ? MAP_BEHAV_RANDOM
                                 : advice == FL_MADV_SEQUENTIAL ? MAP_BEHAV_SEQUENTIAL
