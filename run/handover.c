@@ -307,7 +307,7 @@ int handover_file(struct file *file)
         return error;
     }
     registry_hand_over(file->dev, file->ino);
-    file_idle_push(file);
+    file_unmapped_push(file);
     return 0;
 }
 

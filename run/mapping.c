@@ -194,7 +194,14 @@ static bool file_is_wanted(struct mmap_args *args)
     if (open_flags < 0 || (open_flags & O_PATH) != 0 || (open_flags & O_ACCMODE) == O_WRONLY)
         return false;
     args->mode = (open_flags & O_ACCMODE) == O_RDWR ? FL_FREAD | FL_FWRITE : FL_FREAD;
-    return filesystem_is_wanted(args->fd);
+    return file_may_be(args->st.st_dev, args->st.st_ino) || filesystem_is_wanted(args->fd);
+}
+
+/* Of a file that file_is_wanted takes for a known one: is it? (S) held. */
+static bool file_system_is_wanted(const struct mmap_args *args)
+{
+    return !file_may_be(args->st.st_dev, args->st.st_ino) ||
+           file_find(args->st.st_dev, args->st.st_ino) != NULL || filesystem_is_wanted(args->fd);
 }
 
 /*
@@ -225,6 +232,36 @@ static bool kernel_maps_it(const struct mmap_args *args, vm_offset_t except)
 static long mmap_kernel(const struct mmap_args *args)
 {
     return linux_syscall(SYS_mmap, args->addr, args->len, args->prot, args->flags, args->fd, args->offset);
+}
+
+/* The kernel is about to map a file that may be known here, and idle: it must find there what was stored. */
+static bool may_be_known(struct mmap_args *args)
+{
+    return files_mapped != 0 && (args->flags & MAP_ANONYMOUS) == 0 &&
+           (args->st.st_ino != 0 || linux_syscall(SYS_fstat, args->fd, &args->st) == 0) &&
+           file_may_be(args->st.st_dev, args->st.st_ino);
+}
+
+/* (S) held. */
+static void let_go(struct mmap_args *args)
+{
+    struct file *file = may_be_known(args) ? file_find(args->st.st_dev, args->st.st_ino) : NULL;
+
+    if (file != NULL)
+        (void)file_let_go(file);
+}
+
+/* A mapping that the core could not serve. */
+static long mmap_foreign(struct mmap_args *args)
+{
+    sigset_t saved;
+
+    if (may_be_known(args)) {
+        shim_enter(&saved);
+        let_go(args);
+        shim_leave(&saved);
+    }
+    return mmap_kernel(args);
 }
 
 /* Something of the kernel's at a fixed place inside the window. (S) held. */
@@ -282,7 +319,7 @@ static long mmap_managed(const struct mmap_args *args, bool *opened)
                     args->offset);
     if (r > 0)
         file_account((vm_offset_t)r, (vm_offset_t)r + round_page(args->len), 1);
-    file_idle_push(file);
+    file_unmapped_push(file);
     return r;
 }
 
@@ -370,12 +407,14 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
         return mmap_kernel(&args);
     eligible = file_is_wanted(&args);
     if (!eligible && !(fixed && inside))
-        return mmap_kernel(&args);
+        return mmap_foreign(&args);
     shim_enter(&saved);
+    eligible = eligible && file_system_is_wanted(&args);
     wanted = eligible && length_is_wanted(&args);
     if (wanted && (!fixed || inside))
         r = mmap_wanted(&args, 0, &saved, &left);
     if (left != LEFT_NOT) {
+        let_go(&args);
         r = fixed && inside ? mmap_reserved(&args) : mmap_kernel(&args);
         kernel_has_shared |= eligible && (flags & MAP_TYPE) == MAP_SHARED;
     }
@@ -394,12 +433,13 @@ long mapping_mmap_grown(vm_offset_t old, size_t len, int prot, int fd, uint64_t 
     struct mmap_args args = {0, len, prot, MAP_SHARED, fd, offset, {0}, 0};
     enum left left;
     sigset_t saved;
-    long r;
+    long r = -ENODEV;
 
     if (!file_is_wanted(&args))
         return -ENODEV;
     shim_enter(&saved);
-    r = mmap_wanted(&args, old, &saved, &left);
+    if (file_system_is_wanted(&args))
+        r = mmap_wanted(&args, old, &saved, &left);
     file_reap();
     shim_leave(&saved);
     return r;

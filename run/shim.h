@@ -237,7 +237,9 @@ bool areas_adopt(vm_offset_t addr, size_t old_len, size_t new_len, long *result)
 #define FILE_DEAD UINT32_MAX
 
 struct file {
-    struct file *next_key, *next_vnode, *next_idle; /* (S) */
+    struct file *next_key, *next_vnode;             /* (S) */
+    struct file *next_unmapped;                     /* (S) */
+    struct file *next_idle, *prev_idle;             /* (S) */
     struct file *next, *prev;                       /* (S) of all files */
     struct fl_file *handle;                         /* (S) keeps the vnode alive */
     struct vnode *vnode;                            /* (c) while it is referenced */
@@ -245,7 +247,9 @@ struct file {
     ino_t ino;                                      /* (c) */
     int fd;                                         /* (S) the shim's own descriptor, for a fork */
     _Atomic unsigned mode;                          /* of fd: FL_FREAD | FL_FWRITE; grows, under (S) */
-    bool idle;                                      /* (S) on the list of those that file_reap closes */
+    bool unmapped;                                  /* (S) on the list of those that file_reap looks at */
+    bool idle;                                      /* (S) nothing maps it; on the list of those that stay known */
+    uint64_t idle_since_ns;                         /* (S) */
     bool written;                                   /* (S) fork.c: a shared mapping may write it */
     _Atomic bool beside; /* calls go past the cache: a child has descriptors of it, or it is handed over */
     _Atomic uint32_t refs;         /* calls under way; FILE_DEAD: on the spare list, or about to be */
@@ -303,9 +307,16 @@ void files_forked(void);
 /* Adds (sign 1) or subtracts (sign -1) the managed bytes of [start, end) to their files. (S) held. */
 void file_account(vm_offset_t start, vm_offset_t end, int sign);
 /* The file is for file_reap unless something maps it. (S) held. */
-void file_idle_push(struct file *file);
-/* Closes the files that nothing maps and no call uses any more. (S) held. */
+void file_unmapped_push(struct file *file);
+/* Files that nothing maps any more become idle, or are closed. (S) held. */
 void file_reap(void);
+/* Closes the files that were idle for long. About once a second, without (S). */
+void files_tick(void);
+/*
+ * The kernel is about to map or show the file: what was stored in it is there, and if nothing maps it, it is forgotten
+ * here: true. (S) held.
+ */
+bool file_let_go(struct file *file);
 /* True when the file under va has grown past va since the VM last looked: the access may be tried again. */
 bool file_grew(vm_offset_t va);
 

@@ -145,8 +145,8 @@ void watch_hand_over(struct file *file, pid_t with)
 {
     int error;
 
-    if (file->beside && file->mapped_bytes == 0)
-        return; /* it was, and goes with the last call on it */
+    if (file->mapped_bytes == 0 && (file->beside || file_let_go(file)))
+        return; /* it was, and goes with the last call on it; or nobody has it here any more */
     error = handover_file(file);
     if (error == 0)
         watch_say_shared(file->fd, file->ino, with);
@@ -384,8 +384,10 @@ static void *watch_run(void *arg)
             watch_inbox();
         if (fds[0].revents != 0)
             watch_read();
-        if (n == 0)
+        if (n == 0) {
             watch_tick();
+            files_tick();
+        }
     }
     return arg;
 }
