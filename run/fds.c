@@ -30,7 +30,7 @@ FL_EXPORT int close(int fd)
         return bad_fd();
     if (files_mapped != 0) {
         locks_closing(fd);
-        fresh_fd(fd);
+        fresh_closing(fd);
         fd_forget(fd); /* before: the number may be another thread's at once */
     }
     return shim_real()->close(fd);

@@ -159,7 +159,7 @@ static struct file *file_alloc(void)
     }
     file_spare = file->next_key;
     file->next_key = file->next_vnode = file->next_unmapped = file->next_idle = file->prev_idle = NULL;
-    file->unmapped = file->idle = file->written = false;
+    file->unmapped = file->idle = file->came_back = file->written = false;
     file->beside = file->told_overwritten = false;
     file->mapped_bytes = file->size_seen = file->ctime_seen = 0;
     return file;
@@ -332,10 +332,13 @@ static bool idle_is_harmless(const struct file *file)
     return (file->mode & FL_FWRITE) == 0 || (st.st_mode & 0111) == 0;
 }
 
-/* What is dirty of an idle file is written by age; at once where nobody tells us that another opens it (watch.c). */
+/*
+ * What is dirty of a file that becomes idle is written at once: others may be told of it. Not so of one that comes back
+ * again and again, if we are told that another process opens it (watch.c).
+ */
 static bool idle_may_be_dirty(const struct file *file)
 {
-    return (file->mode & FL_FWRITE) == 0 || file->handle_hash != 0;
+    return file->came_back && file->handle_hash != 0;
 }
 
 /* Nothing maps the file. False: a call uses it, and it is left to file_release. */
@@ -378,6 +381,23 @@ void files_tick(void)
     shim_leave(&saved);
 }
 
+void file_closing(const struct stat *st)
+{
+    struct file *file;
+    sigset_t saved;
+
+    if (!S_ISREG(st->st_mode) || !file_may_be(st->st_dev, st->st_ino) || !shim_on())
+        return;
+    linux_signals_block(&saved);
+    file = file_lookup(st->st_dev, st->st_ino);
+    if (file != NULL) {
+        if (file->mapped_bytes == 0)
+            (void)!fl_vnode_sync(file->vnode, 0, UINT64_MAX); /* an error is told by the next fsync or msync */
+        file_release(file);
+    }
+    linux_signals_restore(&saved);
+}
+
 bool file_let_go(struct file *file)
 {
     if (file->mapped_bytes == 0 && file_try_close(file))
@@ -410,10 +430,12 @@ void file_account(vm_offset_t start, vm_offset_t end, int sign)
         if (file == NULL)
             continue;
         file->mapped_bytes += sign > 0 ? to - from : from - to;
-        if (sign > 0)
-            idle_remove(file);
-        else
+        if (sign < 0) {
             file_unmapped_push(file);
+        } else if (file->idle) {
+            file->came_back = true;
+            idle_remove(file);
+        }
     }
 }
 

@@ -249,6 +249,7 @@ struct file {
     _Atomic unsigned mode;                          /* of fd: FL_FREAD | FL_FWRITE; grows, under (S) */
     bool unmapped;                                  /* (S) on the list of those that file_reap looks at */
     bool idle;                                      /* (S) nothing maps it; on the list of those that stay known */
+    bool came_back;                                 /* (S) it was mapped while it was idle */
     uint64_t idle_since_ns;                         /* (S) */
     bool written;                                   /* (S) fork.c: a shared mapping may write it */
     _Atomic bool beside; /* calls go past the cache: a child has descriptors of it, or it is handed over */
@@ -312,6 +313,8 @@ void file_unmapped_push(struct file *file);
 void file_reap(void);
 /* Closes the files that were idle for long. About once a second, without (S). */
 void files_tick(void);
+/* The program is about to close a descriptor of what st says: an idle file's dirty pages are written. */
+void file_closing(const struct stat *st);
 /*
  * The kernel is about to map or show the file: what was stored in it is there, and if nothing maps it, it is forgotten
  * here: true. (S) held.
