@@ -9,8 +9,8 @@
  *   idle: oldest ⇄ file ⇄ newest    nothing maps them: known and cached for a while yet
  *
  * The program may close its descriptor right after mmap; fork still has to map the file again, in the child,
- * by a descriptor that has at least the rights of the mappings. So each mapped file keeps one, out of the way
- * of the program's own numbers.
+ * by a descriptor that has at least the rights of the mappings. The file's store has one, out of the way of the
+ * program's own numbers; it is the only one.
  *
  * Programs map a file anew again and again. So with its last mapped byte and the last call on it a file becomes
  * idle: it is forgotten, and nothing of it cached, only FILES_IDLE_NS later, or when FILES_IDLE_MAX others came after
@@ -30,6 +30,7 @@
 #include "watch.h"
 #include <fcntl.h>
 #include <stdio.h>
+#include <stores.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -165,29 +166,30 @@ static struct file *file_alloc(void)
     return file;
 }
 
-/* fd has rights that the file's descriptor and store lack: both are opened again. */
+/* The descriptor of the file's store: the only one of our own. */
+static int file_fd(const struct file *file)
+{
+    return fl_store_file_fd(fl_vnode_store(file->vnode));
+}
+
+/* fd has rights that the file's descriptor and store lack: it is opened again. */
 static int file_upgrade(struct file *file, int fd, unsigned mode)
 {
     struct fl_file *handle;
-    int own;
     int error = fl_open_fd(fd, &handle);
 
     if (error != 0)
         return error;
-    own = linux_fd_dup(fd);
-    if (own < 0) {
-        (void)!fl_close(handle); /* not the last handle: writes nothing */
-        return own;
-    }
-    linux_fd_close(file->fd);
+    watch_forget(file);
     (void)!fl_close(file->handle); /* the new handle keeps the vnode */
     file->handle = handle;
-    file->fd = own;
+    file->fd = file_fd(file);
     file->mode |= mode; /* the right to write is the only one that can have been missing */
-    watch_forget(file);
     watch_file(file);
     return 0;
 }
+
+static void idle_trim(uint32_t most, uint64_t before);
 
 static int file_open(int fd, const struct stat *st, unsigned mode, struct file **out)
 {
@@ -197,12 +199,14 @@ static int file_open(int fd, const struct stat *st, unsigned mode, struct file *
     if (file == NULL)
         return -ENOMEM;
     error = fl_open_fd(fd, &file->handle);
+    if (error == -EMFILE && idle.n > 0) { /* those cost one each */
+        idle_trim(0, 0);
+        error = fl_open_fd(fd, &file->handle);
+    }
     if (error != 0)
-        goto fail_open;
-    error = file->fd = linux_fd_dup(fd);
-    if (error < 0)
-        goto fail_dup;
+        goto fail;
     file->vnode = file->handle->vnode;
+    file->fd = file_fd(file);
     file->dev = st->st_dev;
     file->ino = st->st_ino;
     file->mode = mode;
@@ -224,9 +228,7 @@ static int file_open(int fd, const struct stat *st, unsigned mode, struct file *
     *out = file;
     return 0;
 
-fail_dup:
-    (void)!fl_close(file->handle); /* nothing was read or written through it */
-fail_open:
+fail:
     file->next_key = file_spare;
     file_spare = file;
     return error;
@@ -255,6 +257,7 @@ static int file_write_back(struct file *file)
 
     if (error == 0)
         fl_vnode_invalidate(file->vnode, 0, UINT64_MAX);
+    watch_forget(file); /* by the descriptor, which goes with the handle */
     closed = fl_close(file->handle);
     return error != 0 ? error : closed;
 }
@@ -281,9 +284,7 @@ static void file_close(struct file *file)
     if (error != 0)
         shim_say("data written to a mapping is lost: inode %lu: %s", (unsigned long)file->ino,
                  strerrordesc_np(-error));
-    watch_forget(file);
     registry_forget(file->dev, file->ino);
-    linux_fd_close(file->fd);
     files_mapped--;
     file->next_key = file_spare;
     file_spare = file;
