@@ -46,8 +46,8 @@ static struct file *file_unmapped;              /* (S) by next_unmapped */
 static struct {
     struct file *oldest, *newest; /* (S) by next_idle, prev_idle */
     uint32_t n;
-} idle; /* (S) */
-static struct file *file_spare;                 /* (S) by next_key */
+} idle;                         /* (S) */
+static struct file *file_spare; /* (S) by next_key */
 
 /* A hash of each file that ever was there: a no is certain. */
 #define MAY_BE_BITS 65536
@@ -393,7 +393,8 @@ void file_closing(const struct stat *st)
     file = file_lookup(st->st_dev, st->st_ino);
     if (file != NULL) {
         if (file->mapped_bytes == 0)
-            (void)!fl_vnode_sync(file->vnode, 0, UINT64_MAX); /* an error is told by the next fsync or msync */
+            (void)!fl_vnode_sync(file->vnode, 0,
+                                 UINT64_MAX); /* an error is told by the next fsync or msync */
         file_release(file);
     }
     linux_signals_restore(&saved);
@@ -455,7 +456,8 @@ void file_reap(void)
             continue;
         }
         if (!idle_may_be_dirty(file))
-            (void)!fl_vnode_sync(file->vnode, 0, UINT64_MAX); /* an error is told by the next fsync or msync */
+            (void)!fl_vnode_sync(file->vnode, 0,
+                                 UINT64_MAX); /* an error is told by the next fsync or msync */
         idle_add(file);
     }
     if (idle.n > FILES_IDLE_MAX)

@@ -237,23 +237,23 @@ bool areas_adopt(vm_offset_t addr, size_t old_len, size_t new_len, long *result)
 #define FILE_DEAD UINT32_MAX
 
 struct file {
-    struct file *next_key, *next_vnode;             /* (S) */
-    struct file *next_unmapped;                     /* (S) */
-    struct file *next_idle, *prev_idle;             /* (S) */
-    struct file *next, *prev;                       /* (S) of all files */
-    struct fl_file *handle;                         /* (S) keeps the vnode alive */
-    struct vnode *vnode;                            /* (c) while it is referenced */
-    dev_t dev;                                      /* (c) */
-    ino_t ino;                                      /* (c) */
-    int fd;                                         /* (S) the shim's own descriptor, for a fork */
-    _Atomic unsigned mode;                          /* of fd: FL_FREAD | FL_FWRITE; grows, under (S) */
-    bool unmapped;                                  /* (S) on the list of those that file_reap looks at */
-    bool idle;                                      /* (S) nothing maps it; on the list of those that stay known */
-    bool came_back;                                 /* (S) it was mapped while it was idle */
-    uint64_t idle_since_ns;                         /* (S) */
-    bool written;                                   /* (S) fork.c: a shared mapping may write it */
-    _Atomic bool beside; /* calls go past the cache: a child has descriptors of it, or it is handed over */
-    _Atomic uint32_t refs;         /* calls under way; FILE_DEAD: on the spare list, or about to be */
+    struct file *next_key, *next_vnode; /* (S) */
+    struct file *next_unmapped;         /* (S) */
+    struct file *next_idle, *prev_idle; /* (S) */
+    struct file *next, *prev;           /* (S) of all files */
+    struct fl_file *handle;             /* (S) keeps the vnode alive */
+    struct vnode *vnode;                /* (c) while it is referenced */
+    dev_t dev;                          /* (c) */
+    ino_t ino;                          /* (c) */
+    int fd;                             /* (S) the shim's own descriptor, for a fork */
+    _Atomic unsigned mode;              /* of fd: FL_FREAD | FL_FWRITE; grows, under (S) */
+    bool unmapped;                      /* (S) on the list of those that file_reap looks at */
+    bool idle;                          /* (S) nothing maps it; on the list of those that stay known */
+    bool came_back;                     /* (S) it was mapped while it was idle */
+    uint64_t idle_since_ns;             /* (S) */
+    bool written;                       /* (S) fork.c: a shared mapping may write it */
+    _Atomic bool beside;   /* calls go past the cache: a child has descriptors of it, or it is handed over */
+    _Atomic uint32_t refs; /* calls under way; FILE_DEAD: on the spare list, or about to be */
     _Atomic uint64_t mapped_bytes; /* by managed mappings; changes under (S) */
     _Atomic uint64_t size_seen;    /* the file's length at the last call on it */
     _Atomic uint64_t ctime_seen;   /* its st_ctim when the cache was last held against it: fresh.c */

@@ -107,8 +107,9 @@ static int file_size_fd(int fd, uint64_t *len_bytes)
 /* ---- through the page cache ---------------------------------------------------------------------------- */
 
 /* By a descriptor that is not O_DIRECT. */
-static int64_t file_transfer_reopened(const struct store_file *file, long number, const struct store_request *request,
-                                      uint64_t done_bytes, uint64_t end_bytes)
+static int64_t file_transfer_reopened(const struct store_file *file, long number,
+                                      const struct store_request *request, uint64_t done_bytes,
+                                      uint64_t end_bytes)
 {
     int plain = linux_fd_reopen(file->fd, file->store.read_only ? O_RDONLY : O_RDWR);
     if (plain < 0)
@@ -119,16 +120,19 @@ static int64_t file_transfer_reopened(const struct store_file *file, long number
 }
 
 /* Between the segments and `map`, which shows the file; the kernel copies. */
-static int64_t file_copy_mapped(long number, const struct iovec *iov, unsigned n, char *map, uint64_t len_bytes)
+static int64_t file_copy_mapped(long number, const struct iovec *iov, unsigned n, char *map,
+                                uint64_t len_bytes)
 {
     struct iovec remote = {.iov_base = map, .iov_len = len_bytes};
     long pid = linux_syscall(SYS_getpid);
-    return linux_syscall(number == SYS_preadv ? SYS_process_vm_readv : SYS_process_vm_writev, pid, iov, n, &remote, 1, 0);
+    return linux_syscall(number == SYS_preadv ? SYS_process_vm_readv : SYS_process_vm_writev, pid, iov, n,
+                         &remote, 1, 0);
 }
 
 /* By a mapping. Errors: of mmap and of process_vm_readv; -EFAULT: the file could not be read or written there. */
-static int64_t file_transfer_mapped(const struct store_file *file, long number, const struct store_request *request,
-                                    uint64_t done_bytes, uint64_t end_bytes)
+static int64_t file_transfer_mapped(const struct store_file *file, long number,
+                                    const struct store_request *request, uint64_t done_bytes,
+                                    uint64_t end_bytes)
 {
     struct iovec iov[AIO_SEGMENTS];
     unsigned n = file_segments(request, done_bytes, end_bytes, iov);
@@ -154,8 +158,9 @@ static int64_t file_transfer_mapped(const struct store_file *file, long number, 
 }
 
 /* One transfer through the page cache, as preadv and pwritev would do it. */
-static int64_t file_transfer_buffered(const struct store_file *file, long number, const struct store_request *request,
-                                      uint64_t done_bytes, uint64_t end_bytes)
+static int64_t file_transfer_buffered(const struct store_file *file, long number,
+                                      const struct store_request *request, uint64_t done_bytes,
+                                      uint64_t end_bytes)
 {
     if (!file->direct)
         return file_transfer(file->fd, number, request, done_bytes, end_bytes);
@@ -472,7 +477,8 @@ static int file_truncate(struct store *store, uint64_t len_bytes)
         result = linux_syscall(SYS_ftruncate, file->fd, len_bytes);
     } while (result == -EINTR);
     /* Longer: the rest of the last block is zeros on the disk already. */
-    error = len_bytes < (uint64_t)st.st_size ? file_cut_done(file, result, len_bytes, len_bytes) : (int)result;
+    error =
+        len_bytes < (uint64_t)st.st_size ? file_cut_done(file, result, len_bytes, len_bytes) : (int)result;
     file_change_end(&file->change, file->fd);
     return error;
 }

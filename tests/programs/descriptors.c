@@ -66,8 +66,8 @@ static void print_limit(const char *who)
     struct rlimit limit;
 
     CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
-    printf("%s: %ld of %ld, %ld, %d\n", who, (long)limit.rlim_cur, (long)limit.rlim_max, sysconf(_SC_OPEN_MAX),
-           getdtablesize());
+    printf("%s: %ld of %ld, %ld, %d\n", who, (long)limit.rlim_cur, (long)limit.rlim_max,
+           sysconf(_SC_OPEN_MAX), getdtablesize());
     fflush(stdout);
 }
 
