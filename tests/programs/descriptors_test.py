@@ -64,4 +64,41 @@ size = os.path.getsize(first)
 check(read is not None and read <= 2 * size, f"remap: {read} bytes read of {size}, {REMAPS} times mapped")
 pair = re.search(rb"([0-9.]+) us a pair", again.err)
 check(pair is not None and float(pair[1]) < PAIR_US, f"remap: {again.err!r} natively {native.err!r}")
+
+# A file that nothing maps for a moment is as others left it, shows what was stored, may be executed, and ends when it is
+# unlinked.
+ANEW = """import mmap,os,subprocess,sys,time
+p='file'
+open(p,'wb').write(b'a'*1000000)
+def peek():
+    with open(p,'r+b') as f:
+        m=mmap.mmap(f.fileno(),0); c=m[500000:500004], len(m); m.close(); return c
+print(peek(), peek())
+subprocess.run(['dd','if=/dev/zero','of='+p,'bs=1','seek=500001','count=2','conv=notrunc'],stderr=subprocess.DEVNULL)
+print(peek())
+subprocess.run(['truncate','-s','600000',p]); print(peek())
+with open(p,'r+b') as f:
+    for i in range(5):
+        m=mmap.mmap(f.fileno(),0); m[5]=65+i; m.close()
+    print(subprocess.run(['head','-c','7',p],capture_output=True).stdout)
+    for i in range(5):
+        m=mmap.mmap(f.fileno(),0); m[5]=75+i; m.close()
+r=os.open(p,os.O_RDONLY); print(os.pread(r,7,0)); os.close(r)
+e='./program'; d=open('/bin/true','rb').read()
+with open(e,'w+b') as f:
+    os.fchmod(f.fileno(),0o755); f.truncate(len(d)); m=mmap.mmap(f.fileno(),0); m[:]=d; m.close()
+print(subprocess.run([e]).returncode)
+big='big'
+with open(big,'w+b') as f:
+    f.truncate(50<<20); m=mmap.mmap(f.fileno(),0); m[:]=b'x'*(50<<20); m.close(); os.fsync(f.fileno())
+a=os.statvfs('.').f_bfree; os.unlink(big); time.sleep(2.5); b=os.statvfs('.').f_bfree
+print('freed', (b-a)>6000)
+"""
+argv = [PYTHON, "-c", ANEW]
+native = Run(argv, cwd=directory)
+check(native.status == 0 and native.out.endswith(b"freed True\n"), f"idle natively: {native.out!r} {native.err[-300:]!r}")
+for engine in ("signal", "thread"):
+    idle = under(16 << 20, argv, options=["--min-size", "0", "--fault", engine], cwd=directory)
+    if idle.status != 125:
+        same(f"idle, {engine}", native, idle, 16 << 20)
 finish()
