@@ -30,7 +30,7 @@ FL_EXPORT int close(int fd)
         return bad_fd();
     if (files_mapped != 0) {
         locks_closing(fd);
-        fresh_fd(fd);
+        fresh_closing(fd);
         fd_forget(fd); /* before: the number may be another thread's at once */
     }
     return shim_real()->close(fd);
@@ -58,20 +58,15 @@ FL_EXPORT int dup3(int fd, int target, int flags)
 
 FL_EXPORT int close_range(unsigned first, unsigned last, int flags)
 {
-    struct rlimit limit;
-    unsigned most = last;
     unsigned from = first;
 
     if (!shim_on() || first > last)
         return shim_real()->close_range(first, last, flags);
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < most)
-        most = (unsigned)limit.rlim_max;
-    for (unsigned fd = first; fd <= most && fd <= INT_MAX; fd++) {
-        if (!linux_fd_is_ours((int)fd))
-            continue;
-        if (fd > from && shim_real()->close_range(from, fd - 1, flags) != 0)
+    for (int fd = first <= INT_MAX ? linux_fd_next_ours((int)first) : -1; fd >= 0 && (unsigned)fd <= last;
+         fd = linux_fd_next_ours(fd + 1)) {
+        if ((unsigned)fd > from && shim_real()->close_range(from, (unsigned)fd - 1, flags) != 0)
             return -1;
-        from = fd + 1;
+        from = (unsigned)fd + 1;
     }
     return from <= last ? shim_real()->close_range(from, last, flags) : 0;
 }

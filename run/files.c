@@ -5,33 +5,50 @@
  *   key_bucket[hash(dev, ino)] ─▶ file ─▶ file    a file: vnode, our descriptor, bytes mapped
  *   vnode_bucket[hash(vnode)] ──▶ file
  *   all ─▶ file ⇄ file
- *   idle ─▶ file ─▶ file        mapped_bytes fell to 0: closed by file_reap unless somebody maps them first
+ *   unmapped ─▶ file ─▶ file    mapped_bytes fell to 0: file_reap looks what becomes of them
+ *   idle: oldest ⇄ file ⇄ newest    nothing maps them: known and cached for a while yet
  *
  * The program may close its descriptor right after mmap; fork still has to map the file again, in the child,
- * by a descriptor that has at least the rights of the mappings. So each mapped file keeps one, out of the way
- * of the program's own numbers. A file is forgotten with its last mapped byte and the last call on it: nothing
- * of it stays cached, and the next mmap sees what others wrote meanwhile. A struct file is never given back,
- * so that a descriptor's slot may point to one that is another file's by now (fdtable.h).
+ * by a descriptor that has at least the rights of the mappings. The file's store has one, out of the way of the
+ * program's own numbers; it is the only one.
+ *
+ * Programs map a file anew again and again. So with its last mapped byte and the last call on it a file becomes
+ * idle: it is forgotten, and nothing of it cached, only FILES_IDLE_NS later, or when FILES_IDLE_MAX others came after
+ * it. Until then calls on it are served from the cache, and the next mmap holds the cache against the file
+ * (file_revalidate). Not so where that would be noticed (idle_is_harmless): of an unlinked file the space is to be
+ * free, and a program that was written so is to be executed (ETXTBSY).
+ *
+ * A struct file is never given back, so that a descriptor's slot may point to one that is another file's by now
+ * (fdtable.h).
  *
  * Lock: (S) for everything here but references. The memory comes from the kernel by pages and never from the program's
  * malloc: a mapping call may come from a signal handler.
  */
+#include "fresh.h"
 #include "linux_fd.h"
 #include "registry.h"
 #include "watch.h"
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stores.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
-#define FILE_BUCKETS 1024
+#define FILE_BUCKETS   4096
+#define FILES_IDLE_MAX 128
+#define FILES_IDLE_NS  10000000000u
 
 static struct file *key_bucket[FILE_BUCKETS];   /* (S) by next_key */
 static struct file *vnode_bucket[FILE_BUCKETS]; /* (S) by next_vnode */
 static struct file *file_all;                   /* (S) by next */
-static struct file *file_idle;                  /* (S) by next_idle */
-static struct file *file_spare;                 /* (S) by next_key */
+static struct file *file_unmapped;              /* (S) by next_unmapped */
+static struct {
+    struct file *oldest, *newest; /* (S) by next_idle, prev_idle */
+    uint32_t n;
+} idle;                         /* (S) */
+static struct file *file_spare; /* (S) by next_key */
 
 /* A hash of each file that ever was there: a no is certain. */
 #define MAY_BE_BITS 65536
@@ -143,36 +160,37 @@ static struct file *file_alloc(void)
         file = file_spare;
     }
     file_spare = file->next_key;
-    file->next_key = file->next_vnode = file->next_idle = NULL;
-    file->idle = file->written = file->inherited = false;
+    file->next_key = file->next_vnode = file->next_unmapped = file->next_idle = file->prev_idle = NULL;
+    file->unmapped = file->idle = file->came_back = file->written = file->inherited = false;
     file->beside = file->told_overwritten = false;
     file->mapped_bytes = file->size_seen = file->ctime_seen = 0;
     return file;
 }
 
-/* fd has rights that the file's descriptor and store lack: both are opened again. */
+/* The descriptor of the file's store: the only one of our own. */
+static int file_fd(const struct file *file)
+{
+    return fl_store_file_fd(fl_vnode_store(file->vnode));
+}
+
+/* fd has rights that the file's descriptor and store lack: it is opened again. */
 static int file_upgrade(struct file *file, int fd, unsigned mode)
 {
     struct fl_file *handle;
-    int own;
     int error = fl_open_fd(fd, &handle);
 
     if (error != 0)
         return error;
-    own = linux_fd_dup(fd);
-    if (own < 0) {
-        (void)!fl_close(handle); /* not the last handle: writes nothing */
-        return own;
-    }
-    linux_fd_close(file->fd);
+    watch_forget(file);
     (void)!fl_close(file->handle); /* the new handle keeps the vnode */
     file->handle = handle;
-    file->fd = own;
+    file->fd = file_fd(file);
     file->mode |= mode; /* the right to write is the only one that can have been missing */
-    watch_forget(file);
     watch_file(file);
     return 0;
 }
+
+static void idle_trim(uint32_t most, uint64_t before);
 
 static int file_open(int fd, const struct stat *st, unsigned mode, struct file **out)
 {
@@ -182,12 +200,14 @@ static int file_open(int fd, const struct stat *st, unsigned mode, struct file *
     if (file == NULL)
         return -ENOMEM;
     error = fl_open_fd(fd, &file->handle);
+    if (error == -EMFILE && idle.n > 0) { /* those cost one each */
+        idle_trim(0, 0);
+        error = fl_open_fd(fd, &file->handle);
+    }
     if (error != 0)
-        goto fail_open;
-    error = file->fd = linux_fd_dup(fd);
-    if (error < 0)
-        goto fail_dup;
+        goto fail;
     file->vnode = file->handle->vnode;
+    file->fd = file_fd(file);
     file->dev = st->st_dev;
     file->ino = st->st_ino;
     file->mode = mode;
@@ -209,9 +229,7 @@ static int file_open(int fd, const struct stat *st, unsigned mode, struct file *
     *out = file;
     return 0;
 
-fail_dup:
-    (void)!fl_close(file->handle); /* nothing was read or written through it */
-fail_open:
+fail:
     file->next_key = file_spare;
     file_spare = file;
     return error;
@@ -224,6 +242,8 @@ int file_get(int fd, const struct stat *st, unsigned mode, struct file **out)
     if (file == NULL)
         return file_open(fd, st, mode, out);
     *out = file;
+    if (!file->beside)
+        file_revalidate(file, st);
     return (mode & ~file->mode) != 0 ? file_upgrade(file, fd, mode) : 0;
 }
 
@@ -238,6 +258,7 @@ static int file_write_back(struct file *file)
 
     if (error == 0)
         fl_vnode_invalidate(file->vnode, 0, UINT64_MAX);
+    watch_forget(file); /* by the descriptor, which goes with the handle */
     closed = fl_close(file->handle);
     return error != 0 ? error : closed;
 }
@@ -264,23 +285,139 @@ static void file_close(struct file *file)
     if (error != 0)
         shim_say("data written to a mapping is lost: inode %lu: %s", (unsigned long)file->ino,
                  strerrordesc_np(-error));
-    watch_forget(file);
     registry_forget(file->dev, file->ino);
-    linux_fd_close(file->fd);
     files_mapped--;
     file->next_key = file_spare;
     file_spare = file;
 }
 
+/* ---- idle files ------------------------------------------------------------------------------------ */
+
+static uint64_t idle_now(void)
+{
+    struct timespec now = {0};
+
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* cannot fail */
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void idle_remove(struct file *file)
+{
+    if (!file->idle)
+        return;
+    *(file->prev_idle != NULL ? &file->prev_idle->next_idle : &idle.oldest) = file->next_idle;
+    *(file->next_idle != NULL ? &file->next_idle->prev_idle : &idle.newest) = file->prev_idle;
+    file->idle = false;
+    idle.n--;
+}
+
+/* As the newest, wherever it was. */
+static void idle_add(struct file *file)
+{
+    idle_remove(file);
+    file->idle = true;
+    file->idle_since_ns = idle_now();
+    file->next_idle = NULL;
+    file->prev_idle = idle.newest;
+    *(idle.newest != NULL ? &idle.newest->next_idle : &idle.oldest) = file;
+    idle.newest = file;
+    idle.n++;
+}
+
+/* Whether nobody minds that we have the file open though nothing maps it. */
+static bool idle_is_harmless(const struct file *file)
+{
+    struct stat st;
+
+    if (file->beside || linux_syscall(SYS_fstat, file->fd, &st) != 0 || st.st_nlink == 0)
+        return false;
+    return (file->mode & FL_FWRITE) == 0 || (st.st_mode & 0111) == 0;
+}
+
+/*
+ * What is dirty of a file that becomes idle is written at once: others may be told of it. Not so of one that comes back
+ * again and again, if we are told that another process opens it (watch.c).
+ */
+static bool idle_may_be_dirty(const struct file *file)
+{
+    return file->came_back && file->handle_hash != 0;
+}
+
+/* Nothing maps the file. False: a call uses it, and it is left to file_release. */
+static bool file_try_close(struct file *file)
+{
+    uint32_t none = 0;
+
+    if (!atomic_compare_exchange_strong(&file->refs, &none, FILE_DEAD))
+        return false;
+    idle_remove(file);
+    file_close(file);
+    return true;
+}
+
+/* The oldest go: those that are idle since before `before`, and as many as there are more than `most`. */
+static void idle_trim(uint32_t most, uint64_t before)
+{
+    while (idle.oldest != NULL && (idle.n > most || idle.oldest->idle_since_ns < before)) {
+        struct file *file = idle.oldest;
+
+        if (!file_try_close(file))
+            idle_remove(file); /* file_release makes it idle again */
+    }
+}
+
+void files_tick(void)
+{
+    struct file *next;
+    sigset_t saved;
+
+    if (files_mapped == 0 || !shim_on())
+        return;
+    shim_enter(&saved);
+    idle_trim(FILES_IDLE_MAX, idle_now() - FILES_IDLE_NS);
+    for (struct file *file = idle.oldest; file != NULL; file = next) {
+        next = file->next_idle;
+        if (!idle_is_harmless(file))
+            (void)file_try_close(file);
+    }
+    shim_leave(&saved);
+}
+
+void file_closing(const struct stat *st)
+{
+    struct file *file;
+    sigset_t saved;
+
+    if (!S_ISREG(st->st_mode) || !file_may_be(st->st_dev, st->st_ino) || !shim_on())
+        return;
+    linux_signals_block(&saved);
+    file = file_lookup(st->st_dev, st->st_ino);
+    if (file != NULL) {
+        if (file->mapped_bytes == 0)
+            (void)!fl_vnode_sync(file->vnode, 0,
+                                 UINT64_MAX); /* an error is told by the next fsync or msync */
+        file_release(file);
+    }
+    linux_signals_restore(&saved);
+}
+
+bool file_let_go(struct file *file)
+{
+    if (file->mapped_bytes == 0 && file_try_close(file))
+        return true;
+    (void)!fl_vnode_sync(file->vnode, 0, UINT64_MAX); /* an error is told by the next fsync or msync */
+    return false;
+}
+
 /* ---- what is mapped -------------------------------------------------------------------------------- */
 
-void file_idle_push(struct file *file)
+void file_unmapped_push(struct file *file)
 {
-    if (file->mapped_bytes != 0 || file->idle)
+    if (file->mapped_bytes != 0 || file->unmapped)
         return;
-    file->idle = true;
-    file->next_idle = file_idle;
-    file_idle = file;
+    file->unmapped = true;
+    file->next_unmapped = file_unmapped;
+    file_unmapped = file;
 }
 
 void file_account(vm_offset_t start, vm_offset_t end, int sign)
@@ -296,22 +433,36 @@ void file_account(vm_offset_t start, vm_offset_t end, int sign)
         if (file == NULL)
             continue;
         file->mapped_bytes += sign > 0 ? to - from : from - to;
-        file_idle_push(file);
+        if (sign < 0) {
+            file_unmapped_push(file);
+        } else if (file->idle) {
+            file->came_back = true;
+            idle_remove(file);
+        }
     }
 }
 
-/* A file that a call still uses is left to file_release. */
+/* A file that a call still uses, and that is not to be idle, is left to file_release. */
 void file_reap(void)
 {
-    while (file_idle != NULL) {
-        struct file *file = file_idle;
-        uint32_t none = 0;
+    while (file_unmapped != NULL) {
+        struct file *file = file_unmapped;
 
-        file_idle = file->next_idle;
-        file->idle = false;
-        if (file->mapped_bytes == 0 && atomic_compare_exchange_strong(&file->refs, &none, FILE_DEAD))
-            file_close(file);
+        file_unmapped = file->next_unmapped;
+        file->unmapped = false;
+        if (file->mapped_bytes != 0 || file->refs == FILE_DEAD)
+            continue;
+        if (!idle_is_harmless(file)) {
+            (void)file_try_close(file);
+            continue;
+        }
+        if (!idle_may_be_dirty(file))
+            (void)!fl_vnode_sync(file->vnode, 0,
+                                 UINT64_MAX); /* an error is told by the next fsync or msync */
+        idle_add(file);
     }
+    if (idle.n > FILES_IDLE_MAX)
+        idle_trim(FILES_IDLE_MAX, 0);
 }
 
 bool file_grew(vm_offset_t va)
@@ -450,7 +601,7 @@ void file_release(struct file *file)
         return;
     shim_enter(&saved);
     if (file->refs != FILE_DEAD)
-        file_idle_push(file);
+        file_unmapped_push(file);
     file_reap();
     shim_leave(&saved);
 }
@@ -522,4 +673,5 @@ void files_forked(void)
             file->beside = true;
             watch_forked(file);
         }
+    idle_trim(0, 0);
 }

@@ -113,12 +113,14 @@ void fresh_stat(const struct stat *program)
     errno = saved_errno;
 }
 
-void fresh_fd(int fd)
+void fresh_closing(int fd)
 {
     struct stat st;
 
-    if (files_mapped != 0 && !fd_is_other(fd) && linux_syscall(SYS_fstat, fd, &st) == 0)
-        fresh_stat(&st);
+    if (files_mapped == 0 || fd_is_other(fd) || linux_syscall(SYS_fstat, fd, &st) != 0)
+        return;
+    fresh_stat(&st);
+    file_closing(&st);
 }
 
 /* ---- releasing ------------------------------------------------------------------------------------- */

@@ -26,8 +26,8 @@ void fresh_all(void);
 void fresh_range(vm_offset_t start, vm_offset_t end);
 /* st was just asked for: if it is of a managed file, that one is looked at. errno stays. */
 void fresh_stat(const struct stat *st);
-/* The same of a descriptor. errno stays. */
-void fresh_fd(int fd);
+/* The same of a descriptor that is about to be closed; of a file that nothing maps, dirty pages are written. errno stays. */
+void fresh_closing(int fd);
 /* What was stored here is in its file: others may look. errno stays. An error is told by the next fsync or msync. */
 void fresh_release(void);
 /*

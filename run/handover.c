@@ -359,7 +359,7 @@ int handover_file(struct file *file, enum left_reason reason)
     linux_syscall(SYS_munmap, memory, len);
     if (error == 0)
         registry_hand_over(file->dev, file->ino);
-    file_idle_push(file);
+    file_unmapped_push(file);
     return error;
 }
 

@@ -237,7 +237,14 @@ static bool file_is_wanted(struct mmap_args *args)
     if (open_flags < 0 || (open_flags & O_PATH) != 0 || (open_flags & O_ACCMODE) == O_WRONLY)
         return false;
     args->mode = (open_flags & O_ACCMODE) == O_RDWR ? FL_FREAD | FL_FWRITE : FL_FREAD;
-    return filesystem_is_wanted(args);
+    return file_may_be(args->st.st_dev, args->st.st_ino) || filesystem_is_wanted(args);
+}
+
+/* Of a file that file_is_wanted takes for a known one: is it? (S) held. */
+static bool file_system_is_wanted(struct mmap_args *args)
+{
+    return !file_may_be(args->st.st_dev, args->st.st_ino) ||
+           file_find(args->st.st_dev, args->st.st_ino) != NULL || filesystem_is_wanted(args);
 }
 
 /*
@@ -300,6 +307,36 @@ static bool zone_is_open(vm_offset_t addr, size_t len)
         return false;
     zone_is_used = true;
     return true;
+}
+
+/* The kernel is about to map a file that may be known here, and idle: it must find there what was stored. */
+static bool may_be_known(struct mmap_args *args)
+{
+    return files_mapped != 0 && (args->flags & MAP_ANONYMOUS) == 0 &&
+           (args->st.st_ino != 0 || linux_syscall(SYS_fstat, args->fd, &args->st) == 0) &&
+           file_may_be(args->st.st_dev, args->st.st_ino);
+}
+
+/* (S) held. */
+static void let_go(struct mmap_args *args)
+{
+    struct file *file = may_be_known(args) ? file_find(args->st.st_dev, args->st.st_ino) : NULL;
+
+    if (file != NULL)
+        (void)file_let_go(file);
+}
+
+/* A mapping that the core could not serve. */
+static long mmap_foreign(struct mmap_args *args)
+{
+    sigset_t saved;
+
+    if (may_be_known(args)) {
+        shim_enter(&saved);
+        let_go(args);
+        shim_leave(&saved);
+    }
+    return mmap_kernel(args);
 }
 
 /* Something of the kernel's at a fixed place inside the window. (S) held. */
@@ -373,7 +410,7 @@ static long mmap_managed(const struct mmap_args *args, bool *opened)
         file_account(args->addr, end, 1); /* what is left */
         reservation_settle(args->addr, end);
     }
-    file_idle_push(file);
+    file_unmapped_push(file);
     return r;
 }
 
@@ -514,7 +551,7 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
     }
     eligible = file_is_wanted(&args);
     if (!eligible && !(fixed && inside)) {
-        r = mmap_kernel(&args);
+        r = mmap_foreign(&args);
         if (args.in_memory && r >= 0 && len >= shim_config.min_size_bytes)
             tell_mmap(&args, LEFT_MEMORY);
         return r;
@@ -523,10 +560,12 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
     if (r != 0)
         return r;
     shim_enter(&saved);
+    eligible = eligible && file_system_is_wanted(&args);
     wanted = eligible && length_is_wanted(&args);
     if (wanted)
         r = mmap_in_place(&args, &inside, &saved, &left);
     if (left != LEFT_NOT) {
+        let_go(&args);
         r = fixed && inside ? mmap_reserved(&args) : mmap_kernel(&args);
         kernel_has_shared |= eligible && (flags & MAP_TYPE) == MAP_SHARED;
     }
@@ -542,12 +581,13 @@ long mapping_mmap_grown(vm_offset_t old, size_t len, int prot, int fd, uint64_t 
     struct mmap_args args = {.len = len, .prot = prot, .flags = MAP_SHARED, .fd = fd, .offset = offset};
     enum left_reason left;
     sigset_t saved;
-    long r;
+    long r = -ENODEV;
 
     if (!file_is_wanted(&args))
         return -ENODEV;
     shim_enter(&saved);
-    r = mmap_wanted(&args, old, &saved, &left);
+    if (file_system_is_wanted(&args))
+        r = mmap_wanted(&args, old, &saved, &left);
     file_reap();
     shim_leave(&saved);
     if (left == LEFT_NOT && r >= 0)

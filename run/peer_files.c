@@ -98,8 +98,11 @@ static int visit_file(int fd, void *arg)
 bool peer_may_write(pid_t pid, dev_t dev, ino_t ino)
 {
     struct wanted_file wanted = {pid, dev, ino, true};
+    int r = peer_files_each(pid, visit_file, &wanted);
 
-    return peer_files_each(pid, visit_file, &wanted) != 0 || areas_of_process(pid, dev, ino, true) != 0;
+    if (r == 0)
+        r = areas_of_process(pid, dev, ino, true);
+    return r != 0 && r != -ENOENT && r != -ESRCH; /* it has ended */
 }
 
 /* What cannot be read is another user's, or gone. */

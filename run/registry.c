@@ -389,7 +389,7 @@ static int await_visit(struct registry_record *record, uint64_t owner, uint32_t 
  * A file that is not managed here yet is the kernel's at once; one that is, when it is handed over, which is the
  * watcher's task as if another had asked: who claims it may wait meanwhile for one who waits for us.
  */
-static enum registry_verdict conflict(struct registry_record *own, bool managed, struct others *others, uint64_t hash)
+static void conflict(struct registry_record *own, bool managed, struct others *others, uint64_t hash)
 {
     others->ask = true;
     if (!managed) {
@@ -400,6 +400,31 @@ static enum registry_verdict conflict(struct registry_record *own, bool managed,
     }
     (void)records_each(others->dev, others->ino, hash, others_visit, others);
     (void)records_each(others->dev, others->ino, hash, await_visit, NULL);
+}
+
+/* Looks for others, after the own record says what is wanted. True: there are none. */
+static bool claim_is_alone(struct others *others, uint64_t hash)
+{
+    others->found = 0;
+    others->ask = false;
+    (void)records_each(others->dev, others->ino, hash, others_visit, others);
+    if (others->found == 0) {
+        others->with = writing_peer(others->dev, others->ino, hash);
+        others->found = others->with != 0;
+    }
+    return others->found == 0;
+}
+
+/*
+ * Those who were asked have answered. Who had the file but for its cache (nothing of theirs maps it any more) has let
+ * go of it altogether: then it may be managed here after all.
+ */
+static enum registry_verdict claim_again(struct registry_record *own, struct others *others, uint64_t hash)
+{
+    own_change(own, STATE_KERNEL, STATE_HELD);
+    if (claim_is_alone(others, hash))
+        return REGISTRY_MANAGED;
+    own_change(own, STATE_HELD, STATE_KERNEL);
     return REGISTRY_KERNELS;
 }
 
@@ -435,13 +460,13 @@ enum registry_verdict registry_claim(dev_t dev, ino_t ino, bool writes, pid_t *w
     } else {
         own_change(own, 0, STATE_WRITES);
     }
-    (void)records_each(dev, ino, hash, others_visit, &others);
-    if (others.found == 0) {
-        others.with = writing_peer(dev, ino, hash);
-        others.found = others.with != 0;
-    }
+    if (claim_is_alone(&others, hash))
+        return REGISTRY_MANAGED;
+    conflict(own, managed, &others, hash);
+    if (!managed && claim_again(own, &others, hash) == REGISTRY_MANAGED)
+        return REGISTRY_MANAGED;
     *with = others.with;
-    return others.found == 0 ? REGISTRY_MANAGED : conflict(own, managed, &others, hash);
+    return REGISTRY_KERNELS;
 }
 
 bool registry_opened_for_writing(dev_t dev, ino_t ino)

@@ -279,20 +279,25 @@ bool areas_adopt(vm_offset_t addr, size_t old_len, size_t new_len, long *result)
 #define FILE_DEAD UINT32_MAX
 
 struct file {
-    struct file *next_key, *next_vnode, *next_idle; /* (S) */
-    struct file *next, *prev;                       /* (S) of all files */
-    struct fl_file *handle;                         /* (S) keeps the vnode alive */
-    struct vnode *vnode;                            /* (c) while it is referenced */
-    dev_t dev;                                      /* (c) */
-    ino_t ino;                                      /* (c) */
-    int fd;                                         /* (S) the shim's own descriptor, for a fork */
-    _Atomic unsigned mode;                          /* of fd: FL_FREAD | FL_FWRITE; grows, under (S) */
-    bool idle;                                      /* (S) on the list of those that file_reap closes */
-    bool written;                                   /* (S) fork.c: a shared mapping may write it */
+    struct file *next_key, *next_vnode; /* (S) */
+    struct file *next_unmapped;         /* (S) */
+    struct file *next_idle, *prev_idle; /* (S) */
+    struct file *next, *prev;           /* (S) of all files */
+    struct fl_file *handle;             /* (S) keeps the vnode alive */
+    struct vnode *vnode;                /* (c) while it is referenced */
+    dev_t dev;                          /* (c) */
+    ino_t ino;                          /* (c) */
+    int fd;                             /* (S) the shim's own descriptor, for a fork */
+    _Atomic unsigned mode;              /* of fd: FL_FREAD | FL_FWRITE; grows, under (S) */
+    bool unmapped;                      /* (S) on the list of those that file_reap looks at */
+    bool idle;                          /* (S) nothing maps it; on the list of those that stay known */
+    bool came_back;                     /* (S) it was mapped while it was idle */
+    uint64_t idle_since_ns;             /* (S) */
+    bool written;                       /* (S) fork.c: a shared mapping may write it */
+    bool inherited;                     /* (S) fork.c: the child has a shared mapping of it */
     _Atomic bool beside;       /* calls go past the cache: a child has descriptors of it, or it is handed over */
     _Atomic uint32_t in_cache; /* calls that are in it: file_cache_enter */
-    bool inherited;                                 /* (S) fork.c: the child has a shared mapping of it */
-    _Atomic uint32_t refs;         /* calls under way; FILE_DEAD: on the spare list, or about to be */
+    _Atomic uint32_t refs;     /* calls under way; FILE_DEAD: on the spare list, or about to be */
     _Atomic uint64_t mapped_bytes; /* by managed mappings; changes under (S) */
     _Atomic uint64_t size_seen;    /* the file's length at the last call on it */
     _Atomic uint64_t ctime_seen;   /* its st_ctim when the cache was last held against it: fresh.c */
@@ -366,14 +371,23 @@ void files_forked(void);
 /* Adds (sign 1) or subtracts (sign -1) the managed bytes of [start, end) to their files. (S) held. */
 void file_account(vm_offset_t start, vm_offset_t end, int sign);
 /* The file is for file_reap unless something maps it. (S) held. */
-void file_idle_push(struct file *file);
-/* Closes the files that nothing maps and no call uses any more. (S) held. */
+void file_unmapped_push(struct file *file);
+/* Files that nothing maps any more become idle, or are closed. (S) held. */
 void file_reap(void);
 /*
  * Says, once for each error, why an access at va failed for want of space, or for a write that fails: the
  * file, and what helps. Silent of others. No lock held.
  */
 void files_say_why(vm_offset_t va, int error);
+/* Closes the files that were idle for long. About once a second, without (S). */
+void files_tick(void);
+/* The program is about to close a descriptor of what st says: an idle file's dirty pages are written. */
+void file_closing(const struct stat *st);
+/*
+ * The kernel is about to map or show the file: what was stored in it is there, and if nothing maps it, it is forgotten
+ * here: true. (S) held.
+ */
+bool file_let_go(struct file *file);
 /* True when the file under va has grown past va since the VM last looked: the access may be tried again. */
 bool file_grew(vm_offset_t va);
 

@@ -97,17 +97,10 @@ static long lease_probe(int fd, int type)
     return r;
 }
 
-/* Whether anybody has the file open for writing: 1, 0, or a negative errno: it is not to be told. */
-static int has_writer(int fd)
+/* Whether anybody has the file of fd, which is open for reading alone, open for writing: as far as it is to be told. */
+static bool has_writer(int fd)
 {
-    int own = linux_fd_reopen(fd, O_RDONLY);
-    long r;
-
-    if (own < 0)
-        return own;
-    r = lease_probe(own, F_RDLCK);
-    linux_fd_close(own);
-    return r == 0 ? 0 : r == -EAGAIN ? 1 : (int)r;
+    return lease_probe(fd, F_RDLCK) == -EAGAIN;
 }
 
 /*
@@ -117,7 +110,7 @@ static int has_writer(int fd)
 bool watch_has_company(int fd, const struct stat *st, bool writes, pid_t *with)
 {
     *with = 0;
-    if (writes ? lease_probe(fd, F_WRLCK) == 0 : has_writer(fd) <= 0)
+    if (writes ? lease_probe(fd, F_WRLCK) == 0 : !has_writer(fd))
         return false;
     *with = peer_with(st->st_dev, st->st_ino, !writes);
     return *with != 0 || !writes;
@@ -145,8 +138,8 @@ void watch_hand_over(struct file *file, pid_t with)
 {
     int error;
 
-    if (file->beside && file->mapped_bytes == 0)
-        return; /* it was, and goes with the last call on it */
+    if (file->mapped_bytes == 0 && (file->beside || file_let_go(file)))
+        return; /* it was, and goes with the last call on it; or nobody has it here any more */
     error = handover_file(file, LEFT_SHARED);
     if (error == 0)
         watch_say_shared(file->fd, file->ino, with);
@@ -161,7 +154,7 @@ static void watch_event(uint64_t mask, uint64_t hash)
 
     if (file == NULL || (file->beside && file->mapped_bytes == 0))
         return;
-    if ((mask & FAN_MODIFY) != 0 || can_write(file) || has_writer(file->fd) > 0)
+    if ((mask & FAN_MODIFY) != 0 || can_write(file) || has_writer(file->fd))
         watch_hand_over(file, 0);
 }
 
@@ -186,7 +179,7 @@ static void watch_overflow(void)
 
     for (struct file *file = file_first(); file != NULL; file = next) {
         next = file_next(file);
-        if (can_write(file) || has_writer(file->fd) > 0)
+        if (can_write(file) || has_writer(file->fd))
             watch_hand_over(file, 0);
     }
 }
@@ -384,8 +377,10 @@ static void *watch_run(void *arg)
             watch_inbox();
         if (fds[0].revents != 0)
             watch_read();
-        if (n == 0)
+        if (n == 0) {
             watch_tick();
+            files_tick();
+        }
     }
     return arg;
 }

@@ -8,10 +8,13 @@
  *
  *   file:    |<------------- body: whole pages, direct -------------->|<- tail: buffered ->|end
  *
- * Each file has a plain descriptor and, if the file system has direct I/O, a direct one beside it, both
- * opened anew: O_DIRECT, advice and O_APPEND belong to the open file, and the program's own must not
- * change. What goes through the plain one is dropped from the page cache after each transfer, so that
- * memory is not used twice over.
+ * Each file has one descriptor, opened anew: O_DIRECT, advice and O_APPEND belong to the open file, and the program's
+ * own must not change. With it alone a tail is moved through the page cache, too: by a shared mapping that lives as
+ * long as the transfer, and that the kernel itself copies to (process_vm_writev): an error there is one of the call and
+ * no SIGBUS. A second descriptor would have to be closed at some time, and that costs the process its record locks on
+ * the file (linux_fd.h); so one is opened for a moment only where the mapping says no, to learn why, or for want of
+ * that call. What went through the page cache is dropped from it after each transfer, so that memory is not used twice
+ * over.
  *
  *   F1  No write extends the file: every one is trimmed to the size that fstat says then. The core has no
  *       write of the last page under way while file_truncate changes that.
@@ -40,14 +43,15 @@
 #include <faultline/faultline.h>
 #include <fcntl.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define FILE_BLOCK_MIN 512 /* as store.h wants it; some file systems would take single bytes */
 
 struct store_file {
     struct store store;
-    int plain;
-    int direct;     /* -1: the file system has no direct I/O */
+    int fd;
+    bool direct;    /* it is O_DIRECT; else the file system has no direct I/O */
     uint32_t block; /* what direct transfers are multiples of, in bytes; a power of two, at most a page */
     struct file_change change; /* atomics */
 };
@@ -92,14 +96,6 @@ static int64_t file_transfer(int fd, long number, const struct store_request *re
     return moved;
 }
 
-/* The page cache is not to keep what a buffered transfer of [start, end) left there. Advice: it cannot fail
- * in a way that matters. */
-static void file_uncache(int fd, uint64_t start, uint64_t end)
-{
-    start = trunc_page(start);
-    linux_syscall(SYS_fadvise64, fd, start, round_page(end) - start, POSIX_FADV_DONTNEED);
-}
-
 static int file_size_fd(int fd, uint64_t *len_bytes)
 {
     struct stat st;
@@ -109,6 +105,78 @@ static int file_size_fd(int fd, uint64_t *len_bytes)
     return error;
 }
 
+/* ---- through the page cache ---------------------------------------------------------------------------- */
+
+/* By a descriptor that is not O_DIRECT. */
+static int64_t file_transfer_reopened(const struct store_file *file, long number,
+                                      const struct store_request *request, uint64_t done_bytes,
+                                      uint64_t end_bytes)
+{
+    int plain = linux_fd_reopen(file->fd, file->store.read_only ? O_RDONLY : O_RDWR);
+    if (plain < 0)
+        return plain;
+    int64_t moved = file_transfer(plain, number, request, done_bytes, end_bytes);
+    linux_fd_close(plain);
+    return moved;
+}
+
+/* Between the segments and `map`, which shows the file; the kernel copies. */
+static int64_t file_copy_mapped(long number, const struct iovec *iov, unsigned n, char *map,
+                                uint64_t len_bytes)
+{
+    struct iovec remote = {.iov_base = map, .iov_len = len_bytes};
+    long pid = linux_syscall(SYS_getpid);
+    return linux_syscall(number == SYS_preadv ? SYS_process_vm_readv : SYS_process_vm_writev, pid, iov, n,
+                         &remote, 1, 0);
+}
+
+/* By a mapping. Errors: of mmap and of process_vm_readv; -EFAULT: the file could not be read or written there. */
+static int64_t file_transfer_mapped(const struct store_file *file, long number,
+                                    const struct store_request *request, uint64_t done_bytes,
+                                    uint64_t end_bytes)
+{
+    struct iovec iov[AIO_SEGMENTS];
+    unsigned n = file_segments(request, done_bytes, end_bytes, iov);
+    uint64_t start = request->offset + done_bytes, len_bytes = 0, size;
+    int error = file_size_fd(file->fd, &size);
+    if (error != 0)
+        return error;
+    for (unsigned i = 0; i < n; i++)
+        len_bytes += iov[i].iov_len;
+    len_bytes = store_trim(size, start, len_bytes);
+    if (len_bytes == 0)
+        return 0;
+    size_t map_bytes = round_page(start + len_bytes) - trunc_page(start);
+    int prot = number == SYS_preadv ? PROT_READ : PROT_READ | PROT_WRITE;
+    long map = linux_syscall(SYS_mmap, 0, map_bytes, prot, MAP_SHARED, file->fd, trunc_page(start));
+    if (linux_syscall_failed(map))
+        return map;
+    linux_syscall(SYS_madvise, map, map_bytes, MADV_DONTFORK);
+    linux_syscall(SYS_madvise, map, map_bytes, MADV_RANDOM);
+    int64_t moved = file_copy_mapped(number, iov, n, (char *)map + (start & VM_PAGE_MASK), len_bytes);
+    linux_syscall(SYS_munmap, map, map_bytes);
+    return moved;
+}
+
+/* One transfer through the page cache, as preadv and pwritev would do it. */
+static int64_t file_transfer_buffered(const struct store_file *file, long number,
+                                      const struct store_request *request, uint64_t done_bytes,
+                                      uint64_t end_bytes)
+{
+    if (!file->direct)
+        return file_transfer(file->fd, number, request, done_bytes, end_bytes);
+    int64_t moved = file_transfer_mapped(file, number, request, done_bytes, end_bytes);
+    return moved >= 0 ? moved : file_transfer_reopened(file, number, request, done_bytes, end_bytes);
+}
+
+/* The page cache is not to keep what a buffered transfer of [start, end) left there. Advice: it cannot fail
+ * in a way that matters. */
+static void file_uncache(int fd, uint64_t start, uint64_t end)
+{
+    start = trunc_page(start);
+    linux_syscall(SYS_fadvise64, fd, start, round_page(end) - start, POSIX_FADV_DONTNEED);
+}
+
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
 /* The transfer stopped at done_bytes because the file ends: zeros from there on, unless whole pages are
@@ -116,7 +184,7 @@ static int file_size_fd(int fd, uint64_t *len_bytes)
 static int file_read_tail(struct store_file *file, struct store_request *request, uint64_t done_bytes)
 {
     uint64_t size;
-    int error = file_size_fd(file->plain, &size);
+    int error = file_size_fd(file->fd, &size);
     if (error != 0)
         return error;
     if (size <= trunc_page(request->offset) + ptoa(request->npages - 1))
@@ -136,21 +204,21 @@ static int file_read_tail(struct store_file *file, struct store_request *request
 /*
  * Reads what is left of the request from done_bytes on, in this thread. Short transfers are continued; where
  * one stopped off a block's edge, or direct I/O refuses (a tail on a file system that wants the end aligned
- * too), by the plain descriptor.
+ * too), through the page cache.
  */
 static int file_read_rest(struct store_file *file, struct store_request *request, uint64_t done_bytes)
 {
     uint64_t end_bytes = request->len_bytes;
-    int direct = file->direct;
+    bool direct = file->direct;
     bool buffered = false;
     int error = 0;
     while (done_bytes < end_bytes) {
-        bool aligned = direct >= 0 && (done_bytes & (file->block - 1)) == 0;
-        int64_t moved =
-            file_transfer(aligned ? direct : file->plain, SYS_preadv, request, done_bytes, end_bytes);
+        bool aligned = direct && (done_bytes & (file->block - 1)) == 0;
+        int64_t moved = aligned ? file_transfer(file->fd, SYS_preadv, request, done_bytes, end_bytes)
+                                : file_transfer_buffered(file, SYS_preadv, request, done_bytes, end_bytes);
         buffered |= !aligned;
         if (moved == -EINVAL && aligned) {
-            direct = -1;
+            direct = false;
             continue;
         }
         if (moved <= 0) {
@@ -160,7 +228,7 @@ static int file_read_rest(struct store_file *file, struct store_request *request
         done_bytes += (uint64_t)moved;
     }
     if (buffered)
-        file_uncache(file->plain, request->offset, request->offset + end_bytes);
+        file_uncache(file->fd, request->offset, request->offset + end_bytes);
     return error;
 }
 
@@ -189,7 +257,7 @@ static void file_read_add(struct store_file *file, struct aio_batch *batch, stru
 {
     unsigned n = file_segments(request, 0, request->len_bytes, aio_batch_room(batch, request->op));
     request->store_private[AIO_PRIVATE] = (uintptr_t)file;
-    aio_batch_add(batch, file->direct, request, n, request->offset, file_read_complete);
+    aio_batch_add(batch, file->fd, request, n, request->offset, file_read_complete);
 }
 
 /* By a thread that waits for it. */
@@ -199,7 +267,7 @@ static void file_read(struct store_file *file, struct store_request *request)
     bool alone = atomic_fetch_add(&file_readers, 1) == 0;
     if (!alone)
         aio_look_no_more();
-    if (file->direct >= 0 && alone && aio_quick()) {
+    if (file->direct && alone && aio_quick()) {
         aio_batch_begin(&batch);
         file_read_add(file, &batch, request);
         aio_batch_submit(&batch);
@@ -212,11 +280,13 @@ static void file_read(struct store_file *file, struct store_request *request)
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-/* Writes [done_bytes, end_bytes) of the request through fd. */
-static int file_write_range(int fd, struct store_request *request, uint64_t done_bytes, uint64_t end_bytes)
+/* Writes [done_bytes, end_bytes) of the request, past the page cache or through it. */
+static int file_write_range(struct store_file *file, struct store_request *request, uint64_t done_bytes,
+                            uint64_t end_bytes, bool buffered)
 {
     while (done_bytes < end_bytes) {
-        int64_t moved = file_transfer(fd, SYS_pwritev, request, done_bytes, end_bytes);
+        int64_t moved = buffered ? file_transfer_buffered(file, SYS_pwritev, request, done_bytes, end_bytes)
+                                 : file_transfer(file->fd, SYS_pwritev, request, done_bytes, end_bytes);
         if (moved <= 0)
             return moved < 0 ? (int)moved : -EIO;
         done_bytes += (uint64_t)moved;
@@ -225,12 +295,13 @@ static int file_write_range(int fd, struct store_request *request, uint64_t done
 }
 
 /* The same through the page cache, out of which it is pushed at once. */
-static int file_write_buffered(int fd, struct store_request *request, uint64_t done_bytes, uint64_t end_bytes)
+static int file_write_buffered(struct store_file *file, struct store_request *request, uint64_t done_bytes,
+                               uint64_t end_bytes)
 {
-    int error = file_write_range(fd, request, done_bytes, end_bytes);
+    int error = file_write_range(file, request, done_bytes, end_bytes, true);
     if (error == 0)
-        error = (int)linux_syscall(SYS_fdatasync, fd);
-    file_uncache(fd, request->offset + done_bytes, request->offset + end_bytes);
+        error = (int)linux_syscall(SYS_fdatasync, file->fd);
+    file_uncache(file->fd, request->offset + done_bytes, request->offset + end_bytes);
     return error;
 }
 
@@ -241,9 +312,9 @@ static int file_write_buffered(int fd, struct store_request *request, uint64_t d
 static int file_write_body(struct store_file *file, struct store_request *request, uint64_t done_bytes,
                            uint64_t end_bytes)
 {
-    int error = file_write_range(file->direct, request, done_bytes, end_bytes);
+    int error = file_write_range(file, request, done_bytes, end_bytes, false);
     if (error == -EINVAL)
-        error = file_write_buffered(file->plain, request, done_bytes, end_bytes);
+        error = file_write_buffered(file, request, done_bytes, end_bytes);
     return error;
 }
 
@@ -256,7 +327,7 @@ static int file_write_body(struct store_file *file, struct store_request *reques
 static uint64_t file_write_trim(const struct store_file *file, const struct store_request *request,
                                 uint64_t size, uint64_t *body_bytes)
 {
-    *body_bytes = file->direct >= 0 ? store_trim(trunc_page(size), request->offset, request->len_bytes) : 0;
+    *body_bytes = file->direct ? store_trim(trunc_page(size), request->offset, request->len_bytes) : 0;
     return store_trim(size, request->offset, request->len_bytes);
 }
 
@@ -264,7 +335,7 @@ static int file_write(struct store_file *file, struct store_request *request)
 {
     struct stat st;
     uint64_t body_bytes;
-    int error = (int)linux_syscall(SYS_fstat, file->plain, &st);
+    int error = (int)linux_syscall(SYS_fstat, file->fd, &st);
     if (error != 0)
         return error;
     file_change_begin(&file->change, &st);
@@ -272,8 +343,8 @@ static int file_write(struct store_file *file, struct store_request *request)
     if (body_bytes > 0)
         error = file_write_body(file, request, 0, body_bytes);
     if (error == 0 && body_bytes < end_bytes)
-        error = file_write_buffered(file->plain, request, body_bytes, end_bytes);
-    file_change_end(&file->change, file->plain);
+        error = file_write_buffered(file, request, body_bytes, end_bytes);
+    file_change_end(&file->change, file->fd);
     return error;
 }
 
@@ -287,7 +358,7 @@ static void file_write_complete(struct store_request *request, int64_t result)
         error = (int)result;
     else if (done_bytes < request->len_bytes)
         error = file_write_body(file, request, done_bytes, request->len_bytes);
-    file_change_end(&file->change, file->plain);
+    file_change_end(&file->change, file->fd);
     request->done(request, error);
 }
 
@@ -298,7 +369,7 @@ static void file_write_add(struct store_file *file, struct aio_batch *batch, str
     unsigned n = file_segments(request, 0, request->len_bytes, aio_batch_room(batch, request->op));
     request->store_private[AIO_PRIVATE] = (uintptr_t)file;
     file_change_begin(&file->change, st);
-    aio_batch_add(batch, file->direct, request, n, request->offset, file_write_complete);
+    aio_batch_add(batch, file->fd, request, n, request->offset, file_write_complete);
 }
 
 /* ---- the store ----------------------------------------------------------------------------------------- */
@@ -312,7 +383,7 @@ static void file_submit_here(struct store_file *file, struct store_request *requ
 /* Whether the request can go on by itself: direct, and, a write, wholly in the body of a file of `size`. */
 static bool file_async(const struct store_file *file, const struct store_request *request, uint64_t size)
 {
-    return file->direct >= 0 &&
+    return file->direct &&
            (request->op == STORE_READ || request->offset + request->len_bytes <= trunc_page(size));
 }
 
@@ -331,7 +402,7 @@ static void file_submit_batch(struct store *store, struct store_request **reques
     struct aio_batch batch;
     struct stat st = {.st_size = 0}; /* unless a write asks and it is known, none lies in the body */
     uint32_t here = 0;
-    if (file_any_write(request, n) && linux_syscall(SYS_fstat, file->plain, &st) != 0)
+    if (file_any_write(request, n) && linux_syscall(SYS_fstat, file->fd, &st) != 0)
         st.st_size = 0; /* file_write will ask again, and say why not */
     aio_batch_begin(&batch);
     for (uint32_t i = 0; i < n; i++) {
@@ -368,7 +439,7 @@ static void file_wait(struct store *store, struct store_request *request)
 
 static int file_size(struct store *store, uint64_t *len_bytes)
 {
-    return file_size_fd(((struct store_file *)store)->plain, len_bytes);
+    return file_size_fd(((struct store_file *)store)->fd, len_bytes);
 }
 
 /* fdatasync is enough: it brings the size that file_truncate set along. */
@@ -377,7 +448,7 @@ static int file_flush(struct store *store)
     struct store_file *file = (struct store_file *)store;
     long error;
     do {
-        error = linux_syscall(SYS_fdatasync, file->plain);
+        error = linux_syscall(SYS_fdatasync, file->fd);
     } while (error == -EINTR);
     return (int)error;
 }
@@ -387,10 +458,10 @@ static int file_flush(struct store *store)
  */
 static int file_cut_done(struct store_file *file, long error, uint64_t start, uint64_t end)
 {
-    if (error != 0 || file->direct < 0 || ((start | end) & VM_PAGE_MASK) == 0)
+    if (error != 0 || !file->direct || ((start | end) & VM_PAGE_MASK) == 0)
         return (int)error;
-    error = linux_syscall(SYS_fdatasync, file->plain);
-    file_uncache(file->plain, start, end);
+    error = linux_syscall(SYS_fdatasync, file->fd);
+    file_uncache(file->fd, start, end);
     return (int)error;
 }
 
@@ -398,17 +469,18 @@ static int file_truncate(struct store *store, uint64_t len_bytes)
 {
     struct store_file *file = (struct store_file *)store;
     struct stat st;
-    int error = (int)linux_syscall(SYS_fstat, file->plain, &st);
+    int error = (int)linux_syscall(SYS_fstat, file->fd, &st);
     if (error != 0)
         return error;
     file_change_begin(&file->change, &st);
     long result;
     do {
-        result = linux_syscall(SYS_ftruncate, file->plain, len_bytes);
+        result = linux_syscall(SYS_ftruncate, file->fd, len_bytes);
     } while (result == -EINTR);
     /* Longer: the rest of the last block is zeros on the disk already. */
-    error = len_bytes < (uint64_t)st.st_size ? file_cut_done(file, result, len_bytes, len_bytes) : (int)result;
-    file_change_end(&file->change, file->plain);
+    error =
+        len_bytes < (uint64_t)st.st_size ? file_cut_done(file, result, len_bytes, len_bytes) : (int)result;
+    file_change_end(&file->change, file->fd);
     return error;
 }
 
@@ -416,50 +488,48 @@ static int file_punch(struct store *store, vm_ooffset_t offset, uint64_t len_byt
 {
     struct store_file *file = (struct store_file *)store;
     struct stat st;
-    int error = (int)linux_syscall(SYS_fstat, file->plain, &st);
+    int error = (int)linux_syscall(SYS_fstat, file->fd, &st);
     if (error != 0)
         return error;
     file_change_begin(&file->change, &st);
     long result;
     do {
-        result = linux_syscall(SYS_fallocate, file->plain, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+        result = linux_syscall(SYS_fallocate, file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
                                len_bytes);
     } while (result == -EINTR);
     error = file_cut_done(file, result, offset, offset + len_bytes);
-    file_change_end(&file->change, file->plain);
+    file_change_end(&file->change, file->fd);
     return error;
 }
 
 static int file_changed(struct store *store, bool own, unsigned *what)
 {
     struct store_file *file = (struct store_file *)store;
-    return file_change_what(&file->change, file->plain, own, what);
+    return file_change_what(&file->change, file->fd, own, what);
 }
 
 static int file_allocate(struct store *store, vm_ooffset_t offset, uint64_t len_bytes)
 {
     struct store_file *file = (struct store_file *)store;
     struct stat st;
-    int error = (int)linux_syscall(SYS_fstat, file->plain, &st);
+    int error = (int)linux_syscall(SYS_fstat, file->fd, &st);
     if (error != 0)
         return error;
     file_change_begin(&file->change, &st);
-    error = file_space_allocate(file->plain, offset, len_bytes);
-    file_change_end(&file->change, file->plain);
+    error = file_space_allocate(file->fd, offset, len_bytes);
+    file_change_end(&file->change, file->fd);
     return error;
 }
 
 static uint64_t file_room(struct store *store)
 {
-    return file_space_room(((struct store_file *)store)->plain);
+    return file_space_room(((struct store_file *)store)->fd);
 }
 
 static void file_close(struct store *store)
 {
     struct store_file *file = (struct store_file *)store;
-    linux_fd_close(file->plain);
-    if (file->direct >= 0)
-        linux_fd_close(file->direct);
+    linux_fd_close(file->fd);
     linux_pool_free(file);
 }
 
@@ -497,7 +567,7 @@ static uint32_t file_direct_block(int fd)
 }
 
 /*
- * The plain descriptor: opened anew, and if that is refused (no /proc, no right to the file by its name)
+ * A descriptor without O_DIRECT: opened anew, and if that is refused (no /proc, no right to the file by its name)
  * the program's own once more. The kernel is not to read ahead into its page cache through it.
  */
 static int file_open_plain(int fd, int mode)
@@ -518,10 +588,10 @@ static int file_open_plain(int fd, int mode)
  * passes it; Linux then marks the file as damaged, and the next fsync says EIO. An error here is the
  * writer's: its own fsync is told of it, too.
  */
-static void file_settle(int plain)
+static void file_settle(int fd)
 {
-    linux_syscall(SYS_fdatasync, plain);
-    linux_syscall(SYS_fadvise64, plain, 0, 0, POSIX_FADV_DONTNEED);
+    linux_syscall(SYS_fdatasync, fd);
+    linux_syscall(SYS_fadvise64, fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
 static int file_open(struct store_file *file, int fd)
@@ -539,19 +609,21 @@ static int file_open(struct store_file *file, int fd)
         return error;
     if (!S_ISREG(st.st_mode))
         return -ENODEV;
-    file->plain = file_open_plain(fd, (int)mode);
-    if (file->plain < 0)
-        return file->plain;
     int access = (int)(mode & O_ACCMODE);
     file->block = file_direct_block(fd);
-    file->direct = file->block != 0 ? linux_fd_reopen(fd, access | O_DIRECT) : -1;
-    if (file->direct >= 0 && access == O_RDWR)
-        file_settle(file->plain);
+    file->fd = file->block != 0 ? linux_fd_reopen(fd, access | O_DIRECT) : -1;
+    file->direct = file->fd >= 0;
+    if (!file->direct)
+        file->fd = file_open_plain(fd, (int)mode);
+    if (file->fd < 0)
+        return file->fd;
+    if (file->direct && access == O_RDWR)
+        file_settle(file->fd);
     file_change_open(&file->change, &st);
     file->store = (struct store){
         .ops = &file_ops,
         .read_only = access == O_RDONLY,
-        .block_bytes = file->direct >= 0 ? file->block : VM_PAGE_SIZE,
+        .block_bytes = file->direct ? file->block : VM_PAGE_SIZE,
         .key = {(uint64_t)st.st_dev, (uint64_t)st.st_ino},
     };
     return 0;
@@ -570,6 +642,11 @@ static int file_create(int fd, struct store **store)
     }
     *store = &file->store;
     return 0;
+}
+
+int fl_store_file_fd(const struct store *store)
+{
+    return ((const struct store_file *)store)->fd;
 }
 
 int fl_store_file(int fd, struct store **store)

@@ -14,4 +14,7 @@ static inline size_t store_trim(uint64_t size_bytes, uint64_t offset, size_t len
     return size_bytes - offset < len_bytes ? (size_t)(size_bytes - offset) : len_bytes;
 }
 
+/* The descriptor of a store of fl_store_file's; closed with it. O_DIRECT, or not. */
+FL_NODISCARD int fl_store_file_fd(const struct store *store);
+
 #endif

@@ -55,7 +55,7 @@ static bool vnode_forget_clean(struct vnode *vnode)
 
 int fl_vnode_revalidate(struct vnode *vnode, bool own, unsigned *what)
 {
-    struct store *writer = atomic_load(&vnode->writer), *store = writer != NULL ? writer : vnode->store;
+    struct store *store = fl_vnode_store(vnode);
     int error = 0;
     *what = 0;
     if (store->ops->changed != NULL)

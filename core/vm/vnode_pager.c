@@ -22,8 +22,9 @@
 #include "vm/pmap.h"
 #include <faultline/vm.h>
 
-#define VNODE_HASH   256                  /* buckets */
-#define SPACE_PLENTY (UINT64_C(64) << 20) /* bytes: what others write meanwhile */
+#define VNODE_HASH_BITS 12 /* buckets */
+#define VNODE_HASH      (1 << VNODE_HASH_BITS)
+#define SPACE_PLENTY    (UINT64_C(64) << 20) /* bytes: what others write meanwhile */
 
 static struct vm_zone vnode_zone;
 static struct {
@@ -48,7 +49,7 @@ static bool vnode_hashed(const struct store *store)
 static struct vnode **vnode_bucket(const struct store *store)
 {
     uint64_t h = (store->key[0] * 31 + store->key[1]) * 0x9e3779b97f4a7c15u;
-    return &vnode_hash.bucket[h >> 56];
+    return &vnode_hash.bucket[h >> (64 - VNODE_HASH_BITS)];
 }
 
 /* (H). */
@@ -539,6 +540,12 @@ int fl_vnode_open(struct store *store, struct vnode **vnode)
 void fl_vnode_ref(struct vnode *vnode)
 {
     vref(vnode);
+}
+
+struct store *fl_vnode_store(struct vnode *vnode)
+{
+    struct store *writer = atomic_load(&vnode->writer);
+    return writer != NULL ? writer : vnode->store;
 }
 
 int fl_vnode_close(struct vnode *vnode)

@@ -100,6 +100,8 @@ void fl_vm_stop(void);
  */
 FL_NODISCARD int fl_vnode_open(struct store *store, struct vnode **vnode);
 void fl_vnode_ref(struct vnode *vnode);
+/* The store that writes go to, or, of a file that nobody opened for writing, reads. Lives as long as the vnode. */
+FL_NODISCARD struct store *fl_vnode_store(struct vnode *vnode);
 /* Drops a reference. With the last one, also those of mappings, dirty pages are written, then the store is
  * closed.
  * Errors: of that write; the vnode is gone nevertheless. */

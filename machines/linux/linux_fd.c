@@ -4,21 +4,36 @@
  *   linux_fd_close ─▶ /proc/locks: record locks of this process on that inode?
  *                       no ─▶ close          yes ─▶ parked ─▶ parked ─▶ NULL   looked at again by each close
  *
+ * Where our numbers lie:
+ *
+ *      0 …            soft limit ……………………………………… hard limit
+ *      | the program's | ours: the limit is raised for the moment that it takes to get one |
+ *
+ * A descriptor stays valid when the limit falls below it. So the limit that the program reads, that its children
+ * inherit, and that its own open(2) meets is always its own. Without a gap between the two, or with so high a soft limit
+ * that the kernel's table would become large, ours begin amid the program's.
+ *
  * SQLite for one locks the very file that it maps. Under the kernel's mapping munmap leaves these locks
  * alone, so it must here. A lock that the program takes between the look and the close is lost; the kernel
- * offers nothing that is free of that race. Lock: fds.lock guards the parked ones; nothing is called with
- * it held but the kernel. Callers have signals blocked.
+ * offers nothing that is free of that race. A child that another thread starts by vfork or posix_spawn in the
+ * microsecond while the limit is raised inherits it so.
+ *
+ * Locks: fds.lock guards the parked ones, limit_lock orders those who change the limit on open files; fds.lock comes
+ * last. Nothing is called with them held but the kernel. Callers have signals blocked.
  */
 #include "linux_fd.h"
 #include "linux_pool.h"
 #include "linux_syscall.h"
 
+#include <errno.h>
 #include <faultline/machine.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
-#define FD_LOWEST 512
-#define FD_MARKED 65536
+#define FD_MARKED      (1 << 20) /* descriptors from here on are not ours */
+#define FD_LOWEST_MOST 65536     /* a table of the kernel's that reaches farther is large */
+#define FD_LOWEST_AMID 4096
 
 struct parked_fd {
     struct parked_fd *next; /* (lock) */
@@ -30,6 +45,7 @@ static struct {
     struct parked_fd *parked; /* (lock) */
 } fds;
 
+static struct machine_lock limit_lock;
 static _Atomic uint64_t fd_mark[FD_MARKED / 64];
 
 bool linux_fd_is_ours(int fd)
@@ -57,16 +73,76 @@ void linux_fd_lost(void)
         "the program closed descriptors that it did not open, past libc's names: mapped files are lost");
 }
 
-int linux_fd_dup(int fd)
+int linux_fd_next_ours(int from)
 {
-    long copy = linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, FD_LOWEST);
-    if (copy < 0) /* a low limit of open files */
+    for (int fd = from < 0 ? 0 : from; fd < FD_MARKED; fd++) {
+        uint64_t marks = fd_mark[fd / 64] >> fd % 64;
+        if (marks != 0)
+            return fd + __builtin_ctzll(marks);
+        fd |= 63;
+    }
+    return -1;
+}
+
+/* ---- numbers ------------------------------------------------------------------------------------------- */
+
+void linux_fd_limit_lock(void)
+{
+    machine_lock(&limit_lock);
+}
+
+void linux_fd_limit_unlock(void)
+{
+    machine_unlock(&limit_lock);
+}
+
+/* The soft limit is the hard one until limit_restore. Returns from where on numbers are ours. */
+static int limit_raise(struct rlimit *own)
+{
+    linux_fd_limit_lock();
+    if (linux_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, own) != 0)
+        *own = (struct rlimit){0, 0};
+    if (own->rlim_cur < own->rlim_max) {
+        struct rlimit most = {own->rlim_max, own->rlim_max};
+        linux_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &most, NULL);
+        if (own->rlim_cur <= FD_LOWEST_MOST)
+            return (int)own->rlim_cur;
+    }
+    return own->rlim_cur / 2 < FD_LOWEST_AMID ? (int)(own->rlim_cur / 2) : FD_LOWEST_AMID;
+}
+
+static void limit_restore(const struct rlimit *own)
+{
+    if (own->rlim_cur < own->rlim_max)
+        linux_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, own, NULL);
+    linux_fd_limit_unlock();
+}
+
+/* The limit is raised. */
+static int dup_above(int fd, int lowest)
+{
+    long copy = linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, lowest);
+    if (copy < 0) /* all of those are taken */
         copy = linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0);
+    if (copy >= FD_MARKED) {
+        linux_syscall(SYS_close, copy);
+        copy = -EMFILE;
+    }
     linux_fd_mark((int)copy);
     return (int)copy;
 }
 
-int linux_fd_reopen(int fd, int flags)
+int linux_fd_dup(int fd)
+{
+    struct rlimit own;
+    int lowest = limit_raise(&own);
+    int copy = dup_above(fd, lowest);
+    limit_restore(&own);
+    return copy;
+}
+
+/* The limit is raised: the program may have used up its own. */
+static int reopen_above(int fd, int flags, int lowest)
 {
     char path[32] = "/proc/self/fd/", digits[12];
     size_t n = __builtin_strlen(path), d = 0;
@@ -78,13 +154,22 @@ int linux_fd_reopen(int fd, int flags)
     int low = (int)linux_syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC);
     if (low < 0)
         return low;
-    int high = linux_fd_dup(low);
+    int high = low < lowest ? dup_above(low, lowest) : -EMFILE;
     if (high < 0) {
         linux_fd_mark(low);
         return low;
     }
     linux_fd_close(low);
     return high;
+}
+
+int linux_fd_reopen(int fd, int flags)
+{
+    struct rlimit own;
+    int lowest = limit_raise(&own);
+    int again = reopen_above(fd, flags, lowest);
+    limit_restore(&own);
+    return again;
 }
 
 /* ---- record locks -------------------------------------------------------------------------------------- */

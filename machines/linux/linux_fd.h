@@ -27,9 +27,17 @@ void linux_fd_close(int fd);
 
 /*
  * Whether a descriptor is one of those: a program that closes what it did not open (daemons do) must not meet
- * them. Descriptors of 65536 and more are not known.
+ * them.
  */
 FL_NODISCARD bool linux_fd_is_ours(int fd);
+/* The lowest of them from `from` on, or -1. */
+FL_NODISCARD int linux_fd_next_ours(int from);
+/*
+ * Around a change of the process's limit on open files: for a moment it may not be what the program set. Signals are
+ * blocked.
+ */
+void linux_fd_limit_lock(void);
+void linux_fd_limit_unlock(void);
 /* From now on it is. For those who got it elsewhere. */
 void linux_fd_mark(int fd);
 

@@ -103,6 +103,11 @@ int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t e
     return -ENOMEM;
 }
 
+static int reserve_over(vm_offset_t start, vm_offset_t end)
+{
+    return reserve(start, end, MAP_FIXED);
+}
+
 /*
  * At the limit on areas the kernel refuses every new one first of all, also when it would take the place of
  * many. What is whole areas can be unmapped even then. What would split one stays, without mappings: it is
@@ -110,8 +115,7 @@ int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t e
  */
 void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end)
 {
-    linux_zap_flush();
-    if (reserve(start, end, MAP_FIXED) == 0)
+    if (linux_zap_replace(start, end, reserve_over) == 0)
         return;
     if (linux_syscall(SYS_munmap, start, end - start) != 0) {
         machine_unmap(space, start, end, 0);

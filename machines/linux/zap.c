@@ -91,6 +91,23 @@ void linux_zap(vm_offset_t start, vm_offset_t end)
     machine_unlock(&zap.lock);
 }
 
+int linux_zap_replace(vm_offset_t start, vm_offset_t end, int (*replace)(vm_offset_t start, vm_offset_t end))
+{
+    uint32_t left = 0;
+    machine_lock(&zap.lock);
+    int error = replace(start, end);
+    for (uint32_t i = 0; i < zap.n; i++) {
+        vm_offset_t at = (vm_offset_t)zap.range[i].iov_base;
+        if (error != 0 || at < start || at + zap.range[i].iov_len > end)
+            zap.range[left++] = zap.range[i];
+    }
+    zap.n = left;
+    if (left > 0)
+        zap_flush();
+    machine_unlock(&zap.lock);
+    return error;
+}
+
 void linux_zap_flush(void)
 {
     machine_lock(&zap.lock);
