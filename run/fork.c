@@ -18,7 +18,8 @@
  *     view PROT_NONE ─▶ msync ─▶ fl_sys_munmap ─▶ fl_space_reserve ─▶ mmap of the file ─▶ gate open
  * From the first step on no other thread can change the bytes. A thread that touches them gets SIGSEGV: while
  * the core still has the mapping it answers "try again", and so the thread does; afterwards it says "nothing
- * mapped", and signals_deliver waits here at the gate (fork_waited) and then tries again.
+ * mapped", and signals_deliver waits here at the gate (fork_waited) and then tries again. The same gate is closed
+ * while a mapping takes the place of another (MAP_FIXED), which is several steps here and one under the kernel.
  *
  * Lock: (S) from prepare to the end.
  */
@@ -53,8 +54,22 @@ static struct {
     size_t nregions, npages, most_regions, most_pages;
 } image;
 
-static _Atomic vm_offset_t gate_start, gate_end; /* what is being handed over; 0, 0: nothing */
-static _Atomic unsigned gate_count;              /* mappings handed over so far */
+static _Atomic vm_offset_t gate_start,
+    gate_end;                       /* what is being handed over, or mapped over; 0, 0: nothing */
+static _Atomic unsigned gate_count; /* grows when the gate closes and when it opens */
+
+void fork_gate_close(vm_offset_t start, vm_offset_t end)
+{
+    gate_count++;
+    gate_end = end;
+    gate_start = start;
+}
+
+void fork_gate_open(void)
+{
+    gate_start = gate_end = 0;
+    gate_count++;
+}
 
 unsigned fork_handed_over(void)
 {
@@ -106,9 +121,7 @@ static void hand_over(const struct fl_region *region, struct file *file)
     size_t len = region->end - region->start;
     long r;
 
-    gate_count++;
-    gate_end = region->end;
-    gate_start = region->start;
+    fork_gate_close(region->start, region->end);
     linux_syscall(SYS_mprotect, region->start, len, PROT_NONE);
     r = fl_sys_msync(fl_space(), region->start, len, MS_SYNC);
     if (r != 0) {
@@ -122,7 +135,7 @@ static void hand_over(const struct fl_region *region, struct file *file)
             shim_say("fork: a shared mapping of inode %lu cannot be handed to the kernel: %s",
                      (unsigned long)file->ino, strerrordesc_np((int)-r));
     }
-    gate_start = gate_end = 0;
+    fork_gate_open();
 }
 
 static void hand_over_written(void)

@@ -9,6 +9,12 @@
  * and a held page cannot be evicted. Transfers that can be made in turns ask hold_turn_bytes, which gives
  * less the more is held already; and when memory is short nevertheless, a hold waits a little, then shrinks.
  *
+ * A hold stops nobody (docs/locking.md): another thread may unmap what is held, map anew there, cut the file
+ * off and make it long again, or fork, which hands a mapping to the kernel. A call that the kernel was making
+ * says EFAULT then, though natively it would have found memory at each moment. So it is made again with its
+ * memory held anew (hold_again), where it has moved nothing and what it was to move is still there: files,
+ * pipes, streams, and whatever is sent.
+ *
  * A struct fl_hold is 2 KiB and a signal handler may stand on a small stack, so holds come from a pool. Lock:
  * (H) the pool's, innermost, taken with all signals blocked.
  */
@@ -16,6 +22,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <time.h>
 
 struct hold {
@@ -26,6 +33,7 @@ struct hold {
 
 #define HOLD_SLAB_BYTES ((size_t)64 << 10)
 #define HOLD_TRIES      200 /* a millisecond each: for other threads' calls to end */
+#define HOLD_AGAIN      100 /* times in a row that other threads take the memory of one call away */
 
 static _Atomic size_t hold_total_bytes; /* held now */
 
@@ -120,20 +128,41 @@ static int hold_beginning(vm_offset_t va, size_t *len, vm_prot_t access, struct 
     }
 }
 
+bool hold_again(vm_offset_t va, unsigned *tries)
+{
+    if (fork_waited(va))
+        return true;
+    linux_syscall(SYS_sched_yield);
+    return (*tries)++ < HOLD_AGAIN;
+}
+
+/* hold_beginning, or less if it is the kernel's own memory, where there is nothing to hold. */
+static int hold_mapped(vm_offset_t va, size_t *len, vm_prot_t access, struct fl_hold *pages)
+{
+    for (;;) { /* ends: each turn follows a hand-over, or a mapping that took another's place */
+        unsigned before = fork_handed_over();
+        size_t reserved = mapping_reserved_from(va);
+        int error;
+
+        if (reserved != 0) {
+            *len = *len < reserved ? *len : reserved;
+            return 0;
+        }
+        error = hold_beginning(va, len, access, pages);
+        if (error != -EFAULT || !(fork_waited(va) || fork_handed_over() != before))
+            return error;
+    }
+}
+
 int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access)
 {
     struct hold *hold = hold_alloc();
-    size_t reserved;
-    int error = 0;
+    int error;
 
     if (hold == NULL)
         return -ENOMEM;
     hold->pages.npages = 0;
-    reserved = mapping_reserved_from(va);
-    if (reserved != 0)
-        *len = *len < reserved ? *len : reserved; /* the kernel's own memory: nothing to hold */
-    else
-        error = hold_beginning(va, len, access, &hold->pages);
+    error = hold_mapped(va, len, access, &hold->pages);
     if (error != 0) {
         hold_free(hold);
         /*
@@ -161,24 +190,61 @@ void hold_drop(struct hold **list)
     }
 }
 
-static int hold_copy(vm_offset_t program, char *own, size_t len, vm_prot_t access)
+/*
+ * What is held may be unmapped all the same, and signals are blocked: a fault of ours would be the end. So
+ * the kernel copies. -EFAULT: not all of it was there.
+ */
+static int hold_move(vm_offset_t program, char *own, size_t len, vm_prot_t access)
+{
+    struct iovec here = {own, len}, there = {(void *)program, len};
+    long r = linux_syscall(access == VM_PROT_WRITE ? SYS_process_vm_writev : SYS_process_vm_readv,
+                           linux_syscall(SYS_getpid), &here, 1, &there, 1, 0);
+
+    if (r == (long)len)
+        return 0;
+    if (r != -EPERM && r != -ENOSYS)
+        return -EFAULT;
+    if (access == VM_PROT_WRITE) /* a sandbox: as well as can be */
+        memcpy((void *)program, own, len);
+    else
+        memcpy(own, (const void *)program, len);
+    return 0;
+}
+
+static int hold_copy_piece(vm_offset_t program, char *own, size_t *len, vm_prot_t access)
 {
     struct hold *held = NULL;
+    size_t most = *len;
+    unsigned tries = 0;
+    int error;
+
+    do {
+        *len = most;
+        error = hold_add(&held, program, len, access);
+        if (error != 0)
+            return error;
+        error = hold_move(program, own, *len, access);
+        hold_drop(&held);
+    } while (error != 0 && hold_again(program, &tries));
+    return error;
+}
+
+static int hold_copy(vm_offset_t program, char *own, size_t len, vm_prot_t access)
+{
     size_t n;
     int error;
 
     for (; len > 0; program += n, own += n, len -= n) {
         n = len;
         if (shim_on() && shim_in_window(program)) {
-            error = hold_add(&held, program, &n, access);
+            error = hold_copy_piece(program, own, &n, access);
             if (error != 0)
                 return error;
-        }
-        if (access == VM_PROT_WRITE)
+        } else if (access == VM_PROT_WRITE) {
             memcpy((void *)program, own, n);
-        else
+        } else {
             memcpy(own, (const void *)program, n);
-        hold_drop(&held);
+        }
     }
     return 0;
 }

@@ -300,10 +300,14 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
     shim_enter(&saved);
     wanted = eligible && length_is_wanted(&args);
     beside = wanted && kernel_maps_it(&args, 0);
+    if (fixed && inside)
+        fork_gate_close(addr, addr + round_page(len));
     if (wanted && !beside && (!fixed || inside))
         r = mmap_managed(&args, &managed);
     if (!managed)
         r = fixed && inside ? mmap_reserved(&args) : mmap_kernel(&args);
+    if (fixed && inside)
+        fork_gate_open();
     kernel_has_shared |= eligible && !managed && (flags & MAP_TYPE) == MAP_SHARED;
     file_reap();
     shim_leave(&saved);
@@ -559,8 +563,17 @@ int mapping_hand_over(const struct fl_region *region, const struct file *file)
                                    .flags = MAP_SHARED | MAP_FIXED,
                                    .fd = file->fd,
                                    .offset = region->offset};
-    long r = mmap_reserved(&args);
+    long r = range_remove(args.addr, args.addr + args.len);
 
+    /*
+     * A page that a system call holds is dirty for as long as it can be written, which ends only now: what
+     * our cache has of it must not be written behind the kernel's back later.
+     */
+    if (r == 0 && fl_vnode_sync(file->vnode, args.offset, args.len) != 0)
+        shim_say("fork: what a system call wrote did not reach the file of inode %lu",
+                 (unsigned long)file->ino);
+    if (r == 0)
+        r = mmap_reserved(&args);
     if (r < 0)
         return (int)r;
     kernel_has_shared = true;

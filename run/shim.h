@@ -275,6 +275,12 @@ size_t hold_turn_bytes(void);
 int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access);
 void hold_drop(struct hold **list);
 /*
+ * A call of the kernel's, or a copy of the core's, said EFAULT though the memory from va on was held: another
+ * thread took it away at that moment. Waits for a fork that hands it over; says whether it is worth holding
+ * it anew and making the call again. *tries: 0 at first.
+ */
+bool hold_again(vm_offset_t va, unsigned *tries);
+/*
  * Copies between the shim's memory and the program's, which may be managed. Errors: -EFAULT, -ENOMEM. Signals
  * are blocked.
  */
@@ -324,6 +330,7 @@ int filter_install(void);
 
 enum syscall_flow {
     FLOW_ONCE,  /* hold what the arguments name and make the call */
+    FLOW_ASK,   /* the same, and it only asks: it may be made again */
     FLOW_READ,  /* arg 1 is a buffer of arg 2 bytes that is read into; longer ones in turns */
     FLOW_WRITE, /* … written from */
 };
@@ -366,9 +373,16 @@ void signals_fork_child(void);
 
 /* Errors: -ENOMEM. */
 int fork_start(void);
-/* True when va was just being handed to the kernel by a fork, and is the kernel's now. */
+/*
+ * While the gate is closed [start, end) is mapped over (MAP_FIXED), or handed to the kernel by a fork:
+ * natively one step, here several, and whoever finds nothing there meanwhile waits, and looks again. (S)
+ * held.
+ */
+void fork_gate_close(vm_offset_t start, vm_offset_t end);
+void fork_gate_open(void);
+/* True when the gate was closed before va; it is open now. */
 bool fork_waited(vm_offset_t va);
-/* How many mappings were handed over so far. */
+/* Changes when the gate closes and when it opens. */
 unsigned fork_handed_over(void);
 
 /* The process ends in order, or starts another program: dirty pages reach their files, and the stats theirs. */

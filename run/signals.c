@@ -118,29 +118,8 @@ static void signals_chain(int signo, siginfo_t *info, void *ucontext)
 /* ---- the handlers in the kernel's table ------------------------------------------------------------ */
 
 /*
- * linux_fault_set_deliver: an error of the core's. A file that has grown meanwhile is no error, nor is a
- * mapping that a fork is just handing to the kernel.
- */
-static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int error)
-{
-    vm_offset_t va = (vm_offset_t)info->si_addr;
-
-    if (error == -ENXIO && file_grew(va))
-        return;
-    if (error == -EFAULT && (fork_waited(va) || mapping_is_reserved(va)))
-        return;
-    if (error == -ENOMEM) {
-        shim_say("written pages of private mappings, which have nowhere else to go, exceed the limit of %zu "
-                 "bytes: raise --memory",
-                 shim_config.memory_limit_bytes);
-        linux_syscall(SYS_kill, linux_syscall(SYS_getpid), SIGKILL);
-    }
-    signals_chain(signo, info, ucontext);
-}
-
-/*
- * SIGSEGV at a place that the kernel maps now, but did it when the access was made? Each thread tries again
- * once after each mapping that was handed over: what was meant for the program comes again.
+ * SIGSEGV at a place that is mapped now, but was it when the access was made? Each thread tries again once
+ * after each mapping that was handed over or replaced: what was meant for the program comes again.
  */
 static bool maybe_stale(int signo)
 {
@@ -150,6 +129,27 @@ static bool maybe_stale(int signo)
 
     known = now;
     return stale;
+}
+
+/*
+ * linux_fault_set_deliver: an error of the core's. A file that has grown meanwhile is no error, nor is a
+ * mapping that a fork is just handing to the kernel, or that another one is just taking the place of.
+ */
+static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int error)
+{
+    vm_offset_t va = (vm_offset_t)info->si_addr;
+
+    if (error == -ENXIO && file_grew(va))
+        return;
+    if (error == -EFAULT && (fork_waited(va) || mapping_is_reserved(va) || maybe_stale(signo)))
+        return;
+    if (error == -ENOMEM) {
+        shim_say("written pages of private mappings, which have nowhere else to go, exceed the limit of %zu "
+                 "bytes: raise --memory",
+                 shim_config.memory_limit_bytes);
+        linux_syscall(SYS_kill, linux_syscall(SYS_getpid), SIGKILL);
+    }
+    signals_chain(signo, info, ucontext);
 }
 
 static void signals_fault(int signo, siginfo_t *info, void *ucontext)
