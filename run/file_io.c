@@ -22,10 +22,12 @@
  */
 #include "file_io.h"
 #include "self_memory.h"
+#include "user_copy.h"
 #include "vector.h"
 #include <limits.h>
 #include <linux/fs.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #define IO_MAX_BYTES 0x7ffff000u /* of one call: MAX_RW_COUNT of the kernel */
@@ -154,29 +156,64 @@ static int64_t io_turn(const struct fd_call *call, bool writes, const struct iov
     return r;
 }
 
+/*
+ * The core could not reach the memory of a write though it was held. Either another thread took it away; or
+ * it is an unwritten page of a private mapping of the very page that is written, whose clean copy goes before
+ * that: so a page of it at a time is copied first.
+ */
+static int64_t io_write_copy(const struct fd_call *call, const struct iovec *piece, struct fl_iocb *iocb,
+                             bool *beside)
+{
+    size_t len = piece->iov_len < VM_PAGE_SIZE ? piece->iov_len : VM_PAGE_SIZE;
+    long memory =
+        linux_syscall(SYS_mmap, 0, VM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct iovec copy = {(void *)memory, len};
+    int64_t r;
+
+    if (linux_syscall_failed(memory))
+        return memory;
+    r = user_copy_in(copy.iov_base, piece->iov_base, len);
+    if (r == 0)
+        r = io_turn(call, true, &copy, 1, iocb, beside);
+    linux_syscall(SYS_munmap, memory, VM_PAGE_SIZE);
+    return r;
+}
+
 /* The pieces that are managed memory are held, as many at a time as there is room for. */
 static long io_in_turns(const struct file_io *io, const struct fd_call *call, struct vector *vector,
                         struct fl_iocb *iocb, bool *beside)
 {
     vm_prot_t access = io->writes ? VM_PROT_READ : VM_PROT_WRITE;
     size_t done = 0;
-    bool complete;
+    unsigned tries = 0;
+    bool more;
     int64_t r;
 
-    do {
+    do { /* ends: each turn moves something, or is counted */
         struct hold *held = NULL;
+        struct iovec *piece = vector->piece + vector->first;
+        bool managed, reached;
         size_t n, rest;
 
-        complete = false;
+        more = false;
         r = vector_hold(vector, access, hold_turn_bytes(), &held, &n, &rest);
-        if (r == 0)
-            r = io_turn(call, io->writes, vector->piece + vector->first, n, iocb, beside);
+        reached = r == 0;
+        managed = held != NULL;
+        if (reached)
+            r = io_turn(call, io->writes, piece, n, iocb, beside);
         hold_drop(&held);
+        if (r == -EFAULT && reached && io->writes && tries > 0 && shim_in_window((uintptr_t)piece->iov_base))
+            r = io_write_copy(call, piece, iocb, beside);
         if (r > 0) {
             done += (size_t)r;
-            complete = vector_advance(vector, n, rest, (size_t)r);
+            /* Where memory was taken away the turn is short, and not the file. */
+            more = vector_advance(vector, n, rest, (size_t)r) || managed;
+            tries = 0;
+        } else if (r == -EFAULT && reached && managed) {
+            (void)vector_advance(vector, n, rest, 0);
+            more = hold_again((uintptr_t)vector->piece[vector->first].iov_base, &tries);
         }
-    } while (complete && vector->first < vector->npieces);
+    } while (more && vector->first < vector->npieces);
     return done > 0 ? (long)done : (long)r;
 }
 

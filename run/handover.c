@@ -45,7 +45,7 @@ static struct {
     struct fl_region *_Atomic region;
     _Atomic size_t nregions;
     size_t room;            /* (S) of region[] */
-    _Atomic unsigned count; /* mappings handed over so far */
+    _Atomic unsigned count; /* changes when it is shut and when it opens */
 } gate;
 
 static _Atomic vm_offset_t slot[FUTEX_SLOTS]; /* where a thread waits on a futex, or 0 */
@@ -100,6 +100,7 @@ static int gate_room(size_t n)
 static void gate_shut(size_t n)
 {
     gate.nregions = n;
+    gate.count++;
     gate.shut = 1;
 }
 
@@ -107,7 +108,22 @@ static void gate_open(void)
 {
     gate.nregions = 0;
     gate.shut = 0;
+    gate.count++;
     linux_syscall(SYS_futex, &gate.shut, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+/* Without memory for the list the gate stays open: a thread may meet the moment between, as before. */
+void handover_replace_begin(vm_offset_t start, vm_offset_t end)
+{
+    if (gate_room(1) != 0)
+        return;
+    gate.region[0] = (struct fl_region){.start = start, .end = end};
+    gate_shut(1);
+}
+
+void handover_replace_end(void)
+{
+    gate_open();
 }
 
 /* ---- futexes --------------------------------------------------------------------------------------- */
@@ -308,7 +324,6 @@ static int regions_move(struct handover *handover)
     error = fl_vnode_sync(handover->file->vnode, 0, UINT64_MAX);
     first = first != 0 ? first : error;
     for (size_t i = 0; i < handover->n; i++) {
-        gate.count++;
         error = mapping_arrive(&gate.region[i], handover->file, handover->copy[i]);
         if (error == 0)
             stats_left(handover->reason, gate.region[i].end - gate.region[i].start);

@@ -19,8 +19,14 @@ FL_NODISCARD int handover_file(struct file *file, enum left_reason reason);
  * fault, or EFAULT, there tries again.
  */
 bool handover_waited(vm_offset_t va);
-/* How many mappings were handed over so far. */
+/* Changes when the gate is shut and when it opens. */
 unsigned handover_count(void);
+/*
+ * [start, end) is mapped over (MAP_FIXED): natively one step, here several, and whoever finds nothing there meanwhile
+ * waits, and looks again. (S) held.
+ */
+void handover_replace_begin(vm_offset_t start, vm_offset_t end);
+void handover_replace_end(void);
 
 /*
  * Around a futex wait at va, which may be managed memory, for that wait has to begin anew when the memory becomes the

@@ -9,6 +9,12 @@
  * and a held page cannot be evicted. Transfers that can be made in turns ask hold_turn_bytes, which gives
  * less the more is held already; and when memory is short nevertheless, a hold waits a little, then shrinks.
  *
+ * A hold stops nobody (docs/locking.md): another thread may unmap what is held, map anew there, cut the file
+ * off and make it long again, or fork, which hands a mapping to the kernel. A call that the kernel was making
+ * says EFAULT then, though natively it would have found memory at each moment. So it is made again with its
+ * memory held anew (hold_again), where it has moved nothing and what it was to move is still there: files,
+ * pipes, streams, and whatever is sent.
+ *
  * A struct fl_hold is 2 KiB and a signal handler may stand on a small stack, so holds come from a pool. Lock:
  * (H) the pool's, innermost, taken with all signals blocked.
  */
@@ -16,6 +22,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <time.h>
 
 struct hold {
@@ -26,6 +33,7 @@ struct hold {
 
 #define HOLD_SLAB_BYTES ((size_t)64 << 10)
 #define HOLD_TRIES      200 /* a millisecond each: for other threads' calls to end */
+#define HOLD_AGAIN      100 /* times in a row that other threads take the memory of one call away */
 
 static _Atomic size_t hold_total_bytes; /* held now */
 
@@ -120,21 +128,41 @@ static int hold_beginning(vm_offset_t va, size_t *len, vm_prot_t access, struct 
     }
 }
 
+bool hold_again(vm_offset_t va, unsigned *tries)
+{
+    if (handover_waited(va))
+        return true;
+    linux_syscall(SYS_sched_yield);
+    return (*tries)++ < HOLD_AGAIN;
+}
+
+/* hold_beginning, or less if it is the kernel's own memory, where there is nothing to hold. */
+static int hold_mapped(vm_offset_t va, size_t *len, vm_prot_t access, struct fl_hold *pages)
+{
+    for (;;) { /* ends: each turn follows a hand-over, or a mapping that took another's place */
+        unsigned before = handover_count();
+        size_t reserved = mapping_reserved_from(va);
+        int error;
+
+        if (reserved != 0) {
+            *len = *len < reserved ? *len : reserved;
+            return 0;
+        }
+        error = hold_beginning(va, len, access, pages);
+        if (error != -EFAULT || !(handover_waited(va) || handover_count() != before))
+            return error;
+    }
+}
+
 int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access)
 {
     struct hold *hold = hold_alloc();
-    size_t reserved;
-    int error = 0;
+    int error;
 
     if (hold == NULL)
         return -ENOMEM;
     hold->pages.npages = 0;
-    do { /* once more after each hand-over that was under way there */
-        reserved = mapping_reserved_from(va);
-        if (reserved != 0)
-            *len = *len < reserved ? *len : reserved; /* the kernel's own memory: nothing to hold */
-        error = reserved != 0 ? 0 : hold_beginning(va, len, access, &hold->pages);
-    } while (error == -EFAULT && handover_waited(va));
+    error = hold_mapped(va, len, access, &hold->pages);
     if (error != 0) {
         hold_free(hold);
         /*

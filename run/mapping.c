@@ -414,6 +414,34 @@ static long mmap_managed(const struct mmap_args *args, bool *opened)
     return r;
 }
 
+static bool replaces(const struct mmap_args *args)
+{
+    return (args->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) != 0 && shim_in_window(args->addr);
+}
+
+/* One step to other threads, which is several here. (S) held. */
+static long mmap_managed_gated(const struct mmap_args *args, bool *opened)
+{
+    long r;
+
+    if (replaces(args))
+        handover_replace_begin(args->addr, args->addr + round_page(args->len));
+    r = mmap_managed(args, opened);
+    if (replaces(args))
+        handover_replace_end();
+    return r;
+}
+
+static long mmap_reserved_gated(const struct mmap_args *args)
+{
+    long r;
+
+    handover_replace_begin(args->addr, args->addr + round_page(args->len));
+    r = mmap_reserved(args);
+    handover_replace_end();
+    return r;
+}
+
 /*
  * Whether another process has the file in a way that no two caches of it may be; asked before it is managed here, or
  * written here. Waits for others: (S) is not held. Says so, the first time.
@@ -489,7 +517,7 @@ static long mmap_wanted(const struct mmap_args *args, vm_offset_t except, sigset
     } else if (kernel_maps_it(args, except)) {
         *left = LEFT_BESIDE;
     } else {
-        r = mmap_managed(args, &managed);
+        r = mmap_managed_gated(args, &managed);
         *left = managed ? LEFT_NOT : left_by((int)r);
     }
     if (!managed && file_find(args->st.st_dev, args->st.st_ino) == NULL)
@@ -566,7 +594,7 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
         r = mmap_in_place(&args, &inside, &saved, &left);
     if (left != LEFT_NOT) {
         let_go(&args);
-        r = fixed && inside ? mmap_reserved(&args) : mmap_kernel(&args);
+        r = fixed && inside ? mmap_reserved_gated(&args) : mmap_kernel(&args);
         kernel_has_shared |= eligible && (flags & MAP_TYPE) == MAP_SHARED;
     }
     file_reap();

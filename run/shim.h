@@ -406,6 +406,12 @@ size_t hold_turn_bytes(void);
  */
 int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access);
 void hold_drop(struct hold **list);
+/*
+ * A call of the kernel's, or a copy of the core's, said EFAULT though the memory from va on was held: another
+ * thread took it away at that moment. Waits for a fork that hands it over; says whether it is worth holding
+ * it anew and making the call again. *tries: 0 at first.
+ */
+bool hold_again(vm_offset_t va, unsigned *tries);
 
 /* ---- vector.c: pointers that hide in memory -------------------------------------------------------- */
 
@@ -450,6 +456,7 @@ int filter_install(vm_offset_t start, vm_offset_t end);
 
 enum syscall_flow {
     FLOW_ONCE,  /* hold what the arguments name and make the call */
+    FLOW_ASK,   /* the same, and it only asks: it may be made again */
     FLOW_READ,  /* arg 1 is a buffer of arg 2 bytes that is read into; longer ones in turns */
     FLOW_WRITE, /* … written from */
 };

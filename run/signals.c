@@ -126,8 +126,22 @@ static void signals_chain(int signo, siginfo_t *info, void *ucontext)
 /* ---- the handlers in the kernel's table ------------------------------------------------------------ */
 
 /*
+ * A fault at a place that is mapped now, but was it when the access was made? Each thread tries again once
+ * after each mapping that was handed over or replaced: what was meant for the program comes again.
+ */
+static bool maybe_stale(void)
+{
+    static _Thread_local unsigned known __attribute__((tls_model("initial-exec")));
+    unsigned now = handover_count();
+    bool stale = known != now;
+
+    known = now;
+    return stale;
+}
+
+/*
  * linux_fault_set_deliver: an error of the core's. A file that has grown meanwhile is no error, nor is a
- * mapping that is just being handed to the kernel.
+ * mapping that is just being handed to the kernel, or that another one is just taking the place of.
  */
 static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int error)
 {
@@ -135,7 +149,7 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
 
     if (error == -ENXIO && file_grew(va))
         return;
-    if (error == -EFAULT && (handover_waited(va) || mapping_is_reserved(va)))
+    if (error == -EFAULT && (handover_waited(va) || mapping_is_reserved(va) || maybe_stale()))
         return;
     files_say_why(va, error);
     if (error == -ENOMEM) {
@@ -149,20 +163,6 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
         linux_syscall(SYS_kill, linux_syscall(SYS_getpid), SIGKILL);
     }
     signals_chain(signo, info, ucontext);
-}
-
-/*
- * A fault at a place that the kernel maps now, but did it when the access was made? Each thread tries again
- * once after each mapping that was handed over: what was meant for the program comes again.
- */
-static bool maybe_stale(void)
-{
-    static _Thread_local unsigned known __attribute__((tls_model("initial-exec")));
-    unsigned now = handover_count();
-    bool stale = known != now;
-
-    known = now;
-    return stale;
 }
 
 static void signals_fault(int signo, siginfo_t *info, void *ucontext)

@@ -25,6 +25,7 @@
 #include "file_io.h"
 #include "handover.h"
 #include "user_copy.h"
+#include "vector.h"
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -84,8 +85,8 @@ static int hold_arg(struct hold **held, vm_offset_t va, size_t len, vm_prot_t ac
     return error == -ENOMEM ? -ENOMEM : 0;
 }
 
-static long call_once(const struct syscall_rule *rule, long number, const uint64_t arg[TRAP_ARGS],
-                      const sigset_t *mask)
+static long call_and_drop(const struct syscall_rule *rule, long number, const uint64_t arg[TRAP_ARGS],
+                          const sigset_t *mask)
 {
     struct hold *held = NULL;
     long r = 0;
@@ -98,6 +99,36 @@ static long call_once(const struct syscall_rule *rule, long number, const uint64
     if (r == 0)
         r = trap_issue(number, arg, mask);
     hold_drop(&held);
+    return r;
+}
+
+/* May a call that said EFAULT be made again? One that gives nothing back said so before it did anything. */
+static bool may_repeat(const struct syscall_rule *rule)
+{
+    for (int i = 0; i < SYSCALL_ARGS_MAX && rule->arg[i].kind != ARG_END; i++)
+        if (rule->arg[i].kind == ARG_OUT)
+            return rule->flow == FLOW_ASK;
+    return true;
+}
+
+static vm_offset_t first_managed(const struct syscall_rule *rule, const uint64_t arg[TRAP_ARGS])
+{
+    for (int i = 0; i < SYSCALL_ARGS_MAX && rule->arg[i].kind != ARG_END; i++)
+        if (shim_in_window(arg[rule->arg[i].arg]))
+            return arg[rule->arg[i].arg];
+    return 0;
+}
+
+static long call_once(const struct syscall_rule *rule, long number, const uint64_t arg[TRAP_ARGS],
+                      const sigset_t *mask)
+{
+    vm_offset_t va = may_repeat(rule) ? first_managed(rule, arg) : 0;
+    unsigned tries = 0;
+    long r;
+
+    do {
+        r = call_and_drop(rule, number, arg, mask);
+    } while (r == -EFAULT && va != 0 && hold_again(va, &tries));
     return r;
 }
 
@@ -126,26 +157,33 @@ static long call_unknown(long number, const uint64_t arg[TRAP_ARGS], const sigse
 /* ---- transfers longer than a chunk ----------------------------------------------------------------- */
 
 /*
- * A file always gives what is asked for, and so a read of it goes on; a pipe, a socket, a terminal may give
- * less, and that is where a read ends. A socket's messages must not be cut, so there each turn is as long as
- * can be.
+ * A file always gives what is asked for, and so a read of it goes on, also where a turn came back short
+ * because its memory was taken away: it ends at 0 or an error. A pipe, a socket, a terminal may give less,
+ * and that is where a read ends. A socket's messages must not be cut, so there each turn is as long as can
+ * be.
  */
 enum turns {
     TURNS_LONG = 0x1,
     TURNS_GO_ON = 0x2,
+    TURNS_FILE = 0x4,
+    TURNS_AGAIN = 0x8, /* EFAULT: nothing was lost */
 };
 
-static unsigned turns_of(const struct syscall_rule *rule, long number, int fd)
+static unsigned turns_of(const struct syscall_rule *rule, long number, const uint64_t arg[TRAP_ARGS])
 {
+    int fd = (int)arg[0];
+    bool writes = rule->flow == FLOW_WRITE, named = number == SYS_recvfrom && arg[4] != 0;
     struct stat st = {0};
-    unsigned turns = rule->flow == FLOW_WRITE ? TURNS_GO_ON : 0;
+    unsigned turns = writes ? TURNS_GO_ON : 0;
 
     if (number == SYS_getrandom)
-        return TURNS_GO_ON;
+        return TURNS_GO_ON | TURNS_AGAIN;
     if (linux_syscall(SYS_fstat, fd, &st) != 0)
         return turns;
+    if (vector_keeps_data(fd, st.st_mode, writes) && !named)
+        turns |= TURNS_AGAIN;
     if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
-        turns |= TURNS_GO_ON;
+        turns |= TURNS_GO_ON | TURNS_FILE;
     return S_ISSOCK(st.st_mode) ? turns | TURNS_LONG : turns;
 }
 
@@ -154,7 +192,7 @@ static long call_in_turns(const struct syscall_rule *rule, long number, const ui
 {
     const struct syscall_arg *buffer = &rule->arg[0];
     size_t len = arg[buffer->len_arg];
-    unsigned turns = turns_of(rule, number, (int)arg[0]);
+    unsigned turns = turns_of(rule, number, arg), tries = 0;
     uint64_t turn[TRAP_ARGS];
     size_t done = 0;
     long r = 0;
@@ -163,8 +201,9 @@ static long call_in_turns(const struct syscall_rule *rule, long number, const ui
         mapping_reserved_from(arg[buffer->arg]) >= len) /* nothing to hold, so nothing to cut */
         return call_once(rule, number, arg, mask);
     __builtin_memcpy(turn, arg, sizeof turn);
-    do {
+    for (;;) { /* ends: each turn moves something, or is counted */
         struct hold *held = NULL;
+        bool called = false;
         size_t most = (turns & TURNS_LONG) != 0 ? hold_chunk_bytes() : hold_turn_bytes();
         size_t n = len - done < most ? len - done : most;
 
@@ -179,14 +218,19 @@ static long call_in_turns(const struct syscall_rule *rule, long number, const ui
             if (rule->offset_arg != 0)
                 turn[rule->offset_arg] = arg[rule->offset_arg] + done;
             r = trap_issue(number, turn, mask);
+            called = true;
         }
         hold_drop(&held);
+        if (r == -EFAULT && called && (turns & TURNS_AGAIN) != 0 &&
+            hold_again(arg[buffer->arg] + done, &tries))
+            continue;
         if (r <= 0)
             break;
         done += (size_t)r;
-        if ((size_t)r < n)
+        tries = 0;
+        if (done == len || (turns & TURNS_GO_ON) == 0 || ((size_t)r < n && (turns & TURNS_FILE) == 0))
             break;
-    } while ((turns & TURNS_GO_ON) != 0 && done < len);
+    }
     return done > 0 ? (long)done : r;
 }
 
@@ -312,8 +356,8 @@ static long call_held(long number, const uint64_t arg[TRAP_ARGS], const sigset_t
         return r;
     if (rule == NULL)
         return call_unknown(number, arg, mask);
-    return rule->flow == FLOW_ONCE ? call_once(rule, number, arg, mask)
-                                   : call_in_turns(rule, number, arg, mask);
+    return rule->flow == FLOW_READ || rule->flow == FLOW_WRITE ? call_in_turns(rule, number, arg, mask)
+                                                               : call_once(rule, number, arg, mask);
 }
 
 long trap_call(long number, const uint64_t arg[TRAP_ARGS], sigset_t *mask)

@@ -120,26 +120,53 @@ bool vector_advance(struct vector *vector, size_t n, size_t rest, size_t bytes)
 
 /* ---- transfers ------------------------------------------------------------------------------------- */
 
+bool vector_keeps_data(int fd, unsigned mode, bool writes)
+{
+    int type = 0;
+    socklen_t len = sizeof type;
+
+    if (S_ISREG(mode) || S_ISBLK(mode) || S_ISFIFO(mode))
+        return true;
+    if (!S_ISSOCK(mode))
+        return false;
+    return writes ||
+           (linux_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM);
+}
+
 struct vector_io {
     long number;
     vm_prot_t access;       /* what the kernel does with the pieces */
     uint64_t arg[6];        /* arg[1] is the vector or the message */
     bool in_turns;          /* goes on after a complete prefix; else a short transfer is the answer */
+    bool to_the_end;        /* and after a part of one: of a file, which ends at 0 or an error */
+    bool again;             /* EFAULT: nothing was lost, as long as the memory is there again */
     bool positioned;        /* arg[3] is the file's offset */
     struct msghdr *message; /* of sendmsg and recvmsg: ours, its vector is set here */
 };
 
+/* The first address that is left to do and managed; 0: none. */
+static vm_offset_t vector_managed(const struct vector *vector)
+{
+    for (size_t i = vector->first; i < vector->npieces; i++)
+        if (shim_in_window((uintptr_t)vector->piece[i].iov_base) && vector->piece[i].iov_len > 0)
+            return (uintptr_t)vector->piece[i].iov_base;
+    return 0;
+}
+
 static long vector_transfer(struct vector_io *io, struct vector *vector, const sigset_t *mask)
 {
     size_t done = 0;
-    bool complete;
+    unsigned tries = 0;
+    bool more;
     long r;
 
-    do {
+    do { /* ends: each turn moves something, or is counted */
         struct hold *held = NULL;
+        vm_offset_t va = vector_managed(vector);
+        bool called = false;
         size_t n, rest;
 
-        complete = false;
+        more = false;
         r = vector_hold(vector, io->access, hold_chunk_bytes(), &held, &n, &rest);
         if (r == 0) {
             if (io->message != NULL) {
@@ -150,26 +177,35 @@ static long vector_transfer(struct vector_io *io, struct vector *vector, const s
                 io->arg[2] = n;
             }
             r = trap_issue(io->number, io->arg, mask);
+            called = true;
         }
         hold_drop(&held);
         if (r > 0) {
             done += (size_t)r;
-            complete = vector_advance(vector, n, rest, (size_t)r);
+            more = (vector_advance(vector, n, rest, (size_t)r) && io->in_turns) || io->to_the_end;
+            tries = 0;
             if (io->positioned && (int64_t)io->arg[3] >= 0)
                 io->arg[3] += (uint64_t)r;
+        } else if (r == -EFAULT && called && io->again && va != 0) {
+            (void)vector_advance(vector, n, rest, 0);
+            more = hold_again(va, &tries);
         }
-    } while (complete && io->in_turns && vector->first < vector->npieces);
+    } while (more && vector->first < vector->npieces);
     return done > 0 ? (long)done : r;
 }
 
-/* A read of a file goes on, one of a pipe ends with what is there (trap.c); a write goes on. */
-static bool goes_on(vm_prot_t access, int fd)
+/* A read of a file goes on to its end, one of a pipe ends with what is there (trap.c); a write goes on. */
+static void look_at_file(struct vector_io *io, int fd)
 {
-    struct stat st;
+    bool writes = io->access == VM_PROT_READ, file;
+    struct stat st = {0};
 
-    if (access == VM_PROT_READ)
-        return true;
-    return linux_syscall(SYS_fstat, fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
+    if (linux_syscall(SYS_fstat, fd, &st) != 0)
+        return;
+    file = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode);
+    io->in_turns = writes || file;
+    io->to_the_end = file;
+    io->again = vector_keeps_data(fd, st.st_mode, writes);
 }
 
 static long vector_file(long number, const uint64_t arg[6], const sigset_t *mask)
@@ -183,7 +219,8 @@ static long vector_file(long number, const uint64_t arg[6], const sigset_t *mask
     if (r != 0)
         return r;
     memcpy(io.arg, arg, sizeof io.arg);
-    io.in_turns = number != SYS_vmsplice && goes_on(io.access, (int)arg[0]);
+    if (number != SYS_vmsplice)
+        look_at_file(&io, (int)arg[0]);
     io.positioned = number != SYS_readv && number != SYS_writev && number != SYS_vmsplice;
     r = vector_is_user(&vector) ? vector_transfer(&io, &vector, mask) : -EFAULT;
     vector_close(&vector);
@@ -249,6 +286,9 @@ static long message_call(long number, int fd, struct msghdr *program, int flags,
         r = vector_open(&vector, message.msg_iov, message.msg_iovlen);
     if (r != 0)
         return r;
+    /* What comes beside the bytes is not given twice. */
+    io.again = (sends || (message.msg_name == NULL && message.msg_control == NULL)) &&
+               vector_keeps_data(fd, S_IFSOCK, sends);
     r = vector_is_user(&vector) ? message_hold(&message, io.access, &held) : -EFAULT;
     if (r == 0)
         r = vector_transfer(&io, &vector, mask);

@@ -31,6 +31,11 @@ void vector_close(struct vector *vector);
  */
 bool vector_is_user(const struct vector *vector);
 /*
+ * Does a read of fd, or a write, that says EFAULT leave what it was to move where it was? A file, a pipe and
+ * a stream do; a datagram is lost; of a device nobody knows.
+ */
+bool vector_keeps_data(int fd, unsigned mode, bool writes);
+/*
  * Holds the longest beginning of what is not done yet, of at most `room` managed bytes (room >= VM_PAGE_SIZE),
  * and cuts the vector there: *n pieces from `first`, of which the last is cut by *rest bytes. Errors: -EFAULT,
  * -ENOMEM when the very first byte cannot be held.

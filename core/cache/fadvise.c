@@ -24,7 +24,8 @@
 static bool invalidate_page(const struct vm_page *m)
 {
     return (m->flags & (PG_VALID | PG_BUSY | PG_DIRTY | PG_WRITEBACK | PG_PRIVATE)) == PG_VALID &&
-           m->wire_count == 0 && m->hold_count == 0 && !vm_rmap_mapped(m->object, m->pindex, m->pindex + 1);
+           m->wire_count == 0 && m->hold_count == 0 && m->readers == 0 &&
+           !vm_rmap_mapped(m->object, m->pindex, m->pindex + 1);
 }
 
 /* Busy victims from *pindex on, up to end; the others are not wanted soon. *pindex: where it stopped. (O). */

@@ -5,15 +5,15 @@
  *     generic_file_direct_read            FL_IOCB_DIRECT: past the pages (direct.c)
  *     filemap_read                        until enough, or the end
  *       filemap_get_pages
- *         filemap_get_read_batch          what is there, held; not behind the mark of read-ahead
+ *         filemap_get_read_batch          what is there, and stays; not behind the mark of read-ahead
  *         page_cache_sync_readahead       when nothing is: how much to read along; then the batch again
  *         filemap_create_page             when still nothing is: one page, so that its error is ours
  *         filemap_readahead               the mark: the next window
  *         filemap_update_page             not read yet: waits, or reads the blocks that are missing
  *       copy_page_to_iter
  *
- * A page that is read is held: it stays, and may be mapped and written meanwhile. Without a lock: the copy
- * may sleep, and takes no fault.
+ * A page that is read has a reader more: it stays, and may be mapped and written meanwhile. Without a lock:
+ * the copy may sleep, and takes no fault.
  *
  * Locks: vn_lock, (V), (O). Loops: each turn follows somebody else's progress with the page, or new memory.
  * Does not do: writing (filemap_write.c); reading and writing as one step for other readers (as on Linux).
@@ -36,7 +36,7 @@
 #define FILEMAP_TRIES 64 /* for memory that is free again and again, but never for us */
 _Static_assert(FILEMAP_BATCH <= PMAP_BATCH, "one copy, one run");
 
-/* Neighbours, held. */
+/* Neighbours, which stay (vm_page.readers). */
 struct pagevec {
     struct vm_page *m[FILEMAP_BATCH];
     uint32_t n;
@@ -139,7 +139,7 @@ int filemap_read_page(struct kiocb *iocb, struct vm_page *m)
 /* (O). */
 static void pagevec_add(struct pagevec *pvec, struct vm_page *m)
 {
-    vm_page_hold(m);
+    vm_page_reader_add(m);
     pvec->m[pvec->n++] = m;
 }
 
@@ -166,7 +166,7 @@ static struct vm_page *filemap_get_read_batch(struct kiocb *iocb, vm_pindex_t pi
     struct vm_page *m, *last = NULL;
     pvec->n = 0;
     while (pvec->n < max && (m = vm_page_lookup(iocb->object, pindex + pvec->n)) != NULL) {
-        bool uptodate = (m->flags & (PG_VALID | PG_BUSY)) == PG_VALID;
+        bool uptodate = (m->flags & (PG_VALID | PG_BUSY)) == PG_VALID && m->readers < VM_READERS_MAX;
         if (uptodate || last == NULL)
             last = m;
         if (!uptodate)
@@ -220,7 +220,7 @@ static int filemap_create_page(struct kiocb *iocb, vm_pindex_t pindex, struct pa
  */
 static int filemap_update_page(struct kiocb *iocb, struct vm_page *m) REQUIRES(iocb->object->lock)
 {
-    if (m->flags & (PG_BUSY | PG_WRITEBACK)) {
+    if ((m->flags & (PG_BUSY | PG_WRITEBACK)) || m->readers == VM_READERS_MAX) {
         vm_page_busy_sleep(m);
         return FILEMAP_RETRY;
     }
@@ -254,15 +254,16 @@ static int filemap_get_pages_once(struct kiocb *iocb, uint32_t npages, bool *tri
         return filemap_create_page(iocb, pindex, pvec);
     if (last->flags & PG_READAHEAD) {
         filemap_readahead(iocb, last);
-        if (pvec->n == 0) /* not held, so it may be gone */
+        if (pvec->n == 0) /* it was free to go, so it may be gone */
             return FILEMAP_RETRY;
     }
     return pvec->n > 0 ? 0 : filemap_update_page(iocb, last);
 }
 
 /*
- * pvec becomes one page or more from iocb->pos on, of the npages that are wanted, valid and held. Errors:
- * -ENXIO beyond the end; the store's; -ENOMEM. (O) held on entry and return, perhaps released in between.
+ * pvec becomes one page or more from iocb->pos on, of the npages that are wanted, valid, and which stay.
+ * Errors: -ENXIO beyond the end; the store's; -ENOMEM. (O) held on entry and return, perhaps released in
+ * between.
  */
 static int filemap_get_pages(struct kiocb *iocb, uint64_t npages, struct pagevec *pvec)
     REQUIRES(iocb->object->lock)
@@ -294,7 +295,7 @@ static int filemap_left(struct kiocb *iocb, uint64_t count, uint64_t *left) REQU
     return error;
 }
 
-/* Copies what the held pages have of the `left` bytes that are wanted. (O), released meanwhile. */
+/* Copies what the pages have of the `left` bytes that are wanted. (O), released meanwhile. */
 static int filemap_copy(struct kiocb *iocb, struct pagevec *pvec, struct iov_iter *iter, uint64_t left)
     REQUIRES(iocb->object->lock)
 {

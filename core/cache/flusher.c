@@ -260,6 +260,14 @@ static bool over_dirty_share(const struct vm_object *object)
            object->dirty_count > wb.max / DIRTY_OWN;
 }
 
+bool balance_dirty_writes(const struct vm_object *object)
+{
+    if (!dirty_pages_over())
+        return false;
+    wb_wakeup();
+    return over_dirty_share(object);
+}
+
 void balance_dirty_pages(struct vm_object *object)
 {
     struct writeback_control wbc = {.sync_mode = WB_SYNC_NONE,
@@ -269,11 +277,10 @@ void balance_dirty_pages(struct vm_object *object)
                                     .nr_to_write = BALANCE_CHUNK};
     if (!dirty_pages_over())
         return;
-    wb_wakeup();
     vm_lock(&object->lock);
-    bool over = over_dirty_share(object);
+    bool writes = balance_dirty_writes(object);
     vm_unlock(&object->lock);
-    if (over)
+    if (writes)
         do_writepages(object, &wbc);
 }
 

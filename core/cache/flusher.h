@@ -51,6 +51,10 @@ static inline bool dirty_pages_over(void)
  * fsync. No lock held; the caller has a reference.
  */
 void balance_dirty_pages(struct vm_object *object);
+/*
+ * The same, for who must not sleep: wakes the flusher, and says whether balance_dirty_pages would write. (O).
+ */
+FL_NODISCARD bool balance_dirty_writes(const struct vm_object *object);
 
 void flusher_check(void); /* W3, W4. Context: nothing else runs. */
 

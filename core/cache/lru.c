@@ -304,5 +304,5 @@ void mark_page_accessed(struct vm_page *m)
 void release_pages(struct vm_page **pages, uint32_t npages)
 {
     for (uint32_t i = 0; i < npages; i++)
-        vm_page_unhold(pages[i]);
+        vm_page_reader_drop(pages[i]);
 }

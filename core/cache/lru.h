@@ -46,7 +46,7 @@ void mark_page_accessed(struct vm_page *m);
 void lru_add_drain(void);
 void lru_add_drain_all(void);
 
-/* Lets go of npages holds of pages of one object, which stay what and where they are. (O); takes no other. */
+/* One reader less of each of npages pages of one object, which stay where they are. (O); takes no other. */
 void release_pages(struct vm_page **pages, uint32_t npages);
 
 #endif

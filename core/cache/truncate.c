@@ -5,14 +5,15 @@
  *                                            ─▶ store->truncate ─▶ tail zero ─▶ truncate_inode_pages_range
  *                                            └ refused: size as it was, and everything is there
  *   truncate_inode_pages_range     unmap_mapping_range ─▶ unmap_mapping_pages ─▶ vm_rmap_unmap
- *                                  truncate_idle_pages ─▶ truncate_inode_batch      those that are nobody's
+ *                                  truncate_idle_pages ─▶ truncate_inode_batch      those that are not busy
  *                                  truncate_inode_page                              each that was waited for
  *                                    truncate_cleanup_page ─▶ unmap_mapping_page, do_invalidatepage
  *                                    delete_from_page_cache
  *                                  vm_object_remove_above
  *   fl_vnode_truncate, longer      tail_lock ─▶ tail zero ─▶ store->truncate ─▶ size
- *   fl_vnode_punch                 write back ─▶ filemap_invalidate_lock ─▶ partial pages zero, others gone
- *                                            ─▶ store->punch ─▶ filemap_invalidate_unlock
+ *   fl_vnode_punch                 write back ─▶ filemap_invalidate_lock ─▶ partial pages zero, others gone,
+ *                                            but those that are held ─▶ store->punch ─▶ punch_held: zero
+ *                                            ─▶ filemap_invalidate_unlock
  *
  *   somebody will read past us    ─▶ fl_vnode_sync        dirty ─▶ store
  *   somebody will write past us   ─▶ fl_vnode_sync ─▶ (the write) ─▶ fl_vnode_invalidate clean ─▶ forgotten
@@ -22,6 +23,10 @@
  * was cut, where it would make the file long again. Then the store is cut, then the pages go. When it
  * becomes longer: the store first, so that a page beyond the old end has a place; while the old end's page
  * is at rest.
+ *
+ * A page that a system call holds is waited for by nobody (vm_page.h). Of a hole it stays, and stays mapped,
+ * and becomes zeros: the file goes on having it, and the call must find it. What is cut off loses its
+ * mapping, as it must, and leaves the object; its frame is left to the call.
  *
  * What is dirtied between fl_vnode_sync and fl_vnode_invalidate is newer than the write, or as new: it stays.
  * Locks: vn_lock around what changes the file; (V) → (O). The object lives as long as the vnode, to which the
@@ -128,14 +133,20 @@ static void truncate_inode_batch(struct truncate_batch *batch)
     delete_from_page_cache_batch(batch);
 }
 
-/* The pages of [start, end) that are nobody's go. (O). */
-static void truncate_idle_pages(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+/* Does somebody have m who is soon done with it? (O). */
+static bool truncate_must_wait(const struct vm_page *m)
+{
+    return (m->flags & (PG_BUSY | PG_WRITEBACK)) || m->readers > 0;
+}
+
+/* The pages of [start, end) that nobody has busy go, held ones if `held` says so. (O). */
+static void truncate_idle_pages(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool held)
 {
     struct truncate_batch batch = {.n = 0};
     struct vm_page *m;
     while (start < end && (m = vm_page_find_least(object, start)) != NULL && m->pindex < end) {
         start = m->pindex + 1;
-        if ((m->flags & (PG_BUSY | PG_WRITEBACK)) || m->hold_count > 0)
+        if (truncate_must_wait(m) || (m->hold_count > 0 && !held))
             continue;
         vm_page_xbusy(m);
         batch.m[batch.n++] = m;
@@ -154,35 +165,31 @@ static struct vm_page *truncate_lock_page(struct vm_object *object, vm_pindex_t 
 {
     struct vm_page *m;
     while ((m = vm_page_find_least(object, start)) != NULL && m->pindex < end) {
-        if (m->flags & (PG_BUSY | PG_WRITEBACK)) {
-            vm_page_busy_sleep(m);
-        } else if (m->hold_count > 0) {
-            vm_page_hold_sleep(m);
-        } else {
+        if (!truncate_must_wait(m)) {
             vm_page_xbusy(m);
             return m;
         }
+        vm_page_busy_sleep(m);
     }
     return NULL;
 }
 
 /*
  * Pages [start, end) go, whoever has them: all mappings in one walk, then page by page, at last those that
- * are somebody's. What shadows hold of them goes too, or the clean copies only.
+ * are somebody's. What shadows hold of them goes too.
  */
-static void truncate_inode_pages_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
-                                       bool copies_only)
+static void truncate_inode_pages_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
     struct vm_page *m;
     if (start >= end)
         return;
     unmap_mapping_range(object, ptoa(start), end == UINT64_MAX ? 0 : ptoa(end - start));
     vm_lock(&object->lock);
-    truncate_idle_pages(object, start, end);
+    truncate_idle_pages(object, start, end, true);
     while ((m = truncate_lock_page(object, start, end)) != NULL)
         truncate_inode_page(m);
     vm_unlock(&object->lock);
-    vm_object_remove_above(object, start, end, copies_only);
+    vm_object_remove_above(object, start, end, false);
 }
 
 bool invalidate_inode_pages2_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
@@ -217,14 +224,9 @@ static int truncate_partial_page(struct vm_object *object, struct vm_page *m, ui
     return error;
 }
 
-/* Bytes [start, end) of page pindex become zeros, if it is there, and are to be written. No lock held. */
-static int zero_partial_page(struct vm_object *object, vm_pindex_t pindex, uint32_t start, uint32_t end)
+/* Bytes [start, end) of busy m become zeros, and are to be written; it is let go. No lock held. */
+static int zero_locked_page(struct vm_object *object, struct vm_page *m, uint32_t start, uint32_t end)
 {
-    vm_lock(&object->lock);
-    struct vm_page *m = find_lock_page(object, pindex);
-    vm_unlock(&object->lock);
-    if (m == NULL)
-        return 0;
     /* Blocks that were never read must not come in as they are in the store now. */
     int error = (m->flags & PG_VALID) ? 0 : block_read_full_page(m);
     if (error == 0)
@@ -235,6 +237,15 @@ static int zero_partial_page(struct vm_object *object, vm_pindex_t pindex, uint3
     vm_page_xunbusy(m);
     vm_unlock(&object->lock);
     return error;
+}
+
+/* Bytes [start, end) of page pindex become zeros, if it is there, and are to be written. No lock held. */
+static int zero_partial_page(struct vm_object *object, vm_pindex_t pindex, uint32_t start, uint32_t end)
+{
+    vm_lock(&object->lock);
+    struct vm_page *m = find_lock_page(object, pindex);
+    vm_unlock(&object->lock);
+    return m == NULL ? 0 : zero_locked_page(object, m, start, end);
 }
 
 /* The file ends, or ended, inside a page: what follows in it becomes zero. */
@@ -257,7 +268,7 @@ static int zero_tail(struct vm_object *object, uint64_t size_bytes)
 
 int truncate_pagecache(struct vm_object *object, uint64_t new_bytes)
 {
-    truncate_inode_pages_range(object, size_pages(new_bytes), UINT64_MAX, false);
+    truncate_inode_pages_range(object, size_pages(new_bytes), UINT64_MAX);
     return zero_tail(object, new_bytes);
 }
 
@@ -392,7 +403,7 @@ static int vnode_cut_object(struct vnode *vnode, struct vm_object *object, struc
         (void)vnode_pager_newsize(vnode, old_bytes);
     tail_unlock(object, m);
     if (cut)
-        truncate_inode_pages_range(object, size_pages(len_bytes), UINT64_MAX, false);
+        truncate_inode_pages_range(object, size_pages(len_bytes), UINT64_MAX);
     return error;
 }
 
@@ -443,7 +454,46 @@ int fl_vnode_extend(struct vnode *vnode, uint64_t len_bytes)
 
 /* ---- holes --------------------------------------------------------------------------------------------- */
 
-/* Bytes [start, end) of the object's resident pages become zeros, or their pages go. */
+/* Pages [start, end) go, after whoever has them busy, but not those that are held. No lock held. */
+static void punch_unheld_pages(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    struct vm_page *m;
+    vm_lock(&object->lock);
+    truncate_idle_pages(object, start, end, false);
+    while ((m = truncate_lock_page(object, start, end)) != NULL) {
+        start = m->pindex + 1; /* nothing comes in behind us */
+        if (m->hold_count > 0)
+            vm_page_xunbusy(m);
+        else
+            truncate_inode_page(m);
+    }
+    vm_unlock(&object->lock);
+}
+
+/*
+ * The pages of [start, end) that are left, for they were held: a system call may have such a page's address
+ * for as long as it likes, and must find it. So it becomes zeros where it is, dirty, because what the call
+ * stores into it is newer than the hole. No lock held. Errors: -ENOMEM; the store has its hole.
+ */
+static int punch_held_pages(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    struct vm_page *m;
+    int error = 0;
+    vm_lock(&object->lock);
+    while ((m = truncate_lock_page(object, start, end)) != NULL) {
+        start = m->pindex + 1;
+        vm_unlock(&object->lock);
+        int failed = zero_locked_page(object, m, 0, (uint32_t)VM_PAGE_SIZE);
+        error = error != 0 ? error : failed;
+        vm_lock(&object->lock);
+    }
+    vm_unlock(&object->lock);
+    return error;
+}
+
+/*
+ * Bytes [start, end) of the object's resident pages become zeros, or their pages go, but those that are held.
+ */
 static int punch_pagecache(struct vm_object *object, uint64_t start, uint64_t end)
 {
     vm_pindex_t first = atop(start), last = atop(end);
@@ -455,14 +505,17 @@ static int punch_pagecache(struct vm_object *object, uint64_t start, uint64_t en
         error = zero_partial_page(object, first++, head, (uint32_t)VM_PAGE_SIZE);
     if (error == 0 && tail != 0)
         error = zero_partial_page(object, last, 0, tail);
-    if (error == 0)
-        truncate_inode_pages_range(object, first, last, true);
+    if (error == 0 && first < last) {
+        punch_unheld_pages(object, first, last);
+        vm_object_remove_above(object, first, last, true);
+    }
     return error;
 }
 
 /*
  * The dirty pages are written first, so that nothing is lost when the store then refuses. A write-back of a
- * page that is only partly in the hole may pass the punch: it writes zeros there, too.
+ * page that is only partly in the hole may pass the punch: it writes zeros there, too. One of a held page,
+ * which writes old bytes then, is followed by one of zeros.
  */
 static int vnode_punch(struct vnode *vnode, struct store *store, uint64_t start, uint64_t end)
 {
@@ -482,6 +535,8 @@ static int vnode_punch(struct vnode *vnode, struct store *store, uint64_t start,
     error = punch_pagecache(object, start, end);
     if (error == 0)
         error = store->ops->punch(store, start, end - start);
+    if (error == 0)
+        error = punch_held_pages(object, atop(start + VM_PAGE_MASK), atop(end));
     vnode_pager_holes(vnode, true);
     filemap_invalidate_unlock(object);
     return error;

@@ -53,18 +53,27 @@ struct writeback_batch {
     bool held; /* all of them are; else none is */
 };
 
-/* May m be written now, in a batch of held pages or in one of others? What a truncation is about to cut off
- * is not (W2). (O). */
-static bool writeback_ready(const struct vm_page *m, bool held)
+/*
+ * Might a system call store into m at any moment, through a mapping that has to stay? Where nothing shows the
+ * page any more, a hold cannot. To be asked once: holds are let go without (O). (O).
+ */
+static bool writeback_held(const struct vm_page *m)
 {
-    return m != NULL && (m->flags & (PG_DIRTY | PG_BUSY | PG_WRITEBACK)) == PG_DIRTY &&
-           (m->hold_count > 0) == held && m->pindex < m->object->size;
+    return m->hold_count > 0 && vm_rmap_mapped(m->object, m->pindex, m->pindex + 1);
 }
 
-/* The same, beside `first`. Pages with buffers are written one by one. (O). */
+/* May m be written now? What a truncation is about to cut off is not (W2). (O). */
+static bool writeback_ready(const struct vm_page *m)
+{
+    return m != NULL && (m->flags & (PG_DIRTY | PG_BUSY | PG_WRITEBACK)) == PG_DIRTY &&
+           m->pindex < m->object->size;
+}
+
+/* The same, beside `first`, all of them held or none. Pages with buffers are written one by one. (O). */
 static bool writeback_joins(const struct vm_page *first, const struct vm_page *m, bool held)
 {
-    return writeback_ready(m, held) && !page_has_buffers(m) && !page_has_buffers(first);
+    return writeback_ready(m) && (m->hold_count > 0) == held && !page_has_buffers(m) &&
+           !page_has_buffers(first);
 }
 
 /* Enough is on its way: waits for the oldest of it, whosever it is. No lock held. */
@@ -152,7 +161,6 @@ static void writeback_collect(struct vm_object *object, const struct writeback_c
     bool all = wbc->sync_mode == WB_SYNC_ALL;
     enum vm_radix_mark mark = all ? RADIX_TOWRITE : RADIX_DIRTY;
     uint32_t runs = 1, most = all ? UINT32_MAX : wbc->nr_to_write;
-    batch->held = m->hold_count > 0;
     batch->m[0] = m;
     for (batch->n = 1; batch->n < MACHINE_RUN_MAX; batch->n++) {
         vm_pindex_t next = batch->m[batch->n - 1]->pindex + 1;
@@ -206,7 +214,8 @@ static void write_cache_pages(struct vm_object *object, struct writeback_control
             wbc->nr_to_write--; /* or looking for others might take all of the file */
             continue;
         }
-        if (!writeback_ready(m, all && m->hold_count > 0)) {
+        batch.held = writeback_held(m);
+        if (!writeback_ready(m) || (batch.held && !all)) {
             if (all)
                 writeback_not_ready(object, m, plug);
             else
@@ -442,7 +451,7 @@ uint32_t pageout_cluster(struct vm_page *m, struct blk_plug *plug)
     struct vm_object *object = m->object;
     struct writeback_batch batch;
     vm_lock_assert(&object->lock);
-    KASSERT(writeback_ready(m, false), "W1");
+    KASSERT(writeback_ready(m) && m->hold_count == 0, "W1");
     cluster_collect(object, m, &batch);
     vm_object_pip_add(object);
     for (uint32_t i = 0; i < batch.n; i++)

@@ -78,11 +78,21 @@ static int madvise_cold(const struct sys_range *range)
     return 0;
 }
 
-static void madvise_page_remove(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t npages,
-                                bool clean_only)
+/* What was in the pages is gone: zeros show, or what backs the object. */
+static void madvise_page_discard(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t npages)
 {
     vm_lock(&object->lock);
-    vm_object_page_remove(object, pindex, pindex + npages, clean_only);
+    if (object->backing_object == NULL)
+        vm_object_page_discard(object, pindex, pindex + npages);
+    else
+        vm_object_page_remove(object, pindex, pindex + npages, false);
+    vm_unlock(&object->lock);
+}
+
+static void madvise_page_remove(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t npages)
+{
+    vm_lock(&object->lock);
+    vm_object_page_remove(object, pindex, pindex + npages, true);
     vm_unlock(&object->lock);
 }
 
@@ -98,7 +108,7 @@ static int madvise_dontneed(const struct sys_range *range)
     if ((range->eflags & MAP_ENTRY_WIRED) != 0)
         return -EINVAL;
     if (object != NULL && (range->eflags & MAP_ENTRY_COW) != 0 && object->type == OBJT_DEFAULT)
-        madvise_page_remove(object, range->pindex, range_npages(range), false);
+        madvise_page_discard(object, range->pindex, range_npages(range));
     else if (object != NULL)
         madvise_deactivate(object, range->pindex, range_npages(range));
     return 0;
@@ -177,7 +187,7 @@ static int madvise_pageout(const struct sys_range *range)
     for (; object != NULL; object = object->backing_object) {
         if (object->type == OBJT_VNODE && (range->eflags & MAP_ENTRY_COW) == 0)
             error = filemap_write_and_wait_range(object, pindex, pindex + npages);
-        madvise_page_remove(object, pindex, npages, true);
+        madvise_page_remove(object, pindex, npages);
         pindex += object->backing_pindex;
     }
     return error;
@@ -200,8 +210,7 @@ static int madvise_remove(const struct sys_range *range)
         return -EACCES;
     if (range->object->type == OBJT_VNODE)
         return fl_vnode_punch(range->object->vnode, ptoa(range->pindex), ptoa(range_npages(range)));
-    madvise_page_remove(range->object, range->pindex, range_npages(range),
-                        false); /* shared memory: zeros again */
+    madvise_page_discard(range->object, range->pindex, range_npages(range)); /* shared memory: zeros again */
     return 0;
 }
 

@@ -31,11 +31,12 @@
  * first_m is a busy page in the first object that keeps others from copying the same page up at the same
  * time.
  *
- * Locks: (M) shared from vm_map_lookup on, dropped for every I/O, window and sleep; (O) hand over hand
- * down the chain, the shadow first. A busy page
- * is held while (M) is taken again: so nobody may wait for a busy page with (M) held.
- * Retries: each one follows a sleep on somebody else's progress, or a change of the map; nothing here
- * spins. The tries for memory are counted.
+ * Locks: (M) shared from vm_map_lookup on, dropped for every I/O, window and sleep; (O) hand over hand down
+ * the chain, the shadow first. A busy page is held while (M) is taken again: so nobody may wait for a busy
+ * page with (M) held. VM_FAULT_NOWAIT: the page is taken as it is, valid and not busy, in the first object or
+ * where it may be mapped from (vm_fault_at_once); everything else is left to a fault that may sleep
+ * (vm_hold.c). Retries: each one follows a sleep on somebody else's progress, or a change of the map; nothing
+ * here spins. The tries for memory are counted.
  *
  * Does not do: choosing victims (vm_pageout.c), sizes of read-ahead (readahead.c), mapping more than the page
  * itself (vm_prefault.c), reverse mapping (vm_rmap.c).
@@ -119,7 +120,11 @@ vm_fault_leave_object(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lo
     vm_unlock(&fs->object->lock);
 }
 
-/* Drops everything that an attempt took, success or not. No object lock held. */
+/*
+ * Drops everything that an attempt took, success or not. No object lock held. The reference may be the last
+ * one if the map was unlocked meanwhile; but who must not sleep never unlocked it, and the entry has one,
+ * too.
+ */
 static void
 vm_fault_cleanup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks are found through fs */
 {
@@ -135,8 +140,11 @@ vm_fault_cleanup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks a
         vm_object_pip_wakeup(fs->first_object);
         vm_unlock(&fs->first_object->lock);
     }
+    if (fs->flags & VM_FAULT_NOWAIT)
+        vm_object_deallocate(fs->first_object);
     vm_fault_unlock_map(fs);
-    vm_object_deallocate(fs->first_object);
+    if ((fs->flags & VM_FAULT_NOWAIT) == 0)
+        vm_object_deallocate(fs->first_object);
 }
 
 /* ---- the end of a fault: the page is there ------------------------------------------------------------ */
@@ -188,7 +196,8 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
     vm_fault_accessed(m);
     if (m->flags & PG_BUSY)
         vm_page_xunbusy(m);
-    if ((fs->access & VM_PROT_WRITE) && object->type == OBJT_VNODE && dirty_pages_over()) {
+    bool throttled = (fs->access & VM_PROT_WRITE) && (fs->flags & VM_FAULT_HOLD) == 0;
+    if (throttled && object->type == OBJT_VNODE && dirty_pages_over()) {
         vm_object_reference_locked(object);
         fs->dirtied = object;
     }
@@ -231,6 +240,33 @@ vm_fault_allocate(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock i
 }
 
 /*
+ * Can the fault be served with page m of the object that the walk stands in, or NULL, as it is, without
+ * sleep? (O). Whoever makes a file's page dirty may have to write others first.
+ */
+static bool vm_fault_at_once(const struct faultstate *fs, const struct vm_page *m)
+{
+    bool first = fs->object == fs->first_object, write = (fs->access & VM_PROT_WRITE) != 0;
+    if (m == NULL)
+        return fs->object->backing_object != NULL && !write &&
+               !vm_object_invalidating(fs->object, fs->pindex);
+    if ((m->flags & (PG_VALID | PG_BUSY | PG_READAHEAD)) != PG_VALID)
+        return false;
+    if (!first)
+        return !write && machine_can_map(fs->first_object->machine, fs->object->machine);
+    if (!write)
+        return true;
+    return (m->flags & PG_COPIED) == 0 &&
+           (fs->object->type != OBJT_VNODE || (m->flags & PG_DIRTY) || !balance_dirty_writes(fs->object));
+}
+
+/* (O) of fs->object on entry, not on return. */
+static int vm_fault_would_sleep(struct faultstate *fs)
+{
+    vm_fault_leave_object(fs);
+    return VM_FAULT_WOULD_SLEEP;
+}
+
+/*
  * The common case: the page is in the first object, valid, nobody's, and nothing but the mapping lacks.
  * (M) shared and (O) of first_object, both kept when
  * it returns false; when true, *error is the fault's result.
@@ -245,6 +281,8 @@ static bool vm_fault_soft_fast(struct faultstate *fs,
         return false;
     if ((fs->access & VM_PROT_WRITE) && (m->flags & PG_COPIED))
         return false;
+    if ((fs->flags & VM_FAULT_NOWAIT) && !vm_fault_at_once(fs, m))
+        return false;
     if (fs->access & VM_PROT_WRITE)
         vm_page_dirty(m);
     *error = vm_fault_map(fs, m, vm_fault_prot(fs, m));
@@ -258,6 +296,8 @@ static bool vm_fault_soft_fast(struct faultstate *fs,
 /* No page for us. (O) of fs->object on entry, not on return. */
 static int vm_fault_nomem(struct faultstate *fs)
 {
+    if (fs->flags & VM_FAULT_NOWAIT)
+        return vm_fault_would_sleep(fs);
     vm_fault_leave_object(fs);
     vm_fault_unlock_map(fs);
     int error = vm_wait();
@@ -466,10 +506,14 @@ static int vm_fault_found(struct faultstate *fs, struct vm_page *m) NO_THREAD_SA
 static int vm_fault_walk(struct faultstate *fs)
 {
     for (;;) {
-        bool file = fs->object->type == OBJT_VNODE;
-        if ((file || fs->object == fs->first_object) && fs->pindex >= fs->object->size)
-            return vm_fault_beyond(fs); /* also when the page is there: a truncation is about to remove it */
+        bool file = fs->object->type == OBJT_VNODE, nowait = (fs->flags & VM_FAULT_NOWAIT) != 0;
+        if ((file || fs->object == fs->first_object) && fs->pindex >= fs->object->size) {
+            /* Also when the page is there: a truncation is about to remove it. */
+            return nowait && file ? vm_fault_would_sleep(fs) : vm_fault_beyond(fs);
+        }
         struct vm_page *m = vm_page_lookup(fs->object, fs->pindex);
+        if (nowait && !vm_fault_at_once(fs, m))
+            return vm_fault_would_sleep(fs);
         if (m != NULL)
             return vm_fault_found(fs, m);
         if (vm_object_invalidating(fs->object, fs->pindex))
@@ -630,6 +674,8 @@ static int vm_fault_enter(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* th
 
 static void vm_fault_count(const struct faultstate *fs, int error)
 {
+    if (error == VM_FAULT_WOULD_SLEEP || (fs->flags & VM_FAULT_AGAIN))
+        return;
     vm_count(&vm_cnt.faults, 1);
     if (error == 0 && !fs->paged_in)
         vm_count(&vm_cnt.faults_minor, 1);
@@ -639,7 +685,7 @@ static void vm_fault_count(const struct faultstate *fs, int error)
         vm_count(&vm_cnt.faults_zero, 1);
 }
 
-/* One try. 0, a negative errno, or VM_FAULT_RETRY. No lock held on entry and return. */
+/* One try. 0, a negative errno, VM_FAULT_RETRY or _WOULD_SLEEP. No lock held on entry and return. */
 static int
 vm_fault_attempt(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
 {

@@ -14,8 +14,8 @@
  * Invariants O1 … O5: vm_object.h. O6: an object that ends has no page and no pip left.
  * Locks: (O), (R) as in vm_object.h; vm_objects_lock, taken with no other lock held except in the checkers,
  * which then take (O).
- * Waiting for a page: for busy ones and those in write-back until their owner is done, which never waits for
- * us; for held ones, a system call's length.
+ * Waiting for a page: for busy ones, those in write-back and those that are read until their owner is done,
+ * which never waits for us; for held ones never (vm_page.h).
  *
  * Does not do: transfers (vm_pager.c), dirty pages' way to the store (cache/writeback.c), finding mappings
  * (vm_rmap.c).
@@ -25,6 +25,7 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
+#include "vm/pmap.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_reserv.h"
 #include "vm/vm_rmap.h"
@@ -34,10 +35,11 @@
 #define SHADOW_DEPTH (1u << 20) /* no chain is longer: checkers only */
 
 enum remove_mode {
-    REMOVE_ALL,    /* everything */
-    REMOVE_CLEAN,  /* not what is dirty, wired or held */
-    REMOVE_COPIES, /* PG_COPY only, unless held */
-    REMOVE_ABOVE,  /* everything but a place that is kept for a copy: busy and not valid */
+    REMOVE_ALL,     /* everything */
+    REMOVE_DISCARD, /* everything, but what is held becomes zeros */
+    REMOVE_CLEAN,   /* not what is dirty, wired or held */
+    REMOVE_COPIES,  /* PG_COPY only */
+    REMOVE_ABOVE,   /* everything but a place that is kept for a copy: busy and not valid */
 };
 
 static struct vm_zone vm_object_zone;
@@ -254,7 +256,7 @@ static void remove_flush(struct remove_batch *batch)
     batch->n = 0;
 }
 
-enum remove_verdict { REMOVE_SKIP, REMOVE_TAKE, REMOVE_WAIT_BUSY, REMOVE_WAIT_HELD };
+enum remove_verdict { REMOVE_SKIP, REMOVE_TAKE, REMOVE_ZERO, REMOVE_WAIT };
 
 static enum remove_verdict remove_judge(const struct vm_page *m, enum remove_mode mode)
 {
@@ -267,13 +269,35 @@ static enum remove_verdict remove_judge(const struct vm_page *m, enum remove_mod
     if (mode == REMOVE_ABOVE && (m->flags & (PG_BUSY | PG_VALID)) == PG_BUSY)
         return REMOVE_SKIP;
     if (m->flags & (PG_BUSY | PG_WRITEBACK))
-        return REMOVE_WAIT_BUSY;
-    bool all = mode == REMOVE_ALL || mode == REMOVE_ABOVE;
-    if (m->hold_count > 0)
-        return all ? REMOVE_WAIT_HELD : REMOVE_SKIP;
-    if (mode == REMOVE_CLEAN && ((m->flags & PG_DIRTY) || m->wire_count > 0))
+        return REMOVE_WAIT;
+    bool used = m->hold_count > 0 || m->readers > 0 || m->wire_count > 0 || (m->flags & PG_DIRTY);
+    if (mode == REMOVE_CLEAN && used)
         return REMOVE_SKIP;
-    return REMOVE_TAKE;
+    if (m->readers > 0)
+        return REMOVE_WAIT;
+    return mode == REMOVE_DISCARD && m->hold_count > 0 ? REMOVE_ZERO : REMOVE_TAKE;
+}
+
+/*
+ * m is held, and its bytes are to be gone: they become zeros where they are. What the system call stores
+ * meanwhile is newer. False: there was no memory for it. (O), released in between.
+ */
+static bool remove_zero(struct vm_object *object, struct vm_page *m) REQUIRES(object->lock)
+{
+    vm_page_xbusy(m);
+    vm_unlock(&object->lock);
+    bool zeroed = pmap_zero_page_area(m, 0, (uint32_t)VM_PAGE_SIZE) == 0;
+    vm_lock(&object->lock);
+    vm_page_xunbusy(m);
+    return zeroed;
+}
+
+static void remove_take(struct remove_batch *batch, struct vm_page *m)
+{
+    vm_page_xbusy(m);
+    batch->m[batch->n++] = m;
+    if (batch->n == REMOVE_BATCH)
+        remove_flush(batch);
 }
 
 /*
@@ -288,21 +312,17 @@ static void vm_object_remove_range(struct vm_object *object, vm_pindex_t start, 
     while (pindex < end && (m = vm_page_find_least(object, pindex)) != NULL && m->pindex < end) {
         enum remove_verdict verdict = remove_judge(m, mode);
         pindex = m->pindex;
-        if (verdict == REMOVE_SKIP || verdict == REMOVE_TAKE) {
-            pindex++;
-            if (verdict == REMOVE_TAKE) {
-                vm_page_xbusy(m);
-                batch.m[batch.n++] = m;
-            }
-            if (batch.n == REMOVE_BATCH)
-                remove_flush(&batch);
+        if (verdict == REMOVE_WAIT || verdict == REMOVE_ZERO)
+            remove_flush(&batch); /* nobody shall wait for ours while we wait for others */
+        if (verdict == REMOVE_WAIT) {
+            vm_page_busy_sleep(m);
             continue;
         }
-        remove_flush(&batch); /* nobody shall wait for ours while we wait for others */
-        if (verdict == REMOVE_WAIT_BUSY)
-            vm_page_busy_sleep(m);
-        else
-            vm_page_hold_sleep(m);
+        pindex++;
+        if (verdict == REMOVE_ZERO && !remove_zero(object, m))
+            verdict = REMOVE_TAKE; /* then as what is unmapped: busy again in the same hold of (O) */
+        if (verdict == REMOVE_TAKE)
+            remove_take(&batch, m);
     }
     remove_flush(&batch);
 }
@@ -311,6 +331,13 @@ void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pinde
 {
     vm_lock_assert(&object->lock);
     vm_object_remove_range(object, start, end, clean_only ? REMOVE_CLEAN : REMOVE_ALL);
+}
+
+void vm_object_page_discard(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    vm_lock_assert(&object->lock);
+    KASSERT(object->backing_object == NULL, "O4");
+    vm_object_remove_range(object, start, end, REMOVE_DISCARD);
 }
 
 /* ---- what lies above ----------------------------------------------------------------------------------- */

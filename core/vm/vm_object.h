@@ -17,8 +17,9 @@
  * its objects are alive as long as a shadow stands over them. O5 type VNODE has a vnode and no backing
  * object.
  *
- * A clean copy that is busy without being valid, or held for a system call, is left alone when copies are
- * dropped: the first is not a copy yet, the second stays the snapshot that the system call was given.
+ * A clean copy that is busy without being valid is left alone when copies are dropped: it is not a copy yet.
+ * One that is held goes as any other: the system call must not read what is not the file's any more, and
+ * nobody waits for a hold (vm_page.h).
  *
  * Does not do: vm_object_collapse (comes with swap); until then a chain is as long as the history of forks
  * and private writes made it.
@@ -120,11 +121,17 @@ void vm_object_pip_wait(struct vm_object *object) REQUIRES(object->lock);
 FL_NODISCARD int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t length);
 
 /*
- * Unmaps and frees the pages [start, end), waiting for busy ones and for those in write-back; dirty ones
- * too:
- * what they held is gone (truncation, invalidation). `clean_only` leaves dirty, wired and held ones.
+ * Unmaps and frees the pages [start, end), waiting for busy ones, for those in write-back and for readers;
+ * dirty ones too: what they had is gone (truncation, invalidation). Held ones are left to their last user.
+ * `clean_only` leaves dirty, wired and held ones.
  */
 void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool clean_only);
+
+/*
+ * The bytes of pages [start, end) of an object with nothing behind it become zeros: as vm_object_page_remove,
+ * but a page that is held becomes zeros where it is, for the system call must go on finding it.
+ */
+void vm_object_page_discard(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
 
 /*
  * Drops the clean copies (PG_COPY) of page pindex that shadows over `object` hold. Called when the page is

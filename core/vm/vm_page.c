@@ -4,7 +4,7 @@
  *
  *   vm_page_alloc ── (F) ─▶ vm_reserv_alloc_page, else vm_phys_alloc_pages, else vm_reserv_reclaim_inactive
  *        └───────── (O) ─▶ vm_page_insert ─▶ vm_radix
- *   vm_page_free ─── (O) ─▶ pmap_release ─▶ queue, radix
+ *   vm_page_free ─── (O) ─▶ pmap_release ─▶ queue, radix ─▶ page_orphan: held? then the last unhold goes on
  *        └───────── (F) ─▶ vm_reserv_free_page, else vm_phys_free_pages
  *
  * The bytes and mappings of a freed page are given up before its frame is anybody else's: pmap_release comes
@@ -29,8 +29,6 @@
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_reserv.h"
-
-#define HOLD_POLL_NS 1000000
 
 struct vm_page *vm_page_array;
 uint32_t vm_page_count;
@@ -136,7 +134,7 @@ struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, unsi
     if (m == NULL)
         return NULL;
     KASSERT(m->object == NULL && m->flags == 0 && m->queue == PQ_NONE && m->wire_count == 0, "P6");
-    KASSERT(m->lru == 0, "P6");
+    KASSERT(m->lru == 0 && m->hold_count == 0, "P6");
     m->flags = object->shadowed ? PG_BUSY | PG_COPIED : PG_BUSY;
     if (vm_page_insert(m, object, pindex) != 0) {
         m->flags = 0; /* nobody ever saw its bytes: no machine_release */
@@ -176,6 +174,20 @@ static void pages_remque(struct vm_page **pages, uint32_t npages)
     vm_unlock(&vm_queues.lock);
 }
 
+/*
+ * m left its object, so that nobody can hold it anew. True: it is held, and its last user frees it. Either we
+ * see the last hold go, or whoever lets it go sees the mark: it is one word.
+ */
+static bool page_orphan(struct vm_page *m)
+{
+    if (atomic_load_explicit(&m->hold_count, memory_order_acquire) == 0)
+        return false;
+    if (atomic_fetch_or_explicit(&m->hold_count, VM_HOLD_ORPHAN, memory_order_acq_rel) != 0)
+        return true;
+    atomic_store_explicit(&m->hold_count, 0, memory_order_relaxed); /* it went meanwhile: the page is ours */
+    return false;
+}
+
 void vm_page_free_released(struct vm_page **pages, uint32_t npages)
 {
     if (npages == 0)
@@ -186,16 +198,21 @@ void vm_page_free_released(struct vm_page **pages, uint32_t npages)
         KASSERT(m->object == object && (m->flags & PG_BUSY) != 0, "P3");
         KASSERT((m->flags & PG_WRITEBACK) == 0, "P5");
         KASSERT((m->flags & PG_PRIVATE) == 0, "P6");
-        KASSERT(m->wire_count == 0 && m->hold_count == 0, "P6");
+        KASSERT(m->wire_count == 0 && m->readers == 0, "P6");
     }
 
     pages_remque(pages, npages);
+    uint32_t n = 0;
     for (uint32_t i = 0; i < npages; i++) {
-        vm_page_remove(pages[i]);
-        page_wakeup(pages[i]); /* they look again under (O), and find it gone */
-        pages[i]->flags = 0;
+        struct vm_page *m = pages[i];
+        vm_page_remove(m);
+        page_wakeup(m); /* they look again under (O), and find it gone */
+        m->flags = 0;
+        if (!page_orphan(m))
+            pages[n++] = m;
     }
-    frames_free(pages, npages);
+    if (n > 0)
+        frames_free(pages, n);
 }
 
 void vm_page_free_batch(struct vm_page **pages, uint32_t npages)
@@ -296,15 +313,6 @@ void vm_page_busy_sleep(struct vm_page *m)
         vm_pager_wait(object, m->pindex);
     else
         vm_sleep(m, &object->lock);
-}
-
-/* Holds are too frequent to pay for a wake-up; waiting for one is rare. */
-void vm_page_hold_sleep(struct vm_page *m)
-{
-    struct vm_lock *lock = &m->object->lock;
-
-    vm_lock_assert(lock);
-    (void)machine_wait(&m->hold_count, &lock->machine, machine_time_ns() + HOLD_POLL_NS);
 }
 
 /* ---- dirtiness and write-back ------------------------------------------------------------------------ */
@@ -466,16 +474,33 @@ void vm_page_unwire(struct vm_page *m, enum vm_page_queue queue)
     vm_page_unlock(m);
 }
 
+void vm_page_reader_add(struct vm_page *m)
+{
+    KASSERT(m->readers < VM_READERS_MAX, "P9");
+    m->readers++;
+}
+
+void vm_page_reader_drop(struct vm_page *m)
+{
+    KASSERT(m->readers > 0, "P9");
+    if (--m->readers == 0 || m->readers == VM_READERS_MAX - 1)
+        page_wakeup(m);
+}
+
 void vm_page_hold(struct vm_page *m)
 {
-    KASSERT(m->hold_count < UINT16_MAX, "P9");
-    m->hold_count++;
+    uint16_t holds = atomic_fetch_add_explicit(&m->hold_count, 1, memory_order_relaxed);
+    KASSERT(holds < VM_HOLD_ORPHAN - 1, "P9");
 }
 
 void vm_page_unhold(struct vm_page *m)
 {
-    KASSERT(m->hold_count > 0, "P9");
-    m->hold_count--;
+    uint16_t holds = atomic_fetch_sub_explicit(&m->hold_count, 1, memory_order_acq_rel);
+    KASSERT((holds & ~VM_HOLD_ORPHAN) != 0, "P9");
+    if (holds == (VM_HOLD_ORPHAN | 1)) {
+        atomic_store_explicit(&m->hold_count, 0, memory_order_relaxed);
+        frames_free(&m, 1);
+    }
 }
 
 /* ---- bytes ------------------------------------------------------------------------------------------- */
@@ -524,6 +549,7 @@ static void page_check_in_object(const struct vm_page *m)
     const struct vm_radix *pages = &m->object->pages;
 
     KASSERT(vm_page_lookup(m->object, m->pindex) == m, "P1");
+    KASSERT((m->hold_count & VM_HOLD_ORPHAN) == 0, "P3");
     KASSERT(m->lru == 0 || m->wire_count == 0, "P2");
     KASSERT(m->lru_op == 0 && m->queue == queue_of(m), "P8");
     KASSERT((m->flags & PG_DIRTY) == 0 || (m->flags & (PG_VALID | PG_PRIVATE)) != 0, "P4");
@@ -560,9 +586,11 @@ void vm_page_check_all(void)
         if (m->object != NULL) {
             page_check_in_object(m);
         } else if ((m->flags & PG_BUSY) == 0) {
-            KASSERT(m->queue == PQ_NONE && m->wire_count == 0 && m->hold_count == 0 && m->flags == 0, "P6");
+            bool orphan = m->hold_count != 0;
+            KASSERT(m->queue == PQ_NONE && m->wire_count == 0 && m->readers == 0 && m->flags == 0, "P6");
             KASSERT(m->lru == 0 && m->lru_op == 0, "P6");
-            free++;
+            KASSERT(!orphan || (m->hold_count > VM_HOLD_ORPHAN && m->order == VM_PHYS_NOFREE), "P3");
+            free += !orphan;
         }
     }
     KASSERT(free == vm_phys.free_count, "P3");

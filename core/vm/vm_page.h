@@ -8,19 +8,30 @@
  *             └──────────────────────── vm_page_free ◀──── wired (no queue)       │
  *             └────────────────────────────────────────────────── page daemon ◀───┘
  *
+ *        held: a system call of the program's uses it. Whoever frees it waits for nobody:
+ *          in its object ── vm_page_free ──▶ orphan (no object, no bytes) ── last vm_page_unhold ──▶ free
+ *
  * Locks. (O) the page's object's lock. (Q) the page queues' lock, vm_page_queue_lock. (F) vm_phys's lock.
  * (c) constant. A page's identity (object, pindex) changes only under (O), and only while the page is busy
  * and in no queue: so whoever holds (Q) and finds the page in a queue may read `object` and try (not wait
  * for) its lock. What a page's queue is to be changes under (O) alone (`lru`); what it is follows in batches,
  * under (Q) alone (`lru_op`, `queue`; cache/lru.h).
  *
+ * Holds. A hold lasts as long as a system call of the program, which may be for ever: so nobody waits for one
+ * (docs/locking.md). What is held is neither paged out nor write-protected. What the program itself asks for
+ * happens at once: a hole becomes zeros in the page where it is; what is cut off, unmapped or dropped takes
+ * its page out of its object, and the page, an orphan then, is left to its last user (Linux: a page's last
+ * reference). New holds are taken under (O) of the page's object; they are given back with no lock, because
+ * the object may be gone by then: one atomic word says who frees the page (vm_page_unhold).
+ *
  * Invariants: P1 a page is in the radix tree of its object at its pindex, or has no object. P2 a page on a
  * queue, or with a lru_op, has an object, PL_LRU and wire_count 0. P3 a page without an object is free,
- * or busy on its way in or out. P4 dirty implies valid, or PG_PRIVATE. P5 PG_WRITEBACK implies not free,
- * and is cleared by whoever set it. P6 a free page is on no queue, not wired, not held, not dirty. P7
+ * or busy on its way in or out, or an orphan. P4 dirty implies valid, or PG_PRIVATE. P5 PG_WRITEBACK implies
+ * not free, and is cleared by whoever set it. P6 a free page is on no queue, not wired, not held, not read,
+ * not dirty; an orphan too, but for its holds. P7
  * the marks RADIX_DIRTY and RADIX_WRITEBACK of a page say what its flags PG_DIRTY and PG_WRITEBACK say.
  * P8 the queues' links, heads, tails and counts agree with the pages, and a page without a lru_op is on
- * the queue that its PL_LRU and PL_ACTIVE say. P9 the wire and hold counts never wrap.
+ * the queue that its PL_LRU and PL_ACTIVE say. P9 the wire, hold and reader counts never wrap.
  *
  * Does not do: bytes (pmap.h), mappings (vm_rmap.h).
  */
@@ -44,7 +55,7 @@ enum vm_page_queue {
 
 /* vm_page.flags, all (O) */
 #define PG_BUSY       0x01  /* exclusively somebody's: identity and bytes are in change (vm_page_xbusy) */
-#define PG_WANTED     0x02  /* somebody sleeps on the page until it is neither busy nor in write-back */
+#define PG_WANTED     0x02  /* somebody sleeps on it until it is not busy, in write-back, or read */
 #define PG_VALID      0x04  /* the bytes are the object's */
 #define PG_DIRTY      0x08  /* newer than the store; anonymous: newer than zeros, until MADV_FREE */
 #define PG_WRITEBACK  0x10  /* a write to the store is on its way */
@@ -73,15 +84,17 @@ struct vm_page {
     /* What has one lock is one word: a compiler may read neighbours along, and TSan sees it. */
     uint16_t flags;      /* (O) PG_* */
     uint16_t wire_count; /* (O) mlock: not paged out, mappings may still come and go */
-    uint16_t hold_count; /* (O) a system call uses it: mapped rights must not shrink, bytes must not go */
+    uint32_t buffers;    /* (O) PG_PRIVATE: vm_meta_index of its first buffer head */
     uint8_t lru;         /* (O) PL_* */
-    uint8_t pad1;
-    uint32_t buffers;       /* (O) PG_PRIVATE: vm_meta_index of its first buffer head */
+    uint8_t readers;     /* (O) copies of its bytes that the core is making: whoever frees it waits */
+    /* Grows under (O), falls with no lock: system calls that use it, | VM_HOLD_ORPHAN */
+    _Atomic uint16_t hold_count;
     uint8_t queue;          /* (Q) enum vm_page_queue */
     uint8_t order;          /* (F) of the free block that the page heads; VM_PHYS_NOFREE otherwise */
     _Atomic uint8_t lru_op; /* set (O), taken (Q): what a batch has still to do with the page (cache/lru.h) */
-    uint8_t pad2;
+    uint8_t pad;
 };
+#define VM_HOLD_ORPHAN UINT16_C(0x8000) /* it left its object: the last hold frees it */
 _Static_assert(sizeof(struct vm_page) == 40,
                "page + radix nodes + reservation stay below 72 bytes for each page");
 
@@ -124,8 +137,10 @@ static inline struct vm_page *vm_page_of(vm_frame_t frame)
  */
 FL_NODISCARD struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, unsigned req);
 
-/* Takes a busy, unheld, unwired page without mappings out of its object and queue, gives its bytes back
- * (machine_release) and frees it. Wakes its waiters. */
+/*
+ * Takes a busy, unwired page without mappings, which nobody reads, out of its object and queue, gives its
+ * bytes back (machine_release) and frees it; one that is held becomes an orphan. Wakes its waiters.
+ */
 void vm_page_free(struct vm_page *m);
 /* vm_page_free for npages pages, sorted or not; neighbours go to the machine as one run. All of one
  * object. */
@@ -153,12 +168,6 @@ void vm_page_inflight(struct vm_page *m);
  * is in flight. The caller looks everything up again. */
 void vm_page_busy_sleep(struct vm_page *m);
 
-/*
- * Sleeps a while, with the object unlocked meanwhile: until those who hold the page may have let it go.
- * The caller looks everything up again.
- */
-void vm_page_hold_sleep(struct vm_page *m);
-
 /* Dirty pages of files, of all objects together (vm_object.dirty_count). What writers are throttled by. */
 extern _Atomic uint32_t vm_page_dirty_files;
 
@@ -181,10 +190,18 @@ void vm_page_enqueue_head(struct vm_page *m, enum vm_page_queue queue) REQUIRES(
 void vm_page_dequeue(struct vm_page *m) REQUIRES(vm_queues.lock);
 void vm_page_remque(struct vm_page *m) REQUIRES(vm_queues.lock);
 
-/* ---- wiring and holding. Callers hold the object's lock. --------------------------------------------- */
+/* ---- wiring, reading and holding. Callers hold the object's lock, but for the unhold. ----------------- */
 void vm_page_wire(struct vm_page *m);                             /* off its queue while wire_count > 0 */
 void vm_page_unwire(struct vm_page *m, enum vm_page_queue queue); /* the last one puts it on queue */
+/*
+ * The core copies the page's bytes to somebody, with (O) released: the page stays as it is meanwhile, which
+ * is short and waits for nobody; so whoever frees it may wait (vm_page_busy_sleep). At most VM_READERS_MAX.
+ */
+#define VM_READERS_MAX UINT8_MAX
+void vm_page_reader_add(struct vm_page *m);
+void vm_page_reader_drop(struct vm_page *m);
 void vm_page_hold(struct vm_page *m);
+/* No lock needed. The last one frees an orphan. */
 void vm_page_unhold(struct vm_page *m);
 
 /* ---- bytes. The page is busy; no lock held. ---------------------------------------------------------- */

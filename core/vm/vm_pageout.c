@@ -245,7 +245,7 @@ static bool page_in_use(struct pageout_pass *pass, const struct vm_page *m)
         pass->transient++;
         return true;
     }
-    return m->hold_count > 0;
+    return m->hold_count > 0 || m->readers > 0;
 }
 
 /* Dirty, and no place to write it to. */
@@ -347,7 +347,7 @@ static void inactive_batch(struct pageout_pass *pass, struct pageout_batch *batc
         }
         if (page_in_use(pass, m) || !inactive_victim(pass, m))
             continue;
-        KASSERT(m->wire_count == 0, "D1");
+        KASSERT(m->wire_count == 0 && m->hold_count == 0, "D1");
         if (page_has_buffers(m) && !try_to_release_page(m))
             continue;
         vm_page_xbusy(m);

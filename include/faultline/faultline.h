@@ -108,10 +108,11 @@ FL_NODISCARD FL_EXPORT int fl_munlock(void *addr, size_t len_bytes);
 FL_NODISCARD FL_EXPORT int fl_prefetch(const struct fl_iovec *range, uint32_t nranges);
 
 /*
- * Makes [addr, addr + len_bytes) usable for a system call until fl_unpin: access is PROT_READ or
- * PROT_WRITE (the call writes there).
- * At most FL_HOLD_MAX pages. Not needed with FL_FAULT_THREAD. Errors: -EFAULT, -EACCES, -ENXIO, -EIO,
- * -ENOMEM.
+ * Makes [addr, addr + len_bytes) usable for a system call until fl_unpin: access is PROT_READ or PROT_WRITE
+ * (the call writes there). At most FL_HOLD_MAX pages. Not needed with FL_FAULT_THREAD. A pin stops nobody:
+ * what is unmapped, cut off or thrown away meanwhile is gone, and so is an unwritten page of a private
+ * mapping when the file's is written; the call says EFAULT then. Errors: -EFAULT, -EACCES, -ENXIO, -EIO,
+ * -ENOMEM; -EAGAIN: pin less at a time.
  */
 FL_NODISCARD FL_EXPORT int fl_pin(void *addr, size_t len_bytes, int access, struct fl_hold *pin);
 FL_EXPORT void fl_unpin(struct fl_hold *pin);

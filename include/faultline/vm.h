@@ -277,10 +277,16 @@ struct fl_hold {
     vm_prot_t access;
     void *page[FL_HOLD_MAX];
 };
-/* Holds [va, va + len_bytes), at most FL_HOLD_MAX pages. Errors: as fl_fault; nothing is held then.
- * (vm_fault_quick_hold_pages, FreeBSD 11.) */
+/*
+ * Holds [va, va + len_bytes), at most FL_HOLD_MAX pages. Errors: as fl_fault; and -EAGAIN, of more than one
+ * page: they do not stay in memory long enough to be had together, so hold fewer. Nothing is held then. What
+ * is held does not stop others: what the program unmaps, cuts off or throws away meanwhile is gone from the
+ * address at once, and the frame is left to the hold; a hole that is punched becomes zeros in place.
+ * (vm_fault_quick_hold_pages, FreeBSD 11.)
+ */
 FL_NODISCARD int fl_hold(struct vm_map *map, vm_offset_t va, size_t len_bytes, vm_prot_t access,
                          struct fl_hold *hold);
+/* Context: any thread, no lock. */
 void fl_unhold(struct fl_hold *hold);
 
 /*

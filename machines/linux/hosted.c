@@ -396,7 +396,8 @@ static int hosted_hold(vm_offset_t va, size_t *len_bytes, vm_prot_t access, stru
 }
 
 /* One turn: all of it, or as much managed memory as is held at once. */
-static int64_t hosted_turn(struct fl_file *file, bool writes, struct fl_iovec *piece, struct fl_iocb *iocb)
+static int64_t hosted_turn_once(struct fl_file *file, bool writes, struct fl_iovec *piece,
+                                struct fl_iocb *iocb)
 {
     struct fl_hold hold = {.npages = 0};
     int64_t result = 0;
@@ -421,6 +422,45 @@ static int hosted_allocate(struct fl_file *file, uint64_t offset, size_t *len_by
     return error;
 }
 
+/*
+ * From a copy of its first page. An unwritten page of a private mapping of the very page that is written is a
+ * clean copy of that, which goes before the write.
+ */
+static int64_t hosted_write_copy(struct fl_file *file, struct fl_iovec *piece, struct fl_iocb *iocb)
+{
+    char bytes[VM_PAGE_SIZE] __attribute__((aligned(VM_PAGE_SIZE)));
+    struct iovec here = {bytes, sizeof(bytes)}, there = {piece->base, piece->len_bytes};
+    struct fl_hold hold = {.npages = 0};
+    piece->len_bytes = piece->len_bytes < sizeof(bytes) ? piece->len_bytes : sizeof(bytes);
+    int64_t result = hosted_hold((vm_offset_t)piece->base, &piece->len_bytes, VM_PROT_READ, &hold);
+    here.iov_len = there.iov_len = piece->len_bytes;
+    if (result == 0)
+        result = linux_syscall(SYS_process_vm_readv, linux_syscall(SYS_getpid), &here, 1, &there, 1, 0);
+    fl_unhold(&hold);
+    if (result <= 0)
+        return result;
+    piece->len_bytes = (size_t)result;
+    struct fl_iovec copy = {bytes, piece->len_bytes};
+    return fl_vnode_write(file->vnode, &copy, 1, iocb);
+}
+
+#define HOSTED_TRIES 100 /* times in a row that other threads take the memory of one call away */
+
+/*
+ * The memory is held, and yet may be gone before it is copied: another thread unmapped it, mapped anew, cut
+ * it off. Then it is held anew, as long as there is something to hold.
+ */
+static int64_t hosted_turn(struct fl_file *file, bool writes, struct fl_iovec *piece, struct fl_iocb *iocb)
+{
+    size_t len_bytes = piece->len_bytes;
+    int64_t result = hosted_turn_once(file, writes, piece, iocb);
+    for (int tries = 0; result == -EFAULT && hosted_in_window(piece->base) && tries < HOSTED_TRIES; tries++) {
+        piece->len_bytes = len_bytes;
+        result = writes ? hosted_write_copy(file, piece, iocb) : hosted_turn_once(file, writes, piece, iocb);
+    }
+    return result;
+}
+
 static int64_t hosted_io(struct fl_file *file, bool writes, void *memory, size_t len_bytes, uint64_t offset,
                          unsigned flags)
 {
@@ -439,7 +479,9 @@ static int64_t hosted_io(struct fl_file *file, bool writes, void *memory, size_t
         piece = (struct fl_iovec){(char *)memory + done, len_bytes - done};
         result = hosted_turn(file, writes, &piece, &iocb);
         done += result > 0 ? (size_t)result : 0;
-    } while (result > 0 && (size_t)result == piece.len_bytes && done < len_bytes);
+        /* Where memory was taken away the turn is short, and not the file. */
+    } while (result > 0 && ((size_t)result == piece.len_bytes || hosted_in_window(memory)) &&
+             done < len_bytes);
     return done > 0 ? (int64_t)done : result;
 }
 

@@ -17,6 +17,7 @@
 
 #define CALL_NS      50     /* what a machine_* call or an access costs */
 #define STUCK_LIMIT  500000 /* switches among daemons while everybody else waits: something was lost */
+#define POLL_LIMIT   20000  /* waits in vain for one thing: what does not happen will not */
 #define MIGRATE_EACH 4      /* one switch in so many moves the fiber to another CPU */
 
 enum fiber_state {
@@ -39,6 +40,8 @@ struct fiber {
     struct machine_lock *lock; /* LOCKING: what it waits for */
     uint32_t lock_next;        /* the next waiter for it, plus one */
     const void *chan;          /* SLEEPING: not yet woken */
+    const void *polled;        /* what it last waited for in vain, up to a deadline */
+    uint32_t polls;            /* and how often since */
     uint64_t deadline;         /* UINT64_MAX: none */
 };
 
@@ -260,12 +263,27 @@ static int tsleep(const void *chan, struct machine_lock *lock, uint64_t deadline
     return error;
 }
 
+/* Who waits a little, again and again, for what does not happen hides a deadlock. Daemons have time. */
+static void sched_watch_polls(struct fiber *f, const void *chan)
+{
+    if (f->polled != chan)
+        f->polls = 0;
+    f->polled = chan;
+    if (!f->daemon && ++f->polls > POLL_LIMIT) {
+        sched_dump();
+        sim_panic("stuck: fiber %u (%s) has waited %u times for the same", number(f), f->name, POLL_LIMIT);
+    }
+}
+
 int machine_wait(const void *chan, struct machine_lock *lock, uint64_t deadline_ns)
 {
     if (!machine_lock_held(lock))
         sim_panic("machine_wait: fiber %u (%s) does not hold the lock", number(self()), self()->name);
     sim_preempt();
-    return tsleep(chan, lock, deadline_ns);
+    int error = tsleep(chan, lock, deadline_ns);
+    if (deadline_ns != UINT64_MAX)
+        sched_watch_polls(self(), chan);
+    return error;
 }
 
 void sched_sleep(const void *chan, uint64_t deadline_ns)

@@ -377,6 +377,26 @@ static void held_memory_of_our_own_works(void **state)
     close(fd);
 }
 
+/* An unwritten page of a private mapping is a copy of the very page that is written from it, and goes before. */
+static void a_page_is_written_from_its_own_copy(void **state)
+{
+    (void)state;
+    int fd = file_make(".");
+    void *own = NULL;
+    begin(LIMIT, FL_FAULT_SIGNAL);
+    assert_int_equal(fl_open_fd(fd, &file), 0);
+    assert_int_equal(fl_mmap(&own, BASE, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0), 0);
+    for (size_t at = 0; at < 40960; at += 4096) {
+        assert_int_equal(call_write((char *)own + at, 8192, at), 8192);
+        assert_int_equal(call_write((char *)own + at + 100, 50, at + 200), 50);
+        memmove(model + at + 200, model + at + 100, 50);
+    }
+    assert_memory_equal(own, model, 40000);
+    assert_int_equal(fl_close(file), 0);
+    finish();
+    close(fd);
+}
+
 /*
  * Memory longer than can be held at once, longer than the limit even: of another file, and of the same file
  * elsewhere.
@@ -529,11 +549,17 @@ static void each_handle_is_told_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_file_on_disk),        cmocka_unit_test(a_file_on_tmpfs),
-        cmocka_unit_test(handler_threads),       cmocka_unit_test(a_store_in_memory),
-        cmocka_unit_test(bad_memory_is_efault),  cmocka_unit_test(held_memory_of_our_own_works),
-        cmocka_unit_test(mapped_memory),         cmocka_unit_test(mapped_memory_with_handler_threads),
-        cmocka_unit_test(a_reader_cannot_write), cmocka_unit_test(each_handle_is_told_once),
+        cmocka_unit_test(a_file_on_disk),
+        cmocka_unit_test(a_file_on_tmpfs),
+        cmocka_unit_test(handler_threads),
+        cmocka_unit_test(a_store_in_memory),
+        cmocka_unit_test(bad_memory_is_efault),
+        cmocka_unit_test(held_memory_of_our_own_works),
+        cmocka_unit_test(a_page_is_written_from_its_own_copy),
+        cmocka_unit_test(mapped_memory),
+        cmocka_unit_test(mapped_memory_with_handler_threads),
+        cmocka_unit_test(a_reader_cannot_write),
+        cmocka_unit_test(each_handle_is_told_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

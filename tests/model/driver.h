@@ -46,6 +46,14 @@ struct driver_region {
     enum fl_inherit inherit;
 };
 
+/* System calls that are going on, and how much memory one of them uses at most. */
+#define DRIVER_HOLDS      3
+#define DRIVER_HOLD_BYTES (6 * DRIVER_PAGE)
+struct driver_hold {
+    uint64_t addr, len;
+    int access; /* VM_PROT_READ or _WRITE */
+};
+
 #define DRIVER_VEC_UNKNOWN 2 /* mincore's answer of the model where both are right */
 
 #define DRIVER_HAS_BRK       0x1
@@ -56,6 +64,8 @@ struct driver_region {
 #define DRIVER_HAS_REMOVE    0x40 /* MADV_REMOVE */
 #define DRIVER_HAS_PUNCH     0x80 /* a call that punches a hole, and does all of it or nothing */
 #define DRIVER_HAS_LIMIT     0x10 /* a file that would grow beyond DRIVER_FILE_PAGES: -ENOSPC */
+
+#define DRIVER_HAS_HOLD 0x100 /* hold and its kin */
 
 struct driver;
 struct fl_iovec;
@@ -88,6 +98,17 @@ struct driver {
     int (*set_size)(struct driver *d, int file, uint64_t len);
     /* The addresses of [start, end) will be needed, and those of [start2, end2). */
     int (*prefetch)(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2);
+    /*
+     * System call number `slot`, whose predecessor ends, is going to touch [addr, addr + len), at most
+     * DRIVER_HOLD_BYTES: fl_hold. It ends when it likes. Errors as load.
+     */
+    int (*hold)(struct driver *d, int slot, uint64_t addr, uint64_t len, int access);
+    void (*unhold)(struct driver *d, int slot);
+    /* It touches bytes within one page of it, and takes no fault: -EFAULT when it does not find them. */
+    int (*held_load)(struct driver *d, int slot, uint64_t addr, void *bytes, size_t len);
+    int (*held_store)(struct driver *d, int slot, uint64_t addr, const void *bytes, size_t len);
+    /* False: there is no such call. */
+    bool (*held)(struct driver *d, int slot, struct driver_hold *hold);
     /* preadv and pwritev of a handle, which may lack the right; flags: FL_IOCB_*. */
     driver_rw_fn *read, *write;
     int (*truncate)(struct driver *d, int handle, uint64_t len);

@@ -130,6 +130,35 @@ static int moving(struct driver *d)
     return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
 }
 
+/*
+ * A system call holds pages of a file, of a private mapping and of none, and goes on beside everything else.
+ */
+static int held(struct driver *d)
+{
+    int slot;
+
+    for (slot = 0; slot < DRIVER_HOLDS; slot++)
+        d->unhold(d, slot);
+    TRY(d->set_size(d, 1, P(20)));
+    TRY(d->mmap(d, P(1), P(10), RW, FL_MAP_SHARED | FL_MAP_FIXED, 1, 0));
+    TRY(d->mmap(d, P(20), P(10), RW, FL_MAP_PRIVATE | FL_MAP_FIXED, 1, P(2)));
+    TRY(d->mmap(d, P(40), P(4), RW, ANON | FL_MAP_FIXED, -1, 0));
+    TRY(d->hold(d, 0, P(2) + 5, P(3), VM_PROT_WRITE));
+    TRY(d->hold(d, 1, P(21), P(2), VM_PROT_WRITE));
+    TRY(d->hold(d, 2, P(40), P(2), VM_PROT_READ));
+    TRY(d->punch(d, 1, P(1), P(3)));
+    TRY(d->held_store(d, 0, P(3), "x", 1));
+    TRY(expect(d, P(3), 'x'));
+    TRY(d->msync(d, P(1), P(10), FL_MS_SYNC));
+    TRY(d->madvise(d, P(40), P(4), FL_MADV_DONTNEED));
+    TRY(d->truncate(d, 1, P(1)));
+    TRY(d->truncate(d, 1, P(20)));
+    TRY(expect(d, P(3), 0));
+    TRY(d->munmap(d, 0, DRIVER_WINDOW_BYTES));
+    d->unhold(d, 1);
+    return 0; /* the others go on, and the next scene, or the end, is beside them */
+}
+
 static int cut_off(struct driver *d)
 {
     TRY(d->set_size(d, 1, P(40) + 123));
@@ -430,6 +459,7 @@ TEST(anonymous)
 TEST(locked)
 TEST(moving)
 TEST(cut_off)
+TEST(held)
 TEST(heap)
 TEST(written)
 TEST(truncated)
@@ -486,6 +516,7 @@ int main(void)
         cmocka_unit_test(test_locked),
         cmocka_unit_test(test_moving),
         cmocka_unit_test(test_cut_off),
+        cmocka_unit_test(test_held),
         cmocka_unit_test(test_heap),
         cmocka_unit_test(test_written),
         cmocka_unit_test(test_truncated),

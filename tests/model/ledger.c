@@ -184,8 +184,8 @@ static void note(struct ledger_file *f, const struct model_file *file)
 
 static bool changes_files(const struct op *op)
 {
-    return op->kind == OP_STORE || op->kind == OP_SET_SIZE || op->kind == OP_WRITE ||
-           op->kind == OP_TRUNCATE || op->kind == OP_PUNCH || op->kind == OP_MADVISE;
+    return op->kind == OP_STORE || op->kind == OP_HELD_STORE || op->kind == OP_SET_SIZE ||
+           op->kind == OP_WRITE || op->kind == OP_TRUNCATE || op->kind == OP_PUNCH || op->kind == OP_MADVISE;
 }
 
 static void before(struct oracle *oracle, const struct op *op)

@@ -152,6 +152,7 @@ static int model_mprotect(struct driver *d, uint64_t addr, uint64_t len, int pro
             (void)model_page_populate(model, page);
         }
         page->prot = (uint8_t)prot;
+        page->held = 0; /* rights that went are gone for a call, too */
     }
     return in_window(addr, len) ? 0 : -ENOMEM;
 }
@@ -172,6 +173,7 @@ static void move_pages(struct model *model, uint64_t from, uint64_t to, uint64_t
     FOR_PAGES (model, old, from, len) {
         *page = *old;
         page->made_by = model->calls;
+        page->held = old->held = old->kept = 0;
         if (model->bug == MODEL_BUG_OFFSET_BY_PAGE && page->file >= 0 && page->copy == NULL && !page->shared)
             page->pindex++;
         old->copy = NULL;
@@ -192,6 +194,7 @@ static void grow(struct model *model, uint64_t addr, uint64_t old_len, uint64_t 
 
     like.copy = NULL;
     like.touched = false;
+    like.held = like.kept = 0;
     FOR_PAGES (model, page, addr + old_len, new_len - old_len) {
         if (like.file >= 0)
             like.pindex++;
@@ -227,6 +230,7 @@ static void duplicate(struct model *model, uint64_t addr, uint64_t to, uint64_t 
 
     like.made_by = ++model->calls;
     like.touched = false;
+    like.held = like.kept = 0;
     FOR_PAGES (model, page, to, len) {
         *page = like;
         like.pindex++;
@@ -344,7 +348,8 @@ static int advise_page(struct model *model, struct model_page *page, int advice)
             return -EINVAL;
         free(page->copy);
         page->copy = NULL;
-        page->touched = false;
+        page->touched = page->kept != 0;                              /* zeros then, where it is */
+        page->held = page->shared || page->file < 0 ? page->held : 0; /* there the file shows again */
         return 0;
     case FL_MADV_FREE:
         if (page->locked || page->shared || page->file >= 0)
@@ -526,7 +531,7 @@ struct driver *model_driver_create(void)
     static const struct driver calls = {
         .name = "model",
         .has = DRIVER_HAS_BRK | DRIVER_HAS_DONTUNMAP | DRIVER_HAS_DIRECT | DRIVER_HAS_DSYNC |
-               DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT,
+               DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT | DRIVER_HAS_HOLD,
         .address_space_end = DRIVER_WINDOW_BYTES,
         .mmap = model_mmap,
         .munmap = model_munmap,
@@ -542,6 +547,11 @@ struct driver *model_driver_create(void)
         .store = model_store,
         .set_size = model_set_size,
         .prefetch = model_prefetch,
+        .hold = model_hold,
+        .unhold = model_unhold,
+        .held_load = model_held_load,
+        .held_store = model_held_store,
+        .held = model_held,
         .read = model_read,
         .write = model_write,
         .truncate = model_truncate,

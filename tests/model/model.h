@@ -37,6 +37,9 @@ struct model_page {
     uint8_t *copy;
     bool lock_vague; /* locking failed, or the file was cut off there: differences.c */
     bool free_vague; /* MADV_FREE: the page may be gone */
+    /* A bit for each system call that was given the page here and must still find it, without a fault. */
+    uint8_t held;
+    uint8_t kept; /* and for each that keeps the page in memory, wherever it is mapped */
     uint32_t made_by;
 };
 
@@ -57,6 +60,7 @@ struct model {
     struct model_page page[DRIVER_WINDOW_PAGES];
     struct model_file file[MODEL_FILES_MAX];
     int nfiles;
+    struct driver_hold hold[DRIVER_HOLDS]; /* len 0: none */
     uint32_t calls;
     uint64_t brk;
     uint32_t block; /* of the files' stores */
@@ -102,6 +106,18 @@ int model_load(struct driver *d, uint64_t addr, void *bytes, size_t len);
 int model_store(struct driver *d, uint64_t addr, const void *bytes, size_t len);
 int model_set_size(struct driver *d, int file, uint64_t len);
 int model_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len);
+
+/* ---- model_hold.c: system calls that go on ---- */
+
+int model_hold(struct driver *d, int slot, uint64_t addr, uint64_t len, int access);
+void model_unhold(struct driver *d, int slot);
+bool model_held(struct driver *d, int slot, struct driver_hold *hold);
+int model_held_load(struct driver *d, int slot, uint64_t addr, void *bytes, size_t len);
+int model_held_store(struct driver *d, int slot, uint64_t addr, const void *bytes, size_t len);
+/* Whether the call may or may not find what it was given. */
+bool model_held_is_vague(struct model *model, const struct op *op);
+/* Pages that calls keep in memory, whatever became of their mappings. */
+uint64_t model_held_pages(const struct model *model);
 
 /* ---- model_file.c: calls on files ---- */
 

@@ -76,6 +76,8 @@ bool model_is_vague(struct driver *d, const struct op *op)
 {
     struct model *model = model_of(d);
 
+    if (op->kind == OP_HELD_LOAD || op->kind == OP_HELD_STORE)
+        return model_held_is_vague(model, op);
     if (op->kind > OP_MUNLOCK || op->addr >= DRIVER_WINDOW_BYTES)
         return false;
     if (asks_for_locks(op))
@@ -88,7 +90,7 @@ bool model_is_vague(struct driver *d, const struct op *op)
 uint64_t model_pinned_pages(struct driver *d)
 {
     struct model *model = model_of(d);
-    uint64_t n = 0;
+    uint64_t n = model_held_pages(model);
     int i;
 
     for (i = 0; i < DRIVER_WINDOW_PAGES; i++) {
@@ -108,6 +110,8 @@ uint64_t model_may_pin(struct driver *d, const struct op *op)
     case OP_LOAD:
     case OP_STORE:
         return NPAGES(op->len) + 1;
+    case OP_HOLD:
+        return 2 * (NPAGES(op->len) + 1); /* and private copies */
     case OP_MLOCK:
     case OP_MPROTECT:
         return NPAGES(op->len) + 1;

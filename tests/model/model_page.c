@@ -177,6 +177,7 @@ int model_set_size(struct driver *d, int index, uint64_t len)
         if (page->mapped && page->file == index && page->pindex >= gone && len < file->size) {
             free(page->copy); /* truncation takes private copies and locked pages too */
             page->copy = NULL;
+            page->held = 0;
             page->lock_vague |= page->locked;
         }
     }

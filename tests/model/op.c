@@ -183,19 +183,42 @@ static void draw_set_size(struct op *op, struct prng *r)
         op->len += prng_below(r, PAGE);
 }
 
+/* A few pages of something mapped. */
+static void draw_hold(struct op *op, struct prng *r, struct driver *looked_at)
+{
+    draw_range(op, r, looked_at);
+    op->len = op->len == 0 ? 1 : op->len > DRIVER_HOLD_BYTES ? DRIVER_HOLD_BYTES : op->len;
+    op->addr += prng_below(r, 64);
+    op->prot = once_in(r, 3) ? VM_PROT_READ : VM_PROT_WRITE;
+}
+
+/* Bytes of what is held, if anything is. */
+static void draw_held(struct op *op, struct prng *r, struct driver *looked_at)
+{
+    struct driver_hold hold;
+
+    if (looked_at->held == NULL || !looked_at->held(looked_at, op->handle, &hold))
+        hold = (struct driver_hold){.len = 1};
+    op->addr = hold.addr + prng_below(r, hold.len);
+    op->len = 1 + prng_below(r, hold.addr + hold.len - op->addr);
+    op->value = prng_next(r);
+}
+
 static enum op_kind draw_kind(struct prng *r, enum op_mix mix)
 {
     static const struct {
         enum op_kind kind;
         unsigned weight[3]; /* by op_mix */
     } kinds[] = {
-        {OP_MMAP, {12, 5, 6}},    {OP_MUNMAP, {6, 2, 2}},     {OP_MPROTECT, {8, 2, 1}},
-        {OP_MREMAP, {5, 1, 1}},   {OP_MSYNC, {5, 3, 8}},      {OP_MADVISE, {8, 5, 4}},
-        {OP_MINCORE, {2, 1, 0}},  {OP_MLOCK, {2, 1, 1}},      {OP_MUNLOCK, {3, 2, 1}},
-        {OP_BRK, {1, 0, 0}},      {OP_LOAD, {24, 14, 4}},     {OP_STORE, {24, 18, 30}},
-        {OP_SET_SIZE, {2, 1, 1}}, {OP_PREFETCH, {1, 1, 0}},   {OP_READ, {3, 20, 4}},
-        {OP_WRITE, {3, 24, 30}},  {OP_TRUNCATE, {1, 5, 6}},   {OP_PUNCH, {1, 5, 6}},
-        {OP_FSYNC, {1, 4, 8}},    {OP_SYNC_RANGE, {1, 3, 6}}, {OP_FADVISE, {1, 3, 2}},
+        {OP_MMAP, {12, 5, 6}},      {OP_MUNMAP, {6, 2, 2}},   {OP_MPROTECT, {8, 2, 1}},
+        {OP_MREMAP, {5, 1, 1}},     {OP_MSYNC, {5, 3, 8}},    {OP_MADVISE, {8, 5, 4}},
+        {OP_MINCORE, {2, 1, 0}},    {OP_MLOCK, {2, 1, 1}},    {OP_MUNLOCK, {3, 2, 1}},
+        {OP_BRK, {1, 0, 0}},        {OP_LOAD, {24, 14, 4}},   {OP_STORE, {24, 18, 30}},
+        {OP_SET_SIZE, {2, 1, 1}},   {OP_PREFETCH, {1, 1, 0}}, {OP_READ, {3, 20, 4}},
+        {OP_HOLD, {4, 6, 3}},       {OP_UNHOLD, {1, 1, 1}},   {OP_HELD_LOAD, {2, 4, 0}},
+        {OP_HELD_STORE, {5, 8, 6}}, {OP_WRITE, {3, 24, 30}},  {OP_TRUNCATE, {1, 5, 6}},
+        {OP_PUNCH, {1, 5, 6}},      {OP_FSYNC, {1, 4, 8}},    {OP_SYNC_RANGE, {1, 3, 6}},
+        {OP_FADVISE, {1, 3, 2}},
     };
     uint64_t total = 0, at;
     unsigned i;
@@ -256,6 +279,15 @@ static void draw_args(struct op *op, struct prng *r, struct driver *looked_at)
     case OP_PREFETCH:
         draw_prefetch(op, r, looked_at);
         break;
+    case OP_HOLD:
+        draw_hold(op, r, looked_at);
+        break;
+    case OP_UNHOLD:
+        break;
+    case OP_HELD_LOAD:
+    case OP_HELD_STORE:
+        draw_held(op, r, looked_at);
+        break;
     default:
         draw_range(op, r, looked_at);
         op->prot = draw_prot(r);
@@ -267,6 +299,8 @@ void op_draw(struct op *op, struct prng *r, struct driver *looked_at, enum op_mi
 {
     memset(op, 0, sizeof(*op));
     op->kind = draw_kind(r, mix);
+    if (op->kind >= OP_HOLD && op->kind <= OP_HELD_STORE)
+        op->handle = (int)prng_below(r, DRIVER_HOLDS);
     if (op_is_of_file(op))
         op_draw_file(op, r, looked_at);
     else
@@ -286,9 +320,9 @@ uint8_t op_byte(const struct op *op, uint64_t i)
 /* ---- printing and reading ------------------------------------------------------------------------------ */
 
 static const char *const kind_names[OP_KINDS] = {
-    "mmap",  "munmap",  "mprotect", "mremap", "msync", "madvise",    "mincore",
-    "mlock", "munlock", "brk",      "load",   "store", "set_size",   "prefetch",
-    "read",  "write",   "truncate", "punch",  "fsync", "sync_range", "fadvise",
+    "mmap", "munmap", "mprotect", "mremap",   "msync",    "madvise",    "mincore", "mlock",     "munlock",
+    "brk",  "load",   "store",    "set_size", "prefetch", "hold",       "unhold",  "held_load", "held_store",
+    "read", "write",  "truncate", "punch",    "fsync",    "sync_range", "fadvise",
 };
 
 void op_print(const struct op *op, FILE *out)

@@ -26,7 +26,11 @@ enum op_kind {
     OP_STORE,
     OP_SET_SIZE,
     OP_PREFETCH,
-    OP_READ, /* from here on, calls on a file: op_is_of_file */
+    OP_HOLD,   /* a system call begins that uses memory; it is number `handle` */
+    OP_UNHOLD, /* and ends, as late as it likes */
+    OP_HELD_LOAD,
+    OP_HELD_STORE, /* meanwhile it finds what it holds, without a fault */
+    OP_READ,       /* from here on, calls on a file: op_is_of_file */
     OP_WRITE,
     OP_TRUNCATE,
     OP_PUNCH,
@@ -49,7 +53,7 @@ struct op {
     uint64_t addr2, len2; /* mremap's new place; prefetch's second range */
     int prot;             /* read, write: in how many pieces, OP_PIECES_MAX at most */
     int flags;            /* or advice */
-    int handle;           /* or file */
+    int handle;           /* or file, or hold */
     uint64_t off;
     uint64_t value; /* store, write: the seed of its bytes; read, write: of the pieces' lengths */
 };

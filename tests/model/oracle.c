@@ -32,11 +32,11 @@ static bool same_bytes(struct oracle *oracle, const struct op *op, const struct 
     for (i = 0; i < a->nbytes; i++) {
         if (a->bytes[i] == b->bytes[i])
             continue;
-        if ((a->bytes[i] == 0 || b->bytes[i] == 0) && op->kind == OP_LOAD &&
+        if ((a->bytes[i] == 0 || b->bytes[i] == 0) && op->kind != OP_READ &&
             model_byte_may_be_zero(oracle->model, op->addr + i))
             continue;
         return differ(oracle, "byte at 0x%" PRIx64 " is 0x%02x on %s, 0x%02x on %s",
-                      (op->kind == OP_LOAD ? op->addr : op->off) + i, a->bytes[i], oracle->reference->name,
+                      (op->kind == OP_READ ? op->off : op->addr) + i, a->bytes[i], oracle->reference->name,
                       b->bytes[i], oracle->subject->name);
     }
     return true;
@@ -180,7 +180,8 @@ static bool same_outcome(struct oracle *oracle, const struct op *op, const struc
     if (a->nbytes != b->nbytes)
         return differ(oracle, "the access came 0x%" PRIx64 " bytes far on %s, 0x%" PRIx64 " on %s", a->nbytes,
                       oracle->reference->name, b->nbytes, oracle->subject->name);
-    if ((op->kind == OP_LOAD || op->kind == OP_READ) && !same_bytes(oracle, op, a, b))
+    if ((op->kind == OP_LOAD || op->kind == OP_HELD_LOAD || op->kind == OP_READ) &&
+        !same_bytes(oracle, op, a, b))
         return false;
     if (op->kind == OP_MINCORE && a->result == 0 && !same_vec(oracle, op, a, b))
         return false;
@@ -188,7 +189,8 @@ static bool same_outcome(struct oracle *oracle, const struct op *op, const struc
         return false;
     if (op_is_of_file(op))
         return same_written(oracle, op, a->result);
-    return op->kind == OP_LOAD || op->kind == OP_STORE || same_map(oracle);
+    return op->kind == OP_LOAD || op->kind == OP_STORE || op->kind == OP_HELD_LOAD ||
+           op->kind == OP_HELD_STORE || same_map(oracle);
 }
 
 /* Where a file may not grow, and past the cache, not every driver can follow. */
@@ -222,6 +224,8 @@ static bool is_fair(struct oracle *oracle, const struct op *op)
     if (op->kind == OP_MADVISE && op->flags == FL_MADV_REMOVE && !(both & DRIVER_HAS_REMOVE))
         return false;
     if (op->kind == OP_PUNCH && !(both & DRIVER_HAS_PUNCH))
+        return false;
+    if (op->kind >= OP_HOLD && op->kind <= OP_HELD_STORE && !(both & DRIVER_HAS_HOLD))
         return false;
     if (op_is_of_file(op) && !is_fair_to_files(oracle, op, both))
         return false;

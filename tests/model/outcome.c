@@ -5,20 +5,31 @@
 
 #define PAGE DRIVER_PAGE
 
+static int access_page(struct driver *d, const struct op *op, uint64_t at, uint8_t *bytes, uint64_t len)
+{
+    switch (op->kind) {
+    case OP_LOAD:
+        return d->load(d, at, bytes, len);
+    case OP_STORE:
+        return d->store(d, at, bytes, len);
+    case OP_HELD_LOAD:
+        return d->held_load(d, op->handle, at, bytes, len);
+    default:
+        return d->held_store(d, op->handle, at, bytes, len);
+    }
+}
+
 /* Page by page, until one faults. */
 static void access_pages(struct driver *d, const struct op *op, struct outcome *out)
 {
     uint64_t at, end = op->addr + op->len, n;
 
-    if (op->kind == OP_STORE)
+    if (op->kind == OP_STORE || op->kind == OP_HELD_STORE)
         for (at = 0; at < op->len; at++)
             out->bytes[at] = op_byte(op, at);
     for (at = op->addr; at < end && out->result == 0; at += n) {
         n = PAGE - at % PAGE < end - at ? PAGE - at % PAGE : end - at;
-        if (op->kind == OP_LOAD)
-            out->result = d->load(d, at, out->bytes + out->nbytes, n);
-        else
-            out->result = d->store(d, at, out->bytes + out->nbytes, n);
+        out->result = access_page(d, op, at, out->bytes + out->nbytes, n);
         if (out->result == 0)
             out->nbytes += n;
     }
@@ -121,6 +132,13 @@ void outcome_of(struct driver *d, const struct op *op, struct outcome *out)
         break;
     case OP_PREFETCH:
         out->result = d->prefetch(d, op->addr, op->len, op->addr2, op->len2);
+        break;
+    case OP_HOLD:
+        d->unhold(d, op->handle);
+        out->result = d->hold(d, op->handle, op->addr, op->len, op->prot);
+        break;
+    case OP_UNHOLD:
+        d->unhold(d, op->handle);
         break;
     default:
         access_pages(d, op, out);

@@ -8,6 +8,8 @@
  */
 #include "model/sim_driver.h"
 #include "support/odd_disk.h"
+#include "vm/vm_object.h"
+#include "vm/vm_page.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,8 @@ struct sim {
     vm_offset_t start; /* of the window */
     struct sim_disk *disk[DRIVER_FILES];
     struct fl_file handle[DRIVER_HANDLES];
+    struct driver_hold hold[DRIVER_HOLDS]; /* len 0: none */
+    struct fl_hold held[DRIVER_HOLDS];
 };
 
 static struct sim *sim_of(struct driver *d)
@@ -127,6 +131,121 @@ static int sim_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t 
     struct fl_iovec range[2] = {{(void *)absolute(d, addr), len}, {(void *)absolute(d, addr2), len2}};
 
     return fl_sys_prefetch(sim_of(d)->map, range, 2);
+}
+
+/* ---- system calls that go on ------------------------------------------------------------------ */
+
+#define HOLD_TRIES 50 /* where memory is short, what was had together is soon had together */
+
+static void sim_unhold(struct driver *d, int slot)
+{
+    fl_unhold(&sim_of(d)->held[slot]);
+    sim_of(d)->hold[slot].len = 0;
+}
+
+static int sim_hold(struct driver *d, int slot, uint64_t addr, uint64_t len, int access)
+{
+    struct sim *sim = sim_of(d);
+    int error = -EAGAIN, tries;
+
+    for (tries = 0; error == -EAGAIN && tries < HOLD_TRIES; tries++)
+        error = fl_hold(sim->map, absolute(d, addr), len, (vm_prot_t)access, &sim->held[slot]);
+    if (error == 0)
+        sim->hold[slot] = (struct driver_hold){addr, len, access};
+    return error;
+}
+
+static bool sim_held(struct driver *d, int slot, struct driver_hold *hold)
+{
+    *hold = sim_of(d)->hold[slot];
+    return hold->len != 0;
+}
+
+/* The page at addr that call number slot has for this kind of access; NULL: none. */
+static struct vm_page *held_page(struct sim *sim, int slot, uint64_t addr, vm_prot_t access)
+{
+    const struct driver_hold *hold = &sim->hold[slot];
+
+    if (addr < hold->addr || addr - hold->addr >= hold->len ||
+        (access == VM_PROT_WRITE && hold->access != VM_PROT_WRITE))
+        return NULL;
+    return sim->held[slot].page[addr / PAGE - sim->hold[slot].addr / PAGE];
+}
+
+/*
+ * May the mapping of m, which is held, be gone, or have fewer rights than it had, and nobody is to blame?
+ * When the machine was told to be forgetful; and where a page that backs m's object can be mapped at the same
+ * place, for the core unmaps the place and not the page.
+ */
+static bool may_be_forgotten(const struct vm_page *m)
+{
+    const struct sim_torture *torture = sim_torture();
+
+    return torture->forgetful_permille > 0 || (m->object->backing_object != NULL && !torture->copy_first);
+}
+
+/*
+ * Where the host's kernel finds the byte at addr: in the page that is mapped there, or would be. NULL:
+ * nowhere.
+ */
+static uint8_t *held_byte(struct sim *sim, int slot, uint64_t addr, vm_prot_t access)
+{
+    const struct vm_page *m = held_page(sim, slot, addr, access);
+    vm_frame_t frame;
+    vm_prot_t prot;
+    bool wired;
+
+    if (m == NULL || m->object == NULL)
+        return NULL;
+    if (!sim_mapped(fl_space_machine(sim->map), sim->start + addr, &frame, &prot, &wired))
+        return may_be_forgotten(m) ? sim_frame(vm_page_frame(m)) + addr % PAGE : NULL;
+    if (frame != vm_page_frame(m) || ((prot & access) != access && !may_be_forgotten(m)))
+        return NULL;
+    return sim_frame(frame) + addr % PAGE;
+}
+
+/*
+ * A private mapping took a clean copy of the page, and so it is write-protected: the call meets that, says
+ * EFAULT, and is made again with its memory held anew.
+ */
+static int hold_anew(struct driver *d, int slot, uint64_t addr)
+{
+    struct driver_hold hold = sim_of(d)->hold[slot];
+    const struct vm_page *m = held_page(sim_of(d), slot, addr, VM_PROT_WRITE);
+
+    if (m == NULL || (m->flags & PG_COPIED) == 0)
+        return 0;
+    sim_unhold(d, slot);
+    return sim_hold(d, slot, hold.addr, hold.len, hold.access);
+}
+
+static int sim_held_load(struct driver *d, int slot, uint64_t addr, void *bytes, size_t len)
+{
+    uint8_t *from = held_byte(sim_of(d), slot, addr, VM_PROT_READ);
+
+    if (from == NULL)
+        return -EFAULT;
+    memcpy(bytes, from, len);
+    return 0;
+}
+
+static int sim_held_store(struct driver *d, int slot, uint64_t addr, const void *bytes, size_t len)
+{
+    int error = hold_anew(d, slot, addr);
+    uint8_t *to = error != 0 ? NULL : held_byte(sim_of(d), slot, addr, VM_PROT_WRITE);
+
+    if (to == NULL)
+        return -EFAULT;
+    memcpy(to, bytes, len);
+    return 0;
+}
+
+static void end_calls(struct driver *d)
+{
+    int slot;
+
+    for (slot = 0; slot < DRIVER_HOLDS; slot++)
+        sim_unhold(d, slot);
 }
 
 /* ---- files ------------------------------------------------------------------------------------- */
@@ -326,13 +445,17 @@ static void destroy_disks(struct sim *sim, int n)
         sim_disk_destroy(sim->disk[i]);
 }
 
-/* Frees everything; sim_shutdown then panics when anything was left over. */
+/*
+ * Frees everything; sim_shutdown then panics when anything was left over. Calls that go on keep nothing
+ * alive.
+ */
 static void sim_destroy(struct driver *d)
 {
     struct sim *sim = sim_of(d);
 
     fl_space_destroy(sim->map);
     close_files(sim);
+    end_calls(d);
     sim_shutdown();
     destroy_disks(sim, DRIVER_FILES);
     free(sim);
@@ -356,6 +479,11 @@ static struct sim *sim_new(const char *name, unsigned has)
         .store = sim_driver_store,
         .set_size = sim_set_size,
         .prefetch = sim_prefetch,
+        .hold = sim_hold,
+        .unhold = sim_unhold,
+        .held_load = sim_held_load,
+        .held_store = sim_held_store,
+        .held = sim_held,
         .read = sim_read,
         .write = sim_write,
         .truncate = sim_truncate,
@@ -386,8 +514,9 @@ struct driver *sim_driver_create(const struct sim_params *params)
 
 struct driver *sim_driver_create_on(const struct sim_params *params, struct sim_files files)
 {
-    struct sim *sim = sim_new("sim", DRIVER_HAS_BRK | DRIVER_HAS_DIRECT | DRIVER_HAS_DSYNC |
-                                         DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT);
+    struct sim *sim =
+        sim_new("sim", DRIVER_HAS_BRK | DRIVER_HAS_DIRECT | DRIVER_HAS_DSYNC | DRIVER_HAS_REMOVE |
+                           DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT | DRIVER_HAS_HOLD);
 
     sim->start = WINDOW_START;
     if (sim_boot(params) != 0)
@@ -429,7 +558,7 @@ void sim_slices_create(const struct sim_params *params, unsigned n, struct drive
     if (sim_boot(params) != 0 || fl_space_create(WINDOW_START, WINDOW_START + n * STRIDE, &map) != 0)
         abort();
     for (i = 0; i < n; i++) {
-        sim = sim_new("slice", DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT);
+        sim = sim_new("slice", DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT | DRIVER_HAS_HOLD);
         sim->map = map;
         sim->start = WINDOW_START + i * STRIDE;
         sim->driver.mmap = slice_mmap;
@@ -450,6 +579,8 @@ void sim_slices_destroy(unsigned n, struct driver *slice[])
     fl_space_destroy(sim_of(slice[0])->map);
     for (i = 0; i < n; i++)
         close_files(sim_of(slice[i]));
+    for (i = 0; i < n; i++)
+        end_calls(slice[i]);
     sim_shutdown();
     for (i = n; i-- > 0;) {
         destroy_disks(sim_of(slice[i]), i == 0 ? DRIVER_FILES : DRIVER_FILES - 1);

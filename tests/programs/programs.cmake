@@ -1,7 +1,7 @@
 # Real programs under limits: each NAME_test.py runs a program natively and under `faultline run`, and
 # compares.
 # side by side: a test that is given the first finds the others
-foreach(name calls calls_files calls_mix debugged descriptors handed maps odd refuse spoiled stacks)
+foreach(name beside calls calls_files calls_mix debugged descriptors handed maps odd refuse spoiled stacks)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
   target_link_libraries(${name} PRIVATE Threads::Threads)

@@ -449,23 +449,23 @@ static void neighbours_at_the_head_stand_in_their_order(void **state)
     end();
 }
 
-static void held_pages_are_let_go_together(void **state)
+static void pages_that_were_read_are_let_go_together(void **state)
 {
     (void)state;
-    struct vm_page *held[20];
+    struct vm_page *read[20];
     begin(true);
     some_pages(20);
     vm_lock(&model.object->lock);
     for (int i = 0; i < 20; i++) {
-        held[i] = model.place[i].m;
-        vm_page_hold(held[i]);
-        vm_page_hold(held[i]);
+        read[i] = model.place[i].m;
+        vm_page_reader_add(read[i]);
+        vm_page_reader_add(read[i]);
     }
-    release_pages(held, 20);
-    release_pages(held + 5, 15);
+    release_pages(read, 20);
+    release_pages(read + 5, 15);
     for (int i = 0; i < 20; i++)
-        assert_int_equal(held[i]->hold_count, i < 5);
-    release_pages(held, 5);
+        assert_int_equal(read[i]->readers, i < 5);
+    release_pages(read, 5);
     vm_unlock(&model.object->lock);
     end();
 }
@@ -529,7 +529,7 @@ int main(void)
         cmocka_unit_test(a_page_freed_in_a_batch_is_left_alone),
         cmocka_unit_test(an_entry_of_a_page_that_went_does_no_harm),
         cmocka_unit_test(neighbours_at_the_head_stand_in_their_order),
-        cmocka_unit_test(held_pages_are_let_go_together),
+        cmocka_unit_test(pages_that_were_read_are_let_go_together),
         cmocka_unit_test(a_page_that_was_waited_for_is_next),
         cmocka_unit_test(a_page_passed_over_comes_back_to_the_head),
     };

@@ -306,6 +306,16 @@ static void wait_beside_daemon(void *arg)
     (void)machine_wait(&shared, &lock, UINT64_MAX);
 }
 
+/* A deadlock that looks like patience. */
+static void poll(void *arg)
+{
+    (void)arg;
+    begin();
+    machine_lock(&lock);
+    for (;;)
+        (void)machine_wait(&shared, &lock, machine_time_ns() + 1000000);
+}
+
 static void wait_without_lock(void *arg)
 {
     (void)arg;
@@ -348,6 +358,7 @@ static void test_catches(void **state)
     assert_true(test_panics(deadlock, NULL, "deadlock"));
     assert_true(test_panics(wait_for_nobody, NULL, "deadlock"));
     assert_true(test_panics(wait_beside_daemon, NULL, "stuck"));
+    assert_true(test_panics(poll, NULL, "stuck"));
     assert_true(test_panics(wait_without_lock, NULL, "does not hold the lock"));
     assert_true(test_panics(end_with_lock, NULL, "ends with 1 locks"));
     assert_true(test_panics(window_under_lock, NULL, "C3"));

@@ -67,6 +67,15 @@ static bool is_dirty(vm_pindex_t pindex)
 
 /* ---- one writer ---------------------------------------------------------------------------------------- */
 
+/* A mapping that shows all of the file: what is held may be written through it. */
+static struct vm_map *show(void)
+{
+    struct vm_map *map = test_space();
+    assert_true(fl_sys_mmap(map, 0, ptoa(FILE_PAGES), VM_PROT_READ | VM_PROT_WRITE, FL_MAP_SHARED, &file, 0) >
+                0);
+    return map;
+}
+
 static void neighbours_go_as_one_transfer(void **state)
 {
     (void)state;
@@ -118,6 +127,7 @@ static void a_held_page_is_written_and_stays_dirty(void **state)
 {
     (void)state;
     begin(test_params(4));
+    struct vm_map *map = show();
     dirty_run(10, 3, 1);
     vm_lock(&object->lock);
     vm_page_hold(vm_page_lookup(object, 11));
@@ -125,6 +135,9 @@ static void a_held_page_is_written_and_stays_dirty(void **state)
     assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES), 0);
     assert_true(on_disk(10) == 1 && on_disk(11) == 1 && on_disk(12) == 1);
     assert_true(!is_dirty(10) && is_dirty(11) && !is_dirty(12));
+    fl_space_destroy(map); /* nothing shows it any more: the call that holds it cannot store into it */
+    assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES), 0);
+    assert_false(is_dirty(11));
     vm_lock(&object->lock);
     vm_page_unhold(vm_page_lookup(object, 11));
     vm_unlock(&object->lock);
@@ -191,6 +204,7 @@ static void nobody_waits_for_a_flush_of_the_cache(void **state)
 {
     (void)state;
     begin(test_params(11));
+    struct vm_map *map = show();
     sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 1000000;
     dirty_run(10, 20, 1);
     vm_lock(&object->lock);
@@ -207,6 +221,7 @@ static void nobody_waits_for_a_flush_of_the_cache(void **state)
     vm_lock(&object->lock);
     vm_page_unhold(vm_page_lookup(object, 15));
     vm_unlock(&object->lock);
+    fl_space_destroy(map);
     end(0);
 }
 

@@ -7,7 +7,10 @@
  * Peaceful parameters and a fixed seed: what is recorded is the path, and it is the same each time.
  */
 #include "support/boot.h"
+#include "support/pages.h"
 #include "trace.h"
+#include "vm/vm_object.h"
+#include "vm/vm_page.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -299,31 +302,45 @@ static void scenario_file_sync(void)
     trace_stop();
 }
 
-struct holder {
-    struct vm_map *map;
-    vm_offset_t at;
-};
-
-static void hold_for_a_while(void *arg)
+/* A page whose bytes are being copied to somebody, as by a read, for a while. */
+static void read_for_a_while(void *arg)
 {
-    struct holder *h = arg;
-    struct fl_hold hold;
-    must(fl_hold(h->map, h->at, PAGE, VM_PROT_READ, &hold), "hold");
+    struct vm_object *object = arg;
+    vm_lock(&object->lock);
+    struct vm_page *m = vm_page_lookup(object, 0);
+    vm_page_reader_add(m);
+    vm_unlock(&object->lock);
     sim_sleep_ns(10000000);
-    fl_unhold(&hold);
+    vm_lock(&object->lock);
+    vm_page_reader_drop(m);
+    vm_unlock(&object->lock);
 }
 
-static void scenario_file_punch_held(void)
+static void scenario_file_punch_used(void)
 {
     struct world w = world_make_blocks(256, false, 512);
-    struct holder h = {w.map, map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 8)};
+    vm_offset_t at = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 8);
+    struct fl_hold hold;
     write_bytes(&w, 512, 600);
-    sim_run("holder", hold_for_a_while, &h);
+    must(fl_hold(w.map, at + PAGE, PAGE, VM_PROT_READ, &hold), "hold");
+    trace_start("a hole is punched where a system call uses a page: it becomes zeros in place");
+    must(fl_vnode_punch(w.file.vnode, 0, 2 * PAGE), "punch");
+    trace_stop();
+    trace_start("the file is cut off there: the page leaves it, and is the call's");
+    must(fl_vnode_truncate(w.file.vnode, PAGE), "truncate");
+    trace_stop();
+    trace_start("the call is done");
+    fl_unhold(&hold);
+    trace_stop();
+    write_bytes(&w, 512, 600);
+    struct vm_object *object = test_object(w.file.vnode);
+    sim_run("reader", read_for_a_while, object);
     sim_sleep_ns(1000000);
-    trace_start("a hole is punched where a system call uses a page: it goes alone, and last");
-    must(fl_vnode_punch(w.file.vnode, 0, 4 * PAGE), "punch");
+    trace_start("a file is cut off while the core copies out of a page: it goes alone, and last");
+    must(fl_vnode_truncate(w.file.vnode, 0), "truncate");
     trace_stop();
     sim_join_all();
+    vm_object_deallocate(object);
     world_end(&w);
 }
 
@@ -363,7 +380,7 @@ static const struct {
     {"linux-page-cache", scenario_file_write},
     {"linux-page-cache", scenario_file_write_blocks},
     {"linux-page-cache", scenario_file_sync},
-    {"linux-page-cache", scenario_file_punch_held},
+    {"linux-page-cache", scenario_file_punch_used},
     {"linux-page-cache", scenario_file_truncate},
     {"linux-page-cache", scenario_shortage},
 };
