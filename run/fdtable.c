@@ -90,8 +90,7 @@ bool fd_begin(int fd, struct fd_call *call)
         } else {
             flags = linux_syscall(SYS_fcntl, fd, F_GETFL);
             call->flags = flags < 0 ? O_PATH : (int)flags;
-            if (!call->file->beside)
-                (void)file_revalidate(call->file, &call->st);
+            (void)file_revalidate(call->file, &call->st);
             return true;
         }
     }

@@ -57,7 +57,7 @@ static void look_at(struct file *file)
 {
     struct stat st;
 
-    if (!file->beside && linux_syscall(SYS_fstat, file->fd, &st) == 0)
+    if (linux_syscall(SYS_fstat, file->fd, &st) == 0)
         (void)file_revalidate(file, &st);
 }
 
@@ -105,8 +105,7 @@ void fresh_stat(const struct stat *program)
     linux_signals_block(&saved);
     file = file_lookup(st.st_dev, st.st_ino);
     if (file != NULL) {
-        if (!file->beside)
-            (void)file_revalidate(file, &st);
+        (void)file_revalidate(file, &st);
         file_release(file);
     }
     linux_signals_restore(&saved);

@@ -19,6 +19,7 @@
 #include "handover.h"
 #include "real.h"
 #include "user_copy.h"
+#include <linux_fd.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <sys/file.h>
@@ -48,7 +49,19 @@ bool locks_is_command(int command)
     return command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW;
 }
 
-/* The calls without a mapped file cost a load. */
+/* A record lock of the process goes when any descriptor of its file is closed, ours too. errno stays. */
+static void record_locking(int command, bool begins)
+{
+    sigset_t saved;
+
+    if (command == F_OFD_SETLK || command == F_OFD_SETLKW || !shim_on())
+        return;
+    linux_signals_block(&saved);
+    linux_fd_locking(begins);
+    linux_signals_restore(&saved);
+}
+
+/* Without a mapped file the call costs a load and a lock more. */
 int locks_fcntl(int fd, int command, void *lock)
 {
     short type = F_RDLCK;
@@ -62,7 +75,9 @@ int locks_fcntl(int fd, int command, void *lock)
         if (type != F_WRLCK)
             fresh_release();
     }
+    record_locking(command, true);
     r = shim_real()->fcntl(fd, command, lock);
+    record_locking(command, false);
     if (r == 0) {
         remember(fd);
         if (type != F_UNLCK)
@@ -92,7 +107,9 @@ FL_EXPORT int lockf(int fd, int command, off_t len)
 
     if (command == F_ULOCK)
         fresh_release();
+    record_locking(F_SETLK, true);
     r = shim_real()->lockf(fd, command, len);
+    record_locking(F_SETLK, false);
     if (r == 0 && (command == F_LOCK || command == F_TLOCK)) {
         remember(fd);
         fresh_all();

@@ -4,7 +4,6 @@
 #include "change.h"
 #include "linux_syscall.h"
 
-#include <faultline/store.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -92,16 +91,18 @@ void file_change_end(struct file_change *change, int fd)
     atomic_fetch_sub(&change->under_way, 1);
 }
 
-int file_change_what(struct file_change *change, int fd, bool own, unsigned *what)
+int file_change_what(struct file_change *change, int fd, enum store_ask how, unsigned *what)
 {
     struct stat st;
     int error = (int)linux_syscall(SYS_fstat, fd, &st);
     if (error != 0)
         return error;
-    if (own)
+    if (how == STORE_FORGET)
         change_see(change, &st);
     else
         change_look(change, &st, 0);
-    *what = atomic_exchange(&change->what, 0);
+    *what = how == STORE_LOOK ? atomic_load(&change->what) : atomic_exchange(&change->what, 0);
+    if (how == STORE_FORGET)
+        *what = 0;
     return 0;
 }

@@ -19,7 +19,7 @@
 #ifndef STORES_CHANGE_H
 #define STORES_CHANGE_H
 
-#include <faultline/types.h>
+#include <faultline/store.h>
 #include <stdatomic.h>
 
 struct stat;
@@ -39,7 +39,7 @@ void file_change_open(struct file_change *change, const struct stat *st);
 /* Around each change that the store makes; st is what fstat says right before. */
 void file_change_begin(struct file_change *change, const struct stat *st);
 void file_change_end(struct file_change *change, int fd);
-/* What happened since the last call (STORE_*); own: it was the caller's doing, and is nothing. Errors: of fstat(2). */
-FL_NODISCARD int file_change_what(struct file_change *change, int fd, bool own, unsigned *what);
+/* store_ops.changed. Errors: of fstat(2). */
+FL_NODISCARD int file_change_what(struct file_change *change, int fd, enum store_ask how, unsigned *what);
 
 #endif

@@ -502,10 +502,10 @@ static int file_punch(struct store *store, vm_ooffset_t offset, uint64_t len_byt
     return error;
 }
 
-static int file_changed(struct store *store, bool own, unsigned *what)
+static int file_changed(struct store *store, enum store_ask how, unsigned *what)
 {
     struct store_file *file = (struct store_file *)store;
-    return file_change_what(&file->change, file->fd, own, what);
+    return file_change_what(&file->change, file->fd, how, what);
 }
 
 static int file_allocate(struct store *store, vm_ooffset_t offset, uint64_t len_bytes)

@@ -3,8 +3,8 @@
  *
  *   fl_vnode_revalidate ─▶ store->changed? ─ no ─▶ done
  *                             │ yes
- *                          vn_lock ─▶ length ─▶ clean pages, and clean copies of them, are forgotten
- *                                        └ unknown    └ some are held: vnode->stale, again at the next call
+ *                          vn_lock ─▶ taken ─▶ length ─▶ clean pages, and clean copies of them, are forgotten
+ *                                                 └ unknown    └ some are held: vnode->stale, again at the next call
  *
  * A dirty page is newer than the file, and stays; that it replaces what another program wrote into the same page is
  * told to the caller. Nobody is waited for but transfers that are under way: a hold lasts as long as a system call.
@@ -53,21 +53,34 @@ static bool vnode_forget_clean(struct vnode *vnode)
     return dirty;
 }
 
-int fl_vnode_revalidate(struct vnode *vnode, bool own, unsigned *what)
+static int store_changed(struct vnode *vnode, enum store_ask how, unsigned *what)
 {
-    struct store *store = fl_vnode_store(vnode);
-    int error = 0;
+    struct store *writer = atomic_load(&vnode->writer), *store = writer != NULL ? writer : vnode->store;
     *what = 0;
-    if (store->ops->changed != NULL)
-        error = store->ops->changed(store, own, what);
-    if (error != 0 || own || (*what == 0 && !atomic_load(&vnode->stale)))
+    return store->ops->changed == NULL ? 0 : store->ops->changed(store, how, what);
+}
+
+/* vn_lock held. `stale` is true before the change is taken: who looks meanwhile waits for us. */
+static int revalidate_locked(struct vnode *vnode, unsigned *what)
+{
+    atomic_store(&vnode->stale, true);
+    int error = store_changed(vnode, STORE_TAKE, what);
+    if (error != 0)
         return error;
-    vn_lock(vnode);
-    atomic_store(&vnode->stale, true); /* the store says it once, and what follows may fail */
     vnode_pager_holes(vnode, true); /* there may be some now */
     error = vnode_pager_setsize_locked(vnode);
     if (error == 0 && vnode_forget_clean(vnode) && (*what & FL_CHANGED_BYTES) != 0)
         *what |= FL_CHANGED_OVERWRITTEN;
+    return error;
+}
+
+int fl_vnode_revalidate(struct vnode *vnode, bool own, unsigned *what)
+{
+    int error = store_changed(vnode, own ? STORE_FORGET : STORE_LOOK, what);
+    if (error != 0 || own || (*what == 0 && !atomic_load(&vnode->stale)))
+        return error;
+    vn_lock(vnode);
+    error = revalidate_locked(vnode, what);
     vn_unlock(vnode);
     return error;
 }

@@ -54,6 +54,12 @@ static inline size_t store_request_piece(const struct store_request *request, ui
 
 #define STORE_ROOM_NO_HOLES UINT64_MAX
 
+enum store_ask {
+    STORE_LOOK,
+    STORE_TAKE,
+    STORE_FORGET,
+};
+
 struct store_ops {
     const char *name;
     /* Starts the transfer. Never fails itself: an error goes to done. May sleep; called with no lock
@@ -85,11 +91,11 @@ struct store_ops {
      */
     FL_NODISCARD int (*punch)(struct store *store, vm_ooffset_t offset, uint64_t len_bytes);
     /*
-     * Optional; NULL: nobody but the VM changes the file. *what: what happened to it since the last call, STORE_*.
-     * own: all that was the caller's doing, past the store: *what is 0, and the store starts anew from here. Errors:
-     * -EIO …
+     * Optional; NULL: nobody but the VM changes the file. *what: what happened to it since it was taken last, STORE_*.
+     * `how`: looked at; taken, so that it is not told again; or forgotten: all that was the caller's doing, past the
+     * store, *what is 0, and the store starts anew from here. Errors: -EIO …
      */
-    FL_NODISCARD int (*changed)(struct store *store, bool own, unsigned *what);
+    FL_NODISCARD int (*changed)(struct store *store, enum store_ask how, unsigned *what);
     /*
      * Optional; NULL: nobody can say, and a write tells when there is no space. The bytes [offset, offset +
      * len_bytes), within the file or beyond its end, have their space from now on: no later write of them

@@ -14,8 +14,8 @@
  * that the kernel's table would become large, ours begin amid the program's.
  *
  * SQLite for one locks the very file that it maps. Under the kernel's mapping munmap leaves these locks
- * alone, so it must here. A lock that the program takes between the look and the close is lost; the kernel
- * offers nothing that is free of that race. A child that another thread starts by vfork or posix_spawn in the
+ * alone, so it must here. While the program sets one by libc's names nothing is closed (linux_fd_locking); one that it
+ * sets otherwise between the look and the close is lost: the kernel offers nothing that is free of that race. A child that another thread starts by vfork or posix_spawn in the
  * microsecond while the limit is raised inherits it so.
  *
  * Locks: fds.lock guards the parked ones, limit_lock orders those who change the limit on open files; fds.lock comes
@@ -33,6 +33,7 @@
 
 #define FD_MARKED      (1 << 20) /* descriptors from here on are not ours */
 #define FD_LOWEST_MOST 65536     /* a table of the kernel's that reaches farther is large */
+#define LOCKS_BYTES 4096 /* a page: what one read of /proc/locks gives at most */
 #define FD_LOWEST_AMID 4096
 
 struct parked_fd {
@@ -43,6 +44,7 @@ struct parked_fd {
 static struct {
     struct machine_lock lock;
     struct parked_fd *parked; /* (lock) */
+    uint32_t takers;          /* (lock) calls of the program that set record locks at this moment */
 } fds;
 
 static struct machine_lock limit_lock;
@@ -211,32 +213,40 @@ static bool lock_line_matches(const char *line, uint64_t pid, uint64_t inode)
     return parse_number(&line) == inode;
 }
 
-/* Where /proc/locks cannot be read, the answer is no. */
+/*
+ * Where /proc/locks cannot be read, the answer is no. What one read gives is one moment; where it takes several, locks
+ * that others set and drop in between may hide ours: then it is yes.
+ */
 static bool process_has_record_lock(uint64_t inode)
 {
-    char buffer[512], line[128];
-    size_t n = 0;
-    bool found = false;
+    char text[LOCKS_BYTES];
     uint64_t pid = (uint64_t)linux_syscall(SYS_getpid);
-    long fd = linux_syscall(SYS_openat, AT_FDCWD, "/proc/locks", O_RDONLY | O_CLOEXEC), got;
+    long fd = linux_syscall(SYS_openat, AT_FDCWD, "/proc/locks", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
-    while (!found && (got = linux_syscall(SYS_read, fd, buffer, sizeof(buffer))) > 0) {
-        for (long i = 0; i < got && !found; i++) {
-            if (buffer[i] != '\n') {
-                if (n < sizeof(line) - 1)
-                    line[n++] = buffer[i];
-                continue;
-            }
-            line[n] = 0;
-            n = 0;
-            found = lock_line_matches(line, pid, inode);
-        }
-    }
+    long got = linux_syscall(SYS_read, fd, text, sizeof(text) - 1), more = 0;
+    if (got > 0)
+        more = linux_syscall(SYS_read, fd, text + got, sizeof(text) - 1 - (size_t)got);
     linux_syscall(SYS_close, fd);
+    if (more > 0 || got == sizeof(text) - 1)
+        return true;
+    if (got <= 0)
+        return false;
+    text[got] = 0;
+    bool found = false;
+    for (char *line = text; !found && *line != 0;) {
+        char *end = line;
+        while (*end != 0 && *end != '\n')
+            end++;
+        bool last = *end == 0;
+        *end = 0;
+        found = lock_line_matches(line, pid, inode);
+        line = last ? end : end + 1;
+    }
     return found;
 }
 
+/* (lock). */
 static bool must_stay_open(int fd)
 {
     struct stat st;
@@ -246,10 +256,9 @@ static bool must_stay_open(int fd)
 
 /* ---- closing ------------------------------------------------------------------------------------------- */
 
-/* Closes those of the parked whose locks are gone. */
+/* Closes those of the parked whose locks are gone. (lock). */
 static void parked_reap(void)
 {
-    machine_lock(&fds.lock);
     for (struct parked_fd **link = &fds.parked; *link != NULL;) {
         struct parked_fd *parked = *link;
         if (must_stay_open(parked->fd)) {
@@ -260,22 +269,30 @@ static void parked_reap(void)
         *link = parked->next;
         linux_pool_free(parked);
     }
-    machine_unlock(&fds.lock);
 }
 
 void linux_fd_close(int fd)
 {
-    parked_reap();
-    if (!must_stay_open(fd)) {
+    machine_lock(&fds.lock);
+    if (fds.takers == 0)
+        parked_reap();
+    if (fds.takers == 0 && !must_stay_open(fd)) {
         fd_close(fd);
+        machine_unlock(&fds.lock);
         return;
     }
     struct parked_fd *parked = linux_pool_alloc();
-    if (parked == NULL)
-        return; /* open for ever: the lesser evil */
-    parked->fd = fd;
+    if (parked != NULL) { /* or it is open for ever: the lesser evil */
+        parked->fd = fd;
+        parked->next = fds.parked;
+        fds.parked = parked;
+    }
+    machine_unlock(&fds.lock);
+}
+
+void linux_fd_locking(bool begins)
+{
     machine_lock(&fds.lock);
-    parked->next = fds.parked;
-    fds.parked = parked;
+    fds.takers += begins ? 1 : UINT32_MAX;
     machine_unlock(&fds.lock);
 }

@@ -26,6 +26,12 @@ _Noreturn void linux_fd_lost(void);
 void linux_fd_close(int fd);
 
 /*
+ * Around a call that sets a record lock: nothing is closed meanwhile, or the lock would be lost between the look for
+ * such locks and the close. Signals are blocked.
+ */
+void linux_fd_locking(bool begins);
+
+/*
  * Whether a descriptor is one of those: a program that closes what it did not open (daemons do) must not meet
  * them.
  */

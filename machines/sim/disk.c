@@ -676,12 +676,13 @@ static int disk_punch(struct store *store, vm_ooffset_t offset, uint64_t len_byt
     return 0;
 }
 
-static int disk_changed(struct store *store, bool own, unsigned *what)
+static int disk_changed(struct store *store, enum store_ask how, unsigned *what)
 {
     struct sim_disk *disk = ((struct disk_store *)store)->disk;
 
-    *what = own ? 0 : disk->changed;
-    disk->changed = 0;
+    *what = how == STORE_FORGET ? 0 : disk->changed;
+    if (how != STORE_LOOK)
+        disk->changed = 0;
     return 0;
 }
 

@@ -377,7 +377,9 @@ static void held_memory_of_our_own_works(void **state)
     close(fd);
 }
 
-/* An unwritten page of a private mapping is a copy of the very page that is written from it, and goes before. */
+/*
+ * An unwritten page of a private mapping is a copy of the very page that is written from it, and goes before.
+ */
 static void a_page_is_written_from_its_own_copy(void **state)
 {
     (void)state;
