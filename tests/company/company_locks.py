@@ -3,6 +3,7 @@ times 1,000 increments are n thousand.
 
     locks/KIND/MIXTURE/MINSIZE     locks/setlkw/FFN/default
     locks/same-KIND/…              the lock lies in the counter's own file
+    locks/joined/KIND/MIXTURE      the others come while the first one counts: nobody loses a lock that he holds
 """
 
 import itertools
@@ -18,6 +19,7 @@ MEMORY_LOCKS = ("mutex", "trymutex", "timedmutex", "robust", "wrlock", "trywrloc
 NOTICE_SECONDS = 0.1
 COUNTER, LOCK = 5 * PAGE + 24, 8 * PAGE
 LENGTH = 512 * PAGE
+TURNS_JOINED = 2500
 
 
 def counted(scene, kind, mixture, min_size, same):
@@ -63,6 +65,33 @@ def counted(scene, kind, mixture, min_size, same):
         raise Wrong(f"{len(peers)} times {turns} increments make {found}")
 
 
+def joined(scene, kind, mixture):
+    """Again and again: the first counts already when the others open and map the file."""
+    for turn in range(3 if scene.options.short else 15):
+        path = new_file(scene, f"counter{turn}", bytes(LENGTH))
+        locks = new_file(scene, f"locks{turn}", bytes(PAGE))
+        under = {"memory": "16M", "min_size": scene.rng.choice((None, 0)), "engine": scene.rng.choice((None, "thread"))}
+        peers = [Peer(scene, under if place == "F" else None) for place in mixture]
+        for number, peer in enumerate(peers):
+            if number > 0:
+                scene.pause(scene.rng.random() * 0.01)
+            peer.mapped(path, LENGTH)
+            peer.mapped(locks, PAGE, mapping="l", file="g")
+            if number == 0 and kind in MEMORY_LOCKS:
+                peer.do("init", kind, "l", 0)
+            peer.send("count", "m", COUNTER, TURNS_JOINED, kind, *(("f", 0) if kind in FILE_LOCKS else ("l", 0)))
+        for peer in peers:
+            back = peer.answer()
+            if not back.startswith("0 "):
+                raise Wrong(f"turn {turn}: counting: {back}")
+        for peer in peers:
+            peer.ends()
+        found = int.from_bytes(contents(path)[COUNTER : COUNTER + 8], "little")
+        if found != TURNS_JOINED * len(peers):
+            raise Wrong(f"turn {turn}, {under}: {len(peers)} times {TURNS_JOINED} increments make {found}")
+        scene.processes.clear()
+
+
 SHORT = {("setlkw", "FF"), ("ofdw", "FN"), ("flock", "FFN"), ("lockf", "FN"), ("setlk", "FN"), ("mutex", "FN"),
          ("mutex", "FFN"), ("wrlock", "FN"), ("sem", "FN"), ("semopen", "FF"), ("timedmutex", "FF")}
 
@@ -78,6 +107,12 @@ def register():
             short |= (kind, mixture, same) == ("mutex", "FN", True)
             name = f"locks/{'same-' if same else ''}{kind}/{mixture}/{min_size}"
             scenario(name, seconds=30, short=short)(run)
+    for kind, mixture in itertools.product((*FILE_LOCKS, "mutex", "sem"), ("FF", "FN", "NF", "FFN", "FFF")):
+
+        def run_joined(scene, how=(kind, mixture)):
+            joined(scene, *how)
+
+        scenario(f"locks/joined/{kind}/{mixture}", seconds=60, short=kind in ("setlkw", "ofdw", "mutex") and mixture == "FF")(run_joined)
 
 
 register()
