@@ -1,16 +1,16 @@
 /*
- * areas.c: the kernel's own areas of the process, as /proc/self/maps tells them: for those calls that must know
- * what the kernel maps, and are rare.
+ * areas.c: the kernel's own areas of the process, as /proc/self/maps tells them: for those calls that must
+ * know what the kernel maps, and are rare.
  *
  *   mremap that grows ─▶ areas_adopt ─▶ which file is it? ─▶ a descriptor of it ─▶ mapping_mmap ─▶ the old one goes
  *   mmap of a file    ─▶ areas_map   ─▶ does the kernel map it, too?
  *
- * A database maps its file when it is small, which is the kernel's to do, and lets the mapping grow with the
- * file: when it has grown to where it would have been managed from the start, it is managed.
+ * A database maps its file when it is small, which is the kernel's to do, and lets the mapping grow with
+ * the file: when it has grown to where it would have been managed from the start, it is managed.
  *
- * Does not do: the mapping of a file without an open descriptor, and one of a file that has another mapping of
- * the kernel's, stay the kernel's, as all mappings of one file must see the same bytes. That an area was locked
- * is forgotten when it is adopted.
+ * Does not do: the mapping of a file without an open descriptor, and one of a file that has another mapping
+ * of the kernel's, stay the kernel's, as all mappings of one file must see the same bytes. That an area was
+ * locked is forgotten when it is adopted.
  */
 #include "shim.h"
 #include "fdtable.h"
@@ -88,7 +88,8 @@ static int search_area(const char *line, void *arg)
     struct area area;
 
     return area_parse(line, &area) && area.access[3] == 's' && area.ino == search->ino &&
-           area.dev == search->dev && area.start != search->except && (!search->writes || area.access[1] == 'w');
+           area.dev == search->dev && area.start != search->except &&
+           (!search->writes || area.access[1] == 'w');
 }
 
 bool areas_map(dev_t dev, ino_t ino, vm_offset_t except)

@@ -1,13 +1,13 @@
 /*
- * exec.c: a process that becomes another program, or starts one: what it wrote to managed files reaches them
- * first, for the other to see.
+ * exec.c: a process that becomes another program, or starts one: what it wrote to managed files reaches
+ * them first, for the other to see.
  *
  *   exec*                         ─▶ stats_finish ─▶ files_sync, stats
  *   posix_spawn, system, popen    ─▶ files_sync
  *   vfork, then exec* in the child ▶ stats_finish ─▶ files_sync: the child shares our memory
  *
- * libc's variants call each other inside themselves, so each name is taken over. A child of fork has nothing
- * managed.
+ * libc's variants call each other inside themselves, so each name is taken over. A child of fork has
+ * nothing managed.
  */
 #include "shim.h"
 #include "real.h"
@@ -75,8 +75,8 @@ static size_t count_args(va_list args)
 }
 
 /*
- * argv[0] and what follows it, NULL included, into argv on the caller's stack: malloc may not be used between
- * vfork and here.
+ * argv[0] and what follows it, NULL included, into argv on the caller's stack: malloc may not be used
+ * between vfork and here.
  */
 #define EXEC_ARGV(first, args, argv)                                                                         \
     do {                                                                                                     \

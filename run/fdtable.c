@@ -5,8 +5,8 @@
  *                                        ├─ (S): the table of files has it ──────────▶ managed, kept in slot
  *                                        └─ no ─▶ the slot says so, if nothing changed since before fstat
  *
- * Lock: none for the slots; (S) to look a file up. A child of vfork shares the slots but not the descriptors:
- * it may forget, and says nothing.
+ * Lock: none for the slots; (S) to look a file up. A child of vfork shares the slots but not the
+ * descriptors: it may forget, and says nothing.
  */
 #include "fdtable.h"
 #include "fresh.h"

@@ -9,11 +9,12 @@
  *      forgotten whenever the descriptor may have become a managed file since: the number is a new open file
  *      (fd_forget: version + 1, so that nobody who asked before can say so afterwards), or one more file is
  *      managed (files_generation + 1).
- * FD2  "Managed" is never believed: fd_begin compares device and inode each time. A slot whose descriptor was
+ * FD2  "Managed" is never believed: fd_begin compares device and inode each time. A slot whose descriptor
+ * was
  *      closed inside libc does no harm.
  *
- * So only what makes a descriptor of a file that is already managed must be seen (opens.c, docs/run.md), and
- * nothing has to be seen that closes one. Descriptors behind the table are asked each time.
+ * So only what makes a descriptor of a file that is already managed must be seen (opens.c, docs/run.md),
+ * and nothing has to be seen that closes one. Descriptors behind the table are asked each time.
  */
 #ifndef RUN_FDTABLE_H
 #define RUN_FDTABLE_H

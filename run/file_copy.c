@@ -1,14 +1,14 @@
 /*
- * file_copy.c: calls that copy between descriptors inside the kernel, when one of them is a managed file; and
- * lseek.
+ * file_copy.c: calls that copy between descriptors inside the kernel, when one of them is a managed file;
+ * and lseek.
  *
  *   from managed, to another      dirty pages of the range ─▶ file ─▶ the kernel's call
  *   from a file, to managed       read, a buffer at a time ─▶ buffer ─▶ write, both by file_io
  *   from a pipe, to managed       tee ─▶ own pipe ─▶ buffer ─▶ write ─▶ what was written leaves the pipe
  *
- * What goes to a managed file goes through the core, so that a store to the same page meanwhile is not lost.
- * What the kernel would refuse it is asked to refuse: the call as it came when no byte could move, or else a
- * copy of no byte. A pipe keeps its bytes until the file has them.
+ * What goes to a managed file goes through the core, so that a store to the same page meanwhile is not
+ * lost. What the kernel would refuse it is asked to refuse: the call as it came when no byte could move, or
+ * else a copy of no byte. A pipe keeps its bytes until the file has them.
  *
  * Does not do: sharing blocks between files (reflinks), if the file that is written is managed; a pipe that
  * several read at once: another may take what is on its way to the file.
@@ -36,7 +36,8 @@ static bool is_managed(int fd)
 /* ---- the program's offsets -------------------------------------------------------------------------- */
 
 /*
- * One of them, or else the descriptor's own position, which is set when the copy is done, as the kernel does.
+ * One of them, or else the descriptor's own position, which is set when the copy is done, as the kernel
+ * does.
  */
 struct copy_offset {
     int fd;

@@ -1,6 +1,6 @@
 /*
- * file_io.c: reads and writes of managed files: through the core's cache, which their mappings show, so that
- * one file has one truth.
+ * file_io.c: reads and writes of managed files: through the core's cache, which their mappings show, so
+ * that one file has one truth.
  *
  *   read, pwritev2 … ─▶ fd_is_other? ─ yes ─▶ the kernel
  *                          │ no
@@ -11,12 +11,12 @@
  * Arguments that the kernel refuses are the kernel's to refuse: the call is handed on as it came.
  *
  * Besides the cache go the reads and writes of a file that a child of fork shares, which has no part in our
- * cache; writes of a file that cannot be opened for reading and writing; writes of a process with a limit to
- * the length of its files (RLIMIT_FSIZE). Dirty pages are written first, and clean ones forgotten after a
- * write; what is stored to the same page meanwhile wins.
+ * cache; writes of a file that cannot be opened for reading and writing; writes of a process with a limit
+ * to the length of its files (RLIMIT_FSIZE). Dirty pages are written first, and clean ones forgotten after
+ * a write; what is stored to the same page meanwhile wins.
  *
- * The position of a descriptor belongs to the open file, which other descriptors may share; it is moved under
- * the file's own lock, by whichever descriptor.
+ * The position of a descriptor belongs to the open file, which other descriptors may share; it is moved
+ * under the file's own lock, by whichever descriptor.
  *
  * Locks: file.position, then everything of the core's. Signals are blocked throughout.
  */
@@ -158,8 +158,8 @@ static int64_t io_turn(const struct fd_call *call, bool writes, const struct iov
 
 /*
  * The core could not reach the memory of a write though it was held. Either another thread took it away; or
- * it is an unwritten page of a private mapping of the very page that is written, whose clean copy goes before
- * that: so a page of it at a time is copied first.
+ * it is an unwritten page of a private mapping of the very page that is written, whose clean copy goes
+ * before that: so a page of it at a time is copied first.
  */
 static int64_t io_write_copy(const struct fd_call *call, const struct iovec *piece, struct fl_iocb *iocb,
                              bool *beside)

@@ -1,6 +1,6 @@
 /*
- * file_io.h: reads and writes of the program's descriptors: what the exported names, the trap and the copies
- * between files share.
+ * file_io.h: reads and writes of the program's descriptors: what the exported names, the trap and the
+ * copies between files share.
  *
  *   file_io ─ true ──▶ the result, from the core's cache
  *          └─ false ─▶ the kernel's own call ─▶ file_io_after, of a write
@@ -49,8 +49,8 @@ static inline void file_io_after(const struct file_io *io)
 bool file_io_of_call(long number, const uint64_t arg[6], struct file_io *io, struct iovec *piece);
 
 /*
- * read or write of the shim's own memory, by whoever has to: signals need not be blocked. *offset is advanced;
- * NULL: the descriptor's own position. As the kernel's.
+ * read or write of the shim's own memory, by whoever has to: signals need not be blocked. *offset is
+ * advanced; NULL: the descriptor's own position. As the kernel's.
  */
 long file_io_own(int fd, bool writes, void *memory, size_t len, int64_t *offset);
 

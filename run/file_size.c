@@ -1,6 +1,6 @@
 /*
- * file_size.c: calls that change how long a managed file is, or where its bytes are: through the core, so that
- * mappings see it and no write-back of an old page makes the file long again.
+ * file_size.c: calls that change how long a managed file is, or where its bytes are: through the core, so
+ * that mappings see it and no write-back of an old page makes the file long again.
  *
  *   ftruncate, truncate, O_TRUNC ─▶ fl_vnode_truncate         no writer: the kernel's, then fl_vnode_setsize
  *   fallocate  0                 ─▶ blocks by the kernel ─▶ fl_vnode_extend
@@ -9,8 +9,8 @@
  *              ZERO_RANGE        ─▶ fl_vnode_punch ─▶ as 0 or KEEP_SIZE
  *              COLLAPSE, INSERT  ─▶ EOPNOTSUPP: bytes cannot move under mappings that are stored to
  *
- * A file that nobody could open for writing here has no dirty pages: what the kernel does to it is told to the
- * core afterwards. Arguments that are wrong are the kernel's to refuse.
+ * A file that nobody could open for writing here has no dirty pages: what the kernel does to it is told to
+ * the core afterwards. Arguments that are wrong are the kernel's to refuse.
  */
 #include "file_size.h"
 #include "fdtable.h"

@@ -1,6 +1,6 @@
 /*
- * files.c: the files behind managed mappings: which vnode is which file of the program's, and a descriptor of
- * our own for each.
+ * files.c: the files behind managed mappings: which vnode is which file of the program's, and a descriptor
+ * of our own for each.
  *
  *   key_bucket[hash(dev, ino)] ─▶ file ─▶ file    a file: vnode, our descriptor, bytes mapped
  *   vnode_bucket[hash(vnode)] ──▶ file
@@ -8,21 +8,21 @@
  *   unmapped ─▶ file ─▶ file    mapped_bytes fell to 0: file_reap looks what becomes of them
  *   idle: oldest ⇄ file ⇄ newest    nothing maps them: known and cached for a while yet
  *
- * The program may close its descriptor right after mmap; fork still has to map the file again, in the child,
- * by a descriptor that has at least the rights of the mappings. The file's store has one, out of the way of the
- * program's own numbers; it is the only one.
+ * The program may close its descriptor right after mmap; fork still has to map the file again, in the
+ * child, by a descriptor that has at least the rights of the mappings. The file's store has one, out of the
+ * way of the program's own numbers; it is the only one.
  *
- * Programs map a file anew again and again. So with its last mapped byte and the last call on it a file becomes
- * idle: it is forgotten, and nothing of it cached, only FILES_IDLE_NS later, or when FILES_IDLE_MAX others came after
- * it. Until then calls on it are served from the cache, and the next mmap holds the cache against the file
- * (file_revalidate). Not so where that would be noticed (idle_is_harmless): of an unlinked file the space is to be
- * free, and a program that was written so is to be executed (ETXTBSY).
+ * Programs map a file anew again and again. So with its last mapped byte and the last call on it a file
+ * becomes idle: it is forgotten, and nothing of it cached, only FILES_IDLE_NS later, or when FILES_IDLE_MAX
+ * others came after it. Until then calls on it are served from the cache, and the next mmap holds the cache
+ * against the file (file_revalidate). Not so where that would be noticed (idle_is_harmless): of an unlinked
+ * file the space is to be free, and a program that was written so is to be executed (ETXTBSY).
  *
- * A struct file is never given back, so that a descriptor's slot may point to one that is another file's by now
- * (fdtable.h).
+ * A struct file is never given back, so that a descriptor's slot may point to one that is another file's by
+ * now (fdtable.h).
  *
- * Lock: (S) for everything here but references. The memory comes from the kernel by pages and never from the program's
- * malloc: a mapping call may come from a signal handler.
+ * Lock: (S) for everything here but references. The memory comes from the kernel by pages and never from
+ * the program's malloc: a mapping call may come from a signal handler.
  */
 #include "fresh.h"
 #include "linux_fd.h"
@@ -335,8 +335,8 @@ static bool idle_is_harmless(const struct file *file)
 }
 
 /*
- * What is dirty of a file that becomes idle is written at once: others may be told of it. Not so of one that comes back
- * again and again, if we are told that another process opens it (watch.c).
+ * What is dirty of a file that becomes idle is written at once: others may be told of it. Not so of one
+ * that comes back again and again, if we are told that another process opens it (watch.c).
  */
 static bool idle_may_be_dirty(const struct file *file)
 {
@@ -590,8 +590,8 @@ struct file *file_lookup(dev_t dev, ino_t ino)
 }
 
 /*
- * Either file_reap finds no reference, or the last one to go finds nothing mapped. The struct may be another
- * file's by then, which is pushed for nothing.
+ * Either file_reap finds no reference, or the last one to go finds nothing mapped. The struct may be
+ * another file's by then, which is pushed for nothing.
  */
 void file_release(struct file *file)
 {

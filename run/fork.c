@@ -1,6 +1,6 @@
 /*
- * fork.c: what becomes of managed mappings when the process forks. The child lives without Faultline: all of
- * its memory is the kernel's own.
+ * fork.c: what becomes of managed mappings when the process forks. The child lives without Faultline: all
+ * of its memory is the kernel's own.
  *
  *   mapping in the parent        the parent afterwards             the child
  *   any, of a file that a        the kernel's mapping              the same: what was shared stays shared
@@ -59,8 +59,8 @@ static void *fork_memory(size_t len)
 }
 
 /*
- * Marks the files that a shared mapping may write, and of which the child has one: all their shared mappings
- * go. That the child has none of them is what the program may have asked for (MADV_DONTFORK).
+ * Marks the files that a shared mapping may write, and of which the child has one: all their shared
+ * mappings go. That the child has none of them is what the program may have asked for (MADV_DONTFORK).
  */
 static void find_written(void)
 {
@@ -82,8 +82,8 @@ static void find_written(void)
 /* ---- handing over ---------------------------------------------------------------------------------- */
 
 /*
- * What cannot be written to its file the child cannot have: its ranges stay empty, and the parent's are managed as
- * before.
+ * What cannot be written to its file the child cannot have: its ranges stay empty, and the parent's are
+ * managed as before.
  */
 static void hand_over_written(void)
 {
@@ -147,8 +147,8 @@ static int copy_written(const struct fl_region *region)
 }
 
 /*
- * A mapping that nobody may read is made readable for the copy: other threads notice nothing but a fault that
- * would have been one.
+ * A mapping that nobody may read is made readable for the copy: other threads notice nothing but a fault
+ * that would have been one.
  */
 static int describe(const struct fl_region *region, const struct file *file)
 {

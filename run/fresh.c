@@ -5,10 +5,12 @@
  *                                                     │ no
  *                                                  fl_vnode_revalidate: ours? ─ no ─▶ clean pages forgotten
  *
- * A stamp that moved because of our own write-back costs one more question to the store, which knows (change.h).
+ * A stamp that moved because of our own write-back costs one more question to the store, which knows
+ * (change.h).
  *
- * What another process wrote to a page that is dirty here meets what was stored here when that is written: the whole
- * page replaces the other's. Programs that take locks never do that; of others it is said, once for each file.
+ * What another process wrote to a page that is dirty here meets what was stored here when that is written:
+ * the whole page replaces the other's. Programs that take locks never do that; of others it is said, once
+ * for each file.
  *
  * Locks: (S) for the list of files; none for a single one.
  */
@@ -33,9 +35,10 @@ static void tell_overwritten(struct file *file)
     if (atomic_exchange(&file->told_overwritten, true))
         return;
     file_path(file->fd, file->ino, path);
-    shim_say("%s: another process wrote to it while bytes stored here were not written yet: where both are in one "
-             "page, these replace the other's",
-             path);
+    shim_say(
+        "%s: another process wrote to it while bytes stored here were not written yet: where both are in one "
+        "page, these replace the other's",
+        path);
 }
 
 bool file_revalidate(struct file *file, const struct stat *st)
@@ -46,7 +49,7 @@ bool file_revalidate(struct file *file, const struct stat *st)
     if (file->ctime_seen == now && file_stamps_are_fine())
         return false;
     if (fl_vnode_revalidate(file->vnode, false, &what) != 0)
-        return false; /* the length could not be asked for: next time */
+        return false;       /* the length could not be asked for: next time */
     file->ctime_seen = now; /* afterwards: who sees it may rely on the cache */
     if ((what & FL_CHANGED_OVERWRITTEN) != 0)
         tell_overwritten(file);

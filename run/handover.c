@@ -1,6 +1,6 @@
 /*
- * handover.c: a managed file becomes the kernel's, while the program runs: because a child of fork is to see the same
- * bytes, or another process has the file.
+ * handover.c: a managed file becomes the kernel's, while the program runs: because a child of fork is to
+ * see the same bytes, or another process has the file.
  *
  *   handover_file ─▶ gate shut ─▶ futex waiters woken ─▶ views cannot be stored to, or touched
  *                 ─▶ calls go past the cache ─▶ those that are in it end ─▶ fl_vnode_sync
@@ -11,18 +11,20 @@
  *   shared                        PROT_NONE         of the file, at its place
  *   private                       PROT_READ         made elsewhere, written pages copied in, then moved to its place
  *
- * All regions of the file are shut before the first one changes hands: what a thread stores through one of them would
- * be overwritten otherwise by a page that another still holds dirty. From then on no thread can change the bytes. One
- * that touches them gets SIGSEGV, and waits in the signal handler until the gate is open (handover_waited); a system
- * call that does says EFAULT, and is made again by trap.c.
+ * All regions of the file are shut before the first one changes hands: what a thread stores through one of
+ * them would be overwritten otherwise by a page that another still holds dirty. From then on no thread can
+ * change the bytes. One that touches them gets SIGSEGV, and waits in the signal handler until the gate is
+ * open (handover_waited); a system call that does says EFAULT, and is made again by trap.c.
  *
- * No page may become dirty once the kernel's mapping is there: it would be written over what is stored there. So calls
- * that are in the cache are waited for (file_cache_enter); and a fault that was on its way to a store when the gate was
- * shut may make its page dirty after the first sync, but not once the region is gone.
+ * No page may become dirty once the kernel's mapping is there: it would be written over what is stored
+ * there. So calls that are in the cache are waited for (file_cache_enter); and a fault that was on its way
+ * to a store when the gate was shut may make its page dirty after the first sync, but not once the region
+ * is gone.
  *
- * A thread that sleeps on a futex in the memory sleeps on a page of ours, and those who wake it would wake the file's.
- * So it is woken once, looks again, and waits at the gate: slot[] has the addresses. Its owner writes its slot before
- * it looks at the gate, and the gate is shut before the slots are looked at, so one of the two sees the other.
+ * A thread that sleeps on a futex in the memory sleeps on a page of ours, and those who wake it would wake
+ * the file's. So it is woken once, looks again, and waits at the gate: slot[] has the addresses. Its owner
+ * writes its slot before it looks at the gate, and the gate is shut before the slots are looked at, so one
+ * of the two sees the other.
  *
  * Lock: (S) throughout; the gate and the slots are atomics.
  *
@@ -35,9 +37,9 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#define GATE_LOOK_NS  10000000 /* a thread at the gate looks again, should a wake-up be lost with a signal */
-#define FUTEX_SLOTS   512 /* threads that sleep in managed memory */
-#define FUTEX_ROUNDS  1000 /* of a millisecond: a woken thread needs a processor to leave its slot */
+#define GATE_LOOK_NS 10000000 /* a thread at the gate looks again, should a wake-up be lost with a signal */
+#define FUTEX_SLOTS  512      /* threads that sleep in managed memory */
+#define FUTEX_ROUNDS 1000     /* of a millisecond: a woken thread needs a processor to leave its slot */
 
 static struct {
     _Atomic uint32_t shut; /* a futex: 1 while regions are handed over */
@@ -195,8 +197,8 @@ static size_t regions_of(const struct file *file, struct fl_region *region, size
 }
 
 /*
- * No thread changes the bytes from now on. A private region can be read while it is copied, also one that nobody may
- * read: other threads notice nothing but a fault that would have been one.
+ * No thread changes the bytes from now on. A private region can be read while it is copied, also one that
+ * nobody may read: other threads notice nothing but a fault that would have been one.
  */
 static int region_shut(const struct fl_region *region)
 {
@@ -309,8 +311,9 @@ static void regions_open(struct handover *handover)
 }
 
 /*
- * The point of no return: the core knows the regions no more. What the kernel refuses to map then (it has no memory for
- * an area) is not mapped any more, and a touch is SIGSEGV: never wrong bytes. The first error.
+ * The point of no return: the core knows the regions no more. What the kernel refuses to map then (it has
+ * no memory for an area) is not mapped any more, and a touch is SIGSEGV: never wrong bytes. The first
+ * error.
  */
 static int regions_move(struct handover *handover)
 {
@@ -333,8 +336,8 @@ static int regions_move(struct handover *handover)
 }
 
 /*
- * The gate is shut. A file whose bytes cannot be written stays as it is, to the last region: the kernel's mappings would
- * show other bytes.
+ * The gate is shut. A file whose bytes cannot be written stays as it is, to the last region: the kernel's
+ * mappings would show other bytes.
  */
 static int file_move(struct handover *handover)
 {

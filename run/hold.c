@@ -4,19 +4,20 @@
  *      [va, va + len)  ──▶  |chunk| then |chunk| …   chunk: FL_HOLD_MAX pages, an eighth of the limit at most
  *      list ─▶ hold ─▶ hold        what one system call holds               spare ─▶ hold ─▶ hold
  *
- * In the kernel an absent page is no fault that anybody serves (the signal engine): the call says EFAULT. So
- * its pages are made resident, and held, until it is done. An eighth, because several threads do so at once
- * and a held page cannot be evicted. Transfers that can be made in turns ask hold_turn_bytes, which gives
- * less the more is held already; and when memory is short nevertheless, a hold waits a little, then shrinks.
+ * In the kernel an absent page is no fault that anybody serves (the signal engine): the call says EFAULT.
+ * So its pages are made resident, and held, until it is done. An eighth, because several threads do so at
+ * once and a held page cannot be evicted. Transfers that can be made in turns ask hold_turn_bytes, which
+ * gives less the more is held already; and when memory is short nevertheless, a hold waits a little, then
+ * shrinks.
  *
- * A hold stops nobody (docs/locking.md): another thread may unmap what is held, map anew there, cut the file
- * off and make it long again, or fork, which hands a mapping to the kernel. A call that the kernel was making
- * says EFAULT then, though natively it would have found memory at each moment. So it is made again with its
- * memory held anew (hold_again), where it has moved nothing and what it was to move is still there: files,
- * pipes, streams, and whatever is sent.
+ * A hold stops nobody (docs/locking.md): another thread may unmap what is held, map anew there, cut the
+ * file off and make it long again, or fork, which hands a mapping to the kernel. A call that the kernel was
+ * making says EFAULT then, though natively it would have found memory at each moment. So it is made again
+ * with its memory held anew (hold_again), where it has moved nothing and what it was to move is still
+ * there: files, pipes, streams, and whatever is sent.
  *
- * A struct fl_hold is 2 KiB and a signal handler may stand on a small stack, so holds come from a pool. Lock:
- * (H) the pool's, innermost, taken with all signals blocked.
+ * A struct fl_hold is 2 KiB and a signal handler may stand on a small stack, so holds come from a pool.
+ * Lock: (H) the pool's, innermost, taken with all signals blocked.
  */
 #include "handover.h"
 #include <pthread.h>
@@ -100,7 +101,8 @@ static void hold_wait(void)
 }
 
 /*
- * Holds a beginning of [va, va + *len), ever smaller while it fails. Errors, for the first page: as fl_hold.
+ * Holds a beginning of [va, va + *len), ever smaller while it fails. Errors, for the first page: as
+ * fl_hold.
  */
 static int hold_beginning(vm_offset_t va, size_t *len, vm_prot_t access, struct fl_hold *pages)
 {

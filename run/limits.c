@@ -1,6 +1,6 @@
 /*
- * limits.c: the program changes its limit on open files: not in the moment while that is raised for a descriptor of
- * ours (linux_fd.h), or what it set would be undone.
+ * limits.c: the program changes its limit on open files: not in the moment while that is raised for a
+ * descriptor of ours (linux_fd.h), or what it set would be undone.
  *
  * Does not do: changes by another process (prlimit with its pid), or by syscall(2).
  */

@@ -2,9 +2,10 @@
  * lockall.c: mlockall and munlockall: the managed mappings by the core, everything else by the kernel, one
  * area at a time.
  *
- * The kernel's own mlockall would lock the machine's views and windows too: it would fill them all, and none
- * of their pages could be evicted again. So the areas of /proc/self/maps are locked one by one, without those
- * that show a memfd. MCL_FUTURE has no such way: mappings made later are not locked (docs/run.md).
+ * The kernel's own mlockall would lock the machine's views and windows too: it would fill them all, and
+ * none of their pages could be evicted again. So the areas of /proc/self/maps are locked one by one,
+ * without those that show a memfd. MCL_FUTURE has no such way: mappings made later are not locked
+ * (docs/run.md).
  */
 #include "shim.h"
 #include <stdio.h>
@@ -32,8 +33,8 @@ static int lock_area(const char *line, void *arg)
 }
 
 /*
- * Where the region's pages end that can be locked at all: at the end of its file, and nowhere in what nobody
- * may touch. The kernel, too, locks what there is and calls that a success. (S) held.
+ * Where the region's pages end that can be locked at all: at the end of its file, and nowhere in what
+ * nobody may touch. The kernel, too, locks what there is and calls that a success. (S) held.
  */
 static vm_offset_t lock_end(const struct fl_region *region)
 {

@@ -1,6 +1,7 @@
 /*
- * locks.c: what programs synchronise by with other processes: locks of files, and locks in memory that several
- * processes share. Taking one makes managed files fresh, releasing one writes what was stored (fresh.h).
+ * locks.c: what programs synchronise by with other processes: locks of files, and locks in memory that
+ * several processes share. Taking one makes managed files fresh, releasing one writes what was stored
+ * (fresh.h).
  *
  *   fcntl, flock, lockf           by the command                  fcntl itself is in opens.c
  *   close                         releases what was locked        fds.c asks locks_closing
@@ -10,8 +11,8 @@
  *
  * A lock that is made weaker (F_WRLCK to F_RDLCK) is released and acquired. One that fails is neither.
  *
- * Does not do: locks of a program's own making (futexes, atomics), messages: pipes, sockets, signals. What is known
- * of another process by these alone is fresh within moments (watch.c).
+ * Does not do: locks of a program's own making (futexes, atomics), messages: pipes, sockets, signals. What
+ * is known of another process by these alone is fresh within moments (watch.c).
  */
 #include "locks.h"
 #include "fdtable.h"
@@ -130,8 +131,9 @@ FL_EXPORT int lockf64(int fd, int command, off64_t len)
 #define BARRIER_SHARED 3
 
 /*
- * A lock that processes share and that lies in a managed file: they meet in its very bytes, of which only the kernel
- * has one copy for all. So the file becomes the kernel's before the lock is touched. Returns `shared`.
+ * A lock that processes share and that lies in a managed file: they meet in its very bytes, of which only
+ * the kernel has one copy for all. So the file becomes the kernel's before the lock is touched. Returns
+ * `shared`.
  */
 static bool shared_at(const void *lock, bool shared)
 {
@@ -260,12 +262,14 @@ FL_EXPORT int pthread_rwlock_timedwrlock(pthread_rwlock_t *rwlock, const struct 
     return ACQUIRES(rwlock, pthread_rwlock_timedwrlock, rwlock, until);
 }
 
-FL_EXPORT int pthread_rwlock_clockrdlock(pthread_rwlock_t *rwlock, clockid_t clock, const struct timespec *until)
+FL_EXPORT int pthread_rwlock_clockrdlock(pthread_rwlock_t *rwlock, clockid_t clock,
+                                         const struct timespec *until)
 {
     return ACQUIRES(rwlock, pthread_rwlock_clockrdlock, rwlock, clock, until);
 }
 
-FL_EXPORT int pthread_rwlock_clockwrlock(pthread_rwlock_t *rwlock, clockid_t clock, const struct timespec *until)
+FL_EXPORT int pthread_rwlock_clockwrlock(pthread_rwlock_t *rwlock, clockid_t clock,
+                                         const struct timespec *until)
 {
     return ACQUIRES(rwlock, pthread_rwlock_clockwrlock, rwlock, clock, until);
 }
@@ -280,7 +284,8 @@ FL_EXPORT int pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
     return WAITS(pthread_cond_wait, cond, mutex);
 }
 
-FL_EXPORT int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until)
+FL_EXPORT int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
+                                     const struct timespec *until)
 {
     return WAITS(pthread_cond_timedwait, cond, mutex, until);
 }

@@ -248,9 +248,9 @@ static bool file_system_is_wanted(struct mmap_args *args)
 }
 
 /*
- * Small mappings are left to the kernel, but for those of a file that has managed mappings, or will get them
- * soon by the looks of it: one that is shared, writable and large (a header page that is mapped before the
- * rest). All mappings of one file must see the same bytes.
+ * Small mappings are left to the kernel, but for those of a file that has managed mappings, or will get
+ * them soon by the looks of it: one that is shared, writable and large (a header page that is mapped before
+ * the rest). All mappings of one file must see the same bytes.
  */
 static bool length_is_wanted(const struct mmap_args *args)
 {
@@ -263,8 +263,8 @@ static bool length_is_wanted(const struct mmap_args *args)
 }
 
 /*
- * A shared mapping of the kernel's, from when the file was small, will not see what is written through the cache
- * before it is in the file, nor the other way: the file stays the kernel's.
+ * A shared mapping of the kernel's, from when the file was small, will not see what is written through the
+ * cache before it is in the file, nor the other way: the file stays the kernel's.
  */
 static bool kernel_maps_it(const struct mmap_args *args, vm_offset_t except)
 {
@@ -443,8 +443,8 @@ static long mmap_reserved_gated(const struct mmap_args *args)
 }
 
 /*
- * Whether another process has the file in a way that no two caches of it may be; asked before it is managed here, or
- * written here. Waits for others: (S) is not held. Says so, the first time.
+ * Whether another process has the file in a way that no two caches of it may be; asked before it is managed
+ * here, or written here. Waits for others: (S) is not held. Says so, the first time.
  */
 static bool shared_with_others(const struct mmap_args *args)
 {
@@ -481,8 +481,8 @@ static enum left_reason left_by(int error)
 }
 
 /*
- * A file that is new here, or is to be written for the first time, is claimed, with (S) released meanwhile. Whether it
- * may be managed. (S) held.
+ * A file that is new here, or is to be written for the first time, is claimed, with (S) released meanwhile.
+ * Whether it may be managed. (S) held.
  */
 static bool claim(const struct mmap_args *args, sigset_t *saved)
 {
@@ -504,10 +504,11 @@ static bool claim(const struct mmap_args *args, sigset_t *saved)
 }
 
 /*
- * A mapping that should be managed: maps it, unless there is a reason not to: *left. `except`: kernel_maps_it. (S) held,
- * and released in between.
+ * A mapping that should be managed: maps it, unless there is a reason not to: *left. `except`:
+ * kernel_maps_it. (S) held, and released in between.
  */
-static long mmap_wanted(const struct mmap_args *args, vm_offset_t except, sigset_t *saved, enum left_reason *left)
+static long mmap_wanted(const struct mmap_args *args, vm_offset_t except, sigset_t *saved,
+                        enum left_reason *left)
 {
     bool managed = false;
     long r = -ENODEV;
@@ -537,9 +538,9 @@ static void tell_mmap(const struct mmap_args *args, enum left_reason reason)
 }
 
 /*
- * The same where the program wants it: anywhere, or at a place of the window, or over a reservation, which becomes a
- * part of the window now: *inside. What may replace nothing the kernel maps in the zone: it knows what is there. (S)
- * held.
+ * The same where the program wants it: anywhere, or at a place of the window, or over a reservation, which
+ * becomes a part of the window now: *inside. What may replace nothing the kernel maps in the zone: it knows
+ * what is there. (S) held.
  */
 static long mmap_in_place(const struct mmap_args *args, bool *inside, sigset_t *saved, enum left_reason *left)
 {

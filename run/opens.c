@@ -1,6 +1,6 @@
 /*
- * opens.c: calls that make descriptors: the table forgets what it knew of the number (fdtable.h), and O_TRUNC
- * of a managed file goes through the core.
+ * opens.c: calls that make descriptors: the table forgets what it knew of the number (fdtable.h), and
+ * O_TRUNC of a managed file goes through the core.
  *
  *   open, openat, creat, dup*, fcntl(F_DUPFD*) ─▶ the kernel ─▶ fd_forget
  *   fopen, freopen                             ─▶ streams.c
@@ -134,8 +134,8 @@ FL_EXPORT int open_by_handle_at(int mount, struct file_handle *handle, int flags
 }
 
 /*
- * What programs that were compiled with _FORTIFY_SOURCE call instead, without a mode. One that is needed and
- * missing ends them in libc's own; here it is 0.
+ * What programs that were compiled with _FORTIFY_SOURCE call instead, without a mode. One that is needed
+ * and missing ends them in libc's own; here it is 0.
  */
 FL_EXPORT int __open_2(const char *path, int flags);
 FL_EXPORT int __open64_2(const char *path, int flags);

@@ -5,8 +5,8 @@
  *                  └▶ /proc/PID/maps: shared, writable, that inode?     descriptors may be closed, mappings stay
  *   peer_with      ─▶ /proc: each process
  *
- * It is asked of a process that once opened the file, or one of the same hash, for writing; and of all processes when
- * a lease says that somebody has the file open (watch.c).
+ * It is asked of a process that once opened the file, or one of the same hash, for writing; and of all
+ * processes when a lease says that somebody has the file open (watch.c).
  */
 #include "peer_files.h"
 #include "shim.h"

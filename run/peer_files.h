@@ -8,14 +8,15 @@
 #include <sys/types.h>
 
 /*
- * Each descriptor of process pid (0: this one), until visit returns other than 0, which is returned. Errors: of
- * open(2) on /proc.
+ * Each descriptor of process pid (0: this one), until visit returns other than 0, which is returned.
+ * Errors: of open(2) on /proc.
  */
 int peer_files_each(pid_t pid, int (*visit)(int fd, void *arg), void *arg);
 
 /*
- * A process other than this one that has the file open, or mapped and shared; `writes`: for writing. 0: none that /proc
- * shows: those of other users it does not. Some microseconds for each descriptor that there is.
+ * A process other than this one that has the file open, or mapped and shared; `writes`: for writing. 0:
+ * none that /proc shows: those of other users it does not. Some microseconds for each descriptor that there
+ * is.
  */
 pid_t peer_with(dev_t dev, ino_t ino, bool writes);
 

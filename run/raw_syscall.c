@@ -9,8 +9,8 @@
  * It must be no function of C: programs hand it clone with a stack on which it is to return.
  *
  * Does not do: programs that enter the kernel by an instruction of their own. The seccomp filter could trap
- * close_range, but it outlives execve: a program without the shim would be killed by the trap. What is closed
- * so ends the process at the next fault or eviction, in one line (linux_fd_lost).
+ * close_range, but it outlives execve: a program without the shim would be killed by the trap. What is
+ * closed so ends the process at the next fault or eviction, in one line (linux_fd_lost).
  */
 #include "shim.h"
 #include <sys/uio.h>

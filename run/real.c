@@ -1,9 +1,9 @@
 /*
  * real.c: libc's own functions behind the names that the shim exports (real.h).
  *
- * They are looked up with dlsym(RTLD_NEXT): the next library after the shim that has the name, which is libc,
- * or another preloaded library that wraps it as well. A name that this libc does not have stays NULL and is
- * never called: the program could not have linked with it.
+ * They are looked up with dlsym(RTLD_NEXT): the next library after the shim that has the name, which is
+ * libc, or another preloaded library that wraps it as well. A name that this libc does not have stays NULL
+ * and is never called: the program could not have linked with it.
  */
 #include "shim.h"
 #include "real.h"

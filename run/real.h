@@ -32,8 +32,8 @@ struct shim_real {
 };
 
 /*
- * Looks them all up at the first call: the constructor's, or that of a library that is initialised before the
- * shim.
+ * Looks them all up at the first call: the constructor's, or that of a library that is initialised before
+ * the shim.
  */
 const struct shim_real *shim_real(void);
 

@@ -9,18 +9,19 @@
  *                                                                                          a compare-and-swap, and a
  *                                                                                          futex that others wait on
  *
- * Who claims a file inserts its own record first and looks for others afterwards, both sequentially consistent; so of
- * two that come at once at least one sees the other, and gives way. A record is nobody's once its owner's generation
- * is not that of its place among the peers, or the place's lock is free: it is taken down by whoever comes across it.
- * The sequence number in a state keeps a compare-and-swap from meeting the next record in the same place.
+ * Who claims a file inserts its own record first and looks for others afterwards, both sequentially
+ * consistent; so of two that come at once at least one sees the other, and gives way. A record is nobody's
+ * once its owner's generation is not that of its place among the peers, or the place's lock is free: it is
+ * taken down by whoever comes across it. The sequence number in a state keeps a compare-and-swap from
+ * meeting the next record in the same place.
  *
- * Files that a process opens for writing and does not manage have no record, since closing them is not seen. A hash
- * of each goes into the peer's filter, and stays: who finds its file in there asks /proc whether the peer really has
- * it open (or mapped) for writing.
+ * Files that a process opens for writing and does not manage have no record, since closing them is not
+ * seen. A hash of each goes into the peer's filter, and stays: who finds its file in there asks /proc
+ * whether the peer really has it open (or mapped) for writing.
  *
- * Invariants: RG1 a record with a state other than 0 says whose it is and of which file. RG2 only the owner inserts and
- * takes down a living record, and only the owner makes HELD of it; others add WANTED. RG3 a peer's generation grows
- * before its place is used again.
+ * Invariants: RG1 a record with a state other than 0 says whose it is and of which file. RG2 only the owner
+ * inserts and takes down a living record, and only the owner makes HELD of it; others add WANTED. RG3 a
+ * peer's generation grows before its place is used again.
  *
  * Locks: none; (S) orders what one process does with its own records after the claim.
  *
@@ -172,11 +173,12 @@ static pid_t writing_peer(dev_t dev, ino_t ino, uint64_t hash)
 /* ---- records --------------------------------------------------------------------------------------- */
 
 /*
- * Calls visit for each record of the file, as it is now, until that returns other than 0. A bucket that never
- * overflowed is the last.
+ * Calls visit for each record of the file, as it is now, until that returns other than 0. A bucket that
+ * never overflowed is the last.
  */
 static int records_each(dev_t dev, ino_t ino, uint64_t hash,
-                        int (*visit)(struct registry_record *record, uint64_t owner, uint32_t state, void *arg),
+                        int (*visit)(struct registry_record *record, uint64_t owner, uint32_t state,
+                                     void *arg),
                         void *arg)
 {
     uint32_t at = (uint32_t)(hash & (BUCKETS - 1));
@@ -340,8 +342,8 @@ static int others_visit(struct registry_record *record, uint64_t owner, uint32_t
     }
     others->found++;
     others->with = (pid_t)owner_peer(owner)->pid;
-    for (uint32_t sequence = state / STATE_SEQUENCE;
-         others->ask && state / STATE_SEQUENCE == sequence && (state & (STATE_HELD | STATE_WANTED)) == STATE_HELD;) {
+    for (uint32_t sequence = state / STATE_SEQUENCE; others->ask && state / STATE_SEQUENCE == sequence &&
+                                                     (state & (STATE_HELD | STATE_WANTED)) == STATE_HELD;) {
         if (atomic_compare_exchange_weak(&record->state, &state, state | STATE_WANTED)) {
             ask(owner, others->dev, others->ino);
             break;
@@ -371,9 +373,10 @@ static int await_visit(struct registry_record *record, uint64_t owner, uint32_t 
     while ((state & (STATE_HELD | STATE_WANTED)) == (STATE_HELD | STATE_WANTED) && record->owner == owner &&
            owner_lives(owner)) {
         if (now_ns() - begun > ((state & STATE_AT_IT) != 0 ? WAIT_WRITTEN_NS : WAIT_ANSWER_NS)) {
-            shim_say("process %u does not hand over a file that it shares with this one: is it stopped? What it "
-                     "wrote may be missing here",
-                     (unsigned)owner_peer(owner)->pid);
+            shim_say(
+                "process %u does not hand over a file that it shares with this one: is it stopped? What it "
+                "wrote may be missing here",
+                (unsigned)owner_peer(owner)->pid);
             silent_owner = owner;
             return 0;
         }
@@ -386,8 +389,8 @@ static int await_visit(struct registry_record *record, uint64_t owner, uint32_t 
 /* ---- claims ---------------------------------------------------------------------------------------- */
 
 /*
- * A file that is not managed here yet is the kernel's at once; one that is, when it is handed over, which is the
- * watcher's task as if another had asked: who claims it may wait meanwhile for one who waits for us.
+ * A file that is not managed here yet is the kernel's at once; one that is, when it is handed over, which
+ * is the watcher's task as if another had asked: who claims it may wait meanwhile for one who waits for us.
  */
 static void conflict(struct registry_record *own, bool managed, struct others *others, uint64_t hash)
 {
@@ -416,8 +419,8 @@ static bool claim_is_alone(struct others *others, uint64_t hash)
 }
 
 /*
- * Those who were asked have answered. Who had the file but for its cache (nothing of theirs maps it any more) has let
- * go of it altogether: then it may be managed here after all.
+ * Those who were asked have answered. Who had the file but for its cache (nothing of theirs maps it any
+ * more) has let go of it altogether: then it may be managed here after all.
  */
 static enum registry_verdict claim_again(struct registry_record *own, struct others *others, uint64_t hash)
 {
@@ -518,7 +521,8 @@ enum registry_verdict registry_look(dev_t dev, ino_t ino)
 {
     struct registry_record *own = registry != NULL ? own_record(dev, ino, key_hash(dev, ino)) : NULL;
 
-    return own != NULL && (own->state & (STATE_KERNEL | STATE_WANTED)) != 0 ? REGISTRY_KERNELS : REGISTRY_MANAGED;
+    return own != NULL && (own->state & (STATE_KERNEL | STATE_WANTED)) != 0 ? REGISTRY_KERNELS
+                                                                            : REGISTRY_MANAGED;
 }
 
 void registry_hand_over_begins(dev_t dev, ino_t ino)

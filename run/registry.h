@@ -1,21 +1,23 @@
 /*
- * registry.h: which files the Faultline processes of one user have, so that no two caches of one file meet while
- * one of them can change it.
+ * registry.h: which files the Faultline processes of one user have, so that no two caches of one file meet
+ * while one of them can change it.
  *
  *      one process manages the file                         ─▶ managed
  *      several manage it, and none of them can write it     ─▶ managed in all of them
  *      anything else: two writers, a writer and a reader    ─▶ the kernel's in all of them
  *
- * A process claims a file before it maps it, and a writer announces itself before its open(2) returns. Whoever
- * comes second and finds a conflict asks the others to hand the file to the kernel, and waits until they have.
+ * A process claims a file before it maps it, and a writer announces itself before its open(2) returns.
+ * Whoever comes second and finds a conflict asks the others to hand the file to the kernel, and waits until
+ * they have.
  *
- * The registry is a file in memory that all processes of the user share. It must survive a process that is killed
- * at any moment: a record belongs to a place in the table of processes, each place is kept by a record lock
- * (F_OFD_SETLK), which the kernel drops with the process, and no operation needs a second step by the same process.
+ * The registry is a file in memory that all processes of the user share. It must survive a process that is
+ * killed at any moment: a record belongs to a place in the table of processes, each place is kept by a
+ * record lock (F_OFD_SETLK), which the kernel drops with the process, and no operation needs a second step
+ * by the same process.
  *
- * Context: everything here but registry_start waits for other processes, or may; so nothing is called with (S) held
- * unless its comment says so. Where no registry can be had, every file may be managed, and what other processes do is
- * found out by watch.c.
+ * Context: everything here but registry_start waits for other processes, or may; so nothing is called with
+ * (S) held unless its comment says so. Where no registry can be had, every file may be managed, and what
+ * other processes do is found out by watch.c.
  */
 #ifndef RUN_REGISTRY_H
 #define RUN_REGISTRY_H
@@ -35,14 +37,14 @@ enum registry_verdict {
 };
 
 /*
- * The process is about to manage the file (device, inode), and may write it or not. Cheap when nobody else has it.
- * `*with`: the process that shares it, when the file is the kernel's; else 0. A file that was managed here must be
- * handed over by the caller then (handover.h).
+ * The process is about to manage the file (device, inode), and may write it or not. Cheap when nobody else
+ * has it. `*with`: the process that shares it, when the file is the kernel's; else 0. A file that was
+ * managed here must be handed over by the caller then (handover.h).
  */
 enum registry_verdict registry_claim(dev_t dev, ino_t ino, bool writes, pid_t *with);
 /*
- * Somebody opened the file for writing in this process, mapped or not. Returns when no other process manages it.
- * False: this process manages it, and must hand it over.
+ * Somebody opened the file for writing in this process, mapped or not. Returns when no other process
+ * manages it. False: this process manages it, and must hand it over.
  */
 bool registry_opened_for_writing(dev_t dev, ino_t ino);
 /* Whether any other process manages any file: a load or two, for those who would have to look a file up. */

@@ -3,8 +3,8 @@
  *
  *      | file 0 1 2 3 4 5 6 7 |  ─ start = 2nd page, two pages, pgoff 6 ─▶  | 0 | 6 7 | 3 4 5 6 7 |
  *
- * As on Linux since 4.0 it is an mmap of the same file over the old one; so the file's accounts stay as they
- * are. What the kernel maps, also inside the window, is the kernel's.
+ * As on Linux since 4.0 it is an mmap of the same file over the old one; so the file's accounts stay as
+ * they are. What the kernel maps, also inside the window, is the kernel's.
  *
  * Lock: (S).
  */

@@ -10,22 +10,22 @@
  *   mmap(NULL, len, PROT_NONE, anonymous) ─▶ reservation_place ─▶ closed: in every way the kernel's memory
  *   mmap(R2 + x, len, file, MAP_FIXED)    ─▶ reservation_open  ─▶ opened: a part of the window, managed
  *
- * Most reservations become heaps. So a closed one costs nothing: shim_in_window says no, no call on it comes
- * by the core, and the seccomp filter does not look at it. When the first file is to be managed in one, that
- * one is opened: a filter for its slots is added, and shim_in_window says yes from then on. The place of an
- * opened one that has ended goes to the next one of the same length: a program that maps file after file so
- * opens one.
+ * Most reservations become heaps. So a closed one costs nothing: shim_in_window says no, no call on it
+ * comes by the core, and the seccomp filter does not look at it. When the first file is to be managed in
+ * one, that one is opened: a filter for its slots is added, and shim_in_window says yes from then on. The
+ * place of an opened one that has ended goes to the next one of the same length: a program that maps file
+ * after file so opens one.
  *
  * A filter cannot be taken away, and each costs every system call a little. So the last one that is added
- * opens all the slots behind those in use, and from then on every new reservation is taken for one that files
- * are mapped over. Those that are closed then stay closed, and files that are mapped over them are the
- * kernel's.
+ * opens all the slots behind those in use, and from then on every new reservation is taken for one that
+ * files are mapped over. Those that are closed then stay closed, and files that are mapped over them are
+ * the kernel's.
  *
- * A program that this one executes has its filters, too, and in it the slots are trapped, though closed: that
- * costs time where a heap lies there, and nothing else.
+ * A program that this one executes has its filters, too, and in it the slots are trapped, though closed:
+ * that costs time where a heap lies there, and nothing else.
  *
- * Between two reservations lies a free slot: no range of the program's has one part in an opened and one in a
- * closed one. Whether a reservation has ended is found out when a place is looked for.
+ * Between two reservations lies a free slot: no range of the program's has one part in an opened and one in
+ * a closed one. Whether a reservation has ended is found out when a place is looked for.
  *
  * Lock: (S) for everything but what shim_in_window reads.
  * Does not do: reservations that ask for an address, that can be written or executed, or are smaller than

@@ -1,19 +1,19 @@
 /*
- * self_memory.c: a program that looks at its own memory from outside, as unwinders and crash reporters do to
- * be safe from bad pointers. The kernel would find absent pages there, and say EFAULT or EIO.
+ * self_memory.c: a program that looks at its own memory from outside, as unwinders and crash reporters do
+ * to be safe from bad pointers. The kernel would find absent pages there, and say EFAULT or EIO.
  *
  *      process_vm_readv   remote ─▶ user_copy_in ─▶ page ─▶ user_copy_out ─▶ local      writev: the other way
  *      /proc/self/mem     the window's managed part so; the rest by the kernel's pread and pwrite and the page
  *
- * A page at a time, so that what lies before a place that cannot be reached is transferred, as by the kernel.
- * Only one side is held at a time.
+ * A page at a time, so that what lies before a place that cannot be reached is transferred, as by the
+ * kernel. Only one side is held at a time.
  *
  * A descriptor of /proc/PID/mem, or of /proc/PID/task/TID/mem, may have come by any way: it is known by its
  * name, at the first call on it. All others cost one look at their fstat, once (fdtable.c).
  *
- * Does not do: reading what the mapping forbids to read, or writing what it forbids to write (the kernel lets
- * /proc/self/mem do both); streams of stdio on it; the memory of other processes, whose absent pages say
- * EFAULT and EIO (docs/run.md).
+ * Does not do: reading what the mapping forbids to read, or writing what it forbids to write (the kernel
+ * lets /proc/self/mem do both); streams of stdio on it; the memory of other processes, whose absent pages
+ * say EFAULT and EIO (docs/run.md).
  */
 #include "self_memory.h"
 #include "user_copy.h"

@@ -1,6 +1,6 @@
 /*
- * self_memory.h: a program that looks at its own memory from outside: process_vm_readv and process_vm_writev
- * of oneself, and /proc/self/mem (self_memory.c).
+ * self_memory.h: a program that looks at its own memory from outside: process_vm_readv and
+ * process_vm_writev of oneself, and /proc/self/mem (self_memory.c).
  */
 #ifndef RUN_SELF_MEMORY_H
 #define RUN_SELF_MEMORY_H

@@ -4,8 +4,8 @@
  *   ld.so ─▶ constructor: environment ─▶ fl_init ─▶ signals ─▶ seccomp ─▶ fork ─▶ SHIM_ON ─▶ main
  *
  * The launcher says what to do in the environment, which children inherit together with LD_PRELOAD: each
- * program that they start is a process of its own with a VM and a limit of its own. Without FAULTLINE_MEMORY
- * the shim stays out of the way.
+ * program that they start is a process of its own with a VM and a limit of its own. Without
+ * FAULTLINE_MEMORY the shim stays out of the way.
  *
  *   FAULTLINE_MEMORY, FAULTLINE_MIN_SIZE   bytes          FAULTLINE_FAULT   auto, signal, thread
  *   FAULTLINE_STATS   absolute path, of the process FAULTLINE_STATS_PID      FAULTLINE_VERBOSE   1

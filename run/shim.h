@@ -9,8 +9,8 @@
  *      fork ─────────────────────▶ fork.c          filter.c  shim.c  stats.c
  *
  * Everything here enters the kernel through linux_syscall (the filter's one open door) or through real.c's
- * libc functions. What a kernel call returns is passed on as the kernel does it, a negative errno value; only
- * the exported names turn it into errno.
+ * libc functions. What a kernel call returns is passed on as the kernel does it, a negative errno value;
+ * only the exported names turn it into errno.
  *
  * Locks: (S) the shim's own lock orders the calls that change mappings and the table of files. It is taken
  * with all signals blocked (shim_enter), before every lock of the core, and no memory of the program is
@@ -49,9 +49,9 @@ struct shim_config {
 };
 
 /*
- * It lies in a page that the kernel wipes in the child of any fork (MADV_WIPEONFORK), also of one that nobody
- * told us of (_Fork, clone): such a child must not touch the core, whose memory it shares with its parent.
- * SHIM_OFF is 0.
+ * It lies in a page that the kernel wipes in the child of any fork (MADV_WIPEONFORK), also of one that
+ * nobody told us of (_Fork, clone): such a child must not touch the core, whose memory it shares with its
+ * parent. SHIM_OFF is 0.
  */
 extern _Atomic int *shim_state;
 extern struct shim_config shim_config; /* constant once *shim_state is SHIM_ON */
@@ -232,13 +232,13 @@ bool mapping_is_reserved(vm_offset_t va);
 /* How many bytes from va on it maps so; 0: none. */
 size_t mapping_reserved_from(vm_offset_t va);
 /*
- * The managed region is reserved for the kernel from now on, which maps nothing there yet. (S) held. Errors: of
- * fl_sys_munmap, -ENOMEM: the region may be gone.
+ * The managed region is reserved for the kernel from now on, which maps nothing there yet. (S) held.
+ * Errors: of fl_sys_munmap, -ENOMEM: the region may be gone.
  */
 int mapping_leave(const struct fl_region *region);
 /*
- * … and becomes the kernel's own mapping of the file, or, if that is not 0, the one that was made at `copy` and moves
- * there. (S) held. Errors: of mmap: nothing is mapped there then.
+ * … and becomes the kernel's own mapping of the file, or, if that is not 0, the one that was made at `copy`
+ * and moves there. (S) held. Errors: of mmap: nothing is mapped there then.
  */
 struct file;
 int mapping_arrive(const struct fl_region *region, const struct file *file, vm_offset_t copy);
@@ -253,8 +253,8 @@ int reservation_start(void);
  */
 long reservation_place(vm_offset_t addr, size_t len, int prot, int flags);
 /*
- * [start, end), in the zone, is a part of the window from now on: something will be managed there. (S) held.
- * Errors: the filter cannot be installed; -EMFILE: enough of them.
+ * [start, end), in the zone, is a part of the window from now on: something will be managed there. (S)
+ * held. Errors: the filter cannot be installed; -EMFILE: enough of them.
  */
 int reservation_open(vm_offset_t start, vm_offset_t end);
 /* What is not managed in [start, end) of the zone is the kernel's to map, and free. (S) held. */
@@ -269,8 +269,8 @@ bool areas_map(dev_t dev, ino_t ino, vm_offset_t except);
 /* Whether process pid has a shared mapping of the file, `writes`: a writable one: 1, 0. Errors: of open(2) on /proc. */
 int areas_of_process(pid_t pid, dev_t dev, ino_t ino, bool writes);
 /*
- * The kernel's shared mapping at addr, small as it is, becomes a managed one of new_len, elsewhere: *result. False:
- * nothing was done.
+ * The kernel's shared mapping at addr, small as it is, becomes a managed one of new_len, elsewhere:
+ * *result. False: nothing was done.
  */
 bool areas_adopt(vm_offset_t addr, size_t old_len, size_t new_len, long *result);
 
@@ -295,9 +295,9 @@ struct file {
     uint64_t idle_since_ns;             /* (S) */
     bool written;                       /* (S) fork.c: a shared mapping may write it */
     bool inherited;                     /* (S) fork.c: the child has a shared mapping of it */
-    _Atomic bool beside;       /* calls go past the cache: a child has descriptors of it, or it is handed over */
-    _Atomic uint32_t in_cache; /* calls that are in it: file_cache_enter */
-    _Atomic uint32_t refs;     /* calls under way; FILE_DEAD: on the spare list, or about to be */
+    _Atomic bool beside; /* calls go past the cache: a child has descriptors of it, or it is handed over */
+    _Atomic uint32_t in_cache;     /* calls that are in it: file_cache_enter */
+    _Atomic uint32_t refs;         /* calls under way; FILE_DEAD: on the spare list, or about to be */
     _Atomic uint64_t mapped_bytes; /* by managed mappings; changes under (S) */
     _Atomic uint64_t size_seen;    /* the file's length at the last call on it */
     _Atomic uint64_t ctime_seen;   /* its st_ctim when the cache was last held against it: fresh.c */
@@ -331,15 +331,16 @@ bool file_may_be(dev_t dev, ino_t ino);
 void files_generation_next(void);
 
 /*
- * A reference keeps the file managed though nothing maps it any more. file_ref fails when it is none already.
- * All without (S), signals blocked.
+ * A reference keeps the file managed though nothing maps it any more. file_ref fails when it is none
+ * already. All without (S), signals blocked.
  */
 bool file_ref(struct file *file);
 struct file *file_lookup(dev_t dev, ino_t ino);
 void file_release(struct file *file);
 /*
- * Around whatever makes pages of the file dirty, for a call on a descriptor. False: the file is not to be used by way
- * of the cache (any more); the call is the kernel's. Between the two nobody waits for (S) or a hand-over.
+ * Around whatever makes pages of the file dirty, for a call on a descriptor. False: the file is not to be
+ * used by way of the cache (any more); the call is the kernel's. Between the two nobody waits for (S) or a
+ * hand-over.
  */
 static inline bool file_cache_enter(struct file *file)
 {
@@ -355,8 +356,8 @@ static inline void file_cache_leave(struct file *file)
     file->in_cache--;
 }
 /*
- * The file's vnode can be written, the descriptor (of open flags `flags`) has the right to; signals blocked.
- * False: it cannot be opened so.
+ * The file's vnode can be written, the descriptor (of open flags `flags`) has the right to; signals
+ * blocked. False: it cannot be opened so.
  */
 bool file_make_writable(struct file *file, int fd, int flags);
 /* Writes the dirty pages of all files, or of those on one device. Errors: the first one. Signals or not. */
@@ -384,8 +385,8 @@ void files_tick(void);
 /* The program is about to close a descriptor of what st says: an idle file's dirty pages are written. */
 void file_closing(const struct stat *st);
 /*
- * The kernel is about to map or show the file: what was stored in it is there, and if nothing maps it, it is forgotten
- * here: true. (S) held.
+ * The kernel is about to map or show the file: what was stored in it is there, and if nothing maps it, it
+ * is forgotten here: true. (S) held.
  */
 bool file_let_go(struct file *file);
 /* True when the file under va has grown past va since the VM last looked: the access may be tried again. */
@@ -407,9 +408,9 @@ size_t hold_turn_bytes(void);
 int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access);
 void hold_drop(struct hold **list);
 /*
- * A call of the kernel's, or a copy of the core's, said EFAULT though the memory from va on was held: another
- * thread took it away at that moment. Waits for a fork that hands it over; says whether it is worth holding
- * it anew and making the call again. *tries: 0 at first.
+ * A call of the kernel's, or a copy of the core's, said EFAULT though the memory from va on was held:
+ * another thread took it away at that moment. Waits for a fork that hands it over; says whether it is worth
+ * holding it anew and making the call again. *tries: 0 at first.
  */
 bool hold_again(vm_offset_t va, unsigned *tries);
 
@@ -433,8 +434,8 @@ ssize_t vector_pwritev2(int fd, const struct iovec *iov, int n, off_t offset, in
 /* ---- trap.c: calls with managed pointers, seen by the seccomp filter ------------------------------- */
 
 /*
- * Comes before everything else: the filter of the program before this one may be in force already. Errors: of
- * mmap.
+ * Comes before everything else: the filter of the program before this one may be in force already. Errors:
+ * of mmap.
  */
 int trap_gate(void);
 /* Installs the filter, with the handler of SIGSYS in place. Errors: negative errno. */
@@ -528,7 +529,8 @@ void stats_forks(uint64_t bytes);
 void stats_forked_child(void);
 void stats_child_execs(bool execs);
 /*
- * The process ends in order, or starts another program: dirty pages reach their files, and the stats theirs.
+ * The process ends in order, or starts another program: dirty pages reach their files, and the stats
+ * theirs.
  */
 void stats_finish(void);
 

@@ -7,12 +7,13 @@
  *             signals_chain: what the program has ◀───────┘
  *   kernel ─▶ signals_trap ─▶ trap_signal
  *
- * The shim's handlers stand in the kernel's table, in the place of those that fl_init put there. Whatever the
- * program asks sigaction for is written down, and told back to it.
+ * The shim's handlers stand in the kernel's table, in the place of those that fl_init put there. Whatever
+ * the program asks sigaction for is written down, and told back to it.
  *
  * A thread that blocks a signal which it needs for a fault is killed by the kernel: SIGBUS and SIGSEGV, and
- * SIGSYS with the signal engine, are left out of every mask that the program sets; what it set is remembered
- * for the thread and told back. A fault of its own with such a signal "blocked" ends it, as it would.
+ * SIGSYS with the signal engine, are left out of every mask that the program sets; what it set is
+ * remembered for the thread and told back. A fault of its own with such a signal "blocked" ends it, as it
+ * would.
  *
  * The handler of SIGSEGV runs on the alternate stack if the program asked for that (stack overflow); SIGBUS
  * is always handled on the program's stack: paging needs room. Lock: (A) the program's actions, taken with
@@ -85,8 +86,8 @@ __attribute__((noinline)) static void signals_die(int signo, siginfo_t *info)
 
 /*
  * Does what the program has for the signal, as the kernel would: with the mask of the interrupted code and
- * that of its sigaction, but for the signals that the handler itself may need. No lock is held: it may leave
- * by siglongjmp.
+ * that of its sigaction, but for the signals that the handler itself may need. No lock is held: it may
+ * leave by siglongjmp.
  */
 static void signals_chain(int signo, siginfo_t *info, void *ucontext)
 {
@@ -324,8 +325,8 @@ FL_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
 }
 
 /*
- * A copy of the mask without them, of as much as the kernel looks at; NULL, and what is nowhere, stays as it
- * is.
+ * A copy of the mask without them, of as much as the kernel looks at; NULL, and what is nowhere, stays as
+ * it is.
  */
 static const sigset_t *stripped(const sigset_t *mask, sigset_t *copy)
 {

@@ -3,9 +3,9 @@
  *
  *      pthread_create (with pthread_attr_setstack), makecontext, sigaltstack ─▶ in the window? ─▶ stack_at
  *
- * The kernel itself writes to a stack, at any moment: the frames of signals, also of the one that tells of a
- * fault. With the signal engine it finds absent pages there and kills the process. So the file that a stack lies
- * in becomes the kernel's as soon as the program says that it is one (handover.h).
+ * The kernel itself writes to a stack, at any moment: the frames of signals, also of the one that tells of
+ * a fault. With the signal engine it finds absent pages there and kills the process. So the file that a
+ * stack lies in becomes the kernel's as soon as the program says that it is one (handover.h).
  *
  * libc keeps a thread's descriptor at the upper end of its stack, and makes system calls on it with every
  * signal blocked, where the filter cannot trap any. So the thread gets a stack of libc's for that, and goes

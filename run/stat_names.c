@@ -1,6 +1,6 @@
 /*
- * stat_names.c: libc's names that ask what a file is like. A program that asks for the length, or the time of the last
- * change, expects the bytes to go with it: so a managed file is looked at (fresh.h).
+ * stat_names.c: libc's names that ask what a file is like. A program that asks for the length, or the time
+ * of the last change, expects the bytes to go with it: so a managed file is looked at (fresh.h).
  *
  *   stat, lstat, fstat, fstatat, statx ─▶ the kernel ─▶ a regular file that may be managed? ─▶ fresh_stat
  *

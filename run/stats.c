@@ -6,8 +6,8 @@
  *                                                      └▶ one line, if much was outside the limit
  *
  * Only the process that the launcher became writes the file and the line, not the children that inherit the
- * environment. A process that a signal kills writes nothing, and loses what it wrote to shared mappings since
- * the last msync or write-back (docs/run.md).
+ * environment. A process that a signal kills writes nothing, and loses what it wrote to shared mappings
+ * since the last msync or write-back (docs/run.md).
  *
  * Bytes are those of all mappings that were ever made: eligible ones, whether managed or not, and of these
  * the ones that were left to the kernel from the start or handed to it later. A child of fork that lives on

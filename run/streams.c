@@ -1,6 +1,7 @@
 /*
- * streams.c: FILE streams of managed files. libc reads and writes for a stream inside itself, past every name
- * that we could take over; so a stream that is opened on a managed file is one with functions of its own.
+ * streams.c: FILE streams of managed files. libc reads and writes for a stream inside itself, past every
+ * name that we could take over; so a stream that is opened on a managed file is one with functions of its
+ * own.
  *
  *   fopen, fdopen ─▶ managed? ─ no ─▶ libc's own
  *                       │ yes

@@ -6,8 +6,8 @@
  * makes the two pages at each pointer of any other call resident, writable where the mapping is. Lines are
  * sorted by number for the binary search.
  *
- * Does not do: pointers behind pointers (vector.c has those that programs use), ioctl's many structures (two
- * pages of each).
+ * Does not do: pointers behind pointers (vector.c has those that programs use), ioctl's many structures
+ * (two pages of each).
  */
 #include "shim.h"
 #include <sys/stat.h>

@@ -13,14 +13,14 @@
  *
  * A filter outlives execve and this handler does not. It may therefore trap only calls with an argument in
  * the window: a program that was just started has none. For the same reason the one address that is let
- * through must be the same in every program: linux_syscall moves to a page of a fixed address, and a program
- * that finds the filter of the one before it needs no second.
+ * through must be the same in every program: linux_syscall moves to a page of a fixed address, and a
+ * program that finds the filter of the one before it needs no second.
  *
  * A register that the call does not use may hold anything: such a trap costs time in a program that has the
  * handler, and kills one that was just started, which has none yet; filter.c knows which registers count.
  *
- * The handler runs with all signals blocked, on the program's stack, and so holds little there; while a call
- * sleeps, the program's own mask is in force, so that its signals interrupt it.
+ * The handler runs with all signals blocked, on the program's stack, and so holds little there; while a
+ * call sleeps, the program's own mask is in force, so that its signals interrupt it.
  */
 #include "file_io.h"
 #include "handover.h"
@@ -133,7 +133,8 @@ static long call_once(const struct syscall_rule *rule, long number, const uint64
 }
 
 /*
- * A call that the table does not know: the pages that each pointer points at, writable where the mapping is.
+ * A call that the table does not know: the pages that each pointer points at, writable where the mapping
+ * is.
  */
 static long call_unknown(long number, const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
 {
@@ -253,8 +254,8 @@ static int futex_touch(const uint64_t arg[TRAP_ARGS])
 }
 
 /*
- * More threads sleep in managed memory than a hand-over could wake. This one does not sleep where it would not be
- * woken: it looks every few milliseconds, as if it were woken for nothing.
+ * More threads sleep in managed memory than a hand-over could wake. This one does not sleep where it would
+ * not be woken: it looks every few milliseconds, as if it were woken for nothing.
  */
 static long futex_look_again(const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
 {

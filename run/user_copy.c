@@ -7,11 +7,11 @@
  *
  * A truncation or a hole may take a managed page out of the mapping while it is held: then once more, a few
  * times; what is really gone cannot be held. A fault inside the copy needs SIGSEGV and SIGBUS: they are let
- * through for as long as it takes. The names, which are called with the program's own mask, need not do that:
- * the program cannot block these two (signals.c).
+ * through for as long as it takes. The names, which are called with the program's own mask, need not do
+ * that: the program cannot block these two (signals.c).
  *
- * Does not do: memory of the child of a fork, where the handlers are the program's own, and every pointer the
- * kernel's to look at.
+ * Does not do: memory of the child of a fork, where the handlers are the program's own, and every pointer
+ * the kernel's to look at.
  */
 #include "user_copy.h"
 #include <linux_sigaction.h>

@@ -1,13 +1,13 @@
 /*
- * vector.c: calls whose pointers hide in memory, where no filter sees them: readv and its family, sendmsg and
- * its family, process_vm_*, vmsplice.
+ * vector.c: calls whose pointers hide in memory, where no filter sees them: readv and its family, sendmsg
+ * and its family, process_vm_*, vmsplice.
  *
  *      iov:   | own | managed | own | managed | managed |
  *             └──────────── a prefix ─────────┘   managed bytes held, at most a chunk; the call; the next one
  *
  * The exported names come here when any piece is managed, and go to libc otherwise. A vector whose managed
- * bytes fit in one chunk is one call to the kernel, as the program made it; that is every datagram (hold.c: a
- * chunk is at least 128 KiB).
+ * bytes fit in one chunk is one call to the kernel, as the program made it; that is every datagram (hold.c:
+ * a chunk is at least 128 KiB).
  */
 #include "vector.h"
 #include "real.h"
@@ -309,8 +309,8 @@ static long message_call(long number, int fd, struct msghdr *program, int flags,
 }
 
 /*
- * One message after the other. recvmmsg's timeout is looked at by the kernel between messages; here the first
- * message waits as long as it takes, the others do not wait.
+ * One message after the other. recvmmsg's timeout is looked at by the kernel between messages; here the
+ * first message waits as long as it takes, the others do not wait.
  */
 static long messages_call(long number, const uint64_t arg[6], const sigset_t *mask)
 {

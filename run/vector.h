@@ -1,6 +1,6 @@
 /*
- * vector.h: the program's vector of pieces of memory, copied, and how far it is done; of the managed pieces, a
- * beginning held at a time.
+ * vector.h: the program's vector of pieces of memory, copied, and how far it is done; of the managed
+ * pieces, a beginning held at a time.
  *
  *      piece:  | done | done |  own  | managed | managed |
  *                             first └──── n ──────┘rest    what vector_hold made ready; the last is cut
@@ -31,14 +31,14 @@ void vector_close(struct vector *vector);
  */
 bool vector_is_user(const struct vector *vector);
 /*
- * Does a read of fd, or a write, that says EFAULT leave what it was to move where it was? A file, a pipe and
- * a stream do; a datagram is lost; of a device nobody knows.
+ * Does a read of fd, or a write, that says EFAULT leave what it was to move where it was? A file, a pipe
+ * and a stream do; a datagram is lost; of a device nobody knows.
  */
 bool vector_keeps_data(int fd, unsigned mode, bool writes);
 /*
- * Holds the longest beginning of what is not done yet, of at most `room` managed bytes (room >= VM_PAGE_SIZE),
- * and cuts the vector there: *n pieces from `first`, of which the last is cut by *rest bytes. Errors: -EFAULT,
- * -ENOMEM when the very first byte cannot be held.
+ * Holds the longest beginning of what is not done yet, of at most `room` managed bytes (room >=
+ * VM_PAGE_SIZE), and cuts the vector there: *n pieces from `first`, of which the last is cut by *rest
+ * bytes. Errors: -EFAULT, -ENOMEM when the very first byte cannot be held.
  */
 int vector_hold(struct vector *vector, vm_prot_t access, size_t room, struct hold **held, size_t *n,
                 size_t *rest);

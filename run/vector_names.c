@@ -1,6 +1,6 @@
 /*
- * vector_names.c: libc's names for the calls of vector.c; those of files are called by file_names.c. Without
- * managed memory in the vector they are libc's own, which are cancellation points too.
+ * vector_names.c: libc's names for the calls of vector.c; those of files are called by file_names.c.
+ * Without managed memory in the vector they are libc's own, which are cancellation points too.
  */
 #include "fdtable.h"
 #include "real.h"

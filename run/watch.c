@@ -1,5 +1,6 @@
 /*
- * watch.c: other processes that open or change a managed file are noticed, and the file becomes the kernel's.
+ * watch.c: other processes that open or change a managed file are noticed, and the file becomes the
+ * kernel's.
  *
  *   fanotify ─┐                  ┌─ our own process did it ─▶ nothing
  *             ├─▶ the watcher ───┼─ opened, and this process can write it ─────────▶ handover_file
@@ -7,26 +8,27 @@
  *   (asked)                      │     does anybody have it open for writing? (a lease tells) ─▶ handover_file
  *                                └─ changed ──────────────────────────────────────▶ handover_file
  *
- * Why so: as long as nobody else has the file open, nobody can see what is dirty here, nor change what is cached here.
- * So the first open(2) by another process is the moment, and the kernel tells of it whichever way the file is opened.
- * It is noticed within a millisecond or so; a program that takes a lock meanwhile finds everything written that was
- * stored before the lock was released (locks.c). A file that this process can only read stays managed beside other
- * readers.
+ * Why so: as long as nobody else has the file open, nobody can see what is dirty here, nor change what is
+ * cached here. So the first open(2) by another process is the moment, and the kernel tells of it whichever
+ * way the file is opened. It is noticed within a millisecond or so; a program that takes a lock meanwhile
+ * finds everything written that was stored before the lock was released (locks.c). A file that this process
+ * can only read stays managed beside other readers.
  *
- * fanotify says which process it was: our own opens are not to count. It needs no privilege (Linux 5.13), but a file
- * system with file handles, and some containers forbid it. There inotify says only that somebody opened the file: then
- * the file is held against its stamp, and /proc against the file. Where there is neither, what others do is seen when
- * the program asks for it (fresh.c), and the registry still works.
+ * fanotify says which process it was: our own opens are not to count. It needs no privilege (Linux 5.13),
+ * but a file system with file handles, and some containers forbid it. There inotify says only that somebody
+ * opened the file: then the file is held against its stamp, and /proc against the file. Where there is
+ * neither, what others do is seen when the program asks for it (fresh.c), and the registry still works.
  *
- * A read lease can be had if nobody has the file open for writing; it is given back at once. It can be asked for by
- * the file's owner; for others' files a change is what is waited for.
+ * A read lease can be had if nobody has the file open for writing; it is given back at once. It can be
+ * asked for by the file's owner; for others' files a change is what is waited for.
  *
- * The thread blocks every signal, as the machine's do. Once a second it looks whether it was asked for something
- * without a word (registry.h), and lets go of files that were idle for long.
+ * The thread blocks every signal, as the machine's do. Once a second it looks whether it was asked for
+ * something without a word (registry.h), and lets go of files that were idle for long.
  *
  * Lock: (S) for each event; the descriptors are set once.
  *
- * Does not do: processes that had the file open before it was managed here and store to it through a mapping: fresh.c.
+ * Does not do: processes that had the file open before it was managed here and store to it through a
+ * mapping: fresh.c.
  */
 #include "watch.h"
 #include "fresh.h"
@@ -79,9 +81,9 @@ static uint64_t file_handle_hash(int fd)
 }
 
 /*
- * A lease tells who has a file open: F_RDLCK can be had when nobody has it open for writing, F_WRLCK when nobody has it
- * open at all but by this descriptor. It is given back at once. 0: it can be had. Errors: -EAGAIN: somebody has; -EACCES:
- * the file is another user's.
+ * A lease tells who has a file open: F_RDLCK can be had when nobody has it open for writing, F_WRLCK when
+ * nobody has it open at all but by this descriptor. It is given back at once. 0: it can be had. Errors:
+ * -EAGAIN: somebody has; -EACCES: the file is another user's.
  */
 static long lease_probe(int fd, int type)
 {
@@ -104,8 +106,8 @@ static bool has_writer(int fd)
 }
 
 /*
- * A second descriptor of the program's own is no company, so where a writer cannot have the lease, /proc decides. A
- * reader knows that the writer is another.
+ * A second descriptor of the program's own is no company, so where a writer cannot have the lease, /proc
+ * decides. A reader knows that the writer is another.
  */
 bool watch_has_company(int fd, const struct stat *st, bool writes, pid_t *with)
 {
@@ -144,7 +146,8 @@ void watch_hand_over(struct file *file, pid_t with)
     if (error == 0)
         watch_say_shared(file->fd, file->ino, with);
     else
-        shim_say("inode %lu: another process has it open, too, and what was written here cannot be written to it: %s",
+        shim_say("inode %lu: another process has it open, too, and what was written here cannot be written "
+                 "to it: %s",
                  (unsigned long)file->ino, strerrordesc_np(-error));
 }
 
@@ -253,8 +256,9 @@ static int watch_open(void)
     if (low >= 0)
         linux_syscall(SYS_close, low);
     if (fd < 0)
-        shim_verbose("what other processes do to mapped files is noticed late: neither fanotify nor inotify: %s",
-                     strerrordesc_np(-fd));
+        shim_verbose(
+            "what other processes do to mapped files is noticed late: neither fanotify nor inotify: %s",
+            strerrordesc_np(-fd));
     watch.fd = fd < 0 ? -1 : fd;
     registry_wake_self();
     return watch.fd;
@@ -329,7 +333,8 @@ static void watch_asked(dev_t dev, ino_t ino)
         return;
     if (file != NULL)
         watch_hand_over(file, 0);
-    registry_hand_over(dev, ino); /* also when it failed, or the file is not open yet: nobody waits for ever */
+    /* Also when it failed, or the file is not open yet: nobody waits for ever. */
+    registry_hand_over(dev, ino);
 }
 
 static void watch_inbox(void)
@@ -366,7 +371,8 @@ static void watch_tick(void)
 static void *watch_run(void *arg)
 {
     for (;;) { /* until the process ends */
-        struct pollfd fds[2] = {{.fd = watch.fd, .events = POLLIN}, {.fd = registry_socket(), .events = POLLIN}};
+        struct pollfd fds[2] = {{.fd = watch.fd, .events = POLLIN},
+                                {.fd = registry_socket(), .events = POLLIN}};
         const struct timespec tick = {WATCH_TICK_MS / 1000, 0};
         struct timespec left = tick;
         long n = linux_syscall(SYS_ppoll, fds, 2, &left, NULL, 0);

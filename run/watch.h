@@ -19,17 +19,17 @@ void watch_forget(struct file *file);
 void watch_forked(struct file *file);
 
 /*
- * Whether another process has the file of fd open in a way that keeps it from being managed here: for writing, or,
- * where this process `writes` it, at all. *with: which, or 0: not known. fd is the program's, and no other descriptor of
- * the file is ours. Without (S): it may take milliseconds when somebody has.
+ * Whether another process has the file of fd open in a way that keeps it from being managed here: for
+ * writing, or, where this process `writes` it, at all. *with: which, or 0: not known. fd is the program's,
+ * and no other descriptor of the file is ours. Without (S): it may take milliseconds when somebody has.
  */
 bool watch_has_company(int fd, const struct stat *st, bool writes, pid_t *with);
 /* The line that says why a file is the kernel's. `with`: another process, or 0. fd: of the file. */
 void watch_say_shared(int fd, ino_t ino, pid_t with);
 
 /*
- * The file becomes the kernel's because process `with` has it, too (0: not known which), with a line on standard
- * error. (S) held, signals blocked.
+ * The file becomes the kernel's because process `with` has it, too (0: not known which), with a line on
+ * standard error. (S) held, signals blocked.
  */
 void watch_hand_over(struct file *file, pid_t with);
 

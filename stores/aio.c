@@ -6,12 +6,12 @@
  *                                                         ▲                              ─▶ request->done
  *                       aio_wait: leads if nobody does, else sleeps
  *
- * This is the kernel's own AIO (io_submit) and not io_uring, for one measured reason: io_uring ends a request
- * in the context of the thread that submitted it, by waking that thread as a signal would. The thread is the
- * program's, and its epoll_wait, semop or sigtimedwait then says EINTR although no signal came (20 rounds of
- * 8 reads: 131 of them; with IORING_SETUP_COOP_TASKRUN 20; here 0). With direct I/O, which is all that comes
- * here, AIO ends a request in the interrupt, and touches no thread. It costs the same to submit, and
- * containers that forbid io_uring allow it.
+ * This is the kernel's own AIO (io_submit) and not io_uring, for one measured reason: io_uring ends a
+ * request in the context of the thread that submitted it, by waking that thread as a signal would. The
+ * thread is the program's, and its epoll_wait, semop or sigtimedwait then says EINTR although no signal
+ * came (20 rounds of 8 reads: 131 of them; with IORING_SETUP_COOP_TASKRUN 20; here 0). With direct I/O,
+ * which is all that comes here, AIO ends a request in the interrupt, and touches no thread. It costs the
+ * same to submit, and containers that forbid io_uring allow it.
  *
  * States of a request (store_private[AIO_STATE]):  FLYING ─▶ REAPED ─▶ done was called (the request may be
  * gone)
@@ -21,11 +21,11 @@
  *       there is done.
  *   A3  store_private of a request is looked at only by a thread that the request's owner keeps it alive for:
  *       its waiter, or the leader before done.
- * Lock: each direction's own, innermost: not held over io_submit, io_getevents, or done. Callers have signals blocked, as
- * everywhere inside the machine.
+ * Lock: each direction's own, innermost: not held over io_submit, io_getevents, or done. Callers have
+ * signals blocked, as everywhere inside the machine.
  *
- * What it does not do: buffered files (AIO would block there: the caller does it by itself). A child of fork
- * has no AIO context: io_submit says so, and the child does it by itself.
+ * What it does not do: buffered files (AIO would block there: the caller does it by itself). A child of
+ * fork has no AIO context: io_submit says so, and the child does it by itself.
  */
 #include "aio.h"
 #include "linux_syscall.h"

@@ -37,9 +37,9 @@ static inline void aio_batch_begin(struct aio_batch *batch)
 FL_NODISCARD struct iovec *aio_batch_room(struct aio_batch *batch, enum store_op op);
 /*
  * Adds the request, whose memory is the niov segments that were put into the room, at byte `offset` of fd.
- * When it is over, complete(request, result) is called by whichever thread sees it: the number of bytes or a
- * negative errno; it must call request->done. Where the kernel cannot do it (no AIO, too many under way) that
- * happens at once, with 0 bytes. fd stays open until then.
+ * When it is over, complete(request, result) is called by whichever thread sees it: the number of bytes or
+ * a negative errno; it must call request->done. Where the kernel cannot do it (no AIO, too many under way)
+ * that happens at once, with 0 bytes. fd stays open until then.
  */
 void aio_batch_add(struct aio_batch *batch, int fd, struct store_request *request, unsigned niov,
                    uint64_t offset, void (*complete)(struct store_request *request, int64_t result));

@@ -1,20 +1,21 @@
 /*
  * change.h: who changed a file: its store, or somebody past it.
  *
- * The kernel stamps every change of a file with the time (st_ctim), also a store through a mapping, when it is the
- * first to a page that was clean. Whatever the VM has in its cache was read past the kernel's page cache, by which
- * the kernel cleans the page first; so a later change of these bytes, by whatever way, moves the stamp. The store
- * reads it before and after each change of its own: what moved in between is its own doing, anything else is not.
+ * The kernel stamps every change of a file with the time (st_ctim), also a store through a mapping, when it
+ * is the first to a page that was clean. Whatever the VM has in its cache was read past the kernel's page
+ * cache, by which the kernel cleans the page first; so a later change of these bytes, by whatever way,
+ * moves the stamp. The store reads it before and after each change of its own: what moved in between is its
+ * own doing, anything else is not.
  *
  *     begin ─▶ look: moved since the last look, and no change of ours under way? ─▶ somebody else's
  *     (the change)
  *     end   ─▶ look: that is ours
  *
- * Not told apart: a change that another makes while one of ours is under way. Programs that share a file do not write
- * it at one time without a lock, and the VM writes what is dirty before a lock is released.
+ * Not told apart: a change that another makes while one of ours is under way. Programs that share a file do
+ * not write it at one time without a lock, and the VM writes what is dirty before a lock is released.
  *
- * Before Linux 6.13 the stamp has the grain of the timer (1 to 10 ms): there a change that is so young may hide
- * another, and counts as one by somebody else when it is looked at again.
+ * Before Linux 6.13 the stamp has the grain of the timer (1 to 10 ms): there a change that is so young may
+ * hide another, and counts as one by somebody else when it is looked at again.
  */
 #ifndef STORES_CHANGE_H
 #define STORES_CHANGE_H

@@ -8,13 +8,13 @@
  *
  *   file:    |<------------- body: whole pages, direct -------------->|<- tail: buffered ->|end
  *
- * Each file has one descriptor, opened anew: O_DIRECT, advice and O_APPEND belong to the open file, and the program's
- * own must not change. With it alone a tail is moved through the page cache, too: by a shared mapping that lives as
- * long as the transfer, and that the kernel itself copies to (process_vm_writev): an error there is one of the call and
- * no SIGBUS. A second descriptor would have to be closed at some time, and that costs the process its record locks on
- * the file (linux_fd.h); so one is opened for a moment only where the mapping says no, to learn why, or for want of
- * that call. What went through the page cache is dropped from it after each transfer, so that memory is not used twice
- * over.
+ * Each file has one descriptor, opened anew: O_DIRECT, advice and O_APPEND belong to the open file, and the
+ * program's own must not change. With it alone a tail is moved through the page cache, too: by a shared
+ * mapping that lives as long as the transfer, and that the kernel itself copies to (process_vm_writev): an
+ * error there is one of the call and no SIGBUS. A second descriptor would have to be closed at some time,
+ * and that costs the process its record locks on the file (linux_fd.h); so one is opened for a moment only
+ * where the mapping says no, to learn why, or for want of that call. What went through the page cache is
+ * dropped from it after each transfer, so that memory is not used twice over.
  *
  *   F1  No write extends the file: every one is trimmed to the size that fstat says then. The core has no
  *       write of the last page under way while file_truncate changes that.
@@ -27,8 +27,8 @@
  * elsewhere a direct read finds it on the disk.
  * Lock: none. A store does not change between its opening and its end; file_readers is atomic.
  *
- * What it does not do: rights. The VM keeps the first store of a file for reading, and the first one that may
- * write for writing (vnode_pager.c).
+ * What it does not do: rights. The VM keeps the first store of a file for reading, and the first one that
+ * may write for writing (vnode_pager.c).
  */
 #include "aio.h"
 #include "change.h"
@@ -202,9 +202,9 @@ static int file_read_tail(struct store_file *file, struct store_request *request
 }
 
 /*
- * Reads what is left of the request from done_bytes on, in this thread. Short transfers are continued; where
- * one stopped off a block's edge, or direct I/O refuses (a tail on a file system that wants the end aligned
- * too), through the page cache.
+ * Reads what is left of the request from done_bytes on, in this thread. Short transfers are continued;
+ * where one stopped off a block's edge, or direct I/O refuses (a tail on a file system that wants the end
+ * aligned too), through the page cache.
  */
 static int file_read_rest(struct store_file *file, struct store_request *request, uint64_t done_bytes)
 {
@@ -233,9 +233,9 @@ static int file_read_rest(struct store_file *file, struct store_request *request
 }
 
 /*
- * Threads that wait for a read of their own. One alone has its read done by aio.c, where it can look for the
- * end instead of sleeping; several, which would take each other's processors, read by plain calls, and so
- * does one for a while after there were several.
+ * Threads that wait for a read of their own. One alone has its read done by aio.c, where it can look for
+ * the end instead of sleeping; several, which would take each other's processors, read by plain calls, and
+ * so does one for a while after there were several.
  */
 static _Atomic uint32_t file_readers;
 
@@ -306,8 +306,8 @@ static int file_write_buffered(struct store_file *file, struct store_request *re
 }
 
 /*
- * [done_bytes, end_bytes) of the request, which lie in the file's body, past the page cache; through it where
- * this part of the file cannot be written so: encrypted, compressed, inline.
+ * [done_bytes, end_bytes) of the request, which lie in the file's body, past the page cache; through it
+ * where this part of the file cannot be written so: encrypted, compressed, inline.
  */
 static int file_write_body(struct store_file *file, struct store_request *request, uint64_t done_bytes,
                            uint64_t end_bytes)
@@ -319,9 +319,9 @@ static int file_write_body(struct store_file *file, struct store_request *reques
 }
 
 /*
- * How many of the request's bytes belong to the file (F1), which has `size`: what lies beyond its end now has
- * no place any more, as with the kernel's mapping. *body_bytes: how many of these are written past the page
- * cache: whole pages of the file, also where smaller blocks would do: no page is written both ways
+ * How many of the request's bytes belong to the file (F1), which has `size`: what lies beyond its end now
+ * has no place any more, as with the kernel's mapping. *body_bytes: how many of these are written past the
+ * page cache: whole pages of the file, also where smaller blocks would do: no page is written both ways
  * (file_settle says why).
  */
 static uint64_t file_write_trim(const struct store_file *file, const struct store_request *request,
@@ -454,7 +454,8 @@ static int file_flush(struct store *store)
 }
 
 /*
- * A block that the kernel zeroed in part went through its page cache: out with it, as in file_write_buffered.
+ * A block that the kernel zeroed in part went through its page cache: out with it, as in
+ * file_write_buffered.
  */
 static int file_cut_done(struct store_file *file, long error, uint64_t start, uint64_t end)
 {
@@ -567,8 +568,8 @@ static uint32_t file_direct_block(int fd)
 }
 
 /*
- * A descriptor without O_DIRECT: opened anew, and if that is refused (no /proc, no right to the file by its name)
- * the program's own once more. The kernel is not to read ahead into its page cache through it.
+ * A descriptor without O_DIRECT: opened anew, and if that is refused (no /proc, no right to the file by its
+ * name) the program's own once more. The kernel is not to read ahead into its page cache through it.
  */
 static int file_open_plain(int fd, int mode)
 {
@@ -584,8 +585,8 @@ static int file_open_plain(int fd, int mode)
 
 /*
  * What somebody just wrote through the page cache goes to the disk and out of the cache before the first
- * direct write. A page that the file system still keeps for its journal cannot be dropped when a direct write
- * passes it; Linux then marks the file as damaged, and the next fsync says EIO. An error here is the
+ * direct write. A page that the file system still keeps for its journal cannot be dropped when a direct
+ * write passes it; Linux then marks the file as damaged, and the next fsync says EIO. An error here is the
  * writer's: its own fsync is told of it, too.
  */
 static void file_settle(int fd)

@@ -6,12 +6,12 @@
  *                                      └▶ fallocate
  *   file_space_room ─▶ fstat: as many blocks as bytes: no holes; else what fstatfs says is free
  *
- * FIEMAP comes first because fallocate starts a transaction and changes the file's times even where there is
- * nothing to do, and a file with one hole somewhere is mostly stored to where it has none.
+ * FIEMAP comes first because fallocate starts a transaction and changes the file's times even where there
+ * is nothing to do, and a file with one hole somewhere is mostly stored to where it has none.
  *
  * What it does not do: know the quota of a user before fallocate or a write says EDQUOT; promise anything
- * where a file system writes elsewhere than it read (reflinks, snapshots), or where fallocate is unknown (NFS
- * before 4.2). There a write tells.
+ * where a file system writes elsewhere than it read (reflinks, snapshots), or where fallocate is unknown
+ * (NFS before 4.2). There a write tells.
  */
 #include "file_space.h"
 #include "linux_syscall.h"

@@ -45,7 +45,8 @@ struct vnode {
     uint64_t size_bytes; /* (V), and (O) of its object: either is enough to read it. The file's length as last
                             known; object->size says it in pages */
     bool locked;         /* (V) by vn_lock; its address is the channel */
-    _Atomic bool stale;  /* the file was changed past the VM, and not all of it is taken over: cache/revalidate.c */
+    /* The file was changed past the VM, and not all of it is taken over: cache/revalidate.c. */
+    _Atomic bool stale;
     struct file_ra_state ra;           /* (O) of fl_vnode_read */
     uint8_t ra_behavior;               /* (O) enum vm_behavior: what fl_vnode_fadvise said of it */
     struct file_ra_singles ra_singles; /* (O) */

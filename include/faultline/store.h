@@ -4,9 +4,9 @@
  *      vnode_pager ──submit──▶ store ──▶ disk, memory, network …
  *            ◀──── request.done ────
  *
- * A store is a file: an array of bytes with a size. The core asks it for transfers of whole pages, or of whole
- * blocks if the store says that it has smaller ones, described by a request, and the store calls request->done
- * exactly once, from submit itself or later from wait or from a thread of its own.
+ * A store is a file: an array of bytes with a size. The core asks it for transfers of whole pages, or of
+ * whole blocks if the store says that it has smaller ones, described by a request, and the store calls
+ * request->done exactly once, from submit itself or later from wait or from a thread of its own.
  *
  *   offset                                      a request of a store with blocks of half a page:
  *      │      ┌─ len_bytes ─┐                   npages 2, addr[0] and addr[1]; the first byte is
@@ -79,21 +79,21 @@ struct store_ops {
     void (*close)(struct store *store);
     /*
      * Optional; NULL: the file's length is not the VM's to change (-EOPNOTSUPP). The file is len_bytes long
-     * from now on. What is cut off is gone: when the file grows again, zeros are there. No transfer of a page
-     * behind the shorter of the two ends, or that it lies in, is under way. Errors, nothing changed: -ENOSPC,
-     * -EFBIG, -EIO …
+     * from now on. What is cut off is gone: when the file grows again, zeros are there. No transfer of a
+     * page behind the shorter of the two ends, or that it lies in, is under way. Errors, nothing changed:
+     * -ENOSPC, -EFBIG, -EIO …
      */
     FL_NODISCARD int (*truncate)(struct store *store, uint64_t len_bytes);
     /*
-     * Optional; NULL: -EOPNOTSUPP. [offset, offset + len_bytes), not aligned, within the file, reads as zeros
-     * from now on; its space may be free. Of the pages that lie in it wholly, no transfer is under way.
-     * Errors: -EIO …
+     * Optional; NULL: -EOPNOTSUPP. [offset, offset + len_bytes), not aligned, within the file, reads as
+     * zeros from now on; its space may be free. Of the pages that lie in it wholly, no transfer is under
+     * way. Errors: -EIO …
      */
     FL_NODISCARD int (*punch)(struct store *store, vm_ooffset_t offset, uint64_t len_bytes);
     /*
-     * Optional; NULL: nobody but the VM changes the file. *what: what happened to it since it was taken last, STORE_*.
-     * `how`: looked at; taken, so that it is not told again; or forgotten: all that was the caller's doing, past the
-     * store, *what is 0, and the store starts anew from here. Errors: -EIO …
+     * Optional; NULL: nobody but the VM changes the file. *what: what happened to it since it was taken
+     * last, STORE_*. `how`: looked at; taken, so that it is not told again; or forgotten: all that was the
+     * caller's doing, past the store, *what is 0, and the store starts anew from here. Errors: -EIO …
      */
     FL_NODISCARD int (*changed)(struct store *store, enum store_ask how, unsigned *what);
     /*

@@ -9,17 +9,18 @@
  *      0 …            soft limit ……………………………………… hard limit
  *      | the program's | ours: the limit is raised for the moment that it takes to get one |
  *
- * A descriptor stays valid when the limit falls below it. So the limit that the program reads, that its children
- * inherit, and that its own open(2) meets is always its own. Without a gap between the two, or with so high a soft limit
- * that the kernel's table would become large, ours begin amid the program's.
+ * A descriptor stays valid when the limit falls below it. So the limit that the program reads, that its
+ * children inherit, and that its own open(2) meets is always its own. Without a gap between the two, or
+ * with so high a soft limit that the kernel's table would become large, ours begin amid the program's.
  *
  * SQLite for one locks the very file that it maps. Under the kernel's mapping munmap leaves these locks
- * alone, so it must here. While the program sets one by libc's names nothing is closed (linux_fd_locking); one that it
- * sets otherwise between the look and the close is lost: the kernel offers nothing that is free of that race. A child that another thread starts by vfork or posix_spawn in the
- * microsecond while the limit is raised inherits it so.
+ * alone, so it must here. While the program sets one by libc's names nothing is closed (linux_fd_locking);
+ * one that it sets otherwise between the look and the close is lost: the kernel offers nothing that is free
+ * of that race. A child that another thread starts by vfork or posix_spawn in the microsecond while the
+ * limit is raised inherits it so.
  *
- * Locks: fds.lock guards the parked ones, limit_lock orders those who change the limit on open files; fds.lock comes
- * last. Nothing is called with them held but the kernel. Callers have signals blocked.
+ * Locks: fds.lock guards the parked ones, limit_lock orders those who change the limit on open files;
+ * fds.lock comes last. Nothing is called with them held but the kernel. Callers have signals blocked.
  */
 #include "linux_fd.h"
 #include "linux_pool.h"
@@ -33,7 +34,7 @@
 
 #define FD_MARKED      (1 << 20) /* descriptors from here on are not ours */
 #define FD_LOWEST_MOST 65536     /* a table of the kernel's that reaches farther is large */
-#define LOCKS_BYTES 4096 /* a page: what one read of /proc/locks gives at most */
+#define LOCKS_BYTES    4096      /* a page: what one read of /proc/locks gives at most */
 #define FD_LOWEST_AMID 4096
 
 struct parked_fd {
@@ -214,8 +215,8 @@ static bool lock_line_matches(const char *line, uint64_t pid, uint64_t inode)
 }
 
 /*
- * Where /proc/locks cannot be read, the answer is no. What one read gives is one moment; where it takes several, locks
- * that others set and drop in between may hide ours: then it is yes.
+ * Where /proc/locks cannot be read, the answer is no. What one read gives is one moment; where it takes
+ * several, locks that others set and drop in between may hide ours: then it is yes.
  */
 static bool process_has_record_lock(uint64_t inode)
 {

@@ -26,21 +26,21 @@ _Noreturn void linux_fd_lost(void);
 void linux_fd_close(int fd);
 
 /*
- * Around a call that sets a record lock: nothing is closed meanwhile, or the lock would be lost between the look for
- * such locks and the close. Signals are blocked.
+ * Around a call that sets a record lock: nothing is closed meanwhile, or the lock would be lost between the
+ * look for such locks and the close. Signals are blocked.
  */
 void linux_fd_locking(bool begins);
 
 /*
- * Whether a descriptor is one of those: a program that closes what it did not open (daemons do) must not meet
- * them.
+ * Whether a descriptor is one of those: a program that closes what it did not open (daemons do) must not
+ * meet them.
  */
 FL_NODISCARD bool linux_fd_is_ours(int fd);
 /* The lowest of them from `from` on, or -1. */
 FL_NODISCARD int linux_fd_next_ours(int from);
 /*
- * Around a change of the process's limit on open files: for a moment it may not be what the program set. Signals are
- * blocked.
+ * Around a change of the process's limit on open files: for a moment it may not be what the program set.
+ * Signals are blocked.
  */
 void linux_fd_limit_lock(void);
 void linux_fd_limit_unlock(void);

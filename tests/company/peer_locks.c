@@ -1,5 +1,6 @@
 /*
- * peer_locks.c: every way in which processes lock each other out, or wait for each other, by one pair of calls.
+ * peer_locks.c: every way in which processes lock each other out, or wait for each other, by one pair of
+ * calls.
  *
  *   kind                                  object, at         what
  *   setlk setlkw ofd ofdw                 file, 0            fcntl: F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW

@@ -1,7 +1,7 @@
 /*
- * calls_files.c: what calls on mapped files promise to several threads, processes and descriptors, by a program
- * that knows nothing of Faultline. It prints what it sees; the test (calls_files_test) compares a native run with
- * runs under limits smaller than the file.
+ * calls_files.c: what calls on mapped files promise to several threads, processes and descriptors, by a
+ * program that knows nothing of Faultline. It prints what it sees; the test (calls_files_test) compares a
+ * native run with runs under limits smaller than the file.
  *
  *   calls_files CASE FILE      FILE is 16 MiB or more of page-numbered bytes, made by the test, and may be changed
  */

@@ -1,6 +1,6 @@
 /*
- * refuse.c: refuse NUMBER PROGRAM ARGS…: runs the program with that system call refused (EPERM), as some containers
- * do.
+ * refuse.c: refuse NUMBER PROGRAM ARGS…: runs the program with that system call refused (EPERM), as some
+ * containers do.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -23,7 +23,8 @@ int main(int argc, char **argv)
 
     if (argc < 3)
         return 2;
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
         return perror("refuse"), 1;
     execvp(argv[2], argv + 2);
     return perror(argv[2]), 127;
