@@ -9,6 +9,9 @@
  *   _cond_*, _barrier_*, sem_*    processes
  *   semop                         both: which it is nobody can tell
  *
+ * A small file that is locked is one that processes use together, perhaps without a lock for each access: it is
+ * the kernel's from then on.
+ *
  * A lock that is made weaker (F_WRLCK to F_RDLCK) is released and acquired. One that fails is neither.
  *
  * Does not do: locks of a program's own making (futexes, atomics), messages: pipes, sockets, signals. What
@@ -26,6 +29,9 @@
 #include <sys/file.h>
 #include <sys/sem.h>
 
+/* Files below this are small: below it nothing is managed unless --min-size says so. */
+#define LOCKED_SMALL_BYTES ((uint64_t)1 << 20)
+
 /* ---- locks of files -------------------------------------------------------------------------------- */
 
 /* Descriptors by which a lock was taken, ever: closing them may release it. */
@@ -37,9 +43,51 @@ static void remember(int fd)
         locked_by[fd / 64] |= (uint64_t)1 << fd % 64;
 }
 
+static bool was_locked(int fd)
+{
+    return (unsigned)fd < FD_SLOTS && (locked_by[fd / 64] >> fd % 64 & 1) != 0;
+}
+
+static _Atomic bool small_is_mapped; /* a small file that is locked, ever */
+
+bool locks_make_shared(int fd, uint64_t size_bytes)
+{
+    bool small = size_bytes < LOCKED_SMALL_BYTES && was_locked(fd);
+
+    if (small)
+        small_is_mapped = true;
+    return small;
+}
+
+bool locks_are_beside_memory(int fd)
+{
+    return small_is_mapped && was_locked(fd);
+}
+
+/* A lock was taken by fd, of a managed file perhaps, which is the kernel's then if it is small. */
+static void locked(int fd)
+{
+    struct file *file;
+    sigset_t saved;
+    struct stat st;
+
+    remember(fd);
+    if (fd_is_other(fd) || !shim_on() || linux_syscall(SYS_fstat, fd, &st) != 0 ||
+        (uint64_t)st.st_size >= LOCKED_SMALL_BYTES)
+        return;
+    shim_enter(&saved);
+    file = file_find(st.st_dev, st.st_ino);
+    small_is_mapped |= file != NULL;
+    if (file != NULL && handover_file(file, LEFT_SHARED) == 0)
+        shim_verbose("inode %lu is the kernel's from now on: it is small, and locked",
+                     (unsigned long)file->ino);
+    file_reap();
+    shim_leave(&saved);
+}
+
 void locks_closing(int fd)
 {
-    if ((unsigned)fd >= FD_SLOTS || (locked_by[fd / 64] >> fd % 64 & 1) == 0)
+    if (!was_locked(fd))
         return;
     locked_by[fd / 64] &= ~((uint64_t)1 << fd % 64);
     fresh_release();
@@ -79,10 +127,9 @@ int locks_fcntl(int fd, int command, void *lock)
     record_locking(command, true);
     r = shim_real()->fcntl(fd, command, lock);
     record_locking(command, false);
-    if (r == 0) {
-        remember(fd);
-        if (type != F_UNLCK)
-            fresh_all();
+    if (r == 0 && type != F_UNLCK) {
+        locked(fd);
+        fresh_all();
     }
     return r;
 }
@@ -94,10 +141,9 @@ FL_EXPORT int flock(int fd, int operation)
     if ((operation & ~LOCK_NB) != LOCK_EX)
         fresh_release();
     r = shim_real()->flock(fd, operation);
-    if (r == 0) {
-        remember(fd);
-        if ((operation & LOCK_UN) == 0)
-            fresh_all();
+    if (r == 0 && (operation & LOCK_UN) == 0) {
+        locked(fd);
+        fresh_all();
     }
     return r;
 }
@@ -112,7 +158,7 @@ FL_EXPORT int lockf(int fd, int command, off_t len)
     r = shim_real()->lockf(fd, command, len);
     record_locking(F_SETLK, false);
     if (r == 0 && (command == F_LOCK || command == F_TLOCK)) {
-        remember(fd);
+        locked(fd);
         fresh_all();
     }
     return r;

@@ -19,6 +19,7 @@
 #include "fdtable.h"
 #include "fresh.h"
 #include "handover.h"
+#include "locks.h"
 #include "registry.h"
 #include "watch.h"
 #include "real.h"
@@ -254,6 +255,8 @@ static bool file_system_is_wanted(struct mmap_args *args)
  */
 static bool length_is_wanted(const struct mmap_args *args)
 {
+    if ((args->flags & MAP_TYPE) == MAP_SHARED && locks_make_shared(args->fd, (uint64_t)args->st.st_size))
+        return false;
     if (args->len >= shim_config.min_size_bytes)
         return true;
     if ((args->flags & MAP_TYPE) == MAP_SHARED && (args->mode & FL_FWRITE) != 0 &&

@@ -161,7 +161,10 @@ static void watch_event(uint64_t mask, uint64_t hash)
         watch_hand_over(file, 0);
 }
 
-/* The same where nobody says who it was. One that has closed the file again wanted the bytes all the same. */
+/*
+ * The same where nobody says who it was. One that has closed the file again wanted the bytes all the same, or
+ * changed them: perhaps while we wrote some, which hides its change from the stamp.
+ */
 static void watch_event_of_anybody(uint64_t handle)
 {
     struct file *file = file_of_handle(handle);
@@ -169,10 +172,12 @@ static void watch_event_of_anybody(uint64_t handle)
 
     if (file == NULL || file->beside || linux_syscall(SYS_fstat, file->fd, &st) != 0)
         return;
-    if (file_revalidate(file, &st) || peer_with(file->dev, file->ino, !can_write(file)) != 0)
+    if (file_revalidate(file, &st) || peer_with(file->dev, file->ino, !can_write(file)) != 0) {
         watch_hand_over(file, 0);
-    else
-        (void)!fl_vnode_sync(file->vnode, 0, UINT64_MAX); /* an error is told by the next fsync */
+        return;
+    }
+    (void)!fl_vnode_sync(file->vnode, 0, UINT64_MAX); /* an error is told by the next fsync */
+    fl_vnode_invalidate(file->vnode, 0, UINT64_MAX);
 }
 
 /* Events were lost: whatever can be written here may be open elsewhere. */
