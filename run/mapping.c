@@ -611,7 +611,7 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
 long mapping_mmap_grown(vm_offset_t old, size_t len, int prot, int fd, uint64_t offset)
 {
     struct mmap_args args = {.len = len, .prot = prot, .flags = MAP_SHARED, .fd = fd, .offset = offset};
-    enum left_reason left;
+    enum left_reason left = LEFT_MEMORY;
     sigset_t saved;
     long r = -ENODEV;
 

@@ -26,7 +26,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Joins the user's registry. `fd_writes` is asked for nothing; a failure is told with --verbose. */
+/* Joins the user's registry, if there can be one; that there is none is told with --verbose. Once. */
 void registry_start(void);
 /* In the child of a fork, which has no part in it. */
 void registry_fork_child(void);
@@ -43,8 +43,8 @@ enum registry_verdict {
  */
 enum registry_verdict registry_claim(dev_t dev, ino_t ino, bool writes, pid_t *with);
 /*
- * Somebody opened the file for writing in this process, mapped or not. Returns when no other process
- * manages it. False: this process manages it, and must hand it over.
+ * The program opened the file for writing, mapped or not. Returns when no other process manages it any
+ * more. False: this process manages it, and must hand it over.
  */
 bool registry_opened_for_writing(dev_t dev, ino_t ino);
 /* Whether any other process manages any file: a load or two, for those who would have to look a file up. */
@@ -68,7 +68,7 @@ void registry_wake_self(void);
 /* For watch.c: the socket on which others ask, or -1; and what they ask for. */
 int registry_socket(void);
 bool registry_asked(dev_t *dev, ino_t *ino);
-/* Whether somebody asked since the last call, by the socket or, where that failed, without. */
+/* Whether another process asked since the last call, by the socket or, where that failed, without. */
 bool registry_anything_asked(void);
 
 #endif

@@ -6,7 +6,7 @@
 
 #include "shim.h"
 
-/* Starts the watcher's thread. Before the program's first instruction: it takes memory of libc's. Errors: -ENOMEM. */
+/* Starts the watcher's thread, before the program runs: it takes memory of libc's. Errors: -ENOMEM. */
 FL_NODISCARD int watch_start(void);
 /* The child of a fork has no watcher. */
 void watch_fork_child(void);
