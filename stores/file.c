@@ -331,14 +331,22 @@ static uint64_t file_write_trim(const struct store_file *file, const struct stor
     return store_trim(size, request->offset, request->len_bytes);
 }
 
+/* A change of ours begins, until file_change_end; *st is what the file is like before. Errors: of fstat(2). */
+static int file_change_here(struct store_file *file, struct stat *st)
+{
+    int error = (int)linux_syscall(SYS_fstat, file->fd, st);
+    if (error == 0)
+        file_change_begin(&file->change, st);
+    return error;
+}
+
 static int file_write(struct store_file *file, struct store_request *request)
 {
     struct stat st;
     uint64_t body_bytes;
-    int error = (int)linux_syscall(SYS_fstat, file->fd, &st);
+    int error = file_change_here(file, &st);
     if (error != 0)
         return error;
-    file_change_begin(&file->change, &st);
     uint64_t end_bytes = file_write_trim(file, request, (uint64_t)st.st_size, &body_bytes);
     if (body_bytes > 0)
         error = file_write_body(file, request, 0, body_bytes);
@@ -470,10 +478,9 @@ static int file_truncate(struct store *store, uint64_t len_bytes)
 {
     struct store_file *file = (struct store_file *)store;
     struct stat st;
-    int error = (int)linux_syscall(SYS_fstat, file->fd, &st);
+    int error = file_change_here(file, &st);
     if (error != 0)
         return error;
-    file_change_begin(&file->change, &st);
     long result;
     do {
         result = linux_syscall(SYS_ftruncate, file->fd, len_bytes);
@@ -489,10 +496,9 @@ static int file_punch(struct store *store, vm_ooffset_t offset, uint64_t len_byt
 {
     struct store_file *file = (struct store_file *)store;
     struct stat st;
-    int error = (int)linux_syscall(SYS_fstat, file->fd, &st);
+    int error = file_change_here(file, &st);
     if (error != 0)
         return error;
-    file_change_begin(&file->change, &st);
     long result;
     do {
         result = linux_syscall(SYS_fallocate, file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
@@ -513,10 +519,9 @@ static int file_allocate(struct store *store, vm_ooffset_t offset, uint64_t len_
 {
     struct store_file *file = (struct store_file *)store;
     struct stat st;
-    int error = (int)linux_syscall(SYS_fstat, file->fd, &st);
+    int error = file_change_here(file, &st);
     if (error != 0)
         return error;
-    file_change_begin(&file->change, &st);
     error = file_space_allocate(file->fd, offset, len_bytes);
     file_change_end(&file->change, file->fd);
     return error;
