@@ -2,6 +2,7 @@
 change it or read it.
 
     outsiders/ask/MAPPING/WAY       the file is changed in many ways; after WAY of asking the mapping shows it, at once
+    outsiders/at-once/MAPPING/WAY   the same, within the time that it takes to notice the outsider
     outsiders/notice/MAPPING        nobody asks: within 100 ms of the outsider's open or write
     outsiders/told/WAY              the other direction: what was stored, and unlocked by WAY, an outsider reads
     outsiders/dirty/…               both have changed the file: nothing of either is lost
@@ -266,6 +267,48 @@ for _way in (*ASKS, *SHARED_LOCKS, *FILE_LOCKS, *MEMORY_LOCKS, *SIGNALS):
 
         scenario(f"outsiders/ask/{_sharing}/{_way}", seconds=40,
                  short=_sharing == "rwshared" or _way in SHORT_PRIVATE)(_run)
+
+
+
+
+def change_and_ask_at_once(scene, sharing, way):
+    """An outsider opens the file, writes, and the mapping is looked at, all within the time that it takes to be
+    noticed: again and again, since it must be right before, while and after the file becomes the kernel's."""
+    peer, outsider = pair(scene)
+    outsider.do("init", "mutex", "l", 0)
+    for turn in range(15 if scene.options.short else 100):
+        file = Changed(scene, f"file{turn}", peer, outsider, sharing)
+        peer.opened(file.path, file.how, "c")
+        if sharing != "rshared":  # so many pages take their time
+            peer.do("scatter", "m", 0, LENGTH // 4, PAGE, b"mine".hex())
+        at, data = file.put(LENGTH // 2 + scene.rng.randrange(LENGTH // 2 - 64), b"turn %03d" % turn)
+        outsider.opened(file.path)
+        outsider.pwrite("f", at, data)
+        scene.pause(scene.rng.random() * scene.rng.choice((0, 0.0005, 0.002)))
+        if way in ASKS and way != "pread":
+            ASKS[way](peer, file)
+        elif way == "pread":
+            peer.reads(data, at=at, what=f"turn {turn}: ")
+        else:
+            peer.do("take", way, *(("l", 0) if way == "mutex" else ("f", 0)))
+        peer.sees(data, at=at, what=f"turn {turn}, after {way}: ")
+        if way == "mutex":
+            peer.do("drop", way, "l", 0)
+        peer.do("unmap", "m")
+        for name in "fc" if way != "close" else "f":
+            peer.do("close", name)
+        outsider.do("close", "f")
+        os.unlink(file.path)
+    peer.ends()
+
+
+for _way in (*ASKS, "rdlock", "flock", "mutex"):
+    for _sharing in ("rshared", "rwshared", "private"):
+
+        def _run(scene, sharing=_sharing, way=_way):
+            change_and_ask_at_once(scene, sharing, way)
+
+        scenario(f"outsiders/at-once/{_sharing}/{_way}", short=_way in ("fstat", "pread", "rdlock", "open"))(_run)
 
 
 # ---- nobody asks

@@ -141,6 +141,19 @@ static long do_store(char **arg, char *more)
     return peer_store(peer_map(arg[1])->at + number(arg[2]), bytes, len);
 }
 
+/* scatter M AT LEN STEP BYTES: stores the same bytes once in each STEP. */
+static long do_scatter(char **arg, char *more)
+{
+    size_t len = number(arg[3]), step = number(arg[4]), some = peer_unhex(arg[5], bytes);
+    unsigned char *at = peer_map(arg[1])->at + number(arg[2]);
+    long r = 0;
+
+    (void)more;
+    for (size_t i = 0; r == 0 && i < len; i += step)
+        r = peer_store(at + i, bytes, some);
+    return r;
+}
+
 /* sum M AT LEN: the bytes' Adler-32, as RFC 1950 has it. */
 static long do_sum(char **arg, char *more)
 {
@@ -396,16 +409,16 @@ static const struct {
     int nargs;
     long (*run)(char **arg, char *more);
 } commands[] = {
-    {"open", 3, do_open},         {"close", 1, do_close},       {"map", 6, do_map},
-    {"unmap", 1, do_unmap},       {"load", 3, do_load},         {"store", 3, do_store},
-    {"sum", 3, do_sum},           {"pread", 3, do_pread},       {"pwrite", 3, do_pwrite},
-    {"write", 2, do_write},       {"truncate", 2, do_truncate}, {"fstat", 1, do_fstat},
-    {"stat", 1, do_stat},         {"statx", 1, do_statx},       {"length", 1, do_lseek_end},
-    {"msync", 2, do_msync},       {"dontneed", 1, do_dontneed}, {"fadvise", 1, do_fadvise},
-    {"fsync", 1, do_fsync},       {"init", 3, do_init},         {"take", 3, do_take},
-    {"drop", 3, do_drop},         {"count", 6, peer_count},     {"watch", 5, peer_watch},
-    {"threads", 4, peer_threads}, {"spawn", 3, do_spawn},       {"exec", 2, do_exec},
-    {"pid", 0, do_pid},           {"exit", 1, do_exit},
+    {"open", 3, do_open},        {"close", 1, do_close},       {"map", 6, do_map},
+    {"unmap", 1, do_unmap},      {"load", 3, do_load},         {"store", 3, do_store},
+    {"sum", 3, do_sum},          {"scatter", 5, do_scatter},   {"pread", 3, do_pread},
+    {"pwrite", 3, do_pwrite},    {"write", 2, do_write},       {"truncate", 2, do_truncate},
+    {"fstat", 1, do_fstat},      {"stat", 1, do_stat},         {"statx", 1, do_statx},
+    {"length", 1, do_lseek_end}, {"msync", 2, do_msync},       {"dontneed", 1, do_dontneed},
+    {"fadvise", 1, do_fadvise},  {"fsync", 1, do_fsync},       {"init", 3, do_init},
+    {"take", 3, do_take},        {"drop", 3, do_drop},         {"count", 6, peer_count},
+    {"watch", 5, peer_watch},    {"threads", 4, peer_threads}, {"spawn", 3, do_spawn},
+    {"exec", 2, do_exec},        {"pid", 0, do_pid},           {"exit", 1, do_exit},
 };
 
 static void answer(long result, const char *more)

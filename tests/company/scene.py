@@ -175,7 +175,7 @@ class Scene:
             said = process.stderr().strip().splitlines()
             status = process.popen.poll()
             who = "under Faultline" if process.faultline is not None and not self.options.native else "natively"
-            lines.append(f"  process {number}, {who}, status {status}: " + " | ".join(said[-4:])[-600:])
+            lines.append(f"  process {number}, {who}, status {status}: " + " | ".join(said[-6:])[-900:])
         return "\n".join(lines)
 
 
