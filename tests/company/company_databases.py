@@ -38,11 +38,11 @@ def template(scene, kind, fill):
         os.unlink(lock)  # the first to come makes it anew
 
 
-def roles(rng, count):
-    """At least one writer; mostly a reader too."""
+def roles(rng, count, most):
+    """At least one writer, and at most so many; mostly a reader too."""
     while True:
         drawn = [rng.choice(("writer", "writer", "reader")) for _ in range(count)]
-        if "writer" in drawn:
+        if 0 < drawn.count("writer") <= most:
             return drawn
 
 
@@ -64,13 +64,15 @@ class Worker:
         return turns[-1] if turns else -1
 
 
-def cast(scene, kind, mixture, under, synced, fill, turns):
+def cast(scene, kind, mixture, under, synced, fill, turns, kill):
     """The workers, one after the other: at once, or each when the one before has come some way."""
     rng = scene.rng
     order = rng.sample(mixture, len(mixture))
-    drawn = roles(rng, len(order))
+    # Of three that wait for glibc's robust mutex, one that is killed may take the wake-up of another with it.
+    drawn = roles(rng, len(order), 2 if kill and kind.startswith("lmdb") else len(order))
     names = "abcd"[: len(order)]
     writers = "".join(name for name, role in zip(names, drawn) if role == "writer")
+    victim = rng.choice(writers) if kill else "-"
     ears = {name: os.pipe() for name, role in zip(names, drawn) if role == "reader"}
     for _, mouth in ears.values():
         os.set_blocking(mouth, False)
@@ -83,7 +85,7 @@ def cast(scene, kind, mixture, under, synced, fill, turns):
                 wait_until(scene, lambda: one.role == "reader" or one.come(lines))
             tell = [str(mouth) for _, mouth in ears.values()] if role == "writer" else []
             argv = [PYTHON, "-B", os.path.join(HERE, "worker.py"), kind, scene.path("db"), name, role,
-                    scene.seed, turns, int(synced), fill, writers, *tell]
+                    scene.seed, turns, int(synced), fill, writers, victim, *tell]
             said = scene.path(f"said.{name}")
             with open(said, "wb") as out:
                 process = scene.start([str(word) for word in argv], under if place == "F" else None, stdout=out,
@@ -94,7 +96,7 @@ def cast(scene, kind, mixture, under, synced, fill, turns):
         for pair in ears.values():
             for fd in pair:
                 os.close(fd)
-    return workers, writers
+    return workers, writers, victim
 
 
 def verify(scene, kind, writers, least, exactly, fill):
@@ -125,10 +127,10 @@ def shared(scene, kind, mixture, limit, min_size, kill):
     synced = kill or scene.rng.random() < 0.3
     template(scene, kind, fill)
     turns = scene.rng.choice((40, 100, 150))
-    workers, writers = cast(scene, kind, mixture, under, synced, fill, turns)
+    workers, writers, victim = cast(scene, kind, mixture, under, synced, fill, turns, kill)
     killed = None
     if kill:
-        killed = scene.rng.choice([worker for worker in workers if worker.role == "writer"])
+        killed = next(worker for worker in workers if worker.name == victim)
         lines, delay = scene.rng.randint(1, turns - 10), scene.rng.random() * scene.rng.choice((0.0005, 0.005))
         wait_until(scene, lambda: killed.come(lines), 0.0005)
         scene.pause(delay)

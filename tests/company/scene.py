@@ -9,6 +9,7 @@ natively (`run --native`), which proves the test.
 """
 
 import fnmatch
+import glob
 import json
 import os
 import random
@@ -136,6 +137,7 @@ class Scene:
         self.where = " < ".join(f"{each.name}:{each.lineno}" for each in reversed(stack[-6:]))
         self.late = True
         for process in list(self.processes):
+            self.drawn += waiting(process)
             process.kill(signal.SIGKILL)
 
     def in_time(self):
@@ -177,6 +179,18 @@ class Scene:
             who = "under Faultline" if process.faultline is not None and not self.options.native else "natively"
             lines.append(f"  process {number}, {who}, status {status}: " + " | ".join(said[-6:])[-900:])
         return "\n".join(lines)
+
+
+def waiting(process):
+    """Where the threads of a process that lives are, in the kernel's words."""
+    found = []
+    for task in sorted(glob.glob(f"/proc/{process.popen.pid}/task/*")):
+        try:
+            with open(task + "/wchan", encoding="ascii") as wchan, open(task + "/syscall", encoding="ascii") as call:
+                found.append(f"thread {os.path.basename(task)} of {process.popen.pid}: {wchan.read()}, {call.read().strip()}")
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
 
 
 def wait_until(scene, condition, pause=0.002):
