@@ -1,5 +1,6 @@
-"""company_databases.py: LMDB and SQLite shared by two to four processes, in every mixture of under Faultline (F) and not
-(N), under limits below and above the data, with every mapping managed and with the default. Names:
+"""company_databases.py: LMDB and SQLite shared by two to four processes, in every mixture of under Faultline
+(F) and not (N), under limits below and above the data, with every mapping managed and with the default.
+Names:
 
     databases/KIND/MIXTURE/LIMIT/MINSIZE      databases/lmdb-writemap/FFN/2M/min0
     killed/…                                    one process is killed; what was acknowledged is there
@@ -14,7 +15,9 @@ from databases import KINDS, opened
 from records import FILL_BYTES, Writer, fill_key, fill_value, wrong
 from scene import HERE, PYTHON, Wrong, scenario, wait_until
 
-MIXTURES = ["".join(mix) for n in (2, 3, 4) for mix in itertools.combinations_with_replacement("FN", n) if "F" in mix]
+MIXTURES = [
+    "".join(mix) for n in (2, 3, 4) for mix in itertools.combinations_with_replacement("FN", n) if "F" in mix
+]
 # The limit, and how much ballast the database has: less than the data, and more.
 LIMITS = {"2M": ("2M", 5 << 20), "16M": ("16M", 24 << 20), "more": ("64M", 5 << 20)}
 MIN_SIZES = {"min0": 0, "default": None}
@@ -84,13 +87,31 @@ def cast(scene, kind, mixture, under, synced, fill, turns, kill):
                 one, lines = rng.choice(workers), rng.randint(1, 6)
                 wait_until(scene, lambda: one.role == "reader" or one.come(lines))
             tell = [str(mouth) for _, mouth in ears.values()] if role == "writer" else []
-            argv = [PYTHON, "-B", os.path.join(HERE, "worker.py"), kind, scene.path("db"), name, role,
-                    scene.seed, turns, int(synced), fill, writers, victim, *tell]
+            argv = [
+                PYTHON,
+                "-B",
+                os.path.join(HERE, "worker.py"),
+                kind,
+                scene.path("db"),
+                name,
+                role,
+                scene.seed,
+                turns,
+                int(synced),
+                fill,
+                writers,
+                victim,
+                *tell,
+            ]
             said = scene.path(f"said.{name}")
             with open(said, "wb") as out:
-                process = scene.start([str(word) for word in argv], under if place == "F" else None, stdout=out,
-                                      stdin=ears[name][0] if role == "reader" else subprocess.DEVNULL,
-                                      pass_fds=[int(fd) for fd in tell])
+                process = scene.start(
+                    [str(word) for word in argv],
+                    under if place == "F" else None,
+                    stdout=out,
+                    stdin=ears[name][0] if role == "reader" else subprocess.DEVNULL,
+                    pass_fds=[int(fd) for fd in tell],
+                )
             workers.append(Worker(name, role, process, said))
     finally:
         for pair in ears.values():
@@ -131,7 +152,9 @@ def shared(scene, kind, mixture, limit, min_size, kill):
     killed = None
     if kill:
         killed = next(worker for worker in workers if worker.name == victim)
-        lines, delay = scene.rng.randint(1, turns - 10), scene.rng.random() * scene.rng.choice((0.0005, 0.005))
+        lines, delay = scene.rng.randint(1, turns - 10), scene.rng.random() * scene.rng.choice(
+            (0.0005, 0.005)
+        )
         wait_until(scene, lambda: killed.come(lines), 0.0005)
         scene.pause(delay)
         killed.process.kill()
@@ -146,9 +169,14 @@ def shared(scene, kind, mixture, limit, min_size, kill):
 
 # The short form has two processes and three, one limit of each sort, and few of all the combinations.
 SHORT = {
-    ("lmdb-pwrite", "FF", "2M", "default"), ("lmdb-writemap", "FFN", "2M", "min0"), ("lmdb-writemap", "FN", "more", "default"),
-    ("sqlite-wal", "FF", "2M", "min0"), ("sqlite-wal", "FN", "more", "default"), ("sqlite-delete", "FFN", "2M", "default"),
-    ("sqlite-truncate", "FF", "2M", "min0"), ("sqlite-delete", "FN", "16M", "default"),
+    ("lmdb-pwrite", "FF", "2M", "default"),
+    ("lmdb-writemap", "FFN", "2M", "min0"),
+    ("lmdb-writemap", "FN", "more", "default"),
+    ("sqlite-wal", "FF", "2M", "min0"),
+    ("sqlite-wal", "FN", "more", "default"),
+    ("sqlite-delete", "FFN", "2M", "default"),
+    ("sqlite-truncate", "FF", "2M", "min0"),
+    ("sqlite-delete", "FN", "16M", "default"),
 }
 
 

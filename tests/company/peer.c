@@ -396,6 +396,30 @@ static long do_pid(char **arg, char *more)
     return getpid();
 }
 
+/* adopt F N: the descriptor that the process was born with. */
+static long do_adopt(char **arg, char *more)
+{
+    (void)more;
+    fds[name_of(arg[1])] = (int)number(arg[2]) + 1;
+    return 0;
+}
+
+/* closeall: as daemons do. The program's own are closed, too, but for the standard ones. */
+static long do_closeall(char **arg, char *more)
+{
+    (void)arg;
+    (void)more;
+    return told(close_range(STDERR_FILENO + 1, ~0u, 0));
+}
+
+static long do_setuid(char **arg, char *more)
+{
+    uid_t uid = (uid_t)number(arg[1]);
+
+    (void)more;
+    return told(setresuid(uid, uid, uid));
+}
+
 static long do_exit(char **arg, char *more)
 {
     (void)more;
@@ -419,6 +443,7 @@ static const struct {
     {"take", 3, do_take},        {"drop", 3, do_drop},         {"count", 6, peer_count},
     {"watch", 5, peer_watch},    {"threads", 4, peer_threads}, {"spawn", 3, do_spawn},
     {"exec", 2, do_exec},        {"pid", 0, do_pid},           {"exit", 1, do_exit},
+    {"adopt", 2, do_adopt},      {"closeall", 0, do_closeall}, {"setuid", 1, do_setuid},
 };
 
 static void answer(long result, const char *more)

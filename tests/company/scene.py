@@ -57,14 +57,14 @@ def chosen(pattern, short):
 class Process:
     """A process of the scene: under Faultline or not; its standard error is a file."""
 
-    def __init__(self, scene, argv, faultline, **more):
+    def __init__(self, scene, argv, faultline, before=(), **more):
         self.scene, self.faultline = scene, faultline
         number = len(scene.processes)
         self.errors = os.path.join(scene.directory, f"stderr.{number}")
         self.stats_path = os.path.join(scene.directory, f"stats.{number}")
         if faultline is not None:
             argv = [*scene.command(self.stats_path, **faultline), *argv]
-        self.argv = argv
+        self.argv = argv = [*before, *argv]
         with open(self.errors, "wb") as errors:
             self.popen = subprocess.Popen(argv, stderr=errors, cwd=scene.directory, **more)
         scene.processes.append(self)
@@ -114,9 +114,9 @@ class Scene:
         argv += ["--fault", engine] if engine is not None else []
         return [*argv, "--"]
 
-    def start(self, argv, under, **more):
+    def start(self, argv, under, before=(), **more):
         """under: None natively, else the options of faultline run: memory, min_size, engine."""
-        return Process(self, argv, None if self.options.native else under, **more)
+        return Process(self, argv, None if self.options.native else under, before, **more)
 
     def path(self, name):
         return os.path.join(self.directory, name)
@@ -176,7 +176,9 @@ class Scene:
         for number, process in enumerate(self.processes):
             said = process.stderr().strip().splitlines()
             status = process.popen.poll()
-            who = "under Faultline" if process.faultline is not None and not self.options.native else "natively"
+            who = (
+                "under Faultline" if process.faultline is not None and not self.options.native else "natively"
+            )
             lines.append(f"  process {number}, {who}, status {status}: " + " | ".join(said[-6:])[-900:])
         return "\n".join(lines)
 
@@ -186,8 +188,10 @@ def waiting(process):
     found = []
     for task in sorted(glob.glob(f"/proc/{process.popen.pid}/task/*")):
         try:
-            with open(task + "/wchan", encoding="ascii") as wchan, open(task + "/syscall", encoding="ascii") as call:
-                found.append(f"thread {os.path.basename(task)} of {process.popen.pid}: {wchan.read()}, {call.read().strip()}")
+            with open(task + "/wchan", encoding="ascii") as wchan, open(
+                task + "/syscall", encoding="ascii"
+            ) as call:
+                found.append(f"thread {os.path.basename(task)}: {wchan.read()}, {call.read().strip()}")
         except OSError:
             continue  # it has ended meanwhile
     return found
