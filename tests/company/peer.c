@@ -356,7 +356,7 @@ static void take_fifos(const char *in, const char *out)
     close(to);
 }
 
-/* spawn HOW IN OUT: a child that goes on with commands from the FIFOs. HOW: fork, exec (after fork), spawn. */
+/* spawn HOW IN OUT: a child that takes its commands from the FIFOs. HOW: fork, exec (after fork), spawn. */
 static long do_spawn(char **arg, char *more)
 {
     char *argv[] = {(char *)"/proc/self/exe", arg[2], arg[3], NULL};

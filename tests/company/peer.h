@@ -1,12 +1,12 @@
 /*
- * peer.h: the peer is a small process that does what a line on its standard input says, and answers with a line.
- * A test starts several, under Faultline and not, and so says exactly who does what when.
+ * peer.h: the peer is a small process that does what a line on its standard input says, and answers with a
+ * line. A test starts several, under Faultline and not, and so says exactly who does what when.
  *
  *   open f PATH rw  ─▶ 3          map m f 2097152 rw shared 0  ─▶ 0        load m 10 4  ─▶ 4 2e2e2e2e
  *   load m 99999999 1 ─▶ SIGBUS   fcntl taken: take setlk f 0  ─▶ EAGAIN
  *
- * A command is NAME ARGUMENT…; the answer is a number and bytes in hexadecimal, or the error's name. Open files
- * and mappings have names of one letter.
+ * A command is NAME ARGUMENT…; the answer is a number and bytes in hexadecimal, or the error's name. Open
+ * files and mappings have names of one letter.
  */
 #pragma once
 

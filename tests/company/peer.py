@@ -4,7 +4,7 @@ import os
 import subprocess
 import zlib
 
-from scene import Wrong
+from scene import FORKING, Wrong
 
 PAGE = 4096
 
@@ -124,7 +124,7 @@ def pages(count, seed=0):
 
 def new_file(scene, name, data):
     path = scene.path(name)
-    with open(path, "wb") as file:
+    with FORKING, open(path, "wb") as file:
         file.write(data)
     os.chmod(path, 0o666)
     return path

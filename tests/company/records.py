@@ -59,8 +59,8 @@ class Writer:
 def wrong(snapshot, writers, least, undone=None):
     """What is wrong with a snapshot (a database's get and prefix), or None. `writers` are Writer by name,
     moved on to the turn that the snapshot is at; `least` are the turns that were promised. `undone`: a writer
-    that may be killed between its last commit and its promise: LMDB takes such a commit back, also when it was
-    seen already.
+    that may be killed between its last commit and its promise: LMDB takes such a commit back, also when it
+    was seen already.
     """
     total = 0
     for name, writer in writers.items():

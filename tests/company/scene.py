@@ -25,6 +25,9 @@ import traceback
 PYTHON = "/usr/bin/python3"  # Debian's, with its lmdb
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCENARIOS = []
+# Held by who starts a process, and by who has a test's file open for writing: between fork and exec a child has
+# the descriptors of all scenes, and would be one more process that writes the file.
+FORKING = threading.Lock()
 
 
 class Wrong(Exception):
@@ -65,7 +68,7 @@ class Process:
         if faultline is not None:
             argv = [*scene.command(self.stats_path, **faultline), *argv]
         self.argv = argv = [*before, *argv]
-        with open(self.errors, "wb") as errors:
+        with FORKING, open(self.errors, "wb") as errors:
             self.popen = subprocess.Popen(argv, stderr=errors, cwd=scene.directory, **more)
         scene.processes.append(self)
 
@@ -111,7 +114,7 @@ class Scene:
     def command(self, stats, memory="4M", min_size=None, engine=None):
         argv = [self.options.faultline, "run", "--memory", memory, "--stats", stats]
         argv += ["--min-size", str(min_size)] if min_size is not None else []
-        argv += ["--fault", engine] if engine is not None else []
+        argv += ["--fault", engine] if engine is not None and self.options.engines else []
         return [*argv, "--"]
 
     def start(self, argv, under, before=(), **more):

@@ -2,8 +2,8 @@
 database.
 
 A writer commits TURNS turns, and says "NAME TURN" after each, on standard output and to each FD, where the
-readers listen. A reader reads such lines on standard input, until there are no more; what a line promises must
-be in the database at once. KILLED: the writer that will be killed, or "-".
+readers listen. A reader reads such lines on standard input, until there are no more; what a line promises
+must be in the database at once. KILLED: the writer that will be killed, or "-".
 
 Exit status 1 and a line "wrong: …" on standard error: something was not as it must be.
 """
