@@ -1,5 +1,6 @@
-"""company_databases.py: LMDB and SQLite shared by two to four processes, in every mixture of under Faultline (F) and not
-(N), under limits below and above the data, with every mapping managed and with the default. Names:
+"""company_databases.py: LMDB and SQLite shared by two to four processes, in every mixture of under Faultline
+(F) and not (N), under limits below and above the data, with every mapping managed and with the default.
+Names:
 
     databases/KIND/MIXTURE/LIMIT/MINSIZE      databases/lmdb-writemap/FFN/2M/min0
     killed/…                                    one process is killed; what was acknowledged is there
@@ -14,7 +15,9 @@ from databases import KINDS, opened
 from records import FILL_BYTES, Writer, fill_key, fill_value, wrong
 from scene import HERE, PYTHON, Wrong, scenario, wait_until
 
-MIXTURES = ["".join(mix) for n in (2, 3, 4) for mix in itertools.combinations_with_replacement("FN", n) if "F" in mix]
+MIXTURES = [
+    "".join(mix) for n in (2, 3, 4) for mix in itertools.combinations_with_replacement("FN", n) if "F" in mix
+]
 # The limit, and how much ballast the database has: less than the data, and more.
 LIMITS = {"2M": ("2M", 5 << 20), "16M": ("16M", 24 << 20), "more": ("64M", 5 << 20)}
 MIN_SIZES = {"min0": 0, "default": None}
@@ -38,11 +41,11 @@ def template(scene, kind, fill):
         os.unlink(lock)  # the first to come makes it anew
 
 
-def roles(rng, count):
-    """At least one writer; mostly a reader too."""
+def roles(rng, count, most):
+    """At least one writer, and at most so many; mostly a reader too."""
     while True:
         drawn = [rng.choice(("writer", "writer", "reader")) for _ in range(count)]
-        if "writer" in drawn:
+        if 0 < drawn.count("writer") <= most:
             return drawn
 
 
@@ -64,13 +67,15 @@ class Worker:
         return turns[-1] if turns else -1
 
 
-def cast(scene, kind, mixture, under, synced, fill, turns):
+def cast(scene, kind, mixture, under, synced, fill, turns, kill):
     """The workers, one after the other: at once, or each when the one before has come some way."""
     rng = scene.rng
     order = rng.sample(mixture, len(mixture))
-    drawn = roles(rng, len(order))
+    # Of three that wait for glibc's robust mutex, one that is killed may take the wake-up of another with it.
+    drawn = roles(rng, len(order), 2 if kill and kind.startswith("lmdb") else len(order))
     names = "abcd"[: len(order)]
     writers = "".join(name for name, role in zip(names, drawn) if role == "writer")
+    victim = rng.choice(writers) if kill else "-"
     ears = {name: os.pipe() for name, role in zip(names, drawn) if role == "reader"}
     for _, mouth in ears.values():
         os.set_blocking(mouth, False)
@@ -82,19 +87,37 @@ def cast(scene, kind, mixture, under, synced, fill, turns):
                 one, lines = rng.choice(workers), rng.randint(1, 6)
                 wait_until(scene, lambda: one.role == "reader" or one.come(lines))
             tell = [str(mouth) for _, mouth in ears.values()] if role == "writer" else []
-            argv = [PYTHON, "-B", os.path.join(HERE, "worker.py"), kind, scene.path("db"), name, role,
-                    scene.seed, turns, int(synced), fill, writers, *tell]
+            argv = [
+                PYTHON,
+                "-B",
+                os.path.join(HERE, "worker.py"),
+                kind,
+                scene.path("db"),
+                name,
+                role,
+                scene.seed,
+                turns,
+                int(synced),
+                fill,
+                writers,
+                victim,
+                *tell,
+            ]
             said = scene.path(f"said.{name}")
             with open(said, "wb") as out:
-                process = scene.start([str(word) for word in argv], under if place == "F" else None, stdout=out,
-                                      stdin=ears[name][0] if role == "reader" else subprocess.DEVNULL,
-                                      pass_fds=[int(fd) for fd in tell])
+                process = scene.start(
+                    [str(word) for word in argv],
+                    under if place == "F" else None,
+                    stdout=out,
+                    stdin=ears[name][0] if role == "reader" else subprocess.DEVNULL,
+                    pass_fds=[int(fd) for fd in tell],
+                )
             workers.append(Worker(name, role, process, said))
     finally:
         for pair in ears.values():
             for fd in pair:
                 os.close(fd)
-    return workers, writers
+    return workers, writers, victim
 
 
 def verify(scene, kind, writers, least, exactly, fill):
@@ -125,11 +148,13 @@ def shared(scene, kind, mixture, limit, min_size, kill):
     synced = kill or scene.rng.random() < 0.3
     template(scene, kind, fill)
     turns = scene.rng.choice((40, 100, 150))
-    workers, writers = cast(scene, kind, mixture, under, synced, fill, turns)
+    workers, writers, victim = cast(scene, kind, mixture, under, synced, fill, turns, kill)
     killed = None
     if kill:
-        killed = scene.rng.choice([worker for worker in workers if worker.role == "writer"])
-        lines, delay = scene.rng.randint(1, turns - 10), scene.rng.random() * scene.rng.choice((0.0005, 0.005))
+        killed = next(worker for worker in workers if worker.name == victim)
+        lines, delay = scene.rng.randint(1, turns - 10), scene.rng.random() * scene.rng.choice(
+            (0.0005, 0.005)
+        )
         wait_until(scene, lambda: killed.come(lines), 0.0005)
         scene.pause(delay)
         killed.process.kill()
@@ -144,9 +169,14 @@ def shared(scene, kind, mixture, limit, min_size, kill):
 
 # The short form has two processes and three, one limit of each sort, and few of all the combinations.
 SHORT = {
-    ("lmdb-pwrite", "FF", "2M", "default"), ("lmdb-writemap", "FFN", "2M", "min0"), ("lmdb-writemap", "FN", "more", "default"),
-    ("sqlite-wal", "FF", "2M", "min0"), ("sqlite-wal", "FN", "more", "default"), ("sqlite-delete", "FFN", "2M", "default"),
-    ("sqlite-truncate", "FF", "2M", "min0"), ("sqlite-delete", "FN", "16M", "default"),
+    ("lmdb-pwrite", "FF", "2M", "default"),
+    ("lmdb-writemap", "FFN", "2M", "min0"),
+    ("lmdb-writemap", "FN", "more", "default"),
+    ("sqlite-wal", "FF", "2M", "min0"),
+    ("sqlite-wal", "FN", "more", "default"),
+    ("sqlite-delete", "FFN", "2M", "default"),
+    ("sqlite-truncate", "FF", "2M", "min0"),
+    ("sqlite-delete", "FN", "16M", "default"),
 }
 
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 
-from peer import PAGE, Peer, contents, new_file, pages
+from peer import PAGE, Peer, contents, new_file
 from scene import Skip, Wrong, scenario, wait_until
 
 NOTICE_MS = 100
@@ -22,8 +22,11 @@ MIN_SIZES = {"default": None, "min0": 0}
 def options(scene, place, min_size):
     if place == "N":
         return None
-    return {"memory": scene.rng.choice(("2M", "16M")), "min_size": MIN_SIZES[min_size],
-            "engine": scene.rng.choice((None, None, "thread"))}
+    return {
+        "memory": scene.rng.choice(("2M", "16M")),
+        "min_size": MIN_SIZES[min_size],
+        "engine": scene.rng.choice((None, None, "thread")),
+    }
 
 
 # ---- a log
@@ -142,8 +145,15 @@ def follow_rotated(scene, log):
         log.follower.sees(text, at=log.length - len(text), what=f"turn {turn}: ")
 
 
-FOLLOW = {"fstat": follow_fstat, "anew": follow_anew, "opened": follow_opened, "silently": follow_silently,
-          "reopening": follow_reopening, "stores": follow_stores, "rotated": follow_rotated}
+FOLLOW = {
+    "fstat": follow_fstat,
+    "anew": follow_anew,
+    "opened": follow_opened,
+    "silently": follow_silently,
+    "reopening": follow_reopening,
+    "stores": follow_stores,
+    "rotated": follow_rotated,
+}
 
 
 def followed(scene, how, mixture, min_size):
@@ -160,7 +170,10 @@ for _how in FOLLOW:
             def _run(scene, how=(_how, _mixture, _min_size)):
                 followed(scene, *how)
 
-            scenario(f"followers/log/{_how}/{_mixture}/{_min_size}", short=_min_size == "default" and _mixture != "NF")(_run)
+            scenario(
+                f"followers/log/{_how}/{_mixture}/{_min_size}",
+                short=_min_size == "default" and _mixture != "NF",
+            )(_run)
 
 # ---- a journal
 
@@ -170,8 +183,14 @@ BOOT, MACHINE = "6c7c6013a8464b8c8c3c1a1d1a1d1a1d", "8c7c6013a8464b8c8c3c1a1d1a1
 
 def entry(number, text):
     """In the journal's export format."""
-    fields = {"__REALTIME_TIMESTAMP": time.time_ns() // 1000, "__MONOTONIC_TIMESTAMP": time.monotonic_ns() // 1000,
-              "_BOOT_ID": BOOT, "_MACHINE_ID": MACHINE, "PRIORITY": 6, "MESSAGE": f"entry {number:06d} {text}"}
+    fields = {
+        "__REALTIME_TIMESTAMP": time.time_ns() // 1000,
+        "__MONOTONIC_TIMESTAMP": time.monotonic_ns() // 1000,
+        "_BOOT_ID": BOOT,
+        "_MACHINE_ID": MACHINE,
+        "PRIORITY": 6,
+        "MESSAGE": f"entry {number:06d} {text}",
+    }
     return ("".join(f"{name}={value}\n" for name, value in fields.items()) + "\n").encode()
 
 
@@ -180,8 +199,12 @@ def journal(scene, mixture, min_size, count):
     if not os.path.exists(REMOTE) or shutil.which("journalctl") is None:
         raise Skip("systemd-journal-remote and journalctl are needed")
     rng, path = scene.rng, scene.path("log.journal")
-    writer = scene.start([REMOTE, "-o", path, "--split-mode=none", "-"], options(scene, mixture[1], min_size),
-                         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    writer = scene.start(
+        [REMOTE, "-o", path, "--split-mode=none", "-"],
+        options(scene, mixture[1], min_size),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
     written = []
 
     def write(some):
@@ -192,11 +215,16 @@ def journal(scene, mixture, min_size, count):
         writer.popen.stdin.flush()
 
     write(rng.randint(1, 50))
-    wait_until(scene, lambda: listed(path), pause=0.02)  # journalctl --follow gives up where there is no entry
+    wait_until(
+        scene, lambda: listed(path), pause=0.02
+    )  # journalctl --follow gives up where there is no entry
     said = scene.path("followed")
     with open(said, "wb") as out:
-        follower = scene.start(["journalctl", "--file", path, "--follow", "--lines=all", "--output=cat", "--quiet"],
-                               options(scene, mixture[0], min_size), stdout=out)
+        follower = scene.start(
+            ["journalctl", "--file", path, "--follow", "--lines=all", "--output=cat", "--quiet"],
+            options(scene, mixture[0], min_size),
+            stdout=out,
+        )
     while len(written) < count:
         write(rng.choice((1, 1, 1, 5, 30)))
         scene.pause(rng.choice((0, 0.002, 0.02)))
@@ -207,11 +235,15 @@ def journal(scene, mixture, min_size, count):
     if writer.wait() != 0:
         raise Wrong("the writer's status")
     follower.kill()
-    verified = subprocess.run(["journalctl", "--file", path, "--verify"], capture_output=True, check=False, timeout=60)
+    verified = subprocess.run(
+        ["journalctl", "--file", path, "--verify"], capture_output=True, check=False, timeout=60
+    )
     found = listed(path)
     if verified.returncode != 0 or found != written:
-        raise Wrong(f"the journal has {len(found)} of {len(written)} entries; "
-                    f"{verified.stderr[-300:].decode(errors='replace')}")
+        raise Wrong(
+            f"the journal has {len(found)} of {len(written)} entries; "
+            f"{verified.stderr[-300:].decode(errors='replace')}"
+        )
 
 
 def listed(path):

@@ -1,9 +1,9 @@
-"""company_locks.py: a counter in a mapped file that two to four processes increment under a lock of every kind: n
-times 1,000 increments are n thousand.
+"""company_locks.py: a counter in a mapped file that two to four processes increment under a lock of every
+kind: n times 1,000 increments are n thousand.
 
     locks/KIND/MIXTURE/MINSIZE     locks/setlkw/FFN/default
     locks/same-KIND/…              the lock lies in the counter's own file
-    locks/joined/KIND/MIXTURE      the others come while the first one counts: nobody loses a lock that he holds
+    locks/joined/KIND/MIXTURE      the others come while the first one counts: no lock is lost
 """
 
 import itertools
@@ -14,8 +14,18 @@ from peer import PAGE, Peer, contents, new_file, pages
 from scene import Wrong, scenario
 
 FILE_LOCKS = ("setlk", "setlkw", "ofd", "ofdw", "flock", "tflock", "lockf", "tlockf")
-MEMORY_LOCKS = ("mutex", "trymutex", "timedmutex", "robust", "wrlock", "trywrlock", "timedwrlock",
-                "sem", "trysem", "timedsem")
+MEMORY_LOCKS = (
+    "mutex",
+    "trymutex",
+    "timedmutex",
+    "robust",
+    "wrlock",
+    "trywrlock",
+    "timedwrlock",
+    "sem",
+    "trysem",
+    "timedsem",
+)
 NOTICE_SECONDS = 0.1
 COUNTER, LOCK = 5 * PAGE + 24, 8 * PAGE
 LENGTH = 512 * PAGE
@@ -29,8 +39,11 @@ def counted(scene, kind, mixture, min_size, same):
         file.seek(COUNTER)
         file.write(bytes(8))
     locks = new_file(scene, "locks", bytes(PAGE))
-    under = {"memory": scene.rng.choice(("2M", "16M")), "min_size": MIN_SIZES[min_size],
-             "engine": scene.rng.choice((None, None, "thread"))}
+    under = {
+        "memory": scene.rng.choice(("2M", "16M")),
+        "min_size": MIN_SIZES[min_size],
+        "engine": scene.rng.choice((None, None, "thread")),
+    }
     order = scene.rng.sample(mixture, len(mixture))
     scene.say(f"{''.join(order)} {under}")
     name = f"/company-{os.getpid()}-{scene.seed}-{id(scene)}"
@@ -70,7 +83,11 @@ def joined(scene, kind, mixture):
     for turn in range(3 if scene.options.short else 15):
         path = new_file(scene, f"counter{turn}", bytes(LENGTH))
         locks = new_file(scene, f"locks{turn}", bytes(PAGE))
-        under = {"memory": "16M", "min_size": scene.rng.choice((None, 0)), "engine": scene.rng.choice((None, "thread"))}
+        under = {
+            "memory": "16M",
+            "min_size": scene.rng.choice((None, 0)),
+            "engine": scene.rng.choice((None, "thread")),
+        }
         peers = [Peer(scene, under if place == "F" else None) for place in mixture]
         for number, peer in enumerate(peers):
             if number > 0:
@@ -79,7 +96,9 @@ def joined(scene, kind, mixture):
             peer.mapped(locks, PAGE, mapping="l", file="g")
             if number == 0 and kind in MEMORY_LOCKS:
                 peer.do("init", kind, "l", 0)
-            peer.send("count", "m", COUNTER, TURNS_JOINED, kind, *(("f", 0) if kind in FILE_LOCKS else ("l", 0)))
+            peer.send(
+                "count", "m", COUNTER, TURNS_JOINED, kind, *(("f", 0) if kind in FILE_LOCKS else ("l", 0))
+            )
         for peer in peers:
             back = peer.answer()
             if not back.startswith("0 "):
@@ -92,12 +111,25 @@ def joined(scene, kind, mixture):
         scene.processes.clear()
 
 
-SHORT = {("setlkw", "FF"), ("ofdw", "FN"), ("flock", "FFN"), ("lockf", "FN"), ("setlk", "FN"), ("mutex", "FN"),
-         ("mutex", "FFN"), ("wrlock", "FN"), ("sem", "FN"), ("semopen", "FF"), ("timedmutex", "FF")}
+SHORT = {
+    ("setlkw", "FF"),
+    ("ofdw", "FN"),
+    ("flock", "FFN"),
+    ("lockf", "FN"),
+    ("setlk", "FN"),
+    ("mutex", "FN"),
+    ("mutex", "FFN"),
+    ("wrlock", "FN"),
+    ("sem", "FN"),
+    ("semopen", "FF"),
+    ("timedmutex", "FF"),
+}
 
 
 def register():
-    for kind, mixture, min_size in itertools.product((*FILE_LOCKS, *MEMORY_LOCKS, "semopen"), MIXTURES, MIN_SIZES):
+    for kind, mixture, min_size in itertools.product(
+        (*FILE_LOCKS, *MEMORY_LOCKS, "semopen"), MIXTURES, MIN_SIZES
+    ):
         for same in (False, True) if kind in MEMORY_LOCKS else (False,):
 
             def run(scene, how=(kind, mixture, min_size, same)):
@@ -112,7 +144,11 @@ def register():
         def run_joined(scene, how=(kind, mixture)):
             joined(scene, *how)
 
-        scenario(f"locks/joined/{kind}/{mixture}", seconds=60, short=kind in ("setlkw", "ofdw", "mutex") and mixture == "FF")(run_joined)
+        scenario(
+            f"locks/joined/{kind}/{mixture}",
+            seconds=60,
+            short=kind in ("setlkw", "ofdw", "mutex") and mixture == "FF",
+        )(run_joined)
 
 
 register()

@@ -1,6 +1,6 @@
-"""company_neighbours.py: two processes under Faultline, and more, that share files with each other. If at most one of
-them can write and no other reads through a cache, both manage the file; else it is the kernel's in all of them,
-from before the second one's mmap, or open for writing, returns.
+"""company_neighbours.py: two processes under Faultline, and more, that share files with each other. If at
+most one of them can write and no other reads through a cache, both manage the file; else it is the kernel's
+in all of them, from before the second one's mmap, or open for writing, returns.
 
     neighbours/managed/…     both manage it, and keep their limits
     neighbours/shared/…      the kernel's: every store is seen at once, one line on standard error says so
@@ -27,8 +27,11 @@ SECOND_WAITS_SECONDS = 5  # at most, for one that is stopped
 
 
 def under(scene, memory="8M"):
-    options = {"memory": memory, "min_size": scene.rng.choice((None, None, 0)),
-               "engine": scene.rng.choice((None, None, "thread"))}
+    options = {
+        "memory": memory,
+        "min_size": scene.rng.choice((None, None, 0)),
+        "engine": scene.rng.choice((None, None, "thread")),
+    }
     scene.say(str(options))
     return options
 
@@ -122,7 +125,8 @@ def writer_alone(scene):
 
 @scenario("neighbours/managed/one-after-the-other")
 def one_after_the_other(scene):
-    """The first has unmapped and closed it, or ended, when the second comes: the second manages it, and sees all."""
+    """The first has unmapped and closed it, or ended, when the second comes: the second manages it, and sees
+    all."""
     first, second = two(scene)
     path, data = filled(scene)
     first.mapped(path, LENGTH)
@@ -170,8 +174,13 @@ def handed_over(scene, first, second):
 
 
 HOWS = {"reader": ("r", "shared"), "writer": ("rw", "shared"), "private": ("r", "private")}
-for _first, _second in (("reader", "writer"), ("writer", "reader"), ("writer", "writer"), ("private", "writer"),
-                        ("writer", "private")):
+for _first, _second in (
+    ("reader", "writer"),
+    ("writer", "reader"),
+    ("writer", "writer"),
+    ("private", "writer"),
+    ("writer", "private"),
+):
 
     def _run(scene, first=HOWS[_first], second=HOWS[_second]):
         handed_over(scene, first, second)
@@ -209,7 +218,9 @@ for _before in (False, True):
                 writes_without_mapping(scene, *how)
 
             when = "before" if _before else "after"
-            scenario(f"neighbours/shared/{_how}-{when}-{_sharing}", short=_how == "rw" or _sharing == "shared")(_run)
+            scenario(
+                f"neighbours/shared/{_how}-{when}-{_sharing}", short=_how == "rw" or _sharing == "shared"
+            )(_run)
 
 
 @scenario("neighbours/shared/truncating-open")
@@ -233,13 +244,16 @@ def truncating_open(scene):
 
 @scenario("neighbours/shared/inherited")
 def inherited(scene):
-    """A descriptor for writing that the second process was born with, as a shell's >>log: it opens nothing."""
+    """A descriptor for writing that the second process was born with, as a shell's >>log: it opens
+    nothing."""
     path, data = filled(scene)
     one = Peer(scene, under(scene)).mapped(path, LENGTH, "r")
     everywhere(one, data=data)
     with open(path, "r+b", buffering=0) as file:
         argv = ["/bin/sh", "-c", f"read go; printf shell >&{file.fileno()}; echo done; read end"]
-        other = scene.start(argv, under(scene), pass_fds=[file.fileno()], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        other = scene.start(
+            argv, under(scene), pass_fds=[file.fileno()], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         other.popen.stdin.write(b"\n")
         other.popen.stdin.flush()
         other.popen.stdout.readline()
@@ -247,6 +261,53 @@ def inherited(scene):
         other.popen.stdin.close()
         other.wait()
     one.ends()
+
+
+@scenario("neighbours/shared/adopted")
+def adopted(scene):
+    """Both were born with a descriptor of a file that has no name any more, and open nothing."""
+    path, data = filled(scene)
+    with open(path, "r+b", buffering=0) as file:
+        os.unlink(path)
+        one, other = (Peer(scene, under(scene), pass_fds=[file.fileno()]) for _ in range(2))
+        for peer in (one, other):
+            peer.do("adopt", "f", file.fileno())
+            peer.do("map", "m", "f", LENGTH, "rw", "shared", 0)
+            everywhere(peer, data=data)
+    back_and_forth(one, other)
+    one.ends()
+    other.ends()
+
+
+@scenario("neighbours/shared/descriptors-closed")
+def descriptors_closed(scene):
+    """One of them closes all descriptors, as daemons do: its mapping lives on, and others are heard of
+    still."""
+    one, other = two(scene)
+    path, data = filled(scene)
+    one.mapped(path, LENGTH)
+    everywhere(one, data=data)
+    one.do("closeall")
+    one.store("m", 5 * PAGE, b"after that")
+    other.mapped(path, LENGTH)
+    other.sees(b"after that", at=5 * PAGE)
+    back_and_forth(one, other)
+    one.ends()
+    other.ends()
+
+
+@scenario("neighbours/shared/other-environment")
+def other_environment(scene):
+    """The second is started with an empty environment: it is the same user's all the same."""
+    one = Peer(scene, under(scene))
+    path, data = filled(scene)
+    one.mapped(path, LENGTH)
+    everywhere(one, data=data)
+    other = Peer(scene, under(scene), env={"PATH": "/usr/bin:/bin", "TMPDIR": scene.directory, "HOME": "/"})
+    other.mapped(path, LENGTH)
+    back_and_forth(one, other)
+    one.ends()
+    other.ends()
 
 
 @scenario("neighbours/shared/upgraded")
@@ -273,8 +334,8 @@ def upgraded(scene):
 
 @scenario("neighbours/shared/read-by-read")
 def read_by_read(scene):
-    """A writer, and one that reads by read(2) and maps nothing: what was stored a moment ago is there, and what is
-    stored while it has it open."""
+    """A writer, and one that reads by read(2) and maps nothing: what was stored a moment ago is there, and
+    what is stored while it has it open."""
     one, other = two(scene)
     path, data = filled(scene)
     one.mapped(path, LENGTH)
@@ -311,7 +372,8 @@ def two_names(scene):
 
 @scenario("neighbours/shared/unlinked")
 def unlinked(scene):
-    """The file has no name any more; a new one has its name and, maybe, its inode later: they are two files."""
+    """The file has no name any more; a new one has its name and, maybe, its inode later: they are two
+    files."""
     one, other = two(scene)
     for turn in range(8):
         path, data = filled(scene)
@@ -336,13 +398,22 @@ def unlinked(scene):
 
 @scenario("neighbours/shared/many-mappings")
 def many_mappings(scene):
-    """Several mappings of one file in each, of parts, shared and private, when it is handed over: all go on."""
+    """Several mappings of one file in each, of parts, shared and private, when it is handed over: all go
+    on."""
     one, other = two(scene)
     path, data = filled(scene)
     data = bytearray(data)
     one.opened(path)
     for number, letter in enumerate("abcdefgh"):
-        one.do("map", letter, "f", LENGTH // 2, "rw", "private" if number % 4 == 3 else "shared", number * 16 * PAGE)
+        one.do(
+            "map",
+            letter,
+            "f",
+            LENGTH // 2,
+            "rw",
+            "private" if number % 4 == 3 else "shared",
+            number * 16 * PAGE,
+        )
         one.sum(letter, LENGTH // 2)
     one.store("d", 10, b"private")
     one.store("a", 40 * PAGE, b"dirty")
@@ -366,7 +437,8 @@ def many_mappings(scene):
 
 @scenario("neighbours/shared/many-files")
 def many_files(scene):
-    """40 files, of which the second takes up every other one: one line for each, and the others stay managed."""
+    """40 files, of which the second takes up every other one: one line for each, and the others stay
+    managed."""
     one, other = two(scene)
     paths = [filled(scene, f"file{number}", 256) for number in range(40)]
     for number, (path, data) in enumerate(paths):
@@ -490,7 +562,8 @@ def become(scene):
 
 @scenario("neighbours/family/forked-reader")
 def forked_reader(scene):
-    """A child of a fork runs without Faultline: what it writes the parent sees, where it asks, and a moment later."""
+    """A child of a fork runs without Faultline: what it writes the parent sees, where it asks, and a moment
+    later."""
     parent = Peer(scene, under(scene))
     path, data = filled(scene)
     parent.mapped(path, LENGTH, "r")
@@ -548,7 +621,8 @@ def killed(scene):
 
 @scenario("neighbours/gone/killed-while-handing-over", seconds=60)
 def killed_while_handing_over(scene):
-    """The holder is killed at about the moment when the other comes: the other goes on, and sees whole pages."""
+    """The holder is killed at about the moment when the other comes: the other goes on, and sees whole
+    pages."""
     path, data = filled(scene)
     for turn in range(5 if scene.options.short else 40):
         holder, other = two(scene)
@@ -564,7 +638,8 @@ def killed_while_handing_over(scene):
 
 
 def stopped(scene, first, second):
-    """A holder that is stopped (^Z): the second does not wait for long; when the first goes on, both see all."""
+    """A holder that is stopped (^Z): the second does not wait for long; when the first goes on, both see
+    all."""
     one, other = two(scene)
     path, data = filled(scene)
     one.mapped(path, LENGTH, first)
@@ -601,6 +676,53 @@ for _first, _second in (("r", "rw"), ("rw", "rw"), ("rw", "r"), ("r", "r")):
     scenario(f"neighbours/gone/stopped-{_first}-{_second}", seconds=40)(_run)
 
 
+@scenario("neighbours/gone/stopped-many-files", seconds=60)
+def stopped_many_files(scene):
+    """A holder of many files is stopped: the second does not wait for each of them anew."""
+    one, other = two(scene)
+    letters = "abcdefgh"
+    paths = {letter: filled(scene, f"file-{letter}", 256)[0] for letter in letters}
+    for letter in letters:
+        one.mapped(paths[letter], 256 * PAGE, "r", mapping=letter, file=letter)
+        one.sum(letter, 256 * PAGE)
+    one.process.kill(signal.SIGSTOP)
+    start = time.monotonic()
+    for letter in letters:
+        other.mapped(paths[letter], 256 * PAGE, mapping=letter, file=letter)
+        other.store(letter, 99, b"meanwhile")
+    waited = time.monotonic() - start
+    if waited > SECOND_WAITS_SECONDS:
+        raise Wrong(f"it waited {waited:.1f} s for one that is stopped")
+    one.process.kill(signal.SIGCONT)
+    for letter in letters:
+        one.do("fstat", letter)
+        one.comes_to_see(b"meanwhile", letter, 99, within_ms=NOTICE_MS, what=f"{letter}: ")
+    one.ends()
+    other.ends()
+
+
+@scenario("neighbours/gone/parent-killed")
+def parent_killed(scene):
+    """A holder is killed, and its forked child, which runs without Faultline, lives on: nobody waits for the
+    dead."""
+    parent, other = two(scene)
+    path, data = filled(scene)
+    parent.mapped(path, LENGTH, "r")
+    everywhere(parent, data=data)
+    child = Child(parent, "fork")
+    parent.process.kill()
+    parent.process.popen.wait()
+    start = time.monotonic()
+    other.mapped(path, LENGTH)
+    waited = time.monotonic() - start
+    if waited > 1:
+        raise Wrong(f"it waited {waited:.1f} s for one that is dead")
+    other.store("m", 77, b"by the other")
+    everywhere(child, data=data[:77] + b"by the other" + data[89:])
+    other.ends()
+    child.leaves()
+
+
 @scenario("neighbours/gone/many-dead", seconds=240)
 def many_dead(scene):
     """The registry is full of entries of dead processes, each of many files."""
@@ -635,8 +757,14 @@ def race_of_processes(scene):
         racers = []
         for number in range(3):
             with open(scene.path(f"script{number}"), "wb") as file:
-                file.write(script(f"open f {path} rw", f"map m f {len(data)} rw shared 0", f"store m {number + 50} 2a"))
-            with open(scene.path(f"script{number}"), "rb") as file, open(scene.path(f"said{number}"), "wb") as out:
+                file.write(
+                    script(
+                        f"open f {path} rw", f"map m f {len(data)} rw shared 0", f"store m {number + 50} 2a"
+                    )
+                )
+            with open(scene.path(f"script{number}"), "rb") as file, open(
+                scene.path(f"said{number}"), "wb"
+            ) as out:
                 racers.append(scene.start([scene.options.peer], {"memory": "2M"}, stdin=file, stdout=out))
             data[number + 50] = 0x2A
         for number, racer in enumerate(racers):
@@ -649,7 +777,8 @@ def race_of_processes(scene):
 
 @scenario("neighbours/race/files", seconds=120)
 def race_of_files(scene):
-    """The same three processes, one new file after the other, which they map and store to at the same moment."""
+    """The same three processes, one new file after the other, which they map and store to at the same
+    moment."""
     peers = [Peer(scene, under(scene)) for _ in range(3)]
     for turn in range(40 if scene.options.short else 500):
         path, data = filled(scene, f"file{turn % 5}", 256)
@@ -677,8 +806,8 @@ def race_of_files(scene):
 
 @scenario("neighbours/race/crossed", seconds=120)
 def race_crossed(scene):
-    """Each has a file mapped that the other opens for writing at the same moment: they wait for each other, and
-    neither for ever."""
+    """Each has a file mapped that the other opens for writing at the same moment: they wait for each other,
+    and neither for ever."""
     one, other = two(scene)
     for turn in range(20 if scene.options.short else 300):
         for peer, mine in ((one, "mine"), (other, "his")):
@@ -752,6 +881,46 @@ def race_of_a_busy_holder(scene):
 # ---- users
 
 
+@scenario("neighbours/user/changed")
+def changed_user(scene):
+    """One of them was root's when it started, and has become another user."""
+    if os.geteuid() != 0:
+        raise Skip("only root can become another user")
+    one, other = two(scene)
+    os.chmod(scene.directory, 0o777)
+    path, data = filled(scene)
+    one.mapped(path, LENGTH)
+    everywhere(one, data=data)
+    other.do("setuid", 65534)
+    other.mapped(path, LENGTH)
+    one.store("m", 500, b"root's")
+    other.comes_to_see(b"root's", at=500, within_ms=NOTICE_MS)
+    back_and_forth(one, other)
+    one.ends()
+    other.ends()
+
+
+@scenario("neighbours/user/other-pid-namespace")
+def other_pid_namespace(scene):
+    """The second has process numbers of its own, as in a container that shares the files."""
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        raise Skip("only root can have another namespace")
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode != 0:
+        raise Skip("namespaces cannot be had here")
+    one = Peer(scene, under(scene))
+    path, data = filled(scene)
+    one.mapped(path, LENGTH)
+    everywhere(one, data=data)
+    one.store("m", 500, b"outside")
+    other = Peer(scene, under(scene), before=unshare)
+    other.mapped(path, LENGTH)
+    other.comes_to_see(b"outside", at=500, within_ms=NOTICE_MS)
+    back_and_forth(one, other)
+    one.ends()
+    other.ends()
+
+
 @scenario("neighbours/user/other")
 def other_user(scene):
     """Another user's process is an outsider, whatever it runs under; and the registries do not mix."""
@@ -759,21 +928,23 @@ def other_user(scene):
         raise Skip("only root can be two users")
     drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     os.chmod(scene.directory, 0o777)
-    if subprocess.run([*drop, scene.options.faultline, "run", "--memory", "2M", "--", scene.options.peer],
-                      stdin=subprocess.DEVNULL, capture_output=True, cwd=scene.directory, check=False).returncode != 0:
+    if (
+        subprocess.run(
+            [*drop, scene.options.faultline, "run", "--memory", "2M", "--", scene.options.peer],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd=scene.directory,
+            check=False,
+        ).returncode
+        != 0
+    ):
         raise Skip("another user cannot run from here")
     path, data = filled(scene)
     one = Peer(scene, under(scene))
     one.mapped(path, LENGTH)
     everywhere(one, data=data)
     one.store("m", 500, b"root's")
-    scene.drop = drop
-    other = Peer.__new__(Peer)
-    other.scene = scene
-    argv = [scene.options.peer] if scene.options.native else [scene.options.faultline, "run", "--memory", "4M", "--",
-                                                              scene.options.peer]
-    other.process = scene.start([*drop, *argv], None, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    other.to, other.back = other.process.popen.stdin, other.process.popen.stdout
+    other = Peer(scene, {"memory": "4M"}, before=drop)
     other.mapped(path, LENGTH)
     other.comes_to_see(b"root's", at=500, within_ms=NOTICE_MS)
     for turn in range(5):

@@ -1,9 +1,10 @@
-"""company_outsiders.py: one process under Faultline has a file mapped, and outsiders, which are not under Faultline,
-change it or read it.
+"""company_outsiders.py: one process under Faultline has a file mapped, and outsiders, which are not under
+Faultline, change it or read it.
 
-    outsiders/ask/MAPPING/WAY       the file is changed in many ways; after WAY of asking the mapping shows it, at once
+    outsiders/ask/MAPPING/WAY       changed in many ways; after WAY of asking the mapping shows it, at once
+    outsiders/at-once/MAPPING/WAY   the same, within the time that it takes to notice the outsider
     outsiders/notice/MAPPING        nobody asks: within 100 ms of the outsider's open or write
-    outsiders/told/WAY              the other direction: what was stored, and unlocked by WAY, an outsider reads
+    outsiders/told/WAY              the other direction: what was stored, and unlocked by WAY, is read
     outsiders/dirty/…               both have changed the file: nothing of either is lost
 """
 
@@ -30,7 +31,9 @@ class Changed:
         if before is not None:
             before(self)
         peer.opened(self.path, self.how)
-        prot, flags = ("r" if sharing == "rshared" else "rw"), ("private" if sharing == "private" else "shared")
+        prot, flags = ("r" if sharing == "rshared" else "rw"), (
+            "private" if sharing == "private" else "shared"
+        )
         peer.do("map", "m", "f", WINDOW, prot, flags, 0)
         if peer.sum("m", LENGTH) != sum_of(self.data):
             raise Wrong(f"{name}: before anything changes it is wrong")
@@ -120,7 +123,9 @@ def by_dd_direct(file):
     part = new_file(file.scene, "part", b"by dd, direct.. " * 256)
     at = file.scene.rng.randrange(COUNT) * PAGE
     file.put(at, contents(part))
-    file.tool("dd", f"if={part}", f"of={file.path}", "bs=4096", f"seek={at // PAGE}", "conv=notrunc", "oflag=direct")
+    file.tool(
+        "dd", f"if={part}", f"of={file.path}", "bs=4096", f"seek={at // PAGE}", "conv=notrunc", "oflag=direct"
+    )
 
 
 def by_rsync(file):
@@ -162,8 +167,18 @@ def by_sed(file):
 
 
 QUICK = (by_pwrite, by_pwrite_of_one_open_before, by_store, by_append)
-TOOLS = (by_cp, by_dd, by_dd_direct, by_rsync, by_truncate_shorter, by_truncate_longer, by_truncate_both, by_punch,
-         by_rename, by_sed)
+TOOLS = (
+    by_cp,
+    by_dd,
+    by_dd_direct,
+    by_rsync,
+    by_truncate_shorter,
+    by_truncate_longer,
+    by_truncate_both,
+    by_punch,
+    by_rename,
+    by_sed,
+)
 
 # ---- ways to ask, each a function of the asking peer and the file
 
@@ -195,21 +210,42 @@ def read(peer, file):
 
 
 ASKS = {
-    "fstat": one("fstat", "f"), "statx": one("statx", "f"), "stat": stat, "open": open_again, "close": close_another,
-    "pread": read, "invalidate": one("msync", "m", "invalidate"), "dontneed": one("dontneed", "m"),
+    "fstat": one("fstat", "f"),
+    "statx": one("statx", "f"),
+    "stat": stat,
+    "open": open_again,
+    "close": close_another,
+    "pread": read,
+    "invalidate": one("msync", "m", "invalidate"),
+    "dontneed": one("dontneed", "m"),
     "fadvise": one("fadvise", "f"),
 }
 SHARED_LOCKS = ("rdlock", "ofdrd", "flocksh", "flock", "tflock")
 FILE_LOCKS = ("setlk", "setlkw", "ofd", "ofdw", "lockf", "tlockf")
-MEMORY_LOCKS = ("mutex", "trymutex", "timedmutex", "robust", "wrlock", "prlock", "trywrlock", "tryrdlock", "timedwrlock",
-                "sem", "trysem", "timedsem")
+MEMORY_LOCKS = (
+    "mutex",
+    "trymutex",
+    "timedmutex",
+    "robust",
+    "wrlock",
+    "prlock",
+    "trywrlock",
+    "tryrdlock",
+    "timedwrlock",
+    "sem",
+    "trysem",
+    "timedsem",
+)
 SIGNALS = ("cond", "barrier")  # the one waits for the other
 
 
 def pair(scene):
     """The process under Faultline, and an outsider; each with a page of locks."""
-    under = {"memory": scene.rng.choice(("8M", "8M", "1M")), "min_size": scene.rng.choice((None, None, 0)),
-             "engine": scene.rng.choice((None, None, "thread"))}
+    under = {
+        "memory": scene.rng.choice(("8M", "8M", "1M")),
+        "min_size": scene.rng.choice((None, None, 0)),
+        "engine": scene.rng.choice((None, None, "thread")),
+    }
     scene.say(str(under))
     peer, outsider = Peer(scene, under), Peer(scene, None)
     locks = new_file(scene, "locks", bytes(PAGE))
@@ -264,8 +300,54 @@ for _way in (*ASKS, *SHARED_LOCKS, *FILE_LOCKS, *MEMORY_LOCKS, *SIGNALS):
         def _run(scene, sharing=_sharing, way=_way):
             change_and_ask(scene, sharing, way)
 
-        scenario(f"outsiders/ask/{_sharing}/{_way}", seconds=40,
-                 short=_sharing == "rwshared" or _way in SHORT_PRIVATE)(_run)
+        scenario(
+            f"outsiders/ask/{_sharing}/{_way}",
+            seconds=40,
+            short=_sharing == "rwshared" or _way in SHORT_PRIVATE,
+        )(_run)
+
+
+def change_and_ask_at_once(scene, sharing, way):
+    """An outsider opens the file, writes, and the mapping is looked at, all within the time that it takes to
+    be noticed: again and again, since it must be right before, while and after the file becomes the
+    kernel's."""
+    peer, outsider = pair(scene)
+    outsider.do("init", "mutex", "l", 0)
+    for turn in range(15 if scene.options.short else 100):
+        file = Changed(scene, f"file{turn}", peer, outsider, sharing)
+        peer.opened(file.path, file.how, "c")
+        if sharing != "rshared":  # so many pages take their time
+            peer.do("scatter", "m", 0, LENGTH // 4, PAGE, b"mine".hex())
+        at, data = file.put(LENGTH // 2 + scene.rng.randrange(LENGTH // 2 - 64), b"turn %03d" % turn)
+        outsider.opened(file.path)
+        outsider.pwrite("f", at, data)
+        scene.pause(scene.rng.random() * scene.rng.choice((0, 0.0005, 0.002)))
+        if way in ASKS and way != "pread":
+            ASKS[way](peer, file)
+        elif way == "pread":
+            peer.reads(data, at=at, what=f"turn {turn}: ")
+        else:
+            peer.do("take", way, *(("l", 0) if way == "mutex" else ("f", 0)))
+        peer.sees(data, at=at, what=f"turn {turn}, after {way}: ")
+        if way == "mutex":
+            peer.do("drop", way, "l", 0)
+        peer.do("unmap", "m")
+        for name in "fc" if way != "close" else "f":
+            peer.do("close", name)
+        outsider.do("close", "f")
+        os.unlink(file.path)
+    peer.ends()
+
+
+for _way in (*ASKS, "rdlock", "flock", "mutex"):
+    for _sharing in ("rshared", "rwshared", "private"):
+
+        def _run(scene, sharing=_sharing, way=_way):
+            change_and_ask_at_once(scene, sharing, way)
+
+        scenario(f"outsiders/at-once/{_sharing}/{_way}", short=_way in ("fstat", "pread", "rdlock", "open"))(
+            _run
+        )
 
 
 # ---- nobody asks
@@ -321,8 +403,8 @@ for _sharing in ("rshared", "rwshared", "private"):
 
 @scenario("outsiders/before/store")
 def stored_before(scene):
-    """An outsider that had mapped the file, and stored to it, before anybody under Faultline knew it: its next store
-    moves no time stamp. With a lock, that is fresh all the same."""
+    """An outsider that had mapped the file, and stored to it, before anybody under Faultline knew it: its
+    next store moves no time stamp. With a lock, that is fresh all the same."""
     peer, outsider = pair(scene)
     file = Changed(scene, "file", peer, outsider, "rwshared", lambda file: dirty_before(file, outsider))
     for turn in range(20):
@@ -354,7 +436,9 @@ def dirty_before(file, outsider):
 def stored(scene, way, by_write):
     """Stores, or writes, and unlocks; the outsider locks and reads, by read and by its mapping."""
     peer, outsider = pair(scene)
-    file = Changed(scene, "file", peer, outsider, "rwshared", open_before if scene.rng.random() < 0.5 else None)
+    file = Changed(
+        scene, "file", peer, outsider, "rwshared", open_before if scene.rng.random() < 0.5 else None
+    )
     memory = way in MEMORY_LOCKS or way in SIGNALS
     if memory:
         outsider.do("init", way, "l", 0)
@@ -384,7 +468,13 @@ def stored(scene, way, by_write):
         raise Wrong("at the end the file is not what was written")
 
 
-for _way in (*FILE_LOCKS, "flock", "tflock", *(way for way in MEMORY_LOCKS if "rd" not in way and way != "prlock"), *SIGNALS):
+for _way in (
+    *FILE_LOCKS,
+    "flock",
+    "tflock",
+    *(way for way in MEMORY_LOCKS if "rd" not in way and way != "prlock"),
+    *SIGNALS,
+):
     for _write in (False, True):
 
         def _run(scene, way=_way, write=_write):
@@ -395,7 +485,8 @@ for _way in (*FILE_LOCKS, "flock", "tflock", *(way for way in MEMORY_LOCKS if "r
 
 @scenario("outsiders/told/open")
 def read_without_asking(scene):
-    """An outsider opens the file for reading: what was stored before is there a moment later, by every way to read."""
+    """An outsider opens the file for reading: what was stored before is there a moment later, by every way to
+    read."""
     peer, outsider = pair(scene)
     for turn in range(6):
         file = Changed(scene, f"file{turn}", peer, outsider, "rwshared")
@@ -421,8 +512,8 @@ def read_without_asking(scene):
 
 @scenario("outsiders/told/cp")
 def copied_by_tools(scene):
-    """`cp`, `cat`, `cmp` and `sha256sum` beside a writer that synced nothing: what it stored a moment ago is there
-    by the next try."""
+    """`cp`, `cat`, `cmp` and `sha256sum` beside a writer that synced nothing: what it stored a moment ago is
+    there by the next try."""
     peer, outsider = pair(scene)
     file = Changed(scene, "file", peer, outsider, "rwshared")
     for tool in ("cp", "dd"):
@@ -430,7 +521,13 @@ def copied_by_tools(scene):
         peer.store("m", at, data)
         for attempt in range(2):
             copy = scene.path(f"copy.{tool}")
-            file.tool(*(("cp", file.path, copy) if tool == "cp" else ("dd", f"if={file.path}", f"of={copy}", "bs=64K")))
+            file.tool(
+                *(
+                    ("cp", file.path, copy)
+                    if tool == "cp"
+                    else ("dd", f"if={file.path}", f"of={copy}", "bs=64K")
+                )
+            )
             scene.pause(NOTICE_MS / 1000)
         if contents(copy) != bytes(file.data):
             raise Wrong(f"{tool}: the second copy is not what was stored before the first")
@@ -466,7 +563,8 @@ def dirty_other_page(scene):
 
 @scenario("outsiders/dirty/same-page")
 def dirty_same_page(scene):
-    """A dirty page here; an outsider opens the file and, a moment later, writes to the same page: both are there."""
+    """A dirty page here; an outsider opens the file and, a moment later, writes to the same page: both are
+    there."""
     peer, outsider = pair(scene)
     for turn in range(6):
         file = Changed(scene, f"file{turn}", peer, outsider, "rwshared")
@@ -490,7 +588,8 @@ def dirty_same_page(scene):
 
 @scenario("outsiders/dirty/truncated")
 def dirty_truncated(scene):
-    """Dirty pages behind the end that an outsider has cut off are gone, and do not come back; the rest is there."""
+    """Dirty pages behind the end that an outsider has cut off are gone, and do not come back; the rest is
+    there."""
     peer, outsider = pair(scene)
     for turn in range(4):
         file = Changed(scene, f"file{turn}", peer, outsider, "rwshared")

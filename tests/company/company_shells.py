@@ -6,7 +6,6 @@ In each round some of them write at the same moment; then all of them count, and
 """
 
 import itertools
-import os
 import sqlite3
 import subprocess
 
@@ -20,9 +19,14 @@ COUNT = "select 'counted', count(*), sum(length(b)), (select n from counter) fro
 class Shell:
     def __init__(self, scene, under, path, mode):
         self.scene, self.added = scene, 0
-        commands = [".timeout 30000", "pragma mmap_size=1000000000", "pragma cache_size=10", f"pragma journal_mode={mode}",
-                    "pragma wal_autocheckpoint=20",
-                    f"pragma synchronous={scene.rng.choice(('off', 'normal', 'full'))}"]
+        commands = [
+            ".timeout 30000",
+            "pragma mmap_size=1000000000",
+            "pragma cache_size=10",
+            f"pragma journal_mode={mode}",
+            "pragma wal_autocheckpoint=20",
+            f"pragma synchronous={scene.rng.choice(('off', 'normal', 'full'))}",
+        ]
         argv = ["sqlite3", "-batch", "-bail"]
         for command in commands:
             argv += ["-cmd", command]
@@ -54,7 +58,9 @@ def played(scene, mode, mixture, limit, min_size):
         db.execute("create table counter (n integer)")
         db.execute("insert into counter values (0)")
         db.execute("create table ballast (c blob)")
-        db.executemany("insert into ballast values (?)", ((rng.randbytes(3000),) for _ in range(ballast // 4000)))
+        db.executemany(
+            "insert into ballast values (?)", ((rng.randbytes(3000),) for _ in range(ballast // 4000))
+        )
     db.close()
     order = rng.sample(mixture, len(mixture))
     scene.say(f"{''.join(order)} {under}")
@@ -65,7 +71,9 @@ def played(scene, mode, mixture, limit, min_size):
         for shell in writers:
             some, length = rng.choice((1, 3, 20)), rng.choice((5, 300, 3000))
             inserts = f"insert into t (b) values ('{'x' * length}');" * some
-            shell.send(f"begin immediate; update counter set n = n + 1; {inserts} commit; select 'committed|1';")
+            shell.send(
+                f"begin immediate; update counter set n = n + 1; {inserts} commit; select 'committed|1';"
+            )
             rows, letters = rows + some, letters + some * length
             shell.added += 1
         for shell in writers:
@@ -77,7 +85,9 @@ def played(scene, mode, mixture, limit, min_size):
         for shell in readers:
             found = shell.answer("counted")
             if found != expected:
-                raise Wrong(f"turn {turn}: a shell counts {found}, and not {expected} (rows, letters, commits)")
+                raise Wrong(
+                    f"turn {turn}: a shell counts {found}, and not {expected} (rows, letters, commits)"
+                )
     for shell in shells:
         shell.process.popen.stdin.close()
         if shell.process.wait() != 0:
@@ -90,8 +100,12 @@ def played(scene, mode, mixture, limit, min_size):
         raise Wrong(f"at the end: {sound[:2]}, {found}, and not {expected} (rows, letters, commits)")
 
 
-SHORT = {("wal", "FF", "2M", "default"), ("delete", "FF", "2M", "min0"), ("truncate", "FFN", "16M", "default"),
-         ("wal", "FN", "2M", "min0")}
+SHORT = {
+    ("wal", "FF", "2M", "default"),
+    ("delete", "FF", "2M", "min0"),
+    ("truncate", "FFN", "16M", "default"),
+    ("wal", "FN", "2M", "min0"),
+}
 for _how in itertools.product(MODES, MIXTURES, LIMITS, MIN_SIZES):
 
     def _run(scene, how=_how):

@@ -1,7 +1,7 @@
-"""databases.py: one view of the databases that the tests share between processes: LMDB and SQLite as a store of
-keys and values with transactions.
+"""databases.py: one view of the databases that the tests share between processes: LMDB and SQLite as a store
+of keys and values with transactions.
 
-    opened(kind, path, synced)     kind: lmdb-pwrite, lmdb-writemap, sqlite-wal, sqlite-delete, sqlite-truncate
+    opened(kind, path, synced)     kind: one of KINDS
         .write()      a context: a write transaction with get, prefix, put, delete; committed when it is left
         .read()       a context: a snapshot with get and prefix
         .sound()      what the database's own check says: None, or what is wrong
@@ -79,7 +79,9 @@ class SqliteTransaction:
         return default if row is None else row[0]
 
     def prefix(self, prefix):
-        return self.db.execute("select k, v from kv where k >= ? and k < ?", (prefix, prefix + b"\xff")).fetchall()
+        return self.db.execute(
+            "select k, v from kv where k >= ? and k < ?", (prefix, prefix + b"\xff")
+        ).fetchall()
 
     def put(self, key, value):
         self.db.execute("insert or replace into kv values (?, ?)", (key, value))

@@ -141,6 +141,19 @@ static long do_store(char **arg, char *more)
     return peer_store(peer_map(arg[1])->at + number(arg[2]), bytes, len);
 }
 
+/* scatter M AT LEN STEP BYTES: stores the same bytes once in each STEP. */
+static long do_scatter(char **arg, char *more)
+{
+    size_t len = number(arg[3]), step = number(arg[4]), some = peer_unhex(arg[5], bytes);
+    unsigned char *at = peer_map(arg[1])->at + number(arg[2]);
+    long r = 0;
+
+    (void)more;
+    for (size_t i = 0; r == 0 && i < len; i += step)
+        r = peer_store(at + i, bytes, some);
+    return r;
+}
+
 /* sum M AT LEN: the bytes' Adler-32, as RFC 1950 has it. */
 static long do_sum(char **arg, char *more)
 {
@@ -343,7 +356,7 @@ static void take_fifos(const char *in, const char *out)
     close(to);
 }
 
-/* spawn HOW IN OUT: a child that goes on with commands from the FIFOs. HOW: fork, exec (after fork), spawn. */
+/* spawn HOW IN OUT: a child that takes its commands from the FIFOs. HOW: fork, exec (after fork), spawn. */
 static long do_spawn(char **arg, char *more)
 {
     char *argv[] = {(char *)"/proc/self/exe", arg[2], arg[3], NULL};
@@ -383,6 +396,30 @@ static long do_pid(char **arg, char *more)
     return getpid();
 }
 
+/* adopt F N: the descriptor that the process was born with. */
+static long do_adopt(char **arg, char *more)
+{
+    (void)more;
+    fds[name_of(arg[1])] = (int)number(arg[2]) + 1;
+    return 0;
+}
+
+/* closeall: as daemons do. The program's own are closed, too, but for the standard ones. */
+static long do_closeall(char **arg, char *more)
+{
+    (void)arg;
+    (void)more;
+    return told(close_range(STDERR_FILENO + 1, ~0u, 0));
+}
+
+static long do_setuid(char **arg, char *more)
+{
+    uid_t uid = (uid_t)number(arg[1]);
+
+    (void)more;
+    return told(setresuid(uid, uid, uid));
+}
+
 static long do_exit(char **arg, char *more)
 {
     (void)more;
@@ -396,16 +433,17 @@ static const struct {
     int nargs;
     long (*run)(char **arg, char *more);
 } commands[] = {
-    {"open", 3, do_open},         {"close", 1, do_close},       {"map", 6, do_map},
-    {"unmap", 1, do_unmap},       {"load", 3, do_load},         {"store", 3, do_store},
-    {"sum", 3, do_sum},           {"pread", 3, do_pread},       {"pwrite", 3, do_pwrite},
-    {"write", 2, do_write},       {"truncate", 2, do_truncate}, {"fstat", 1, do_fstat},
-    {"stat", 1, do_stat},         {"statx", 1, do_statx},       {"length", 1, do_lseek_end},
-    {"msync", 2, do_msync},       {"dontneed", 1, do_dontneed}, {"fadvise", 1, do_fadvise},
-    {"fsync", 1, do_fsync},       {"init", 3, do_init},         {"take", 3, do_take},
-    {"drop", 3, do_drop},         {"count", 6, peer_count},     {"watch", 5, peer_watch},
-    {"threads", 4, peer_threads}, {"spawn", 3, do_spawn},       {"exec", 2, do_exec},
-    {"pid", 0, do_pid},           {"exit", 1, do_exit},
+    {"open", 3, do_open},        {"close", 1, do_close},       {"map", 6, do_map},
+    {"unmap", 1, do_unmap},      {"load", 3, do_load},         {"store", 3, do_store},
+    {"sum", 3, do_sum},          {"scatter", 5, do_scatter},   {"pread", 3, do_pread},
+    {"pwrite", 3, do_pwrite},    {"write", 2, do_write},       {"truncate", 2, do_truncate},
+    {"fstat", 1, do_fstat},      {"stat", 1, do_stat},         {"statx", 1, do_statx},
+    {"length", 1, do_lseek_end}, {"msync", 2, do_msync},       {"dontneed", 1, do_dontneed},
+    {"fadvise", 1, do_fadvise},  {"fsync", 1, do_fsync},       {"init", 3, do_init},
+    {"take", 3, do_take},        {"drop", 3, do_drop},         {"count", 6, peer_count},
+    {"watch", 5, peer_watch},    {"threads", 4, peer_threads}, {"spawn", 3, do_spawn},
+    {"exec", 2, do_exec},        {"pid", 0, do_pid},           {"exit", 1, do_exit},
+    {"adopt", 2, do_adopt},      {"closeall", 0, do_closeall}, {"setuid", 1, do_setuid},
 };
 
 static void answer(long result, const char *more)

@@ -4,17 +4,18 @@ import os
 import subprocess
 import zlib
 
-from scene import Wrong
+from scene import FORKING, Wrong
 
 PAGE = 4096
 
 
 class Peer:
-    """under: None natively, else the options of faultline run."""
+    """under: None natively, else the options of faultline run. before: a command that starts it all."""
 
-    def __init__(self, scene, under, **more):
+    def __init__(self, scene, under, before=(), **more):
         self.scene = scene
-        self.process = scene.start([scene.options.peer], under, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **more)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = scene.start([scene.options.peer], under, before=before, **pipes, **more)
         self.to, self.back = self.process.popen.stdin, self.process.popen.stdout
 
     def send(self, *words):
@@ -95,7 +96,9 @@ class Peer:
     def _watch(self, how, thing, at, data, within_ms, what):
         back = self.ask("watch", how, thing, at, data.hex(), within_ms)
         if not back.split()[0].isdigit():
-            raise Wrong(f"{what}at {at} {data[:24]!r} does not come within {within_ms} ms ({how}): {back[:80]}")
+            raise Wrong(
+                f"{what}at {at} {data[:24]!r} does not come within {within_ms} ms ({how}): {back[:80]}"
+            )
 
     def sum(self, mapping, length):
         return int(self.text("sum", mapping, 0, length))
@@ -121,7 +124,7 @@ def pages(count, seed=0):
 
 def new_file(scene, name, data):
     path = scene.path(name)
-    with open(path, "wb") as file:
+    with FORKING, open(path, "wb") as file:
         file.write(data)
     os.chmod(path, 0o666)
     return path

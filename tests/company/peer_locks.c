@@ -1,9 +1,8 @@
 /*
- * peer_locks.c: every way in which processes lock each other out, or wait for each other, by one pair of
- * calls.
+ * peer_locks.c: every way in which processes lock each other out, or wait for each other, by two calls.
  *
  *   kind                                  object, at         what
- *   setlk setlkw ofd ofdw                 file, 0            fcntl: F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW
+ *   setlk setlkw ofd ofdw                 file, 0            fcntl: F_SETLK, F_SETLKW, F_OFD_SETLK(W)
  *   flock lockf tlockf                    file, 0            flock, lockf's F_LOCK, lockf's F_TLOCK
  *   rdlock ofdrd flocksh                  file, 0            the same, shared
  *   mutex trymutex timedmutex             mapping, offset    process-shared mutex: lock, trylock, timedlock
@@ -11,7 +10,7 @@
  *   prlock tryrdlock                      mapping, offset    rwlock, shared
  *   sem trysem timedsem                   mapping, offset    sem_init's: wait, trywait, timedwait; post
  *   semopen                               name, 0            sem_open's
- *   cond                                  mapping, offset    a mutex, a condition and a word: drop lets one take
+ *   cond                                  mapping, offset    mutex, condition and word: drop lets one take
  *   barrier                               mapping, offset    of two; both take it
  *
  * What only tries, tries until it has it.
@@ -150,7 +149,7 @@ static int init_barrier(pthread_barrier_t *barrier)
     return pthread_barrier_init(barrier, &attr, 2);
 }
 
-/* init KIND OBJECT AT; `mutex0` and `sem0` etc. are not needed: a semaphore starts with 1, "sem0" with none. */
+/* init KIND OBJECT AT; a semaphore starts with 1. "unlink": takes away the name of semopen's. */
 long peer_lock_init(char **arg)
 {
     const char *kind = arg[1];
@@ -168,7 +167,7 @@ long peer_lock_init(char **arg)
     if (strstr(kind, "wrlock") != NULL || strcmp(kind, "prlock") == 0 || strcmp(kind, "tryrdlock") == 0)
         return -init_rwlock(object_at(arg));
     if (strstr(kind, "sem") != NULL)
-        return told(sem_init(object_at(arg), 1, strcmp(kind, "sem0") == 0 ? 0 : 1));
+        return told(sem_init(object_at(arg), 1, 1));
     if (strcmp(kind, "cond") == 0)
         return -init_condition(object_at(arg));
     return strcmp(kind, "barrier") == 0 ? -init_barrier(object_at(arg)) : -EINVAL;

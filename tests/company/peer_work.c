@@ -1,5 +1,5 @@
-/* peer_work.c: the peer's commands that take many steps by themselves: count under a lock, watch for bytes, map
- * from several threads at once. */
+/* peer_work.c: the peer's commands that take many steps by themselves: count under a lock, watch for bytes,
+ * map from several threads at once. */
 #include "peer.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -106,7 +106,7 @@ static void *map_once(void *arg)
     return NULL;
 }
 
-/* threads N PATH LEN (r|rw): N threads open, map and sum the file at the same moment; all their sums are the same. */
+/* threads N PATH LEN (r|rw): N threads open, map and sum the file at the same moment; all sums are the same. */
 long peer_threads(char **arg, char *more)
 {
     enum { MOST = 16 };

@@ -9,6 +9,7 @@ natively (`run --native`), which proves the test.
 """
 
 import fnmatch
+import glob
 import json
 import os
 import random
@@ -24,6 +25,9 @@ import traceback
 PYTHON = "/usr/bin/python3"  # Debian's, with its lmdb
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCENARIOS = []
+# Held by who starts a process, and by who has a test's file open for writing: between fork and exec a child has
+# the descriptors of all scenes, and would be one more process that writes the file.
+FORKING = threading.Lock()
 
 
 class Wrong(Exception):
@@ -56,15 +60,15 @@ def chosen(pattern, short):
 class Process:
     """A process of the scene: under Faultline or not; its standard error is a file."""
 
-    def __init__(self, scene, argv, faultline, **more):
+    def __init__(self, scene, argv, faultline, before=(), **more):
         self.scene, self.faultline = scene, faultline
         number = len(scene.processes)
         self.errors = os.path.join(scene.directory, f"stderr.{number}")
         self.stats_path = os.path.join(scene.directory, f"stats.{number}")
         if faultline is not None:
             argv = [*scene.command(self.stats_path, **faultline), *argv]
-        self.argv = argv
-        with open(self.errors, "wb") as errors:
+        self.argv = argv = [*before, *argv]
+        with FORKING, open(self.errors, "wb") as errors:
             self.popen = subprocess.Popen(argv, stderr=errors, cwd=scene.directory, **more)
         scene.processes.append(self)
 
@@ -110,12 +114,12 @@ class Scene:
     def command(self, stats, memory="4M", min_size=None, engine=None):
         argv = [self.options.faultline, "run", "--memory", memory, "--stats", stats]
         argv += ["--min-size", str(min_size)] if min_size is not None else []
-        argv += ["--fault", engine] if engine is not None else []
+        argv += ["--fault", engine] if engine is not None and self.options.engines else []
         return [*argv, "--"]
 
-    def start(self, argv, under, **more):
+    def start(self, argv, under, before=(), **more):
         """under: None natively, else the options of faultline run: memory, min_size, engine."""
-        return Process(self, argv, None if self.options.native else under, **more)
+        return Process(self, argv, None if self.options.native else under, before, **more)
 
     def path(self, name):
         return os.path.join(self.directory, name)
@@ -136,6 +140,7 @@ class Scene:
         self.where = " < ".join(f"{each.name}:{each.lineno}" for each in reversed(stack[-6:]))
         self.late = True
         for process in list(self.processes):
+            self.drawn += waiting(process)
             process.kill(signal.SIGKILL)
 
     def in_time(self):
@@ -174,9 +179,25 @@ class Scene:
         for number, process in enumerate(self.processes):
             said = process.stderr().strip().splitlines()
             status = process.popen.poll()
-            who = "under Faultline" if process.faultline is not None and not self.options.native else "natively"
-            lines.append(f"  process {number}, {who}, status {status}: " + " | ".join(said[-4:])[-600:])
+            who = (
+                "under Faultline" if process.faultline is not None and not self.options.native else "natively"
+            )
+            lines.append(f"  process {number}, {who}, status {status}: " + " | ".join(said[-6:])[-900:])
         return "\n".join(lines)
+
+
+def waiting(process):
+    """Where the threads of a process that lives are, in the kernel's words."""
+    found = []
+    for task in sorted(glob.glob(f"/proc/{process.popen.pid}/task/*")):
+        try:
+            with open(task + "/wchan", encoding="ascii") as wchan, open(
+                task + "/syscall", encoding="ascii"
+            ) as call:
+                found.append(f"thread {os.path.basename(task)}: {wchan.read()}, {call.read().strip()}")
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
 
 
 def wait_until(scene, condition, pause=0.002):

@@ -1,8 +1,11 @@
-"""worker.py KIND PATH NAME ROLE SEED TURNS SYNCED FILL WRITERS FD…: one of the processes that share a database.
+"""worker.py KIND PATH NAME ROLE SEED TURNS SYNCED FILL WRITERS KILLED FD…: one of the processes that share a
+database.
 
 A writer commits TURNS turns, and says "NAME TURN" after each, on standard output and to each FD, where the
-readers listen. A reader reads such lines on standard input, until there are no more; what a line promises must
-be in the database at once. Exit status 1 and a line "wrong: …" on standard error: something was not as it must be.
+readers listen. A reader reads such lines on standard input, until there are no more; what a line promises
+must be in the database at once. KILLED: the writer that will be killed, or "-".
+
+Exit status 1 and a line "wrong: …" on standard error: something was not as it must be.
 """
 
 import os
@@ -15,7 +18,8 @@ from records import Writer, fill_key, fill_value, wrong
 KIND, PATH, NAME, ROLE = sys.argv[1:5]
 SEED, TURNS, SYNCED, FILL = (int(word) for word in sys.argv[5:9])
 WRITERS = {name: Writer(SEED, name) for name in sys.argv[9]}
-TELL = [int(word) for word in sys.argv[10:]]
+KILLED = sys.argv[10]
+TELL = [int(word) for word in sys.argv[11:]]
 
 rng = random.Random(f"{SEED}/{NAME}/worker")
 promised = {}
@@ -28,7 +32,7 @@ def fail(what):
 
 def look(txn):
     """All that the snapshot must say, and some of the ballast."""
-    error = wrong(txn, WRITERS, promised)
+    error = wrong(txn, WRITERS, promised, undone=KILLED if KIND.startswith("lmdb") else None)
     if error is not None:
         fail(error)
     for number in rng.sample(range(FILL), min(FILL, 8)):
@@ -53,7 +57,7 @@ def tell(line):
 def write(database):
     own = Writer(SEED, NAME)
     for turn in range(TURNS):
-        if rng.random() < 0.05:
+        if rng.random() < 0.05 and KILLED == "-":
             database.close()
             database = opened(KIND, PATH, bool(SYNCED))
         if rng.random() < 0.3:
