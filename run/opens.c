@@ -39,8 +39,8 @@ static int opened(int fd, int flags)
 /* The path is a managed file, which is to be truncated by whoever may write it. */
 static bool truncates_managed(int dir, const char *path, int flags)
 {
-    if ((files_mapped == 0 && !registry_is_shared()) || !shim_on() || (flags & O_TRUNC) == 0 ||
-        (flags & O_ACCMODE) == O_RDONLY)
+    if (!shim_on() || (flags & O_TRUNC) == 0 || (flags & O_ACCMODE) == O_RDONLY ||
+        (files_mapped == 0 && !registry_is_shared()))
         return false;
     return fd_path_is_managed(dir, path, (flags & O_NOFOLLOW) != 0 ? AT_SYMLINK_NOFOLLOW : 0);
 }

@@ -676,6 +676,9 @@ void registry_start(void)
         error = linux_syscall_failed(memory) ? (int)memory : 0;
         registry = error == 0 ? (struct registry *)memory : NULL;
     }
+    /* A mapping keeps the open file, and with it the lock of our place, which is to end with this process. */
+    if (error == 0)
+        error = (int)linux_syscall(SYS_madvise, registry, sizeof *registry, MADV_DONTFORK);
     if (error == 0)
         error = place_take();
     if (error != 0) {
