@@ -236,7 +236,8 @@ static bool io_move(struct file_io *io, const struct fd_call *call, struct vecto
     }
     io_cap(vector, len < IO_MAX_BYTES ? len : IO_MAX_BYTES);
     *result = io_in_turns(io, call, vector, iocb, &beside);
-    if (io->writes && *result > 0 && locks_are_beside_memory(call->fd)) /* an error is told by the next fsync */
+    if (io->writes && *result > 0 &&
+        locks_are_beside_memory(call->fd)) /* an error is told by the next fsync */
         (void)!fl_vnode_sync(call->file->vnode, iocb->offset - (uint64_t)*result, (uint64_t)*result);
     return !beside || *result > 0;
 }
