@@ -1,7 +1,8 @@
 # make · make run · make check · make bench: thin; CMake and Ninja do the work (CMakeLists.txt).
 BUILD ?= build
 PACKAGES = cmake ninja-build gcc clang clang-format binutils pkg-config python3 python3-lmdb python3-numpy \
-           lmdb-utils sqlite3 rsync systemd systemd-journal-remote ripgrep git time libcmocka-dev liburing-dev libc6-dev
+           lmdb-utils sqlite3 rsync systemd systemd-journal-remote ripgrep git time libcmocka-dev liburing-dev \
+           libc6-dev
 
 .PHONY: all deps run check company bench walkthroughs clean
 
@@ -19,7 +20,8 @@ run: all
 check: deps
 	tests/check
 
-# Programs that share files, in every mixture of under Faultline and not, RUNS times each: hours. ONLY: a part of the names.
+# Programs that share files, in every mixture of under Faultline and not, RUNS times each: hours.
+# ONLY: a part of the scenarios' names.
 RUNS ?= 50
 ONLY ?=
 company: all
