@@ -20,7 +20,8 @@ run: all
 check: deps
 	tests/check
 
-# Programs that share files, in every mixture of under Faultline and not, RUNS times each: hours. ONLY: a part of the names.
+# Programs that share files, in every mixture of under Faultline and not, RUNS times each: hours.
+# ONLY: a part of the scenarios' names.
 RUNS ?= 50
 ONLY ?=
 company: all
