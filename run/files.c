@@ -55,6 +55,8 @@ static struct file *file_spare; /* (S) by next_key */
 static _Atomic uint64_t may_be[MAY_BE_BITS / 64];
 
 _Atomic uint32_t files_mapped;
+struct file *_Atomic files_few[FILES_FEW];
+_Atomic uint32_t files_more;
 _Atomic uint32_t files_generation = 1;
 
 static struct file **key_hash(dev_t dev, ino_t ino)
@@ -124,6 +126,28 @@ struct file *file_first(void)
 struct file *file_next(const struct file *file)
 {
     return file->next;
+}
+
+static void few_add(struct file *file)
+{
+    for (int i = 0; i < FILES_FEW; i++) {
+        if (files_few[i] == NULL) {
+            files_few[i] = file;
+            return;
+        }
+    }
+    files_more++;
+}
+
+static void few_remove(const struct file *file)
+{
+    for (int i = 0; i < FILES_FEW; i++) {
+        if (files_few[i] == file) {
+            files_few[i] = NULL;
+            return;
+        }
+    }
+    files_more--;
 }
 
 static uint32_t may_be_bit(dev_t dev, ino_t ino)
@@ -221,6 +245,7 @@ static int file_open(int fd, const struct stat *st, unsigned mode, struct file *
     if (file_all != NULL)
         file_all->prev = file;
     file_all = file;
+    few_add(file);
     may_be[may_be_bit(file->dev, file->ino) / 64] |= (uint64_t)1 << may_be_bit(file->dev, file->ino) % 64;
     watch_file(file);
     atomic_store(&file->refs, 0);
@@ -279,6 +304,7 @@ static void file_close(struct file *file)
         file->prev->next = file->next;
     else
         file_all = file->next;
+    few_remove(file);
     if (file->next != NULL)
         file->next->prev = file->prev;
     error = file_write_back(file);

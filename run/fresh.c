@@ -49,11 +49,33 @@ bool file_revalidate(struct file *file, const struct stat *st)
     if (file->ctime_seen == now && file_stamps_are_fine())
         return false;
     if (fl_vnode_revalidate(file->vnode, false, &what) != 0)
-        return false;       /* the length could not be asked for: next time */
-    file->ctime_seen = now; /* afterwards: who sees it may rely on the cache */
+        return false; /* the length could not be asked for: next time */
+    if ((what & FL_CHANGED_LATER) == 0)
+        file->ctime_seen = now; /* afterwards: who sees it may rely on the cache */
     if ((what & FL_CHANGED_OVERWRITTEN) != 0)
         tell_overwritten(file);
     return (what & FL_CHANGED_BYTES) != 0;
+}
+
+/* By a glance without (S), which may fail to see that it is so. */
+static bool is_fresh(const struct file *file, const struct stat *st)
+{
+    return file->ino == st->st_ino && file->dev == st->st_dev && file->ctime_seen == stamp(st) &&
+           file_stamps_are_fine();
+}
+
+/* All files are as they were at the last look: nearly always so, of few files, and then it costs one fstat for each. */
+static bool all_are_fresh(void)
+{
+    struct stat st;
+
+    for (int i = 0; i < FILES_FEW; i++) {
+        const struct file *file = files_few[i];
+
+        if (file != NULL && (linux_syscall(SYS_fstat, file->fd, &st) != 0 || !is_fresh(file, &st)))
+            return false;
+    }
+    return files_more == 0;
 }
 
 static void look_at(struct file *file)
@@ -71,7 +93,7 @@ void fresh_all(void)
     int saved_errno = errno;
     sigset_t saved;
 
-    if (files_mapped == 0 || !shim_on())
+    if (files_mapped == 0 || !shim_on() || all_are_fresh())
         return;
     shim_enter(&saved);
     for (struct file *file = file_first(); file != NULL; file = file_next(file))
@@ -105,6 +127,12 @@ void fresh_stat(const struct stat *program)
 
     if (!S_ISREG(st.st_mode) || !file_may_be(st.st_dev, st.st_ino) || !shim_on())
         return;
+    for (int i = 0; i < FILES_FEW; i++) {
+        const struct file *few = files_few[i];
+
+        if (few != NULL && is_fresh(few, &st))
+            return;
+    }
     linux_signals_block(&saved);
     file = file_lookup(st.st_dev, st.st_ino);
     if (file != NULL) {

@@ -64,15 +64,19 @@ bool locks_are_beside_memory(int fd)
     return small_is_mapped && was_locked(fd);
 }
 
-/* A lock was taken by fd, of a managed file perhaps, which is the kernel's then if it is small. */
+/*
+ * A lock was taken by fd, of a managed file perhaps, which is the kernel's then if it is small. Once: what is
+ * mapped later is looked at when it is (locks_make_shared).
+ */
 static void locked(int fd)
 {
+    bool again = was_locked(fd);
     struct file *file;
     sigset_t saved;
     struct stat st;
 
     remember(fd);
-    if (fd_is_other(fd) || !shim_on() || linux_syscall(SYS_fstat, fd, &st) != 0 ||
+    if (again || fd_is_other(fd) || !shim_on() || linux_syscall(SYS_fstat, fd, &st) != 0 ||
         (uint64_t)st.st_size >= LOCKED_SMALL_BYTES)
         return;
     shim_enter(&saved);
@@ -98,19 +102,14 @@ bool locks_is_command(int command)
     return command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW;
 }
 
-/* A record lock of the process goes when any descriptor of its file is closed, ours too. errno stays. */
+/* A record lock of the process goes when any descriptor of its file is closed, ours too. */
 static void record_locking(int command, bool begins)
 {
-    sigset_t saved;
-
-    if (command == F_OFD_SETLK || command == F_OFD_SETLKW || !shim_on())
-        return;
-    linux_signals_block(&saved);
-    linux_fd_locking(begins);
-    linux_signals_restore(&saved);
+    if (command != F_OFD_SETLK && command != F_OFD_SETLKW && shim_on())
+        linux_fd_locking(begins);
 }
 
-/* Without a mapped file the call costs a load and a lock more. */
+/* Without a mapped file the call costs a few loads more. */
 int locks_fcntl(int fd, int command, void *lock)
 {
     short type = F_RDLCK;

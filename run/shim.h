@@ -306,7 +306,14 @@ struct file {
     pthread_mutex_t position;      /* held by a call that moves a descriptor's position */
 };
 
-extern _Atomic uint32_t files_mapped;     /* how many files there are */
+extern _Atomic uint32_t files_mapped; /* how many files there are */
+/*
+ * The files, as long as they are few; NULL in between, and how many more there are. For looks without (S): a struct file
+ * is never given back, but may be another file's by now.
+ */
+#define FILES_FEW 8
+extern struct file *_Atomic files_few[FILES_FEW];
+extern _Atomic uint32_t files_more;
 extern _Atomic uint32_t files_generation; /* changes with each new one; never 0 */
 
 /*

@@ -72,6 +72,8 @@ static int revalidate_locked(struct vnode *vnode, unsigned *what)
     error = vnode_pager_setsize_locked(vnode);
     if (error == 0 && vnode_forget_clean(vnode) && (*what & FL_CHANGED_BYTES) != 0)
         *what |= FL_CHANGED_OVERWRITTEN;
+    if (atomic_load(&vnode->stale))
+        *what |= FL_CHANGED_LATER;
     return error;
 }
 

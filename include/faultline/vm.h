@@ -129,6 +129,7 @@ void fl_vnode_invalidate(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_
 #define FL_CHANGED             0x1
 #define FL_CHANGED_BYTES       0x2 /* not only its name or its rights */
 #define FL_CHANGED_OVERWRITTEN 0x4 /* dirty pages were written over what changed there, or are yet to be */
+#define FL_CHANGED_LATER       0x8 /* some pages are held: ask again, whether anything changes or not */
 FL_NODISCARD int fl_vnode_revalidate(struct vnode *vnode, bool own, unsigned *what);
 /* How many dirty pages there are, of all files. A load. */
 FL_NODISCARD uint64_t fl_vm_dirty(void);

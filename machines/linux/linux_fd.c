@@ -29,6 +29,7 @@
 #include <errno.h>
 #include <faultline/machine.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -45,7 +46,9 @@ struct parked_fd {
 static struct {
     struct machine_lock lock;
     struct parked_fd *parked; /* (lock) */
-    uint32_t takers;          /* (lock) calls of the program that set record locks at this moment */
+    /* Each writes its own before it reads the other's: one of the two sees the other. */
+    _Atomic uint32_t takers; /* calls of the program that set record locks at this moment */
+    _Atomic bool closing;    /* a thread looks for record locks, and closes what has none */
 } fds;
 
 static struct machine_lock limit_lock;
@@ -275,25 +278,27 @@ static void parked_reap(void)
 void linux_fd_close(int fd)
 {
     machine_lock(&fds.lock);
-    if (fds.takers == 0)
+    atomic_store(&fds.closing, true);
+    bool may_close = atomic_load(&fds.takers) == 0;
+    if (may_close)
         parked_reap();
-    if (fds.takers == 0 && !must_stay_open(fd)) {
+    if (may_close && !must_stay_open(fd)) {
         fd_close(fd);
-        machine_unlock(&fds.lock);
-        return;
+    } else {
+        struct parked_fd *parked = linux_pool_alloc();
+        if (parked != NULL) { /* or it is open for ever: the lesser evil */
+            parked->fd = fd;
+            parked->next = fds.parked;
+            fds.parked = parked;
+        }
     }
-    struct parked_fd *parked = linux_pool_alloc();
-    if (parked != NULL) { /* or it is open for ever: the lesser evil */
-        parked->fd = fd;
-        parked->next = fds.parked;
-        fds.parked = parked;
-    }
+    atomic_store(&fds.closing, false);
     machine_unlock(&fds.lock);
 }
 
 void linux_fd_locking(bool begins)
 {
-    machine_lock(&fds.lock);
-    fds.takers += begins ? 1 : UINT32_MAX;
-    machine_unlock(&fds.lock);
+    atomic_fetch_add(&fds.takers, begins ? 1 : UINT32_MAX);
+    while (begins && atomic_load(&fds.closing)) /* as long as a few system calls take */
+        linux_syscall(SYS_sched_yield);
 }

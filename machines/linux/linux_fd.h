@@ -27,7 +27,8 @@ void linux_fd_close(int fd);
 
 /*
  * Around a call that sets a record lock: nothing is closed meanwhile, or the lock would be lost between the
- * look for such locks and the close. Signals are blocked.
+ * look for such locks and the close. A call that is left by siglongjmp or cancellation keeps what would be
+ * closed open for good.
  */
 void linux_fd_locking(bool begins);
 
