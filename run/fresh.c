@@ -64,7 +64,10 @@ static bool is_fresh(const struct file *file, const struct stat *st)
            file_stamps_are_fine();
 }
 
-/* All files are as they were at the last look: nearly always so, of few files, and then it costs one fstat for each. */
+/*
+ * All files are as they were at the last look: nearly always so, of few files, and then it costs one
+ * fstat for each.
+ */
 static bool all_are_fresh(void)
 {
     struct stat st;

@@ -27,7 +27,10 @@ void fresh_all(void);
 void fresh_range(vm_offset_t start, vm_offset_t end);
 /* st was just asked for: if it is of a managed file, that one is looked at. errno stays. */
 void fresh_stat(const struct stat *st);
-/* The same of a descriptor that is about to be closed; dirty pages of a file that nothing maps are written. */
+/*
+ * The same of a descriptor that is about to be closed; dirty pages of a file that nothing maps are
+ * written.
+ */
 void fresh_closing(int fd);
 /* What was stored here is in its file: others may look. errno stays; an error is told by the next fsync. */
 void fresh_release(void);

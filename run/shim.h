@@ -266,7 +266,10 @@ void reservation_settle(vm_offset_t start, vm_offset_t end);
 int areas_each(int (*visit)(const char *line, void *arg), void *arg);
 /* Whether the kernel has a shared mapping of the file, but for the area that starts at `except`. */
 bool areas_map(dev_t dev, ino_t ino, vm_offset_t except);
-/* Whether process pid has a shared mapping of the file, `writes`: a writable one: 1, 0. Errors: of open(2) on /proc. */
+/*
+ * Whether process pid has a shared mapping of the file, `writes`: a writable one: 1, 0. Errors: of
+ * open(2) on /proc.
+ */
 int areas_of_process(pid_t pid, dev_t dev, ino_t ino, bool writes);
 /*
  * The kernel's shared mapping at addr, small as it is, becomes a managed one of new_len, elsewhere:
@@ -308,8 +311,8 @@ struct file {
 
 extern _Atomic uint32_t files_mapped; /* how many files there are */
 /*
- * The files, as long as they are few; NULL in between, and how many more there are. For looks without (S): a struct file
- * is never given back, but may be another file's by now.
+ * The files, as long as they are few; NULL in between, and how many more there are. For looks without
+ * (S): a struct file is never given back, but may be another file's by now.
  */
 #define FILES_FEW 8
 extern struct file *_Atomic files_few[FILES_FEW];

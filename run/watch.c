@@ -99,7 +99,10 @@ static long lease_probe(int fd, int type)
     return r;
 }
 
-/* Whether anybody has the file of fd, which is open for reading alone, open for writing: as far as it is to be told. */
+/*
+ * Whether anybody has the file of fd, which is open for reading alone, open for writing: as far as it is
+ * to be told.
+ */
 static bool has_writer(int fd)
 {
     return lease_probe(fd, F_RDLCK) == -EAGAIN;

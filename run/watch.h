@@ -11,7 +11,10 @@ FL_NODISCARD int watch_start(void);
 /* The child of a fork has no watcher. */
 void watch_fork_child(void);
 
-/* What another process does to the file is noticed from now on. (S) held. What cannot be watched is told once. */
+/*
+ * What another process does to the file is noticed from now on. (S) held. What cannot be watched is told
+ * once.
+ */
 void watch_file(struct file *file);
 /* … not any more: the file is about to be closed. (S) held. */
 void watch_forget(struct file *file);

@@ -130,7 +130,10 @@ static int64_t file_copy_mapped(long number, const struct iovec *iov, unsigned n
                          &remote, 1, 0);
 }
 
-/* By a mapping. Errors: of mmap and of process_vm_readv; -EFAULT: the file could not be read or written there. */
+/*
+ * By a mapping. Errors: of mmap and of process_vm_readv; -EFAULT: the file could not be read or written
+ * there.
+ */
 static int64_t file_transfer_mapped(const struct store_file *file, long number,
                                     const struct store_request *request, uint64_t done_bytes,
                                     uint64_t end_bytes)
@@ -331,7 +334,10 @@ static uint64_t file_write_trim(const struct store_file *file, const struct stor
     return store_trim(size, request->offset, request->len_bytes);
 }
 
-/* A change of ours begins, until file_change_end; *st is what the file is like before. Errors: of fstat(2). */
+/*
+ * A change of ours begins, until file_change_end; *st is what the file is like before. Errors: of
+ * fstat(2).
+ */
 static int file_change_here(struct store_file *file, struct stat *st)
 {
     int error = (int)linux_syscall(SYS_fstat, file->fd, st);

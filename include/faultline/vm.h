@@ -100,7 +100,10 @@ void fl_vm_stop(void);
  */
 FL_NODISCARD int fl_vnode_open(struct store *store, struct vnode **vnode);
 void fl_vnode_ref(struct vnode *vnode);
-/* The store that writes go to, or, of a file that nobody opened for writing, reads. Lives as long as the vnode. */
+/*
+ * The store that writes go to, or, of a file that nobody opened for writing, reads. Lives as long as the
+ * vnode.
+ */
 FL_NODISCARD struct store *fl_vnode_store(struct vnode *vnode);
 /* Drops a reference. With the last one, also those of mappings, dirty pages are written, then the store is
  * closed.
@@ -119,12 +122,12 @@ FL_NODISCARD int fl_vnode_sync(struct vnode *vnode, vm_ooffset_t offset, uint64_
 void fl_vnode_invalidate(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes);
 
 /*
- * Asks the store whether the file was changed past the VM (store_ops.changed), and if so takes it over: the new
- * length, and none of the clean pages; those that a system call of the host holds at the moment go at the next call.
- * For a host whose programs share files with others: to be called wherever a program may expect to see what others
- * wrote (a lock taken, a file opened, its length asked for). `*what`: FL_CHANGED_*, 0: nothing. own: all that
- * happened to the file past the VM was the caller's doing, and is known to it. The caller has a reference. Errors: of
- * the store. (nfs_revalidate_inode, Linux.)
+ * Asks the store whether the file was changed past the VM (store_ops.changed), and if so takes it over:
+ * the new length, and none of the clean pages; those that a system call of the host holds at the moment
+ * go at the next call. For a host whose programs share files with others: to be called wherever a program
+ * may expect to see what others wrote (a lock taken, a file opened, its length asked for). `*what`:
+ * FL_CHANGED_*, 0: nothing. own: all that happened to the file past the VM was the caller's doing, and is
+ * known to it. The caller has a reference. Errors: of the store. (nfs_revalidate_inode, Linux.)
  */
 #define FL_CHANGED             0x1
 #define FL_CHANGED_BYTES       0x2 /* not only its name or its rights */

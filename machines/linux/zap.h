@@ -16,8 +16,8 @@ void linux_zap_open(void);
 void linux_zap_close(void);
 
 /*
- * The same, where `replace` puts something else in place of [start, end): what was to be forgotten there is gone with
- * it. Errors: of replace.
+ * The same, where `replace` puts something else in place of [start, end): what was to be forgotten there
+ * is gone with it. Errors: of replace.
  */
 FL_NODISCARD int linux_zap_replace(vm_offset_t start, vm_offset_t end,
                                    int (*replace)(vm_offset_t start, vm_offset_t end));
