@@ -9,6 +9,7 @@
  *      reader  ─ read, pread, readv ─▶ |mapping| ◀─ punch, truncate, map anew, protect, fork … ─  meddler
  *      writer  ─ write ◀──────────────
  */
+#include "cases.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -456,10 +457,7 @@ static void everything_else(void)
 
 /* ---- */
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-} scenes[] = {
+static const struct named_case scenes[] = {
     {"files", files},
     {"files_anew", files_anew},
     {"overlap", overlap},
@@ -484,12 +482,8 @@ int main(int argc, char **argv)
     snprintf(name, sizeof name, "%s.source", path);
     source = file_of_pages(name);
     map_anew();
-    for (size_t i = 0; i < sizeof scenes / sizeof scenes[0]; i++) {
-        if (strcmp(scenes[i].name, argv[1]) == 0) {
-            scenes[i].run();
-            printf("right\n");
-            return 0;
-        }
-    }
-    return 2;
+    if (!CASE_RUN(scenes, argv[1]))
+        return 2;
+    printf("right\n");
+    return 0;
 }

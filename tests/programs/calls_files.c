@@ -5,6 +5,7 @@
  *
  *   calls_files CASE FILE      FILE is 16 MiB or more of page-numbered bytes, made by the test, and may be changed
  */
+#include "cases.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -546,10 +547,7 @@ static void case_cost(void)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } cases[] = {
+    static const struct named_case cases[] = {
         {"stripes", case_stripes},
         {"position", case_position},
         {"append", case_append},
@@ -572,11 +570,5 @@ int main(int argc, char **argv)
         return 2;
     path = argv[2];
     size = (size_t)st.st_size;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        if (strcmp(cases[i].name, argv[1]) == 0) {
-            cases[i].run();
-            return 0;
-        }
-    }
-    return 2;
+    return CASE_RUN(cases, argv[1]) ? 0 : 2;
 }

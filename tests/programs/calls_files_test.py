@@ -3,7 +3,6 @@
 And what they cost where no file is mapped: not one system call more.
 """
 
-import hashlib
 import re
 
 from harness import *
@@ -23,11 +22,6 @@ def prepared(case):
     return [FILES, case, work]
 
 
-def digest():
-    with open(work, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
-
-
 def reads(argv):
     """The names of the system calls from the first to the last of the 1000 reads that the case makes."""
     trace = os.path.join(directory, "trace")
@@ -43,7 +37,7 @@ def reads(argv):
 
 for case in CASES:
     native = Run(prepared(case))
-    after = digest()
+    after = digest(work)
     check(native.status == 0, f"{case} natively: {native.status} {native.out[-200:]!r}")
     for memory, engine in ((2 << 20, "signal"), (8 << 20, "signal"), (4 << 20, "thread")):
         run = under(memory, prepared(case), options=["--fault", engine])
@@ -51,7 +45,7 @@ for case in CASES:
             continue
         same(f"{case} with {memory >> 20}M, {engine}", native, run, memory)
         if case in SAME_CONTENTS:
-            check(digest() == after, f"{case} with {memory >> 20}M, {engine}: the file is the same")
+            check(digest(work) == after, f"{case} with {memory >> 20}M, {engine}: the file is the same")
 
 if shutil.which("strace"):
     command = [FAULTLINE, "run", "--memory", "8M", "--fault", "thread", "--", *prepared("cost")]

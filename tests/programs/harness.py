@@ -4,6 +4,7 @@ Each test is called as  TEST.py FAULTLINE CALLS : the command, and the compiled 
 """
 
 import atexit
+import hashlib
 import json
 import os
 import random
@@ -47,6 +48,12 @@ def write_text(path, size, seed=1):
             lines = [b" ".join(rng.choices(words, k=10)) for _ in range(200)]
             file.write(b"\n".join(lines * 20) + b"\n")
         file.truncate(size)
+
+
+def digest(path):
+    """Of the file's bytes, as the kernel has them."""
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def write_pages(path, pages):

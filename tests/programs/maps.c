@@ -5,6 +5,7 @@
  *
  *   maps CASE FILE      FILE is 16 MiB or more of page-numbered bytes, made by the test, and may be changed
  */
+#include "cases.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -583,10 +584,7 @@ static void case_child(void)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } cases[] = {
+    static const struct named_case cases[] = {
         {"reserve", case_reserve}, {"image", case_image},       {"again", case_again},
         {"heap", case_heap},       {"move", case_move},         {"fork_two", case_fork_two},
         {"lengths", case_lengths}, {"dontfork", case_dontfork}, {"private", case_private},
@@ -599,11 +597,5 @@ int main(int argc, char **argv)
         return 2;
     path = argv[2];
     size = (size_t)st.st_size;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        if (strcmp(cases[i].name, argv[1]) == 0) {
-            cases[i].run();
-            return 0;
-        }
-    }
-    return 2;
+    return CASE_RUN(cases, argv[1]) ? 0 : 2;
 }

@@ -1,6 +1,5 @@
 """maps.c: files over reserved addresses, mappings that move, children without them; and what is told at the end."""
 
-import hashlib
 import re
 
 from harness import *
@@ -19,15 +18,10 @@ def prepared(case):
     return [MAPS, case, work]
 
 
-def digest():
-    with open(work, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
-
-
 def engines(case):
     """Runs of the case that behave as natively, with the engine's name."""
     native = Run(prepared(case))
-    after = digest()
+    after = digest(work)
     check(native.status == 0, f"{case} natively: {native.status} {native.out[-200:]!r}")
     for memory, engine in ((2 << 20, "signal"), (8 << 20, "signal"), (4 << 20, "thread")):
         run = under(memory, prepared(case), options=["--fault", engine])
@@ -35,7 +29,7 @@ def engines(case):
             continue
         name = f"{case} with {memory >> 20}M, {engine}"
         same(name, native, run, memory)
-        check(digest() == after, f"{name}: the file is the same")
+        check(digest(work) == after, f"{name}: the file is the same")
         yield name, engine, run
 
 

@@ -45,11 +45,6 @@ data = os.path.join(directory, "data")
 write_text(data, SIZE, seed=2)
 
 
-def digest(path):
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
-
-
 def files(tag):
     return [os.path.join(directory, name + tag) for name in ("copy", "third")]
 

@@ -7,6 +7,7 @@
  *      a, b   files of three pages and a bit, mapped and so managed; made anew before each call
  *      pipe   with "hello" in it, made anew before each call
  */
+#include "cases.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -742,10 +743,7 @@ static void case_descriptors(void)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } cases[] = {
+    static const struct named_case cases[] = {
         {"sendfile", case_sendfile},
         {"copy_file_range", case_copy_file_range},
         {"splice", case_splice},
@@ -764,10 +762,5 @@ int main(int argc, char **argv)
     if (argc != 3)
         return 2;
     prepared(argv[2]);
-    for (size_t i = 0; i < N(cases); i++)
-        if (strcmp(cases[i].name, argv[1]) == 0) {
-            cases[i].run();
-            return 0;
-        }
-    return 2;
+    return CASE_RUN(cases, argv[1]) ? 0 : 2;
 }

@@ -5,6 +5,7 @@
  *
  * The somebody is another program: the shell, so that it has its own view of the file.
  */
+#include "cases.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -265,10 +266,7 @@ static void sparse(void)
     printf("all of that too: %d\n", stored_until(hole, hole + 200 * PAGE) == hole + 200 * PAGE);
 }
 
-static const struct {
-    const char *name;
-    void (*act)(void);
-} cases[] = {
+static const struct named_case cases[] = {
     {"shortened", shortened},
     {"shortened_while_read", shortened_while_read},
     {"lengthened", lengthened},
@@ -291,10 +289,5 @@ int main(int argc, char **argv)
     if (fd < 0 || map == MAP_FAILED)
         return 2;
     sigaction(SIGBUS, &action, NULL);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        if (strcmp(cases[i].name, argv[1]) == 0) {
-            cases[i].act();
-            return 0;
-        }
-    return 2;
+    return CASE_RUN(cases, argv[1]) ? 0 : 2;
 }

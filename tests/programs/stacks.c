@@ -3,6 +3,7 @@
  * in a mapping of the file, and is used deeply while other mapped memory is touched and signals come. What it
  * prints is the same natively and under `faultline run` (stacks_test).
  */
+#include "cases.h"
 #include <pthread.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -178,10 +179,8 @@ static void handler(void)
 
 int main(int argc, char **argv)
 {
-    static const struct {
-        const char *name;
-        void (*run)(void);
-    } cases[] = {{"threads", threads}, {"coroutines", coroutines}, {"handler", handler}};
+    static const struct named_case cases[] = {
+        {"threads", threads}, {"coroutines", coroutines}, {"handler", handler}};
     uint64_t sum = 0;
 
     if (argc != 4)
@@ -191,9 +190,7 @@ int main(int argc, char **argv)
     memory = mapped(argv[3], argv[1][0] == 's' ? MAP_SHARED : MAP_PRIVATE, PROT_READ | PROT_WRITE);
     memory[2 * PAGE] = 's'; /* a page that was written before it is one of a stack's */
     memory[size - PAGE] = 'e';
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        if (strcmp(cases[i].name, argv[1] + 1) == 0)
-            cases[i].run();
+    (void)CASE_RUN(cases, argv[1] + 1);
     setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
     for (size_t at = size / 2; at < size; at += PAGE)
         sum = sum * 31 + (unsigned char)memory[at];
