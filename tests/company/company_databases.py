@@ -183,17 +183,10 @@ SHORT = {
 def register():
     for kind, mixture, limit, min_size in itertools.product(KINDS, MIXTURES, LIMITS, MIN_SIZES):
         name = f"{kind}/{mixture}/{limit}/{min_size}"
-
-        def run(scene, how=(kind, mixture, limit, min_size)):
-            shared(scene, *how, kill=False)
-
-        def run_killed(scene, how=(kind, mixture, limit, min_size)):
-            shared(scene, *how, kill=True)
-
-        short = (kind, mixture, limit, min_size) in SHORT
-        scenario("databases/" + name, seconds=60, short=short)(run)
+        how = (kind, mixture, limit, min_size)
+        scenario("databases/" + name, (*how, False), seconds=60, short=how in SHORT)(shared)
         if limit == "2M":
-            scenario("killed/" + name, seconds=60, short=short)(run_killed)
+            scenario("killed/" + name, (*how, True), seconds=60, short=how in SHORT)(shared)
 
 
 register()

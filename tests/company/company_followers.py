@@ -166,14 +166,11 @@ def followed(scene, how, mixture, min_size):
 for _how in FOLLOW:
     for _mixture in MIXTURES:
         for _min_size in MIN_SIZES:
-
-            def _run(scene, how=(_how, _mixture, _min_size)):
-                followed(scene, *how)
-
             scenario(
                 f"followers/log/{_how}/{_mixture}/{_min_size}",
+                args=(_how, _mixture, _min_size),
                 short=_min_size == "default" and _mixture != "NF",
-            )(_run)
+            )(followed)
 
 # ---- a journal
 
@@ -194,11 +191,12 @@ def entry(number, text):
     return ("".join(f"{name}={value}\n" for name, value in fields.items()) + "\n").encode()
 
 
-def journal(scene, mixture, min_size, count):
+def journal(scene, mixture, min_size):
     """Every entry appears, in order, some moments after it was written; at the end the journal is sound."""
     if not os.path.exists(REMOTE) or shutil.which("journalctl") is None:
         raise Skip("systemd-journal-remote and journalctl are needed")
     rng, path = scene.rng, scene.path("log.journal")
+    count = 150 if scene.options.short else 600
     writer = scene.start(
         [REMOTE, "-o", path, "--split-mode=none", "-"],
         options(scene, mixture[1], min_size),
@@ -267,8 +265,9 @@ def appears(scene, said, written, follower):
 
 for _mixture in MIXTURES:
     for _min_size in MIN_SIZES:
-
-        def _run(scene, how=(_mixture, _min_size)):
-            journal(scene, *how, count=150 if scene.options.short else 600)
-
-        scenario(f"followers/journal/{_mixture}/{_min_size}", seconds=60, short=_min_size == "default")(_run)
+        scenario(
+            f"followers/journal/{_mixture}/{_min_size}",
+            args=(_mixture, _min_size),
+            seconds=60,
+            short=_min_size == "default",
+        )(journal)

@@ -32,6 +32,19 @@ LENGTH = 512 * PAGE
 TURNS_JOINED = 2500
 
 
+def all_counted(peers, path, turns, when=""):
+    """Each of them was sent `count` with so many turns: they all come to an end, and no increment is lost."""
+    for peer in peers:
+        back = peer.answer()
+        if not back.startswith("0 "):
+            raise Wrong(f"{when}counting: {back}")
+    for peer in peers:
+        peer.ends()
+    found = int.from_bytes(contents(path)[COUNTER : COUNTER + 8], "little")
+    if found != turns * len(peers):
+        raise Wrong(f"{when}{len(peers)} times {turns} increments make {found}")
+
+
 def counted(scene, kind, mixture, min_size, same):
     turns = 1000 if kind in MEMORY_LOCKS or not scene.options.short else 300
     path = new_file(scene, "counter", pages(LENGTH // PAGE))
@@ -67,15 +80,7 @@ def counted(scene, kind, mixture, min_size, same):
     object_at = ("f", 0) if kind in FILE_LOCKS else ("m", LOCK) if same else ("l", 0)
     for peer in peers:
         peer.send("count", "m", COUNTER, turns, kind, *object_at)
-    for peer in peers:
-        back = peer.answer()
-        if not back.startswith("0 "):
-            raise Wrong(f"counting: {back}")
-    for peer in peers:
-        peer.ends()
-    found = int.from_bytes(contents(path)[COUNTER : COUNTER + 8], "little")
-    if found != turns * len(peers):
-        raise Wrong(f"{len(peers)} times {turns} increments make {found}")
+    all_counted(peers, path, turns)
 
 
 def joined(scene, kind, mixture):
@@ -99,15 +104,7 @@ def joined(scene, kind, mixture):
             peer.send(
                 "count", "m", COUNTER, TURNS_JOINED, kind, *(("f", 0) if kind in FILE_LOCKS else ("l", 0))
             )
-        for peer in peers:
-            back = peer.answer()
-            if not back.startswith("0 "):
-                raise Wrong(f"turn {turn}: counting: {back}")
-        for peer in peers:
-            peer.ends()
-        found = int.from_bytes(contents(path)[COUNTER : COUNTER + 8], "little")
-        if found != TURNS_JOINED * len(peers):
-            raise Wrong(f"turn {turn}, {under}: {len(peers)} times {TURNS_JOINED} increments make {found}")
+        all_counted(peers, path, TURNS_JOINED, f"turn {turn}, {under}: ")
         scene.processes.clear()
 
 
@@ -131,24 +128,17 @@ def register():
         (*FILE_LOCKS, *MEMORY_LOCKS, "semopen"), MIXTURES, MIN_SIZES
     ):
         for same in (False, True) if kind in MEMORY_LOCKS else (False,):
-
-            def run(scene, how=(kind, mixture, min_size, same)):
-                counted(scene, *how)
-
             short = (kind, mixture) in SHORT and min_size == "default" and not same
             short |= (kind, mixture, same) == ("mutex", "FN", True)
             name = f"locks/{'same-' if same else ''}{kind}/{mixture}/{min_size}"
-            scenario(name, seconds=30, short=short)(run)
+            scenario(name, (kind, mixture, min_size, same), seconds=30, short=short)(counted)
     for kind, mixture in itertools.product((*FILE_LOCKS, "mutex", "sem"), ("FF", "FN", "NF", "FFN", "FFF")):
-
-        def run_joined(scene, how=(kind, mixture)):
-            joined(scene, *how)
-
         scenario(
             f"locks/joined/{kind}/{mixture}",
+            (kind, mixture),
             seconds=60,
             short=kind in ("setlkw", "ofdw", "mutex") and mixture == "FF",
-        )(run_joined)
+        )(joined)
 
 
 register()

@@ -101,11 +101,11 @@ def managed(scene, first, second):
 READERS = {"shared": ("r", "shared"), "private": ("r", "private"), "private-written": ("rw", "private")}
 for _first in READERS:
     for _second in READERS:
-
-        def _run(scene, first=READERS[_first], second=READERS[_second]):
-            managed(scene, first, second)
-
-        scenario(f"neighbours/managed/{_first}-and-{_second}", short=_first == "shared")(_run)
+        scenario(
+            f"neighbours/managed/{_first}-and-{_second}",
+            args=(READERS[_first], READERS[_second]),
+            short=_first == "shared",
+        )(managed)
 
 
 @scenario("neighbours/managed/writer-alone")
@@ -181,11 +181,7 @@ for _first, _second in (
     ("private", "writer"),
     ("writer", "private"),
 ):
-
-    def _run(scene, first=HOWS[_first], second=HOWS[_second]):
-        handed_over(scene, first, second)
-
-    scenario(f"neighbours/shared/{_first}-then-{_second}")(_run)
+    scenario(f"neighbours/shared/{_first}-then-{_second}", args=(HOWS[_first], HOWS[_second]))(handed_over)
 
 
 def writes_without_mapping(scene, before, how, sharing):
@@ -213,14 +209,12 @@ def writes_without_mapping(scene, before, how, sharing):
 for _before in (False, True):
     for _how in ("rw", "w"):
         for _sharing in ("shared", "private"):
-
-            def _run(scene, how=(_before, _how, _sharing)):
-                writes_without_mapping(scene, *how)
-
             when = "before" if _before else "after"
             scenario(
-                f"neighbours/shared/{_how}-{when}-{_sharing}", short=_how == "rw" or _sharing == "shared"
-            )(_run)
+                f"neighbours/shared/{_how}-{when}-{_sharing}",
+                args=(_before, _how, _sharing),
+                short=_how == "rw" or _sharing == "shared",
+            )(writes_without_mapping)
 
 
 @scenario("neighbours/shared/truncating-open")
@@ -476,11 +470,7 @@ def several(scene, count):
 
 
 for _count in (3, 4, 8):
-
-    def _run(scene, count=_count):
-        several(scene, count)
-
-    scenario(f"neighbours/shared/{_count}-processes")(_run)
+    scenario(f"neighbours/shared/{_count}-processes", args=(_count,))(several)
 
 # ---- families
 
@@ -536,11 +526,7 @@ def family(scene, how):
 
 
 for _how in ("fork", "exec", "spawn"):
-
-    def _run(scene, how=_how):
-        family(scene, how)
-
-    scenario(f"neighbours/family/{_how}")(_run)
+    scenario(f"neighbours/family/{_how}", args=(_how,))(family)
 
 
 @scenario("neighbours/family/become")
@@ -669,11 +655,7 @@ def stopped(scene, first, second):
 
 
 for _first, _second in (("r", "rw"), ("rw", "rw"), ("rw", "r"), ("r", "r")):
-
-    def _run(scene, first=_first, second=_second):
-        stopped(scene, first, second)
-
-    scenario(f"neighbours/gone/stopped-{_first}-{_second}", seconds=40)(_run)
+    scenario(f"neighbours/gone/stopped-{_first}-{_second}", args=(_first, _second), seconds=40)(stopped)
 
 
 @scenario("neighbours/gone/stopped-many-files", seconds=60)

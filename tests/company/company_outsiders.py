@@ -297,14 +297,12 @@ for _way in (*ASKS, *SHARED_LOCKS, *FILE_LOCKS, *MEMORY_LOCKS, *SIGNALS):
         if _way in FILE_LOCKS and _sharing != "rwshared":
             continue  # a lock for writing needs a descriptor that may write
 
-        def _run(scene, sharing=_sharing, way=_way):
-            change_and_ask(scene, sharing, way)
-
         scenario(
             f"outsiders/ask/{_sharing}/{_way}",
+            args=(_sharing, _way),
             seconds=40,
             short=_sharing == "rwshared" or _way in SHORT_PRIVATE,
-        )(_run)
+        )(change_and_ask)
 
 
 def change_and_ask_at_once(scene, sharing, way):
@@ -341,13 +339,11 @@ def change_and_ask_at_once(scene, sharing, way):
 
 for _way in (*ASKS, "rdlock", "flock", "mutex"):
     for _sharing in ("rshared", "rwshared", "private"):
-
-        def _run(scene, sharing=_sharing, way=_way):
-            change_and_ask_at_once(scene, sharing, way)
-
-        scenario(f"outsiders/at-once/{_sharing}/{_way}", short=_way in ("fstat", "pread", "rdlock", "open"))(
-            _run
-        )
+        scenario(
+            f"outsiders/at-once/{_sharing}/{_way}",
+            args=(_sharing, _way),
+            short=_way in ("fstat", "pread", "rdlock", "open"),
+        )(change_and_ask_at_once)
 
 
 # ---- nobody asks
@@ -371,11 +367,7 @@ def noticed(scene, sharing, write):
 
 for _write in ("pwrite", "store", "pwrite-before"):
     for _sharing in ("rshared", "rwshared", "private"):
-
-        def _run(scene, sharing=_sharing, write=_write):
-            noticed(scene, sharing, write)
-
-        scenario(f"outsiders/notice/{_sharing}/{_write}")(_run)
+        scenario(f"outsiders/notice/{_sharing}/{_write}", args=(_sharing, _write))(noticed)
 
 
 def noticed_tools(scene, sharing):
@@ -394,11 +386,7 @@ def noticed_tools(scene, sharing):
 
 
 for _sharing in ("rshared", "rwshared", "private"):
-
-    def _run(scene, sharing=_sharing):
-        noticed_tools(scene, sharing)
-
-    scenario(f"outsiders/notice/{_sharing}/tools")(_run)
+    scenario(f"outsiders/notice/{_sharing}/tools", args=(_sharing,))(noticed_tools)
 
 
 @scenario("outsiders/before/store")
@@ -476,11 +464,9 @@ for _way in (
     *SIGNALS,
 ):
     for _write in (False, True):
-
-        def _run(scene, way=_way, write=_write):
-            stored(scene, way, write)
-
-        scenario(f"outsiders/told/{'write' if _write else 'store'}/{_way}", short=not _write)(_run)
+        scenario(
+            f"outsiders/told/{'write' if _write else 'store'}/{_way}", args=(_way, _write), short=not _write
+        )(stored)
 
 
 @scenario("outsiders/told/open")

@@ -107,8 +107,4 @@ SHORT = {
     ("wal", "FN", "2M", "min0"),
 }
 for _how in itertools.product(MODES, MIXTURES, LIMITS, MIN_SIZES):
-
-    def _run(scene, how=_how):
-        played(scene, *how)
-
-    scenario("shells/" + "/".join(_how), seconds=60, short=_how in SHORT)(_run)
+    scenario("shells/" + "/".join(_how), args=_how, seconds=60, short=_how in SHORT)(played)

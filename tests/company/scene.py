@@ -39,13 +39,16 @@ class Skip(Exception):
 
 
 class Scenario:
-    def __init__(self, name, function, seconds, short):
-        self.name, self.function, self.seconds, self.short = name, function, seconds, short
+    def __init__(self, name, function, args, seconds, short):
+        self.name, self.function, self.args = name, function, args
+        self.seconds, self.short = seconds, short
 
 
-def scenario(name, seconds=20, short=True):
+def scenario(name, args=(), seconds=20, short=True):
+    """The function is a scenario: it is called with the scene and `args`."""
+
     def register(function):
-        SCENARIOS.append(Scenario(name, function, seconds, short))
+        SCENARIOS.append(Scenario(name, function, args, seconds, short))
         return function
 
     return register
@@ -151,7 +154,7 @@ class Scene:
         """None when all was right, else what was wrong, with the processes' last words."""
         self.timer.start()
         try:
-            self.scenario.function(self)
+            self.scenario.function(self, *self.scenario.args)
             self.in_time()
             return None
         except Skip as skip:

@@ -1,8 +1,6 @@
 """numpy.memmap: read, written through MAP_SHARED, handed to files and filled from them. Output and files are
 those of the native run, byte for byte."""
 
-import hashlib
-
 from harness import *
 
 SIZE = 32 << 20
