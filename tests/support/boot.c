@@ -64,6 +64,13 @@ struct fl_file test_file(struct sim_disk *disk, unsigned mode)
     return file;
 }
 
+vm_offset_t test_mmap(struct vm_map *map, const struct fl_file *file, int flags, vm_pindex_t npages)
+{
+    int64_t va = fl_sys_mmap(map, 0, ptoa(npages), VM_PROT_READ | VM_PROT_WRITE, flags, file, 0);
+    assert_true(va > 0);
+    return (vm_offset_t)va;
+}
+
 uint8_t test_byte(uint64_t offset)
 {
     return (uint8_t)prng_mix(offset + 1);

@@ -22,6 +22,8 @@ void test_boot(const struct sim_params *params);
 struct vm_map *test_space(void);
 /* The disk opened as a file. fl_vnode_close(file.vnode) when done. */
 struct fl_file test_file(struct sim_disk *disk, unsigned mode);
+/* npages of the file from its beginning on, for reading and writing; flags: FL_MAP_*. */
+vm_offset_t test_mmap(struct vm_map *map, const struct fl_file *file, int flags, vm_pindex_t npages);
 /* A byte of a file whose bytes differ from place to place: what test_fill writes at `offset`. */
 uint8_t test_byte(uint64_t offset);
 /* Fills the disk's whole length with test_byte. */

@@ -66,9 +66,7 @@ static int64_t write_at(uint64_t offset, const void *buf, size_t len_bytes)
 
 static vm_offset_t map_file(int flags, uint64_t len_bytes)
 {
-    int64_t va = fl_sys_mmap(map, 0, round_page(len_bytes), PROT_RW, flags, &file, 0);
-    assert_true(va > 0);
-    return (vm_offset_t)va;
+    return test_mmap(map, &file, flags, atop(round_page(len_bytes)));
 }
 
 static void expect_fill(uint64_t offset, const uint8_t *buf, size_t len_bytes)

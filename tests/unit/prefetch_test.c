@@ -27,9 +27,7 @@ static vm_offset_t va;
 
 static vm_offset_t map_file(int flags)
 {
-    int64_t at = fl_sys_mmap(map, 0, ptoa(NPAGES), VM_PROT_READ | VM_PROT_WRITE, flags, &file, 0);
-    assert_true(at > 0);
-    return (vm_offset_t)at;
+    return test_mmap(map, &file, flags, NPAGES);
 }
 
 static void begin(struct sim_params params)

@@ -25,9 +25,7 @@ static vm_offset_t shared, private;
 
 static vm_offset_t map_file(int flags)
 {
-    int64_t va = fl_sys_mmap(map, 0, ptoa(NPAGES), PROT_RW, flags, &file, 0);
-    assert_true(va > 0);
-    return (vm_offset_t)va;
+    return test_mmap(map, &file, flags, NPAGES);
 }
 
 static void begin(uint64_t seed)

@@ -44,9 +44,7 @@ static void end(void)
 
 static vm_offset_t map_file(const struct fl_file *by, vm_pindex_t npages)
 {
-    int64_t va = fl_sys_mmap(map, 0, ptoa(npages), PROT_RW, FL_MAP_SHARED, by, 0);
-    assert_true(va > 0);
-    return (vm_offset_t)va;
+    return test_mmap(map, by, FL_MAP_SHARED, npages);
 }
 
 static int msync(vm_offset_t va, vm_pindex_t npages)

@@ -22,13 +22,6 @@ static struct sim_disk *make_disk(uint64_t len_bytes, uint64_t seed)
     return disk;
 }
 
-static vm_offset_t map_file(struct vm_map *map, const struct fl_file *file, int flags, vm_pindex_t npages)
-{
-    int64_t va = fl_sys_mmap(map, 0, ptoa(npages), PROT_RW, flags, file, 0);
-    assert_true(va > 0);
-    return (vm_offset_t)va;
-}
-
 static void unmap(struct vm_map *map, vm_offset_t va, vm_pindex_t npages)
 {
     assert_int_equal(fl_sys_munmap(map, va, ptoa(npages)), 0);
@@ -116,7 +109,7 @@ static void a_later_writer_brings_the_right_to_write(void **state)
                    third = test_file(disk, RW);
     assert_ptr_equal(reader.vnode, writer.vnode);
     struct vm_map *map = test_space();
-    vm_offset_t va = map_file(map, &writer, FL_MAP_SHARED, 8);
+    vm_offset_t va = test_mmap(map, &writer, FL_MAP_SHARED, 8);
     test_store8(map, va + 5000, 0x5a);
     assert_int_equal(fl_sys_msync(map, va, ptoa(8), FL_MS_SYNC), 0);
     assert_int_equal(disk_byte(disk, 5000), 0x5a);
@@ -138,8 +131,8 @@ static void a_mapping_keeps_the_file(void **state)
     test_boot(&params);
     struct fl_file file = test_file(disk, RW);
     struct vm_map *map = test_space();
-    vm_offset_t va = map_file(map, &file, FL_MAP_SHARED, 8),
-                private = map_file(map, &file, FL_MAP_PRIVATE, 8);
+    vm_offset_t va = test_mmap(map, &file, FL_MAP_SHARED, 8),
+                private = test_mmap(map, &file, FL_MAP_PRIVATE, 8);
     test_store8(map, private, 1); /* over a shadow */
     assert_int_equal(fl_vnode_close(file.vnode), 0);
     assert_int_equal(test_load8(map, va + 9000), test_byte(9000));
@@ -162,7 +155,7 @@ static void a_lost_write_is_told_by_the_last_close(void **state)
     test_boot(&params);
     struct fl_file file = test_file(disk, RW);
     struct vm_map *map = test_space();
-    vm_offset_t va = map_file(map, &file, FL_MAP_SHARED, 8);
+    vm_offset_t va = test_mmap(map, &file, FL_MAP_SHARED, 8);
     test_store8(map, va, 1);
     fl_space_destroy(map);
     sim_disk_faults(disk)->fail_write_permille = 1000;
@@ -196,7 +189,7 @@ static void an_opener_waits_for_the_one_that_ends(void **state)
     struct fl_file again = test_file(slow, RW);
     assert_int_equal(disk_byte(slow, ptoa(3)), 0x33);
     struct vm_map *map = test_space();
-    assert_int_equal(test_load8(map, map_file(map, &again, FL_MAP_SHARED, 8) + ptoa(3)), 0x33);
+    assert_int_equal(test_load8(map, test_mmap(map, &again, FL_MAP_SHARED, 8) + ptoa(3)), 0x33);
     fl_space_destroy(map);
     assert_int_equal(fl_vnode_close(again.vnode), 0);
     sim_join_all();
@@ -211,7 +204,7 @@ static void open_and_write(void *arg)
     struct vm_map *map = test_space();
     for (uint32_t i = 0; i < 25; i++) {
         struct fl_file file = test_file(slow, prng_chance(&prng, 300) ? FL_FREAD : RW);
-        vm_offset_t va = map_file(map, &file, file.mode == RW ? FL_MAP_SHARED : FL_MAP_PRIVATE, 8);
+        vm_offset_t va = test_mmap(map, &file, file.mode == RW ? FL_MAP_SHARED : FL_MAP_PRIVATE, 8);
         uint64_t old, at = va + ptoa((uintptr_t)arg); /* this fiber's own page */
         bool first = prng_chance(&prng, 500);         /* close, then unmap; or the other way round */
         if (first)
@@ -269,8 +262,8 @@ static void a_shorter_file(void **state)
     test_boot(&params);
     struct fl_file file = test_file(disk, RW);
     struct vm_map *map = test_space();
-    vm_offset_t shared = map_file(map, &file, FL_MAP_SHARED, 8),
-                private = map_file(map, &file, FL_MAP_PRIVATE, 8);
+    vm_offset_t shared = test_mmap(map, &file, FL_MAP_SHARED, 8),
+                private = test_mmap(map, &file, FL_MAP_PRIVATE, 8);
     for (vm_pindex_t i = 0; i < 8; i++)
         test_store8(map, shared + ptoa(i) + 100, 0x20);
     test_store8(map, private + ptoa(2), 0x30);
@@ -309,8 +302,8 @@ static void a_longer_file(void **state)
     test_boot(&params);
     struct fl_file file = test_file(disk, RW);
     struct vm_map *map = test_space();
-    vm_offset_t shared = map_file(map, &file, FL_MAP_SHARED, 8),
-                private = map_file(map, &file, FL_MAP_PRIVATE, 8);
+    vm_offset_t shared = test_mmap(map, &file, FL_MAP_SHARED, 8),
+                private = test_mmap(map, &file, FL_MAP_PRIVATE, 8);
     assert_int_equal(test_load8(map, shared + ptoa(2) + 1000), 0);
     assert_int_equal(test_load8(map, private + ptoa(2) + 1000), 0);
     assert_int_equal(load(map, shared + ptoa(3), &byte), -ENXIO);
@@ -391,7 +384,7 @@ static void touch_on(void *arg)
 {
     struct resizer *r = arg;
     struct vm_map *map = test_space();
-    vm_offset_t va = map_file(map, &r->file, r->flags, RESIZE_PAGES);
+    vm_offset_t va = test_mmap(map, &r->file, r->flags, RESIZE_PAGES);
     for (uint32_t i = 0; i < 80; i++) {
         uint64_t offset = prng_below(&r->prng, ptoa(RESIZE_PAGES));
         uint8_t byte = 0xee;
