@@ -9,7 +9,7 @@
  *
  *   region                        view meanwhile    the kernel's mapping
  *   shared                        PROT_NONE         of the file, at its place
- *   private                       PROT_READ         made elsewhere, written pages copied in, then moved to its place
+ *   private                       PROT_READ         made elsewhere, written pages copied in, then moved
  *
  * All regions of the file are shut before the first one changes hands: what a thread stores through one of
  * them would be overwritten otherwise by a page that another still holds dirty. From then on no thread can

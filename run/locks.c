@@ -9,8 +9,8 @@
  *   _cond_*, _barrier_*, sem_*    processes
  *   semop                         both: which it is nobody can tell
  *
- * A small file that is locked is one that processes use together, perhaps without a lock for each access: it is
- * the kernel's from then on.
+ * A small file that is locked is one that processes use together, perhaps without a lock for each access:
+ * it is the kernel's from then on.
  *
  * A lock that is made weaker (F_WRLCK to F_RDLCK) is released and acquired. One that fails is neither.
  *
@@ -64,6 +64,14 @@ bool locks_are_beside_memory(int fd)
     return small_is_mapped && was_locked(fd);
 }
 
+/* The file is the kernel's from now on, if it is managed: NULL is not. (S) held. */
+static void becomes_kernels(struct file *file, const char *why)
+{
+    if (file != NULL && handover_file(file, LEFT_SHARED) == 0)
+        shim_verbose("inode %lu is the kernel's from now on: %s", (unsigned long)file->ino, why);
+    file_reap();
+}
+
 /*
  * A lock was taken by fd, of a managed file perhaps, which is the kernel's then if it is small. Once: what is
  * mapped later is looked at when it is (locks_make_shared).
@@ -82,10 +90,7 @@ static void locked(int fd)
     shim_enter(&saved);
     file = file_find(st.st_dev, st.st_ino);
     small_is_mapped |= file != NULL;
-    if (file != NULL && handover_file(file, LEFT_SHARED) == 0)
-        shim_verbose("inode %lu is the kernel's from now on: it is small, and locked",
-                     (unsigned long)file->ino);
-    file_reap();
+    becomes_kernels(file, "it is small, and locked");
     shim_leave(&saved);
 }
 
@@ -182,17 +187,12 @@ FL_EXPORT int lockf64(int fd, int command, off64_t len)
  */
 static bool shared_at(const void *lock, bool shared)
 {
-    struct file *file;
     sigset_t saved;
 
     if (!shared || files_mapped == 0 || !shim_on() || !shim_in_window((uintptr_t)lock))
         return shared;
     shim_enter(&saved);
-    file = file_at((uintptr_t)lock);
-    if (file != NULL && handover_file(file, LEFT_SHARED) == 0)
-        shim_verbose("inode %lu is the kernel's from now on: a lock that processes share lies in it",
-                     (unsigned long)file->ino);
-    file_reap();
+    becomes_kernels(file_at((uintptr_t)lock), "a lock that processes share lies in it");
     shim_leave(&saved);
     return shared;
 }

@@ -2,7 +2,7 @@
  * peer_files.c: which files a process has, as /proc tells (peer_files.h).
  *
  *   peer_may_write ─▶ /proc/PID/fd/N: that inode? ─▶ /proc/PID/fdinfo/N: flags
- *                  └▶ /proc/PID/maps: shared, writable, that inode?     descriptors may be closed, mappings stay
+ *                  └▶ /proc/PID/maps: shared, writable, that inode?     descriptors close, mappings stay
  *   peer_with      ─▶ /proc: each process
  *
  * It is asked of a process that once opened the file, or one of the same hash, for writing; and of all

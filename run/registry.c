@@ -2,12 +2,11 @@
  * registry.c: the table of files that the Faultline processes of one user have (registry.h).
  *
  *   /dev/shm/faultline-UID-1:   | head | peer | peer | … | overflow flags | bucket | bucket | bucket | …
- *                                        generation, pid,                    16 records: owner, device, inode, state
- *                                        files opened for writing
+ *                                        generation, pid,                    16 records: owner, device,
+ *                                        files opened for writing            inode, state
  *
- *   state:  0 ──insert──▶ HELD, or HELD + WRITES ──another asks──▶ + WANTED ──▶ + AT_IT ──▶ KERNEL     each change is
- *                                                                                          a compare-and-swap, and a
- *                                                                                          futex that others wait on
+ *   state:  0 ──insert──▶ HELD, or HELD + WRITES ──another asks──▶ + WANTED ──▶ + AT_IT ──▶ KERNEL
+ *           each change is a compare-and-swap, and a futex that others wait on
  *
  * Who claims a file inserts its own record first and looks for others afterwards, both sequentially
  * consistent; so of two that come at once at least one sees the other, and gives way. A record is nobody's

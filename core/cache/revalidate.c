@@ -4,7 +4,7 @@
  *   fl_vnode_revalidate ─▶ store->changed? ─ no ─▶ done
  *                             │ yes
  *                          vn_lock ─▶ taken ─▶ length ─▶ clean pages, and clean copies of them, are forgotten
- *                                                 └ unknown    └ some are held: vnode->stale, again at the next call
+ *                                                 └ unknown    └ some are held: vnode->stale, next call
  *
  * A dirty page is newer than the file, and stays; that it replaces what another program wrote into the same
  * page is told to the caller. Nobody is waited for but transfers that are under way: a hold lasts as long

@@ -306,7 +306,7 @@ void vnode_pager_strategy(struct vm_pager_request *request, struct blk_plug *plu
         submit_bio(bio, plug);
 }
 
-/* ---- space ---------------------------------------------------------------------------------------------- */
+/* ---- space --------------------------------------------------------------------------------------------- */
 
 /* (O). */
 static void space_forget(struct vnode *vnode)

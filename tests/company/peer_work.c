@@ -106,7 +106,10 @@ static void *map_once(void *arg)
     return NULL;
 }
 
-/* threads N PATH LEN (r|rw): N threads open, map and sum the file at the same moment; all sums are the same. */
+/*
+ * threads N PATH LEN (r|rw): N threads open, map and sum the file at the same moment; all sums are the
+ * same.
+ */
 long peer_threads(char **arg, char *more)
 {
     enum { MOST = 16 };

@@ -1,5 +1,5 @@
 /*
- * revalidate_test.c: files that are changed behind the VM's back: what is seen then, what stays, and what is told.
+ * revalidate_test.c: files changed behind the VM's back: what is seen then, what stays, what is told.
  */
 #include "support/boot.h"
 #include "vm/vm_page.h"

@@ -210,7 +210,7 @@ static void part_of_a_write_that_has_room_is_told(void **state)
     end();
 }
 
-/* ---- memory full of what cannot be written --------------------------------------------------------------- */
+/* ---- memory full of what cannot be written ------------------------------------------------------------- */
 
 /* Stores to page after page until one fails; how far it came. */
 static vm_pindex_t store_until(int *error)
