@@ -227,8 +227,11 @@ static int truncate_partial_page(struct vm_object *object, struct vm_page *m, ui
 /* Bytes [start, end) of busy m become zeros, and are to be written; it is let go. No lock held. */
 static int zero_locked_page(struct vm_object *object, struct vm_page *m, uint32_t start, uint32_t end)
 {
+    vm_lock(&object->lock); /* whoever waits for m says so in its flags */
+    bool valid = (m->flags & PG_VALID) != 0;
+    vm_unlock(&object->lock);
     /* Blocks that were never read must not come in as they are in the store now. */
-    int error = (m->flags & PG_VALID) ? 0 : block_read_full_page(m);
+    int error = valid ? 0 : block_read_full_page(m);
     if (error == 0)
         error = zero_busy_page(object, m, start, end);
     vm_lock(&object->lock);
