@@ -25,7 +25,7 @@ check: deps
 RUNS ?= 50
 ONLY ?=
 company: all
-	cd $(BUILD) && ../tests/company/run --faultline faultline --peer company_peer --runs $(RUNS) --only '$(ONLY)'
+	cd $(BUILD) && ../tests/run/company/run --faultline faultline --peer company_peer --runs $(RUNS) --only '$(ONLY)'
 
 # docs/walkthroughs/*.md from runs of the tracing build; `make check` fails when they drift.
 walkthroughs: deps

@@ -38,8 +38,8 @@ install(DIRECTORY ${CMAKE_SOURCE_DIR}/include/faultline DESTINATION ${CMAKE_INST
 install(FILES ${CMAKE_BINARY_DIR}/faultline.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT library)
 
 if(NOT FAULTLINE_SANITIZE)
-  add_test(NAME symbols_test COMMAND ${CMAKE_SOURCE_DIR}/tests/hosted/symbols_test.sh
+  add_test(NAME symbols_test COMMAND ${CMAKE_SOURCE_DIR}/tests/library/symbols_test.sh
                                      $<TARGET_FILE:faultline_static> $<TARGET_FILE:faultline_shared>)
-  add_test(NAME example_test COMMAND ${CMAKE_SOURCE_DIR}/tests/hosted/example_test.sh ${CMAKE_SOURCE_DIR}
+  add_test(NAME example_test COMMAND ${CMAKE_SOURCE_DIR}/tests/library/example_test.sh ${CMAKE_SOURCE_DIR}
                                      ${CMAKE_BINARY_DIR} ${CMAKE_C_COMPILER})
 endif()

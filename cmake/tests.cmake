@@ -1,7 +1,7 @@
 # Tests: each file NAME_test.c becomes a program and a ctest of that name.
-#   tests/unit, tests/model        on the machine sim
-#   tests/conformance              one source, on sim, on linux, and against the real kernel (its own CMake function)
-#   tests/hosted                   on the machine linux
+#   tests/core, tests/sim, tests/model   on the machine sim
+#   tests/conformance                    one source, on sim, on linux, and against the real kernel (its own CMake function)
+#   tests/linux, tests/stores, tests/library   on the machine linux
 # Labels: `sanitize` runs under ASan and UBSan too, `threads` under TSan too (tests/check).
 file(GLOB TEST_SUPPORT_SIM CONFIGURE_DEPENDS tests/support/*.c)
 include(${CMAKE_SOURCE_DIR}/tests/walkthrough/walkthrough.cmake)
@@ -29,7 +29,8 @@ function(faultline_linux_test source)
   set_tests_properties(${name} PROPERTIES LABELS "sanitize;threads")
 endfunction()
 
-file(GLOB SIM_TESTS CONFIGURE_DEPENDS tests/unit/*_test.c tests/model/*_test.c)
+file(GLOB SIM_TESTS CONFIGURE_DEPENDS tests/core/*_test.c tests/sim/*_test.c
+     tests/model/*_test.c)
 foreach(source ${SIM_TESTS})
   faultline_sim_test(${source})
 endforeach()
@@ -43,13 +44,14 @@ foreach(source ${MODEL_TESTS})
   target_sources(${name} PRIVATE ${MODEL_SOURCES})
 endforeach()
 
-file(GLOB LINUX_TESTS CONFIGURE_DEPENDS tests/hosted/*_test.c)
+file(GLOB LINUX_TESTS CONFIGURE_DEPENDS tests/linux/*_test.c tests/stores/*_test.c tests/library/*_test.c)
 foreach(source ${LINUX_TESTS})
   faultline_linux_test(${source})
 endforeach()
 
 include(${CMAKE_SOURCE_DIR}/tests/conformance/conformance.cmake OPTIONAL)
-include(${CMAKE_SOURCE_DIR}/tests/programs/programs.cmake OPTIONAL)
-include(${CMAKE_SOURCE_DIR}/tests/hosted/fsx/fsx.cmake)
+include(${CMAKE_SOURCE_DIR}/tests/run/run.cmake)
+include(${CMAKE_SOURCE_DIR}/tests/programs/programs.cmake)
+include(${CMAKE_SOURCE_DIR}/tests/library/fsx/fsx.cmake)
 include(${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz.cmake OPTIONAL)
-include(${CMAKE_SOURCE_DIR}/tests/company/company.cmake)
+include(${CMAKE_SOURCE_DIR}/tests/run/company/company.cmake)

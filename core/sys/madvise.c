@@ -10,9 +10,9 @@
  * A gap gives -ENOMEM, after the rest is done; any other error ends the call.
  */
 #include <faultline/vm.h>
-#include "cache/lru.h"
-#include "cache/readahead.h"
-#include "cache/writeback.h"
+#include "vm/lru.h"
+#include "file/readahead.h"
+#include "file/writeback.h"
 #include "lib/errno.h"
 #include "sys/range.h"
 #include "vm/vm_page.h"

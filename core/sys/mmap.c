@@ -18,7 +18,7 @@
 #include <faultline/vm.h>
 #include "lib/errno.h"
 #include "sys/range.h"
-#include "vm/vnode_pager.h"
+#include "file/vnode_pager.h"
 
 #define MAP_32BIT   0x40
 #define MAP_HUGETLB 0x40000

@@ -6,10 +6,10 @@
  *     FL_MS_INVALIDATE: nothing to do but the check: all mappings of a file are one and the same memory
  */
 #include <faultline/vm.h>
-#include "cache/writeback.h"
+#include "file/writeback.h"
 #include "lib/errno.h"
 #include "sys/range.h"
-#include "vm/vnode_pager.h"
+#include "file/vnode_pager.h"
 
 static int msync_file(struct vm_map *map, const struct sys_range *range, int flags)
 {

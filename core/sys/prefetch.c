@@ -11,8 +11,8 @@
  * Locks: those of its parts; none is held between them. Does not do: waiting for what it started.
  */
 #include <faultline/vm.h>
-#include "cache/block.h"
-#include "cache/readahead.h"
+#include "file/block.h"
+#include "file/readahead.h"
 #include "lib/errno.h"
 #include "sys/range.h"
 

@@ -43,10 +43,10 @@
  */
 #include "vm/vm_fault.h"
 #include <faultline/vm.h>
-#include "cache/flusher.h"
-#include "cache/buffer.h"
-#include "cache/lru.h"
-#include "cache/readahead.h"
+#include "file/flusher.h"
+#include "file/buffer.h"
+#include "vm/lru.h"
+#include "file/readahead.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "vm/pmap.h"
@@ -55,7 +55,7 @@
 #include "vm/vm_phys.h"
 #include "vm/vm_prefault.h"
 #include "vm/vm_rmap.h"
-#include "vm/vnode_pager.h"
+#include "file/vnode_pager.h"
 
 #define VM_FAULT_RETRY 1  /* not an error: look everything up again */
 #define VM_FAULT_TRIES 64 /* of a fault that finds memory free again and again, but never for itself */

@@ -7,11 +7,11 @@
  *
  * Each *_startup sets every static of its file, so a program may boot one VM after another.
  */
-#include "cache/block.h"
-#include "cache/buffer.h"
-#include "cache/flusher.h"
-#include "cache/lru.h"
-#include "cache/readahead.h"
+#include "file/block.h"
+#include "file/buffer.h"
+#include "file/flusher.h"
+#include "vm/lru.h"
+#include "file/readahead.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
@@ -21,7 +21,7 @@
 #include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
 #include "vm/vm_reserv.h"
-#include "vm/vnode_pager.h"
+#include "file/vnode_pager.h"
 #include <faultline/vm.h>
 
 #define VM_MIN_FRAMES 16 /* below it a fault with a copy and the page daemon's reserve do not fit */

@@ -23,7 +23,7 @@
 #include "lib/zone.h"
 #include "vm/vm_fault.h"
 #include "vm/vm_rmap.h"
-#include "vm/vnode_pager.h"
+#include "file/vnode_pager.h"
 #include <stdatomic.h>
 
 #define node_entry(n) tree_entry(n, struct vm_map_entry, node)

@@ -70,7 +70,7 @@ enum ra_pattern {
     RA_STRIDED,
 };
 
-/* What read-ahead remembers of a stream; cache/readahead.c. (e) in map entries, (O) in vnodes. */
+/* What read-ahead remembers of a stream; file/readahead.c. (e) in map entries, (O) in vnodes. */
 struct file_ra_state {
     /* The last window asked for: sequential: [start, start + size). Strided: the next one begins at start, and
        the last one had `size` runs. */

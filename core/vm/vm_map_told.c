@@ -10,7 +10,7 @@
  */
 #include "lib/kassert.h"
 #include "vm/vm_map_entry.h"
-#include "vm/vnode_pager.h"
+#include "file/vnode_pager.h"
 
 /* The first entry at or behind *va that shows the object; *va moves behind it. NULL: none before end. (M). */
 static struct vm_map_entry *next_of_object(struct vm_map *map, vm_offset_t *va, vm_offset_t end,

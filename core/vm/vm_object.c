@@ -17,11 +17,11 @@
  * Waiting for a page: for busy ones, those in write-back and those that are read until their owner is done,
  * which never waits for us; for held ones never (vm_page.h).
  *
- * Does not do: transfers (vm_pager.c), dirty pages' way to the store (cache/writeback.c), finding mappings
+ * Does not do: transfers (vm_pager.c), dirty pages' way to the store (file/writeback.c), finding mappings
  * (vm_rmap.c).
  */
 #include "vm/vm_object.h"
-#include "cache/buffer.h"
+#include "file/buffer.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
@@ -29,7 +29,7 @@
 #include "vm/vm_pager.h"
 #include "vm/vm_reserv.h"
 #include "vm/vm_rmap.h"
-#include "vm/vnode_pager.h"
+#include "file/vnode_pager.h"
 
 #define REMOVE_BATCH 64         /* pages unmapped and freed together */
 #define SHADOW_DEPTH (1u << 20) /* no chain is longer: checkers only */

@@ -39,7 +39,7 @@ enum vm_object_type {
     OBJT_VNODE,   /* a file */
 };
 
-/* A stream that reads an object, as read-ahead's marks tell (cache/drop_behind.h). All zero: none yet. */
+/* A stream that reads an object, as read-ahead's marks tell (file/drop_behind.h). All zero: none yet. */
 struct vm_stream {
     vm_pindex_t start, end; /* from its first mark to the last one that it touched */
     uint32_t idle;          /* marks that others touched since */
@@ -64,7 +64,7 @@ struct vm_object {
     vm_pindex_t size;      /* (O) in pages */
     struct vm_radix pages; /* (O) */
     /* (O) a file's absent pages [invalidate_start, invalidate_end) stay absent, while its bytes there change
-       below the cache (cache/truncate.h); the field's address is the channel */
+       below the cache (file/truncate.h); the field's address is the channel */
     vm_pindex_t invalidate_start, invalidate_end;
     struct vm_stream stream[VM_STREAMS]; /* (O) */
     bool stream_again;   /* (O) a stream read what another had passed: it is not read once, and is kept */

@@ -12,14 +12,14 @@
  * read-ahead leaves free_min; page-out itself may have the last one, or it could never free any.
  *
  * Invariants P1 … P9 and locks: vm_page.h. Lock order here: (O) → (Q) or (F), never both of these at once.
- * What moves a page between the queues goes by batches (cache/lru.c); what takes it off them for good,
+ * What moves a page between the queues goes by batches (vm/lru.c); what takes it off them for good,
  * which is freeing and wiring, does so at once, and clears what a batch has to do with it.
  * Does not do: choosing pages to free (vm_pageout), sleeping for memory (vm_wait).
  */
 #include "vm/vm_page.h"
-#include "cache/lru.h"
-#include "cache/buffer.h"
-#include "cache/flusher.h"
+#include "vm/lru.h"
+#include "file/buffer.h"
+#include "file/flusher.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"

@@ -15,7 +15,7 @@
  * (c) constant. A page's identity (object, pindex) changes only under (O), and only while the page is busy
  * and in no queue: so whoever holds (Q) and finds the page in a queue may read `object` and try (not wait
  * for) its lock. What a page's queue is to be changes under (O) alone (`lru`); what it is follows in batches,
- * under (Q) alone (`lru_op`, `queue`; cache/lru.h).
+ * under (Q) alone (`lru_op`, `queue`; vm/lru.h).
  *
  * Holds. A hold lasts as long as a system call of the program, which may be for ever: so nobody waits for one
  * (docs/locking.md). What is held is neither paged out nor write-protected. What the program itself asks for
@@ -68,7 +68,7 @@ enum vm_page_queue {
     0x400 /* the page daemon unmapped it to see whether a fault brings it back: not mapped ahead of one */
 #define PG_AHEAD                                                                                             \
     0x800 /* came along with a read and was not touched since, as far as is known: a first touch is no sign of reuse */
-#define PG_PRIVATE 0x2000 /* has buffer heads (cache/buffer.h): perhaps not valid, and yet not busy */
+#define PG_PRIVATE 0x2000 /* has buffer heads (file/buffer.h): perhaps not valid, and yet not busy */
 
 /* vm_page.lru, all (O) */
 #define PL_LRU        0x1 /* on a queue, or on its way there */
@@ -91,7 +91,7 @@ struct vm_page {
     _Atomic uint16_t hold_count;
     uint8_t queue;          /* (Q) enum vm_page_queue */
     uint8_t order;          /* (F) of the free block that the page heads; VM_PHYS_NOFREE otherwise */
-    _Atomic uint8_t lru_op; /* set (O), taken (Q): what a batch has still to do with the page (cache/lru.h) */
+    _Atomic uint8_t lru_op; /* set (O), taken (Q): what a batch has still to do with the page (vm/lru.h) */
     uint8_t pad;
 };
 #define VM_HOLD_ORPHAN UINT16_C(0x8000) /* it left its object: the last hold frees it */
@@ -181,7 +181,7 @@ void vm_page_undirty(struct vm_page *m);  /* clears both; the caller has write-p
 void vm_page_writeback_start(struct vm_page *m); /* sets PG_WRITEBACK and the radix mark */
 void vm_page_writeback_done(struct vm_page *m);  /* clears both and wakes whoever waits */
 
-/* ---- queues: the lists themselves. Who has a page to move goes through cache/lru.h. ------------------- */
+/* ---- queues: the lists themselves. Who has a page to move goes through vm/lru.h. ------------------- */
 void vm_page_lock(struct vm_page *m) ACQUIRE(vm_queues.lock);
 void vm_page_unlock(struct vm_page *m) RELEASE(vm_queues.lock);
 /* From no queue to this one's tail / head / from the queue it is on / the same, if it is on one. */

@@ -27,11 +27,11 @@
  * Does not do: swap. A dirty anonymous page has no place to go, and stays active.
  */
 #include "vm/vm_pageout.h"
-#include "cache/buffer.h"
-#include "cache/flusher.h"
-#include "cache/lru.h"
-#include "cache/readahead.h"
-#include "cache/writeback.h"
+#include "file/buffer.h"
+#include "file/flusher.h"
+#include "vm/lru.h"
+#include "file/readahead.h"
+#include "file/writeback.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "vm/pmap.h"
@@ -39,7 +39,7 @@
 #include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
 #include "vm/vm_rmap.h"
-#include "vm/vnode_pager.h"
+#include "file/vnode_pager.h"
 #include <faultline/vm.h>
 
 #define PAGEOUT_BATCH     64

@@ -17,16 +17,16 @@
  * Locks: (O) → (I) → (q). (I) vm_pager_async.lock: the list of all asynchronous requests; whoever holds
  * it and wants (O) may only try.
  *
- * Does not do: which pages (vm_fault.c, cache/readahead.c, cache/writeback.c), where in the file
- * (vnode_pager.c), sorting and merging (cache/block.c).
+ * Does not do: which pages (vm_fault.c, file/readahead.c, file/writeback.c), where in the file
+ * (vnode_pager.c), sorting and merging (file/block.c).
  */
 #include "vm/vm_pager.h"
-#include "cache/lru.h"
+#include "vm/lru.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
 #include "vm/vm_meter.h"
-#include "vm/vnode_pager.h"
+#include "file/vnode_pager.h"
 
 #define WRITEPAGES_TRIES                                                                                     \
     16 /* transfers that a write waits for until it has a window, before it waits in line */

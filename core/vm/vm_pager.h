@@ -14,7 +14,7 @@
 #ifndef CORE_VM_VM_PAGER_H
 #define CORE_VM_VM_PAGER_H
 
-#include "cache/block.h"
+#include "file/block.h"
 #include "vm/vm_object.h"
 
 struct vm_pager_request {

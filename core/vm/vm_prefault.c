@@ -8,10 +8,10 @@
  * that the lock is free for others during the machine's work. It is all a wish: what the machine leaves out
  * will fault.
  *
- * Locks: (M) shared, (O). Does not do: reading (vm_fault.c, cache/readahead.c).
+ * Locks: (M) shared, (O). Does not do: reading (vm_fault.c, file/readahead.c).
  */
 #include "vm/vm_prefault.h"
-#include "cache/readahead.h"
+#include "file/readahead.h"
 #include "vm/pmap.h"
 #include "vm/vm_page.h"
 

@@ -1,5 +1,5 @@
 /*
- * linux_machine.h: what the machine `linux` offers beside machine.h: to the hosted library (hosted.c) and to
+ * linux_machine.h: what the machine `linux` offers beside machine.h: to the library (library/library.c) and to
  * the shim.
  */
 #ifndef MACHINES_LINUX_LINUX_MACHINE_H

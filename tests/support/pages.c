@@ -3,10 +3,10 @@
  */
 #include "support/pages.h"
 #include "support/boot.h"
-#include "cache/lru.h"
+#include "vm/lru.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_pageout.h"
-#include "vm/vnode_pager.h"
+#include "file/vnode_pager.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

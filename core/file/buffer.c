@@ -1,0 +1,553 @@
+/*
+ * buffer.c: buffer heads: which blocks of a page are up to date, which are dirty, and their transfers.
+ *
+ *   block_write_begin ─▶ create_empty_buffers ─▶ alloc_page_buffers     nothing of the page is up to date
+ *        └─▶ __block_write_begin                                        reads what is overwritten in part
+ *   block_write_end ─▶ __block_commit_write ─▶ mark_buffer_dirty        perhaps all is up to date now: valid
+ *   block_read_full_page                                                reads what is not up to date: valid
+ *   block_write_full_page ─▶ __block_write_full_page                    writes what is dirty
+ *        all three: ll_rw_block ─▶ submit_bh ─▶ submit_bio              a plug merges neighbours
+ *   block_invalidatepage ─▶ discard_buffer, try_to_release_page ─▶ try_to_free_buffers ─▶ drop_buffers
+ *
+ * The bytes of a page with buffer heads are there, those of blocks that are not up to date mean nothing.
+ * Blocks behind the file's end are nobody's: zeros when they are needed, and never read or written.
+ *
+ * Write-back takes a block's dirtiness away when the page lost its own; a page that is dirty all the same,
+ * being held, or stored into by a program since, keeps that of its blocks: who may store into it does not
+ * say where.
+ *
+ * Invariants. U1 a page's buffer heads are a ring of VM_PAGE_SIZE / b_size, in the order of their blocks.
+ * U2 a dirty block is up to date. U3 of a valid page every block is. U4 a page with a dirty block is dirty,
+ * busy or in write-back.
+ * Locks: (O) → (z); windows and stores with none.
+ */
+#include "file/buffer.h"
+#include "file/block.h"
+#include "lib/errno.h"
+#include "lib/kassert.h"
+#include "lib/zone.h"
+#include "vm/pmap.h"
+#include "vm/vm_meter.h"
+#include "file/vnode_pager.h"
+
+#define BUFFERS_MAX     (VM_PAGE_SIZE / 512)
+#define FRAMES_PER_HEAD 2 /* one buffer head for so many pages: the memory of the radix tree is not theirs */
+
+static struct vm_zone buffer_zone;
+static _Atomic uint32_t buffer_heads; /* in use */
+
+/* A transfer of some blocks of one page. */
+struct block_io {
+    struct vm_page *m;
+    enum store_op op;
+    struct machine_run run;
+    vm_frame_t frame;
+    void *addr;
+    struct vm_lock lock; /* guards pending; its address is the channel */
+    uint32_t pending;
+    uint32_t n;
+    struct block_bio {
+        struct bio bio;
+        struct block_io *io;
+        struct buffer_head *bh;
+        int error;
+    } b[BUFFERS_MAX];
+};
+
+void buffer_startup(void)
+{
+    vm_zone_init(&buffer_zone, "buffer head", sizeof(struct buffer_head));
+    atomic_store(&buffer_heads, 0);
+}
+
+size_t buffer_meta_size(uint32_t nframes)
+{
+    return (size_t)(nframes / FRAMES_PER_HEAD + BUFFERS_MAX) * sizeof(struct buffer_head);
+}
+
+static uint32_t store_block(const struct store *store)
+{
+    return store->block_bytes == 0 ? VM_PAGE_SIZE : store->block_bytes;
+}
+
+uint32_t i_blocksize(struct vnode *vnode)
+{
+    const struct store *writer = atomic_load(&vnode->writer);
+    uint32_t reads = store_block(vnode->store), writes = writer == NULL ? reads : store_block(writer);
+    return reads > writes ? reads : writes;
+}
+
+/* ---- a page's buffers ---------------------------------------------------------------------------------- */
+
+bool page_has_buffers(const struct vm_page *m)
+{
+    return (m->flags & PG_PRIVATE) != 0;
+}
+
+static struct buffer_head *page_buffers(const struct vm_page *m)
+{
+    return vm_meta_pointer(m->buffers);
+}
+
+/* Walks m's buffers from the first: *offset is where bh lies in the page. NULL: that was the last. */
+static struct buffer_head *buffer_next(const struct vm_page *m, struct buffer_head *bh, uint32_t *offset)
+{
+    *offset += bh->b_size;
+    return bh->b_this_page == page_buffers(m) ? NULL : bh->b_this_page;
+}
+
+static void free_buffer_head(struct buffer_head *bh)
+{
+    vm_zone_free(&buffer_zone, bh);
+    atomic_fetch_sub(&buffer_heads, 1);
+}
+
+/* A list, which ends in NULL. */
+static void free_page_buffers(struct buffer_head *bh)
+{
+    while (bh != NULL) {
+        struct buffer_head *next = bh->b_this_page;
+        free_buffer_head(bh);
+        bh = next;
+    }
+}
+
+static struct buffer_head *alloc_buffer_head(void)
+{
+    if (atomic_fetch_add(&buffer_heads, 1) < vm_page_count / FRAMES_PER_HEAD + BUFFERS_MAX) {
+        struct buffer_head *bh = vm_zone_alloc(&buffer_zone);
+        if (bh != NULL)
+            return bh;
+    }
+    atomic_fetch_sub(&buffer_heads, 1);
+    return NULL;
+}
+
+/* One for each block of the page, the first one first, as a list; *last ends it. NULL: no memory. */
+static struct buffer_head *alloc_page_buffers(struct vm_page *m, uint32_t block_bytes,
+                                              struct buffer_head **last)
+{
+    struct buffer_head *head = NULL;
+    for (uint32_t offset = 0; offset < VM_PAGE_SIZE; offset += block_bytes) {
+        struct buffer_head *bh = alloc_buffer_head();
+        if (bh == NULL) {
+            free_page_buffers(head);
+            return NULL;
+        }
+        *bh = (struct buffer_head){.b_this_page = head, .b_page = m, .b_size = (uint16_t)block_bytes};
+        if (head == NULL)
+            *last = bh;
+        head = bh;
+    }
+    return head;
+}
+
+int create_empty_buffers(struct vm_page *m, uint32_t block_bytes)
+{
+    struct buffer_head *last, *head = alloc_page_buffers(m, block_bytes, &last);
+    KASSERT((m->flags & (PG_BUSY | PG_VALID | PG_PRIVATE)) == PG_BUSY, "U1");
+    if (head == NULL)
+        return -ENOMEM;
+    last->b_this_page = head;
+    m->buffers = vm_meta_index(head);
+    m->flags |= PG_PRIVATE;
+    return 0;
+}
+
+/* The page has no buffer heads any more: they are the caller's, as a list. */
+static struct buffer_head *detach_page_private(struct vm_page *m)
+{
+    struct buffer_head *head = page_buffers(m), *last = head;
+    while (last->b_this_page != head)
+        last = last->b_this_page;
+    last->b_this_page = NULL;
+    m->flags &= (uint16_t)~PG_PRIVATE;
+    m->buffers = 0;
+    return head;
+}
+
+/* Has every buffer of m these BH_*? */
+static bool buffers_all(const struct vm_page *m, uint8_t state)
+{
+    uint32_t offset = 0;
+    for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset))
+        if ((bh->b_state & state) != state)
+            return false;
+    return true;
+}
+
+static bool buffers_any(const struct vm_page *m, uint8_t state)
+{
+    uint32_t offset = 0;
+    for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset))
+        if (bh->b_state & state)
+            return true;
+    return false;
+}
+
+/*
+ * Does the block lie within the file, as it is now? That of a page wholly behind the end does: a
+ * truncation is under way, which waits for us before it asks the store, and the store may refuse. (O).
+ */
+static bool blkdev_get_block(struct buffer_head *bh, uint32_t offset)
+{
+    const struct vm_page *m = bh->b_page;
+    if (m->pindex >= m->object->size || ptoa(m->pindex) + offset < m->object->vnode->size_bytes)
+        bh->b_state |= BH_MAPPED;
+    else
+        bh->b_state &= (uint8_t)~BH_MAPPED;
+    return (bh->b_state & BH_MAPPED) != 0;
+}
+
+/* What m's buffers say may make it valid; and if it is, they may have nothing more to say. (O). */
+static void buffers_settle(struct vm_page *m)
+{
+    KASSERT((m->flags & PG_WRITEBACK) == 0, "U4");
+    if (buffers_all(m, BH_UPTODATE))
+        m->flags |= PG_VALID;
+    if ((m->flags & PG_VALID) == 0)
+        return;
+    if (buffers_all(m, BH_DIRTY) || !buffers_any(m, BH_DIRTY))
+        free_page_buffers(detach_page_private(m));
+}
+
+/* ---- dirtiness ----------------------------------------------------------------------------------------- */
+
+static void mark_buffer_dirty(struct buffer_head *bh)
+{
+    KASSERT((bh->b_state & BH_UPTODATE) != 0, "U2");
+    bh->b_state |= BH_DIRTY;
+    __set_page_dirty(bh->b_page);
+}
+
+void __set_page_dirty_buffers(struct vm_page *m)
+{
+    uint32_t offset = 0;
+    for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset))
+        mark_buffer_dirty(bh);
+}
+
+/* ---- going --------------------------------------------------------------------------------------------- */
+
+static void discard_buffer(struct buffer_head *bh)
+{
+    bh->b_state = 0;
+}
+
+/* NULL: not now. */
+static struct buffer_head *drop_buffers(struct vm_page *m)
+{
+    return buffers_any(m, BH_DIRTY) ? NULL : detach_page_private(m);
+}
+
+/* What was dirty of the page is no more. */
+static void cancel_dirty_page(struct vm_page *m)
+{
+    vm_page_undirty(m);
+}
+
+bool try_to_free_buffers(struct vm_page *m)
+{
+    struct buffer_head *list = drop_buffers(m);
+    if (list == NULL)
+        return false;
+    cancel_dirty_page(m);
+    free_page_buffers(list);
+    return true;
+}
+
+bool try_to_release_page(struct vm_page *m)
+{
+    return (m->flags & PG_WRITEBACK) == 0 && try_to_free_buffers(m);
+}
+
+void block_invalidatepage(struct vm_page *m, uint32_t from)
+{
+    uint32_t offset = 0;
+    KASSERT((m->flags & (PG_BUSY | PG_WRITEBACK)) == PG_BUSY, "U4");
+    /* A program may go on storing into a mapping of it: it is dirty, if it is, as a whole. */
+    if ((m->flags & PG_VALID) && from != 0) {
+        free_page_buffers(detach_page_private(m));
+        return;
+    }
+    for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset))
+        if (offset >= from)
+            discard_buffer(bh);
+    if (from == 0) {
+        bool released = try_to_release_page(m);
+        KASSERT(released, "U4");
+    }
+}
+
+/* ---- transfers ----------------------------------------------------------------------------------------- */
+
+static void block_io_init(struct block_io *io, struct vm_page *m, enum store_op op)
+{
+    io->m = m;
+    io->op = op;
+    io->frame = vm_page_frame(m);
+    io->run = (struct machine_run){
+        .object = m->object->machine, .pindex = m->pindex, .npages = 1, .frame = &io->frame};
+    io->lock = (struct vm_lock){0};
+    io->pending = io->n = 0;
+}
+
+/* bh, at `offset` of the page, is to go along. (O), or the page is busy. */
+static void block_io_add(struct block_io *io, struct buffer_head *bh, uint32_t offset)
+{
+    struct vnode *vnode = io->m->object->vnode;
+    struct block_bio *b = &io->b[io->n++];
+    *b = (struct block_bio){.io = io, .bh = bh, .error = -EIO};
+    b->bio.store = io->op == STORE_READ ? vnode->store : atomic_load(&vnode->writer);
+    b->bio.op = io->op;
+    b->bio.wait = true;
+    b->bio.offset = ptoa(io->m->pindex) + offset;
+    b->bio.len_bytes = bh->b_size;
+    b->bio.npages = 1;
+    b->bio.addr = &io->addr;
+}
+
+static void end_buffer_io(struct bio *bio, int error)
+{
+    struct block_bio *b = (struct block_bio *)bio;
+    struct block_io *io = b->io;
+    vm_lock(&io->lock);
+    b->error = error;
+    io->pending--;
+    vm_unlock(&io->lock);
+    machine_wake(io); /* who waits may be gone already: only its address is used */
+}
+
+static void submit_bh(struct block_bio *b, struct blk_plug *plug)
+{
+    b->bio.end_io = end_buffer_io;
+    submit_bio(&b->bio, plug);
+}
+
+static void wait_on_buffers(struct block_io *io)
+{
+    for (uint32_t i = 0; i < io->n; i++)
+        bio_wait(&io->b[i].bio);
+    vm_lock(&io->lock);
+    while (io->pending > 0)
+        vm_sleep(io, &io->lock);
+    vm_unlock(&io->lock);
+}
+
+/*
+ * Moves the blocks that were added; b[i].error says of each how it went. Errors: the first of these; -ENOMEM:
+ * no window, and each has it. No lock held.
+ */
+static int ll_rw_block(struct block_io *io)
+{
+    enum machine_window how = io->op == STORE_READ ? MACHINE_WINDOW_EDIT : MACHINE_WINDOW_READ;
+    struct blk_plug plug;
+    if (io->n == 0)
+        return 0;
+    int error = machine_window_get(&io->run, how, false, &io->addr);
+    if (error != 0) {
+        for (uint32_t i = 0; i < io->n; i++)
+            io->b[i].error = error;
+        return error;
+    }
+    io->pending = io->n;
+    blk_start_plug(&plug);
+    for (uint32_t i = 0; i < io->n; i++)
+        submit_bh(&io->b[i], &plug);
+    blk_finish_plug(&plug);
+    wait_on_buffers(io);
+    machine_window_put(&io->run, how, &io->addr,
+                       true); /* what failed is not up to date: its bytes mean nothing */
+    for (uint32_t i = 0; i < io->n && error == 0; i++)
+        error = io->b[i].error;
+    if (error == 0)
+        vm_count(io->op == STORE_READ ? &vm_cnt.page_ins : &vm_cnt.write_backs, 1);
+    return error;
+}
+
+/* The blocks that were read are up to date. (O). */
+static void end_buffer_read(struct block_io *io)
+{
+    for (uint32_t i = 0; i < io->n; i++)
+        if (io->b[i].error == 0)
+            io->b[i].bh->b_state |= BH_UPTODATE;
+}
+
+int block_read_full_page(struct vm_page *m)
+{
+    struct vm_object *object = m->object;
+    struct block_io io;
+    uint32_t offset = 0, end = VM_PAGE_SIZE; /* of the file's blocks */
+    int error = 0;
+    block_io_init(&io, m, STORE_READ);
+    vm_lock(&object->lock);
+    KASSERT((m->flags & (PG_BUSY | PG_PRIVATE | PG_VALID | PG_WRITEBACK)) == (PG_BUSY | PG_PRIVATE), "U3");
+    for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset)) {
+        if (!blkdev_get_block(bh, offset) && end == VM_PAGE_SIZE)
+            end = offset;
+        else if (offset < end && (bh->b_state & BH_UPTODATE) == 0)
+            block_io_add(&io, bh, offset);
+    }
+    vm_unlock(&object->lock);
+    if (end < VM_PAGE_SIZE)
+        error = pmap_zero_page_area(m, end, VM_PAGE_SIZE);
+    if (error == 0)
+        error = ll_rw_block(&io);
+    vm_lock(&object->lock);
+    end_buffer_read(&io);
+    if (error == 0) {
+        offset = 0;
+        for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset))
+            bh->b_state |= BH_UPTODATE;
+        buffers_settle(m);
+    }
+    vm_unlock(&object->lock);
+    return error;
+}
+
+/* ---- writing into a page ------------------------------------------------------------------------------- */
+
+/*
+ * Reads, of the blocks that bytes [start, start + len) touch, those that are neither up to date nor
+ * overwritten whole; zeroes those behind the file's end. No lock held.
+ */
+static int __block_write_begin(struct vm_page *m, uint32_t start, uint32_t len)
+{
+    struct vm_object *object = m->object;
+    struct block_io io;
+    uint32_t offset = 0, zero_start[2], zero_end[2], nzero = 0;
+    int error = 0;
+    block_io_init(&io, m, STORE_READ);
+    vm_lock(&object->lock);
+    for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset)) {
+        uint32_t end = offset + bh->b_size;
+        bool whole = start <= offset && end <= start + len;
+        if (end <= start || start + len <= offset || whole || (bh->b_state & BH_UPTODATE))
+            continue;
+        if (blkdev_get_block(bh, offset)) {
+            block_io_add(&io, bh, offset);
+            continue;
+        }
+        zero_start[nzero] = offset; /* the first and the last one only can be touched in part */
+        zero_end[nzero++] = end;
+    }
+    vm_unlock(&object->lock);
+    for (uint32_t i = 0; i < nzero && error == 0; i++)
+        error = pmap_zero_page_area(m, zero_start[i], zero_end[i]);
+    if (error == 0)
+        error = ll_rw_block(&io);
+    vm_lock(&object->lock);
+    end_buffer_read(&io);
+    vm_unlock(&object->lock);
+    return error;
+}
+
+int block_write_begin(struct vm_page *m, uint32_t start, uint32_t len)
+{
+    struct vm_object *object = m->object;
+    int error = 0;
+    vm_lock(&object->lock);
+    bool fresh = !page_has_buffers(m);
+    if (fresh)
+        error = create_empty_buffers(m, i_blocksize(object->vnode));
+    vm_unlock(&object->lock);
+    if (error == 0 && fresh)
+        error = pmap_zero_page(m); /* so that its bytes are there */
+    return error == 0 ? __block_write_begin(m, start, len) : error;
+}
+
+/* Bytes [start, end) of m were written: their blocks are up to date, and dirty. (O). */
+static void __block_commit_write(struct vm_page *m, uint32_t start, uint32_t end)
+{
+    uint32_t offset = 0;
+    for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset)) {
+        if (offset + bh->b_size <= start || end <= offset)
+            continue;
+        bh->b_state |= BH_UPTODATE | BH_MAPPED;
+        mark_buffer_dirty(bh);
+    }
+    buffers_settle(m);
+}
+
+uint32_t block_write_end(struct vm_page *m, uint32_t start, uint32_t len, uint32_t copied)
+{
+    uint32_t offset = 0, end = start + copied;
+    KASSERT((m->flags & (PG_BUSY | PG_WRITEBACK)) == PG_BUSY, "U4");
+    for (struct buffer_head *bh = page_buffers(m); copied < len && bh != NULL;
+         bh = buffer_next(m, bh,
+                          &offset)) /* the rest of a block that was to be overwritten whole was not read */
+        if (offset < end && end < offset + bh->b_size && (bh->b_state & BH_UPTODATE) == 0)
+            end = offset > start ? offset : start;
+    if (end > start)
+        __block_commit_write(m, start, end);
+    return end - start;
+}
+
+/* ---- writing back -------------------------------------------------------------------------------------- */
+
+/* io becomes m's dirty blocks as far as they are in the file. */
+static void buffers_collect_dirty(struct block_io *io, struct vm_page *m)
+{
+    uint32_t offset = 0;
+    vm_lock(&m->object->lock);
+    KASSERT((m->flags & (PG_WRITEBACK | PG_PRIVATE)) == (PG_WRITEBACK | PG_PRIVATE), "W1");
+    for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset)) {
+        if ((bh->b_state & BH_DIRTY) && blkdev_get_block(bh, offset))
+            block_io_add(io, bh, offset);
+        if ((m->flags & PG_DIRTY) == 0)
+            bh->b_state &= (uint8_t)~BH_DIRTY;
+    }
+    vm_unlock(&m->object->lock);
+}
+
+static int __block_write_full_page(struct block_io *io, struct vm_page *m)
+{
+    buffers_collect_dirty(io, m);
+    if (io->n == 0)
+        return 0;
+    int error = io->b[0].bio.store == NULL ? -EBADF : vnode_pager_clean_tail(m->object, &m, 1);
+    if (error == 0)
+        return ll_rw_block(io);
+    for (uint32_t i = 0; i < io->n; i++)
+        io->b[i].error = error;
+    return error;
+}
+
+int block_write_full_page(struct vm_page *m)
+{
+    struct vm_object *object = m->object;
+    struct block_io io;
+    block_io_init(&io, m, STORE_WRITE);
+    int error = __block_write_full_page(&io, m);
+    if (error != 0)
+        vnode_pager_seterror(object->vnode,
+                             error); /* first, so that whoever sees the flag finds the reason */
+    vm_lock(&object->lock);
+    m->flags &= (uint16_t)~PG_WRITEERROR;
+    for (uint32_t i = 0; i < io.n; i++)
+        if (io.b[i].error != 0)
+            mark_buffer_dirty(io.b[i].bh);
+    if (error != 0)
+        m->flags |= PG_WRITEERROR;
+    vm_page_writeback_done(m);
+    if ((m->flags & PG_DIRTY) == 0)
+        buffers_settle(m);
+    vm_unlock(&object->lock);
+    return error;
+}
+
+/* ---- checks -------------------------------------------------------------------------------------------- */
+
+void buffer_check(const struct vm_page *m)
+{
+    uint32_t offset = 0;
+    bool dirty = false;
+    for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset)) {
+        KASSERT(bh->b_page == m && bh->b_size == page_buffers(m)->b_size && offset < VM_PAGE_SIZE, "U1");
+        KASSERT((bh->b_state & (BH_DIRTY | BH_UPTODATE)) != BH_DIRTY, "U2");
+        KASSERT((m->flags & PG_VALID) == 0 || (bh->b_state & BH_UPTODATE) != 0, "U3");
+        dirty = dirty || (bh->b_state & BH_DIRTY) != 0;
+    }
+    KASSERT(offset == VM_PAGE_SIZE, "U1");
+    KASSERT(!dirty || (m->flags & (PG_DIRTY | PG_BUSY | PG_WRITEBACK)) != 0, "U4");
+}

@@ -1,0 +1,89 @@
+/*
+ * drop_behind.c: see drop_behind.h, which has the picture.
+ *
+ *   page_cache_async_readahead ─▶ drop_behind ─▶ stream_at, drop_passed ─▶ deactivate_file_page
+ *
+ * A page that was used by others, too (active, or PL_REFERENCED), is not the stream's. What was seen of a
+ * page's use when it is dropped was the stream's use: it is forgotten, and what comes later counts.
+ *
+ * Locks: (O) → (R), (L). Does not do: choosing (vm_pageout.c).
+ */
+#include "file/drop_behind.h"
+#include "vm/lru.h"
+#include "vm/vm_rmap.h"
+
+#define DROP_LAG  64 /* pages just passed that are kept: readers are not exactly in order */
+#define DROP_GAP  (2 * MACHINE_RUN_MAX) /* farther from one mark to the next is another stream */
+#define DROP_IDLE 64                    /* marks of others after which a stream is over */
+#define DROP_LONG 8                     /* one part in so many of memory is a long stream */
+
+static bool stream_long(const struct vm_stream *stream)
+{
+    return stream->end - stream->start >= vm_page_count / DROP_LONG;
+}
+
+/*
+ * The stream that goes on at pindex; or a new one begins there, in the place of one that ended or is
+ * short. (O).
+ */
+static struct vm_stream *stream_at(struct vm_object *object, vm_pindex_t pindex)
+{
+    struct vm_stream *found = NULL, *least = &object->stream[0];
+    for (struct vm_stream *at = object->stream; at < object->stream + VM_STREAMS; at++) {
+        at->idle++;
+        if (pindex >= at->end && pindex - at->end <= DROP_GAP && at->end != 0)
+            found = at;
+        bool over = at->idle > DROP_IDLE, least_over = least->idle > DROP_IDLE;
+        if (over != least_over ? over : at->end - at->start < least->end - least->start)
+            least = at;
+    }
+    if (found == NULL) {
+        found = least;
+        found->start = found->end = pindex;
+    }
+    found->idle = 0;
+    return found;
+}
+
+/*
+ * Did the stream, now that it is long, for the most part read again what another passed so lately that all since
+ * would have fitted in memory? (O).
+ */
+static bool stream_again(const struct vm_object *object, const struct vm_stream *stream)
+{
+    for (const struct vm_stream *at = object->stream; at < object->stream + VM_STREAMS; at++) {
+        vm_pindex_t end = at->end < stream->end ? at->end : stream->end;
+        bool inside = at != stream && stream->start >= at->start && stream->start < end;
+        if (inside && 2 * (end - stream->start) >= stream->end - stream->start &&
+            at->end - stream->start < vm_page_count)
+            return true;
+    }
+    return false;
+}
+
+/* Pages [start, end) were used once by a stream. (O). */
+static void drop_passed(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    for (vm_pindex_t pindex = start; pindex < end; pindex++) {
+        struct vm_page *m = vm_page_lookup(object, pindex);
+        if (m == NULL || (m->flags & (PG_VALID | PG_BUSY | PG_DIRTY)) != PG_VALID ||
+            (m->lru & (PL_LRU | PL_ACTIVE | PL_REFERENCED)) != PL_LRU)
+            continue;
+        (void)!vm_rmap_referenced(m);
+        deactivate_file_page(m);
+    }
+}
+
+void drop_behind(struct vm_object *object, vm_pindex_t pindex)
+{
+    struct vm_stream *stream = stream_at(object, pindex);
+    vm_pindex_t kept = stream->start + vm_page_count / DROP_LONG, from = stream->end;
+    bool was_long = stream_long(stream);
+    stream->end = pindex;
+    if (!was_long && stream_long(stream) && stream_again(object, stream))
+        object->stream_again = true;
+    if (object->stream_again || pindex < kept + 2 * DROP_LAG)
+        return;
+    from = from > kept + DROP_LAG ? from - DROP_LAG : kept;
+    drop_passed(object, from, pindex - DROP_LAG);
+}

@@ -1,0 +1,399 @@
+/*
+ * filemap_write.c: writing a file through its pages, which are those that mappings show.
+ *
+ *   generic_file_write_iter               one at a time (vn_lock)
+ *     __generic_file_write_iter
+ *       generic_file_direct_write         FL_IOCB_DIRECT: past the pages, which are written back and go
+ *       generic_perform_write             page by page
+ *         write_begin                     the store long enough; the page busy, with what is not overwritten
+ *           simple_write_begin            all of the page's other bytes
+ *           blkdev_write_begin            a store with smaller blocks: those of blocks overwritten in part
+ *         copy_page_from_iter_atomic
+ *         generic_write_end               longer, dirty (simple_write_end, blkdev_write_end), not busy
+ *         balance_dirty_pages
+ *     generic_write_sync                  FL_IOCB_DSYNC
+ *
+ * A page that is written is busy, so that nobody copies it half-written; and not in write-back, so that what
+ * is zeroed behind the old end (vnode_pager_clean_tail) is not the new bytes. Without a lock: the copy may
+ * sleep, and takes no fault.
+ *
+ * Bytes behind the file's end in its last page may be anything, since mappings can store there. Whatever
+ * makes the file longer overwrites them (a write that begins within the file) or zeroes them
+ * (write_skip).
+ *
+ * The file's length is known as longer (generic_write_end) when the bytes are there, while the store is
+ * longer from write_begin on. Nobody asks it meanwhile, for that takes vn_lock; and the page in which the
+ * old end lies is busy meanwhile, or out of memory, so that nothing behind that end is on its way to the
+ * store.
+ *
+ * Locks: vn_lock, (V), (O). Loops: each turn follows somebody else's progress with the page, or new memory.
+ */
+#include "file/filemap.h"
+#include "file/buffer.h"
+#include "file/direct.h"
+#include "file/iov_iter.h"
+#include "vm/lru.h"
+#include "file/truncate.h"
+#include "file/writeback.h"
+#include "file/flusher.h"
+#include "lib/errno.h"
+#include "lib/kassert.h"
+#include "vm/pmap.h"
+#include "file/vnode_pager.h"
+#include <faultline/vm.h>
+
+/* A write on its way. vn_lock is held, so the length stays. */
+struct write_state {
+    struct kiocb iocb;
+    unsigned flags; /* FL_IOCB_* */
+    struct store *store;
+    vm_ooffset_t end;         /* of all that is to be written */
+    uint32_t block_bytes;     /* of the file */
+    uint64_t store_len_bytes; /* how long the store is; size_bytes, or more while we make the file longer */
+    struct vm_page *m;        /* the page at hand: busy, or NULL */
+    uint32_t start, len;      /* what is written of it */
+};
+
+/*
+ * The store has room for the page at hand: for all that is to come, if it can be. Errors: the store's,
+ * -EOPNOTSUPP.
+ */
+static int write_grow(struct write_state *w)
+{
+    vm_ooffset_t chunk_end = w->iocb.pos + w->len;
+    if (chunk_end <= w->store_len_bytes)
+        return 0;
+    if (w->store->ops->truncate == NULL)
+        return -EOPNOTSUPP;
+    w->store_len_bytes = w->end;
+    int error = w->store->ops->truncate(w->store, w->end);
+    if ((error == -ENOSPC || error == -EFBIG) && chunk_end < w->end) {
+        w->store_len_bytes = chunk_end;
+        error = w->store->ops->truncate(w->store, chunk_end);
+    }
+    if (error != 0)
+        w->store_len_bytes = w->iocb.vnode->size_bytes;
+    return error;
+}
+
+/* ---- a page to write into ------------------------------------------------------------------------------ */
+
+/* Are all bytes of the page at hand that the file has to be overwritten? vn_lock held. */
+static bool write_whole(const struct write_state *w)
+{
+    uint64_t page = ptoa(w->m->pindex);
+    return w->start == 0 && page + w->len >= min_u64(page + VM_PAGE_SIZE, w->iocb.vnode->size_bytes);
+}
+
+/* w->m, new and busy, gets the bytes that the write leaves as they are. (O), released in between. */
+static int simple_write_begin(struct write_state *w, struct iov_iter *iter) REQUIRES(w->iocb.object->lock)
+{
+    if (!write_whole(w) && ptoa(w->m->pindex) < w->iocb.vnode->size_bytes)
+        return filemap_read_page(&w->iocb, w->m);
+    vm_unlock(&w->iocb.object->lock);
+    int error = 0;
+    /* Not valid by that: what a short copy leaves of them is not the file's. */
+    if (w->len < VM_PAGE_SIZE || iov_iter_single_seg_count(iter) < VM_PAGE_SIZE)
+        error = pmap_zero_page(w->m);
+    vm_lock(&w->iocb.object->lock);
+    if (error != 0)
+        vm_page_free(w->m);
+    return error;
+}
+
+/* A page that cannot be kept goes. (O). */
+static void write_forget_page(struct vm_page *m)
+{
+    bool released = !page_has_buffers(m) || (m->flags & PG_VALID) || try_to_release_page(m);
+    if ((m->flags & PG_VALID) || !released) { /* it was there before, or has other blocks that are dirty */
+        lru_cache_add(m);
+        vm_page_xunbusy(m);
+    } else {
+        vm_page_free(m);
+    }
+}
+
+/* The same for a page of a store with smaller blocks, new or with buffers. (O), released in between. */
+static int blkdev_write_begin(struct write_state *w) REQUIRES(w->iocb.object->lock)
+{
+    vm_unlock(&w->iocb.object->lock);
+    int error = block_write_begin(w->m, w->start, w->len);
+    vm_lock(&w->iocb.object->lock);
+    if (error == -ENOMEM && !page_has_buffers(w->m)) /* then without */
+        return filemap_read_page(&w->iocb, w->m);
+    if (error != 0)
+        write_forget_page(w->m);
+    return error;
+}
+
+/*
+ * The bytes that the write leaves are there, if they were not. On failure w->m is gone. (O), released in
+ * between.
+ */
+static int write_prepare(struct write_state *w, struct iov_iter *iter) REQUIRES(w->iocb.object->lock)
+{
+    if (w->m->flags & PG_VALID)
+        return 0;
+    bool outside = ptoa(w->m->pindex) >= w->iocb.vnode->size_bytes;
+    bool blocks = w->block_bytes < VM_PAGE_SIZE && !write_whole(w) && !outside;
+    return page_has_buffers(w->m) || blocks ? blkdev_write_begin(w) : simple_write_begin(w, iter);
+}
+
+/* w->m becomes the busy page at pindex, as write_begin says. (O), released in between. */
+static int grab_cache_page_write_begin(struct write_state *w, vm_pindex_t pindex, struct iov_iter *iter)
+    REQUIRES(w->iocb.object->lock)
+{
+    int error;
+    do {
+        error = 0;
+        w->m = find_lock_page(w->iocb.object, pindex);
+        if (w->m == NULL)
+            error = filemap_alloc_page(&w->iocb, pindex, &w->m);
+        if (error == 0)
+            error = write_prepare(w, iter);
+    } while (error == FILEMAP_RETRY);
+    if (error != 0)
+        w->m = NULL;
+    return error;
+}
+
+/* The page at hand goes back, unwritten. */
+static void write_abort(struct write_state *w)
+{
+    struct vm_object *object = w->iocb.object;
+    vm_lock(&object->lock);
+    write_forget_page(w->m);
+    vm_unlock(&object->lock);
+    w->m = NULL;
+}
+
+/* The page at iocb.pos, busy, without clean copies above it. Errors: of growing, of reading, -ENOMEM. */
+static int write_begin(struct write_state *w, struct iov_iter *iter)
+{
+    w->start = (uint32_t)(w->iocb.pos & VM_PAGE_MASK);
+    w->len = (uint32_t)min_u64(VM_PAGE_SIZE - w->start, iter->count);
+    bool last_page = ptoa(atop(w->iocb.pos)) < w->iocb.vnode->size_bytes; /* if it is one that grows */
+    int error = last_page ? 0 : write_grow(w);
+    if (error != 0)
+        return error;
+    vm_lock(&w->iocb.object->lock);
+    error = grab_cache_page_write_begin(w, atop(w->iocb.pos), iter);
+    if (error == 0 && (w->m->flags & PG_COPIED) &&
+        vm_object_invalidate_copies(w->iocb.object,
+                                    w->m->pindex)) /* releases (O); the page is busy, so it stays */
+        KASSERT((w->m->flags & (PG_BUSY | PG_COPIED)) == PG_BUSY, "F2");
+    vm_unlock(&w->iocb.object->lock);
+    if (error == 0 && last_page) {
+        error = write_grow(w);
+        if (error != 0)
+            write_abort(w);
+    }
+    return error;
+}
+
+/* ---- a page that was written into ---------------------------------------------------------------------- */
+
+/* `copied` bytes were written to m. Returns how many of them count. (O). */
+static uint32_t simple_write_end(struct vm_page *m, uint32_t len, uint32_t copied)
+{
+    if (copied < len && (m->flags & PG_VALID) == 0)
+        return 0; /* the rest of the page was never read */
+    if (copied > 0) {
+        m->flags |= PG_VALID;
+        vm_page_dirty(m);
+    }
+    return copied;
+}
+
+static uint32_t blkdev_write_end(const struct write_state *w, uint32_t copied)
+{
+    return block_write_end(w->m, w->start, w->len, copied);
+}
+
+/*
+ * `copied` bytes were written to the page at hand, which goes back; those that count are the file's. Also
+ * where nothing was written.
+ */
+static void generic_write_end(struct write_state *w, uint64_t copied)
+{
+    struct vm_object *object = w->iocb.object;
+    vm_lock(&object->lock);
+    copied = page_has_buffers(w->m) ? blkdev_write_end(w, (uint32_t)copied)
+                                    : simple_write_end(w->m, w->len, (uint32_t)copied);
+    w->iocb.pos += copied;
+    if (copied > 0 && w->iocb.pos > w->iocb.vnode->size_bytes) {
+        vm_unlock(&object->lock);
+        (void)vnode_pager_newsize(w->iocb.vnode, w->iocb.pos);
+        vm_lock(&object->lock);
+    }
+    if (copied > 0) {
+        mark_page_accessed(w->m);
+        vm_page_xunbusy(w->m);
+    } else {
+        write_forget_page(w->m);
+    }
+    vm_unlock(&object->lock);
+    w->m = NULL;
+}
+
+static int generic_perform_write(struct write_state *w, struct iov_iter *iter)
+{
+    int error = 0;
+    while (error == 0 && iter->count > 0) {
+        uint64_t copied;
+        error = write_begin(w, iter);
+        if (error != 0)
+            break;
+        error = copy_page_from_iter_atomic(w->m, w->start, w->len, iter, &copied);
+        generic_write_end(w, copied);
+        balance_dirty_pages(w->iocb.object);
+    }
+    return error;
+}
+
+/* ---- past the pages ------------------------------------------------------------------------------------ */
+
+/*
+ * One piece, of w->len bytes. FILEMAP_RETRY: pages of it stay, so that it must go through them. Errors: of
+ * growing, of write-back, of the store, -EFAULT, -ENOMEM.
+ */
+static int direct_write_piece(struct write_state *w, struct iov_iter *iter)
+{
+    struct vm_object *object = w->iocb.object;
+    int error = kiocb_write_and_wait(object, w->iocb.pos, w->len);
+    if (error != 0)
+        return error;
+    vm_pindex_t first = atop(w->iocb.pos), end = atop(w->iocb.pos + w->len - 1) + 1;
+    vm_lock(&object->lock);
+    filemap_invalidate_lock(object, first, end);
+    vm_unlock(&object->lock);
+    bool gone = invalidate_inode_pages2_range(object, first, end);
+    error = gone ? write_grow(w) : 0;
+    if (gone && error == 0)
+        error = blkdev_direct_IO(&w->iocb, iter, STORE_WRITE, w->len);
+    /* Nobody reads the file's last page in before its end is known. */
+    if (w->iocb.pos > w->iocb.vnode->size_bytes)
+        (void)vnode_pager_newsize(w->iocb.vnode, w->iocb.pos);
+    filemap_invalidate_unlock(object);
+    return gone ? error : FILEMAP_RETRY;
+}
+
+/* What pages that cannot go keep from the direct way goes through them, and on to the store. */
+static int direct_write_fallback(struct write_state *w, struct iov_iter *iter)
+{
+    vm_ooffset_t start = w->iocb.pos;
+    int error = generic_perform_write(w, iter);
+    uint64_t written = w->iocb.pos - start;
+    int synced = written == 0 ? 0 : kiocb_write_and_wait(w->iocb.object, start, written);
+    return error != 0 ? error : synced;
+}
+
+static int generic_file_direct_write(struct write_state *w, struct iov_iter *iter)
+{
+    int error = 0;
+    while (error == 0 && iter->count > 0) {
+        w->len = (uint32_t)min_u64(DIRECT_PAGES * VM_PAGE_SIZE - (w->iocb.pos & VM_PAGE_MASK), iter->count);
+        error = direct_write_piece(w, iter);
+        if (error == FILEMAP_RETRY)
+            return direct_write_fallback(w, iter);
+    }
+    return error;
+}
+
+/* ---- the whole ----------------------------------------------------------------------------------------- */
+
+/* What may be written, of what is asked, and where: a file has an end. */
+static int generic_write_checks(struct write_state *w, struct iov_iter *iter)
+{
+    struct vnode *vnode = w->iocb.vnode;
+    bool append = (w->flags & FL_IOCB_APPEND) != 0;
+    w->store = atomic_load(&vnode->writer);
+    if (w->store == NULL)
+        return -EBADF;
+    w->block_bytes = i_blocksize(vnode);
+    int error = append ? vnode_pager_setsize_locked(vnode) : 0;
+    if (error != 0)
+        return error;
+    if (append)
+        w->iocb.pos = vnode->size_bytes;
+    if ((w->flags & FL_IOCB_DIRECT) && ((w->iocb.pos | iter->count) & (w->block_bytes - 1)) != 0)
+        return -EINVAL;
+    if (w->iocb.pos >= INT64_MAX)
+        return -EFBIG;
+    iter->count = min_u64(iter->count, (uint64_t)INT64_MAX - w->iocb.pos);
+    w->end = w->iocb.pos + iter->count;
+    if (w->end > vnode->size_bytes && !append)
+        error = vnode_pager_setsize_locked(vnode);
+    w->store_len_bytes = vnode->size_bytes;
+    return error;
+}
+
+/* The file ends where the write begins. Errors: as write_grow. */
+static int write_skip(struct write_state *w)
+{
+    if (w->store->ops->truncate == NULL)
+        return -EOPNOTSUPP;
+    int error = vnode_truncate(w->iocb.vnode, w->iocb.pos);
+    w->store_len_bytes = w->iocb.vnode->size_bytes;
+    return error;
+}
+
+/* vn_lock held. Returns how many bytes were written, the last of them before iocb.pos. */
+static int64_t __generic_file_write_iter(struct write_state *w, struct iov_iter *iter)
+{
+    int error = generic_write_checks(w, iter);
+    if (error != 0)
+        return error;
+    vm_ooffset_t start = w->iocb.pos;
+    uint64_t old_bytes = w->iocb.vnode->size_bytes;
+    if (start > old_bytes) /* zeros between */
+        error = write_skip(w);
+    if (error == 0)
+        error =
+            w->flags & FL_IOCB_DIRECT ? generic_file_direct_write(w, iter) : generic_perform_write(w, iter);
+    bool none = w->iocb.pos == start;
+    uint64_t size_bytes = none ? old_bytes : w->iocb.vnode->size_bytes;
+    /* What was made longer than was written is cut again; if that fails too, it is zeros that stay. */
+    if (size_bytes < w->store_len_bytes)
+        (void)!vnode_truncate(w->iocb.vnode, size_bytes);
+    return none ? error : (int64_t)(w->iocb.pos - start);
+}
+
+/* The `written` bytes before iocb.pos are on stable storage. */
+static int generic_write_sync(const struct write_state *w, int64_t written)
+{
+    vm_ooffset_t start = w->iocb.pos - (uint64_t)written;
+    return vfs_fsync_range(w->iocb.vnode, w->iocb.object, atop(start), atop(w->iocb.pos - 1) + 1, NULL);
+}
+
+static int64_t generic_file_write_iter(struct vnode *vnode, struct iov_iter *iter, struct fl_iocb *iocb)
+{
+    struct write_state w = {.flags = iocb->flags};
+    int error = kiocb_init(&w.iocb, vnode, iocb->offset);
+    if (error != 0)
+        return error;
+    vn_lock(vnode);
+    int64_t result = __generic_file_write_iter(&w, iter);
+    vn_unlock(vnode);
+    if (result > 0)
+        iocb->offset = w.iocb.pos;
+    if (result > 0 && (w.flags & FL_IOCB_DSYNC)) {
+        error = generic_write_sync(&w, result);
+        result = error != 0 ? error : result;
+    }
+    kiocb_done(&w.iocb);
+    return result;
+}
+
+/* ---- what vm.h offers ---------------------------------------------------------------------------------- */
+
+int64_t fl_vnode_write(struct vnode *vnode, const struct fl_iovec *iov, uint32_t niov, struct fl_iocb *iocb)
+{
+    struct iov_iter iter;
+    int error = iov_iter_init(&iter, iov, niov);
+    if (error == 0 && (iocb->flags & ~(unsigned)KIOCB_FLAGS) != 0)
+        error = -EINVAL;
+    if (error != 0 || iter.count == 0)
+        return error;
+    return generic_file_write_iter(vnode, &iter, iocb);
+}

@@ -1,0 +1,464 @@
+/*
+ * writeback.c: dirty pages of a file back to its store.
+ *
+ *   sync_blockdev ─▶ __sync_blockdev ─┬─▶ filemap_flush                     nobody waits
+ *                                     └─▶ filemap_write_and_wait
+ *                                           └─▶ filemap_write_and_wait_range
+ *     __filemap_fdatawrite_range
+ *       filemap_fdatawrite_wbc ─▶ do_writepages ─▶ generic_writepages
+ *         blk_start_plug
+ *         write_cache_pages
+ *           tag_pages_for_writeback   dirty ─▶ to-write, so that what is dirtied from now on is another
+ *                                     time's
+ *           writeback_batch           for runs of neighbours, several at a time
+ *         blk_finish_plug
+ *     filemap_fdatawait_range         and writes that others had begun
+ *
+ *   writeback_batch: write-protect ─▶ clean ─▶ PG_WRITEBACK ─▶ (O) dropped ─▶
+ *     vm_pager_writepages for each run
+ *
+ * A page that is held for a system call may be written by it through a mapping that must stay: it is written,
+ * and stays dirty; where nobody waits (WB_SYNC_NONE) it is left, for writing it gains nothing.
+ * Invariant: W1 a page in write-back is valid, or has buffers. W2 no write begins of a page behind its
+ * object's end: a truncation is at it, and it may come back. A page that is not dirty, and not held, has no
+ * writable mapping: that is what the write protection is for.
+ * Locks: (O), dropped for every transfer. Waiting for busy pages and for others' writes: their owners never
+ * wait for us, once what we have collected was started.
+ *
+ * Does not do: deciding when (msync, fsync, the flusher, the page daemon).
+ */
+#include "file/writeback.h"
+#include "file/block.h"
+#include "file/buffer.h"
+#include "lib/errno.h"
+#include "lib/kassert.h"
+#include "vm/vm_pager.h"
+#include "vm/vm_rmap.h"
+#include "file/vnode_pager.h"
+#include <faultline/vm.h>
+
+#define WRITEBACK_DEPTH                                                                                      \
+    32 /* transfers on their way at a time: more than keep a disk busy, and not all windows */
+
+#define WRITEBACK_RUNS                                                                                       \
+    32 /* scattered pages of a batch: one shoot-down for so many; the last of them wait for the first */
+
+#define WRITEBACK_SPARSE                                                                                     \
+    256 /* pages to each page of a batch; in a wider sweep the way costs more than it saves */
+
+/* Pages by index, in runs of neighbours, that are write-protected together. One with buffers is alone. */
+struct writeback_batch {
+    struct vm_page *m[MACHINE_RUN_MAX];
+    uint32_t n;
+    bool held; /* all of them are; else none is */
+};
+
+/*
+ * Might a system call store into m at any moment, through a mapping that has to stay? Where nothing shows the
+ * page any more, a hold cannot. To be asked once: holds are let go without (O). (O).
+ */
+static bool writeback_held(const struct vm_page *m)
+{
+    return m->hold_count > 0 && vm_rmap_mapped(m->object, m->pindex, m->pindex + 1);
+}
+
+/* May m be written now? What a truncation is about to cut off is not (W2). (O). */
+static bool writeback_ready(const struct vm_page *m)
+{
+    return m != NULL && (m->flags & (PG_DIRTY | PG_BUSY | PG_WRITEBACK)) == PG_DIRTY &&
+           m->pindex < m->object->size;
+}
+
+/* The same, beside `first`, all of them held or none. Pages with buffers are written one by one. (O). */
+static bool writeback_joins(const struct vm_page *first, const struct vm_page *m, bool held)
+{
+    return writeback_ready(m) && (m->hold_count > 0) == held && !page_has_buffers(m) &&
+           !page_has_buffers(first);
+}
+
+/* Enough is on its way: waits for the oldest of it, whosever it is. No lock held. */
+static void writeback_throttle(struct blk_plug *plug)
+{
+    if (vm_pager_active() < WRITEBACK_DEPTH)
+        return;
+    blk_finish_plug(plug);
+    /* Nothing to wait for: then it has gone meanwhile, or somebody else waits for it. */
+    (void)!vm_pager_wait_any();
+}
+
+/*
+ * What lies between the pages of a batch is clean, hence protected already: so it may be protected again, in one
+ * sweep with one shoot-down, unless that is much. (O).
+ */
+static void writeback_wrprotect(struct vm_object *object, struct writeback_batch *batch)
+{
+    vm_pindex_t start = batch->m[0]->pindex, end = batch->m[batch->n - 1]->pindex + 1;
+    if (end - start <= (vm_pindex_t)batch->n * WRITEBACK_SPARSE)
+        vm_rmap_wrprotect(object, start, end);
+    else
+        vm_rmap_wrprotect_pages(batch->m, batch->n);
+}
+
+/* From now on they are in write-back, and whoever stores into one makes it dirty again. (O). */
+static void writeback_begin(struct vm_object *object, struct writeback_batch *batch)
+{
+    if (!batch->held)
+        writeback_wrprotect(object, batch);
+    for (uint32_t i = 0; i < batch->n; i++) {
+        KASSERT((batch->m[i]->flags & (PG_VALID | PG_PRIVATE)) != 0, "W1");
+        KASSERT(batch->m[i]->pindex < object->size, "W2");
+        if (!batch->held)
+            vm_page_undirty(batch->m[i]);
+        vm_radix_clear_mark(&object->pages, batch->m[i], RADIX_TOWRITE);
+        vm_page_writeback_start(batch->m[i]);
+    }
+}
+
+/* Starts to write the batch; `throttle`: as fast as it can be written. (O) on entry and return, released in
+ * between; the caller has a pip. */
+static void writeback_batch(struct vm_object *object, struct writeback_batch *batch, struct blk_plug *plug,
+                            bool throttle) REQUIRES(object->lock)
+{
+    writeback_begin(object, batch);
+    bool blocks = page_has_buffers(batch->m[0]);
+    vm_unlock(&object->lock);
+    if (blocks) /* an error is the page's and the vnode's, as of the others */
+        (void)!block_write_full_page(batch->m[0]);
+    for (uint32_t i = 0, end; i < batch->n && !blocks; i = end) {
+        for (end = i + 1; end < batch->n && batch->m[end]->pindex == batch->m[i]->pindex + (end - i);)
+            end++;
+        if (throttle)
+            writeback_throttle(plug);
+        vm_pager_writepages(object, batch->m + i, end - i, plug);
+    }
+    vm_lock(&object->lock);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------- */
+
+/* (O). */
+static void tag_pages_for_writeback(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    struct vm_page *m;
+    while (start < end && (m = vm_radix_lookup_mark(&object->pages, start, RADIX_DIRTY)) != NULL &&
+           m->pindex < end) {
+        vm_radix_set_mark(&object->pages, m, RADIX_TOWRITE);
+        start = m->pindex + 1;
+    }
+}
+
+/* (O) of its object. */
+static bool writeback_spares(const struct writeback_control *wbc, const struct vm_page *m)
+{
+    return wbc->spare_failed && (m->flags & PG_WRITEERROR) != 0;
+}
+
+/* The batch of pages of [m, end) with wbc's mark that begins with m, which is ready; at most nr_to_write, but
+ * for neighbours, which cost nothing more. (O). */
+static void writeback_collect(struct vm_object *object, const struct writeback_control *wbc,
+                              struct vm_page *m, vm_pindex_t end, struct writeback_batch *batch)
+{
+    bool all = wbc->sync_mode == WB_SYNC_ALL;
+    enum vm_radix_mark mark = all ? RADIX_TOWRITE : RADIX_DIRTY;
+    uint32_t runs = 1, most = all ? UINT32_MAX : wbc->nr_to_write;
+    batch->m[0] = m;
+    for (batch->n = 1; batch->n < MACHINE_RUN_MAX; batch->n++) {
+        vm_pindex_t next = batch->m[batch->n - 1]->pindex + 1;
+        m = next < end ? vm_radix_lookup_mark(&object->pages, next, mark) : NULL;
+        if (m == NULL || m->pindex >= end || !writeback_joins(batch->m[0], m, batch->held) ||
+            writeback_spares(wbc, m))
+            return;
+        runs += m->pindex != next;
+        if (runs > WRITEBACK_RUNS || (batch->n >= most && m->pindex != next))
+            return;
+        batch->m[batch->n] = m;
+    }
+}
+
+/*
+ * m, which is to be written, cannot be now: sees to it that it can, or need not. What the plug holds must be
+ * started before anybody is waited for, who may be waiting for one of those pages. (O), released in between.
+ */
+static void writeback_not_ready(struct vm_object *object, struct vm_page *m, struct blk_plug *plug)
+    REQUIRES(object->lock)
+{
+    if ((m->flags & (PG_BUSY | PG_WRITEBACK)) == 0) { /* written by somebody else since it was tagged */
+        vm_radix_clear_mark(&object->pages, m, RADIX_TOWRITE);
+    } else if (plug->count > 0) {
+        vm_unlock(&object->lock);
+        blk_finish_plug(plug);
+        vm_lock(&object->lock);
+    } else {
+        vm_page_busy_sleep(m);
+    }
+}
+
+/*
+ * Writes what wbc says of [start, end). Ends: `start` moves on, but where it waits for somebody to finish
+ * with one page. (O) on entry and return, released in between.
+ */
+static void write_cache_pages(struct vm_object *object, struct writeback_control *wbc, vm_pindex_t start,
+                              vm_pindex_t end, struct blk_plug *plug) REQUIRES(object->lock)
+{
+    bool all = wbc->sync_mode == WB_SYNC_ALL;
+    enum vm_radix_mark mark = all ? RADIX_TOWRITE : RADIX_DIRTY;
+    struct writeback_batch batch;
+    struct vm_page *m;
+    if (all)
+        tag_pages_for_writeback(object, start, end);
+    while (start < end && (all || wbc->nr_to_write > 0) &&
+           (m = vm_radix_lookup_mark(&object->pages, start, mark)) != NULL && m->pindex < end) {
+        start = m->pindex;
+        if (writeback_spares(wbc, m)) {
+            start++;
+            wbc->nr_to_write--; /* or looking for others might take all of the file */
+            continue;
+        }
+        batch.held = writeback_held(m);
+        if (!writeback_ready(m) || (batch.held && !all)) {
+            if (all)
+                writeback_not_ready(object, m, plug);
+            else
+                start++;
+            continue;
+        }
+        writeback_collect(object, wbc, m, end, &batch);
+        start = batch.m[batch.n - 1]->pindex + 1;
+        wbc->nr_to_write -= batch.n < wbc->nr_to_write ? batch.n : wbc->nr_to_write;
+        writeback_batch(object, &batch, plug, true);
+    }
+    object->vnode->writeback_index = start;
+}
+
+/* (O) on entry and return, released in between. */
+static void generic_writepages(struct vm_object *object, struct writeback_control *wbc) REQUIRES(object->lock)
+{
+    struct blk_plug plug;
+    vm_pindex_t index = object->vnode->writeback_index;
+    blk_start_plug(&plug);
+    if (wbc->range_cyclic) {
+        write_cache_pages(object, wbc, index, UINT64_MAX, &plug);
+        if (wbc->nr_to_write > 0)
+            write_cache_pages(object, wbc, 0, index, &plug);
+    } else {
+        write_cache_pages(object, wbc, wbc->range_start, wbc->range_end, &plug);
+    }
+    vm_unlock(&object->lock);
+    blk_finish_plug(&plug);
+    vm_lock(&object->lock);
+}
+
+void do_writepages(struct vm_object *object, struct writeback_control *wbc)
+{
+    KASSERT(object->type == OBJT_VNODE, "O5");
+    vm_lock(&object->lock);
+    vm_object_pip_add(object);
+    generic_writepages(object, wbc);
+    vm_object_pip_wakeup(object);
+    vm_unlock(&object->lock);
+}
+
+static void filemap_fdatawrite_wbc(struct vm_object *object, struct writeback_control *wbc)
+{
+    if (wbc->nr_to_write > 0)
+        do_writepages(object, wbc);
+}
+
+void __filemap_fdatawrite_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
+                                enum writeback_sync_modes sync_mode)
+{
+    struct writeback_control wbc = {
+        .sync_mode = sync_mode,
+        .range_start = start,
+        .range_end = end,
+        .nr_to_write = UINT32_MAX,
+    };
+    filemap_fdatawrite_wbc(object, &wbc);
+}
+
+void filemap_flush(struct vm_object *object)
+{
+    __filemap_fdatawrite_range(object, 0, UINT64_MAX, WB_SYNC_NONE);
+}
+
+/* ---- waiting ------------------------------------------------------------------------------------------- */
+
+/* Each page is waited for once. */
+static void filemap_wait_writeback(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    REQUIRES(object->lock)
+{
+    struct vm_page *m;
+    while (start < end && (m = vm_radix_lookup_mark(&object->pages, start, RADIX_WRITEBACK)) != NULL &&
+           m->pindex < end) {
+        start = m->pindex;
+        while ((m = vm_page_lookup(object, start)) != NULL && (m->flags & PG_WRITEBACK))
+            vm_page_busy_sleep(m);
+        start++;
+    }
+}
+
+void filemap_fdatawait_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    vm_lock(&object->lock);
+    vm_object_pip_add(object);
+    filemap_wait_writeback(object, start, end);
+    vm_object_pip_wakeup(object);
+    vm_unlock(&object->lock);
+}
+
+/*
+ * Not by looking for pages that are dirty again: somebody else may be writing one of them at this moment,
+ * once more, and fail once more.
+ */
+int filemap_check_errors(struct vnode *vnode, uint32_t before)
+{
+    return atomic_load(&vnode->wb_failures) == before ? 0 : errseq_last(&vnode->wb_err);
+}
+
+int filemap_write_and_wait_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    uint32_t before = atomic_load(&object->vnode->wb_failures);
+    __filemap_fdatawrite_range(object, start, end, WB_SYNC_ALL);
+    filemap_fdatawait_range(object, start, end);
+    return filemap_check_errors(object->vnode, before);
+}
+
+int filemap_write_and_wait(struct vm_object *object)
+{
+    return filemap_write_and_wait_range(object, 0, UINT64_MAX);
+}
+
+/* ---- a file as a whole --------------------------------------------------------------------------------- */
+
+int __sync_blockdev(struct vnode *vnode, bool wait)
+{
+    struct vm_object *object = vnode_pager_object(vnode);
+    if (object == NULL)
+        return 0;
+    if (wait)
+        return filemap_write_and_wait(object);
+    filemap_flush(object);
+    return 0;
+}
+
+int sync_blockdev(struct vnode *vnode)
+{
+    return __sync_blockdev(vnode, true);
+}
+
+int vfs_fsync_range(struct vnode *vnode, struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
+                    errseq_t *since)
+{
+    struct store *store = atomic_load(&vnode->writer);
+    int error = object == NULL ? 0 : filemap_write_and_wait_range(object, start, end);
+    if (error == 0 && store != NULL) { /* without a writable store nothing was ever written */
+        error = store->ops->flush(store);
+        /* The store tells of it once, and all who wrote must hear. */
+        if (error != 0)
+            vnode_pager_seterror(vnode, error);
+    }
+    int told = since == NULL ? 0 : errseq_check_and_advance(&vnode->wb_err, since);
+    return error != 0 ? error : told;
+}
+
+/* ---- what vm.h offers ---------------------------------------------------------------------------------- */
+
+/* Is there a page with the mark whose last write failed? (O). */
+static bool any_write_failed(struct vm_object *object, enum vm_radix_mark mark)
+{
+    struct vm_page *m = vm_radix_lookup_mark(&object->pages, 0, mark);
+    while (m != NULL && (m->flags & PG_WRITEERROR) == 0)
+        m = vm_radix_lookup_mark(&object->pages, m->pindex + 1, mark);
+    return m != NULL;
+}
+
+int fl_vnode_write_error(struct vnode *vnode)
+{
+    struct vm_object *object = vnode_pager_object(vnode);
+    int error = errseq_last(&vnode->wb_err);
+    if (object == NULL || error == 0)
+        return 0;
+    vm_lock(&object->lock);
+    bool failed =
+        any_write_failed(object, RADIX_DIRTY) || any_write_failed(object, RADIX_WRITEBACK); /* again */
+    vm_unlock(&object->lock);
+    return failed ? error : 0;
+}
+
+int fl_vnode_fsync(struct vnode *vnode, unsigned flags, fl_errseq_t *since)
+{
+    if ((flags & ~(unsigned)FL_FSYNC_DATA) != 0)
+        return -EINVAL;
+    return vfs_fsync_range(vnode, vnode_pager_object(vnode), 0, UINT64_MAX, since);
+}
+
+#define SYNC_FILE_RANGE_WRITE_AND_WAIT                                                                       \
+    (FL_SYNC_FILE_RANGE_WAIT_BEFORE | FL_SYNC_FILE_RANGE_WRITE | FL_SYNC_FILE_RANGE_WAIT_AFTER)
+
+/* Pages [start, end) of the vnode. */
+static int sync_file_range(struct vnode *vnode, vm_pindex_t start, vm_pindex_t end, unsigned flags)
+{
+    struct vm_object *object = vnode_pager_object(vnode);
+    uint32_t before = atomic_load(&vnode->wb_failures);
+    if (object == NULL)
+        return 0;
+    if (flags == FL_SYNC_FILE_RANGE_WRITE && start == 0 && end == UINT64_MAX)
+        return __sync_blockdev(vnode, false);
+    if (flags & FL_SYNC_FILE_RANGE_WAIT_BEFORE)
+        filemap_fdatawait_range(object, start, end);
+    /* With all three it is to write whatever is dirty, also what somebody has in hand at the moment. */
+    bool all = (flags & SYNC_FILE_RANGE_WRITE_AND_WAIT) == SYNC_FILE_RANGE_WRITE_AND_WAIT;
+    if (flags & FL_SYNC_FILE_RANGE_WRITE)
+        __filemap_fdatawrite_range(object, start, end, all ? WB_SYNC_ALL : WB_SYNC_NONE);
+    if (flags & FL_SYNC_FILE_RANGE_WAIT_AFTER)
+        filemap_fdatawait_range(object, start, end);
+    return filemap_check_errors(vnode, before);
+}
+
+int fl_vnode_sync_range(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes, unsigned flags,
+                        fl_errseq_t *since)
+{
+    vm_ooffset_t last = len_bytes == 0 ? UINT64_MAX : offset + len_bytes - 1;
+    if ((flags & ~(unsigned)SYNC_FILE_RANGE_WRITE_AND_WAIT) != 0 || last < offset)
+        return -EINVAL;
+    int error = sync_file_range(vnode, atop(offset), len_bytes == 0 ? UINT64_MAX : atop(last) + 1, flags);
+    bool waited = (flags & (FL_SYNC_FILE_RANGE_WAIT_BEFORE | FL_SYNC_FILE_RANGE_WAIT_AFTER)) != 0;
+    if (!waited)
+        return 0;
+    return since == NULL ? error : errseq_check_and_advance(&vnode->wb_err, since);
+}
+
+/* ---- for the page daemon ------------------------------------------------------------------------------- */
+
+#define PAGEOUT_CLUSTER 16 /* dirty neighbours that the page daemon writes along, on each side */
+
+/* The dirty neighbours of m, at most PAGEOUT_CLUSTER on each side, and m. (O). */
+static void cluster_collect(struct vm_object *object, struct vm_page *m, struct writeback_batch *batch)
+{
+    vm_pindex_t first = m->pindex, end = m->pindex + 1;
+    while (first > 0 && m->pindex - first < PAGEOUT_CLUSTER &&
+           writeback_joins(m, vm_page_lookup(object, first - 1), false))
+        first--;
+    while (end - m->pindex <= PAGEOUT_CLUSTER && writeback_joins(m, vm_page_lookup(object, end), false))
+        end++;
+    batch->held = false;
+    for (batch->n = 0; first + batch->n < end; batch->n++)
+        batch->m[batch->n] = vm_page_lookup(object, first + batch->n);
+}
+
+uint32_t pageout_cluster(struct vm_page *m, struct blk_plug *plug)
+{
+    struct vm_object *object = m->object;
+    struct writeback_batch batch;
+    vm_lock_assert(&object->lock);
+    KASSERT(writeback_ready(m) && m->hold_count == 0, "W1");
+    cluster_collect(object, m, &batch);
+    vm_object_pip_add(object);
+    for (uint32_t i = 0; i < batch.n; i++)
+        if ((batch.m[i]->lru & PL_LRU) != 0) /* a neighbour may be wired */
+            batch.m[i]->lru |= PL_RECLAIM;
+    writeback_batch(object, &batch, plug, false);
+    vm_object_pip_wakeup(object);
+    vm_unlock(&object->lock);
+    return batch.n;
+}

@@ -1,0 +1,322 @@
+/*
+ * prefetch_test.c: what is asked for in one call is on its way when it returns, all of it together,
+ * whatever the ranges are; and nothing is lost when it cannot be.
+ */
+#include "file/readahead.h"
+#include "lib/errno.h"
+#include "support/boot.h"
+#include "support/pages.h"
+#include "vm/vm_page.h"
+#include "file/vnode_pager.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define NPAGES  4096
+#define ADDRESS 32 /* that a program hands over in one call */
+
+static struct sim_disk *disk;
+static struct fl_file file;
+static struct vm_map *map;
+static vm_offset_t va;
+
+static vm_offset_t map_file(int flags)
+{
+    return test_mmap(map, &file, flags, NPAGES);
+}
+
+static void begin(struct sim_params params)
+{
+    disk = sim_disk_create(ptoa(NPAGES), params.seed);
+    test_fill(disk);
+    test_boot(&params);
+    map = test_space();
+    file = test_file(disk, FL_FREAD | FL_FWRITE);
+    va = map_file(FL_MAP_SHARED);
+}
+
+static void end(void)
+{
+    fl_space_destroy(map);
+    assert_int_equal(fl_vnode_close(file.vnode), 0);
+    sim_shutdown();
+    sim_disk_destroy(disk);
+}
+
+static struct fl_iovec range(vm_offset_t at, size_t len_bytes)
+{
+    return (struct fl_iovec){(void *)at, len_bytes};
+}
+
+/* n different pages, far from each other. */
+static void scattered(struct fl_iovec *iov, vm_pindex_t *page, uint32_t n, uint64_t seed)
+{
+    struct prng prng;
+    prng_init(&prng, seed);
+    for (uint32_t i = 0; i < n; i++) {
+        page[i] = i * (NPAGES / n) + prng_range(&prng, 0, NPAGES / n - 3);
+        iov[i] = range(va + ptoa(page[i]) + prng_range(&prng, 0, 4095), 1);
+    }
+}
+
+static void scattered_pages_go_to_the_store_together(void **state)
+{
+    (void)state;
+    struct fl_iovec iov[ADDRESS];
+    vm_pindex_t page[ADDRESS];
+    begin(test_params(1));
+    scattered(iov, page, ADDRESS, test_seed(1));
+    assert_int_equal(fl_sys_prefetch(map, iov, ADDRESS), 0);
+    assert_int_equal(sim_disk_counts(disk).batches, 1);
+    assert_int_equal(sim_disk_counts(disk).reads, ADDRESS);
+    for (uint32_t i = 0; i < ADDRESS; i++)
+        assert_int_equal(test_load8(map, va + ptoa(page[i])), test_byte(ptoa(page[i])));
+    assert_int_equal(sim_disk_counts(disk).pages_read, ADDRESS); /* those, and none beside */
+    assert_int_equal(fl_sys_prefetch(map, iov, ADDRESS), 0);     /* they are there */
+    assert_int_equal(sim_disk_counts(disk).reads, ADDRESS);
+    end();
+}
+
+static uint64_t faults(void)
+{
+    struct fl_vm_stats stats;
+    fl_vm_stats(&stats);
+    return stats.faults;
+}
+
+/*
+ * The first touch maps all that has come, where a page table is there for it; a mapping beside is not
+ * concerned.
+ */
+static void one_fault_is_enough_for_what_has_come(void **state)
+{
+    (void)state;
+    begin(test_params(9));
+    vm_offset_t beside = map_file(FL_MAP_SHARED),
+                table = (va + (2 << 20) - 1) & ~(vm_offset_t)((2 << 20) - 1);
+    for (int advice = FL_MADV_NORMAL; advice <= FL_MADV_RANDOM; advice++) {
+        struct fl_iovec iov[ADDRESS];
+        vm_pindex_t first = atop(table - va) + (vm_pindex_t)advice;
+        for (uint32_t i = 0; i < ADDRESS; i++)
+            iov[i] = range(va + ptoa(first + i * 15), 1);
+        assert_int_equal(fl_sys_madvise(map, va, ptoa(NPAGES), advice), 0);
+        assert_int_equal(fl_sys_prefetch(map, iov, ADDRESS), 0);
+        sim_sleep_ns(100000000);
+        uint64_t before = faults();
+        for (uint32_t i = 0; i < ADDRESS; i++)
+            assert_int_equal(test_load8(map, va + ptoa(first + i * 15)), test_byte(ptoa(first + i * 15)));
+        assert_int_equal(faults(), before + 1);
+        assert_int_equal(test_load8(map, beside + ptoa(first)), test_byte(ptoa(first)));
+        assert_int_equal(faults(), before + 2);
+        test_store8(map, va + ptoa(first + 15),
+                    test_byte(ptoa(first + 15))); /* entered to be read, no more */
+        assert_int_equal(faults(), before + 3);
+    }
+    end();
+}
+
+static void neighbours_become_one_request(void **state)
+{
+    (void)state;
+    struct fl_iovec iov[8];
+    begin(test_params(2));
+    for (uint32_t i = 0; i < 8; i++) /* backwards, in pieces, one of them twice */
+        iov[i] = range(va + ptoa(100 + (7 - i) * 2), ptoa(2));
+    iov[0] = iov[1];
+    assert_int_equal(fl_sys_prefetch(map, iov, 8), 0);
+    sim_sleep_ns(100000000);
+    assert_int_equal(sim_disk_counts(disk).reads, 1);
+    assert_int_equal(sim_disk_counts(disk).pages_read, 14);
+    end();
+}
+
+static void what_is_no_file_is_passed_over(void **state)
+{
+    (void)state;
+    begin(test_params(3));
+    int64_t anonymous = fl_sys_mmap(map, 0, ptoa(4), VM_PROT_READ | VM_PROT_WRITE,
+                                    FL_MAP_PRIVATE | FL_MAP_ANONYMOUS, NULL, 0);
+    assert_true(anonymous > 0);
+    assert_int_equal(fl_sys_munmap(map, va + ptoa(10), ptoa(5)), 0);
+    struct fl_iovec iov[] = {
+        range((vm_offset_t)anonymous, ptoa(4)), range(va + ptoa(8), ptoa(9)), range(TEST_SPACE_END, ptoa(3)),
+        range(va + ptoa(100), 0), /* touches nothing */
+    };
+    assert_int_equal(fl_sys_prefetch(map, iov, 4), 0);
+    sim_sleep_ns(100000000);
+    assert_int_equal(sim_disk_counts(disk).pages_read, 4); /* 8, 9, 15, 16 */
+    assert_int_equal(fl_sys_prefetch(map, iov, 0), 0);
+    struct fl_iovec around[] = {range(va, 1), range(UINT64_MAX - 3, 100)};
+    assert_int_equal(fl_sys_prefetch(map, around, 2), -EINVAL);
+    around[1] = range(va, SIZE_MAX);
+    assert_int_equal(fl_sys_prefetch(map, around, 2), -EINVAL);
+    assert_int_equal(sim_disk_counts(disk).pages_read, 4);
+    end();
+}
+
+static void private_mappings_are_read_through(void **state)
+{
+    (void)state;
+    begin(test_params(4));
+    vm_offset_t own = map_file(FL_MAP_PRIVATE);
+    test_store8(map, own + ptoa(50), 77); /* a shadow stands over the file now */
+    struct fl_iovec iov = range(own + ptoa(50), ptoa(10));
+    uint64_t before = sim_disk_counts(disk).pages_read;
+    assert_int_equal(fl_sys_prefetch(map, &iov, 1), 0);
+    sim_sleep_ns(100000000);
+    assert_in_range(sim_disk_counts(disk).pages_read, before + 9, before + 10);
+    assert_int_equal(test_load8(map, own + ptoa(50)), 77);
+    assert_int_equal(test_load8(map, own + ptoa(51)), test_byte(ptoa(51)));
+    end();
+}
+
+static void advice_willneed_is_the_same(void **state)
+{
+    (void)state;
+    begin(test_params(5));
+    assert_int_equal(fl_sys_madvise(map, va + ptoa(7), ptoa(40), FL_MADV_WILLNEED), 0);
+    sim_sleep_ns(100000000);
+    assert_int_equal(sim_disk_counts(disk).pages_read, 40);
+    for (uint32_t i = 7; i < 47; i++)
+        assert_int_equal(test_load8(map, va + ptoa(i)), test_byte(ptoa(i)));
+    assert_int_equal(sim_disk_counts(disk).pages_read, 40);
+    end();
+}
+
+/* It is advice: it takes its share of memory, and what is used goes on being so. */
+static void more_than_memory_is_not_read(void **state)
+{
+    (void)state;
+    begin(test_params(6)); /* 256 frames */
+    struct fl_iovec iov = range(va, ptoa(NPAGES));
+    assert_int_equal(fl_sys_prefetch(map, &iov, 1), 0);
+    sim_sleep_ns(100000000);
+    assert_in_range(sim_disk_counts(disk).pages_read, 32, 256 / 4);
+    assert_int_equal(test_load8(map, va + ptoa(NPAGES - 1)), test_byte(ptoa(NPAGES - 1)));
+    end();
+}
+
+static void errors_are_told_to_who_touches(void **state)
+{
+    (void)state;
+    uint8_t byte;
+    size_t done;
+    struct fl_iovec iov[ADDRESS];
+    vm_pindex_t page[ADDRESS];
+    begin(test_params(7));
+    scattered(iov, page, ADDRESS, test_seed(2));
+    sim_disk_faults(disk)->bad_read_start = ptoa(page[5]);
+    sim_disk_faults(disk)->bad_read_end = ptoa(page[5] + 1);
+    assert_int_equal(fl_sys_prefetch(map, iov, ADDRESS), 0);
+    for (uint32_t i = 0; i < ADDRESS; i++)
+        assert_int_equal(sim_load(map, va + ptoa(page[i]), &byte, 1, &done), i == 5 ? -EIO : 0);
+    *sim_disk_faults(disk) = (struct sim_disk_faults){0};
+    assert_int_equal(test_load8(map, va + ptoa(page[5])), test_byte(ptoa(page[5])));
+    end();
+}
+
+static void the_nth_failure_harms_nobody(void **state)
+{
+    (void)state;
+    bool fired = true;
+    for (uint32_t nth = 1; fired; nth++) {
+        struct fl_iovec iov[ADDRESS];
+        vm_pindex_t page[ADDRESS];
+        begin(test_params(8));
+        scattered(iov, page, ADDRESS, test_seed(3));
+        sim_torture()->fail_alloc_nth = nth;
+        assert_int_equal(fl_sys_prefetch(map, iov, ADDRESS), 0);
+        fired = sim_torture()->fail_alloc_nth == 0;
+        sim_torture()->fail_alloc_nth = 0;
+        for (uint32_t i = 0; i < ADDRESS; i++)
+            assert_int_equal(test_load8(map, va + ptoa(page[i])), test_byte(ptoa(page[i])));
+        end();
+    }
+}
+
+/* ---- with others --------------------------------------------------------------------------------------- */
+
+static struct {
+    uint64_t seed;
+    bool stop;
+} others;
+
+/* Maps and unmaps a file of its own, which ends with its mapping: perhaps while a prefetch is at it. */
+static void comes_and_goes(void *arg)
+{
+    struct sim_disk *own = sim_disk_create(ptoa(64), others.seed + 1000);
+    vm_offset_t *at = arg;
+    for (int i = 0; i < 30; i++) {
+        struct fl_file mine = test_file(own, FL_FREAD);
+        int64_t result =
+            fl_sys_mmap(map, *at, ptoa(64), VM_PROT_READ, FL_MAP_SHARED | FL_MAP_FIXED, &mine, 0);
+        assert_int_equal(result, *at);
+        assert_int_equal(fl_vnode_close(mine.vnode), 0);
+        sim_sleep_ns(30000);
+        assert_int_equal(fl_sys_munmap(map, *at, ptoa(64)), 0);
+    }
+    others.stop = true;
+    sim_sleep_ns(100000000); /* the last close has come through */
+    sim_disk_destroy(own);
+}
+
+static void asks_ahead(void *arg)
+{
+    vm_offset_t *at = arg;
+    struct prng prng;
+    prng_init(&prng, others.seed);
+    while (!others.stop) {
+        struct fl_iovec iov[24];
+        for (uint32_t i = 0; i < 24; i++) {
+            bool own = prng_chance(&prng, 500);
+            iov[i] = range(own ? *at + ptoa(prng_range(&prng, 0, 63)) : va + ptoa(prng_range(&prng, 0, 3000)),
+                           prng_range(&prng, 1, ptoa(3)));
+        }
+        assert_int_equal(fl_sys_prefetch(map, iov, 24), 0);
+        vm_pindex_t page = prng_range(&prng, 0, 3000);
+        assert_int_equal(test_load8(map, va + ptoa(page)), test_byte(ptoa(page)));
+    }
+}
+
+static void mappings_may_end_meanwhile(void **state)
+{
+    (void)state;
+    uint64_t first = test_seed(700), rounds = test_rounds(12);
+    for (uint64_t seed = first; seed < first + rounds; seed++) {
+        struct sim_params params = test_params_hostile(test_seed(seed));
+        params.nframes = 200;
+        begin(params);
+        vm_offset_t at = va - ptoa(NPAGES);
+        others.seed = seed;
+        others.stop = false;
+        sim_run("maps", comes_and_goes, &at);
+        sim_run("asks", asks_ahead, &at);
+        sim_run("asks", asks_ahead, &at);
+        sim_join_all();
+        sim_settle();
+        sim_vm_check();
+        end();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scattered_pages_go_to_the_store_together),
+        cmocka_unit_test(one_fault_is_enough_for_what_has_come),
+        cmocka_unit_test(neighbours_become_one_request),
+        cmocka_unit_test(what_is_no_file_is_passed_over),
+        cmocka_unit_test(private_mappings_are_read_through),
+        cmocka_unit_test(advice_willneed_is_the_same),
+        cmocka_unit_test(more_than_memory_is_not_read),
+        cmocka_unit_test(errors_are_told_to_who_touches),
+        cmocka_unit_test(the_nth_failure_harms_nobody),
+        cmocka_unit_test(mappings_may_end_meanwhile),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
