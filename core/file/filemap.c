@@ -94,7 +94,7 @@ struct vm_page *find_lock_page(struct vm_object *object, vm_pindex_t pindex)
 }
 
 /* There is no page for us. (O) held on entry and return, released in between. */
-static int filemap_nomem(struct kiocb *iocb) REQUIRES(iocb->object->lock)
+static int filemap_nomem(struct kiocb *iocb) FL_REQUIRES(iocb->object->lock)
 {
     vm_unlock(&iocb->object->lock);
     int error = vm_wait();
@@ -190,7 +190,7 @@ static struct readahead_control filemap_ractl(const struct kiocb *iocb)
 
 /* The mark was reached: the window after this one is asked for. (O), released in between. */
 static void filemap_readahead(struct kiocb *iocb,
-                              struct vm_page *m) NO_THREAD_SAFETY_ANALYSIS /* the lock by another name */
+                              struct vm_page *m) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock by another name */
 {
     struct readahead_control ractl = filemap_ractl(iocb);
     page_cache_async_readahead(&ractl, m);
@@ -198,7 +198,7 @@ static void filemap_readahead(struct kiocb *iocb,
 
 /* One page is read by ourselves, so that we hear of its error. (O), released in between. */
 static int filemap_create_page(struct kiocb *iocb, vm_pindex_t pindex, struct pagevec *pvec)
-    REQUIRES(iocb->object->lock)
+    FL_REQUIRES(iocb->object->lock)
 {
     struct vm_page *m;
     if (pindex >= iocb->object->size)
@@ -218,7 +218,7 @@ static int filemap_create_page(struct kiocb *iocb, vm_pindex_t pindex, struct pa
  * Page m is somebody's, or on its way: waits. Or it was written in part and never read: reads the rest. (O),
  * released in between.
  */
-static int filemap_update_page(struct kiocb *iocb, struct vm_page *m) REQUIRES(iocb->object->lock)
+static int filemap_update_page(struct kiocb *iocb, struct vm_page *m) FL_REQUIRES(iocb->object->lock)
 {
     if ((m->flags & (PG_BUSY | PG_WRITEBACK)) || m->readers == VM_READERS_MAX) {
         vm_page_busy_sleep(m);
@@ -231,8 +231,8 @@ static int filemap_update_page(struct kiocb *iocb, struct vm_page *m) REQUIRES(i
 }
 
 /* True: read-ahead was started, and it is worth a second look. (O), released in between. */
-static bool filemap_sync_readahead(struct kiocb *iocb, vm_pindex_t pindex,
-                                   uint32_t npages) NO_THREAD_SAFETY_ANALYSIS /* the lock by another name */
+static bool filemap_sync_readahead(struct kiocb *iocb, vm_pindex_t pindex, uint32_t npages)
+    FL_NO_THREAD_SAFETY_ANALYSIS /* the lock by another name */
 {
     struct readahead_control ractl = filemap_ractl(iocb);
     return page_cache_sync_readahead(&ractl, pindex, npages);
@@ -240,7 +240,7 @@ static bool filemap_sync_readahead(struct kiocb *iocb, vm_pindex_t pindex,
 
 /* One look. `tried`: read-ahead was asked for this page and did not bring it. (O), released in between. */
 static int filemap_get_pages_once(struct kiocb *iocb, uint32_t npages, bool *tried, struct pagevec *pvec)
-    REQUIRES(iocb->object->lock)
+    FL_REQUIRES(iocb->object->lock)
 {
     vm_pindex_t pindex = atop(iocb->pos);
     uint32_t max = npages < FILEMAP_BATCH ? npages : FILEMAP_BATCH;
@@ -266,7 +266,7 @@ static int filemap_get_pages_once(struct kiocb *iocb, uint32_t npages, bool *tri
  * between.
  */
 static int filemap_get_pages(struct kiocb *iocb, uint64_t npages, struct pagevec *pvec)
-    REQUIRES(iocb->object->lock)
+    FL_REQUIRES(iocb->object->lock)
 {
     uint32_t want = npages < MACHINE_RUN_MAX ? (uint32_t)npages : MACHINE_RUN_MAX;
     bool tried = false;
@@ -281,7 +281,7 @@ static int filemap_get_pages(struct kiocb *iocb, uint64_t npages, struct pagevec
  * How many of the count bytes at iocb->pos the file has. Asks the store when the known length does not do.
  * (O) held on entry and return, perhaps released in between.
  */
-static int filemap_left(struct kiocb *iocb, uint64_t count, uint64_t *left) REQUIRES(iocb->object->lock)
+static int filemap_left(struct kiocb *iocb, uint64_t count, uint64_t *left) FL_REQUIRES(iocb->object->lock)
 {
     uint64_t size_bytes = iocb->vnode->size_bytes;
     int error = 0;
@@ -297,7 +297,7 @@ static int filemap_left(struct kiocb *iocb, uint64_t count, uint64_t *left) REQU
 
 /* Copies what the pages have of the `left` bytes that are wanted. (O), released meanwhile. */
 static int filemap_copy(struct kiocb *iocb, struct pagevec *pvec, struct iov_iter *iter, uint64_t left)
-    REQUIRES(iocb->object->lock)
+    FL_REQUIRES(iocb->object->lock)
 {
     uint32_t start = (uint32_t)(iocb->pos & VM_PAGE_MASK);
     uint64_t size_bytes = iocb->vnode->size_bytes, copied = 0;
@@ -315,7 +315,7 @@ static int filemap_copy(struct kiocb *iocb, struct pagevec *pvec, struct iov_ite
  * The file became shorter, and the pages at iocb->pos are gone: is this its end? (O) held on entry and
  * return, released in between.
  */
-static int filemap_cut(struct kiocb *iocb, uint64_t *left) REQUIRES(iocb->object->lock)
+static int filemap_cut(struct kiocb *iocb, uint64_t *left) FL_REQUIRES(iocb->object->lock)
 {
     int error = filemap_left(iocb, UINT64_MAX, left);
     if (error == 0 && *left > 0 && ++iocb->memory_tries == FILEMAP_TRIES) /* or was to, and did not */
@@ -324,7 +324,7 @@ static int filemap_cut(struct kiocb *iocb, uint64_t *left) REQUIRES(iocb->object
 }
 
 /* In one hold of (O) up to each copy and in one from there to the next: they are few, and short. */
-static int64_t filemap_read(struct kiocb *iocb, struct iov_iter *iter) REQUIRES(iocb->object->lock)
+static int64_t filemap_read(struct kiocb *iocb, struct iov_iter *iter) FL_REQUIRES(iocb->object->lock)
 {
     vm_ooffset_t start = iocb->pos;
     struct pagevec pvec;

@@ -40,18 +40,18 @@ static inline uint64_t min_u64(uint64_t a, uint64_t b)
  * held on entry and return, released while it waits for whoever has the page.
  */
 FL_NODISCARD struct vm_page *find_lock_page(struct vm_object *object, vm_pindex_t pindex)
-    REQUIRES(object->lock);
+    FL_REQUIRES(object->lock);
 
 /*
  * *m: a busy page without bytes for pindex, which is absent. FILEMAP_RETRY: something changed. (O) held on
  * entry and return, perhaps released in between. Errors: -ENOMEM.
  */
 FL_NODISCARD int filemap_alloc_page(struct kiocb *iocb, vm_pindex_t pindex, struct vm_page **m)
-    REQUIRES(iocb->object->lock);
+    FL_REQUIRES(iocb->object->lock);
 /*
  * Reads m, which is busy and new, or has buffers and is not valid. (O) held on entry and return, released in
  * between; on failure a new m is gone. Errors: the store's, -ENOMEM.
  */
-FL_NODISCARD int filemap_read_page(struct kiocb *iocb, struct vm_page *m) REQUIRES(iocb->object->lock);
+FL_NODISCARD int filemap_read_page(struct kiocb *iocb, struct vm_page *m) FL_REQUIRES(iocb->object->lock);
 
 #endif

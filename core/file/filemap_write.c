@@ -86,7 +86,7 @@ static bool write_whole(const struct write_state *w)
 }
 
 /* w->m, new and busy, gets the bytes that the write leaves as they are. (O), released in between. */
-static int simple_write_begin(struct write_state *w, struct iov_iter *iter) REQUIRES(w->iocb.object->lock)
+static int simple_write_begin(struct write_state *w, struct iov_iter *iter) FL_REQUIRES(w->iocb.object->lock)
 {
     if (!write_whole(w) && ptoa(w->m->pindex) < w->iocb.vnode->size_bytes)
         return filemap_read_page(&w->iocb, w->m);
@@ -114,7 +114,7 @@ static void write_forget_page(struct vm_page *m)
 }
 
 /* The same for a page of a store with smaller blocks, new or with buffers. (O), released in between. */
-static int blkdev_write_begin(struct write_state *w) REQUIRES(w->iocb.object->lock)
+static int blkdev_write_begin(struct write_state *w) FL_REQUIRES(w->iocb.object->lock)
 {
     vm_unlock(&w->iocb.object->lock);
     int error = block_write_begin(w->m, w->start, w->len);
@@ -130,7 +130,7 @@ static int blkdev_write_begin(struct write_state *w) REQUIRES(w->iocb.object->lo
  * The bytes that the write leaves are there, if they were not. On failure w->m is gone. (O), released in
  * between.
  */
-static int write_prepare(struct write_state *w, struct iov_iter *iter) REQUIRES(w->iocb.object->lock)
+static int write_prepare(struct write_state *w, struct iov_iter *iter) FL_REQUIRES(w->iocb.object->lock)
 {
     if (w->m->flags & PG_VALID)
         return 0;
@@ -141,7 +141,7 @@ static int write_prepare(struct write_state *w, struct iov_iter *iter) REQUIRES(
 
 /* w->m becomes the busy page at pindex, as write_begin says. (O), released in between. */
 static int grab_cache_page_write_begin(struct write_state *w, vm_pindex_t pindex, struct iov_iter *iter)
-    REQUIRES(w->iocb.object->lock)
+    FL_REQUIRES(w->iocb.object->lock)
 {
     int error;
     do {

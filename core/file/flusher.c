@@ -73,7 +73,7 @@ int flusher_startup(uint32_t nframes, uint32_t background, uint32_t max, uint64_
 
 /* ---- the list ------------------------------------------------------------------------------------------ */
 
-static void list_remove(struct vnode *vnode) REQUIRES(wb.lock)
+static void list_remove(struct vnode *vnode) FL_REQUIRES(wb.lock)
 {
     if (vnode->dirty_prev != NULL)
         vnode->dirty_prev->dirty_next = vnode->dirty_next;
@@ -88,7 +88,7 @@ static void list_remove(struct vnode *vnode) REQUIRES(wb.lock)
 }
 
 /* On the list, as dirty from now on. */
-static void redirty_tail(struct vnode *vnode) REQUIRES(wb.lock)
+static void redirty_tail(struct vnode *vnode) FL_REQUIRES(wb.lock)
 {
     if (vnode->i_state & I_DIRTY)
         list_remove(vnode);
@@ -152,7 +152,7 @@ static void inode_sync_complete(struct vnode *vnode, struct vm_object *object, b
  * Writes at most nr pages of the file, and waits for them. Whether it got somewhere: something was written,
  * and nothing failed. (W) on entry and return, released in between.
  */
-static bool writeback_single_inode(struct vnode *vnode, uint32_t nr) REQUIRES(wb.lock)
+static bool writeback_single_inode(struct vnode *vnode, uint32_t nr) FL_REQUIRES(wb.lock)
 {
     struct writeback_control wbc = {.sync_mode = WB_SYNC_NONE, .range_cyclic = true, .nr_to_write = nr};
     vnode->i_state |= I_SYNC;
@@ -179,7 +179,7 @@ static uint32_t dirty_excess(void)
  * The files on the list now, the oldest first, until little enough is dirty; and then half of that, so that there
  * are few large turns instead of one for each page that somebody dirties.
  */
-static void wb_check_background(uint64_t now) REQUIRES(wb.lock)
+static void wb_check_background(uint64_t now) FL_REQUIRES(wb.lock)
 {
     uint32_t excess;
     bool progress = false;
@@ -193,7 +193,7 @@ static void wb_check_background(uint64_t now) REQUIRES(wb.lock)
         wb.background_round = now + wb.interval_ns;
 }
 
-static void wb_check_old(uint64_t now) REQUIRES(wb.lock)
+static void wb_check_old(uint64_t now) FL_REQUIRES(wb.lock)
 {
     if (now < wb.old_round || now < wb.expire_ns)
         return;
@@ -205,7 +205,7 @@ static void wb_check_old(uint64_t now) REQUIRES(wb.lock)
 }
 
 /* Until when there is nothing to do, unless it is woken. */
-static uint64_t wb_deadline(void) REQUIRES(wb.lock)
+static uint64_t wb_deadline(void) FL_REQUIRES(wb.lock)
 {
     if (wb.first == NULL)
         return UINT64_MAX;
@@ -227,7 +227,7 @@ static void wb_workfn(void)
         if (wb.stop || wanted || deadline <= machine_time_ns())
             continue;
         wb.idle = wb.first == NULL;
-        (void)machine_wait(&wb.lock, &wb.lock.machine, deadline);
+        (void)vm_sleep_until(&wb.lock, &wb.lock, deadline);
         wb.idle = false;
     }
     vm_unlock(&wb.lock);

@@ -149,7 +149,7 @@ uint32_t readahead_arrived(struct vm_object *object, vm_pindex_t start, vm_pinde
 
 /* Hands the pages over, to the plug or, NULL, to the source at once. (O), released in between. */
 static void read_pages(struct vm_object *object, struct vm_page **m, uint32_t npages, struct blk_plug *plug)
-    REQUIRES(object->lock)
+    FL_REQUIRES(object->lock)
 {
     struct blk_plug own;
     vm_unlock(&object->lock);
@@ -168,7 +168,7 @@ static void read_pages(struct vm_object *object, struct vm_page **m, uint32_t np
  * caller has a pip.
  */
 static bool page_cache_ra_unbounded(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool *mark,
-                                    uint32_t *left, struct blk_plug *plug) REQUIRES(object->lock)
+                                    uint32_t *left, struct blk_plug *plug) FL_REQUIRES(object->lock)
 {
     struct vm_page *m[MACHINE_RUN_MAX];
     while (start < end && start<object->size && * left> 0) {
@@ -195,7 +195,7 @@ static bool page_cache_ra_unbounded(struct vm_object *object, vm_pindex_t start,
 
 /* One window. (O) held on entry and return, released in between; the caller has a pip. */
 static void do_page_cache_ra(struct vm_object *object, const struct ra_window *window, struct blk_plug *plug)
-    REQUIRES(object->lock)
+    FL_REQUIRES(object->lock)
 {
     bool mark = false, marked = !window->marked;
     uint32_t left = UINT32_MAX;
@@ -509,7 +509,7 @@ static uint32_t ra_marked(struct readahead_control *ractl, vm_pindex_t pindex, s
 
 /* ra is not looked at any more. */
 static void readahead_unlock_map(struct readahead_control *ractl)
-    NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+    FL_NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
 {
     if (ractl->map != NULL)
         vm_map_unlock_read(ractl->map);
@@ -522,7 +522,7 @@ static void readahead_unlock_map(struct readahead_control *ractl)
  * sequential ones by itself, so that the first is not waited for until the last has come.
  */
 static uint32_t ondemand_readahead(struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages)
-    REQUIRES(ractl->object->lock)
+    FL_REQUIRES(ractl->object->lock)
 {
     struct ra_window window[READAHEAD_DEPTH];
     struct blk_plug plug;
@@ -551,7 +551,7 @@ static uint32_t ondemand_readahead(struct readahead_control *ractl, vm_pindex_t 
 }
 
 static bool page_cache_sync_ra(struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages)
-    REQUIRES(ractl->object->lock)
+    FL_REQUIRES(ractl->object->lock)
 {
     return ondemand_readahead(ractl, pindex, npages) > 0;
 }
@@ -565,7 +565,7 @@ bool page_cache_sync_readahead(struct readahead_control *ractl, vm_pindex_t pind
 }
 
 static void page_cache_async_ra(struct readahead_control *ractl, vm_pindex_t pindex)
-    REQUIRES(ractl->object->lock)
+    FL_REQUIRES(ractl->object->lock)
 {
     (void)ondemand_readahead(ractl, pindex, 0); /* nothing to start is as good */
 }

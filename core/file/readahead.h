@@ -46,13 +46,13 @@ void readahead_startup(uint32_t max);
  * (O) held on entry and return; (M) not on return when true.
  */
 FL_NODISCARD bool page_cache_sync_readahead(struct readahead_control *ractl, vm_pindex_t pindex,
-                                            uint32_t npages) REQUIRES(ractl->object->lock);
+                                            uint32_t npages) FL_REQUIRES(ractl->object->lock);
 /*
  * The mark, page m, was touched: it goes, and what comes after the windows that are there is started. (O)
  * held on entry and return, released in between; (M) not on return.
  */
 void page_cache_async_readahead(struct readahead_control *ractl, struct vm_page *m)
-    REQUIRES(ractl->object->lock);
+    FL_REQUIRES(ractl->object->lock);
 /*
  * Is the stream so young that no more than READAHEAD_LOOK pages should be mapped ahead of a fault, keeping
  * their PG_AHEAD? So its faults show whether it is the sequential one that it was taken for. (O), and (M)

@@ -161,7 +161,7 @@ static void truncate_idle_pages(struct vm_object *object, vm_pindex_t start, vm_
  * released in between.
  */
 static struct vm_page *truncate_lock_page(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
-    REQUIRES(object->lock)
+    FL_REQUIRES(object->lock)
 {
     struct vm_page *m;
     while ((m = vm_page_find_least(object, start)) != NULL && m->pindex < end) {

@@ -65,7 +65,7 @@ static struct vnode *vnode_lookup(const struct store *store)
  * The living vnode of the store's file with a reference more, or NULL. (H), released while it waits for one
  * that ends.
  */
-static struct vnode *vnode_find(struct store *store) REQUIRES(vnode_hash.lock)
+static struct vnode *vnode_find(struct store *store) FL_REQUIRES(vnode_hash.lock)
 {
     struct vnode *v;
     while ((v = vnode_lookup(store)) != NULL && atomic_load(&v->ref_count) == 0) {

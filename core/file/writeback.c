@@ -117,7 +117,7 @@ static void writeback_begin(struct vm_object *object, struct writeback_batch *ba
 /* Starts to write the batch; `throttle`: as fast as it can be written. (O) on entry and return, released in
  * between; the caller has a pip. */
 static void writeback_batch(struct vm_object *object, struct writeback_batch *batch, struct blk_plug *plug,
-                            bool throttle) REQUIRES(object->lock)
+                            bool throttle) FL_REQUIRES(object->lock)
 {
     writeback_begin(object, batch);
     bool blocks = page_has_buffers(batch->m[0]);
@@ -180,7 +180,7 @@ static void writeback_collect(struct vm_object *object, const struct writeback_c
  * started before anybody is waited for, who may be waiting for one of those pages. (O), released in between.
  */
 static void writeback_not_ready(struct vm_object *object, struct vm_page *m, struct blk_plug *plug)
-    REQUIRES(object->lock)
+    FL_REQUIRES(object->lock)
 {
     if ((m->flags & (PG_BUSY | PG_WRITEBACK)) == 0) { /* written by somebody else since it was tagged */
         vm_radix_clear_mark(&object->pages, m, RADIX_TOWRITE);
@@ -198,7 +198,7 @@ static void writeback_not_ready(struct vm_object *object, struct vm_page *m, str
  * with one page. (O) on entry and return, released in between.
  */
 static void write_cache_pages(struct vm_object *object, struct writeback_control *wbc, vm_pindex_t start,
-                              vm_pindex_t end, struct blk_plug *plug) REQUIRES(object->lock)
+                              vm_pindex_t end, struct blk_plug *plug) FL_REQUIRES(object->lock)
 {
     bool all = wbc->sync_mode == WB_SYNC_ALL;
     enum vm_radix_mark mark = all ? RADIX_TOWRITE : RADIX_DIRTY;
@@ -231,7 +231,8 @@ static void write_cache_pages(struct vm_object *object, struct writeback_control
 }
 
 /* (O) on entry and return, released in between. */
-static void generic_writepages(struct vm_object *object, struct writeback_control *wbc) REQUIRES(object->lock)
+static void generic_writepages(struct vm_object *object, struct writeback_control *wbc)
+    FL_REQUIRES(object->lock)
 {
     struct blk_plug plug;
     vm_pindex_t index = object->vnode->writeback_index;
@@ -285,7 +286,7 @@ void filemap_flush(struct vm_object *object)
 
 /* Each page is waited for once. */
 static void filemap_wait_writeback(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
-    REQUIRES(object->lock)
+    FL_REQUIRES(object->lock)
 {
     struct vm_page *m;
     while (start < end && (m = vm_radix_lookup_mark(&object->pages, start, RADIX_WRITEBACK)) != NULL &&

@@ -9,46 +9,51 @@
  * `machine` is held for a few instructions only, never while the reader/writer lock itself is. Nobody is
  * woken when nobody waits. Invariants L1, L2: lock.h. Does not do: priorities, recursion, upgrading.
  *
- * All functions here are outside Clang's thread-safety analysis: they are what the annotations in lock.h
- * promise, made of machine.h's functions, which carry none.
+ * Functions that take or drop one of these locks are outside Clang's thread-safety analysis: it knows the
+ * machine's mutex inside as a lock of its own.
  */
 #include "lib/lock.h"
 #include "lib/kassert.h"
 
-void vm_lock(struct vm_lock *lock) NO_THREAD_SAFETY_ANALYSIS
+void vm_lock(struct vm_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     machine_lock(&lock->machine);
 }
 
-bool vm_trylock(struct vm_lock *lock) NO_THREAD_SAFETY_ANALYSIS
+bool vm_trylock(struct vm_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     return machine_trylock(&lock->machine);
 }
 
-void vm_unlock(struct vm_lock *lock) NO_THREAD_SAFETY_ANALYSIS
+void vm_unlock(struct vm_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     machine_unlock(&lock->machine);
 }
 
-void vm_lock_assert(const struct vm_lock *lock) NO_THREAD_SAFETY_ANALYSIS
+void vm_lock_assert(const struct vm_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     KASSERT(machine_lock_held(&lock->machine), "L1");
 }
 
-void vm_sleep(const void *chan, struct vm_lock *lock) NO_THREAD_SAFETY_ANALYSIS
+int vm_sleep_until(const void *chan, struct vm_lock *lock, uint64_t deadline_ns) FL_NO_THREAD_SAFETY_ANALYSIS
+{
+    return machine_wait(chan, &lock->machine, deadline_ns);
+}
+
+void vm_sleep(const void *chan, struct vm_lock *lock)
 {
     /* Without a deadline there is nothing to learn from the result: the caller looks at its condition. */
-    (void)machine_wait(chan, &lock->machine, UINT64_MAX);
+    (void)vm_sleep_until(chan, lock, UINT64_MAX);
 }
 
 /* Called with lock->machine held: sleeps on chan, and holds it again. */
-static void rwlock_wait(struct vm_rwlock *lock, const void *chan)
+static void rwlock_wait(struct vm_rwlock *lock, const void *chan) FL_REQUIRES(lock->machine)
 {
     (void)machine_wait(chan, &lock->machine, UINT64_MAX);
 }
 
 /* Called with lock->machine held, when no writer holds the lock any more. */
-static void rwlock_wake(struct vm_rwlock *lock)
+static void rwlock_wake(struct vm_rwlock *lock) FL_REQUIRES(lock->machine)
 {
     if (lock->writers_waiting != 0) {
         if (lock->readers == 0)
@@ -58,7 +63,7 @@ static void rwlock_wake(struct vm_rwlock *lock)
     }
 }
 
-void vm_rwlock_read(struct vm_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
+void vm_rwlock_read(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     machine_lock(&lock->machine);
     lock->readers_waiting++;
@@ -69,7 +74,7 @@ void vm_rwlock_read(struct vm_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
     machine_unlock(&lock->machine);
 }
 
-void vm_rwlock_read_done(struct vm_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
+void vm_rwlock_read_done(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     machine_lock(&lock->machine);
     KASSERT(lock->readers > 0 && lock->writer == 0, "L2");
@@ -79,7 +84,7 @@ void vm_rwlock_read_done(struct vm_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
     machine_unlock(&lock->machine);
 }
 
-void vm_rwlock_write(struct vm_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
+void vm_rwlock_write(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     machine_lock(&lock->machine);
     KASSERT(lock->writer != machine_self(), "L1");
@@ -91,7 +96,7 @@ void vm_rwlock_write(struct vm_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
     machine_unlock(&lock->machine);
 }
 
-void vm_rwlock_write_done(struct vm_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
+void vm_rwlock_write_done(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     machine_lock(&lock->machine);
     KASSERT(lock->writer == machine_self(), "L1");
@@ -101,7 +106,7 @@ void vm_rwlock_write_done(struct vm_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
     machine_unlock(&lock->machine);
 }
 
-void vm_rwlock_downgrade(struct vm_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
+void vm_rwlock_downgrade(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     machine_lock(&lock->machine);
     KASSERT(lock->writer == machine_self(), "L1");
@@ -111,7 +116,7 @@ void vm_rwlock_downgrade(struct vm_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
     machine_unlock(&lock->machine);
 }
 
-void vm_rwlock_assert_write(const struct vm_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
+void vm_rwlock_assert_write(const struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     KASSERT(lock->writer == machine_self(), "L1");
 }

@@ -79,7 +79,7 @@ void vm_zone_init(struct vm_zone *zone, const char *name, size_t size)
 }
 
 /* Gives the zone a new slab to carve. Called with (z) held, when it has neither free nor fresh items. */
-static bool zone_grow(struct vm_zone *zone) REQUIRES(zone->lock)
+static bool zone_grow(struct vm_zone *zone) FL_REQUIRES(zone->lock)
 {
     uint32_t bytes = zone->size > SLAB_BIG_ITEM ? SLAB_BYTES_BIG : SLAB_BYTES;
     uint8_t *slab = meta_take(bytes, 64);

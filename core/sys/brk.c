@@ -10,7 +10,7 @@
 #include "lib/errno.h"
 #include "vm/vm_map.h"
 
-static int brk_grow(struct vm_map *map, vm_offset_t old_end, vm_offset_t new_end) REQUIRES(map->lock)
+static int brk_grow(struct vm_map *map, vm_offset_t old_end, vm_offset_t new_end) FL_REQUIRES(map->lock)
 {
     vm_offset_t limit = new_end + VM_PAGE_SIZE;
     const struct vm_map_entry *above = vm_map_first_after(map, old_end);

@@ -117,7 +117,7 @@ static int mremap_source(const struct vm_map_entry *entry, vm_offset_t va, vm_of
  * beyond its present end.
  */
 static int mremap_insert(struct mremap *r, vm_offset_t start, vm_offset_t end, vm_offset_t distance)
-    REQUIRES(r->map->lock)
+    FL_REQUIRES(r->map->lock)
 {
     struct vm_map_entry *entry = vm_map_first_after(r->map, r->from);
     struct vm_object *object;
@@ -135,7 +135,7 @@ static int mremap_insert(struct mremap *r, vm_offset_t start, vm_offset_t end, v
 }
 
 /* Where a moved mapping goes. Errors: -EINVAL, -ENOMEM. */
-static int mremap_place(struct mremap *r) REQUIRES(r->map->lock)
+static int mremap_place(struct mremap *r) FL_REQUIRES(r->map->lock)
 {
     if ((r->flags & FL_MREMAP_FIXED) == 0)
         return vm_map_findspace_topdown(r->map, r->new_size, &r->to);
@@ -146,7 +146,7 @@ static int mremap_place(struct mremap *r) REQUIRES(r->map->lock)
  * The undo may want for memory itself, when the growth merged with a neighbour from which it must be cut
  * again: then it stays mapped, beside the old mapping, which is whole in any case.
  */
-static int mremap_move(struct mremap *r) REQUIRES(r->map->lock)
+static int mremap_move(struct mremap *r) FL_REQUIRES(r->map->lock)
 {
     int error = mremap_place(r), ignored = 0;
     vm_offset_t grown = r->to + r->old_size, grown_end = r->to + r->new_size;
@@ -180,7 +180,7 @@ static bool mremap_fits(const struct mremap *r)
     return next->start >= end && next->start - end >= delta;
 }
 
-static int mremap_grow(struct mremap *r) REQUIRES(r->map->lock)
+static int mremap_grow(struct mremap *r) FL_REQUIRES(r->map->lock)
 {
     vm_offset_t end = r->from + r->old_size, new_end = r->from + r->new_size;
 
@@ -193,7 +193,7 @@ static int mremap_grow(struct mremap *r) REQUIRES(r->map->lock)
 }
 
 /* Cuts the mapping down to r->new_size. */
-static int mremap_shrink(struct mremap *r) REQUIRES(r->map->lock)
+static int mremap_shrink(struct mremap *r) FL_REQUIRES(r->map->lock)
 {
     vm_offset_t start = r->from + r->new_size, end = r->from + r->old_size;
     int error;
@@ -220,7 +220,7 @@ static int mremap_check_fixed(const struct mremap *r)
 }
 
 /* Which of the four it is; checks in Linux's order. */
-static int mremap_locked(struct mremap *r) REQUIRES(r->map->lock)
+static int mremap_locked(struct mremap *r) FL_REQUIRES(r->map->lock)
 {
     bool fixed = (r->flags & FL_MREMAP_FIXED) != 0;
     int error = fixed ? mremap_check_fixed(r) : 0;
@@ -248,7 +248,7 @@ static int mremap_locked(struct mremap *r) REQUIRES(r->map->lock)
  * Nothing of what will be changed is in transition afterwards. Waiting for one range may have let the other
  * start again.
  */
-static void mremap_settle(struct mremap *r) REQUIRES(r->map->lock)
+static void mremap_settle(struct mremap *r) FL_REQUIRES(r->map->lock)
 {
     uint32_t timestamp;
 

@@ -77,7 +77,7 @@ _Static_assert((LRU_SLOTS & (LRU_SLOTS - 1)) == 0, "a mask");
 
 /* ---- flushing ------------------------------------------------------------------------------------------ */
 
-static void add_page_to_lru_list(struct vm_page *m, enum lru_op op) REQUIRES(vm_queues.lock)
+static void add_page_to_lru_list(struct vm_page *m, enum lru_op op) FL_REQUIRES(vm_queues.lock)
 {
     if (lru_place[op].head)
         vm_page_enqueue_head(m, lru_place[op].queue);
@@ -85,20 +85,20 @@ static void add_page_to_lru_list(struct vm_page *m, enum lru_op op) REQUIRES(vm_
         vm_page_enqueue(m, lru_place[op].queue);
 }
 
-static void del_page_from_lru_list(struct vm_page *m) REQUIRES(vm_queues.lock)
+static void del_page_from_lru_list(struct vm_page *m) FL_REQUIRES(vm_queues.lock)
 {
     vm_page_remque(m);
 }
 
 /* Is the entry still what is to be done with m? Then nobody else does it. */
-static bool lru_take(struct vm_page *m, enum lru_op op) REQUIRES(vm_queues.lock)
+static bool lru_take(struct vm_page *m, enum lru_op op) FL_REQUIRES(vm_queues.lock)
 {
     uint8_t want = (uint8_t)op;
     return atomic_compare_exchange_strong_explicit(&m->lru_op, &want, LRU_NONE, memory_order_acquire,
                                                    memory_order_relaxed);
 }
 
-static void __pagevec_lru_add_fn(struct vm_page *m) REQUIRES(vm_queues.lock)
+static void __pagevec_lru_add_fn(struct vm_page *m) FL_REQUIRES(vm_queues.lock)
 {
     if (lru_take(m, LRU_ADD))
         add_page_to_lru_list(m, LRU_ADD);
@@ -132,7 +132,7 @@ static void pagevec_lru_move_fn(struct pagevec *pvec, enum lru_op op)
     pvec->n = 0;
 }
 
-static void activate_page_drain(struct lru_slot *slot) REQUIRES(slot->lock)
+static void activate_page_drain(struct lru_slot *slot) FL_REQUIRES(slot->lock)
 {
     pagevec_lru_move_fn(&slot->pvec[LRU_ACTIVATE], LRU_ACTIVATE);
 }

@@ -31,7 +31,7 @@ void rotate_reclaimable_page(struct vm_page *m); /* its write-back is over: if i
  * and back to the head with the next drain. In two steps, for a batch is not filled under (Q): the first
  * says whether the second is to be called, and needs no (O) because m is on a queue.
  */
-FL_NODISCARD bool lru_pass_over(struct vm_page *m) REQUIRES(vm_queues.lock);
+FL_NODISCARD bool lru_pass_over(struct vm_page *m) FL_REQUIRES(vm_queues.lock);
 void lru_passed_over(struct vm_page *m);
 
 /*

@@ -92,7 +92,7 @@ struct faultstate {
 };
 
 static void
-vm_fault_unlock_map(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+vm_fault_unlock_map(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
 {
     if (fs->lookup_still_valid) {
         vm_map_unlock_read(fs->map);
@@ -113,7 +113,7 @@ static void vm_fault_release_page(struct vm_page *m)
 
 /* Leaves the object that the walk stands in, which is locked. */
 static void
-vm_fault_leave_object(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+vm_fault_leave_object(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
     if (fs->object != fs->first_object)
         vm_object_pip_wakeup(fs->object);
@@ -126,7 +126,7 @@ vm_fault_leave_object(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lo
  * too.
  */
 static void
-vm_fault_cleanup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks are found through fs */
+vm_fault_cleanup(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the locks are found through fs */
 {
     if (fs->m != NULL) {
         vm_lock(&fs->object->lock);
@@ -184,7 +184,7 @@ static void vm_fault_accessed(struct vm_page *m)
 /* Page m of `object` is mapped: wires, holds, activates it, and enters neighbours. (M) shared; (O) held on
  * entry and return, released in between. */
 static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, struct vm_page *m)
-    REQUIRES(object->lock)
+    FL_REQUIRES(object->lock)
 {
     if (fs->flags & VM_FAULT_WIRE)
         vm_page_wire(m);
@@ -227,7 +227,7 @@ static bool vm_fault_lacks_space(const struct faultstate *fs)
  * as by the kernel. (O) of first_object on entry, not on return.
  */
 static int
-vm_fault_allocate(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+vm_fault_allocate(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
     struct vm_object *object = fs->first_object;
     vm_object_reference_locked(object);
@@ -272,7 +272,7 @@ static int vm_fault_would_sleep(struct faultstate *fs)
  * it returns false; when true, *error is the fault's result.
  */
 static bool vm_fault_soft_fast(struct faultstate *fs,
-                               int *error) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+                               int *error) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
     struct vm_page *m = vm_page_lookup(fs->first_object, fs->first_pindex);
     if (m == NULL || (m->flags & (PG_VALID | PG_BUSY | PG_READAHEAD)) != PG_VALID)
@@ -331,7 +331,7 @@ static struct readahead_control vm_fault_ractl(const struct faultstate *fs)
 /* The mark of read-ahead was touched: asks for the next window before waiting for this one. (O) on
  * entry, not on return. */
 static int vm_fault_readahead_mark(struct faultstate *fs, struct vm_page *m)
-    NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+    FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
     struct readahead_control ractl = vm_fault_ractl(fs);
     page_cache_async_readahead(&ractl, m);
@@ -383,7 +383,7 @@ static uint32_t vm_fault_additional_pages(struct faultstate *fs, const struct re
  * On success fs->m is busy.
  */
 static int
-vm_fault_getpages(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+vm_fault_getpages(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
     struct vm_page *marray[VM_FAULT_READ];
     struct readahead_control ractl = vm_fault_ractl(fs);
@@ -454,7 +454,7 @@ static int vm_fault_beyond(struct faultstate *fs)
 
 /* The file's bytes change below the cache there: waits. (O) on entry, not on return. */
 static int
-vm_fault_invalidating(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+vm_fault_invalidating(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
     vm_fault_unlock_map(fs);
     vm_sleep(&fs->object->invalidate_start, &fs->object->lock);
@@ -464,7 +464,7 @@ vm_fault_invalidating(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lo
 
 /* Steps from fs->object, whose lock is held, to what backs it, and keeps the page made for the first
  * object. */
-static void vm_fault_next_object(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* hand over hand */
+static void vm_fault_next_object(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* hand over hand */
 {
     struct vm_object *next = fs->object->backing_object;
     fs->pindex += fs->object->backing_pindex;
@@ -484,7 +484,8 @@ static int vm_fault_read_blocks(struct faultstate *fs)
 }
 
 /* Page m was found: ours, busy, when 0 is returned. (O) on entry, not on return. */
-static int vm_fault_found(struct faultstate *fs, struct vm_page *m) NO_THREAD_SAFETY_ANALYSIS /* through fs */
+static int vm_fault_found(struct faultstate *fs,
+                          struct vm_page *m) FL_NO_THREAD_SAFETY_ANALYSIS /* through fs */
 {
     if (m->flags & PG_READAHEAD)
         return vm_fault_readahead_mark(fs, m);
@@ -556,7 +557,7 @@ static void vm_fault_mark_copied(struct faultstate *fs)
 
 /* The copy is made: fs->first_m becomes the fault's page, the original goes back. */
 static void
-vm_fault_take_copy(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the locks are found through fs */
+vm_fault_take_copy(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the locks are found through fs */
 {
     vm_lock(&fs->object->lock);
     if (fs->wired && fs->m->wire_count > 0)
@@ -603,7 +604,7 @@ static int vm_fault_copy(struct faultstate *fs)
  * fs->m is about to be written: clean copies of it above go. It is busy, so it stays what it is meanwhile,
  * and gets no new ones. One of the copies may be busy itself, and its owner on the way to (M).
  */
-static void vm_fault_drop_copies(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* through fs */
+static void vm_fault_drop_copies(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* through fs */
 {
     if ((fs->access & VM_PROT_WRITE) == 0)
         return;
@@ -620,7 +621,7 @@ static void vm_fault_drop_copies(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSI
 
 /* Takes (M) shared again if it was dropped, and asks whether the address still means what it did. */
 static int
-vm_fault_relookup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+vm_fault_relookup(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
 {
     if (fs->lookup_still_valid)
         return 0;
@@ -642,7 +643,8 @@ vm_fault_relookup(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M
 }
 
 /* Maps fs->m, which is busy, without (O), and lets it go. (M) shared. */
-static int vm_fault_enter(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+static int
+vm_fault_enter(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
     struct vm_object *object = fs->object;
     struct vm_page *m = fs->m;
@@ -687,7 +689,7 @@ static void vm_fault_count(const struct faultstate *fs, int error)
 
 /* One try. 0, a negative errno, VM_FAULT_RETRY or _WOULD_SLEEP. No lock held on entry and return. */
 static int
-vm_fault_attempt(struct faultstate *fs) NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+vm_fault_attempt(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
 {
     int error = vm_map_lookup(fs->map, fs->va, fs->access, &fs->entry, &fs->first_object, &fs->first_pindex,
                               &fs->prot, &fs->wired);
@@ -756,7 +758,7 @@ int fl_fault(struct vm_map *map, vm_offset_t va, vm_prot_t access)
 
 /* The wired page that shows at pindex of the object: in it or below. Unwires it. */
 static void vm_fault_unwire_page(struct vm_object *object,
-                                 vm_pindex_t pindex) NO_THREAD_SAFETY_ANALYSIS /* hand over hand */
+                                 vm_pindex_t pindex) FL_NO_THREAD_SAFETY_ANALYSIS /* hand over hand */
 {
     vm_lock(&object->lock);
     struct vm_page *m;

@@ -265,7 +265,7 @@ int vm_map_findspace_topdown(struct vm_map *map, vm_offset_t length, vm_offset_t
  * order would hide mappings from it.
  */
 static int vm_map_clip(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr, bool new_is_lower)
-    REQUIRES(map->lock)
+    FL_REQUIRES(map->lock)
 {
     struct vm_map_entry *half = vm_map_entry_create(map);
     vm_pindex_t upper_pindex = entry->object == NULL ? 0 : vm_map_entry_pindex(entry, addr);
@@ -356,7 +356,7 @@ bool vm_map_entry_mergeable(const struct vm_map_entry *prev, const struct vm_map
 /* `entry` takes over the addresses of `gone`, its neighbour, and `gone` ends. The object keeps the reference
  * of `entry`. */
 static void vm_map_entry_absorb(struct vm_map *map, struct vm_map_entry *entry, struct vm_map_entry *gone)
-    REQUIRES(map->lock)
+    FL_REQUIRES(map->lock)
 {
     bool below = gone->end == entry->start;
 
@@ -432,7 +432,7 @@ int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_pro
     return error;
 }
 
-static int vm_map_entry_attach(struct vm_map *map, struct vm_map_entry *entry) REQUIRES(map->lock)
+static int vm_map_entry_attach(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
     if (entry->object == NULL)
         return 0; /* untouched: attached with the object, by the first fault. Reserved: somebody else's */
@@ -527,7 +527,7 @@ static void vm_map_entry_detach(struct vm_map *map, struct vm_map_entry *entry)
     vm_rwlock_write_done(&vm_rmap_lock);
 }
 
-static void vm_map_entry_delete(struct vm_map *map, struct vm_map_entry *entry) REQUIRES(map->lock)
+static void vm_map_entry_delete(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
     if (entry->object != NULL)
         vm_rmap_remove(entry);
@@ -560,7 +560,7 @@ int vm_map_delete(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 
 /* Takes back the attachments of [first, stop) at their new places, and the clips. */
 static void vm_map_relocate_undo(struct vm_map *map, struct vm_map_entry *first, struct vm_map_entry *stop,
-                                 vm_offset_t delta, vm_offset_t end) REQUIRES(map->lock)
+                                 vm_offset_t delta, vm_offset_t end) FL_REQUIRES(map->lock)
 {
     vm_offset_t start = first->start;
     struct vm_map_entry *entry;

@@ -134,10 +134,10 @@ void vm_map_startup(void);
 FL_NODISCARD int vm_map_create(vm_offset_t min, vm_offset_t max, struct vm_map **map);
 void vm_map_destroy(struct vm_map *map);
 
-void vm_map_lock(struct vm_map *map) ACQUIRE(map->lock); /* and timestamp++ */
-void vm_map_unlock(struct vm_map *map) RELEASE(map->lock);
-void vm_map_lock_read(struct vm_map *map) ACQUIRE_SHARED(map->lock);
-void vm_map_unlock_read(struct vm_map *map) RELEASE_SHARED(map->lock);
+void vm_map_lock(struct vm_map *map) FL_ACQUIRE(map->lock); /* and timestamp++ */
+void vm_map_unlock(struct vm_map *map) FL_RELEASE(map->lock);
+void vm_map_lock_read(struct vm_map *map) FL_ACQUIRE_SHARED(map->lock);
+void vm_map_unlock_read(struct vm_map *map) FL_RELEASE_SHARED(map->lock);
 
 /* True and *entry: the one that contains va. False: *entry is the last one before va, or &map->header.
  * (M) shared at least. */
@@ -175,7 +175,7 @@ FL_NODISCARD int vm_map_findspace_topdown(struct vm_map *map, vm_offset_t length
  * exclusive. */
 FL_NODISCARD int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex,
                                vm_offset_t start, vm_offset_t end, vm_prot_t prot, vm_prot_t max,
-                               unsigned eflags) REQUIRES(map->lock);
+                               unsigned eflags) FL_REQUIRES(map->lock);
 /* findspace (hint *addr) + insert. Takes (M). */
 FL_NODISCARD int vm_map_find(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex,
                              vm_offset_t *addr, vm_offset_t length, vm_prot_t prot, vm_prot_t max,
@@ -188,7 +188,7 @@ FL_NODISCARD int vm_map_fixed(struct vm_map *map, struct vm_object *object, vm_p
  * -ENOMEM when a clip needs an entry. (M) exclusive;
  * waits, with (M) released meanwhile, for entries in transition, before it changes anything. The
  * objects' references go at vm_map_unlock. */
-FL_NODISCARD int vm_map_delete(struct vm_map *map, vm_offset_t start, vm_offset_t end) REQUIRES(map->lock);
+FL_NODISCARD int vm_map_delete(struct vm_map *map, vm_offset_t start, vm_offset_t end) FL_REQUIRES(map->lock);
 /* The entry is split at addr, when addr lies inside it; `entry` is afterwards the part that starts
  * (ends) at addr. Errors: -ENOMEM. (M) exclusive. */
 FL_NODISCARD int vm_map_clip_start(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr);
@@ -209,14 +209,14 @@ FL_NODISCARD int vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t 
 FL_NODISCARD int vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
 /* Returns when no entry of [start, end) is in transition; releases (M) to wait, so the caller looks
  * everything up afterwards. */
-void vm_map_wait_transition(struct vm_map *map, vm_offset_t start, vm_offset_t end) REQUIRES(map->lock);
+void vm_map_wait_transition(struct vm_map *map, vm_offset_t start, vm_offset_t end) FL_REQUIRES(map->lock);
 /* mremap's move: [old, old + length) becomes [new, …), where nothing is. Nothing of it is in transition.
  * Errors: -ENOMEM, nothing moved. (M) exclusive. */
 FL_NODISCARD int vm_map_relocate(struct vm_map *map, vm_offset_t old, vm_offset_t length,
-                                 vm_offset_t new_start) REQUIRES(map->lock);
+                                 vm_offset_t new_start) FL_REQUIRES(map->lock);
 /* The stack entry after the gap that va lies in grows down to va. Errors: -EFAULT. (M) exclusive. (grow,
  * FreeBSD 2.1.) */
-FL_NODISCARD int vm_map_growstack(struct vm_map *map, vm_offset_t va) REQUIRES(map->lock);
+FL_NODISCARD int vm_map_growstack(struct vm_map *map, vm_offset_t va) FL_REQUIRES(map->lock);
 /*
  * What the mappings of a file in [start, end) were told of its failed write-backs (vm_map_told.c). A new one
  * was told of everything but what nobody was. vm_map_told_older: of no more than `told`, a descriptor's.

@@ -39,11 +39,11 @@ void vm_map_entry_zone_startup(void);
 
 /* Puts the entry behind `after` (or the header) into list and tree / takes it out. */
 void vm_map_entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm_map_entry *entry)
-    REQUIRES(map->lock);
-void vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry) REQUIRES(map->lock);
+    FL_REQUIRES(map->lock);
+void vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock);
 /* Moves the edges of a linked entry to where nothing else is. */
 void vm_map_entry_resize(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end,
-                         vm_pindex_t pindex) REQUIRES(map->lock);
+                         vm_pindex_t pindex) FL_REQUIRES(map->lock);
 /* The tree's summary (tree.h): the node's max_free from its own adj_free and its children's max_free. */
 void vm_map_entry_set_max_free(struct tree_node *node);
 
@@ -51,9 +51,9 @@ void vm_map_entry_set_max_free(struct tree_node *node);
 FL_NODISCARD bool vm_map_entry_mergeable(const struct vm_map_entry *prev, const struct vm_map_entry *next);
 /* Clips at start and at end; *first: as vm_map_first_after(start). Errors: -ENOMEM; nothing is split then. */
 FL_NODISCARD int vm_map_clip_range(struct vm_map *map, vm_offset_t start, vm_offset_t end,
-                                   struct vm_map_entry **first) REQUIRES(map->lock);
+                                   struct vm_map_entry **first) FL_REQUIRES(map->lock);
 /* Merges what can merge among the entries of [start, end) and with their neighbours. */
-void vm_map_simplify_range(struct vm_map *map, vm_offset_t start, vm_offset_t end) REQUIRES(map->lock);
+void vm_map_simplify_range(struct vm_map *map, vm_offset_t start, vm_offset_t end) FL_REQUIRES(map->lock);
 
 /*
  * machine_attach, with (R) exclusively: whoever looks for a page's mappings finds the entry by its object
@@ -61,10 +61,10 @@ void vm_map_simplify_range(struct vm_map *map, vm_offset_t start, vm_offset_t en
  * -ENOMEM.
  */
 FL_NODISCARD int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
-                               struct vm_object *object, vm_pindex_t pindex) REQUIRES(map->lock);
+                               struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(map->lock);
 
 /* Entries left transition: whoever waits looks again. */
-void vm_map_wakeup_transition(struct vm_map *map) REQUIRES(map->lock);
+void vm_map_wakeup_transition(struct vm_map *map) FL_REQUIRES(map->lock);
 /*
  * Entries of [start, end) are IN_TRANSITION; those with a wired_count but not yet MAP_ENTRY_WIRED get their
  * pages faulted in and wired, then all leave transition. Takes (M). Errors: as vm_map_wire; those entries

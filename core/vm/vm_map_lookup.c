@@ -53,7 +53,7 @@ static struct vm_map_entry *vm_map_stack_above(struct vm_map *map, struct vm_map
  * reference to the old one is the caller's. Errors: -ENOMEM, nothing changed.
  */
 static int vm_map_entry_set_object(struct vm_map *map, struct vm_map_entry *entry, struct vm_object *object,
-                                   vm_pindex_t pindex) REQUIRES(map->lock)
+                                   vm_pindex_t pindex) FL_REQUIRES(map->lock)
 {
     int error = vm_map_attach(map, entry->start, entry->end, entry->protection, object, pindex);
 
@@ -71,7 +71,7 @@ static int vm_map_entry_set_object(struct vm_map *map, struct vm_map_entry *entr
 
 /* An untouched anonymous entry's object. A stack's has room below, so that the stack stays one entry when it
  * grows. */
-static int vm_map_entry_allocate(struct vm_map *map, struct vm_map_entry *entry) REQUIRES(map->lock)
+static int vm_map_entry_allocate(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
     vm_pindex_t npages = vm_map_entry_npages(entry), size = npages;
     struct vm_object *object;
@@ -91,7 +91,7 @@ static int vm_map_entry_allocate(struct vm_map *map, struct vm_map_entry *entry)
 }
 
 /* The first write to a private mapping of a file: its shadow. */
-static int vm_map_entry_shadow(struct vm_map *map, struct vm_map_entry *entry) REQUIRES(map->lock)
+static int vm_map_entry_shadow(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
     struct vm_object *old = entry->object, *shadow = old;
     vm_pindex_t pindex = entry->pindex;
@@ -111,7 +111,7 @@ static int vm_map_entry_shadow(struct vm_map *map, struct vm_map_entry *entry) R
 
 /* Makes the map ready for the access. Errors: as vm_map_lookup, -ENOMEM. */
 static int vm_map_lookup_change(struct vm_map *map, vm_offset_t va, vm_prot_t access,
-                                struct vm_map_entry **entry) REQUIRES(map->lock)
+                                struct vm_map_entry **entry) FL_REQUIRES(map->lock)
 {
     int error = vm_map_lookup_allowed(map, va, access, entry);
 
@@ -131,7 +131,7 @@ static int vm_map_lookup_change(struct vm_map *map, vm_offset_t va, vm_prot_t ac
 /* The lock is held on success only, which the analysis cannot express. */
 int vm_map_lookup(struct vm_map *map, vm_offset_t va, vm_prot_t access, struct vm_map_entry **entry,
                   struct vm_object **object, vm_pindex_t *pindex, vm_prot_t *prot,
-                  bool *wired) NO_THREAD_SAFETY_ANALYSIS
+                  bool *wired) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     int error;
 
@@ -170,7 +170,7 @@ enum vm_behavior vm_map_entry_behavior(const struct vm_map_entry *entry)
 
 /* The stack's own object serves the new pages below, if it has room there that was never used. */
 static int vm_map_growstack_extend(struct vm_map *map, struct vm_map_entry *stack, vm_offset_t start)
-    REQUIRES(map->lock)
+    FL_REQUIRES(map->lock)
 {
     vm_pindex_t npages = atop(stack->start - start);
     int error = 0;

@@ -22,7 +22,7 @@ static bool vm_map_protect_needs_rewire(const struct vm_map_entry *entry, vm_pro
 }
 
 static int vm_map_protect_entry(struct vm_map *map, struct vm_map_entry *entry, vm_prot_t prot, bool *rewire)
-    REQUIRES(map->lock)
+    FL_REQUIRES(map->lock)
 {
     int error = 0;
 
@@ -44,7 +44,7 @@ static int vm_map_protect_entry(struct vm_map *map, struct vm_map_entry *entry, 
 
 /* Changes entries from `entry` on; *stop: the end of what was changed. */
 static int vm_map_protect_range(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t end,
-                                vm_prot_t prot, vm_offset_t *stop, bool *rewire) REQUIRES(map->lock)
+                                vm_prot_t prot, vm_offset_t *stop, bool *rewire) FL_REQUIRES(map->lock)
 {
     while (*stop < end) {
         int error;

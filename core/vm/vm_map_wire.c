@@ -76,7 +76,7 @@ static int vm_map_wire_faults(struct vm_map *map, vm_offset_t start, vm_offset_t
 
 /* The entry's end of transition: wired, or, when it failed, not, with pages up to `done` unwired. */
 static void vm_map_wire_finish(struct vm_map *map, struct vm_map_entry *entry, bool failed, vm_offset_t done)
-    REQUIRES(map->lock)
+    FL_REQUIRES(map->lock)
 {
     if (entry->wired_count != 0 && (entry->eflags & MAP_ENTRY_WIRED) == 0) {
         if (!failed) {

@@ -155,7 +155,7 @@ void vm_object_pip_wait(struct vm_object *object)
  * walk over shadows, which sees a reference count of 0. Called with (O) held, which ends with the object.
  * What backs it keeps the reference.
  */
-static void vm_object_terminate(struct vm_object *object) RELEASE(object->lock)
+static void vm_object_terminate(struct vm_object *object) FL_RELEASE(object->lock)
 {
     object->dead = true;
     vm_object_pip_wait(object);
@@ -180,7 +180,7 @@ static void vm_object_terminate(struct vm_object *object) RELEASE(object->lock)
 }
 
 /* Drops one reference to a file's object, which stays: the vnode has the last one. */
-static void vm_object_vndeallocate(struct vm_object *object) RELEASE(object->lock)
+static void vm_object_vndeallocate(struct vm_object *object) FL_RELEASE(object->lock)
 {
     struct vnode *vnode = object->vnode;
     uint32_t refs = atomic_fetch_sub(&object->ref_count, 1);
@@ -282,7 +282,7 @@ static enum remove_verdict remove_judge(const struct vm_page *m, enum remove_mod
  * m is held, and its bytes are to be gone: they become zeros where they are. What the system call stores
  * meanwhile is newer. False: there was no memory for it. (O), released in between.
  */
-static bool remove_zero(struct vm_object *object, struct vm_page *m) REQUIRES(object->lock)
+static bool remove_zero(struct vm_object *object, struct vm_page *m) FL_REQUIRES(object->lock)
 {
     vm_page_xbusy(m);
     vm_unlock(&object->lock);
@@ -304,7 +304,7 @@ static void remove_take(struct remove_batch *batch, struct vm_page *m)
  * Removes the pages of [start, end) that `mode` says. (O) held on entry and return, released while it waits.
  */
 static void vm_object_remove_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
-                                   enum remove_mode mode) REQUIRES(object->lock)
+                                   enum remove_mode mode) FL_REQUIRES(object->lock)
 {
     struct remove_batch batch = {.n = 0};
     struct vm_page *m;

@@ -93,7 +93,7 @@ void vm_object_startup(void);
 FL_NODISCARD struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size,
                                                   struct vnode *vnode);
 void vm_object_reference(struct vm_object *object);
-void vm_object_reference_locked(struct vm_object *object) REQUIRES(object->lock);
+void vm_object_reference_locked(struct vm_object *object) FL_REQUIRES(object->lock);
 /*
  * Drops a reference; the last one terminates it: waits for transfers, frees its pages, then lets go of what
  * backs it. Anonymous pages are lost with it, as they should be. A file's object is terminated by its
@@ -109,9 +109,9 @@ void vm_object_deallocate(struct vm_object *object);
 void vm_object_destroy(struct vm_object *object);
 
 /* pip: keeps the object from being terminated while its lock is not held. */
-void vm_object_pip_add(struct vm_object *object) REQUIRES(object->lock);
-void vm_object_pip_wakeup(struct vm_object *object) REQUIRES(object->lock);
-void vm_object_pip_wait(struct vm_object *object) REQUIRES(object->lock);
+void vm_object_pip_add(struct vm_object *object) FL_REQUIRES(object->lock);
+void vm_object_pip_wakeup(struct vm_object *object) FL_REQUIRES(object->lock);
+void vm_object_pip_wait(struct vm_object *object) FL_REQUIRES(object->lock);
 
 /*
  * Puts a new anonymous object in front: on entry *object / *pindex are what the mapping shows, of `length`
@@ -139,7 +139,7 @@ void vm_object_page_discard(struct vm_object *object, vm_pindex_t start, vm_pind
  * everything up again when it returns true.
  */
 FL_NODISCARD bool vm_object_invalidate_copies(struct vm_object *object, vm_pindex_t pindex)
-    REQUIRES(object->lock);
+    FL_REQUIRES(object->lock);
 
 /*
  * A file became shorter: unmaps and frees whatever the shadows over `object` hold of its pages [start,

@@ -182,13 +182,13 @@ void vm_page_writeback_start(struct vm_page *m); /* sets PG_WRITEBACK and the ra
 void vm_page_writeback_done(struct vm_page *m);  /* clears both and wakes whoever waits */
 
 /* ---- queues: the lists themselves. Who has a page to move goes through vm/lru.h. ------------------- */
-void vm_page_lock(struct vm_page *m) ACQUIRE(vm_queues.lock);
-void vm_page_unlock(struct vm_page *m) RELEASE(vm_queues.lock);
+void vm_page_lock(struct vm_page *m) FL_ACQUIRE(vm_queues.lock);
+void vm_page_unlock(struct vm_page *m) FL_RELEASE(vm_queues.lock);
 /* From no queue to this one's tail / head / from the queue it is on / the same, if it is on one. */
-void vm_page_enqueue(struct vm_page *m, enum vm_page_queue queue) REQUIRES(vm_queues.lock);
-void vm_page_enqueue_head(struct vm_page *m, enum vm_page_queue queue) REQUIRES(vm_queues.lock);
-void vm_page_dequeue(struct vm_page *m) REQUIRES(vm_queues.lock);
-void vm_page_remque(struct vm_page *m) REQUIRES(vm_queues.lock);
+void vm_page_enqueue(struct vm_page *m, enum vm_page_queue queue) FL_REQUIRES(vm_queues.lock);
+void vm_page_enqueue_head(struct vm_page *m, enum vm_page_queue queue) FL_REQUIRES(vm_queues.lock);
+void vm_page_dequeue(struct vm_page *m) FL_REQUIRES(vm_queues.lock);
+void vm_page_remque(struct vm_page *m) FL_REQUIRES(vm_queues.lock);
 
 /* ---- wiring, reading and holding. Callers hold the object's lock, but for the unhold. ----------------- */
 void vm_page_wire(struct vm_page *m);                             /* off its queue while wire_count > 0 */

@@ -131,7 +131,7 @@ static uint32_t free_pages(void)
 
 /* ---- picking ------------------------------------------------------------------------------------------- */
 
-static void requeue(struct vm_page *m) REQUIRES(vm_queues.lock)
+static void requeue(struct vm_page *m) FL_REQUIRES(vm_queues.lock)
 {
     enum vm_page_queue queue = (enum vm_page_queue)m->queue;
     vm_page_dequeue(m);
@@ -144,7 +144,7 @@ static void requeue(struct vm_page *m) REQUIRES(vm_queues.lock)
  * shorter than max.
  */
 static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
-    REQUIRES(vm_queues.lock)
+    FL_REQUIRES(vm_queues.lock)
 {
     if (max > vm_queues.q[queue].count)
         max = vm_queues.q[queue].count;
@@ -167,7 +167,7 @@ static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, ui
  * inactive queue comes back to its place before the next pass. *rotate: lru_passed_over is to be called.
  */
 static void pass_over(struct vm_page *m, enum vm_page_queue queue, struct vm_page **rotate)
-    REQUIRES(vm_queues.lock)
+    FL_REQUIRES(vm_queues.lock)
 {
     if (queue == PQ_ACTIVE)
         requeue(m);
@@ -180,7 +180,7 @@ static void pass_over(struct vm_page *m, enum vm_page_queue queue, struct vm_pag
  * page is passed over. Otherwise batch->n says how many pages were taken, 0: the queue is empty.
  */
 static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max,
-                      bool last) NO_THREAD_SAFETY_ANALYSIS /* the lock is kept when a field says so */
+                      bool last) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is kept when a field says so */
 {
     struct vm_page *rotate = NULL;
     bool taken = true;
@@ -205,7 +205,7 @@ static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, uin
 static void pageout_pause(void)
 {
     vm_lock(&pagedaemon.lock);
-    (void)machine_wait(&pagedaemon.stop, &pagedaemon.lock.machine, machine_time_ns() + PAGEOUT_LITTLE_NS);
+    (void)vm_sleep_until(&pagedaemon.stop, &pagedaemon.lock, machine_time_ns() + PAGEOUT_LITTLE_NS);
     vm_unlock(&pagedaemon.lock);
 }
 
@@ -261,7 +261,7 @@ static bool page_homeless(const struct vm_page *m)
  * so that faults on other pages of the file do not wait for it. (O) held on entry and return.
  */
 static void free_victims(struct pageout_pass *pass, struct vm_object *object, struct vm_page **m, uint32_t n)
-    REQUIRES(object->lock)
+    FL_REQUIRES(object->lock)
 {
     if (n == 0)
         return;
@@ -309,7 +309,7 @@ static void launder_throttle(struct pageout_pass *pass)
  * clean. (O) on entry, not on return.
  */
 static void launder(struct pageout_pass *pass, struct vm_page *m)
-    NO_THREAD_SAFETY_ANALYSIS /* pageout_cluster releases the lock of the object that m has now */
+    FL_NO_THREAD_SAFETY_ANALYSIS /* pageout_cluster releases the lock of the object that m has now */
 {
     struct vm_object *object = m->object;
     bool spared = !pass->force && pass->passed_over < pass->freed + PAGEOUT_DIRTY_LAG;
@@ -334,7 +334,7 @@ static void launder(struct pageout_pass *pass, struct vm_page *m)
 
 /* (O) of the batch's object on entry, not on return. */
 static void inactive_batch(struct pageout_pass *pass, struct pageout_batch *batch)
-    NO_THREAD_SAFETY_ANALYSIS /* the lock is found through batch */
+    FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through batch */
 {
     struct vm_page *victim[PAGEOUT_BATCH];
     uint32_t n = 0;
@@ -402,7 +402,7 @@ static void deactivate(struct vm_page **m, uint32_t n, bool unmap)
 
 /* (O) of the batch's object on entry, not on return. */
 static void active_batch(struct pageout_pass *pass, struct pageout_batch *batch)
-    NO_THREAD_SAFETY_ANALYSIS /* the lock is found through batch */
+    FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through batch */
 {
     struct vm_page *old[PAGEOUT_BATCH];
     uint32_t n = 0;
@@ -514,8 +514,7 @@ void vm_pageout_loop(void)
         bool enough = pagedaemon_work();
         vm_lock(&pagedaemon.lock);
         if (!enough && !pagedaemon.stop) /* `wanted` stays, so that nobody wakes it before its time */
-            (void)machine_wait(&pagedaemon.lock, &pagedaemon.lock.machine,
-                               machine_time_ns() + PAGEOUT_PAUSE_NS);
+            (void)vm_sleep_until(&pagedaemon.lock, &pagedaemon.lock, machine_time_ns() + PAGEOUT_PAUSE_NS);
         atomic_store(&pagedaemon.wanted, false);
     }
     vm_unlock(&pagedaemon.lock);
@@ -537,7 +536,7 @@ static void wait_for_free(void)
     vm_lock(&vm_phys.lock);
     if (vm_phys.free_count <= vm_pageout.free_reserved) {
         vm_phys.waiters++;
-        (void)machine_wait(&vm_phys, &vm_phys.lock.machine, machine_time_ns() + PAGEOUT_PAUSE_NS);
+        (void)vm_sleep_until(&vm_phys, &vm_phys.lock, machine_time_ns() + PAGEOUT_PAUSE_NS);
         vm_phys.waiters--;
     }
     vm_unlock(&vm_phys.lock);

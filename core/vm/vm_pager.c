@@ -523,7 +523,7 @@ void vm_pager_writepages(struct vm_object *object, struct vm_page **m, uint32_t 
 }
 
 /* Waits for a request on object->inflight. (O) held on entry and return, released in between. */
-static void async_wait(struct vm_object *object, struct vm_pager_request *req) REQUIRES(object->lock)
+static void async_wait(struct vm_object *object, struct vm_pager_request *req) FL_REQUIRES(object->lock)
 {
     req->waiters++;
     vm_unlock(&object->lock);

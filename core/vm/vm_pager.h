@@ -81,7 +81,7 @@ void vm_pager_readahead(struct vm_object *object, struct vm_page **m, uint32_t c
  * released in between. One that is in a plug still is over when its owner has finished that: not the caller's
  * own.
  */
-void vm_pager_wait(struct vm_object *object, vm_pindex_t pindex) REQUIRES(object->lock);
+void vm_pager_wait(struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(object->lock);
 
 /*
  * Writes m[0 … count), neighbours of one object that are valid, PG_WRITEBACK, undirtied and write-protected

@@ -33,7 +33,7 @@ void vm_phys_freecnt_adj(int32_t adj)
         vm_phys.free_low = vm_phys.free_count;
 }
 
-static void freelist_add(struct vm_page *m, unsigned order) REQUIRES(vm_phys.lock)
+static void freelist_add(struct vm_page *m, unsigned order) FL_REQUIRES(vm_phys.lock)
 {
     uint32_t first = vm_phys.head[order];
 
@@ -46,7 +46,7 @@ static void freelist_add(struct vm_page *m, unsigned order) REQUIRES(vm_phys.loc
     vm_phys.nblocks[order]++;
 }
 
-static void freelist_remove(struct vm_page *m, unsigned order) REQUIRES(vm_phys.lock)
+static void freelist_remove(struct vm_page *m, unsigned order) FL_REQUIRES(vm_phys.lock)
 {
     KASSERT(m->order == order, "B1");
     if (m->q_prev == VM_PAGE_NONE)

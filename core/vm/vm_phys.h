@@ -35,12 +35,12 @@ extern struct vm_phys vm_phys;
 
 void vm_phys_init(uint32_t nframes); /* every frame is in use afterwards */
 /* A block of 2^order pages, or NULL; splits larger ones. Called with (F) held. */
-FL_NODISCARD struct vm_page *vm_phys_alloc_pages(unsigned order) REQUIRES(vm_phys.lock);
-void vm_phys_free_pages(struct vm_page *m, unsigned order) REQUIRES(vm_phys.lock);
+FL_NODISCARD struct vm_page *vm_phys_alloc_pages(unsigned order) FL_REQUIRES(vm_phys.lock);
+void vm_phys_free_pages(struct vm_page *m, unsigned order) FL_REQUIRES(vm_phys.lock);
 /* `adj` pages became free, or (negative) came into use. */
-void vm_phys_freecnt_adj(int32_t adj) REQUIRES(vm_phys.lock);
+void vm_phys_freecnt_adj(int32_t adj) FL_REQUIRES(vm_phys.lock);
 /* Pages on the free lists. Called with (F) held. */
-FL_NODISCARD uint32_t vm_phys_listed(void) REQUIRES(vm_phys.lock);
+FL_NODISCARD uint32_t vm_phys_listed(void) FL_REQUIRES(vm_phys.lock);
 /* B1, B2: panics unless the lists, orders, buddies and block counts agree. B3 is vm_reserv_check's. */
 void vm_phys_check(void);
 

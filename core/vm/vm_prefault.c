@@ -61,7 +61,7 @@ static void prefault_done(struct vm_page **m, uint32_t n, bool seen)
 }
 
 static void prefault_neighbours(struct vm_map_entry *entry, struct vm_object *object, vm_offset_t va,
-                                vm_pindex_t pindex, vm_prot_t prot, bool ahead) REQUIRES(object->lock)
+                                vm_pindex_t pindex, vm_prot_t prot, bool ahead) FL_REQUIRES(object->lock)
 {
     struct vm_page *m[PREFAULT_AHEAD];
     bool seen = !ahead || !readahead_young(&entry->ra);
@@ -76,7 +76,7 @@ static void prefault_neighbours(struct vm_map_entry *entry, struct vm_object *ob
 }
 
 static void prefault_arrived(struct vm_map_entry *entry, struct vm_object *object, vm_prot_t prot)
-    REQUIRES(object->lock)
+    FL_REQUIRES(object->lock)
 {
     struct vm_page *m[PREFAULT_ARRIVED];
     vm_pindex_t end = vm_map_entry_pindex(entry, entry->end);

@@ -12,6 +12,6 @@
  * held on entry and return, released in between.
  */
 void vm_fault_prefault(struct vm_map_entry *entry, struct vm_object *object, vm_offset_t va,
-                       vm_pindex_t pindex, vm_prot_t prot, bool ahead) REQUIRES(object->lock);
+                       vm_pindex_t pindex, vm_prot_t prot, bool ahead) FL_REQUIRES(object->lock);
 
 #endif

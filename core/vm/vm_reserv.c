@@ -131,7 +131,7 @@ static void object_remove(struct vm_reserv *rv)
 
 /* Page i of the reservation comes into use. A reservation that is used moves to the queue's end, and leaves
  * it when full (S2). */
-static struct vm_page *reserv_populate(struct vm_reserv *rv, uint32_t i) REQUIRES(vm_phys.lock)
+static struct vm_page *reserv_populate(struct vm_reserv *rv, uint32_t i) FL_REQUIRES(vm_phys.lock)
 {
     rv->popmap[i / 64] |= (uint64_t)1 << (i % 64);
     if (rv->popcnt++ > 0)
@@ -144,7 +144,7 @@ static struct vm_page *reserv_populate(struct vm_reserv *rv, uint32_t i) REQUIRE
 
 /* The stretch has no page yet: takes a whole free block for it, if there is one and the object reaches to the
  * stretch's end. */
-static struct vm_reserv *reserv_make(struct vm_object *object, vm_pindex_t first) REQUIRES(vm_phys.lock)
+static struct vm_reserv *reserv_make(struct vm_object *object, vm_pindex_t first) FL_REQUIRES(vm_phys.lock)
 {
     if (object->size < VM_LEVEL_0_NPAGES || first > object->size - VM_LEVEL_0_NPAGES)
         return NULL;
@@ -203,7 +203,7 @@ bool vm_reserv_free_page(struct vm_page *m)
 
 /* The unused frames become ordinary free ones, which free_count has counted all along; the used ones ordinary
  * pages of the object. */
-static void reserv_break(struct vm_reserv *rv) REQUIRES(vm_phys.lock)
+static void reserv_break(struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
 {
     if (rv->popcnt < VM_LEVEL_0_NPAGES)
         partial_remove(rv);

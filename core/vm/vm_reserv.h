@@ -31,15 +31,15 @@ FL_NODISCARD int vm_reserv_init(uint32_t nframes, bool superpages); /* -ENOMEM *
 /* The frame that the object's reservation keeps for pindex, making a reservation if a whole block is
  * free and the object is large enough for one; or NULL. */
 FL_NODISCARD struct vm_page *vm_reserv_alloc_page(struct vm_object *object, vm_pindex_t pindex)
-    REQUIRES(vm_phys.lock);
+    FL_REQUIRES(vm_phys.lock);
 /* True if the page belonged to a reservation and went back to it; else the caller frees it to vm_phys. */
-FL_NODISCARD bool vm_reserv_free_page(struct vm_page *m) REQUIRES(vm_phys.lock);
+FL_NODISCARD bool vm_reserv_free_page(struct vm_page *m) FL_REQUIRES(vm_phys.lock);
 /* Breaks the least recently used partial reservation. False: there is none. */
-FL_NODISCARD bool vm_reserv_reclaim_inactive(void) REQUIRES(vm_phys.lock);
+FL_NODISCARD bool vm_reserv_reclaim_inactive(void) FL_REQUIRES(vm_phys.lock);
 /* The object is dying: breaks its reservations. */
 void vm_reserv_break_all(struct vm_object *object);
 /* Whether the page's reservation is full, so that a superpage could map it. */
-FL_NODISCARD bool vm_reserv_full(const struct vm_page *m) REQUIRES(vm_phys.lock);
+FL_NODISCARD bool vm_reserv_full(const struct vm_page *m) FL_REQUIRES(vm_phys.lock);
 void vm_reserv_check(void); /* S1 … S4, and B3 (vm_phys.h); takes (F) */
 
 #endif

@@ -46,6 +46,7 @@
 #ifndef FAULTLINE_MACHINE_H
 #define FAULTLINE_MACHINE_H
 
+#include <faultline/thread_safety.h>
 #include <faultline/types.h>
 
 struct machine_space; /* one address space's page tables: the machine's own type */
@@ -208,13 +209,13 @@ void machine_release(const struct machine_run *run);
 /* ---- threads, time, words ----------------------------------------------------------------------------- */
 
 /* A mutex; all zero is unlocked. Not recursive. Where the machine has processes, it works between them. */
-struct machine_lock {
+struct FL_CAPABILITY("mutex") machine_lock {
     _Alignas(8) uint32_t word[4];
 };
 
-void machine_lock(struct machine_lock *lock);
-FL_NODISCARD bool machine_trylock(struct machine_lock *lock);
-void machine_unlock(struct machine_lock *lock);
+void machine_lock(struct machine_lock *lock) FL_ACQUIRE(lock);
+FL_NODISCARD bool machine_trylock(struct machine_lock *lock) FL_TRY_ACQUIRE(true, lock);
+void machine_unlock(struct machine_lock *lock) FL_RELEASE(lock);
 FL_NODISCARD bool machine_lock_held(const struct machine_lock *lock); /* by the caller; for assertions */
 
 /*
@@ -224,7 +225,7 @@ FL_NODISCARD bool machine_lock_held(const struct machine_lock *lock); /* by the 
  * release of `lock`
  * is never missed. May return for no reason: callers loop. Returns 0, or -ETIMEDOUT. (tsleep, FreeBSD 2.1.)
  */
-int machine_wait(const void *chan, struct machine_lock *lock, uint64_t deadline_ns);
+int machine_wait(const void *chan, struct machine_lock *lock, uint64_t deadline_ns) FL_REQUIRES(lock);
 void machine_wake(const void *chan); /* all that wait on chan */
 
 FL_NODISCARD uint64_t

@@ -130,7 +130,7 @@ static void test_writer_first(void **state)
 }
 
 /* Outside Clang's analysis: it would not let these mistakes pass either. */
-static void misuse(void *how) NO_THREAD_SAFETY_ANALYSIS
+static void misuse(void *how) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     start(21);
     switch (*(const char *)how) {

@@ -540,7 +540,7 @@ struct reader {
 };
 
 /* The page, read if it is not there; NULL: the disk would not. (O) held, released in between. */
-static struct vm_page *reader_get(struct reader *r, vm_pindex_t pindex) REQUIRES(object->lock)
+static struct vm_page *reader_get(struct reader *r, vm_pindex_t pindex) FL_REQUIRES(object->lock)
 {
     struct vm_page *m;
     while ((m = vm_page_lookup(object, pindex)) != NULL && (m->flags & PG_BUSY))

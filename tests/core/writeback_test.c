@@ -145,7 +145,7 @@ static void a_held_page_is_written_and_stays_dirty(void **state)
 }
 
 static void the_daemons_cluster_is_bounded(void **state)
-    NO_THREAD_SAFETY_ANALYSIS /* pageout_cluster returns without the lock */
+    FL_NO_THREAD_SAFETY_ANALYSIS /* pageout_cluster returns without the lock */
 {
     (void)state;
     begin(test_params(5));
