@@ -193,7 +193,18 @@ static struct blk_request *blk_request_merge(struct bio **bio, uint32_t n, uint3
 
 void blk_start_plug(struct blk_plug *plug)
 {
-    *plug = (struct blk_plug){.last = &plug->first};
+    *plug = (struct blk_plug){0};
+}
+
+static void blk_plug_add(struct blk_plug *plug, struct bio *bio)
+{
+    bio->next = NULL;
+    if (plug->last != NULL)
+        plug->last->next = bio;
+    else
+        plug->first = bio;
+    plug->last = bio;
+    plug->count++;
 }
 
 /* Takes the bios of the first one's store out of the plug. */
@@ -207,13 +218,10 @@ static void blk_batch_take(struct blk_batch *batch, struct blk_plug *plug)
     for (uint32_t i = 0; i < count; i++) {
         struct bio *next = bio->next;
         bio->next = NULL;
-        if (bio->store == store) {
+        if (bio->store == store)
             batch->bio[batch->nbios++] = bio;
-        } else {
-            *plug->last = bio;
-            plug->last = &bio->next;
-            plug->count++;
-        }
+        else
+            blk_plug_add(plug, bio);
         bio = next;
     }
 }
@@ -316,9 +324,7 @@ void submit_bio(struct bio *bio, struct blk_plug *plug)
     }
     if (plug->count == BLK_PLUG_MAX)
         blk_finish_plug(plug);
-    *plug->last = bio;
-    plug->last = &bio->next;
-    plug->count++;
+    blk_plug_add(plug, bio);
 }
 
 void bio_endio(struct bio *bio, int error)

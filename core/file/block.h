@@ -43,9 +43,9 @@ struct bio {
     struct store_request own;    /* of one that goes alone */
 };
 
-/* Collected transfers. On the stack of the thread that collects; not shared. */
+/* Collected transfers. On the stack of the thread that collects; not shared. All zero is an empty one. */
 struct blk_plug {
-    struct bio *first, **last;
+    struct bio *first, *last;
     uint32_t count;
 };
 

@@ -86,7 +86,7 @@ bool page_has_buffers(const struct vm_page *m)
 
 static struct buffer_head *page_buffers(const struct vm_page *m)
 {
-    return vm_meta_pointer(m->buffers);
+    return vm_meta_pointer(m->private);
 }
 
 /* Walks m's buffers from the first: *offset is where bh lies in the page. NULL: that was the last. */
@@ -149,7 +149,7 @@ int create_empty_buffers(struct vm_page *m, uint32_t block_bytes)
     if (head == NULL)
         return -ENOMEM;
     last->b_this_page = head;
-    m->buffers = vm_meta_index(head);
+    m->private = vm_meta_index(head);
     m->flags |= PG_PRIVATE;
     return 0;
 }
@@ -162,7 +162,7 @@ static struct buffer_head *detach_page_private(struct vm_page *m)
         last = last->b_this_page;
     last->b_this_page = NULL;
     m->flags &= (uint16_t)~PG_PRIVATE;
-    m->buffers = 0;
+    m->private = 0;
     return head;
 }
 
@@ -192,7 +192,7 @@ static bool buffers_any(const struct vm_page *m, uint8_t state)
 static bool blkdev_get_block(struct buffer_head *bh, uint32_t offset)
 {
     const struct vm_page *m = bh->b_page;
-    if (m->pindex >= m->object->size || ptoa(m->pindex) + offset < m->object->vnode->size_bytes)
+    if (m->pindex >= m->object->size || ptoa(m->pindex) + offset < vm_object_vnode(m->object)->size_bytes)
         bh->b_state |= BH_MAPPED;
     else
         bh->b_state &= (uint8_t)~BH_MAPPED;
@@ -295,7 +295,7 @@ static void block_io_init(struct block_io *io, struct vm_page *m, enum store_op 
 /* bh, at `offset` of the page, is to go along. (O), or the page is busy. */
 static void block_io_add(struct block_io *io, struct buffer_head *bh, uint32_t offset)
 {
-    struct vnode *vnode = io->m->object->vnode;
+    struct vnode *vnode = vm_object_vnode(io->m->object);
     struct block_bio *b = &io->b[io->n++];
     *b = (struct block_bio){.io = io, .bh = bh, .error = -EIO};
     b->bio.store = io->op == STORE_READ ? vnode->store : atomic_load(&vnode->writer);
@@ -449,7 +449,7 @@ int block_write_begin(struct vm_page *m, uint32_t start, uint32_t len)
     vm_lock(&object->lock);
     bool fresh = !page_has_buffers(m);
     if (fresh)
-        error = create_empty_buffers(m, i_blocksize(object->vnode));
+        error = create_empty_buffers(m, i_blocksize(vm_object_vnode(object)));
     vm_unlock(&object->lock);
     if (error == 0 && fresh)
         error = pmap_zero_page(m); /* so that its bytes are there */
@@ -520,7 +520,7 @@ int block_write_full_page(struct vm_page *m)
     block_io_init(&io, m, STORE_WRITE);
     int error = __block_write_full_page(&io, m);
     if (error != 0)
-        vnode_pager_seterror(object->vnode,
+        vnode_pager_seterror(vm_object_vnode(object),
                              error); /* first, so that whoever sees the flag finds the reason */
     vm_lock(&object->lock);
     m->flags &= (uint16_t)~PG_WRITEERROR;

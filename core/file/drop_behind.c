@@ -9,6 +9,7 @@
  * Locks: (O) → (R), (L). Does not do: choosing (vm_pageout.c).
  */
 #include "file/drop_behind.h"
+#include "file/vnode_pager.h"
 #include "vm/lru.h"
 #include "vm/vm_rmap.h"
 
@@ -17,7 +18,7 @@
 #define DROP_IDLE 64                    /* marks of others after which a stream is over */
 #define DROP_LONG 8                     /* one part in so many of memory is a long stream */
 
-static bool stream_long(const struct vm_stream *stream)
+static bool stream_long(const struct drop_stream *stream)
 {
     return stream->end - stream->start >= vm_page_count / DROP_LONG;
 }
@@ -26,10 +27,10 @@ static bool stream_long(const struct vm_stream *stream)
  * The stream that goes on at pindex; or a new one begins there, in the place of one that ended or is
  * short. (O).
  */
-static struct vm_stream *stream_at(struct vm_object *object, vm_pindex_t pindex)
+static struct drop_stream *stream_at(struct vnode *vnode, vm_pindex_t pindex)
 {
-    struct vm_stream *found = NULL, *least = &object->stream[0];
-    for (struct vm_stream *at = object->stream; at < object->stream + VM_STREAMS; at++) {
+    struct drop_stream *found = NULL, *least = &vnode->stream[0];
+    for (struct drop_stream *at = vnode->stream; at < vnode->stream + DROP_STREAMS; at++) {
         at->idle++;
         if (pindex >= at->end && pindex - at->end <= DROP_GAP && at->end != 0)
             found = at;
@@ -49,9 +50,9 @@ static struct vm_stream *stream_at(struct vm_object *object, vm_pindex_t pindex)
  * Did the stream, now that it is long, for the most part read again what another passed so lately that all since
  * would have fitted in memory? (O).
  */
-static bool stream_again(const struct vm_object *object, const struct vm_stream *stream)
+static bool stream_again(const struct vnode *vnode, const struct drop_stream *stream)
 {
-    for (const struct vm_stream *at = object->stream; at < object->stream + VM_STREAMS; at++) {
+    for (const struct drop_stream *at = vnode->stream; at < vnode->stream + DROP_STREAMS; at++) {
         vm_pindex_t end = at->end < stream->end ? at->end : stream->end;
         bool inside = at != stream && stream->start >= at->start && stream->start < end;
         if (inside && 2 * (end - stream->start) >= stream->end - stream->start &&
@@ -76,13 +77,14 @@ static void drop_passed(struct vm_object *object, vm_pindex_t start, vm_pindex_t
 
 void drop_behind(struct vm_object *object, vm_pindex_t pindex)
 {
-    struct vm_stream *stream = stream_at(object, pindex);
+    struct vnode *vnode = vm_object_vnode(object);
+    struct drop_stream *stream = stream_at(vnode, pindex);
     vm_pindex_t kept = stream->start + vm_page_count / DROP_LONG, from = stream->end;
     bool was_long = stream_long(stream);
     stream->end = pindex;
-    if (!was_long && stream_long(stream) && stream_again(object, stream))
-        object->stream_again = true;
-    if (object->stream_again || pindex < kept + 2 * DROP_LAG)
+    if (!was_long && stream_long(stream) && stream_again(vnode, stream))
+        vnode->stream_again = true;
+    if (vnode->stream_again || pindex < kept + 2 * DROP_LAG)
         return;
     from = from > kept + DROP_LAG ? from - DROP_LAG : kept;
     drop_passed(object, from, pindex - DROP_LAG);

@@ -117,17 +117,11 @@ int filemap_alloc_page(struct kiocb *iocb, vm_pindex_t pindex, struct vm_page **
     return 0;
 }
 
-/* A block device's own readpage: of a page that is there, and in part. */
-static int blkdev_readpage(struct vm_page *m)
-{
-    return block_read_full_page(m);
-}
-
 int filemap_read_page(struct kiocb *iocb, struct vm_page *m)
 {
     bool fresh = !page_has_buffers(m);
     vm_unlock(&iocb->object->lock);
-    int error = fresh ? vm_pager_get_pages(iocb->object, &m, 1, 0) : blkdev_readpage(m);
+    int error = fresh ? vm_pager_get_pages(iocb->object, &m, 1, 0) : block_read_full_page(m);
     vm_lock(&iocb->object->lock);
     if (error != 0 && fresh)
         vm_page_free(m);
@@ -183,7 +177,7 @@ static struct readahead_control filemap_ractl(const struct kiocb *iocb)
 {
     return (struct readahead_control){
         .object = iocb->object,
-        .ra = &iocb->vnode->ra,
+        .stream = &iocb->vnode->stream_read,
         .behavior = (enum vm_behavior)iocb->vnode->ra_behavior,
     };
 }

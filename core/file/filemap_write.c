@@ -9,7 +9,7 @@
  *           simple_write_begin            all of the page's other bytes
  *           blkdev_write_begin            a store with smaller blocks: those of blocks overwritten in part
  *         copy_page_from_iter_atomic
- *         generic_write_end               longer, dirty (simple_write_end, blkdev_write_end), not busy
+ *         generic_write_end               longer, dirty (simple_write_end, block_write_end), not busy
  *         balance_dirty_pages
  *     generic_write_sync                  FL_IOCB_DSYNC
  *
@@ -205,11 +205,6 @@ static uint32_t simple_write_end(struct vm_page *m, uint32_t len, uint32_t copie
     return copied;
 }
 
-static uint32_t blkdev_write_end(const struct write_state *w, uint32_t copied)
-{
-    return block_write_end(w->m, w->start, w->len, copied);
-}
-
 /*
  * `copied` bytes were written to the page at hand, which goes back; those that count are the file's. Also
  * where nothing was written.
@@ -218,7 +213,7 @@ static void generic_write_end(struct write_state *w, uint64_t copied)
 {
     struct vm_object *object = w->iocb.object;
     vm_lock(&object->lock);
-    copied = page_has_buffers(w->m) ? blkdev_write_end(w, (uint32_t)copied)
+    copied = page_has_buffers(w->m) ? block_write_end(w->m, w->start, w->len, (uint32_t)copied)
                                     : simple_write_end(w->m, w->len, (uint32_t)copied);
     w->iocb.pos += copied;
     if (copied > 0 && w->iocb.pos > w->iocb.vnode->size_bytes) {

@@ -18,6 +18,8 @@
 
 #include "vm/vm_object.h"
 
+struct vnode;
+
 /* vnode.i_state */
 #define I_DIRTY   0x1 /* on the list */
 #define I_SYNC    0x2 /* the flusher is at it */

@@ -1,11 +1,10 @@
 /*
  * readahead.c: reading before it is asked for. The picture and the idea are in readahead.h.
  *
- *   page_cache_sync_readahead   ─▶ page_cache_sync_ra  ─┐                  ┌─ ra_look: what stream is it?
- *   page_cache_async_readahead  ─▶ page_cache_async_ra ─┴▶ ondemand_readahead ─▶ windows
- *                                                                          └─ do_page_cache_ra, for each
- *   force_page_cache_readahead ───────────────────────────────────────────────▶ page_cache_ra_unbounded
- *                                                                                  └─▶ read_pages
+ *   page_cache_sync_readahead ──┬─▶ ondemand_readahead ─┬─▶ ra_look: what stream is it?
+ *   page_cache_async_readahead ─┘                       └─▶ do_page_cache_ra, for each window
+ *                                                                 └─▶ page_cache_ra_unbounded ─▶ read_pages
+ *   force_page_cache_readahead ───────────────────────────────────────▲
  *
  * How a pattern is learnt. `next` follows the last page asked for, so a miss there goes on with what is read.
  * Any other miss begins a run at `base`; `stride` is how far it lies from the run before, `repeats` how often
@@ -21,7 +20,7 @@
  *
  * Locks: (e) of file_ra_state: (O), and (M) where a map entry has it. (O) is held around the allocation of a
  * window's pages, dropped to make room and to submit.
- * Does not do: the transfer itself and its completion (vm_pager.c), mapping what came (vm_prefault.c).
+ * Does not do: the transfer itself and its completion (transfer.c), mapping what came (vm_prefault.c).
  */
 #include "file/readahead.h"
 #include "file/block.h"
@@ -51,6 +50,29 @@ _Static_assert(READAHEAD_DEPTH >= 2, "ra_sequential makes two windows");
 #define RA_RUN_UNKNOWN 0
 #define RA_RUN_LONG    UINT16_MAX /* than what is probed */
 
+enum ra_pattern {
+    RA_UNKNOWN,
+    RA_PROBING, /* unknown, and how long its runs are is to be found out */
+    RA_SEQUENTIAL,
+    RA_STRIDED,
+};
+
+/* What read-ahead remembers of a stream: what a struct vm_pager_stream holds. (e) in entries, (O) in vnodes. */
+struct file_ra_state {
+    /* The last window asked for: sequential: [start, start + size). Strided: the next one begins at start, and
+       the last one had `size` runs. */
+    vm_pindex_t start;
+    vm_pindex_t next; /* the page behind the last one that missed, or had the mark; 0: there was none */
+    vm_pindex_t base; /* the first page of the last run of misses */
+    int32_t stride;   /* pages from the run before it to there; 0: not known */
+    uint32_t size;
+    uint16_t run;    /* pages of a run */
+    uint8_t pattern; /* enum ra_pattern */
+    uint8_t repeats; /* how many runs in a row began `stride` from the one before */
+    uint8_t misses;  /* in a row that fitted nothing */
+};
+_Static_assert(sizeof(struct file_ra_state) <= sizeof(struct vm_pager_stream), "it lies in one");
+
 /* What to read: `count` runs of `run` pages, the first at `start`, each `stride` after the last. */
 struct ra_window {
     vm_pindex_t start;
@@ -61,6 +83,12 @@ struct ra_window {
 };
 
 static uint32_t readahead_max; /* (c) */
+
+/* (e), or (O) of a vnode's. */
+static struct file_ra_state *ra_state(struct vm_pager_stream *stream)
+{
+    return (struct file_ra_state *)stream;
+}
 
 void readahead_startup(uint32_t max)
 {
@@ -117,7 +145,7 @@ static uint32_t readahead_alloc(struct vm_object *object, vm_pindex_t start, uin
 /* m[0 … npages) are read by themselves, not as part of a window. (O). */
 static void readahead_singles(struct vm_object *object, struct vm_page *const *m, uint32_t npages)
 {
-    struct file_ra_singles *singles = &object->vnode->ra_singles;
+    struct file_ra_singles *singles = &vm_object_vnode(object)->ra_singles;
     for (uint32_t i = 0; i < npages && npages <= READAHEAD_FEW; i++) {
         if (m[i]->flags & PG_READAHEAD)
             continue; /* the mark is to be touched */
@@ -130,7 +158,7 @@ static void readahead_singles(struct vm_object *object, struct vm_page *const *m
 uint32_t readahead_arrived(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, struct vm_page **m,
                            uint32_t max)
 {
-    struct file_ra_singles *singles = &object->vnode->ra_singles;
+    struct file_ra_singles *singles = &vm_object_vnode(object)->ra_singles;
     uint32_t n = 0, left = 0;
     for (uint32_t i = 0; i < singles->n; i++) {
         vm_pindex_t pindex = singles->pindex[i];
@@ -155,7 +183,7 @@ static void read_pages(struct vm_object *object, struct vm_page **m, uint32_t np
     vm_unlock(&object->lock);
     if (plug == NULL)
         blk_start_plug(&own);
-    vm_pager_readahead(object, m, npages, plug != NULL ? plug : &own);
+    transfer_readahead(object, m, npages, plug != NULL ? plug : &own);
     if (plug == NULL)
         blk_finish_plug(&own);
     vm_lock(&object->lock);
@@ -313,7 +341,7 @@ static bool ra_continue_run(struct file_ra_state *ra, uint32_t npages)
 static enum ra_pattern ra_look(const struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages,
                                uint32_t *history)
 {
-    struct file_ra_state *ra = ractl->ra;
+    struct file_ra_state *ra = ra_state(ractl->stream);
     *history = 0;
     if (ra_on_grid(ra, pindex))
         return RA_STRIDED;
@@ -402,7 +430,7 @@ static uint32_t ra_strided(struct file_ra_state *ra, struct ra_window *window)
 static uint32_t ra_unknown(struct readahead_control *ractl, enum ra_pattern pattern, vm_pindex_t pindex,
                            uint32_t npages, struct ra_window *window)
 {
-    struct file_ra_state *ra = ractl->ra;
+    struct file_ra_state *ra = ra_state(ractl->stream);
     uint32_t around = min_u32(READAHEAD_AROUND, readahead_max);
     bool first = ra->misses < READAHEAD_PROBES;
     *window = (struct ra_window){.start = pindex, .run = npages, .count = 1};
@@ -419,7 +447,7 @@ static uint32_t ra_unknown(struct readahead_control *ractl, enum ra_pattern patt
 static uint32_t ra_missed(struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages,
                           struct ra_window *window)
 {
-    struct file_ra_state *ra = ractl->ra;
+    struct file_ra_state *ra = ra_state(ractl->stream);
     uint32_t history, n;
     enum ra_pattern pattern = ra_look(ractl, pindex, npages, &history);
     switch (pattern) {
@@ -457,8 +485,9 @@ static vm_pindex_t readahead_end(const struct vm_object *object, const struct fi
     return end;
 }
 
-bool readahead_young(const struct file_ra_state *ra)
+bool readahead_young(const struct vm_pager_stream *stream)
 {
+    const struct file_ra_state *ra = (const struct file_ra_state *)stream;
     return ra->pattern == RA_PROBING || (ra->pattern == RA_SEQUENTIAL && ra->size < readahead_max);
 }
 
@@ -478,7 +507,7 @@ static bool ra_leapt(const struct readahead_control *ractl, vm_pindex_t pindex, 
 /* The windows to start when the mark at pindex is touched; returns how many. (O). */
 static uint32_t ra_marked(struct readahead_control *ractl, vm_pindex_t pindex, struct ra_window *window)
 {
-    struct file_ra_state *ra = ractl->ra;
+    struct file_ra_state *ra = ra_state(ractl->stream);
     uint32_t n = 0;
     if (ra_on_grid(ra, pindex)) {
         ra->misses = 0; /* it came to what was read ahead: it is what it was taken for */
@@ -550,24 +579,12 @@ static uint32_t ondemand_readahead(struct readahead_control *ractl, vm_pindex_t 
     return n;
 }
 
-static bool page_cache_sync_ra(struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages)
-    FL_REQUIRES(ractl->object->lock)
-{
-    return ondemand_readahead(ractl, pindex, npages) > 0;
-}
-
 bool page_cache_sync_readahead(struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages)
 {
     ractl->behind = ractl->ahead = 0;
     if (ractl->behavior == MAP_BEHAV_RANDOM && npages == 1)
         return false;
-    return page_cache_sync_ra(ractl, pindex, npages);
-}
-
-static void page_cache_async_ra(struct readahead_control *ractl, vm_pindex_t pindex)
-    FL_REQUIRES(ractl->object->lock)
-{
-    (void)ondemand_readahead(ractl, pindex, 0); /* nothing to start is as good */
+    return ondemand_readahead(ractl, pindex, npages) > 0;
 }
 
 void page_cache_async_readahead(struct readahead_control *ractl, struct vm_page *m)
@@ -576,6 +593,6 @@ void page_cache_async_readahead(struct readahead_control *ractl, struct vm_page 
     m->flags &= (uint16_t)~PG_READAHEAD;
     drop_behind(ractl->object, m->pindex);
     if (ractl->behavior != MAP_BEHAV_RANDOM)
-        page_cache_async_ra(ractl, m->pindex);
+        (void)ondemand_readahead(ractl, m->pindex, 0); /* nothing to start is as good */
     readahead_unlock_map(ractl);
 }

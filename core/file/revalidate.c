@@ -17,6 +17,7 @@
 #include "file/truncate.h"
 #include "vm/vm_page.h"
 #include "file/vnode_pager.h"
+#include "file/vnode_space.h"
 #include <faultline/store.h>
 #include <faultline/vm.h>
 

@@ -44,6 +44,7 @@
 #include "vm/pmap.h"
 #include "vm/vm_rmap.h"
 #include "file/vnode_pager.h"
+#include "file/vnode_space.h"
 #include <faultline/vm.h>
 
 #define TRUNCATE_BATCH 64 /* pages unmapped and freed together */

@@ -12,6 +12,8 @@
 
 #include "vm/vm_object.h"
 
+struct vnode;
+
 /*
  * Nothing maps the object's bytes [holebegin, holebegin + holelen), rounded outwards to pages, any more;
  * faults may map them again. holelen 0: to the end of all offsets.

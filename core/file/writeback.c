@@ -1,21 +1,18 @@
 /*
  * writeback.c: dirty pages of a file back to its store.
  *
- *   sync_blockdev ─▶ __sync_blockdev ─┬─▶ filemap_flush                     nobody waits
- *                                     └─▶ filemap_write_and_wait
- *                                           └─▶ filemap_write_and_wait_range
+ *   sync_blockdev, vfs_fsync_range ─▶ filemap_write_and_wait_range
  *     __filemap_fdatawrite_range
- *       filemap_fdatawrite_wbc ─▶ do_writepages ─▶ generic_writepages
+ *       do_writepages
  *         blk_start_plug
  *         write_cache_pages
- *           tag_pages_for_writeback   dirty ─▶ to-write, so that what is dirtied from now on is another
- *                                     time's
+ *           tag_pages_for_writeback   dirty ─▶ to-write: what is dirtied from now on is left for the next time
  *           writeback_batch           for runs of neighbours, several at a time
  *         blk_finish_plug
- *     filemap_fdatawait_range         and writes that others had begun
+ *     filemap_fdatawait_range         and the writes that other threads began
  *
  *   writeback_batch: write-protect ─▶ clean ─▶ PG_WRITEBACK ─▶ (O) dropped ─▶
- *     vm_pager_writepages for each run
+ *     transfer_writepages for each run
  *
  * A page that is held for a system call may be written by it through a mapping that must stay: it is written,
  * and stays dirty; where nobody waits (WB_SYNC_NONE) it is left, for writing it gains nothing.
@@ -79,11 +76,11 @@ static bool writeback_joins(const struct vm_page *first, const struct vm_page *m
 /* Enough is on its way: waits for the oldest of it, whosever it is. No lock held. */
 static void writeback_throttle(struct blk_plug *plug)
 {
-    if (vm_pager_active() < WRITEBACK_DEPTH)
+    if (transfers_active() < WRITEBACK_DEPTH)
         return;
     blk_finish_plug(plug);
     /* Nothing to wait for: then it has gone meanwhile, or somebody else waits for it. */
-    (void)!vm_pager_wait_any();
+    (void)!transfer_wait_any();
 }
 
 /*
@@ -129,7 +126,7 @@ static void writeback_batch(struct vm_object *object, struct writeback_batch *ba
             end++;
         if (throttle)
             writeback_throttle(plug);
-        vm_pager_writepages(object, batch->m + i, end - i, plug);
+        transfer_writepages(object, batch->m + i, end - i, plug);
     }
     vm_lock(&object->lock);
 }
@@ -227,15 +224,15 @@ static void write_cache_pages(struct vm_object *object, struct writeback_control
         wbc->nr_to_write -= batch.n < wbc->nr_to_write ? batch.n : wbc->nr_to_write;
         writeback_batch(object, &batch, plug, true);
     }
-    object->vnode->writeback_index = start;
+    vm_object_vnode(object)->writeback_index = start;
 }
 
-/* (O) on entry and return, released in between. */
-static void generic_writepages(struct vm_object *object, struct writeback_control *wbc)
-    FL_REQUIRES(object->lock)
+void do_writepages(struct vm_object *object, struct writeback_control *wbc)
 {
     struct blk_plug plug;
-    vm_pindex_t index = object->vnode->writeback_index;
+    vm_lock(&object->lock);
+    vm_object_pip_add(object);
+    vm_pindex_t index = vm_object_vnode(object)->writeback_index;
     blk_start_plug(&plug);
     if (wbc->range_cyclic) {
         write_cache_pages(object, wbc, index, UINT64_MAX, &plug);
@@ -247,22 +244,8 @@ static void generic_writepages(struct vm_object *object, struct writeback_contro
     vm_unlock(&object->lock);
     blk_finish_plug(&plug);
     vm_lock(&object->lock);
-}
-
-void do_writepages(struct vm_object *object, struct writeback_control *wbc)
-{
-    KASSERT(object->type == OBJT_VNODE, "O5");
-    vm_lock(&object->lock);
-    vm_object_pip_add(object);
-    generic_writepages(object, wbc);
     vm_object_pip_wakeup(object);
     vm_unlock(&object->lock);
-}
-
-static void filemap_fdatawrite_wbc(struct vm_object *object, struct writeback_control *wbc)
-{
-    if (wbc->nr_to_write > 0)
-        do_writepages(object, wbc);
 }
 
 void __filemap_fdatawrite_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
@@ -274,12 +257,7 @@ void __filemap_fdatawrite_range(struct vm_object *object, vm_pindex_t start, vm_
         .range_end = end,
         .nr_to_write = UINT32_MAX,
     };
-    filemap_fdatawrite_wbc(object, &wbc);
-}
-
-void filemap_flush(struct vm_object *object)
-{
-    __filemap_fdatawrite_range(object, 0, UINT64_MAX, WB_SYNC_NONE);
+    do_writepages(object, &wbc);
 }
 
 /* ---- waiting ------------------------------------------------------------------------------------------- */
@@ -318,33 +296,18 @@ int filemap_check_errors(struct vnode *vnode, uint32_t before)
 
 int filemap_write_and_wait_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
-    uint32_t before = atomic_load(&object->vnode->wb_failures);
+    uint32_t before = atomic_load(&vm_object_vnode(object)->wb_failures);
     __filemap_fdatawrite_range(object, start, end, WB_SYNC_ALL);
     filemap_fdatawait_range(object, start, end);
-    return filemap_check_errors(object->vnode, before);
-}
-
-int filemap_write_and_wait(struct vm_object *object)
-{
-    return filemap_write_and_wait_range(object, 0, UINT64_MAX);
+    return filemap_check_errors(vm_object_vnode(object), before);
 }
 
 /* ---- a file as a whole --------------------------------------------------------------------------------- */
 
-int __sync_blockdev(struct vnode *vnode, bool wait)
-{
-    struct vm_object *object = vnode_pager_object(vnode);
-    if (object == NULL)
-        return 0;
-    if (wait)
-        return filemap_write_and_wait(object);
-    filemap_flush(object);
-    return 0;
-}
-
 int sync_blockdev(struct vnode *vnode)
 {
-    return __sync_blockdev(vnode, true);
+    struct vm_object *object = vnode_pager_object(vnode);
+    return object == NULL ? 0 : filemap_write_and_wait_range(object, 0, UINT64_MAX);
 }
 
 int vfs_fsync_range(struct vnode *vnode, struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
@@ -403,8 +366,6 @@ static int sync_file_range(struct vnode *vnode, vm_pindex_t start, vm_pindex_t e
     uint32_t before = atomic_load(&vnode->wb_failures);
     if (object == NULL)
         return 0;
-    if (flags == FL_SYNC_FILE_RANGE_WRITE && start == 0 && end == UINT64_MAX)
-        return __sync_blockdev(vnode, false);
     if (flags & FL_SYNC_FILE_RANGE_WAIT_BEFORE)
         filemap_fdatawait_range(object, start, end);
     /* With all three it is to write whatever is dirty, also what somebody has in hand at the moment. */

@@ -20,6 +20,7 @@
 #include "vm/vm_object.h"
 
 struct blk_plug;
+struct vnode;
 
 enum writeback_sync_modes {
     WB_SYNC_NONE, /* what is busy, in write-back or held is passed over */
@@ -37,10 +38,9 @@ struct writeback_control {
 
 /* Starts the writes; waits only where it must to get on, or where enough are on their way. */
 void do_writepages(struct vm_object *object, struct writeback_control *wbc);
+/* The same of [start, end); WB_SYNC_NONE starts to write what is dirty and not in use. */
 void __filemap_fdatawrite_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
                                 enum writeback_sync_modes sync_mode);
-/* Starts to write all that is dirty and nobody's. */
-void filemap_flush(struct vm_object *object);
 /* Waits for the writes of pages of [start, end) that are on their way. */
 void filemap_fdatawait_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
 /* An error of a write-back of the vnode since vnode->wb_failures was `before`; 0: none. */
@@ -50,9 +50,7 @@ FL_NODISCARD int filemap_check_errors(struct vnode *vnode, uint32_t before);
  * meanwhile is left for the next time (to-write mark), so a busy writer cannot hold it for ever.
  */
 FL_NODISCARD int filemap_write_and_wait_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
-FL_NODISCARD int filemap_write_and_wait(struct vm_object *object);
-/* filemap_write_and_wait of the vnode's object, or, without `wait`, filemap_flush. */
-FL_NODISCARD int __sync_blockdev(struct vnode *vnode, bool wait);
+/* The same of all pages of the vnode's object, if it has one. */
 FL_NODISCARD int sync_blockdev(struct vnode *vnode);
 /*
  * filemap_write_and_wait_range of the vnode's object, NULL: none yet, and the store's flush: what was written

@@ -10,6 +10,7 @@
  * A gap gives -ENOMEM, after the rest is done; any other error ends the call.
  */
 #include <faultline/vm.h>
+#include "file/vnode.h"
 #include "vm/lru.h"
 #include "file/readahead.h"
 #include "file/writeback.h"
@@ -209,7 +210,7 @@ static int madvise_remove(const struct sys_range *range)
     if (private || (range->max_protection & VM_PROT_WRITE) == 0)
         return -EACCES;
     if (range->object->type == OBJT_VNODE)
-        return fl_vnode_punch(range->object->vnode, ptoa(range->pindex), ptoa(range_npages(range)));
+        return fl_vnode_punch(vm_object_vnode(range->object), ptoa(range->pindex), ptoa(range_npages(range)));
     madvise_page_discard(range->object, range->pindex, range_npages(range)); /* shared memory: zeros again */
     return 0;
 }

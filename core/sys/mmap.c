@@ -19,6 +19,7 @@
 #include "lib/errno.h"
 #include "sys/range.h"
 #include "file/vnode_pager.h"
+#include "vm/vm_pager.h"
 
 #define MAP_32BIT   0x40
 #define MAP_HUGETLB 0x40000

@@ -6,10 +6,10 @@
  *     FL_MS_INVALIDATE: nothing to do but the check: all mappings of a file are one and the same memory
  */
 #include <faultline/vm.h>
+#include "file/vnode.h"
 #include "file/writeback.h"
 #include "lib/errno.h"
 #include "sys/range.h"
-#include "file/vnode_pager.h"
 
 static int msync_file(struct vm_map *map, const struct sys_range *range, int flags)
 {
@@ -20,7 +20,7 @@ static int msync_file(struct vm_map *map, const struct sys_range *range, int fla
         return 0;
     }
     /* Pages are written by whoever maps them shared, however often. */
-    int error = vfs_fsync_range(object->vnode, object, range->pindex, end, NULL);
+    int error = vfs_fsync_range(vm_object_vnode(object), object, range->pindex, end, NULL);
     int told = vm_map_check_wb_err(map, range->start, range->end, object);
     return error != 0 ? error : told;
 }

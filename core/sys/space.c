@@ -2,6 +2,7 @@
  * space.c: address spaces as a host sees them: made, ended, listed, and ranges set aside for somebody else.
  */
 #include <faultline/vm.h>
+#include "file/vnode.h"
 #include "lib/errno.h"
 #include "vm/vm_map.h"
 
@@ -50,7 +51,7 @@ static void region_source(const struct vm_map_entry *entry, struct fl_region *re
         pindex += object->backing_pindex;
         object = object->backing_object;
     }
-    region->vnode = object != NULL && object->type == OBJT_VNODE ? object->vnode : NULL;
+    region->vnode = object != NULL && object->type == OBJT_VNODE ? vm_object_vnode(object) : NULL;
     region->offset = region->vnode != NULL ? ptoa(pindex) : 0;
 }
 

@@ -25,7 +25,7 @@
 #include "vm/lru.h"
 #include "lib/kassert.h"
 #include "vm/vm_meter.h"
-#include "vm/vm_object.h"
+#include "vm/vm_pager.h"
 
 #define PAGEVEC_SIZE 31
 #define LRU_SLOTS    8
@@ -280,10 +280,9 @@ void lru_passed_over(struct vm_page *m)
 
 /* ---- use ----------------------------------------------------------------------------------------------- */
 
-/* Has m, which is used, no place to go? Then page-out need not look at it. */
-static bool page_homeless(const struct vm_page *m)
+bool page_homeless(const struct vm_page *m)
 {
-    return (m->flags & PG_DIRTY) != 0 && m->object->type != OBJT_VNODE;
+    return (m->flags & PG_DIRTY) != 0 && !vm_pager_home(m->object);
 }
 
 void mark_page_accessed(struct vm_page *m)

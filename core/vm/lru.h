@@ -34,6 +34,9 @@ void rotate_reclaimable_page(struct vm_page *m); /* its write-back is over: if i
 FL_NODISCARD bool lru_pass_over(struct vm_page *m) FL_REQUIRES(vm_queues.lock);
 void lru_passed_over(struct vm_page *m);
 
+/* Is m dirty, without a place to be written to? Page-out need not look at it. (O). */
+FL_NODISCARD bool page_homeless(const struct vm_page *m);
+
 /*
  * A fault or a read has used m, new or not. Inactive and never used: PL_REFERENCED. Inactive and
  * PL_REFERENCED, or tested by page-out: active. Active: PL_REFERENCED, which gives it another round there,

@@ -43,19 +43,16 @@
  */
 #include "vm/vm_fault.h"
 #include <faultline/vm.h>
-#include "file/flusher.h"
-#include "file/buffer.h"
 #include "vm/lru.h"
-#include "file/readahead.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "vm/pmap.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_pageout.h"
+#include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
 #include "vm/vm_prefault.h"
 #include "vm/vm_rmap.h"
-#include "file/vnode_pager.h"
 
 #define VM_FAULT_RETRY 1  /* not an error: look everything up again */
 #define VM_FAULT_TRIES 64 /* of a fault that finds memory free again and again, but never for itself */
@@ -86,7 +83,7 @@ struct faultstate {
     struct vm_object *object;
     vm_pindex_t pindex;
     struct vm_page *m;         /* busy, or NULL */
-    struct vm_object *dirtied; /* with a reference: its file has more dirty pages than it should; or NULL */
+    struct vm_object *dirtied; /* with a reference: it has more dirty pages than it should; or NULL */
     /* for the statistics */
     bool paged_in, copied, zeroed;
 };
@@ -197,7 +194,7 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
     if (m->flags & PG_BUSY)
         vm_page_xunbusy(m);
     bool throttled = (fs->access & VM_PROT_WRITE) && (fs->flags & VM_FAULT_HOLD) == 0;
-    if (throttled && object->type == OBJT_VNODE && dirty_pages_over()) {
+    if (throttled && vm_pager_home(object) && vm_pager_ops(object)->dirty_exceeded(object)) {
         vm_object_reference_locked(object);
         fs->dirtied = object;
     }
@@ -207,24 +204,17 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
         vm_fault_prefault(fs->entry, object, fs->va, m->pindex, fs->prot, ahead);
 }
 
-/*
- * Is a page of a file about to become dirty that may have no space on the disk? One that is dirty had it when
- * it became so; of one with buffer heads that may be true of some blocks. (O) of first_object.
- */
+/* Is a page about to become dirty that may have no space in its source? (O) of first_object. */
 static bool vm_fault_lacks_space(const struct faultstate *fs)
 {
-    const struct vm_object *object = fs->first_object;
-    if ((fs->access & VM_PROT_WRITE) == 0 || object->type != OBJT_VNODE || fs->has_space ||
-        !vnode_may_lack_space(object->vnode) || fs->first_pindex >= object->size)
-        return false;
-    const struct vm_page *m = vm_page_lookup(object, fs->first_pindex);
-    bool has = m != NULL && (m->flags & (PG_DIRTY | PG_PRIVATE)) == PG_DIRTY;
-    return !has && vnode_lacks_space(object->vnode, fs->first_pindex);
+    struct vm_object *object = fs->first_object;
+    return (fs->access & VM_PROT_WRITE) && !fs->has_space && vm_pager_home(object) &&
+           fs->first_pindex < object->size && vm_pager_ops(object)->lacks_space(object, fs->first_pindex);
 }
 
 /*
- * The store gives it the space, or the fault fails: a full disk is told to the store that needs more of it,
- * as by the kernel. (O) of first_object on entry, not on return.
+ * The source gives it the space, or the fault fails: it is the store that needs more space that learns of a
+ * full disk, as with the kernel. (O) of first_object on entry, not on return.
  */
 static int
 vm_fault_allocate(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
@@ -233,7 +223,7 @@ vm_fault_allocate(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the loc
     vm_object_reference_locked(object);
     vm_unlock(&object->lock);
     vm_fault_unlock_map(fs);
-    int error = vnode_pager_allocate(object->vnode, fs->first_pindex);
+    int error = vm_pager_ops(object)->page_mkwrite(object, fs->first_pindex);
     vm_object_deallocate(object);
     fs->has_space = true; /* also where a truncation or a punch took it again: one question for one fault */
     return error == 0 ? VM_FAULT_RETRY : error;
@@ -255,8 +245,8 @@ static bool vm_fault_at_once(const struct faultstate *fs, const struct vm_page *
         return !write && machine_can_map(fs->first_object->machine, fs->object->machine);
     if (!write)
         return true;
-    return (m->flags & PG_COPIED) == 0 &&
-           (fs->object->type != OBJT_VNODE || (m->flags & PG_DIRTY) || !balance_dirty_writes(fs->object));
+    return (m->flags & PG_COPIED) == 0 && (!vm_pager_home(fs->object) || (m->flags & PG_DIRTY) ||
+                                           !vm_pager_ops(fs->object)->dirty_exceeded(fs->object));
 }
 
 /* (O) of fs->object on entry, not on return. */
@@ -317,12 +307,12 @@ static int vm_fault_busy(struct faultstate *fs, struct vm_page *m)
     return VM_FAULT_RETRY;
 }
 
-/* For fs->pindex of the file's object that the walk stands in. (M) shared. */
+/* For fs->pindex of the object that the walk stands in. (M) shared. */
 static struct readahead_control vm_fault_ractl(const struct faultstate *fs)
 {
     return (struct readahead_control){
         .object = fs->object,
-        .ra = &fs->entry->ra,
+        .stream = &fs->entry->stream,
         .behavior = vm_map_entry_behavior(fs->entry),
         .map = fs->map,
     };
@@ -334,7 +324,7 @@ static int vm_fault_readahead_mark(struct faultstate *fs, struct vm_page *m)
     FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
     struct readahead_control ractl = vm_fault_ractl(fs);
-    page_cache_async_readahead(&ractl, m);
+    vm_pager_ops(fs->object)->readahead_mark(&ractl, m);
     fs->lookup_still_valid = false;
     vm_fault_leave_object(fs);
     return VM_FAULT_RETRY;
@@ -377,10 +367,20 @@ static uint32_t vm_fault_additional_pages(struct faultstate *fs, const struct re
     return n;
 }
 
+/* Starts the windows that the absent page belongs to. True: it did, and the locks were released. (O). */
+static bool vm_fault_readahead(struct faultstate *fs, struct readahead_control *ractl)
+{
+    const struct pagerops *ops = vm_pager_ops(fs->object);
+    if (fs->asked_ahead || ops->readahead == NULL)
+        return false;
+    fs->asked_ahead = true;
+    return ops->readahead(ractl, fs->pindex, 1);
+}
+
 /*
- * The file's page is absent. A stream's comes with its window, which is started, and the next one too, before
- * anybody waits; any other is read here, and so is one that no window brought. (O) on entry, not on return.
- * On success fs->m is busy.
+ * The page is absent, and the pager has it. A stream's comes with its window, which is started, and the next
+ * one too, before anything waits; any other is read here, and so is one that no window brought. (O) on entry,
+ * not on return. On success fs->m is busy.
  */
 static int
 vm_fault_getpages(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
@@ -388,14 +388,11 @@ vm_fault_getpages(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the loc
     struct vm_page *marray[VM_FAULT_READ];
     struct readahead_control ractl = vm_fault_ractl(fs);
     uint32_t reqpage;
-    if (!fs->asked_ahead) {
-        fs->asked_ahead = true;
-        if (page_cache_sync_readahead(&ractl, fs->pindex, 1)) {
-            fs->lookup_still_valid = false;
-            fs->paged_in = true;
-            vm_fault_leave_object(fs);
-            return VM_FAULT_RETRY;
-        }
+    if (vm_fault_readahead(fs, &ractl)) {
+        fs->lookup_still_valid = false;
+        fs->paged_in = true;
+        vm_fault_leave_object(fs);
+        return VM_FAULT_RETRY;
     }
     fs->m = vm_page_alloc(fs->object, fs->pindex, VM_ALLOC_NORMAL);
     if (fs->m == NULL)
@@ -412,9 +409,7 @@ vm_fault_getpages(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the loc
     vm_page_free(fs->m);
     fs->m = NULL;
     vm_fault_leave_object(fs);
-    /*
-     * The file was about to be cut: vm_fault_beyond finds out what came of it. Or the store says so itself.
-     */
+    /* The source is about to end before the page: vm_fault_beyond finds out. Or the source says so itself. */
     return error == -ENXIO && ++fs->memory_tries < VM_FAULT_TRIES ? VM_FAULT_RETRY : error;
 }
 
@@ -432,18 +427,17 @@ static int vm_fault_zero_fill(struct faultstate *fs)
 }
 
 /*
- * The page lies beyond the end of the object: of a file, as last known, so it asks how long that is now;
- * of shared memory whose mapping mremap made longer.
- * (O) on entry, not on return.
+ * The page lies beyond the end of the object: of its source as last known, so it asks how long that is now;
+ * or of shared memory whose mapping mremap made longer. (O) on entry, not on return.
  */
 static int vm_fault_beyond(struct faultstate *fs)
 {
     struct vm_object *object = fs->object; /* our reference to the first object keeps the chain below it */
     vm_fault_leave_object(fs);
     vm_fault_unlock_map(fs);
-    if (object->type != OBJT_VNODE)
+    if (!vm_pager_bounded(object))
         return -ENXIO;
-    int error = vnode_pager_setsize(object->vnode);
+    int error = vm_pager_ops(object)->setsize(object);
     if (error != 0)
         return error;
     vm_lock(&object->lock);
@@ -452,7 +446,7 @@ static int vm_fault_beyond(struct faultstate *fs)
     return inside ? VM_FAULT_RETRY : -ENXIO;
 }
 
-/* The file's bytes change below the cache there: waits. (O) on entry, not on return. */
+/* The source changes there (vm_object.invalidate_start): waits. (O) on entry, not on return. */
 static int
 vm_fault_invalidating(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
 {
@@ -474,11 +468,11 @@ static void vm_fault_next_object(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANAL
     fs->object = next;
 }
 
-/* fs->m, which is busy, was written in part and never read: its other blocks are. No object lock held. */
-static int vm_fault_read_blocks(struct faultstate *fs)
+/* fs->m, which is busy, was written in part and never read: now the rest is. No object lock held. */
+static int vm_fault_readpage(struct faultstate *fs)
 {
     vm_fault_unlock_map(fs);
-    int error = block_read_full_page(fs->m);
+    int error = vm_pager_ops(fs->object)->readpage(fs->m);
     fs->paged_in = error == 0;
     return error;
 }
@@ -492,11 +486,11 @@ static int vm_fault_found(struct faultstate *fs,
     bool valid = (m->flags & PG_VALID) != 0;
     if ((m->flags & PG_BUSY) || (!valid && (m->flags & PG_WRITEBACK)))
         return vm_fault_busy(fs, m);
-    KASSERT(valid || page_has_buffers(m), "F1");
+    KASSERT(valid || (m->flags & PG_PRIVATE), "F1");
     vm_page_xbusy(m);
     fs->m = m;
     vm_unlock(&fs->object->lock);
-    return valid ? 0 : vm_fault_read_blocks(fs);
+    return valid ? 0 : vm_fault_readpage(fs);
 }
 
 /*
@@ -507,10 +501,11 @@ static int vm_fault_found(struct faultstate *fs,
 static int vm_fault_walk(struct faultstate *fs)
 {
     for (;;) {
-        bool file = fs->object->type == OBJT_VNODE, nowait = (fs->flags & VM_FAULT_NOWAIT) != 0;
-        if ((file || fs->object == fs->first_object) && fs->pindex >= fs->object->size) {
+        bool bounded = vm_pager_bounded(fs->object), nowait = (fs->flags & VM_FAULT_NOWAIT) != 0;
+        uint32_t before, after;
+        if ((bounded || fs->object == fs->first_object) && fs->pindex >= fs->object->size) {
             /* Also when the page is there: a truncation is about to remove it. */
-            return nowait && file ? vm_fault_would_sleep(fs) : vm_fault_beyond(fs);
+            return nowait && bounded ? vm_fault_would_sleep(fs) : vm_fault_beyond(fs);
         }
         struct vm_page *m = vm_page_lookup(fs->object, fs->pindex);
         if (nowait && !vm_fault_at_once(fs, m))
@@ -519,7 +514,7 @@ static int vm_fault_walk(struct faultstate *fs)
             return vm_fault_found(fs, m);
         if (vm_object_invalidating(fs->object, fs->pindex))
             return vm_fault_invalidating(fs);
-        if (file)
+        if (vm_pager_has_page(fs->object, fs->pindex, &before, &after))
             return vm_fault_getpages(fs);
         if (fs->object == fs->first_object) {
             fs->first_m = vm_page_alloc(fs->object, fs->pindex, VM_ALLOC_NORMAL);
@@ -649,7 +644,7 @@ vm_fault_enter(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock i
     struct vm_object *object = fs->object;
     struct vm_page *m = fs->m;
     vm_lock(&object->lock);
-    if (object->type == OBJT_VNODE && fs->pindex >= object->size) {
+    if (vm_pager_bounded(object) && fs->pindex >= object->size) {
         vm_unlock(&object->lock);
         return VM_FAULT_RETRY; /* about to be cut while we read: vm_fault_beyond waits for the outcome */
     }
@@ -740,7 +735,7 @@ int vm_fault_hold(struct vm_map *map, vm_offset_t va, vm_prot_t access, unsigned
     } while (error == VM_FAULT_RETRY);
     vm_fault_count(&fs, error);
     if (fs.dirtied != NULL) {
-        balance_dirty_pages(fs.dirtied);
+        vm_pager_ops(fs.dirtied)->balance_dirty(fs.dirtied);
         vm_object_deallocate(fs.dirtied);
     }
     return error;

@@ -23,7 +23,7 @@
 #include "lib/zone.h"
 #include "vm/vm_fault.h"
 #include "vm/vm_rmap.h"
-#include "file/vnode_pager.h"
+#include "vm/vm_pager.h"
 #include <stdatomic.h>
 
 #define node_entry(n) tree_entry(n, struct vm_map_entry, node)
@@ -283,7 +283,7 @@ static int vm_map_clip(struct vm_map *map, struct vm_map_entry *entry, vm_offset
     half->inheritance = entry->inheritance;
     half->wired_count = entry->wired_count;
     half->wb_told = entry->wb_told;
-    half->ra = entry->ra;
+    half->stream = entry->stream;
     if ((entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0)
         (new_is_lower ? entry : half)->eflags |= MAP_ENTRY_NO_ROOM;
     if (half->object != NULL) {
@@ -371,7 +371,7 @@ static void vm_map_entry_absorb(struct vm_map *map, struct vm_map_entry *entry, 
         vm_object_deallocate(gone->object); /* never the last reference: `entry` has one */
     }
     if (below) {
-        entry->ra = gone->ra;         /* a stream comes from below */
+        entry->stream = gone->stream; /* a stream comes from below */
         entry->eflags = gone->eflags; /* the same but for NO_ROOM, which the lower part decides */
     }
     vm_map_entry_dispose(gone);
@@ -461,8 +461,8 @@ int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pind
     entry->max_protection = max;
     entry->behavior = (uint8_t)(eflags >> 8);
     entry->inheritance = (uint8_t)(eflags >> 16);
-    if (object != NULL && object->type == OBJT_VNODE)
-        entry->wb_told = errseq_sample(&object->vnode->wb_err);
+    if (object != NULL && vm_pager_ops(object)->sample_errors != NULL)
+        entry->wb_told = vm_pager_ops(object)->sample_errors(object);
     entry->eflags = (uint8_t)(object == NULL ? eflags & ~MAP_ENTRY_NEEDS_COPY : eflags);
     if (prev != &map->header)
         vm_map_entry_coalesce(prev, entry);

@@ -63,28 +63,10 @@ enum vm_behavior {
 #define MAP_INSERT_BEHAVIOR(behavior)   ((unsigned)(behavior) << 8)
 #define MAP_INSERT_INHERIT(inheritance) ((unsigned)(inheritance) << 16)
 
-enum ra_pattern {
-    RA_UNKNOWN,
-    RA_PROBING, /* unknown, and how long its runs are is to be found out */
-    RA_SEQUENTIAL,
-    RA_STRIDED,
+/* What the pager remembers of the accesses through one mapping: its own. All zero: nothing. (e) in entries. */
+struct vm_pager_stream {
+    uint64_t own[5];
 };
-
-/* What read-ahead remembers of a stream; file/readahead.c. (e) in map entries, (O) in vnodes. */
-struct file_ra_state {
-    /* The last window asked for: sequential: [start, start + size). Strided: the next one begins at start, and
-       the last one had `size` runs. */
-    vm_pindex_t start;
-    vm_pindex_t next; /* the page behind the last one that missed, or had the mark; 0: there was none */
-    vm_pindex_t base; /* the first page of the last run of misses */
-    int32_t stride;   /* pages from the run before it to there; 0: not known */
-    uint32_t size;
-    uint16_t run;    /* pages of a run */
-    uint8_t pattern; /* enum ra_pattern */
-    uint8_t repeats; /* how many runs in a row began `stride` from the one before */
-    uint8_t misses;  /* in a row that fitted nothing */
-};
-_Static_assert(sizeof(struct file_ra_state) <= 40, "every map entry has one");
 
 struct vm_map_entry {
     /* What searches read comes first, together: 64 bytes. Aligned, because with 200 bytes to an entry, instead of
@@ -106,7 +88,7 @@ struct vm_map_entry {
     uint8_t wired_count;                  /* (M) 0 or 1: mlock does not nest */
     /* (M) exclusive, or shared with (V): which failed write-backs of its file it was told of */
     errseq_t wb_told;
-    struct file_ra_state ra; /* (e) */
+    struct vm_pager_stream stream; /* (e) */
 };
 
 struct vm_map {
@@ -226,7 +208,7 @@ FL_NODISCARD int vm_map_growstack(struct vm_map *map, vm_offset_t va) FL_REQUIRE
 void vm_map_told_older(struct vm_map *map, vm_offset_t start, vm_offset_t end, const struct vm_object *object,
                        errseq_t told);
 FL_NODISCARD int vm_map_check_wb_err(struct vm_map *map, vm_offset_t start, vm_offset_t end,
-                                     const struct vm_object *object);
+                                     struct vm_object *object);
 /* Enters the resident pages of [start, end) without reading any. (M) held. */
 void vm_map_pmap_enter(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end);
 

@@ -10,7 +10,7 @@
  */
 #include "lib/kassert.h"
 #include "vm/vm_map_entry.h"
-#include "file/vnode_pager.h"
+#include "vm/vm_pager.h"
 
 /* The first entry at or behind *va that shows the object; *va moves behind it. NULL: none before end. (M). */
 static struct vm_map_entry *next_of_object(struct vm_map *map, vm_offset_t *va, vm_offset_t end,
@@ -35,19 +35,15 @@ void vm_map_told_older(struct vm_map *map, vm_offset_t start, vm_offset_t end, c
     vm_map_unlock(map);
 }
 
-int vm_map_check_wb_err(struct vm_map *map, vm_offset_t start, vm_offset_t end,
-                        const struct vm_object *object)
+int vm_map_check_wb_err(struct vm_map *map, vm_offset_t start, vm_offset_t end, struct vm_object *object)
 {
-    struct vnode *vnode = object->vnode;
     struct vm_map_entry *entry;
     int first = 0;
     vm_map_lock_read(map);
-    vm_lock(&vnode->lock);
     while (start < end && (entry = next_of_object(map, &start, end, object)) != NULL) {
-        int error = errseq_check_and_advance(&vnode->wb_err, &entry->wb_told);
+        int error = vm_pager_ops(object)->check_errors(object, &entry->wb_told);
         first = first != 0 ? first : error;
     }
-    vm_unlock(&vnode->lock);
     vm_map_unlock_read(map);
     return first;
 }

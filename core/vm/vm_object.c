@@ -21,7 +21,6 @@
  * (vm_rmap.c).
  */
 #include "vm/vm_object.h"
-#include "file/buffer.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
@@ -29,7 +28,6 @@
 #include "vm/vm_pager.h"
 #include "vm/vm_reserv.h"
 #include "vm/vm_rmap.h"
-#include "file/vnode_pager.h"
 
 #define REMOVE_BATCH 64         /* pages unmapped and freed together */
 #define SHADOW_DEPTH (1u << 20) /* no chain is longer: checkers only */
@@ -55,7 +53,7 @@ void vm_object_startup(void)
 
 /* ---- birth --------------------------------------------------------------------------------------------- */
 
-static int _vm_object_allocate(enum vm_object_type type, vm_pindex_t size, struct vnode *vnode,
+static int _vm_object_allocate(enum vm_object_type type, vm_pindex_t size, void *handle,
                                struct vm_object *object)
 {
     int error = machine_object_init(&object->machine);
@@ -63,7 +61,7 @@ static int _vm_object_allocate(enum vm_object_type type, vm_pindex_t size, struc
         return error;
     object->type = (uint8_t)type;
     object->size = size;
-    object->vnode = vnode;
+    object->handle = handle;
     atomic_store(&object->ref_count, 1);
     vm_rmap_object_init(object);
 
@@ -76,13 +74,13 @@ static int _vm_object_allocate(enum vm_object_type type, vm_pindex_t size, struc
     return 0;
 }
 
-struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size, struct vnode *vnode)
+struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size, void *handle)
 {
-    KASSERT((type == OBJT_VNODE) == (vnode != NULL), "O5");
+    KASSERT((type == OBJT_DEFAULT) == (handle == NULL), "O5");
     struct vm_object *object = vm_zone_alloc(&vm_object_zone);
     if (object == NULL)
         return NULL;
-    if (_vm_object_allocate(type, size, vnode, object) != 0) {
+    if (_vm_object_allocate(type, size, handle, object) != 0) {
         vm_zone_free(&vm_object_zone, object);
         return NULL;
     }
@@ -111,9 +109,8 @@ void vm_object_reference_locked(struct vm_object *object)
 {
     uint32_t refs = atomic_fetch_add(&object->ref_count, 1);
     KASSERT(refs > 0 && !object->dead, "O2");
-    /* The vnode's own reference does not count: with the first other one the vnode has a user more. */
-    if (object->type == OBJT_VNODE && refs == 1)
-        vref(object->vnode);
+    if (refs == 1 && vm_pager_ops(object)->first_reference != NULL)
+        vm_pager_ops(object)->first_reference(object);
 }
 
 void vm_object_reference(struct vm_object *object)
@@ -141,10 +138,8 @@ void vm_object_pip_wakeup(struct vm_object *object)
 void vm_object_pip_wait(struct vm_object *object)
 {
     while (object->paging_in_progress != 0) {
-        if (object->inflight != NULL) { /* a read that nobody drives but us */
-            vm_pager_wait(object, object->inflight->pindex);
+        if (vm_pager_wait(object, 0, UINT64_MAX)) /* a transfer that no other thread may drive */
             continue;
-        }
         object->pip_wanted = true;
         vm_sleep(&object->paging_in_progress, &object->lock);
     }
@@ -179,22 +174,26 @@ static void vm_object_terminate(struct vm_object *object) FL_RELEASE(object->loc
     vm_zone_free(&vm_object_zone, object);
 }
 
-/* Drops one reference to a file's object, which stays: the vnode has the last one. */
-static void vm_object_vndeallocate(struct vm_object *object) FL_RELEASE(object->lock)
+/* Does the object end by its pager, which has one reference to it, and not with its last one? */
+static bool pager_keeps(const struct vm_object *object)
 {
-    struct vnode *vnode = object->vnode;
+    return vm_pager_ops(object)->last_reference != NULL;
+}
+
+/* Drops one reference to an object that its pager keeps, with a reference of its own. */
+static void vm_object_pager_deallocate(struct vm_object *object) FL_RELEASE(object->lock)
+{
     uint32_t refs = atomic_fetch_sub(&object->ref_count, 1);
     KASSERT(refs > 1, "V3");
     vm_unlock(&object->lock);
-    /* As after close(2) of a file with a failed write-back, there is nobody left to tell but the log. */
-    if (refs == 2 && vrele(vnode) != 0)
-        machine_log("faultline: a file's last mapping went, and its dirty pages could not be written");
+    if (refs == 2)
+        vm_pager_ops(object)->last_reference(object);
 }
 
 /* Drops a reference that is not one of the last, with which something would end, without a lock. False: it may be. */
 static bool vm_object_unreference(struct vm_object *object)
 {
-    uint32_t last = object->type == OBJT_VNODE ? 2 : 1, refs = atomic_load(&object->ref_count);
+    uint32_t last = pager_keeps(object) ? 2 : 1, refs = atomic_load(&object->ref_count);
     while (refs > last) /* ends: each turn somebody else's change succeeded */
         if (atomic_compare_exchange_weak(&object->ref_count, &refs, refs - 1))
             return true;
@@ -205,8 +204,8 @@ void vm_object_deallocate(struct vm_object *object)
 {
     while (object != NULL && !vm_object_unreference(object)) {
         vm_lock(&object->lock);
-        if (object->type == OBJT_VNODE) {
-            vm_object_vndeallocate(object);
+        if (pager_keeps(object)) {
+            vm_object_pager_deallocate(object);
             return;
         }
         uint32_t refs = atomic_fetch_sub(&object->ref_count, 1);
@@ -246,8 +245,8 @@ static void remove_flush(struct remove_batch *batch)
     for (uint32_t i = 0; i < batch->n; i++) {
         if (batch->m[i]->flags & PG_DIRTY)
             vm_page_undirty(batch->m[i]);
-        if (page_has_buffers(batch->m[i]))
-            block_invalidatepage(batch->m[i], 0);
+        if (batch->m[i]->flags & PG_PRIVATE)
+            vm_pager_ops(batch->m[i]->object)->invalidatepage(batch->m[i]);
         while (batch->m[i]->wire_count > 0)
             vm_page_unwire(batch->m[i], PQ_INACTIVE);
     }
@@ -440,10 +439,10 @@ void vm_object_check(struct vm_object *object)
             break;
     }
     KASSERT(resident == object->resident_count, "O1");
-    KASSERT(dirty == object->dirty_count || object->type != OBJT_VNODE, "P7");
+    KASSERT(dirty == object->dirty_count || !vm_pager_home(object), "P7");
     uint32_t refs = atomic_load(&object->ref_count);
     KASSERT(refs > 0 || (resident == 0 && object->entries.root == NULL), "O2");
-    KASSERT(object->type != OBJT_VNODE || (object->vnode != NULL && object->backing_object == NULL), "O5");
+    KASSERT(object->type == OBJT_DEFAULT || (object->handle != NULL && object->backing_object == NULL), "O5");
     vm_object_check_chain(object);
     vm_radix_check(&object->pages);
     vm_unlock(&object->lock);

@@ -31,20 +31,13 @@
 #include "vm/vm_radix.h"
 #include <stdatomic.h>
 
-struct vnode;
-struct vm_pager_request;
+struct transfer; /* the pager's own */
 
 enum vm_object_type {
     OBJT_DEFAULT, /* anonymous: zero-filled, or a shadow */
     OBJT_VNODE,   /* a file */
+    OBJT_COUNT,
 };
-
-/* A stream that reads an object, as read-ahead's marks tell (file/drop_behind.h). All zero: none yet. */
-struct vm_stream {
-    vm_pindex_t start, end; /* from its first mark to the last one that it touched */
-    uint32_t idle;          /* marks that others touched since */
-};
-#define VM_STREAMS 4
 
 struct vm_object {
     struct vm_lock lock;
@@ -66,15 +59,13 @@ struct vm_object {
     /* (O) a file's absent pages [invalidate_start, invalidate_end) stay absent, while its bytes there change
        below the cache (file/truncate.h); the field's address is the channel */
     vm_pindex_t invalidate_start, invalidate_end;
-    struct vm_stream stream[VM_STREAMS]; /* (O) */
-    bool stream_again;   /* (O) a stream read what another had passed: it is not read once, and is kept */
-    struct vnode *vnode; /* (c) of OBJT_VNODE */
+    void *handle;                     /* (c) the pager's name for the source: of OBJT_VNODE the vnode */
     struct vm_object *backing_object; /* (c) */
     /* (c) this object's page 0 is page backing_pindex of the backing object */
     vm_pindex_t backing_pindex;
-    void *machine;                     /* (c) machine_object_init */
-    struct vm_pager_request *inflight; /* (O) transfers that nobody waits for yet */
-    uint64_t reserv_hint;              /* (F) vm_reserv's own */
+    void *machine;             /* (c) machine_object_init */
+    struct transfer *inflight; /* (O) the pager's: transfers that no thread waits for yet */
+    uint64_t reserv_hint;      /* (F) vm_reserv's own */
     /* (R) reverse mapping */
     struct tree entries;                         /* vm_map_entry.rmap_node by pindex */
     struct vm_object *shadow_head;               /* shadows over this object */
@@ -90,8 +81,7 @@ static inline bool vm_object_invalidating(const struct vm_object *object, vm_pin
 
 void vm_object_startup(void);
 /* A new object of `size` pages with one reference. NULL: no memory. */
-FL_NODISCARD struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size,
-                                                  struct vnode *vnode);
+FL_NODISCARD struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size, void *handle);
 void vm_object_reference(struct vm_object *object);
 void vm_object_reference_locked(struct vm_object *object) FL_REQUIRES(object->lock);
 /*

@@ -18,8 +18,6 @@
  */
 #include "vm/vm_page.h"
 #include "vm/lru.h"
-#include "file/buffer.h"
-#include "file/flusher.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
@@ -226,11 +224,11 @@ void vm_page_free_batch(struct vm_page **pages, uint32_t npages)
 /* A page of the object became dirty, or is so no more. (O). */
 static void count_dirty(struct vm_object *object, bool dirty)
 {
-    if (object->type != OBJT_VNODE)
+    if (!vm_pager_home(object))
         return;
     object->dirty_count += dirty ? 1 : UINT32_MAX;
     if (dirty && object->dirty_count == 1)
-        __mark_inode_dirty(object->vnode);
+        vm_pager_ops(object)->first_dirty(object);
     atomic_fetch_add_explicit(&vm_page_dirty_files, dirty ? 1 : UINT32_MAX, memory_order_relaxed);
 }
 
@@ -310,7 +308,7 @@ void vm_page_busy_sleep(struct vm_page *m)
     vm_lock_assert(&object->lock);
     m->flags |= PG_WANTED;
     if ((m->flags & PG_INFLIGHT) != 0)
-        vm_pager_wait(object, m->pindex);
+        (void)!vm_pager_wait(object, m->pindex, m->pindex + 1); /* none: it is over, which is what counts */
     else
         vm_sleep(m, &object->lock);
 }
@@ -321,7 +319,7 @@ void vm_page_dirty(struct vm_page *m)
 {
     KASSERT((m->flags & PG_VALID) != 0, "P4");
     if (m->flags & PG_PRIVATE)
-        __set_page_dirty_buffers(m);
+        vm_pager_ops(m->object)->set_page_dirty(m);
     __set_page_dirty(m);
 }
 
@@ -554,7 +552,7 @@ static void page_check_in_object(const struct vm_page *m)
     KASSERT(m->lru_op == 0 && m->queue == queue_of(m), "P8");
     KASSERT((m->flags & PG_DIRTY) == 0 || (m->flags & (PG_VALID | PG_PRIVATE)) != 0, "P4");
     if (m->flags & PG_PRIVATE)
-        buffer_check(m);
+        vm_pager_ops(m->object)->check_page(m);
     KASSERT(vm_radix_get_mark(pages, m, RADIX_DIRTY) == ((m->flags & PG_DIRTY) != 0), "P7");
     KASSERT(vm_radix_get_mark(pages, m, RADIX_WRITEBACK) == ((m->flags & PG_WRITEBACK) != 0), "P7");
     KASSERT(m->order == VM_PHYS_NOFREE, "P3");

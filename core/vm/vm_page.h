@@ -68,7 +68,7 @@ enum vm_page_queue {
     0x400 /* the page daemon unmapped it to see whether a fault brings it back: not mapped ahead of one */
 #define PG_AHEAD                                                                                             \
     0x800 /* came along with a read and was not touched since, as far as is known: a first touch is no sign of reuse */
-#define PG_PRIVATE 0x2000 /* has buffer heads (file/buffer.h): perhaps not valid, and yet not busy */
+#define PG_PRIVATE 0x2000 /* the pager keeps parts of it: perhaps not valid, and yet not busy */
 
 /* vm_page.lru, all (O) */
 #define PL_LRU        0x1 /* on a queue, or on its way there */
@@ -84,7 +84,7 @@ struct vm_page {
     /* What has one lock is one word: a compiler may read neighbours along, and TSan sees it. */
     uint16_t flags;      /* (O) PG_* */
     uint16_t wire_count; /* (O) mlock: not paged out, mappings may still come and go */
-    uint32_t buffers;    /* (O) PG_PRIVATE: vm_meta_index of its first buffer head */
+    uint32_t private;    /* (O) PG_PRIVATE: the pager's own */
     uint8_t lru;         /* (O) PL_* */
     uint8_t readers;     /* (O) copies of its bytes that the core is making: whoever frees it waits */
     /* Grows under (O), falls with no lock: system calls that use it, | VM_HOLD_ORPHAN */

@@ -27,11 +27,7 @@
  * Does not do: swap. A dirty anonymous page has no place to go, and stays active.
  */
 #include "vm/vm_pageout.h"
-#include "file/buffer.h"
-#include "file/flusher.h"
 #include "vm/lru.h"
-#include "file/readahead.h"
-#include "file/writeback.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "vm/pmap.h"
@@ -39,7 +35,6 @@
 #include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
 #include "vm/vm_rmap.h"
-#include "file/vnode_pager.h"
 #include <faultline/vm.h>
 
 #define PAGEOUT_BATCH     64
@@ -75,7 +70,7 @@ struct pageout_pass {
     uint32_t transient;        /* pages that are somebody's for the moment */
     uint32_t retried;          /* writes of pages whose last one failed */
     int write_error;           /* what that said; 0: it met none */
-    struct blk_plug plug;      /* writes that are to go together */
+    struct vm_pager_plug plug; /* writes that are to go together */
 };
 
 struct pageout_batch {
@@ -92,16 +87,16 @@ static uint32_t clamp(uint32_t n, uint32_t low, uint32_t high)
 }
 
 /*
- * Pages between low and high water. Where memory has room for it, such that the daemon is awake before the next
- * read-ahead window finds too little: what a stream's reader must free itself, it does not read.
+ * Pages between low and high water. Where memory has room for it, such that the daemon is awake before the
+ * next read-ahead window finds too little: what a stream's reader must free itself, it does not read.
  */
-static uint32_t headroom(uint32_t nframes)
+static uint32_t headroom(uint32_t nframes, uint32_t window)
 {
-    uint32_t windows = 3 * readahead_window(), pages = clamp(nframes / 32, 8, 4096);
+    uint32_t windows = 3 * window, pages = clamp(nframes / 32, 8, 4096);
     return windows > pages && windows <= nframes / 8 ? windows : pages;
 }
 
-int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min, uint32_t target)
+int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min, uint32_t target, uint32_t window)
 {
     __builtin_memset(&pagedaemon, 0, sizeof pagedaemon);
     if (reserved == 0)
@@ -109,7 +104,7 @@ int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min, uint32
     if (min == 0)
         min = reserved + clamp(nframes / 64, 4, 1024);
     if (target == 0)
-        target = min + headroom(nframes);
+        target = min + headroom(nframes, window);
     if (nframes < PAGEOUT_NFRAMES || reserved >= min || min >= target || target >= nframes)
         return -EINVAL;
     vm_pageout = (struct vm_pageout_params){
@@ -248,12 +243,6 @@ static bool page_in_use(struct pageout_pass *pass, const struct vm_page *m)
     return m->hold_count > 0 || m->readers > 0;
 }
 
-/* Dirty, and no place to write it to. */
-static bool page_homeless(const struct vm_page *m)
-{
-    return (m->flags & PG_DIRTY) != 0 && m->object->type != OBJT_VNODE;
-}
-
 /* ---- the inactive queue -------------------------------------------------------------------------------- */
 
 /*
@@ -300,7 +289,7 @@ static void launder_throttle(struct pageout_pass *pass)
 {
     if (vm_pager_active() < PAGEOUT_DEPTH)
         return;
-    blk_finish_plug(&pass->plug);
+    vm_pager_unplug(&pass->plug);
     (void)!vm_pager_wait_any();
 }
 
@@ -309,19 +298,19 @@ static void launder_throttle(struct pageout_pass *pass)
  * clean. (O) on entry, not on return.
  */
 static void launder(struct pageout_pass *pass, struct vm_page *m)
-    FL_NO_THREAD_SAFETY_ANALYSIS /* pageout_cluster releases the lock of the object that m has now */
+    FL_NO_THREAD_SAFETY_ANALYSIS /* launder releases the lock of the object that m has now */
 {
     struct vm_object *object = m->object;
     bool spared = !pass->force && pass->passed_over < pass->freed + PAGEOUT_DIRTY_LAG;
     bool homeless = page_homeless(m);
     bool failed = !homeless && (m->flags & PG_WRITEERROR) != 0;
     if (failed) {
-        pass->write_error = errseq_last(&object->vnode->wb_err);
+        pass->write_error = vm_pager_ops(object)->last_error(object);
         spared = spared || pass->retried >= PAGEOUT_RETRIES;
     }
     if (!homeless && !spared && !page_in_use(pass, m)) {
         pass->retried += failed;
-        uint32_t npages = pageout_cluster(m, &pass->plug);
+        uint32_t npages = vm_pager_ops(object)->launder(m, &pass->plug);
         pass->laundered += failed ? 0 : npages; /* what fails again and again is no progress */
         launder_throttle(pass);
         return;
@@ -348,7 +337,7 @@ static void inactive_batch(struct pageout_pass *pass, struct pageout_batch *batc
         if (page_in_use(pass, m) || !inactive_victim(pass, m))
             continue;
         KASSERT(m->wire_count == 0 && m->hold_count == 0, "D1");
-        if (page_has_buffers(m) && !try_to_release_page(m))
+        if ((m->flags & PG_PRIVATE) && !vm_pager_ops(m->object)->releasepage(m))
             continue;
         vm_page_xbusy(m);
         victim[n++] = m;
@@ -447,10 +436,9 @@ static struct pageout_pass pageout_pass(uint32_t target, bool force)
 {
     struct pageout_pass pass = {.target = target, .force = force};
     lru_add_drain_all();
-    blk_start_plug(&pass.plug);
     scan_active(&pass);
     scan_inactive(&pass);
-    blk_finish_plug(&pass.plug);
+    vm_pager_unplug(&pass.plug);
     return pass;
 }
 
@@ -578,10 +566,4 @@ int vm_wait(void)
 void fl_pageout_run(void)
 {
     vm_pageout_loop();
-}
-
-void fl_vm_stop(void)
-{
-    vm_pageout_stop();
-    flusher_stop();
 }

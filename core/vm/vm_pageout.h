@@ -23,8 +23,12 @@ struct vm_pageout_params {
 };
 extern struct vm_pageout_params vm_pageout;
 
-FL_NODISCARD int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min,
-                                    uint32_t target); /* -EINVAL */
+/*
+ * Pages; 0: chosen. `window`: pages that one read-ahead asks for at a time. Errors: -EINVAL: not reserved < min
+ * < target < nframes, or too few frames.
+ */
+FL_NODISCARD int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min, uint32_t target,
+                                    uint32_t window);
 void pagedaemon_wakeup(void);
 /*
  * A page allocation failed: waits until pages were freed, doing a share of the work itself. No lock

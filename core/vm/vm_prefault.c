@@ -11,13 +11,19 @@
  * Locks: (M) shared, (O). Does not do: reading (vm_fault.c, file/readahead.c).
  */
 #include "vm/vm_prefault.h"
-#include "file/readahead.h"
 #include "vm/pmap.h"
-#include "vm/vm_page.h"
+#include "vm/vm_pager.h"
 
 #define PREFAULT_RESIDENT 16 /* neighbours of a page that was found resident */
 #define PREFAULT_AHEAD    64 /* neighbours of a page that was read along with them */
 #define PREFAULT_ARRIVED  32
+
+/* Does the pager still learn what the entry's stream is? (M) shared, (O). */
+static bool stream_young(const struct vm_map_entry *entry, const struct vm_object *object)
+{
+    const struct pagerops *ops = vm_pager_ops(object);
+    return ops->readahead_young != NULL && ops->readahead_young(&entry->stream);
+}
 
 /* How many pages behind va may be mapped. (M) shared, (O). */
 static uint32_t prefault_limit(const struct vm_map_entry *entry, const struct vm_object *object,
@@ -25,7 +31,7 @@ static uint32_t prefault_limit(const struct vm_map_entry *entry, const struct vm
 {
     uint64_t limit = PREFAULT_RESIDENT;
     if (ahead)
-        limit = readahead_young(&entry->ra) ? READAHEAD_LOOK : PREFAULT_AHEAD;
+        limit = stream_young(entry, object) ? READAHEAD_LOOK : PREFAULT_AHEAD;
     if (vm_map_entry_behavior(entry) == MAP_BEHAV_RANDOM || pindex >= object->size)
         return 0;
     uint64_t mapped = atop(entry->end - va) - 1, there = object->size - pindex - 1;
@@ -64,7 +70,7 @@ static void prefault_neighbours(struct vm_map_entry *entry, struct vm_object *ob
                                 vm_pindex_t pindex, vm_prot_t prot, bool ahead) FL_REQUIRES(object->lock)
 {
     struct vm_page *m[PREFAULT_AHEAD];
-    bool seen = !ahead || !readahead_young(&entry->ra);
+    bool seen = !ahead || !stream_young(entry, object);
     uint32_t limit = prefault_limit(entry, object, va, pindex, ahead);
     uint32_t n = prefault_collect(object, pindex, limit, ahead, m);
     if (n == 0)
@@ -81,7 +87,7 @@ static void prefault_arrived(struct vm_map_entry *entry, struct vm_object *objec
     struct vm_page *m[PREFAULT_ARRIVED];
     vm_pindex_t end = vm_map_entry_pindex(entry, entry->end);
     end = end < object->size ? end : object->size;
-    uint32_t n = readahead_arrived(object, entry->pindex, end, m, PREFAULT_ARRIVED);
+    uint32_t n = vm_pager_ops(object)->readahead_arrived(object, entry->pindex, end, m, PREFAULT_ARRIVED);
     if (n == 0)
         return;
     vm_unlock(&object->lock);
@@ -95,6 +101,6 @@ void vm_fault_prefault(struct vm_map_entry *entry, struct vm_object *object, vm_
                        vm_pindex_t pindex, vm_prot_t prot, bool ahead)
 {
     prefault_neighbours(entry, object, va, pindex, prot, ahead);
-    if (ahead && object->type == OBJT_VNODE)
+    if (ahead && vm_pager_ops(object)->readahead_arrived != NULL)
         prefault_arrived(entry, object, prot);
 }

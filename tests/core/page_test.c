@@ -383,7 +383,7 @@ static void test_reserve(void **state)
 {
     (void)state;
     boot();
-    assert_int_equal(vm_pageout_startup(NFRAMES, 4, 9, 20), 0);
+    assert_int_equal(vm_pageout_startup(NFRAMES, 4, 9, 20, 64), 0);
     assert_int_equal(drain(VM_ALLOC_READAHEAD), 9);
     assert_int_equal(drain(VM_ALLOC_NORMAL), 4);
     assert_int_equal(drain(VM_ALLOC_READAHEAD), 4);

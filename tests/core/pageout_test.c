@@ -76,18 +76,18 @@ static void marks_fit_or_are_refused(void **state)
 {
     (void)state;
     struct vm_pageout_params before = vm_pageout;
-    assert_int_equal(vm_pageout_startup(15, 0, 0, 0), -EINVAL);
-    assert_int_equal(vm_pageout_startup(100, 10, 10, 20), -EINVAL);
-    assert_int_equal(vm_pageout_startup(100, 5, 20, 20), -EINVAL);
-    assert_int_equal(vm_pageout_startup(100, 5, 20, 100), -EINVAL);
+    assert_int_equal(vm_pageout_startup(15, 0, 0, 0, 0), -EINVAL);
+    assert_int_equal(vm_pageout_startup(100, 10, 10, 20, 0), -EINVAL);
+    assert_int_equal(vm_pageout_startup(100, 5, 20, 20, 0), -EINVAL);
+    assert_int_equal(vm_pageout_startup(100, 5, 20, 100, 0), -EINVAL);
     for (uint32_t nframes = 16; nframes < 5000000; nframes += nframes / 7) {
-        assert_int_equal(vm_pageout_startup(nframes, 0, 0, 0), 0);
+        assert_int_equal(vm_pageout_startup(nframes, 0, 0, 0, 0), 0);
         assert_true(vm_pageout.free_reserved >= 2 && vm_pageout.free_reserved < vm_pageout.free_min);
         assert_true(vm_pageout.free_min < vm_pageout.free_target && vm_pageout.free_target < nframes);
         assert_true(nframes < 256 ||
                     vm_pageout.free_target < nframes / 8); /* most of the budget is for use */
     }
-    assert_int_equal(vm_pageout_startup(100, 3, 10, 20), 0);
+    assert_int_equal(vm_pageout_startup(100, 3, 10, 20, 0), 0);
     assert_true(vm_pageout.free_reserved == 3 && vm_pageout.free_min == 10 && vm_pageout.free_target == 20);
     vm_pageout = before;
 }
@@ -400,7 +400,7 @@ static void waiting_drives_reads_that_nobody_waits_for(void **state)
     assert_non_null(anonymous);
     for (uint32_t i = 0; i < 16; i++)
         m[i] = test_page_busy(odd, i);
-    vm_pager_readahead(odd, m, 16, NULL);
+    transfer_readahead(odd, m, 16, NULL);
     for (vm_pindex_t n = 0; free_now() > vm_pageout.free_reserved; n++)
         test_page(anonymous, n, 1, PG_DIRTY);
     assert_int_equal(vm_wait(), 0); /* its pages are the only ones that can be had */

@@ -2,6 +2,7 @@
  * pager_test.c: transfers between objects and a simulated disk that fails: what becomes of the pages.
  */
 #include "vm/vm_pager.h"
+#include "file/transfer.h"
 #include "vm/lru.h"
 #include "lib/errno.h"
 #include "support/boot.h"
@@ -183,10 +184,10 @@ static void a_read_ahead_is_driven_by_who_needs_it(void **state)
     struct vm_page *m[8];
     begin(test_params(6));
     busy_run(m, 16, 8);
-    vm_pager_readahead(object, m, 8, NULL);
+    transfer_readahead(object, m, 8, NULL);
     vm_lock(&object->lock);
     assert_true((m[3]->flags & (PG_BUSY | PG_INFLIGHT)) == (PG_BUSY | PG_INFLIGHT));
-    vm_pager_wait(object, 19);
+    assert_true(transfer_wait(object, 19, 20));
     assert_true(vm_page_lookup(object, 19) == m[3] &&
                 (m[3]->flags & (PG_VALID | PG_BUSY | PG_INFLIGHT)) == PG_VALID && m[3]->lru == PL_LRU);
     assert_null(object->inflight);
@@ -194,7 +195,7 @@ static void a_read_ahead_is_driven_by_who_needs_it(void **state)
     vm_unlock(&object->lock);
     for (vm_pindex_t i = 16; i < 24; i++)
         assert_true(page_as_on_disk(i));
-    assert_int_equal(vm_pager_active(), 0);
+    assert_int_equal(transfers_active(), 0);
     end();
 }
 
@@ -205,16 +206,16 @@ static void a_failed_read_ahead_leaves_nothing(void **state)
     begin(test_params(7));
     sim_disk_faults(disk)->fail_read_nth = 1;
     busy_run(m, 16, 8);
-    vm_pager_readahead(object, m, 8, NULL);
+    transfer_readahead(object, m, 8, NULL);
     vm_lock(&object->lock);
-    vm_pager_wait(object, 16);
+    assert_true(transfer_wait(object, 16, 17));
     assert_int_equal(object->resident_count, 0);
     vm_unlock(&object->lock);
     assert_int_equal(vm_counted(&vm_cnt.io_errors), 1);
 
     sim_torture()->window_busy_permille = 1000; /* a wish: no window, no read */
     busy_run(m, 16, 8);
-    vm_pager_readahead(object, m, 8, NULL);
+    transfer_readahead(object, m, 8, NULL);
     assert_int_equal(object->resident_count, 0);
     assert_int_equal(sim_disk_counts(disk).reads, 1);
     end();
@@ -227,10 +228,10 @@ static void an_object_ends_with_a_read_under_way(void **state)
     begin(test_params(8));
     sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 50000000;
     busy_run(m, 0, 8);
-    vm_pager_readahead(object, m, 8, NULL);
+    transfer_readahead(object, m, 8, NULL);
     busy_run(m, 8, 8);
-    vm_pager_readahead(object, m, 8, NULL);
-    assert_true(vm_pager_active() == 2);
+    transfer_readahead(object, m, 8, NULL);
+    assert_true(transfers_active() == 2);
     end();
 }
 
@@ -239,12 +240,12 @@ static void any_read_can_be_waited_for(void **state)
     (void)state;
     struct vm_page *m[4];
     begin(test_params(9));
-    assert_false(vm_pager_wait_any());
+    assert_false(transfer_wait_any());
     busy_run(m, 0, 4);
-    vm_pager_readahead(object, m, 4, NULL);
-    assert_true(vm_pager_wait_any());
+    transfer_readahead(object, m, 4, NULL);
+    assert_true(transfer_wait_any());
     assert_true(page_as_on_disk(3));
-    assert_false(vm_pager_wait_any());
+    assert_false(transfer_wait_any());
     end();
 }
 
@@ -286,9 +287,9 @@ static void a_read_ahead_may_end_whenever_the_store_likes(void **state)
             r[i] = (struct odd_reader){odd, 16 + i, 3000 * i};
             sim_run("reader", odd_reader, &r[i]);
         }
-        vm_pager_readahead(odd, m, 8, NULL);
+        transfer_readahead(odd, m, 8, NULL);
         sim_join_all();
-        assert_int_equal(vm_pager_active(), 0);
+        assert_int_equal(transfers_active(), 0);
         vm_object_deallocate(odd);
         assert_int_equal(fl_vnode_close(vnode), 0);
         sim_shutdown();
@@ -309,6 +310,14 @@ static void put_run(struct vm_page **m, vm_pindex_t start, uint32_t count, uint8
     }
 }
 
+static void put_and_wait(struct vm_page **m, uint32_t count)
+{
+    transfer_writepages(object, m, count, NULL);
+    while (transfer_wait_any())
+        ;
+    assert_int_equal(transfers_active(), 0);
+}
+
 static void a_write_reaches_the_disk(void **state)
 {
     (void)state;
@@ -316,7 +325,7 @@ static void a_write_reaches_the_disk(void **state)
     uint8_t byte;
     begin(test_params(10));
     put_run(m, FILE_PAGES - 4, 4, 0x77);
-    assert_int_equal(vm_pager_put_pages(object, m, 4), 0);
+    put_and_wait(m, 4);
     for (uint32_t i = 0; i < 4; i++)
         assert_int_equal(m[i]->flags, PG_VALID);
     sim_disk_read(disk, sim_disk_size(disk) - 1, &byte, 1);
@@ -334,7 +343,7 @@ static void a_failed_write_leaves_the_pages_dirty(void **state)
     sim_disk_faults(disk)->fail_write_nth = 1;
     sim_disk_faults(disk)->error = -ENOSPC;
     put_run(m, 0, 4, 0x66);
-    assert_int_equal(vm_pager_put_pages(object, m, 4), -ENOSPC);
+    put_and_wait(m, 4);
     for (uint32_t i = 0; i < 4; i++)
         assert_int_equal(m[i]->flags, PG_VALID | PG_DIRTY | PG_WRITEERROR);
     assert_int_equal(errseq_check_and_advance(&file.vnode->wb_err, &file.told), -ENOSPC);
@@ -346,7 +355,7 @@ static void a_failed_write_leaves_the_pages_dirty(void **state)
         vm_page_writeback_start(m[i]);
     }
     vm_unlock(&object->lock);
-    assert_int_equal(vm_pager_put_pages(object, m, 4), 0);
+    put_and_wait(m, 4);
     assert_int_equal(m[2]->flags, PG_VALID);
     end();
 }
@@ -360,9 +369,9 @@ static void an_async_write_is_driven_by_who_needs_the_page(void **state)
     uint8_t byte;
     begin(test_params(13));
     put_run(m, FILE_PAGES - 4, 4, 0x55);
-    vm_pager_writepages(object, m, 4, NULL);
+    transfer_writepages(object, m, 4, NULL);
     assert_int_equal(m[1]->flags, PG_VALID | PG_WRITEBACK | PG_INFLIGHT);
-    assert_int_equal(vm_pager_active(), 1);
+    assert_int_equal(transfers_active(), 1);
     vm_lock(&object->lock);
     vm_page_busy_sleep(m[3]);
     for (uint32_t i = 0; i < 4; i++)
@@ -374,7 +383,7 @@ static void an_async_write_is_driven_by_who_needs_the_page(void **state)
     assert_int_equal(byte, 0x55);
     assert_int_equal(sim_disk_size(disk), ptoa(FILE_PAGES) - 100);
     assert_int_equal(vm_counted(&vm_cnt.write_backs), 4);
-    assert_int_equal(vm_pager_active(), 0);
+    assert_int_equal(transfers_active(), 0);
     end();
 }
 
@@ -388,12 +397,12 @@ static void a_failed_async_write_leaves_the_pages_dirty(void **state)
     sim_disk_faults(disk)->bad_write_end = ptoa(5) + 1;
     put_run(m, 0, 8, 0x44);
     blk_start_plug(&plug);
-    vm_pager_writepages(object, m, 4, &plug);
-    vm_pager_writepages(object, m + 4, 4, &plug); /* these touch: one request, of which half is bad */
+    transfer_writepages(object, m, 4, &plug);
+    transfer_writepages(object, m + 4, 4, &plug); /* these touch: one request, of which half is bad */
     assert_int_equal(sim_disk_counts(disk).writes, 0);
     blk_finish_plug(&plug);
     assert_int_equal(sim_disk_counts(disk).writes, 1);
-    while (vm_pager_wait_any())
+    while (transfer_wait_any())
         continue;
     for (uint32_t i = 0; i < 8; i++)
         assert_int_equal(m[i]->flags, i < 4 ? PG_VALID : PG_VALID | PG_DIRTY | PG_WRITEERROR);
@@ -408,8 +417,8 @@ static void a_failed_async_write_leaves_the_pages_dirty(void **state)
         vm_page_writeback_start(m[i]);
         vm_unlock(&object->lock);
     }
-    vm_pager_writepages(object, m + 4, 4, NULL);
-    assert_true(vm_pager_wait_any());
+    transfer_writepages(object, m + 4, 4, NULL);
+    assert_true(transfer_wait_any());
     assert_int_equal(m[5]->flags, PG_VALID);
     end();
 }
@@ -432,9 +441,9 @@ static void an_async_write_always_happens(void **state)
         else
             sim_torture()->fail_alloc_nth = how - 3;
         for (uint32_t i = 0; i < 16; i += 4)
-            vm_pager_writepages(object, m + i, 4, &plug);
+            transfer_writepages(object, m + i, 4, &plug);
         blk_finish_plug(&plug);
-        while (vm_pager_wait_any())
+        while (transfer_wait_any())
             continue;
         for (uint32_t i = 0; i < 16; i++) {
             assert_int_equal(m[i]->flags, PG_VALID);
@@ -456,10 +465,10 @@ static void an_async_write_without_a_writer(void **state)
     file = test_file(disk, FL_FREAD);
     object = test_object(file.vnode);
     put_run(m, 0, 2, 1);
-    vm_pager_writepages(object, m, 2, NULL);
+    transfer_writepages(object, m, 2, NULL);
     for (uint32_t i = 0; i < 2; i++)
         assert_int_equal(m[i]->flags, PG_VALID | PG_DIRTY | PG_WRITEERROR);
-    assert_int_equal(vm_pager_active(), 0);
+    assert_int_equal(transfers_active(), 0);
     assert_int_equal(errseq_check_and_advance(&file.vnode->wb_err, &file.told), -EBADF);
     vm_lock(&object->lock);
     for (uint32_t i = 0; i < 2; i++)
@@ -506,12 +515,12 @@ static void an_async_write_may_end_whenever_the_store_likes(void **state)
         blk_start_plug(&plug);
         sim_sleep_ns(2000);
         for (uint32_t i = 0; i < 8; i += 2) {
-            vm_pager_writepages(object, m + i, 2, &plug);
+            transfer_writepages(object, m + i, 2, &plug);
             sim_sleep_ns(1000);
         }
         blk_finish_plug(&plug);
         sim_join_all();
-        assert_int_equal(vm_pager_active(), 0);
+        assert_int_equal(transfers_active(), 0);
         assert_int_equal(vm_counted(&vm_cnt.requests), 1);
         for (uint32_t i = 0; i < 8; i++) {
             assert_int_equal(m[i]->flags & ~PG_WANTED, PG_VALID);
@@ -576,7 +585,7 @@ static void reader_ahead(struct reader *r)
         n++;
     vm_unlock(&object->lock);
     if (n > 0)
-        vm_pager_readahead(object, m, n, NULL);
+        transfer_readahead(object, m, n, NULL);
 }
 
 static void reader_main(void *arg)
@@ -619,9 +628,9 @@ static void many_readers_of_a_failing_disk(void **state)
         for (uint32_t i = 0; i < READERS; i++)
             good += reader[i].good;
         assert_true(good > READERS * 50);
-        while (vm_pager_wait_any())
+        while (transfer_wait_any())
             continue;
-        assert_int_equal(vm_pager_active(), 0);
+        assert_int_equal(transfers_active(), 0);
         assert_int_equal(object->paging_in_progress, 0);
         vm_object_check_all();
         end();

@@ -8,7 +8,7 @@
 #include "lib/errno.h"
 #include "support/boot.h"
 #include "support/seed.h"
-#include "vm/vm_page.h"
+#include "vm/vm_pager.h"
 #include "file/vnode_pager.h"
 #include <setjmp.h>
 #include <stdarg.h>

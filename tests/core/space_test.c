@@ -135,7 +135,7 @@ static void a_file_without_holes_costs_nothing(void **state)
     for (vm_pindex_t i = 0; i < PAGES; i += 3)
         assert_int_equal(store(i), 0);
     assert_int_equal(sim_disk_counts(disk).allocations, before);
-    assert_false(vnode_may_lack_space(file.vnode));
+    assert_int_equal(atomic_load(&file.vnode->holes), 0);
 
     sim_disk_faults(disk)->room_pages = 0;
     assert_int_equal(fl_vnode_punch(file.vnode, ptoa(10), ptoa(4)), 0);

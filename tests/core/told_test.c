@@ -57,7 +57,7 @@ static void fail_behind_everybodys_back(vm_offset_t va, int error)
 {
     test_store8(map, va, 1);
     *sim_disk_faults(disk) = (struct sim_disk_faults){.fail_write_permille = 1000, .error = error};
-    assert_int_equal(__sync_blockdev(file.vnode, false), 0);
+    assert_int_equal(fl_vnode_sync_range(file.vnode, 0, 0, FL_SYNC_FILE_RANGE_WRITE, NULL), 0);
     filemap_fdatawait_range(vnode_pager_object(file.vnode), 0, FILE_PAGES);
     *sim_disk_faults(disk) = (struct sim_disk_faults){0};
 }

@@ -6,6 +6,7 @@
 #include "lib/zone.h"
 #include "vm/vm_object.h"
 #include "vm/vm_pageout.h"
+#include "vm/vm_pager.h"
 #include "vm/vm_radix.h"
 #include "vm/vm_reserv.h"
 #include <stdlib.h>
@@ -69,6 +70,7 @@ void parts_boot(uint32_t nframes, bool superpages)
         abort();
     vm_radix_startup();
     vm_object_startup();
+    vm_pager_startup();
 }
 
 void parts_halt(void)

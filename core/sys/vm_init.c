@@ -10,18 +10,19 @@
 #include "file/block.h"
 #include "file/buffer.h"
 #include "file/flusher.h"
-#include "vm/lru.h"
 #include "file/readahead.h"
+#include "file/transfer.h"
+#include "file/vnode_pager.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
+#include "vm/lru.h"
 #include "vm/vm_map.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
 #include "vm/vm_reserv.h"
-#include "file/vnode_pager.h"
 #include <faultline/vm.h>
 
 #define VM_MIN_FRAMES 16 /* below it a fault with a copy and the page daemon's reserve do not fit */
@@ -51,6 +52,8 @@ int fl_vm_boot(const struct fl_vm_params *params)
     blk_startup();
     buffer_startup();
     vm_pager_startup();
+    transfer_startup();
+    vnode_startup();
     vnode_pager_startup();
     vm_map_startup();
     readahead_startup(params->readahead_max);
@@ -58,7 +61,14 @@ int fl_vm_boot(const struct fl_vm_params *params)
                             params->dirty_expire_ns);
     if (error != 0)
         return error;
-    return vm_pageout_startup(params->nframes, params->free_reserved, params->free_min, params->free_target);
+    return vm_pageout_startup(params->nframes, params->free_reserved, params->free_min, params->free_target,
+                              readahead_window());
+}
+
+void fl_vm_stop(void)
+{
+    vm_pageout_stop();
+    flusher_stop();
 }
 
 void fl_vm_halt(void)
