@@ -16,6 +16,6 @@ endfunction()
 
 faultline_conformance_test(native tests/support/seed.c)
 faultline_conformance_test(linux tests/support/seed.c tests/conformance/linux_driver.c
-                           $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:machine_linux>)
+                           $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>)
 faultline_conformance_test(sim ${TEST_SUPPORT_SIM} tests/model/sim_driver.c
-                           $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:machine_sim>)
+                           $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_sim>)

@@ -11,9 +11,9 @@ function(faultline_fuzz_target name)
 endfunction()
 
 add_executable(fuzz_corpus_test tests/fuzz/corpus_main.c ${FUZZ_SOURCES}
-               $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:machine_sim>)
+               $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_sim>)
 faultline_fuzz_target(fuzz_corpus_test)
-add_test(NAME fuzz_corpus_test COMMAND fuzz_corpus_test ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus)
+add_test(NAME fuzz_corpus_test COMMAND fuzz_corpus_test ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus)
 set_tests_properties(fuzz_corpus_test PROPERTIES LABELS sanitize)
 
 if(FAULTLINE_FUZZ)

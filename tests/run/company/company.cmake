@@ -10,7 +10,7 @@ if(NOT FAULTLINE_SANITIZE) # whose runtime wants to be loaded first, and so does
     add_test(NAME company_${group}
              COMMAND ${CMAKE_CURRENT_LIST_DIR}/run --faultline $<TARGET_FILE:faultline>
                      --peer $<TARGET_FILE:company_peer> --short --only ${group}/
-             WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
+             WORKING_DIRECTORY ${PROJECT_BINARY_DIR})
     set_tests_properties(company_${group} PROPERTIES TIMEOUT 300)
   endforeach()
 endif()
