@@ -1,4 +1,4 @@
-# make · make run · make check · make bench: thin; CMake and Ninja do the work (CMakeLists.txt, CMakePresets.json).
+# make · make run · make check · make bench: thin; CMake and Ninja do the work (CMakePresets.json).
 BUILD ?= build
 PACKAGES = cmake ninja-build gcc clang clang-format binutils pkg-config python3 python3-lmdb python3-numpy \
            lmdb-utils sqlite3 e2fsprogs gdb rsync systemd systemd-journal-remote ripgrep git time \

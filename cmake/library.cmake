@@ -3,12 +3,12 @@
 #   core + linux ──ld -r──▶ one object ──objcopy --localize-hidden──▶ libfaultline.a: leaks no name but fl_*
 #                └────────────────────────────────────────────────▶ libfaultline.so
 #
-# `cmake --install build --prefix DIR` puts them where pkg-config finds them (component: library). A project that has
-# this tree as its part links faultline::faultline: the shared library if BUILD_SHARED_LIBS says so, else the archive.
+# `cmake --install build --prefix DIR` puts them where pkg-config finds them (component: library). A project
+# of which this tree is a part links faultline::faultline: the archive or, with BUILD_SHARED_LIBS, the other.
 include(GNUInstallDirs)
 
 if(FAULTLINE_SANITIZE)
-  # The sanitizers' own tables do not survive ld -r: the archive is a plain one, for the tests of this tree only.
+  # The sanitizers' own tables do not survive ld -r: the archive is a plain one, for this tree's tests.
   add_library(faultline_static STATIC $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>)
 else()
   set(FAULTLINE_OBJECT ${PROJECT_BINARY_DIR}/faultline.o)

@@ -1,7 +1,7 @@
 # `faultline run`: the command, and the shim that it preloads.
 #
 #   tools/faultline.c                 ─▶ build/faultline
-#   run/*.c + core + linux (hidden)   ─▶ build/libfaultline-run.so: exports only libc's names that it takes over
+#   run/*.c + core + linux (hidden)   ─▶ build/libfaultline-run.so: exports the calls that it takes over
 #
 # The command looks for the shim beside itself, then in ../lib/faultline (installed).
 include(GNUInstallDirs)

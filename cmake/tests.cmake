@@ -1,6 +1,6 @@
 # Tests: each file NAME_test.c becomes a program and a ctest of that name.
 #   tests/core, tests/sim, tests/model   on the machine sim
-#   tests/conformance                    one source, on sim, on linux, and against the real kernel (its own CMake function)
+#   tests/conformance                    one source, on sim, on linux, and against the real kernel
 #   tests/linux, tests/stores, tests/library   on the machine linux
 # Labels: `sanitize` runs under ASan and UBSan too, `threads` under TSan too (tests/check).
 find_package(PkgConfig REQUIRED)

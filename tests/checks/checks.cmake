@@ -1,5 +1,5 @@
-# Checks of the tree itself: who includes whom, what the core needs from outside and what it exports, how the files are
-# formatted. `mutants` tries the checks themselves.
+# Checks of the tree itself: who includes whom, what the core needs from outside and what it exports, how the
+# files are formatted. `mutants` tries the checks themselves.
 set(CHECKS ${CMAKE_CURRENT_LIST_DIR})
 foreach(check includes format readme)
   add_test(NAME check_${check} COMMAND ${CHECKS}/${check} ${PROJECT_SOURCE_DIR})

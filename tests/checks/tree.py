@@ -10,7 +10,7 @@ NO_SOURCES = {".git", "__pycache__", "corpus"}
 
 
 def files(root, *folders):
-    """Every text file below the folders, or below root: (its path from root, its text). Build trees are no sources."""
+    """(path from root, text) of every text file below the folders, or below root, but for build trees."""
     root = pathlib.Path(root)
     for top in [root / folder for folder in folders] or [root]:
         for folder, below, names in os.walk(top):

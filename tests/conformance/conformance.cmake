@@ -1,4 +1,5 @@
-# The conformance suite, one source, three programs: conformance_sim_test, conformance_linux_test, conformance_native_test.
+# The conformance suite: one source, three programs (conformance_sim_test, conformance_linux_test, and
+# conformance_native_test against the real kernel).
 file(GLOB CONFORMANCE_SOURCES CONFIGURE_DEPENDS tests/conformance/*.c)
 list(FILTER CONFORMANCE_SOURCES EXCLUDE REGEX "(_test|linux_driver)\\.c$")
 set(MODEL_WITHOUT_SIM ${MODEL_SOURCES})

@@ -1,6 +1,6 @@
 # fuzz_corpus_test: the fuzz target over its corpus, once, in every check.
-# fuzz: the target itself, with Clang:  cmake -S . -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=clang -DFAULTLINE_FUZZ=ON
-#                                       ninja -C build-fuzz ops_fuzz && build-fuzz/ops_fuzz tests/fuzz/corpus
+# ops_fuzz: the target itself, with Clang:  cmake --preset fuzz && cmake --build --preset fuzz
+#                                           build-fuzz/ops_fuzz tests/fuzz/corpus
 option(FAULTLINE_FUZZ "Build ops_fuzz with Clang's libFuzzer" OFF)
 set(FUZZ_SOURCES tests/fuzz/ops_fuzz.c ${MODEL_SOURCES} ${TEST_SUPPORT_SIM})
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# alone_test.sh SOURCE BUILD CC: the library where neither cmocka nor liburing can be found. Installed by itself, and as a part
-# of another project, it builds examples/hello.c, and the other project gets no target but the library's.
+# alone_test.sh SOURCE BUILD CC: builds the library where neither cmocka nor liburing can be found, first by
+# itself, then as a part of another project. Both times examples/hello.c is built with it and runs.
 set -eu
 source=$1 build=$2 cc=$3
 dir=$(mktemp -d "$build/alone.XXXXXX")

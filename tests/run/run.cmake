@@ -1,4 +1,4 @@
-# What `faultline run` promises, tried by programs of our own: NAME_test.py runs NAME.c natively and under the shim.
+# What `faultline run` promises, tried by programs of our own: NAME_test.py runs NAME.c with and without it.
 #
 # They stand side by side in the build tree: a test that is given the first finds the others.
 foreach(name beside calls calls_files calls_mix debugged descriptors handed maps odd refuse spoiled stacks)

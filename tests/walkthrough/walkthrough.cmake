@@ -1,4 +1,4 @@
-# The recorder of walkthroughs, in a build with FAULTLINE_TRACE; `make walkthroughs` runs it through tools/walkthroughs.
+# The recorder of walkthroughs, in a build with FAULTLINE_TRACE; `make walkthroughs` runs tools/walkthroughs.
 if(FAULTLINE_TRACE)
   add_executable(walkthrough_record tests/walkthrough/record.c tests/walkthrough/trace.c ${TEST_SUPPORT_SIM}
                  $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_sim>)

@@ -1,8 +1,8 @@
 /*
- * main.c: the core with its prefix, linked beside a kernel that has every one of its names (clashes.c, made by
- * tools/core-names). The computer boots, maps a file, reads and writes a page, and halts.
+ * main.c: the core with its prefix, linked beside a kernel that has every one of its names. The computer
+ * boots, maps a file, writes and reads a page, and halts.
  *
- *      core (FAULTLINE_PREFIX)    machines/sim    clashes.c: submit_bio, vm_page_alloc, …    main.c
+ *      core, FAULTLINE_PREFIX   machines/sim   core_names_clashes.c: submit_bio, vm_page_alloc, …   main.c
  */
 #include "sim/disk.h"
 #include "sim/sim.h"

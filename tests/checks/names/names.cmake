@@ -1,5 +1,5 @@
-# core/core_names.h: that it has exactly the core's names, that with it the core exports none but fl_*, and that the core
-# then links and runs beside a kernel that has all of these names.
+# core/core_names.h: that it has exactly the core's names, that with it the core exports none but fl_*, and
+# that the core then links and runs beside a kernel that has all of these names.
 set(CORE_NAMES ${PROJECT_SOURCE_DIR}/core/core_names.h)
 set(CORE_NAMES_TOOL ${PROJECT_SOURCE_DIR}/tools/core-names)
 add_custom_target(core_names COMMAND ${CORE_NAMES_TOOL} ${CORE_NAMES} $<TARGET_OBJECTS:faultline_core>

@@ -1,4 +1,4 @@
-# fsx: the exerciser of one file: by faultline.h, and by the system's calls, natively and under `faultline run`.
+# fsx: the exerciser of one file: by faultline.h; by the system's calls; by these under `faultline run`.
 set(FSX_SOURCES fsx.c fsx_ops.c fsx_model.c)
 list(TRANSFORM FSX_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 add_executable(fsx_api ${FSX_SOURCES} ${CMAKE_CURRENT_LIST_DIR}/fsx_api.c $<TARGET_OBJECTS:faultline_core>

@@ -1,5 +1,5 @@
 # Programs that share files: tests/run/company/run plays scenarios with several processes, some under
-# `faultline run`. The short form is a ctest for each group; `make company` plays the whole matrix, many times.
+# `faultline run`. The short form is a ctest for each group; `make company` plays the whole matrix.
 add_executable(company_peer ${CMAKE_CURRENT_LIST_DIR}/peer.c ${CMAKE_CURRENT_LIST_DIR}/peer_locks.c
                ${CMAKE_CURRENT_LIST_DIR}/peer_work.c)
 target_compile_definitions(company_peer PRIVATE _GNU_SOURCE)
