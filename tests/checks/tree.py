@@ -6,6 +6,7 @@ import re
 import tokenize
 
 C_TOKEN = re.compile(r'(/\*.*?\*/|//[^\n]*)|("(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\')', re.S)
+COMMENT_WIDTH = 110  # characters of a line with a comment; .clang-format has the same
 NO_SOURCES = {".git", "__pycache__", "corpus"}
 
 
