@@ -4,7 +4,8 @@
  * A kernel that links the core may have a submit_bio of its own. It compiles the files of core/, and no
  * others, with FAULTLINE_PREFIX defined. Then faultline/types.h, which each of them sees before its first
  * declaration, includes this file, and every global symbol of the core begins with fl_. The names in vm.h and
- * machine.h stay as they are. Structures and fields of the same names are renamed too; that changes no layout.
+ * machine.h stay as they are. Structures and fields of the same names are renamed too; that changes no
+ * layout.
  */
 #ifndef CORE_NAMES_H
 #define CORE_NAMES_H
