@@ -1,13 +1,13 @@
-# make · make run · make check · make bench: thin; CMake and Ninja do the work (CMakeLists.txt).
+# make · make run · make check · make bench: thin; CMake and Ninja do the work (CMakePresets.json).
 BUILD ?= build
 PACKAGES = cmake ninja-build gcc clang clang-format binutils pkg-config python3 python3-lmdb python3-numpy \
            lmdb-utils sqlite3 e2fsprogs gdb rsync systemd systemd-journal-remote ripgrep git time \
            libcmocka-dev liburing-dev libc6-dev
 
-.PHONY: all deps run check company bench walkthroughs clean
+.PHONY: all deps run check company bench walkthroughs core-names clean
 
 all: deps
-	cmake -S . -B $(BUILD) -G Ninja >/dev/null
+	cmake --preset gcc -B $(BUILD) >/dev/null
 	cmake --build $(BUILD)
 
 # What is missing is installed, by Debian's names; as root, or through sudo.
@@ -29,9 +29,14 @@ company: all
 
 # docs/walkthroughs/*.md from runs of the tracing build; `make check` fails when they drift.
 walkthroughs: deps
-	cmake -S . -B build-trace -G Ninja -DFAULTLINE_TRACE=ON >/dev/null
-	cmake --build build-trace
+	cmake --preset trace >/dev/null
+	cmake --build --preset trace
 	tools/walkthroughs build-trace/walkthrough_record docs/walkthroughs
+
+# core/core_names.h from the core's objects; `make check` fails when it drifts.
+core-names: deps
+	cmake --preset gcc -B $(BUILD) >/dev/null
+	cmake --build $(BUILD) --target core_names
 
 bench: all
 	bench/run $(BUILD)

@@ -11,8 +11,8 @@
 #ifndef CORE_VM_VM_METER_H
 #define CORE_VM_VM_METER_H
 
+#include <faultline/types.h>
 #include <stdatomic.h>
-#include <stdint.h>
 
 struct vm_counters {
     _Atomic uint64_t faults;

@@ -11,6 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Defined for the files of core/ only, by a kernel that has names like the core's: core/core_names.h. */
+#ifdef FAULTLINE_PREFIX
+#include "core_names.h"
+#endif
+
 #define FL_NODISCARD __attribute__((warn_unused_result))
 #define FL_EXPORT    __attribute__((visibility("default")))
 

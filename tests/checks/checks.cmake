@@ -1,9 +1,12 @@
-# Checks of the tree itself: who includes whom, what the core needs from outside, how the files are formatted.
-add_test(NAME check_includes COMMAND ${CMAKE_SOURCE_DIR}/tests/checks/includes ${CMAKE_SOURCE_DIR})
-add_test(NAME check_format COMMAND ${CMAKE_SOURCE_DIR}/tests/checks/format ${CMAKE_SOURCE_DIR})
-if(NOT FAULTLINE_SANITIZE AND NOT FAULTLINE_TRACE)
-  add_test(NAME check_symbols COMMAND ${CMAKE_SOURCE_DIR}/tests/checks/symbols $<TARGET_OBJECTS:core>
-           COMMAND_EXPAND_LISTS)
+# Checks of the tree itself: who includes whom, what the core needs from outside and what it exports, how the
+# files are formatted. `mutants` tries the checks themselves.
+set(CHECKS ${CMAKE_CURRENT_LIST_DIR})
+foreach(check includes format readme)
+  add_test(NAME check_${check} COMMAND ${CHECKS}/${check} ${PROJECT_SOURCE_DIR})
+endforeach()
+add_test(NAME check_mutants COMMAND ${CHECKS}/mutants ${CHECKS})
+if(NOT FAULTLINE_SANITIZE)
+  add_test(NAME check_symbols COMMAND ${CHECKS}/symbols $<TARGET_OBJECTS:faultline_core> COMMAND_EXPAND_LISTS)
+  add_test(NAME check_floors COMMAND ${CHECKS}/floors $<TARGET_OBJECTS:faultline_core> COMMAND_EXPAND_LISTS)
+  include(${CHECKS}/names/names.cmake)
 endif()
-add_test(NAME check_invariants COMMAND ${CMAKE_SOURCE_DIR}/tests/checks/invariants ${CMAKE_SOURCE_DIR})
-add_test(NAME check_readme COMMAND ${CMAKE_SOURCE_DIR}/tests/checks/readme ${CMAKE_SOURCE_DIR})

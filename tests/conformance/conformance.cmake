@@ -1,4 +1,5 @@
-# The conformance suite, one source, three programs: conformance_sim_test, conformance_linux_test, conformance_native_test.
+# The conformance suite: one source, three programs (conformance_sim_test, conformance_linux_test, and
+# conformance_native_test against the real kernel).
 file(GLOB CONFORMANCE_SOURCES CONFIGURE_DEPENDS tests/conformance/*.c)
 list(FILTER CONFORMANCE_SOURCES EXCLUDE REGEX "(_test|linux_driver)\\.c$")
 set(MODEL_WITHOUT_SIM ${MODEL_SOURCES})
@@ -16,6 +17,6 @@ endfunction()
 
 faultline_conformance_test(native tests/support/seed.c)
 faultline_conformance_test(linux tests/support/seed.c tests/conformance/linux_driver.c
-                           $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:machine_linux>)
+                           $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>)
 faultline_conformance_test(sim ${TEST_SUPPORT_SIM} tests/model/sim_driver.c
-                           $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:machine_sim>)
+                           $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_sim>)

@@ -1,6 +1,6 @@
 # fuzz_corpus_test: the fuzz target over its corpus, once, in every check.
-# fuzz: the target itself, with Clang:  cmake -S . -B build-fuzz -G Ninja -DCMAKE_C_COMPILER=clang -DFAULTLINE_FUZZ=ON
-#                                       ninja -C build-fuzz ops_fuzz && build-fuzz/ops_fuzz tests/fuzz/corpus
+# ops_fuzz: the target itself, with Clang:  cmake --preset fuzz && cmake --build --preset fuzz
+#                                           build-fuzz/ops_fuzz tests/fuzz/corpus
 option(FAULTLINE_FUZZ "Build ops_fuzz with Clang's libFuzzer" OFF)
 set(FUZZ_SOURCES tests/fuzz/ops_fuzz.c ${MODEL_SOURCES} ${TEST_SUPPORT_SIM})
 
@@ -11,9 +11,9 @@ function(faultline_fuzz_target name)
 endfunction()
 
 add_executable(fuzz_corpus_test tests/fuzz/corpus_main.c ${FUZZ_SOURCES}
-               $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:machine_sim>)
+               $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_sim>)
 faultline_fuzz_target(fuzz_corpus_test)
-add_test(NAME fuzz_corpus_test COMMAND fuzz_corpus_test ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus)
+add_test(NAME fuzz_corpus_test COMMAND fuzz_corpus_test ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus)
 set_tests_properties(fuzz_corpus_test PROPERTIES LABELS sanitize)
 
 if(FAULTLINE_FUZZ)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# example_test.sh SOURCE BUILD CC: installs the library, builds examples/hello.c with what pkg-config says, against the archive and
-# against the shared library, and runs both over a file four times the size of the example's limit.
+# example_test.sh SOURCE BUILD CC: installs the library and builds examples/hello.c with what pkg-config says,
+# against the archive and against the shared library. Runs both over a file four times as long as the limit.
 set -eu
 source=$1 build=$2 cc=$3
 dir=$(mktemp -d "$build/example.XXXXXX")

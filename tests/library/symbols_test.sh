@@ -1,5 +1,5 @@
 #!/bin/sh
-# symbols_test.sh ARCHIVE SHARED: what the libraries define for others starts with fl_, and fl_mmap is among it.
+# symbols_test.sh ARCHIVE SHARED: every name that the libraries export starts with fl_; fl_mmap is one.
 set -eu
 status=0
 check() { # NAME, symbols on standard input

@@ -1,4 +1,4 @@
-# What `faultline run` promises, tried by programs of our own: NAME_test.py runs NAME.c natively and under the shim.
+# What `faultline run` promises, tried by programs of our own: NAME_test.py runs NAME.c with and without it.
 #
 # They stand side by side in the build tree: a test that is given the first finds the others.
 foreach(name beside calls calls_files calls_mix debugged descriptors handed maps odd refuse spoiled stacks)
@@ -13,9 +13,9 @@ function(faultline_run_test group source)
   if(NOT FAULTLINE_SANITIZE) # whose runtime wants to be loaded first, and so does the shim
     add_test(NAME ${group}_${name}
              COMMAND /usr/bin/python3 -B ${source} $<TARGET_FILE:faultline> $<TARGET_FILE:calls>
-             WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
+             WORKING_DIRECTORY ${PROJECT_BINARY_DIR})
     set_tests_properties(${group}_${name} PROPERTIES TIMEOUT 300
-                         ENVIRONMENT PYTHONPATH=${CMAKE_SOURCE_DIR}/tests/support)
+                         ENVIRONMENT PYTHONPATH=${PROJECT_SOURCE_DIR}/tests/support)
   endif()
 endfunction()
 

@@ -1,10 +1,10 @@
-# The recorder of walkthroughs, in a build with FAULTLINE_TRACE; `make walkthroughs` runs it through tools/walkthroughs.
+# The recorder of walkthroughs, in a build with FAULTLINE_TRACE; `make walkthroughs` runs tools/walkthroughs.
 if(FAULTLINE_TRACE)
   add_executable(walkthrough_record tests/walkthrough/record.c tests/walkthrough/trace.c ${TEST_SUPPORT_SIM}
-                 $<TARGET_OBJECTS:core> $<TARGET_OBJECTS:machine_sim>)
+                 $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_sim>)
   target_include_directories(walkthrough_record PRIVATE core include machines machines/sim tests)
   target_compile_definitions(walkthrough_record PRIVATE _GNU_SOURCE)
   target_link_libraries(walkthrough_record PRIVATE PkgConfig::CMOCKA Threads::Threads)
-  add_test(NAME walkthroughs COMMAND ${CMAKE_SOURCE_DIR}/tools/walkthroughs $<TARGET_FILE:walkthrough_record>
-           ${CMAKE_SOURCE_DIR}/docs/walkthroughs --check)
+  add_test(NAME walkthroughs COMMAND ${PROJECT_SOURCE_DIR}/tools/walkthroughs $<TARGET_FILE:walkthrough_record>
+           ${PROJECT_SOURCE_DIR}/docs/walkthroughs --check)
 endif()

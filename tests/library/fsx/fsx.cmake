@@ -1,8 +1,8 @@
-# fsx: the exerciser of one file: by faultline.h, and by the system's calls, natively and under `faultline run`.
+# fsx: the exerciser of one file: by faultline.h; by the system's calls; by these under `faultline run`.
 set(FSX_SOURCES fsx.c fsx_ops.c fsx_model.c)
 list(TRANSFORM FSX_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
-add_executable(fsx_api ${FSX_SOURCES} ${CMAKE_CURRENT_LIST_DIR}/fsx_api.c $<TARGET_OBJECTS:core>
-               $<TARGET_OBJECTS:machine_linux>)
+add_executable(fsx_api ${FSX_SOURCES} ${CMAKE_CURRENT_LIST_DIR}/fsx_api.c $<TARGET_OBJECTS:faultline_core>
+               $<TARGET_OBJECTS:faultline_linux>)
 target_include_directories(fsx_api PRIVATE include machines machines/linux)
 add_executable(fsx_posix ${FSX_SOURCES} ${CMAKE_CURRENT_LIST_DIR}/fsx_posix.c)
 foreach(program fsx_api fsx_posix)
