@@ -97,8 +97,8 @@ static bool aio_ring_pending(const struct aio *aio)
     return __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE) != __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
 }
 
-/* Makes the reap's `count` completions known (A2). => aio.lock is held. */
-static void aio_reap_publish(struct aio *aio, struct aio_reap *reap, unsigned count)
+/* Makes the reap's `count` completions known (A2). */
+static void aio_reap_publish(struct aio *aio, struct aio_reap *reap, unsigned count) FL_REQUIRES(aio->lock)
 {
     for (unsigned i = 0; i < count; i++)
         reap->request[i]->store_private[AIO_STATE] = AIO_REAPED;
@@ -281,8 +281,8 @@ void aio_batch_submit(struct aio_batch *batch)
     aio_batch_begin(batch);
 }
 
-/* => aio.lock is held; the request is alive, or its done was called (A3). */
-static bool aio_finished(const struct aio *aio, const struct store_request *request)
+/* The request is alive, or its done was called (A3). */
+static bool aio_finished(const struct aio *aio, const struct store_request *request) FL_REQUIRES(aio->lock)
 {
     if (request->store_private[AIO_STATE] == AIO_FLYING)
         return false;

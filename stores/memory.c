@@ -58,8 +58,8 @@ static int memory_size(struct store *store, uint64_t *len_bytes)
     return 0;
 }
 
-/* Room for len_bytes. With the lock held. */
-static int memory_reserve(struct store_memory *memory, uint64_t len_bytes)
+/* Room for len_bytes. */
+static int memory_reserve(struct store_memory *memory, uint64_t len_bytes) FL_REQUIRES(memory->lock)
 {
     if (len_bytes <= memory->capacity_bytes)
         return 0;

@@ -22,7 +22,7 @@
  *
  * Does not do: windows as the core knows them (window.c), mapping (map.c).
  *
- * Lock: pool.lock, a leaf (machine's own), not held across a system call. A mover waits for nobody, so
+ * Lock: pool_lock, a leaf (machine's own), not held across a system call. A mover waits for nobody, so
  * waiting for a move is allowed under the core's locks.
  */
 #include "bounce.h"
@@ -54,32 +54,39 @@ struct slot {
 
 #define NO_SLOT UINT16_MAX
 
-/* All fields but `base`, `nslots`, `reserve` and `slot_of` are (lock). */
+static struct machine_lock pool_lock;
 static struct {
-    struct machine_lock lock;
+    /* Constant while the pool is open. */
     char *base;
     uint32_t nslots;
     uint32_t reserve; /* slots that only a second window may take */
-    uint32_t nfree, nahead, nbehind, peak;
-    uint32_t waiters;
-    uint64_t next_ticket, serving; /* the line of those who wait: empty when equal */
-    uint16_t oldest, newest;
-    struct slot *slot;
-    uint64_t *free;    /* a bit for each slot */
-    uint16_t *slot_of; /* for each frame 1 + its slot, or 0; changed under the lock, read without */
     size_t table_len_bytes;
+    struct slot *slot FL_PT_GUARDED_BY(pool_lock);
+    uint64_t *free FL_PT_GUARDED_BY(pool_lock); /* a bit for each slot */
+    uint16_t *slot_of; /* for each frame 1 + its slot, or 0; changed under the lock, read without */
+
+    uint32_t nfree FL_GUARDED_BY(pool_lock);
+    uint32_t nahead FL_GUARDED_BY(pool_lock);
+    uint32_t nbehind FL_GUARDED_BY(pool_lock);
+    uint32_t peak FL_GUARDED_BY(pool_lock);
+    uint32_t waiters FL_GUARDED_BY(pool_lock);
+    /* The line of waiters: it is empty when the two are equal. */
+    uint64_t next_ticket FL_GUARDED_BY(pool_lock);
+    uint64_t serving FL_GUARDED_BY(pool_lock);
+    uint16_t oldest FL_GUARDED_BY(pool_lock);
+    uint16_t newest FL_GUARDED_BY(pool_lock);
 } pool;
 
 /* Lock held on entry and return, released in between. */
-static void pool_sleep(void)
+static void pool_sleep(void) FL_REQUIRES(pool_lock)
 {
     pool.waiters++;
-    (void)machine_wait(&pool, &pool.lock, UINT64_MAX);
+    (void)machine_wait(&pool, &pool_lock, UINT64_MAX);
     pool.waiters--;
 }
 
 /* Whoever waits looks again. Lock held. */
-static void pool_wakeup(void)
+static void pool_wakeup(void) FL_REQUIRES(pool_lock)
 {
     if (pool.waiters > 0)
         machine_wake(&pool);
@@ -142,13 +149,16 @@ int linux_bounce_open(size_t buffer_len_bytes, uint32_t nframes)
     pool.slot = (struct slot *)table;
     pool.free = (uint64_t *)((char *)table + slots_len);
     pool.slot_of = (uint16_t *)((char *)table + slots_len + free_len);
-    pool.nslots = pool.nfree = (uint32_t)nslots;
+    pool.nslots = (uint32_t)nslots;
     pool.reserve = 1 + pool.nslots / 64;
+    machine_lock(&pool_lock);
+    pool.nfree = pool.nslots;
     pool.nahead = pool.nbehind = pool.peak = 0;
     pool.next_ticket = pool.serving = 1;
     pool.oldest = pool.newest = NO_SLOT;
     for (uint32_t i = 0; i < pool.nslots; i++)
         pool.free[i / 64] |= (uint64_t)1 << i % 64;
+    machine_unlock(&pool_lock);
     return 0;
 }
 
@@ -163,9 +173,9 @@ void linux_bounce_close(void)
 
 uint64_t linux_buffer_peak_bytes(void)
 {
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     uint64_t peak = ptoa(pool.peak);
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     return peak;
 }
 
@@ -176,7 +186,7 @@ bool linux_bounce_kept(vm_frame_t frame)
 
 /* ---- slots. All with the lock held. ------------------------------------------------------------------- */
 
-static void list_append(uint32_t i)
+static void list_append(uint32_t i) FL_REQUIRES(pool_lock)
 {
     struct slot *slot = &pool.slot[i];
 
@@ -190,7 +200,7 @@ static void list_append(uint32_t i)
     pool.newest = (uint16_t)i;
 }
 
-static void list_remove(uint32_t i)
+static void list_remove(uint32_t i) FL_REQUIRES(pool_lock)
 {
     struct slot *slot = &pool.slot[i];
 
@@ -209,7 +219,7 @@ static void list_remove(uint32_t i)
 
 /* Something about the slot changed: it goes on the list or becomes free as B2 and B3 say, and whoever
  * waits looks again. */
-static void slot_settle(uint32_t i)
+static void slot_settle(uint32_t i) FL_REQUIRES(pool_lock)
 {
     struct slot *slot = &pool.slot[i];
 
@@ -226,7 +236,7 @@ static void slot_settle(uint32_t i)
 }
 
 /* The slot's bytes are the page's no longer. */
-static void slot_forget(uint32_t i)
+static void slot_forget(uint32_t i) FL_REQUIRES(pool_lock)
 {
     struct slot *slot = &pool.slot[i];
 
@@ -236,7 +246,7 @@ static void slot_forget(uint32_t i)
 }
 
 /* The slot that keeps the frame's bytes, or NO_SLOT; waits while it moves. */
-static uint32_t slot_kept(vm_frame_t frame)
+static uint32_t slot_kept(vm_frame_t frame) FL_REQUIRES(pool_lock)
 {
     for (;;) {
         uint16_t of = pool.slot_of[frame];
@@ -254,7 +264,7 @@ uint32_t linux_bounce_claim(const struct machine_run *run, uint32_t first, void 
 {
     uint32_t n = 0;
 
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     uint32_t i = slot_kept(run->frame[first]);
     if (i != NO_SLOT) {
         *addr = slot_addr(i);
@@ -265,7 +275,7 @@ uint32_t linux_bounce_claim(const struct machine_run *run, uint32_t first, void 
         } while (first + n < run->npages && pool.slot_of[run->frame[first + n]] == i + n + 1 &&
                  (pool.slot[i + n].flags & SLOT_MOVING) == 0);
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     return n;
 }
 
@@ -273,14 +283,14 @@ static void claim_end(void *addr, uint32_t npages, bool moved)
 {
     uint32_t first = slot_at(addr);
 
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     for (uint32_t i = first; i < first + npages; i++) {
         pool.slot[i].flags &= (uint8_t)~SLOT_MOVING;
         if (moved)
             slot_forget(i);
         slot_settle(i);
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
 }
 
 void linux_bounce_moved(void *addr, uint32_t npages)
@@ -295,7 +305,7 @@ void linux_bounce_unclaim(void *addr, uint32_t npages)
 
 /* Writes kept pages, from slot i on as far as they continue each other, to the memfd. Lock held on entry
  * and return, released in between. */
-static int flush(uint32_t i)
+static int flush(uint32_t i) FL_REQUIRES(pool_lock)
 {
     uint32_t n = 0;
     uint64_t offset = pool.slot[i].offset;
@@ -306,10 +316,10 @@ static int flush(uint32_t i)
         n++;
     } while (n < FLUSH_MAX && i + n < pool.nslots && (pool.slot[i + n].flags & SLOT_LISTED) != 0 &&
              pool.slot[i + n].offset == offset + ptoa(n));
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     int error = linux_memfd_write(offset, slot_addr(i), ptoa(n));
     claim_end(slot_addr(i), n, error == 0);
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     return error;
 }
 
@@ -319,7 +329,7 @@ int linux_bounce_flush(vm_frame_t frame, bool nowait)
 
     if (!linux_bounce_kept(frame))
         return 0;
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     for (uint32_t i = slot_kept(frame); i != NO_SLOT && error == 0; i = slot_kept(frame)) {
         if ((pool.slot[i].flags & SLOT_WINDOW) == 0)
             error = flush(i);
@@ -328,14 +338,14 @@ int linux_bounce_flush(vm_frame_t frame, bool nowait)
         else
             pool_sleep();
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     return error;
 }
 
 /* ---- giving out slots --------------------------------------------------------------------------------- */
 
 /* The first of npages free neighbours, or NO_SLOT. */
-static uint32_t find_run(uint32_t npages)
+static uint32_t find_run(uint32_t npages) FL_REQUIRES(pool_lock)
 {
     uint32_t run = 0;
 
@@ -352,7 +362,7 @@ static uint32_t find_run(uint32_t npages)
     return NO_SLOT;
 }
 
-static void take(uint32_t npages, enum linux_bounce_user user, void **addr)
+static void take(uint32_t npages, enum linux_bounce_user user, void **addr) FL_REQUIRES(pool_lock)
 {
     static const uint8_t flags[] = {
         [LINUX_BOUNCE_WAITS] = SLOT_WINDOW,
@@ -380,7 +390,7 @@ static void take(uint32_t npages, enum linux_bounce_user user, void **addr)
 }
 
 /* Whether the thread waits for a window of its own to close; only asked when slots are scarce. */
-static bool has_window(uint64_t self)
+static bool has_window(uint64_t self) FL_REQUIRES(pool_lock)
 {
     for (uint32_t i = 0; i < pool.nslots; i++) {
         if ((pool.slot[i].flags & SLOT_WINDOW) != 0 && pool.slot[i].owner == self)
@@ -400,7 +410,7 @@ static uint32_t share(enum linux_bounce_user user)
 }
 
 /* Whether npages more fit into the share. */
-static bool share_allows(enum linux_bounce_user user, uint32_t npages)
+static bool share_allows(enum linux_bounce_user user, uint32_t npages) FL_REQUIRES(pool_lock)
 {
     if (pool.nahead + pool.nbehind + npages > share(LINUX_BOUNCE_AHEAD))
         return false;
@@ -415,7 +425,7 @@ int linux_bounce_alloc(uint32_t npages, enum linux_bounce_user user, void **addr
 
     if (npages > share(user))
         return -ENOMEM;
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     for (;;) {
         bool in_turn = second || (ticket != 0 ? ticket == pool.serving : pool.serving == pool.next_ticket);
         uint32_t spare = second ? 0 : pool.reserve;
@@ -446,7 +456,7 @@ int linux_bounce_alloc(uint32_t npages, enum linux_bounce_user user, void **addr
         pool.serving++;
         pool_wakeup();
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     return error;
 }
 
@@ -454,7 +464,7 @@ int linux_bounce_borrow(vm_frame_t frame, void **addr)
 {
     int error = -ENOENT;
 
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     for (;;) {
         uint32_t i = slot_kept(frame);
         if (i == NO_SLOT)
@@ -469,21 +479,21 @@ int linux_bounce_borrow(vm_frame_t frame, void **addr)
         }
         pool_sleep();
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     return error;
 }
 
 bool linux_bounce_borrowed(const void *addr)
 {
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     bool kept = (pool.slot[slot_at(addr)].flags & SLOT_KEPT) != 0;
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     return kept;
 }
 
 void linux_bounce_close_window(void **addr, uint32_t npages, const struct machine_run *keep)
 {
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     for (uint32_t n = 0; n < npages; n++) {
         uint32_t i = slot_at(addr[n]);
         struct slot *slot = &pool.slot[i];
@@ -504,18 +514,18 @@ void linux_bounce_close_window(void **addr, uint32_t npages, const struct machin
         }
         slot_settle(i);
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
 }
 
 void linux_bounce_discard(vm_frame_t frame)
 {
     if (!linux_bounce_kept(frame))
         return;
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     uint32_t i = slot_kept(frame);
     if (i != NO_SLOT) {
         slot_forget(i);
         slot_settle(i);
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
 }

@@ -37,17 +37,23 @@
 
 static struct {
     struct vm_map *map;
-    struct machine_lock lead; /* held by the thread that waits for messages */
-    int stop;                 /* an eventfd: readable when the threads are to end */
+    int stop; /* an eventfd: readable when the threads are to end */
     unsigned nthreads;
     uint64_t thread[NTHREADS];
-    struct machine_lock failed_lock;
+} engine = {.stop = -1};
+
+/* Held by the thread that waits for messages. */
+static struct machine_lock lead;
+
+/* Faults that met an error once; `next` is the place of the next one. */
+static struct machine_lock failed_lock;
+static struct {
     struct {
         pid_t tid;
         vm_offset_t va;
-    } failed[NFAILED];    /* (failed_lock) faults that met an error once */
-    unsigned next_failed; /* (failed_lock) */
-} engine = {.stop = -1};
+    } fault[NFAILED];
+    unsigned next;
+} failed FL_GUARDED_BY(failed_lock);
 
 /* Reads a small file of the thread's in /proc. Returns its length, or a negative errno value. */
 static long read_task_file(pid_t tid, const char *name, char *text, size_t size)
@@ -158,18 +164,18 @@ static bool failed_before(pid_t tid, vm_offset_t va)
 {
     bool before = false;
 
-    machine_lock(&engine.failed_lock);
+    machine_lock(&failed_lock);
     for (unsigned i = 0; i < NFAILED && !before; i++) {
-        before = engine.failed[i].tid == tid && engine.failed[i].va == va;
+        before = failed.fault[i].tid == tid && failed.fault[i].va == va;
         if (before)
-            engine.failed[i].tid = 0;
+            failed.fault[i].tid = 0;
     }
     if (!before) {
-        unsigned i = engine.next_failed++ % NFAILED;
-        engine.failed[i].tid = tid;
-        engine.failed[i].va = va;
+        unsigned i = failed.next++ % NFAILED;
+        failed.fault[i].tid = tid;
+        failed.fault[i].va = va;
     }
-    machine_unlock(&engine.failed_lock);
+    machine_unlock(&failed_lock);
     return before;
 }
 
@@ -194,7 +200,7 @@ static void serve(const struct uffd_msg *message)
 }
 
 /* Waits for a message. False: the engine stops. */
-static bool receive(struct uffd_msg *message)
+static bool receive(struct uffd_msg *message) FL_REQUIRES(lead)
 {
     struct pollfd fds[2] = {{.fd = linux_uffd_fd(), .events = POLLIN}, {.fd = engine.stop, .events = POLLIN}};
 
@@ -216,9 +222,9 @@ static void *run(void *arg)
     bool more = true;
 
     while (more) {
-        machine_lock(&engine.lead);
+        machine_lock(&lead);
         more = receive(&message);
-        machine_unlock(&engine.lead);
+        machine_unlock(&lead);
         if (more)
             serve(&message);
     }

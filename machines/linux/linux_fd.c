@@ -19,8 +19,8 @@
  * of that race. A child that another thread starts by vfork or posix_spawn in the microsecond while the
  * limit is raised inherits it so.
  *
- * Locks: fds.lock guards the parked ones, limit_lock orders those who change the limit on open files;
- * fds.lock comes last. Nothing is called with them held but the kernel. Callers have signals blocked.
+ * Locks: fds_lock guards the parked ones, linux_fd_limit orders those who change the limit on open files;
+ * fds_lock comes last. Nothing is called with them held but the kernel. Callers have signals blocked.
  */
 #include "linux_fd.h"
 #include "linux_pool.h"
@@ -38,20 +38,21 @@
 #define LOCKS_BYTES    4096      /* a page: what one read of /proc/locks gives at most */
 #define FD_LOWEST_AMID 4096
 
+static struct machine_lock fds_lock;
+
 struct parked_fd {
-    struct parked_fd *next; /* (lock) */
+    struct parked_fd *next FL_GUARDED_BY(fds_lock);
     int fd;
 };
 
 static struct {
-    struct machine_lock lock;
-    struct parked_fd *parked; /* (lock) */
+    struct parked_fd *parked FL_GUARDED_BY(fds_lock);
     /* Each writes its own before it reads the other's: one of the two sees the other. */
     _Atomic uint32_t takers; /* calls of the program that set record locks at this moment */
     _Atomic bool closing;    /* a thread looks for record locks, and closes what has none */
 } fds;
 
-static struct machine_lock limit_lock;
+struct machine_lock linux_fd_limit;
 static _Atomic uint64_t fd_mark[FD_MARKED / 64];
 
 bool linux_fd_is_ours(int fd)
@@ -94,16 +95,16 @@ int linux_fd_next_ours(int from)
 
 void linux_fd_limit_lock(void)
 {
-    machine_lock(&limit_lock);
+    machine_lock(&linux_fd_limit);
 }
 
 void linux_fd_limit_unlock(void)
 {
-    machine_unlock(&limit_lock);
+    machine_unlock(&linux_fd_limit);
 }
 
 /* The soft limit is the hard one until limit_restore. Returns from where on numbers are ours. */
-static int limit_raise(struct rlimit *own)
+static int limit_raise(struct rlimit *own) FL_ACQUIRE(linux_fd_limit)
 {
     linux_fd_limit_lock();
     if (linux_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, own) != 0)
@@ -117,7 +118,7 @@ static int limit_raise(struct rlimit *own)
     return own->rlim_cur / 2 < FD_LOWEST_AMID ? (int)(own->rlim_cur / 2) : FD_LOWEST_AMID;
 }
 
-static void limit_restore(const struct rlimit *own)
+static void limit_restore(const struct rlimit *own) FL_RELEASE(linux_fd_limit)
 {
     if (own->rlim_cur < own->rlim_max)
         linux_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, own, NULL);
@@ -125,7 +126,7 @@ static void limit_restore(const struct rlimit *own)
 }
 
 /* The limit is raised. */
-static int dup_above(int fd, int lowest)
+static int dup_above(int fd, int lowest) FL_REQUIRES(linux_fd_limit)
 {
     long copy = linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, lowest);
     if (copy < 0) /* all of those are taken */
@@ -148,7 +149,7 @@ int linux_fd_dup(int fd)
 }
 
 /* The limit is raised: the program may have used up its own. */
-static int reopen_above(int fd, int flags, int lowest)
+static int reopen_above(int fd, int flags, int lowest) FL_REQUIRES(linux_fd_limit)
 {
     char path[32] = "/proc/self/fd/", digits[12];
     size_t n = __builtin_strlen(path), d = 0;
@@ -250,8 +251,7 @@ static bool process_has_record_lock(uint64_t inode)
     return found;
 }
 
-/* (lock). */
-static bool must_stay_open(int fd)
+static bool must_stay_open(int fd) FL_REQUIRES(fds_lock)
 {
     struct stat st;
     return linux_syscall(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode) &&
@@ -260,8 +260,8 @@ static bool must_stay_open(int fd)
 
 /* ---- closing ------------------------------------------------------------------------------------------- */
 
-/* Closes those of the parked whose locks are gone. (lock). */
-static void parked_reap(void)
+/* Closes those of the parked whose locks are gone. */
+static void parked_reap(void) FL_REQUIRES(fds_lock)
 {
     for (struct parked_fd **link = &fds.parked; *link != NULL;) {
         struct parked_fd *parked = *link;
@@ -277,7 +277,7 @@ static void parked_reap(void)
 
 void linux_fd_close(int fd)
 {
-    machine_lock(&fds.lock);
+    machine_lock(&fds_lock);
     atomic_store(&fds.closing, true);
     bool may_close = atomic_load(&fds.takers) == 0;
     if (may_close)
@@ -293,7 +293,7 @@ void linux_fd_close(int fd)
         }
     }
     atomic_store(&fds.closing, false);
-    machine_unlock(&fds.lock);
+    machine_unlock(&fds_lock);
 }
 
 void linux_fd_locking(bool begins)

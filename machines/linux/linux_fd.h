@@ -8,7 +8,7 @@
 #ifndef MACHINES_LINUX_LINUX_FD_H
 #define MACHINES_LINUX_LINUX_FD_H
 
-#include <faultline/types.h>
+#include <faultline/machine.h>
 
 /*
  * Another descriptor of the same open file, out of the way of low numbers, closed on exec. Errors: -EBADF,
@@ -43,8 +43,9 @@ FL_NODISCARD int linux_fd_next_ours(int from);
  * Around a change of the process's limit on open files: for a moment it may not be what the program set.
  * Signals are blocked.
  */
-void linux_fd_limit_lock(void);
-void linux_fd_limit_unlock(void);
+extern struct machine_lock linux_fd_limit;
+void linux_fd_limit_lock(void) FL_ACQUIRE(linux_fd_limit);
+void linux_fd_limit_unlock(void) FL_RELEASE(linux_fd_limit);
 /* From now on it is. For those who got it elsewhere. */
 void linux_fd_mark(int fd);
 

@@ -10,7 +10,7 @@
  * to 3 % of a fault.
  *
  * The machine's name for an object is the start of its stretch, as a pointer. A stretch is given out again
- * after machine_object_fini: its pages were released. Lock: `lock`, a leaf.
+ * after machine_object_fini: its pages were released. Lock: stretch_lock, a leaf.
  */
 #include "memfd.h"
 #include "linux_fd.h"
@@ -30,16 +30,17 @@
 #define NOBJECTS        (1u << (63 - LINUX_OBJECT_SHIFT))
 #define NWORDS          (NOBJECTS / 64)
 
+static int memfd = -1;
+
+static struct machine_lock stretch_lock;
 static struct {
-    int fd;
-    struct machine_lock lock;
-    uint32_t hint;         /* (lock) words below it are full */
-    uint64_t used[NWORDS]; /* (lock) a bit for each stretch; that of stretch 0 is always set */
-} memfd = {.fd = -1};
+    uint32_t hint;         /* words below it are full */
+    uint64_t used[NWORDS]; /* a bit for each stretch; that of stretch 0 is always set */
+} stretch FL_GUARDED_BY(stretch_lock);
 
 int linux_memfd_fd(void)
 {
-    return memfd.fd;
+    return memfd;
 }
 
 int linux_memfd_open(void)
@@ -62,60 +63,62 @@ int linux_memfd_open(void)
                                     : "cannot make a memfd: raise the limit of open files (ulimit -n)");
         return fd;
     }
-    memfd.fd = linux_fd_move_high(fd);
-    int error = (int)linux_syscall(SYS_ftruncate, memfd.fd, MEMFD_LEN_BYTES);
+    memfd = linux_fd_move_high(fd);
+    int error = (int)linux_syscall(SYS_ftruncate, memfd, MEMFD_LEN_BYTES);
     if (error != 0) {
         linux_memfd_close();
         linux_machine_set_error("a memfd cannot be large enough here");
         return error;
     }
-    __builtin_memset(memfd.used, 0, sizeof(memfd.used));
-    memfd.used[0] = 1; /* so that no object's name is NULL */
-    memfd.hint = 0;
+    machine_lock(&stretch_lock);
+    __builtin_memset(stretch.used, 0, sizeof(stretch.used));
+    stretch.used[0] = 1; /* so that no object's name is NULL */
+    stretch.hint = 0;
+    machine_unlock(&stretch_lock);
     return 0;
 }
 
 void linux_memfd_close(void)
 {
-    if (memfd.fd >= 0)
-        (void)linux_syscall(SYS_close, memfd.fd);
-    memfd.fd = -1;
+    if (memfd >= 0)
+        (void)linux_syscall(SYS_close, memfd);
+    memfd = -1;
 }
 
 int machine_object_init(void **object)
 {
     int error = -ENOMEM;
 
-    machine_lock(&memfd.lock);
-    while (memfd.hint < NWORDS && memfd.used[memfd.hint] == UINT64_MAX)
-        memfd.hint++;
-    if (memfd.hint < NWORDS) {
-        unsigned bit = (unsigned)__builtin_ctzll(~memfd.used[memfd.hint]);
-        memfd.used[memfd.hint] |= (uint64_t)1 << bit;
-        *object = (void *)(((uint64_t)memfd.hint * 64 + bit) << LINUX_OBJECT_SHIFT);
+    machine_lock(&stretch_lock);
+    while (stretch.hint < NWORDS && stretch.used[stretch.hint] == UINT64_MAX)
+        stretch.hint++;
+    if (stretch.hint < NWORDS) {
+        unsigned bit = (unsigned)__builtin_ctzll(~stretch.used[stretch.hint]);
+        stretch.used[stretch.hint] |= (uint64_t)1 << bit;
+        *object = (void *)(((uint64_t)stretch.hint * 64 + bit) << LINUX_OBJECT_SHIFT);
         error = 0;
     }
-    machine_unlock(&memfd.lock);
+    machine_unlock(&stretch_lock);
     return error;
 }
 
 void machine_object_fini(void *object)
 {
-    uint64_t stretch = (uint64_t)object >> LINUX_OBJECT_SHIFT;
+    uint64_t i = (uint64_t)object >> LINUX_OBJECT_SHIFT;
 
-    machine_lock(&memfd.lock);
-    if (stretch == 0 || (memfd.used[stretch / 64] & (uint64_t)1 << stretch % 64) == 0)
+    machine_lock(&stretch_lock);
+    if (i == 0 || (stretch.used[i / 64] & (uint64_t)1 << i % 64) == 0)
         machine_panic("machine_object_fini of what is no object");
-    memfd.used[stretch / 64] &= ~((uint64_t)1 << stretch % 64);
-    if (stretch / 64 < memfd.hint)
-        memfd.hint = (uint32_t)(stretch / 64);
-    machine_unlock(&memfd.lock);
+    stretch.used[i / 64] &= ~((uint64_t)1 << i % 64);
+    if (i / 64 < stretch.hint)
+        stretch.hint = (uint32_t)(i / 64);
+    machine_unlock(&stretch_lock);
 }
 
 int linux_memfd_read(uint64_t offset, void *to, size_t len_bytes)
 {
     for (size_t done = 0; done < len_bytes;) {
-        long n = linux_syscall(SYS_pread64, memfd.fd, (char *)to + done, len_bytes - done, offset + done);
+        long n = linux_syscall(SYS_pread64, memfd, (char *)to + done, len_bytes - done, offset + done);
         if (n == -EINTR)
             continue; /* a signal that was not blocked; each round moves on or is interrupted anew */
         if (n <= 0)
@@ -129,7 +132,7 @@ int linux_memfd_write(uint64_t offset, const void *from, size_t len_bytes)
 {
     for (size_t done = 0; done < len_bytes;) {
         long n =
-            linux_syscall(SYS_pwrite64, memfd.fd, (const char *)from + done, len_bytes - done, offset + done);
+            linux_syscall(SYS_pwrite64, memfd, (const char *)from + done, len_bytes - done, offset + done);
         if (n == -EINTR)
             continue; /* as above */
         if (n <= 0)
@@ -144,7 +147,7 @@ void linux_memfd_punch(uint64_t offset, size_t len_bytes)
     long error;
 
     do {
-        error = linux_syscall(SYS_fallocate, memfd.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+        error = linux_syscall(SYS_fallocate, memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
                               len_bytes);
     } while (error == -EINTR);
     if (error == -EBADF)

@@ -16,7 +16,7 @@
  * are let through meanwhile, with no lock held: a handler of the program's runs then only if somebody else
  * sent one of them.
  *
- * P1: a slot that has users shows its chunk. Lock: peek.lock, a leaf (machine's own).
+ * P1: a slot that has users shows its chunk. Lock: peek_lock, a leaf (machine's own).
  * Does not do: writing; that touches pages which the memfd does not have yet.
  */
 #include "peek.h"
@@ -32,23 +32,25 @@
 #define PEEK_SLOTS 8u
 #define PEEK_WORTH (2 * PEEK_CHUNK) /* bytes to be read of a chunk before it gets a view */
 
+static struct machine_lock peek_lock;
+
 struct peek_slot {
-    uint64_t chunk;  /* (lock) shown; 0: none, for the memfd's start is never used */
-    uint64_t wanted; /* (lock) the one that would like to be */
-    uint64_t asked;  /* (lock) bytes read of `wanted`, less those of `chunk` since */
-    uint32_t users;  /* (lock) */
+    uint64_t chunk FL_GUARDED_BY(peek_lock);  /* shown; 0: none, for the memfd's start is never used */
+    uint64_t wanted FL_GUARDED_BY(peek_lock); /* the one that would like to be */
+    uint64_t asked FL_GUARDED_BY(peek_lock);  /* bytes read of `wanted`, less those of `chunk` since */
+    uint32_t users FL_GUARDED_BY(peek_lock);
 };
 
 static struct {
-    struct machine_lock lock;
-    char *base;       /* (lock) PEEK_SLOTS chunks of addresses; NULL: not yet, or refused */
-    bool unavailable; /* (lock) refused */
+    /* PEEK_SLOTS chunks of addresses, set under the lock before the first view; NULL: not yet, or refused. */
+    char *base;
+    bool unavailable FL_GUARDED_BY(peek_lock); /* refused */
     struct peek_slot slot[PEEK_SLOTS];
 } peek;
 
 /* ---- views --------------------------------------------------------------------------------------------- */
 
-static bool peek_reserve(void)
+static bool peek_reserve(void) FL_REQUIRES(peek_lock)
 {
     if (peek.base != NULL || peek.unavailable)
         return peek.base != NULL;
@@ -69,7 +71,7 @@ static char *peek_addr(const struct peek_slot *slot)
  * fill it with pages that nobody asked for. A forked child has no views. False: refused; the slot shows
  * nothing.
  */
-static bool peek_map(struct peek_slot *slot, uint64_t chunk)
+static bool peek_map(struct peek_slot *slot, uint64_t chunk) FL_REQUIRES(peek_lock)
 {
     char *addr = peek_addr(slot);
     long r = linux_syscall(SYS_mmap, addr, PEEK_CHUNK, PROT_NONE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
@@ -86,7 +88,7 @@ static bool peek_map(struct peek_slot *slot, uint64_t chunk)
 static struct peek_slot *peek_get(uint64_t chunk, size_t len_bytes)
 {
     struct peek_slot *slot = &peek.slot[chunk % PEEK_SLOTS];
-    machine_lock(&peek.lock);
+    machine_lock(&peek_lock);
     bool shown = slot->chunk == chunk;
     if (shown) {
         slot->asked -= slot->asked < len_bytes ? slot->asked : len_bytes;
@@ -96,15 +98,15 @@ static struct peek_slot *peek_get(uint64_t chunk, size_t len_bytes)
         shown = slot->asked > PEEK_WORTH && slot->users == 0 && peek_reserve() && peek_map(slot, chunk);
     }
     slot->users += shown;
-    machine_unlock(&peek.lock);
+    machine_unlock(&peek_lock);
     return shown ? slot : NULL;
 }
 
 static void peek_put(struct peek_slot *slot)
 {
-    machine_lock(&peek.lock);
+    machine_lock(&peek_lock);
     slot->users--;
-    machine_unlock(&peek.lock);
+    machine_unlock(&peek_lock);
 }
 
 /* ---- the copy ------------------------------------------------------------------------------------------ */
@@ -157,9 +159,11 @@ size_t linux_peek(void *to, uint64_t offset, size_t len_bytes)
 
 void linux_peek_close(void)
 {
+    machine_lock(&peek_lock);
     if (peek.base != NULL)
         (void)linux_syscall(SYS_munmap, peek.base, PEEK_SLOTS * PEEK_CHUNK);
     peek.base = NULL;
     peek.unavailable = false;
     __builtin_memset(peek.slot, 0, sizeof(peek.slot));
+    machine_unlock(&peek_lock);
 }

@@ -9,7 +9,7 @@
  * 6.16). machine.h allows the delay: an unmapping counts from the next machine_sync on. A range that is about
  * to show something else is flushed first (machine_attach, machine_detach): what comes there must stay.
  *
- * Lock: zap.lock, a leaf, held across the call: whoever finds the list empty may rely on it being done.
+ * Lock: zap_lock, a leaf, held across the call: whoever finds the list empty may rely on it being done.
  */
 #include "zap.h"
 #include "linux_fd.h"
@@ -28,31 +28,35 @@
 
 #define ZAP_MAX 64
 
+static struct machine_lock zap_lock;
 static struct {
-    struct machine_lock lock;
-    struct iovec range[ZAP_MAX]; /* (lock) */
-    uint32_t n;                  /* (lock) */
-    int pidfd;                   /* (lock) of this process; -1: none */
-    bool singly;                 /* (lock) process_madvise is not to be had */
-} zap = {.pidfd = -1};
+    struct iovec range[ZAP_MAX];
+    uint32_t n;
+    int pidfd;   /* of this process; -1: none */
+    bool singly; /* process_madvise is not to be had */
+} zap FL_GUARDED_BY(zap_lock) = {.pidfd = -1};
 
 void linux_zap_open(void)
 {
+    long low = linux_syscall(SYS_pidfd_open, getpid(), 0);
+    int pidfd = low < 0 ? -1 : linux_fd_dup((int)low);
+    if (low >= 0)
+        (void)linux_syscall(SYS_close, low);
+    machine_lock(&zap_lock);
     zap.n = 0;
-    zap.singly = true;
-    long fd = linux_syscall(SYS_pidfd_open, getpid(), 0);
-    if (fd < 0)
-        return;
-    zap.pidfd = linux_fd_dup((int)fd);
-    zap.singly = zap.pidfd < 0;
-    (void)linux_syscall(SYS_close, fd);
+    zap.pidfd = pidfd;
+    zap.singly = pidfd < 0;
+    machine_unlock(&zap_lock);
 }
 
 void linux_zap_close(void)
 {
-    if (zap.pidfd >= 0)
-        linux_fd_close(zap.pidfd);
+    machine_lock(&zap_lock);
+    int pidfd = zap.pidfd;
     zap.pidfd = -1;
+    machine_unlock(&zap_lock);
+    if (pidfd >= 0)
+        linux_fd_close(pidfd);
 }
 
 /* One range by itself. */
@@ -67,8 +71,7 @@ static void zap_range(const struct iovec *range)
     }
 }
 
-/* (lock). */
-static void zap_flush(void)
+static void zap_flush(void) FL_REQUIRES(zap_lock)
 {
     uint32_t done = 0;
     if (!zap.singly && zap.n > 1) {
@@ -84,17 +87,17 @@ static void zap_flush(void)
 
 void linux_zap(vm_offset_t start, vm_offset_t end)
 {
-    machine_lock(&zap.lock);
+    machine_lock(&zap_lock);
     if (zap.n == ZAP_MAX)
         zap_flush();
     zap.range[zap.n++] = (struct iovec){.iov_base = (void *)start, .iov_len = end - start};
-    machine_unlock(&zap.lock);
+    machine_unlock(&zap_lock);
 }
 
 int linux_zap_replace(vm_offset_t start, vm_offset_t end, int (*replace)(vm_offset_t start, vm_offset_t end))
 {
     uint32_t left = 0;
-    machine_lock(&zap.lock);
+    machine_lock(&zap_lock);
     int error = replace(start, end);
     for (uint32_t i = 0; i < zap.n; i++) {
         vm_offset_t at = (vm_offset_t)zap.range[i].iov_base;
@@ -104,14 +107,14 @@ int linux_zap_replace(vm_offset_t start, vm_offset_t end, int (*replace)(vm_offs
     zap.n = left;
     if (left > 0)
         zap_flush();
-    machine_unlock(&zap.lock);
+    machine_unlock(&zap_lock);
     return error;
 }
 
 void linux_zap_flush(void)
 {
-    machine_lock(&zap.lock);
+    machine_lock(&zap_lock);
     if (zap.n > 0)
         zap_flush();
-    machine_unlock(&zap.lock);
+    machine_unlock(&zap_lock);
 }

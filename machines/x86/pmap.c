@@ -37,7 +37,7 @@ static void pmap_use_pt(struct pmap_table *table)
  * just before.
  */
 static void pmap_unuse_pt(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[], unsigned level,
-                          uint32_t count)
+                          uint32_t count) FL_REQUIRES(pmap->pm_lock)
 {
     struct pmap_table *table = path[level];
 
@@ -60,6 +60,7 @@ static void pmap_unuse_pt(struct pmap *pmap, vm_offset_t va, struct pmap_table *
  * *missing is not valid.
  */
 static bool pmap_lookup_pt(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[], unsigned *missing)
+    FL_REQUIRES(pmap->pm_lock)
 {
     struct pmap_table *table = pmap->pm_root;
 
@@ -80,6 +81,7 @@ static bool pmap_lookup_pt(struct pmap *pmap, vm_offset_t va, struct pmap_table 
 /* The leaf entry for va; makes the tables on the way. NULL: no memory, and no empty table stays behind (X2).
  */
 static pt_entry_t *pmap_allocpte(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[])
+    FL_REQUIRES(pmap->pm_lock)
 {
     unsigned level;
 
@@ -105,7 +107,7 @@ static pt_entry_t *pmap_allocpte(struct pmap *pmap, vm_offset_t va, struct pmap_
  * or the range, ends. False: there is none.
  */
 static bool pmap_next_pt(struct pmap *pmap, vm_offset_t *va, vm_offset_t end, struct pmap_table *path[],
-                         vm_offset_t *stop)
+                         vm_offset_t *stop) FL_REQUIRES(pmap->pm_lock)
 {
     while (*va < end) {
         unsigned level = 1;
