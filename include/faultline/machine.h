@@ -1,6 +1,6 @@
 /*
- * machine.h: the port boundary. Whoever brings Faultline to a new machine reads and implements this
- * file, and no other.
+ * machine.h: the port boundary. Whoever brings Faultline to a new machine reads and implements
+ * this file, and no other.
  *
  *                 core (address maps, objects, faults, paging)
  *        ------------------------ machine.h -------------------------
@@ -9,37 +9,32 @@
  *          sim            linux (userfaultfd)         x86_64
  *
  * The idea in one sentence: THE MACHINE'S PAGE TABLES ARE A CACHE OF THE CORE'S STATE. Any mapping that
- * is not wired may be
- * forgotten at any time, without being asked; the next access faults, and the core enters the mapping
- * again.
+ * is not wired may be forgotten at any time, without being asked; the next access faults, and the core
+ * enters the mapping again.
  *
  * What the machine owes the core:
- *   M1  A mapping that it holds shows exactly the page that the core entered there, with no more rights
- *   than were given.
- *   M2  After machine_unmap / machine_protect / machine_wrprotect and then machine_sync, no CPU uses the
- *   old mapping.
+ *   M1  A mapping that it holds shows exactly the page that the core entered there, with no more
+ *       rights than were given.
+ *   M2  After machine_unmap / machine_protect / machine_wrprotect and then machine_sync, no
+ *       CPU uses the old mapping.
  *   M3  A wired mapping (MACHINE_MAP_WIRED) stays until it is unmapped by the core.
- *   M4  A page's bytes survive, mapped or not, from window_put(FILL) or the first mapping until
- *   machine_release.
- *   M5  An access that no mapping allows reaches fl_fault (vm.h) in the thread that made it, or on its
- *   behalf.
+ *   M4  A page's bytes survive, mapped or not, from window_put(FILL) or the first mapping
+ *       until machine_release.
+ *   M5  An access that no mapping allows reaches fl_fault (vm.h) in the thread that
+ *       made it, or on its behalf.
  * What the core owes the machine:
- *   C1  Calls that change a space's mappings at an address are made with the map locked, so never two at
- *   once for one
- *       address with machine_attach or machine_detach among them. machine_map calls may run in parallel
- *       with each other,
- *       and machine_unmap / machine_wrprotect / machine_harvest may run in parallel with machine_map for
- *       other pages.
+ *   C1  Calls that change a space's mappings at an address are made with the map locked, so never two at once
+ *       for one address with machine_attach or machine_detach among them. machine_map calls may run in
+ *       parallel with each other, and machine_unmap / machine_wrprotect / machine_harvest may run in parallel
+ *       with machine_map for other pages.
  *   C2  A page is never released while it is busy, wired or being written.
  *   C3  No function here is called with one of the core's locks held unless its comment says so; those
- *   that say
- *       "under the core's locks" must not call back into the core and must not wait for a thread that
- *       may be in the core.
+ *       that say "under the core's locks" must not call back into the core and must not wait for a thread
+ *       that may be in the core.
  *
- * Dirtiness is the core's: a clean page of a file is entered without VM_PROT_WRITE, the first store
- * faults, and the fault marks
- * the page. So the machine needs no dirty bit; where it has one, machine_harvest reports it and the core
- * cross-checks.
+ * Dirtiness is the core's: a clean page of a file is entered without VM_PROT_WRITE, the first store faults,
+ * and the fault marks the page. So the machine needs no dirty bit; where it has one, machine_harvest reports
+ * it and the core cross-checks.
  *
  * docs/porting.md walks through the functions in the order in which a porter writes them.
  */
@@ -51,8 +46,8 @@
 
 struct machine_space; /* one address space's page tables: the machine's own type */
 
-/* A run: npages consecutive pages, [pindex, pindex + npages), of one object. frame[i] is the frame of
- * page pindex + i. */
+/* A run: npages consecutive pages, [pindex, pindex + npages), of one object. frame[i] is the
+ * frame of page pindex + i. */
 struct machine_run {
     void *object; /* what machine_object_init gave for the object */
     vm_pindex_t pindex;
@@ -73,26 +68,24 @@ void machine_space_destroy(struct machine_space *space);
 void machine_space_activate(struct machine_space *space);
 
 /*
- * From now on [start, end) shows `object` from page `pindex` on, with at most `prot`. The range has
- * nothing attached, or shows
- * something else, which this replaces together with its mappings. A machine whose hardware looks only at
- * page tables
- * does nothing but forget the old mappings; the linux machine maps the object's memfd there.
- * Under the core's locks: the map, exclusively. Errors: -ENOMEM; the range then shows what it showed
- * before.
+ * From now on [start, end) shows `object` from page `pindex` on, with at most `prot`. The range has nothing
+ * attached, or shows something else, which this replaces together with its mappings. A machine whose
+ * hardware looks only at page tables does nothing but forget the old mappings; the linux machine maps the
+ * object's memfd there. Under the core's locks: the map, exclusively. Errors: -ENOMEM; the range then shows
+ * what it showed before.
  */
 FL_NODISCARD int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end,
                                 vm_prot_t prot, void *object, vm_pindex_t pindex);
 
-/* From now on [start, end) shows nothing and has no mappings. Under the core's locks: the map,
- * exclusively. */
+/*
+ * From now on [start, end) shows nothing and has no mappings. Under the core's locks: the map, exclusively.
+ */
 void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end);
 
 /*
  * mprotect: what is attached at [start, end) may be used with at most `prot` from now on. Rights that
- * mappings have beyond it go;
- * rights that they lack come with the next fault. Under the core's locks: the map, exclusively. Errors:
- * -ENOMEM.
+ * mappings have beyond it go; rights that they lack come with the next fault. Under the core's locks: the
+ * map, exclusively. Errors: -ENOMEM.
  */
 FL_NODISCARD int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t end,
                                  vm_prot_t prot);
@@ -104,20 +97,17 @@ FL_NODISCARD int machine_protect(struct machine_space *space, vm_offset_t start,
     0x2 /* a hint, not a need: leave out whatever would cost memory or is mapped already */
 
 /*
- * May a page of `page_object` be mapped where `entry_object` is attached? False makes the fault copy the
- * page into entry_object
- * first. Only a private mapping's backing pages raise the question; page_object == entry_object is never
- * asked.
- * Under the core's locks.
+ * May a page of `page_object` be mapped where `entry_object` is attached? False makes the fault copy the page
+ * into entry_object first. Only a private mapping's backing pages raise the question; page_object ==
+ * entry_object is never asked. Under the core's locks.
  */
 FL_NODISCARD bool machine_can_map(void *entry_object, void *page_object);
 
 /*
  * Enters the run at [va, va + npages pages) with rights `prot`. A mapping of the same page gets the new
- * rights; a mapping of another
- * page is replaced. *done says how many pages, from the first, are entered, also on failure.
- * Under the core's locks: the map (shared at least), and the run's object unless its pages are busy. Errors:
- * -ENOMEM only.
+ * rights; a mapping of another page is replaced. *done says how many pages, from the first, are entered, also
+ * on failure. Under the core's locks: the map (shared at least), and the run's object unless its pages are
+ * busy. Errors: -ENOMEM only.
  */
 FL_NODISCARD int machine_map(struct machine_space *space, vm_offset_t va, const struct machine_run *run,
                              vm_prot_t prot, unsigned flags, uint32_t *done);
@@ -127,13 +117,12 @@ FL_NODISCARD int machine_map(struct machine_space *space, vm_offset_t va, const 
 
 /*
  * Forgets the mappings in [start, end), wired ones too. With MACHINE_UNMAP_RELEASE a machine whose
- * machine_release removes mappings may leave
- * the work to it. Under the core's locks. Cannot fail.
+ * machine_release removes mappings may leave the work to it. Under the core's locks. Cannot fail.
  */
 void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned flags);
 
-/* Takes the write right from the mappings in [start, end): the next store faults. Under the core's
- * locks. Cannot fail. */
+/* Takes the write right from the mappings in [start, end): the next store faults. Under the
+ * core's locks. Cannot fail. */
 void machine_wrprotect(struct machine_space *space, vm_offset_t start, vm_offset_t end);
 
 #define MACHINE_REFERENCED 0x1
@@ -143,21 +132,22 @@ void machine_wrprotect(struct machine_space *space, vm_offset_t start, vm_offset
 #define MACHINE_MAPPED   0x8
 #define MACHINE_WRITABLE 0x10
 
-/* What is known of the page at va, MACHINE_* bits; 0 if nothing is mapped. Under the core's locks. For
- * checkers and mincore. */
+/* What is known of the page at va, MACHINE_* bits; 0 if nothing is mapped. Under the core's locks.
+ * For checkers and mincore. */
 FL_NODISCARD unsigned machine_query(struct machine_space *space, vm_offset_t va);
 
 /* machine_query, and clears referenced and dirty. Under the core's locks. */
 FL_NODISCARD unsigned machine_harvest(struct machine_space *space, vm_offset_t va);
 
-/* After it returns, no CPU uses a mapping that was removed or restricted before (M2). Under the core's
- * locks. */
+/*
+ * After it returns, no CPU uses a mapping that was removed or restricted before (M2). Under the core's locks.
+ */
 void machine_sync(struct machine_space *space);
 
 /* ---- pages and objects -------------------------------------------------------------------------------- */
 
-/* A memory object is born; *object is the machine's name for it, passed back in runs (NULL is a fine
- * answer). Under the core's locks: perhaps the map, exclusively. Errors: -ENOMEM. */
+/* A memory object is born; *object is the machine's name for it, passed back in runs (NULL is a fine answer).
+ * Under the core's locks: perhaps the map, exclusively. Errors: -ENOMEM. */
 FL_NODISCARD int machine_object_init(void **object);
 
 /* The object is dead: all its pages were released, nothing shows it. Context: may sleep. */
@@ -171,12 +161,10 @@ enum machine_window {
 
 /*
  * Opens a window onto the run's bytes: addr[i] is where page i's VM_PAGE_SIZE bytes are until
- * machine_window_put, page-aligned. Where the machine can,
- * neighbours lie one behind the other, so that one transfer serves many. The pages are busy or being
- * written, so they stay.
- * Context: may sleep until another window closes; never under the core's locks. A thread holds at most
- * two windows, the second a single
- * page (a copy), and both short. Errors: -ENOMEM, and -EAGAIN when `nowait` and it would have to sleep.
+ * machine_window_put, page-aligned. Where the machine can, neighbours lie one behind the other, so that one
+ * transfer serves many. The pages are busy or being written, so they stay. Context: may sleep until another
+ * window closes; never under the core's locks. A thread holds at most two windows, the second a single page
+ * (a copy), and both short. Errors: -ENOMEM, and -EAGAIN when `nowait` and it would have to sleep.
  */
 FL_NODISCARD int machine_window_get(const struct machine_run *run, enum machine_window how, bool nowait,
                                     void **addr);
@@ -200,9 +188,8 @@ FL_NODISCARD int machine_copyin(const struct machine_run *run, uint32_t start, c
                                 size_t len_bytes, size_t *done);
 
 /*
- * The run's frames hold nothing from now on and will be used for other pages: forget the bytes, and
- * every mapping that
- * MACHINE_UNMAP_RELEASE left. May be called under the core's locks. Cannot fail.
+ * The run's frames hold nothing from now on and will be used for other pages: forget the bytes, and every
+ * mapping that MACHINE_UNMAP_RELEASE left. May be called under the core's locks. Cannot fail.
  */
 void machine_release(const struct machine_run *run);
 
@@ -220,10 +207,9 @@ FL_NODISCARD bool machine_lock_held(const struct machine_lock *lock); /* by the 
 
 /*
  * Sleeps on the channel `chan` until machine_wake(chan), or until machine_time_ns() >= deadline_ns
- * (UINT64_MAX: no limit).
- * `lock` is held by the caller, is released while asleep, and held again on return. A wake-up after the
- * release of `lock`
- * is never missed. May return for no reason: callers loop. Returns 0, or -ETIMEDOUT. (tsleep, FreeBSD 2.1.)
+ * (UINT64_MAX: no limit). `lock` is held by the caller, is released while asleep, and held again on return. A
+ * wake-up after the release of `lock` is never missed. May return for no reason: callers loop. Returns 0, or
+ * -ETIMEDOUT. (tsleep, FreeBSD 2.1.)
  */
 int machine_wait(const void *chan, struct machine_lock *lock, uint64_t deadline_ns) FL_REQUIRES(lock);
 void machine_wake(const void *chan); /* all that wait on chan */
