@@ -40,9 +40,8 @@ struct fl_iovec {
 #define FL_IOCB_DIRECT 0x2 /* past the cache: offset and length are multiples of the store's block */
 #define FL_IOCB_DSYNC  0x4 /* a write: on stable storage before it returns */
 
-/*
- * How a file is synchronised. fdatasync: as much as is needed to read the bytes again. All that stores know.
- */
+/* How a file is synchronised. fdatasync: as much as is needed to read the bytes again.
+ * All that stores know. */
 #define FL_FSYNC_DATA 0x1
 
 /* Pages that a system call of the host is going to touch. They are resident and mapped, with the rights that

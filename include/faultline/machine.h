@@ -74,9 +74,8 @@ void machine_space_activate(struct machine_space *space);
 FL_NODISCARD int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end,
                                 vm_prot_t prot, void *object, vm_pindex_t pindex);
 
-/*
- * Makes [start, end) show nothing; its mappings are forgotten. Under the core's locks: the map, exclusively.
- */
+/* Makes [start, end) show nothing; its mappings are forgotten. Under the core's locks:
+ * the map, exclusively. */
 void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end);
 
 /*
@@ -138,9 +137,8 @@ FL_NODISCARD unsigned machine_query(struct machine_space *space, vm_offset_t va)
 /* The same, and clears MACHINE_REFERENCED and MACHINE_DIRTY. Under the core's locks. */
 FL_NODISCARD unsigned machine_harvest(struct machine_space *space, vm_offset_t va);
 
-/*
- * When it returns, no CPU uses a mapping that was removed or restricted before (M2). Under the core's locks.
- */
+/* When it returns, no CPU uses a mapping that was removed or restricted before (M2).
+ * Under the core's locks. */
 void machine_sync(struct machine_space *space);
 
 /* ---- pages and objects -------------------------------------------------------------------------------- */
