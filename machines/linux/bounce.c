@@ -7,23 +7,25 @@
  *      │          │  └── READ/EDIT of it ──┘   └──┴─ moving (flush: pwrite to the memfd) ─▶ free
  *      └── put ───┘
  *
- * A page's bytes are in the slot that keeps them, or, when none does, in the memfd. B1: slot_of[frame] names
- * the slot exactly while it is kept for that frame. B2: a slot is free if and only if it is in no window, not
- * kept and not moving. B3: kept slots that nobody uses are on the list, oldest first; these can be flushed at
- * any time.
+ * A page's bytes are in the slot that keeps them, or in the memfd when no slot does.
  *
- * Who gets slots. Transfers that nobody waits for (nowait), reads ahead and writes behind, leave the larger
- * half to those who wait, because their slots come back only when somebody needs one of their pages; and the
- * writes, which can wait for older transfers, leave some of that to the reads, which then would not happen.
- * A window of theirs is never one on a kept slot, which others may have to wait for. Those who wait do so in
- * line, so that a large request is not starved by small ones. The last few slots are for a thread that has a
- * window already: it asks for one page more, then closes both; without them, threads that each have one and
+ *   BB1  slot_of[frame] names the slot exactly while it is kept for that frame.
+ *   BB2  A slot is free if and only if it is in no window, not kept and not moving.
+ *   BB3  Kept slots that are in no window and not moving are on the list, oldest first. They can
+ *        be flushed at any time.
+ *
+ * Who gets slots. Transfers with nowait (read-ahead and write-behind) get the smaller half: their slots come
+ * back only when a thread needs one of their pages. Write-behind, which can wait for older transfers, gets
+ * only a part of that half, because read-ahead that finds no slot is given up. A window of theirs is never on
+ * a kept slot, for which other threads may have to wait. Threads that wait for slots stand in line, so that
+ * small requests do not starve a large one. The last few slots are reserved for a thread that has a window
+ * already: it asks for one page more, then closes both. Without them, threads that each have one window and
  * want another would wait for each other.
  *
- * Does not do: windows as the core knows them (window.c), mapping (map.c).
+ * Lock: pool_lock, a leaf of the machine's own, not held across a system call. A mover waits for no other
+ * thread, so the core may wait for a move under its locks.
  *
- * Lock: pool_lock, a leaf (machine's own), not held across a system call. A mover waits for nobody, so
- * waiting for a move is allowed under the core's locks.
+ * Does not do: windows as the core knows them (window.c), mapping (map.c).
  */
 #include "bounce.h"
 #include "linux_syscall.h"
@@ -36,7 +38,7 @@
 #define FLUSH_MAX 16 /* pages written in one go when slots run short */
 
 enum {
-    SLOT_KEPT = 0x01,   /* holds a page's bytes: B1 */
+    SLOT_KEPT = 0x01,   /* keeps a page's bytes: BB1 */
     SLOT_WINDOW = 0x02, /* in an open window, one at a time */
     SLOT_MOVING = 0x04, /* on its way into the memfd */
     SLOT_LISTED = 0x08, /* on the list of kept ones */
@@ -46,8 +48,8 @@ enum {
 
 struct slot {
     uint64_t offset;     /* kept: where in the memfd the bytes belong */
-    uint64_t owner;      /* in a window: machine_self() of who will close it, or 0: not known (nowait) */
-    vm_frame_t frame;    /* kept: whose bytes */
+    uint64_t owner;      /* in a window: machine_self() of the thread that opened it; 0: unknown (nowait) */
+    vm_frame_t frame;    /* kept: the frame whose bytes they are */
     uint16_t next, prev; /* on the list */
     uint8_t flags;
 };
@@ -59,7 +61,7 @@ static struct {
     /* Constant while the pool is open. */
     char *base;
     uint32_t nslots;
-    uint32_t reserve; /* slots that only a second window may take */
+    uint32_t reserve; /* slots that only a thread's second window may take */
     size_t table_len_bytes;
     struct slot *slot FL_PT_GUARDED_BY(pool_lock);
     uint64_t *free FL_PT_GUARDED_BY(pool_lock); /* a bit for each slot */
@@ -77,7 +79,7 @@ static struct {
     uint16_t newest FL_GUARDED_BY(pool_lock);
 } pool;
 
-/* Lock held on entry and return, released in between. */
+/* Releases the lock while it sleeps. */
 static void pool_sleep(void) FL_REQUIRES(pool_lock)
 {
     pool.waiters++;
@@ -85,7 +87,7 @@ static void pool_sleep(void) FL_REQUIRES(pool_lock)
     pool.waiters--;
 }
 
-/* Whoever waits looks again. Lock held. */
+/* Lets all waiters look again. */
 static void pool_wakeup(void) FL_REQUIRES(pool_lock)
 {
     if (pool.waiters > 0)
@@ -103,9 +105,10 @@ static uint32_t slot_at(const void *addr)
 }
 
 /*
- * The buffers' memory, in huge pages where there are any: a device is then told of a megabyte in one piece, not in
- * 256, which some take two and a half times as fast. Populated, so that a window never faults. Not inherited, so
- * that a fork does not turn the buffers into copies under a transfer.
+ * Maps the buffers' memory, in huge pages where there are any: a device then gets a megabyte in one piece and
+ * not in 256, which some transfer two and a half times as fast. It is populated, so that a window never
+ * faults, and not inherited, so that a fork does not turn the buffers into copies under a transfer. Returns
+ * the address or a negative errno.
  */
 static long buffers_map(size_t len_bytes)
 {
@@ -184,7 +187,7 @@ bool linux_bounce_kept(vm_frame_t frame)
     return __atomic_load_n(&pool.slot_of[frame], __ATOMIC_ACQUIRE) != 0;
 }
 
-/* ---- slots. All with the lock held. ------------------------------------------------------------------- */
+/* ---- slots --------------------------------------------------------------------------------------------- */
 
 static void list_append(uint32_t i) FL_REQUIRES(pool_lock)
 {
@@ -217,8 +220,7 @@ static void list_remove(uint32_t i) FL_REQUIRES(pool_lock)
         pool.slot[slot->next].prev = slot->prev;
 }
 
-/* Something about the slot changed: it goes on the list or becomes free as B2 and B3 say, and whoever
- * waits looks again. */
+/* The slot changed: puts it on the list or makes it free, as BB2 and BB3 say, and wakes all waiters. */
 static void slot_settle(uint32_t i) FL_REQUIRES(pool_lock)
 {
     struct slot *slot = &pool.slot[i];
@@ -235,7 +237,7 @@ static void slot_settle(uint32_t i) FL_REQUIRES(pool_lock)
     pool_wakeup();
 }
 
-/* The slot's bytes are the page's no longer. */
+/* The slot does not keep the page's bytes any more. */
 static void slot_forget(uint32_t i) FL_REQUIRES(pool_lock)
 {
     struct slot *slot = &pool.slot[i];
@@ -245,7 +247,7 @@ static void slot_forget(uint32_t i) FL_REQUIRES(pool_lock)
     list_remove(i);
 }
 
-/* The slot that keeps the frame's bytes, or NO_SLOT; waits while it moves. */
+/* Returns the slot that keeps the frame's bytes, or NO_SLOT. Sleeps while it moves. */
 static uint32_t slot_kept(vm_frame_t frame) FL_REQUIRES(pool_lock)
 {
     for (;;) {
@@ -303,8 +305,8 @@ void linux_bounce_unclaim(void *addr, uint32_t npages)
     claim_end(addr, npages, false);
 }
 
-/* Writes kept pages, from slot i on as far as they continue each other, to the memfd. Lock held on entry
- * and return, released in between. */
+/* Writes kept pages to the memfd: slot i, and those behind it as long as they continue each other there.
+ * Releases the lock meanwhile. */
 static int flush(uint32_t i) FL_REQUIRES(pool_lock)
 {
     uint32_t n = 0;
@@ -344,7 +346,7 @@ int linux_bounce_flush(vm_frame_t frame, bool nowait)
 
 /* ---- giving out slots --------------------------------------------------------------------------------- */
 
-/* The first of npages free neighbours, or NO_SLOT. */
+/* Returns the first of npages contiguous free slots, or NO_SLOT. */
 static uint32_t find_run(uint32_t npages) FL_REQUIRES(pool_lock)
 {
     uint32_t run = 0;
@@ -389,7 +391,7 @@ static void take(uint32_t npages, enum linux_bounce_user user, void **addr) FL_R
         pool.peak = pool.nslots - pool.nfree;
 }
 
-/* Whether the thread waits for a window of its own to close; only asked when slots are scarce. */
+/* Whether the thread has a window open. Only asked when slots are scarce. */
 static bool has_window(uint64_t self) FL_REQUIRES(pool_lock)
 {
     for (uint32_t i = 0; i < pool.nslots; i++) {
@@ -399,7 +401,8 @@ static bool has_window(uint64_t self) FL_REQUIRES(pool_lock)
     return false;
 }
 
-/* The most slots that the user may have: who waits, in one window; the others all together. */
+/* Returns the most slots that one window of LINUX_BOUNCE_WAITS may have; of the other
+ * kinds, all windows together. */
 static uint32_t share(enum linux_bounce_user user)
 {
     uint32_t unwaited = pool.nslots / 2 - pool.reserve;
@@ -502,7 +505,7 @@ void linux_bounce_close_window(void **addr, uint32_t npages, const struct machin
         slot->flags &= (uint8_t) ~(SLOT_WINDOW | SLOT_AHEAD | SLOT_BEHIND);
         if (keep != NULL) {
             uint16_t *of = &pool.slot_of[keep->frame[n]];
-            if (*of != 0) { /* filled anew before anybody mapped it */
+            if (*of != 0) { /* filled anew before it was mapped */
                 uint32_t old = *of - 1u;
                 slot_forget(old);
                 slot_settle(old);

@@ -4,8 +4,8 @@
  *   chunk (64 KiB, mmap)   | block | block | block | …
  *   free ─▶ block ─▶ block ─▶ NULL
  *
- * Chunks are never given back: there are as many blocks as files were open at one time, and the next files
- * use them again. Lock: pool_lock, innermost; nothing is called with it held but the kernel.
+ * Chunks are never given back: there are as many blocks as files were ever open at the same time, and the
+ * next files use them again. Lock: pool_lock, innermost; only the kernel is called with it held.
  */
 #include "linux_pool.h"
 #include "linux_syscall.h"

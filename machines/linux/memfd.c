@@ -1,16 +1,16 @@
 /*
- * memfd.c: where objects' bytes live: one sparse memfd for all of them.
+ * memfd.c: the memory file that holds the bytes of all objects: one sparse memfd.
  *
  *     memfd:  | (never used) | object 1 | object 2 | …           2^63 bytes
  *             0              2^47       2·2^47                   page p of an object is at object + p · 4096
  *
- * One descriptor, and not one for each object, because a program counts, closes and passes on its
- * descriptors: the fewer of ours among them the better, and thousands of private mappings (each has an
- * object) must not meet the limit of open files. The deeper tree of pages that it makes in the kernel costs 1
- * to 3 % of a fault.
+ * There is one descriptor, and not one for each object, because a program counts, closes and passes on
+ * its descriptors: the fewer of ours are among them the better, and thousands of private mappings (each
+ * has an object) must not reach the limit of open files. The price is a deeper tree of pages in the
+ * kernel, 1 to 3 % of a fault.
  *
- * The machine's name for an object is the start of its stretch, as a pointer. A stretch is given out again
- * after machine_object_fini: its pages were released. Lock: stretch_lock, a leaf.
+ * The machine's name for an object is the start of its stretch, as a pointer. A stretch is reused after
+ * machine_object_fini, when its pages were released. Lock: stretch_lock, a leaf.
  */
 #include "memfd.h"
 #include "linux_fd.h"
@@ -23,7 +23,7 @@
 #include <sys/resource.h>
 
 #ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3: nobody executes it as a program */
+#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3: it cannot be executed as a program */
 #endif
 
 #define MEMFD_LEN_BYTES ((off_t)(INT64_MAX & ~(int64_t)VM_PAGE_MASK))
@@ -120,7 +120,7 @@ int linux_memfd_read(uint64_t offset, void *to, size_t len_bytes)
     for (size_t done = 0; done < len_bytes;) {
         long n = linux_syscall(SYS_pread64, memfd, (char *)to + done, len_bytes - done, offset + done);
         if (n == -EINTR)
-            continue; /* a signal that was not blocked; each round moves on or is interrupted anew */
+            continue; /* a signal that was not blocked */
         if (n <= 0)
             return -ENOMEM; /* a page that the kernel swapped out and cannot bring back */
         done += (size_t)n;
@@ -134,7 +134,7 @@ int linux_memfd_write(uint64_t offset, const void *from, size_t len_bytes)
         long n =
             linux_syscall(SYS_pwrite64, memfd, (const char *)from + done, len_bytes - done, offset + done);
         if (n == -EINTR)
-            continue; /* as above */
+            continue;
         if (n <= 0)
             return -ENOMEM;
         done += (size_t)n;

@@ -4,12 +4,12 @@
  *     machine_unmap ─▶ pending ranges ─── machine_sync, or 64 of them ──▶ process_madvise(MADV_DONTNEED)
  *
  * Forgetting a single page costs a system call and, in a process with several threads, an interrupt of every
- * other CPU that runs one. The page daemon forgets pages by the dozen, scattered over a file: the kernel takes
- * them all in one call, with one interrupt (process_madvise on oneself, Linux 6.13; the flush is one since
- * 6.16). machine.h allows the delay: an unmapping counts from the next machine_sync on. A range that is about
- * to show something else is flushed first (machine_attach, machine_detach): what comes there must stay.
+ * other CPU that runs one. The page daemon forgets dozens of pages, scattered over a file. The kernel takes
+ * them all in one call (process_madvise on oneself, Linux 6.13), and since Linux 6.16 with one interrupt.
+ * machine.h allows the delay: an unmapping counts from the next machine_sync on. A range where something else
+ * is about to be mapped is flushed first (machine_attach, machine_detach), so that the new mapping stays.
  *
- * Lock: zap_lock, a leaf, held across the call: whoever finds the list empty may rely on it being done.
+ * Lock: zap_lock, a leaf, held across the call: when a thread finds the list empty, the call is done.
  */
 #include "zap.h"
 #include "linux_fd.h"
@@ -21,7 +21,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Linux 5.18; MADV_DONTNEED says EINVAL for what mlockall locked. */
+/* Linux 5.18. MADV_DONTNEED fails with EINVAL on memory that mlockall locked. */
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
 #endif
@@ -33,7 +33,7 @@ static struct {
     struct iovec range[ZAP_MAX];
     uint32_t n;
     int pidfd;   /* of this process; -1: none */
-    bool singly; /* process_madvise is not to be had */
+    bool singly; /* process_madvise does not work here */
 } zap FL_GUARDED_BY(zap_lock) = {.pidfd = -1};
 
 void linux_zap_open(void)
@@ -59,7 +59,7 @@ void linux_zap_close(void)
         linux_fd_close(pidfd);
 }
 
-/* One range by itself. */
+/* Forgets one range. */
 static void zap_range(const struct iovec *range)
 {
     long error = linux_syscall(SYS_madvise, range->iov_base, range->iov_len, MADV_DONTNEED_LOCKED);
@@ -80,7 +80,7 @@ static void zap_flush(void) FL_REQUIRES(zap_lock)
         while (bytes > 0 && done < zap.n && (size_t)bytes >= zap.range[done].iov_len)
             bytes -= (long)zap.range[done++].iov_len;
     }
-    for (; done < zap.n; done++) /* what it left; what it did in part is done again, which is no harm */
+    for (; done < zap.n; done++) /* the rest; what was done in part is done again, which is harmless */
         zap_range(&zap.range[done]);
     zap.n = 0;
 }
