@@ -1,7 +1,7 @@
 /*
  * file.c: open files: the handles that fl_open gives out, their list, and the calls on a whole file.
  *
- *     files ─▶ struct open_file ⇄ struct open_file ⇄ …       each: an fl_file, and so a reference to its vnode
+ *     files ─▶ struct open_file ⇄ struct open_file ⇄ …       each has a reference to its vnode
  *
  * fl_shutdown closes what the program left open by the list, and library_write_error finds by it the file
  * whose dirty pages cannot be written.

@@ -83,8 +83,7 @@ void machine_lock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     if (!try_lock(lock) && !spin_lock(lock)) {
         while (__atomic_exchange_n(&lock->word[0], 2, __ATOMIC_ACQUIRE) != 0)
-            (void)futex_wait(&lock->word[0], 2,
-                             NULL); /* why it returned does not matter: the loop looks again */
+            (void)futex_wait(&lock->word[0], 2, NULL); /* for whatever reason it returns, the loop goes on */
     }
     __atomic_store_n(&lock->word[1], (uint32_t)machine_self(), __ATOMIC_RELAXED);
 }

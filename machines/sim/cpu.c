@@ -18,8 +18,7 @@
 #include "tlb.h"
 
 #define CANONICAL_END ((vm_offset_t)1 << 47)
-#define FAULT_LIMIT                                                                                          \
-    100000 /* faults of one access: no core needs so many, however often mappings are forgotten */
+#define FAULT_LIMIT   100000 /* faults of one access: no core needs so many, even with `forgetful_permille` */
 
 #define T_PROTFLT 9 /* an address that is not canonical */
 #define T_PAGEFLT 14

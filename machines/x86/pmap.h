@@ -29,8 +29,7 @@
  *   struct pmap_table *pmap_machine_table_alloc(void)        a zeroed table page, its pa set; NULL: none
  *   void pmap_machine_table_free(struct pmap_table *table)   takes it back
  *   uint64_t pmap_machine_frame_pa(vm_frame_t frame)         where the frame lies in physical memory
- *   void pmap_machine_pte_changed(pt_entry_t was, pt_entry_t is)
- *                                                            a leaf changed; for counting mappings
+ *   void pmap_machine_pte_changed(pt_entry_t was, pt_entry_t is)      a leaf changed: to count mappings
  */
 #ifndef MACHINES_X86_PMAP_H
 #define MACHINES_X86_PMAP_H
