@@ -7,7 +7,7 @@
 include(GNUInstallDirs)
 
 add_library(faultline-run SHARED ${RUN_SOURCES} $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>)
-target_include_directories(faultline-run PRIVATE include machines/linux stores)
+target_include_directories(faultline-run PRIVATE include machines/linux stores library)
 target_compile_definitions(faultline-run PRIVATE _GNU_SOURCE)
 target_compile_options(faultline-run PRIVATE -ftls-model=initial-exec)
 target_link_libraries(faultline-run PRIVATE Threads::Threads ${CMAKE_DL_LIBS})

@@ -20,7 +20,7 @@
 #define RUN_SHIM_H
 
 #include <errno.h>
-#include <faultline/faultline.h>
+#include <library.h>
 #include <linux_machine.h>
 #include <linux_syscall.h>
 #include <fcntl.h>

@@ -1,31 +1,33 @@
 /*
- * aio.c: transfers that go on while the thread that asked for them does something else (read-ahead,
- * write-back).
+ * aio.c: asynchronous direct transfers of files, for read-ahead and write-back.
  *
- *   aio_batch_submit ─▶ kernel ─▶ completion ring ─▶ one thread at a time reaps (the leader) ─▶ complete
- *                                                         ▲                              ─▶ request->done
- *                       aio_wait: leads if nobody does, else sleeps
+ *   aio_batch_submit ─▶ kernel ─▶ completion ring ─▶ the leader reaps ─▶ complete ─▶ request->done
+ *                                                      ▲
+ *                                        aio_wait ─────┘ leads if no thread does, otherwise sleeps
  *
- * This is the kernel's own AIO (io_submit) and not io_uring, for one measured reason: io_uring ends a
- * request in the context of the thread that submitted it, by waking that thread as a signal would. The
- * thread is the program's, and its epoll_wait, semop or sigtimedwait then says EINTR although no signal
- * came (20 rounds of 8 reads: 131 of them; with IORING_SETUP_COOP_TASKRUN 20; here 0). With direct I/O,
- * which is all that comes here, AIO ends a request in the interrupt, and touches no thread. It costs the
- * same to submit, and containers that forbid io_uring allow it.
+ *   states of a request (store_private[AIO_STATE]):
  *
- * States of a request (store_private[AIO_STATE]):  FLYING ─▶ REAPED ─▶ done was called (the request may be
- * gone)
- *   A1  Of each direction, exactly one thread is inside io_getevents at a time: the leader. So a waiter never sleeps in the
- *       kernel for a completion that another thread took.
- *   A2  From REAPED until done has returned, the request is in its list of reaps; one that is REAPED and not
- *       there is done.
- *   A3  store_private of a request is looked at only by a thread that the request's owner keeps it alive for:
- *       its waiter, or the leader before done.
- * Lock: each direction's own, innermost: not held over io_submit, io_getevents, or done. Callers have
- * signals blocked, as everywhere inside the machine.
+ *     FLYING ──reaped──▶ REAPED ──complete──▶ done was called, and the request may be gone
  *
- * What it does not do: buffered files (AIO would block there: the caller does it by itself). A child of
- * fork has no AIO context: io_submit says so, and the child does it by itself.
+ * This is the kernel's own AIO (io_submit) and not io_uring, for one measured reason: io_uring ends a request
+ * in the context of the thread that submitted it, by waking that thread as a signal would. The thread is the
+ * program's, and its epoll_wait, semop or sigtimedwait then fails with EINTR although no signal came (20
+ * rounds of 8 reads: 131 times; with IORING_SETUP_COOP_TASKRUN 20 times; here never). With direct I/O, which
+ * is all that comes here, AIO ends a request in the interrupt and touches no thread. It costs the same to
+ * submit, and containers that forbid io_uring allow it.
+ *
+ *   AIO1  Of each direction, exactly one thread at a time is inside io_getevents: the leader. So a waiter
+ *         never sleeps in the kernel for a completion that another thread took.
+ *   AIO2  From REAPED until done has returned, the request is in a list of reaps. A request that is REAPED
+ *         and in no such list is done.
+ *   AIO3  A request's store_private is read only by a thread for which the request is known to be alive: a
+ *         waiter, or the leader before done.
+ *
+ * Lock: each direction's own, innermost; not held over io_submit, io_getevents, or done. Callers have signals
+ * blocked, as everywhere inside the machine.
+ *
+ * Does not do: buffered files. AIO would block on them, so the caller transfers them itself. A child of fork
+ * has no AIO context: io_submit fails there, and the child transfers itself.
  */
 #include "aio.h"
 #include "linux_syscall.h"
@@ -35,47 +37,46 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#define AIO_DEPTH 256 /* requests at a time; the disk is busy with fewer */
-#define AIO_SUBMIT                                                                                           \
-    8 /* requests in one system call: the kernel hands them to the device when it has prepared all of them */
-#define AIO_BATCH 32 /* completions taken at a time */
+#define AIO_DEPTH  256 /* requests at a time; fewer keep the disk busy */
+#define AIO_SUBMIT 8   /* requests in one system call: the device gets them when all of them are prepared */
+#define AIO_BATCH  32  /* completions taken at a time */
 
-#define AIO_LOOK_NS    300000 /* how long a leader looks before it sleeps */
-#define AIO_YIELD_NS   10000  /* how often it offers its processor to others meanwhile */
-#define AIO_SLOW_READS 64     /* how many reads go by after one looked in vain, or was not alone */
+#define AIO_LOOK_NS    300000 /* how long a leader polls before it sleeps */
+#define AIO_YIELD_NS   10000  /* how often it yields its processor meanwhile */
+#define AIO_SLOW_READS 64     /* how many reads are not polled for after one was in vain, or not alone */
 
-/* The completions that one thread took and whose done calls it makes; on its stack. */
+/* The completions that one thread took, and for which it calls complete. It lies on that thread's stack. */
 struct aio_reap {
     struct aio_reap *next;                    /* (lock) */
-    struct store_request *request[AIO_BATCH]; /* (lock) NULL: done was called */
+    struct store_request *request[AIO_BATCH]; /* (lock) NULL: its done was called */
 };
 
-/* What the kernel shows of the completion ring at the address that is the context. */
+/* The completion ring, which the kernel maps at the address that is the context. */
 struct aio_ring {
     uint32_t id, nr, head, tail, magic;
 };
 #define AIO_RING_MAGIC 0xa10a10a1u
 
-/* One for each direction: who waits for a read is not to be woken by who waits for a write. */
+/* One for each direction: a waiter for a read is not woken by a leader that waits for a write. */
 static struct aio {
     struct machine_lock lock;
     aio_context_t context;  /* (lock) until made, then constant; 0: none */
-    bool unavailable;       /* (lock) the kernel or a limit (fs.aio-max-nr) said no: never asked again */
+    bool unavailable;       /* (lock) the kernel or a limit (fs.aio-max-nr) refused: never tried again */
     bool leader;            /* (lock) a thread is inside io_getevents */
     uint32_t waiters;       /* (lock) threads asleep in aio_wait */
     struct aio_reap *reaps; /* (lock) */
 } aio_queue[STORE_WRITE + 1];
 
-static _Atomic uint32_t
-    aio_slow; /* reads to come that nobody looks for: the disk is slow, or the processors are busy */
+/* How many of the next reads are not polled for: the disk is slow, or the processors are busy. */
+static _Atomic uint32_t aio_slow;
 
 static struct aio *aio_of(const struct store_request *request)
 {
     return &aio_queue[request->op];
 }
 
-/* Marks the requests, and returns the context, made at the first use; 0: there is none. The lock is also what
- * orders the asker's writes before the reaper's reads. */
+/* Marks the requests FLYING and returns the context, which is made at the first use; 0: there is none. The
+ * lock also orders the submitter's writes before the reaper's reads. */
 static aio_context_t aio_begin(struct aio *aio, const struct aio_batch *batch)
 {
     machine_lock(&aio->lock);
@@ -88,7 +89,7 @@ static aio_context_t aio_begin(struct aio *aio, const struct aio_batch *batch)
     return context;
 }
 
-/* Whether there is something to take, without a system call; an unknown ring says yes. */
+/* Whether a completion can be taken; true when the ring is of an unknown kind. No system call. */
 static bool aio_ring_pending(const struct aio *aio)
 {
     const struct aio_ring *ring = (const struct aio_ring *)aio->context;
@@ -97,8 +98,8 @@ static bool aio_ring_pending(const struct aio *aio)
     return __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE) != __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
 }
 
-/* Makes the reap's `count` completions known (A2). => aio.lock is held. */
-static void aio_reap_publish(struct aio *aio, struct aio_reap *reap, unsigned count)
+/* Publishes the reap's `count` completions (AIO2). */
+static void aio_reap_publish(struct aio *aio, struct aio_reap *reap, unsigned count) FL_REQUIRES(aio->lock)
 {
     for (unsigned i = 0; i < count; i++)
         reap->request[i]->store_private[AIO_STATE] = AIO_REAPED;
@@ -106,7 +107,7 @@ static void aio_reap_publish(struct aio *aio, struct aio_reap *reap, unsigned co
     aio->reaps = reap;
 }
 
-/* Takes request i off the reap: its done was called. */
+/* Takes request i off the reap, because its done was called. */
 static void aio_reap_forget(struct aio *aio, struct aio_reap *reap, unsigned i)
 {
     machine_lock(&aio->lock);
@@ -127,7 +128,7 @@ static void aio_reap_remove(struct aio *aio, struct aio_reap *reap)
     machine_unlock(&aio->lock);
 }
 
-/* Calls complete for each completion of the reap. => It is published; it is not any more on return. */
+/* Calls complete for each completion of the reap, which is published; takes the reap off the list. */
 static void aio_reap_complete(struct aio *aio, struct aio_reap *reap, const int64_t *result, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
@@ -141,10 +142,10 @@ static void aio_reap_complete(struct aio *aio, struct aio_reap *reap, const int6
 }
 
 /*
- * Looks at the ring for a while before the leader sleeps in the kernel. To be woken from an idle processor
- * costs 10 µs and more on a virtual machine, a third of a whole read from a fast disk; a look costs nothing
- * that anybody else wants: other threads that can run get the processor in between. When the disk turns out
- * to be slower than that, it is not tried again for a while.
+ * Polls the ring for a while before the leader sleeps in the kernel. On a virtual machine, waking an idle
+ * processor costs 10 µs and more, a third of a whole read from a fast disk. Polling takes nothing from other
+ * threads: those that can run get the processor in between. When the disk turns out to be slower, the next
+ * reads are not polled for.
  */
 static void aio_look(const struct aio *aio)
 {
@@ -173,13 +174,13 @@ void aio_look_no_more(void)
 bool aio_quick(void)
 {
     uint32_t slow = atomic_load_explicit(&aio_slow, memory_order_relaxed);
-    if (slow > 0) /* a lost decrement makes the while longer, no more */
+    if (slow > 0) /* a lost decrement only makes that last longer */
         atomic_store_explicit(&aio_slow, slow - 1, memory_order_relaxed);
     return slow == 0;
 }
 
-/* Takes completions, at least `min` of them, and calls their done. => The caller is the leader; it is not any
- * more on return. */
+/* Takes at least `min` completions and completes their requests. The caller is the
+ * leader, and ceases to be it. */
 static void aio_lead(struct aio *aio, long min)
 {
     struct io_event event[AIO_BATCH];
@@ -208,7 +209,8 @@ static void aio_lead(struct aio *aio, long min)
     aio_reap_complete(aio, &reap, result, (unsigned)count);
 }
 
-/* Takes what is there without waiting: read-ahead that nobody waits for is finished by the next one. */
+/* Takes the completions that are there, without waiting: the next batch finishes read-ahead
+ * that no thread waits for. */
 static void aio_reap_ready(struct aio *aio)
 {
     if (!aio_ring_pending(aio))
@@ -221,7 +223,7 @@ static void aio_reap_ready(struct aio *aio)
         aio_lead(aio, 0);
 }
 
-/* The kernel cannot: completes the request here with 0 bytes, seen by waiters as any other. */
+/* The kernel cannot do it: completes the request here, with 0 bytes. Waiters see it like any other. */
 static void aio_decline(struct store_request *request)
 {
     struct aio_reap reap = {.request = {request}};
@@ -258,7 +260,7 @@ void aio_batch_add(struct aio_batch *batch, int fd, struct store_request *reques
     batch->nsegments += niov;
 }
 
-/* Ends: each round submits or declines at least one. */
+/* The loop ends, because each round submits or declines at least one request. */
 void aio_batch_submit(struct aio_batch *batch)
 {
     struct iocb *list[AIO_BATCH_REQUESTS];
@@ -281,8 +283,8 @@ void aio_batch_submit(struct aio_batch *batch)
     aio_batch_begin(batch);
 }
 
-/* => aio.lock is held; the request is alive, or its done was called (A3). */
-static bool aio_finished(const struct aio *aio, const struct store_request *request)
+/* The request is alive, or its done was called (AIO3). */
+static bool aio_finished(const struct aio *aio, const struct store_request *request) FL_REQUIRES(aio->lock)
 {
     if (request->store_private[AIO_STATE] == AIO_FLYING)
         return false;

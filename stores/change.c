@@ -1,6 +1,4 @@
-/*
- * change.c: who changed a file (change.h).
- */
+/* change.c: who changed a file (change.h). */
 #include "change.h"
 #include "linux_syscall.h"
 
@@ -15,7 +13,7 @@ static uint64_t stamp_ns(const struct timespec *stamp)
     return (uint64_t)stamp->tv_sec * 1000000000u + (uint64_t)stamp->tv_nsec;
 }
 
-/* The number at *at, which is moved behind it and the dot that follows. */
+/* Returns the number at *at, and moves *at behind it and the dot that follows. */
 static unsigned version_part(const char **at)
 {
     unsigned value = 0;
@@ -41,7 +39,7 @@ bool file_stamps_are_fine(void)
     return known == 1;
 }
 
-/* A stamp so young that the next change may get the same one. */
+/* Whether the stamp is so young that the next change may get the same one. */
 static bool stamp_may_hide(uint64_t ctime_ns)
 {
     struct timespec now;
@@ -49,7 +47,7 @@ static bool stamp_may_hide(uint64_t ctime_ns)
            stamp_ns(&now) < ctime_ns + GRAIN_NS;
 }
 
-/* Remembers what st says. */
+/* Remembers st's stamps. */
 static void change_see(struct file_change *change, const struct stat *st)
 {
     uint64_t ctime_ns = stamp_ns(&st->st_ctim);
@@ -62,7 +60,8 @@ void file_change_open(struct file_change *change, const struct stat *st)
     change_see(change, st);
 }
 
-/* Has somebody else changed the file, by st? Then `what` says so from now on. */
+/* Records in `what` whether another program has changed the file, as st shows. over:
+ * STORE_OVERWRITTEN or 0. */
 static void change_look(struct file_change *change, const struct stat *st, uint32_t over)
 {
     uint32_t what = STORE_CHANGED;

@@ -2,33 +2,34 @@
  * file.c: the store behind fl_open: a regular file, read and written past the kernel's page cache where its
  * file system can do that.
  *
- *                            ┌─ waited for at once by several, writes too ─▶ preadv / pwritev, the caller
+ *                            ┌─ waited for at once: writes, several readers ─▶ preadv, pwritev in the caller
  *   submit ─▶ runs of memory ┤
- *                            └─ waited for later or never, one reader alone ─▶ aio.c ─▶ file_…_complete
+ *                            └─ waited for later or never, a single reader  ─▶ aio.c ─▶ file_…_complete
  *
  *   file:    |<------------- body: whole pages, direct -------------->|<- tail: buffered ->|end
  *
  * Each file has one descriptor, opened anew: O_DIRECT, advice and O_APPEND belong to the open file, and the
- * program's own must not change. With it alone a tail is moved through the page cache, too: by a shared
- * mapping that lives as long as the transfer, and that the kernel itself copies to (process_vm_writev): an
- * error there is one of the call and no SIGBUS. A second descriptor would have to be closed at some time,
- * and that costs the process its record locks on the file (linux_fd.h); so one is opened for a moment only
- * where the mapping says no, to learn why, or for want of that call. What went through the page cache is
- * dropped from it after each transfer, so that memory is not used twice over.
+ * program's own must not change. A tail is moved through the page cache with that descriptor, too: by a
+ * shared mapping that lives as long as the transfer, and that the kernel itself copies to
+ * (process_vm_writev), so that an error is one of the call and no SIGBUS. A second descriptor would have to
+ * be closed at some time, which costs the process its record locks on the file (linux_fd.h). So one is
+ * opened, for a moment, only where the mapping fails, to learn why, or where that call is missing. After each
+ * transfer the page cache drops what went through it, so that memory is not used twice.
  *
- *   F1  No write extends the file: every one is trimmed to the size that fstat says then. The core has no
- *       write of the last page under way while file_truncate changes that.
- *   F2  A page that lies beyond the end altogether is not read as zeros: the request fails with ENXIO, for
- *       the file has shrunk behind the VM's back, and the program must see SIGBUS as under the kernel's
- *       mapping. The tail of the last page is zeros.
+ *   SF1  No write extends the file: each is trimmed to the size that fstat returns then. The core has no
+ *        write of the last page under way while file_truncate changes the size.
+ *   SF2  A page that lies wholly beyond the end is not read as zeros: the request fails with ENXIO, because
+ *        the file has shrunk behind the VM's back, and the program must get SIGBUS as with the kernel's
+ *        mapping. The tail of the last page is zeros.
  *
  * Mixing direct and buffered transfers of one block is coherent on ext4, xfs and btrfs: a direct transfer
- * first writes out and drops the cached pages in its way. The tail is moreover synced at once, so also
- * elsewhere a direct read finds it on the disk.
+ * first writes out and drops the cached pages in its way. The tail is also synced at once, so that a direct
+ * read finds it on the disk elsewhere, too.
+ *
  * Lock: none. A store does not change between its opening and its end; file_readers is atomic.
  *
- * What it does not do: rights. The VM keeps the first store of a file for reading, and the first one that
- * may write for writing (vnode_pager.c).
+ * Does not do: rights. The VM keeps the first store of a file for reading, and the first one that may write
+ * for writing (vnode_pager.c).
  */
 #include "aio.h"
 #include "change.h"
@@ -46,20 +47,20 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define FILE_BLOCK_MIN 512 /* as store.h wants it; some file systems would take single bytes */
+#define FILE_BLOCK_MIN 512 /* the least that store.h allows; some file systems would take single bytes */
 
 struct store_file {
     struct store store;
     int fd;
-    bool direct;    /* it is O_DIRECT; else the file system has no direct I/O */
-    uint32_t block; /* what direct transfers are multiples of, in bytes; a power of two, at most a page */
+    bool direct;    /* fd is O_DIRECT; false: the file system has no direct I/O */
+    uint32_t block; /* direct transfers are multiples of it; bytes, a power of two, at most a page */
     struct file_change change; /* atomics */
 };
 
 /* ---- runs: the request's memory as the kernel wants it ------------------------------------------------- */
 
-/* Describes [done_bytes, end_bytes) of the request in at most AIO_SEGMENTS segments, neighbours merged;
- * returns their number. */
+/* Describes [done_bytes, end_bytes) of the request in at most AIO_SEGMENTS segments, neighbours
+ * merged. Returns their number. */
 static unsigned file_segments(const struct store_request *request, uint64_t done_bytes, uint64_t end_bytes,
                               struct iovec *iov)
 {
@@ -83,7 +84,7 @@ static unsigned file_segments(const struct store_request *request, uint64_t done
     return n;
 }
 
-/* One preadv or pwritev; -EINTR is tried again. */
+/* One preadv or pwritev of [done_bytes, end_bytes), which may be short. -EINTR is tried again. */
 static int64_t file_transfer(int fd, long number, const struct store_request *request, uint64_t done_bytes,
                              uint64_t end_bytes)
 {
@@ -107,7 +108,7 @@ static int file_size_fd(int fd, uint64_t *len_bytes)
 
 /* ---- through the page cache ---------------------------------------------------------------------------- */
 
-/* By a descriptor that is not O_DIRECT. */
+/* Transfers through another descriptor, which is not O_DIRECT. */
 static int64_t file_transfer_reopened(const struct store_file *file, long number,
                                       const struct store_request *request, uint64_t done_bytes,
                                       uint64_t end_bytes)
@@ -120,7 +121,7 @@ static int64_t file_transfer_reopened(const struct store_file *file, long number
     return moved;
 }
 
-/* Between the segments and `map`, which shows the file; the kernel copies. */
+/* Lets the kernel copy between the segments and `map`, which shows the file. */
 static int64_t file_copy_mapped(long number, const struct iovec *iov, unsigned n, char *map,
                                 uint64_t len_bytes)
 {
@@ -130,10 +131,8 @@ static int64_t file_copy_mapped(long number, const struct iovec *iov, unsigned n
                          &remote, 1, 0);
 }
 
-/*
- * By a mapping. Errors: of mmap and of process_vm_readv; -EFAULT: the file could not be read or written
- * there.
- */
+/* Transfers through a mapping. Errors: of mmap and of process_vm_readv; -EFAULT: the file could not be
+ * read or written there. */
 static int64_t file_transfer_mapped(const struct store_file *file, long number,
                                     const struct store_request *request, uint64_t done_bytes,
                                     uint64_t end_bytes)
@@ -161,7 +160,7 @@ static int64_t file_transfer_mapped(const struct store_file *file, long number,
     return moved;
 }
 
-/* One transfer through the page cache, as preadv and pwritev would do it. */
+/* One transfer through the page cache. Returns what preadv and pwritev would. */
 static int64_t file_transfer_buffered(const struct store_file *file, long number,
                                       const struct store_request *request, uint64_t done_bytes,
                                       uint64_t end_bytes)
@@ -172,8 +171,8 @@ static int64_t file_transfer_buffered(const struct store_file *file, long number
     return moved >= 0 ? moved : file_transfer_reopened(file, number, request, done_bytes, end_bytes);
 }
 
-/* The page cache is not to keep what a buffered transfer of [start, end) left there. Advice: it cannot fail
- * in a way that matters. */
+/* Makes the page cache drop what a buffered transfer of [start, end) left there. It is advice: a
+ * failure does not matter. */
 static void file_uncache(int fd, uint64_t start, uint64_t end)
 {
     start = trunc_page(start);
@@ -182,8 +181,8 @@ static void file_uncache(int fd, uint64_t start, uint64_t end)
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
-/* The transfer stopped at done_bytes because the file ends: zeros from there on, unless whole pages are
- * missing (F2). */
+/* The transfer stopped at done_bytes because the file ends: fills the rest with zeros. -ENXIO: whole
+ * pages are missing (SF2). */
 static int file_read_tail(struct store_file *file, struct store_request *request, uint64_t done_bytes)
 {
     uint64_t size;
@@ -205,9 +204,9 @@ static int file_read_tail(struct store_file *file, struct store_request *request
 }
 
 /*
- * Reads what is left of the request from done_bytes on, in this thread. Short transfers are continued;
- * where one stopped off a block's edge, or direct I/O refuses (a tail on a file system that wants the end
- * aligned too), through the page cache.
+ * Reads the rest of the request, from done_bytes on, in this thread. Short transfers are continued. It goes
+ * through the page cache from where one stopped inside a block, or where direct I/O fails (a tail, on a file
+ * system that wants the end aligned, too).
  */
 static int file_read_rest(struct store_file *file, struct store_request *request, uint64_t done_bytes)
 {
@@ -236,13 +235,13 @@ static int file_read_rest(struct store_file *file, struct store_request *request
 }
 
 /*
- * Threads that wait for a read of their own. One alone has its read done by aio.c, where it can look for
- * the end instead of sleeping; several, which would take each other's processors, read by plain calls, and
- * so does one for a while after there were several.
+ * How many threads wait for a read of their own. A single one reads through aio.c, where it can poll for the
+ * end instead of sleeping. Several would take each other's processors by that, so they read by plain calls;
+ * so does a single one for a while after there were several.
  */
 static _Atomic uint32_t file_readers;
 
-/* An asynchronous read is over: as a rule all of it, else the rest is read here. */
+/* An asynchronous read ended. When it was short, the rest is read here. */
 static void file_read_complete(struct store_request *request, int64_t result)
 {
     struct store_file *file = (struct store_file *)request->store_private[AIO_PRIVATE];
@@ -263,7 +262,7 @@ static void file_read_add(struct store_file *file, struct aio_batch *batch, stru
     aio_batch_add(batch, file->fd, request, n, request->offset, file_read_complete);
 }
 
-/* By a thread that waits for it. */
+/* Reads for a thread that waits. */
 static void file_read(struct store_file *file, struct store_request *request)
 {
     struct aio_batch batch;
@@ -297,7 +296,7 @@ static int file_write_range(struct store_file *file, struct store_request *reque
     return 0;
 }
 
-/* The same through the page cache, out of which it is pushed at once. */
+/* The same through the page cache, which is synced and dropped at once. */
 static int file_write_buffered(struct store_file *file, struct store_request *request, uint64_t done_bytes,
                                uint64_t end_bytes)
 {
@@ -309,8 +308,8 @@ static int file_write_buffered(struct store_file *file, struct store_request *re
 }
 
 /*
- * [done_bytes, end_bytes) of the request, which lie in the file's body, past the page cache; through it
- * where this part of the file cannot be written so: encrypted, compressed, inline.
+ * Writes [done_bytes, end_bytes) of the request, which lie in the file's body, past the page cache; through
+ * it where this part of the file allows nothing else: encrypted, compressed, inline.
  */
 static int file_write_body(struct store_file *file, struct store_request *request, uint64_t done_bytes,
                            uint64_t end_bytes)
@@ -322,9 +321,9 @@ static int file_write_body(struct store_file *file, struct store_request *reques
 }
 
 /*
- * How many of the request's bytes belong to the file (F1), which has `size`: what lies beyond its end now
- * has no place any more, as with the kernel's mapping. *body_bytes: how many of these are written past the
- * page cache: whole pages of the file, also where smaller blocks would do: no page is written both ways
+ * Returns how many of the request's bytes lie within the file, which has `size` bytes (SF1); the others are
+ * dropped, as with the kernel's mapping. *body_bytes: how many of these are written past the page cache.
+ * They are whole pages of the file, even where blocks are smaller: no page is written both ways
  * (file_settle says why).
  */
 static uint64_t file_write_trim(const struct store_file *file, const struct store_request *request,
@@ -334,10 +333,7 @@ static uint64_t file_write_trim(const struct store_file *file, const struct stor
     return store_trim(size, request->offset, request->len_bytes);
 }
 
-/*
- * A change of ours begins, until file_change_end; *st is what the file is like before. Errors: of
- * fstat(2).
- */
+/* Begins a change of ours, which file_change_end ends. *st: the file before it. Errors: of fstat(2). */
 static int file_change_here(struct store_file *file, struct stat *st)
 {
     int error = (int)linux_syscall(SYS_fstat, file->fd, st);
@@ -362,7 +358,7 @@ static int file_write(struct store_file *file, struct store_request *request)
     return error;
 }
 
-/* An asynchronous write is over; all of it lay in the body. */
+/* An asynchronous write ended. All of it lay in the body. */
 static void file_write_complete(struct store_request *request, int64_t result)
 {
     struct store_file *file = (struct store_file *)request->store_private[AIO_PRIVATE];
@@ -376,7 +372,7 @@ static void file_write_complete(struct store_request *request, int64_t result)
     request->done(request, error);
 }
 
-/* st: of the file, right before. */
+/* st: the file right before. */
 static void file_write_add(struct store_file *file, struct aio_batch *batch, struct store_request *request,
                            const struct stat *st)
 {
@@ -394,7 +390,8 @@ static void file_submit_here(struct store_file *file, struct store_request *requ
     request->done(request, error);
 }
 
-/* Whether the request can go on by itself: direct, and, a write, wholly in the body of a file of `size`. */
+/* Whether the request can be asynchronous: it is direct, and a write lies wholly in the
+ * body of a file of `size`. */
 static bool file_async(const struct store_file *file, const struct store_request *request, uint64_t size)
 {
     return file->direct &&
@@ -409,15 +406,15 @@ static bool file_any_write(struct store_request **request, uint32_t n)
     return false;
 }
 
-/* What must be done here is done last, while the rest is on its way. */
+/* What this thread must do itself comes last, while the rest is under way. */
 static void file_submit_batch(struct store *store, struct store_request **request, uint32_t n)
 {
     struct store_file *file = (struct store_file *)store;
     struct aio_batch batch;
-    struct stat st = {.st_size = 0}; /* unless a write asks and it is known, none lies in the body */
+    struct stat st = {.st_size = 0}; /* while the size is not known, no write lies in the body */
     uint32_t here = 0;
     if (file_any_write(request, n) && linux_syscall(SYS_fstat, file->fd, &st) != 0)
-        st.st_size = 0; /* file_write will ask again, and say why not */
+        st.st_size = 0; /* file_write will ask again, and return the error */
     aio_batch_begin(&batch);
     for (uint32_t i = 0; i < n; i++) {
         request[i]->store_private[AIO_STATE] = AIO_REAPED;
@@ -456,7 +453,7 @@ static int file_size(struct store *store, uint64_t *len_bytes)
     return file_size_fd(((struct store_file *)store)->fd, len_bytes);
 }
 
-/* fdatasync is enough: it brings the size that file_truncate set along. */
+/* fdatasync is enough: it also writes the size that file_truncate set. */
 static int file_flush(struct store *store)
 {
     struct store_file *file = (struct store_file *)store;
@@ -467,10 +464,8 @@ static int file_flush(struct store *store)
     return (int)error;
 }
 
-/*
- * A block that the kernel zeroed in part went through its page cache: out with it, as in
- * file_write_buffered.
- */
+/* The kernel zeroed a part of a page through its page cache: syncs and drops it, as
+ * file_write_buffered does. */
 static int file_cut_done(struct store_file *file, long error, uint64_t start, uint64_t end)
 {
     if (error != 0 || !file->direct || ((start | end) & VM_PAGE_MASK) == 0)
@@ -562,25 +557,26 @@ static const struct store_ops file_ops = {
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-/* What direct transfers have to be multiples of; 0: the file system has none that our pages fit. */
+/* Returns what direct transfers have to be multiples of; 0: there is no direct I/O, or none in pages. */
 static uint32_t file_direct_block(int fd)
 {
     struct statx stx;
     if (linux_syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) != 0)
         return VM_PAGE_SIZE;
-    if (!(stx.stx_mask & STATX_DIOALIGN)) /* the file system does not say: whole pages suit everyone */
+    if (!(stx.stx_mask & STATX_DIOALIGN)) /* the file system does not say: whole pages suit all of them */
         return VM_PAGE_SIZE;
     uint32_t block = stx.stx_dio_offset_align;
     if (block == 0 || block > VM_PAGE_SIZE || stx.stx_dio_mem_align > VM_PAGE_SIZE)
         return 0;
-    if (block < stx.stx_dio_mem_align) /* a block's memory starts as far into a page as the block does */
+    if (block < stx.stx_dio_mem_align) /* a block's memory begins as far into its page as the block does */
         block = stx.stx_dio_mem_align;
     return block < FILE_BLOCK_MIN ? FILE_BLOCK_MIN : block;
 }
 
 /*
- * A descriptor without O_DIRECT: opened anew, and if that is refused (no /proc, no right to the file by its
- * name) the program's own once more. The kernel is not to read ahead into its page cache through it.
+ * Returns a descriptor without O_DIRECT: the file opened anew, or, if that fails (no /proc, no right
+ * to the file by its name), a duplicate of the program's own. The kernel must not read ahead into its
+ * page cache through it.
  */
 static int file_open_plain(int fd, int mode)
 {
@@ -588,17 +584,16 @@ static int file_open_plain(int fd, int mode)
     int plain = linux_fd_reopen(fd, access);
     if (plain >= 0)
         linux_syscall(SYS_fadvise64, plain, 0, 0, POSIX_FADV_RANDOM);
-    else if (access == O_RDONLY ||
-             !(mode & O_APPEND)) /* with O_APPEND the kernel would ignore where pwrite is to write */
+    else if (access == O_RDONLY || !(mode & O_APPEND)) /* O_APPEND would ignore the offset of pwrite */
         plain = linux_fd_dup(fd);
     return plain;
 }
 
 /*
- * What somebody just wrote through the page cache goes to the disk and out of the cache before the first
- * direct write. A page that the file system still keeps for its journal cannot be dropped when a direct
- * write passes it; Linux then marks the file as damaged, and the next fsync says EIO. An error here is the
- * writer's: its own fsync is told of it, too.
+ * Writes to the disk, and drops from the page cache, what other descriptors wrote before the first direct
+ * write. A page that the file system still keeps for its journal cannot be dropped when a direct write passes
+ * it; Linux then marks the file as damaged, and the next fsync fails with EIO. An error here concerns the
+ * earlier writer, whose own fsync reports it, too.
  */
 static void file_settle(int fd)
 {

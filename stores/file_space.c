@@ -6,12 +6,12 @@
  *                                      └▶ fallocate
  *   file_space_room ─▶ fstat: as many blocks as bytes: no holes; else what fstatfs says is free
  *
- * FIEMAP comes first because fallocate starts a transaction and changes the file's times even where there
- * is nothing to do, and a file with one hole somewhere is mostly stored to where it has none.
+ * FIEMAP comes first because fallocate starts a transaction and changes the file's times even where there is
+ * nothing to do, and most stores to a file with a hole somewhere go to where it has none.
  *
- * What it does not do: know the quota of a user before fallocate or a write says EDQUOT; promise anything
- * where a file system writes elsewhere than it read (reflinks, snapshots), or where fallocate is unknown
- * (NFS before 4.2). There a write tells.
+ * Does not do: know a user's quota before fallocate or a write fails with EDQUOT; promise anything where a
+ * file system writes elsewhere than it read (reflinks, snapshots), or where fallocate is unknown (NFS before
+ * 4.2). There only the write tells.
  */
 #include "file_space.h"
 #include "linux_syscall.h"
@@ -46,7 +46,7 @@ int file_space_allocate(int fd, uint64_t offset, uint64_t len_bytes)
     } while (result == -EINTR);
     if (result == 0 || result == -ENOSPC || result == -EDQUOT || result == -EIO)
         return (int)result;
-    return -EOPNOTSUPP; /* not known here, or not of this file */
+    return -EOPNOTSUPP; /* not for this file system, or not for this file */
 }
 
 uint64_t file_space_room(int fd)

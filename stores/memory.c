@@ -1,12 +1,12 @@
 /*
- * memory.c: the store in ordinary memory: len_bytes of zeros, for tests and examples, and the shortest
- * example of a store.
+ * memory.c: the store in ordinary memory: len_bytes zeros at first. It is for tests and examples, and is
+ * itself the shortest example of a store.
  *
  *   fl_store_memory ─▶ submit: copy, done ─▶ close: gone
  *
- * All the work is done inside submit, so there is no wait. The bytes are beside the memory limit: they play
- * the disk. Lock: `lock`, a leaf, around every transfer: the bytes move when the file becomes longer. What
- * lies behind the end, in the memory there is, is zeros.
+ * All the work is done inside submit, so there is no wait. The bytes do not count against the memory limit:
+ * they stand for the disk. Lock: each store's `lock`, a leaf, held around every transfer, because the bytes
+ * move when the file becomes longer. Memory behind the file's end is zeros.
  */
 #include "linux_machine.h"
 #include "linux_pool.h"
@@ -58,8 +58,8 @@ static int memory_size(struct store *store, uint64_t *len_bytes)
     return 0;
 }
 
-/* Room for len_bytes. With the lock held. */
-static int memory_reserve(struct store_memory *memory, uint64_t len_bytes)
+/* Makes room for len_bytes. */
+static int memory_reserve(struct store_memory *memory, uint64_t len_bytes) FL_REQUIRES(memory->lock)
 {
     if (len_bytes <= memory->capacity_bytes)
         return 0;

@@ -18,6 +18,7 @@
 #define CORE_FILE_BLOCK_H
 
 #include <faultline/store.h>
+#include <faultline/types.h>
 
 struct blk_request; /* a merged request, block.c's own */
 

@@ -1,132 +1,171 @@
 /*
- * faultline.h: what a Linux program includes: memory mappings over files or stores of its own, under a
- * hard limit of memory.
+ * faultline.h: what a Linux program includes: memory mappings over files or over stores of its own, under
+ * a hard limit of memory.
  *
  *     fl_init ─▶ fl_open ─▶ fl_mmap ─▶ plain loads and stores ─▶ fl_munmap ─▶ fl_close ─▶ fl_shutdown
  *
- * Every function returns 0 or a negative errno value unless it says otherwise. All are safe to call from
- * any thread after fl_init; none from a signal handler.
+ * Functions return 0 or a negative errno value unless their comment says otherwise. Any thread may call them
+ * after fl_init; a signal handler may not. Without the library started, calls that need it return -EINVAL.
+ *
  * Link with `pkg-config --cflags --libs --static faultline`.
  *
- * Errors under a mapping arrive as SIGBUS (a store's error, a place beyond the end of the file) or
- * SIGSEGV (a forbidden access) in the thread that made the access, as with the
- * kernel's mmap; fl_options.on_error hears of them first.
+ * Errors under a mapping arrive as with the kernel's mmap, in the thread that made the access: SIGBUS for an
+ * error of the store or an address beyond the end of the file, SIGSEGV for an access that the mapping
+ * forbids. fl_options.on_error is called before the signal.
+ *
+ * All names start with fl_ or FL_. The one exception is `struct store`, which store.h defines for programs
+ * that write stores of their own.
  */
 #ifndef FAULTLINE_FAULTLINE_H
 #define FAULTLINE_FAULTLINE_H
 
-#include <faultline/vm.h>
+#include <faultline/common.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+struct fl_file; /* an open file: what fl_mmap takes where mmap takes a descriptor */
+struct store;   /* store.h */
+
+/* ---- the library as a whole --------------------------------------------------------------------------- */
+
+/*
+ * Who serves page faults. FL_FAULT_SIGNAL: the faulting thread itself, in a handler of SIGBUS. It is the
+ * fastest, but a system call that is given an absent page fails with EFAULT (see fl_pin). FL_FAULT_THREAD:
+ * threads of the library, so that system calls just work. It needs the right to handle the kernel's own
+ * faults (docs/design.md).
+ */
 enum fl_fault_engine {
-    FL_FAULT_AUTO, /* signal */
-    FL_FAULT_SIGNAL, /* in the faulting thread, by SIGBUS. Fastest. A system call given an absent page says EFAULT: see fl_pin */
-    FL_FAULT_THREAD, /* by handler threads; system calls just work. Needs the right to handle kernel faults (docs/design.md) */
+    FL_FAULT_AUTO, /* FL_FAULT_SIGNAL */
+    FL_FAULT_SIGNAL,
+    FL_FAULT_THREAD,
 };
 
+/* An access that failed. */
 struct fl_error {
-    void *addr;       /* the access, or NULL */
-    int error;        /* errno value, positive */
-    const char *what; /* one line */
+    void *addr;       /* the address, or NULL */
+    int error;        /* an errno value, positive */
+    const char *what; /* one line: what is wrong */
 };
 
 struct fl_options {
-    size_t memory_limit_bytes; /* at least FL_MEMORY_MIN; pages of mappings and buffers together */
+    size_t memory_limit_bytes; /* >= FL_MEMORY_MIN; pages of mappings and buffers together */
     enum fl_fault_engine fault;
-    void (*on_error)(
-        const struct fl_error *error,
-        void *
-            arg); /* may be NULL; called in the faulting thread, in a signal handler: keep to async-signal-safe calls */
+    /* Optional. Called in the faulting thread, inside a signal handler: only
+     * async-signal-safe calls are allowed. */
+    void (*on_error)(const struct fl_error *error, void *arg);
     void *on_error_arg;
 };
 #define FL_MEMORY_MIN ((size_t)1 << 20)
 
 /*
- * Errors: -EINVAL (a limit below FL_MEMORY_MIN), -EALREADY, -ENOMEM, -EPERM (no userfaultfd), -ENOSYS (a
- * kernel before 6.4).
- * fl_init_error then says in one line what to change.
+ * Starts the library. Context: once, before any other call; not in two threads at a time. Errors: -EINVAL (an
+ * option out of range), -EALREADY, -ENOMEM, -EPERM (no userfaultfd), -ENOSYS (a kernel before Linux 6.4), and
+ * what else the kernel says. fl_init_error then says in one line what to change.
  */
 FL_NODISCARD FL_EXPORT int fl_init(const struct fl_options *options);
+/* What the last failed fl_init met, and the remedy; "" if none failed. Valid until the next fl_init. */
 FL_EXPORT const char *fl_init_error(void);
-/* Unmaps everything, writes what is dirty, and frees everything. Errors: of those writes. */
+/* Writes what is dirty, unmaps everything, and frees everything. Context: no other thread is inside
+ * the library or touches a mapping. Errors: -EINVAL (not initialised); those of the writes, and all
+ * is freed nevertheless. */
 FL_NODISCARD FL_EXPORT int fl_shutdown(void);
+
+struct fl_stats {
+    uint64_t memory_limit_bytes;
+    uint64_t peak_resident_bytes; /* pages and buffers: the highest at any moment, an upper bound */
+    uint64_t resident_bytes;      /* now */
+    struct fl_vm_stats vm;
+};
+/* All zero before fl_init. */
+FL_EXPORT void fl_stats(struct fl_stats *stats);
 
 /* ---- files and stores --------------------------------------------------------------------------------- */
 
-/* Opens a file: `flags` is O_RDONLY or O_RDWR. Errors: of open(2), -ENODEV for what is no regular file. */
+/* Opens a regular file. flags: O_RDONLY or O_RDWR. Errors: of open(2); -ENODEV: it is no regular file. */
 FL_NODISCARD FL_EXPORT int fl_open(const char *path, int flags, struct fl_file **file);
-/* The same for an open descriptor, which stays the caller's. The file's own open mode counts. */
+/* The same for a descriptor, which the caller keeps and may close. The mode is the one
+ * that fd was opened with. */
 FL_NODISCARD FL_EXPORT int fl_open_fd(int fd, struct fl_file **file);
-/* A store of the program's own (store.h). mode: FL_FREAD | FL_FWRITE. The store is Faultline's from now
- * on. */
+/* Opens a store of the program's own (store.h). mode: FL_FREAD, perhaps with FL_FWRITE. Faultline owns the
+ * store from now on, and closes it after the last use. Errors, and the caller still owns it: -EINVAL, -EACCES
+ * (to write a store that is read_only), -ENOMEM, those of store_ops.size. */
 FL_NODISCARD FL_EXPORT int fl_open_store(struct store *store, unsigned mode, struct fl_file **file);
-/* Drops the handle; mappings live on. Errors: of write-back, when it was the last user. */
+/* Drops the handle; mappings of the file live on. Errors, and it is dropped nevertheless: of the write-back,
+ * when this was the last use of the file. */
 FL_NODISCARD FL_EXPORT int fl_close(struct fl_file *file);
 
-/* A store of len_bytes of zeros in ordinary memory (not counted against the limit): for tests and
- * examples. */
+/* A store of len_bytes zeros in ordinary memory, which does not count against the limit: for tests and
+ * examples. Errors: -EINVAL, -ENOMEM. */
 FL_NODISCARD FL_EXPORT int fl_store_memory(size_t len_bytes, struct store **store);
-/* The store behind fl_open: direct I/O where the file system has it. fd stays the caller's. */
+/* The store behind fl_open_fd: direct I/O where the file system has it. Errors: as fl_open_fd. */
 FL_NODISCARD FL_EXPORT int fl_store_file(int fd, struct store **store);
 
-/* ---- reading and writing without a mapping; one truth with all mappings of the file (vm.h) -------------- */
+/* ---- reading and writing without a mapping ------------------------------------------------------------ */
 
-/* As pread and pwrite: how many bytes, or a negative errno. flags: FL_IOCB_*. Errors: fl_vnode_read, _write. */
+/*
+ * As pread and pwrite: return how many bytes were moved, or a negative errno. They work on the same pages as
+ * mappings: what was stored through a mapping is what is read, and what is written shows in mappings at once.
+ * flags: FL_IOCB_*. Errors: -EINVAL (lengths that overflow; what is not aligned for FL_IOCB_DIRECT), -EFAULT,
+ * -ENOMEM, -EIO and what else the store says; of writes also -EBADF (not opened for writing), -EFBIG,
+ * -ENOSPC, -EOPNOTSUPP (the store cannot grow).
+ */
 FL_NODISCARD FL_EXPORT int64_t fl_pread(struct fl_file *file, void *to, size_t len_bytes, uint64_t offset,
                                         unsigned flags);
 FL_NODISCARD FL_EXPORT int64_t fl_pwrite(struct fl_file *file, const void *from, size_t len_bytes,
                                          uint64_t offset, unsigned flags);
-/* Errors: fl_vnode_truncate, fl_vnode_punch; -EBADF: not opened for writing. */
+/* Makes the file len_bytes long. What mappings show beyond the end is gone. Errors, and nothing changed:
+ * -EBADF (not opened for writing), -EFBIG, -EOPNOTSUPP, those of the store. -ENOMEM: the file did become
+ * shorter, and mappings may show old bytes behind its end. */
 FL_NODISCARD FL_EXPORT int fl_truncate(struct fl_file *file, uint64_t len_bytes);
+/* Makes the bytes of [offset, offset + len_bytes) that lie within the file zeros; its length stays. Errors:
+ * -EBADF, -EINVAL, -EOPNOTSUPP, those of the store: some of the bytes may be zeros then. */
 FL_NODISCARD FL_EXPORT int fl_punch(struct fl_file *file, uint64_t offset, uint64_t len_bytes);
-/* What was written, also through mappings, is on stable storage. Each failed write-back is told once to each file
- * handle. Errors: fl_vnode_fsync. */
+/* Puts on stable storage what was written, also through mappings. flags: 0 or FL_FSYNC_DATA. Each handle is
+ * told of a failed write-back once. Errors: -EINVAL, those of the store. */
 FL_NODISCARD FL_EXPORT int fl_fsync(struct fl_file *file, unsigned flags);
 
-/* ---- mappings: as the system calls of the same names, but for the way they return --------------------- */
+/* ---- mappings ----------------------------------------------------------------------------------------- */
 
-/* *addr: in, the hint or fixed place; out, where it is. flags: MAP_SHARED or MAP_PRIVATE, MAP_FIXED,
- * MAP_POPULATE … */
+/*
+ * As the system calls of the same names, with their constants (sys/mman.h) and their errors, which are
+ * returned and not left in errno. docs/design.md lists the differences. Addresses are page-aligned; ranges
+ * are [addr, addr + len_bytes).
+ */
+
+/* *addr: the hint or the fixed place; on success the place that was chosen. flags: MAP_SHARED or MAP_PRIVATE,
+ * MAP_FIXED, MAP_POPULATE … */
 FL_NODISCARD FL_EXPORT int fl_mmap(void **addr, size_t len_bytes, int prot, int flags, struct fl_file *file,
                                    uint64_t offset);
 FL_NODISCARD FL_EXPORT int fl_munmap(void *addr, size_t len_bytes);
 FL_NODISCARD FL_EXPORT int fl_mprotect(void *addr, size_t len_bytes, int prot);
+/* *addr: the old place; on success the new one. MREMAP_FIXED is -EINVAL. */
 FL_NODISCARD FL_EXPORT int fl_mremap(void **addr, size_t old_len_bytes, size_t new_len_bytes, int flags);
 FL_NODISCARD FL_EXPORT int fl_msync(void *addr, size_t len_bytes, int flags);
 FL_NODISCARD FL_EXPORT int fl_madvise(void *addr, size_t len_bytes, int advice);
+/* vec: one byte for each page; bit 0 is set when the page is resident. */
 FL_NODISCARD FL_EXPORT int fl_mincore(void *addr, size_t len_bytes, unsigned char *vec);
 FL_NODISCARD FL_EXPORT int fl_mlock(void *addr, size_t len_bytes);
 FL_NODISCARD FL_EXPORT int fl_munlock(void *addr, size_t len_bytes);
 
 /*
- * Says what will be touched next, in whatever order: all of it that is absent starts to be read, together, so that one
- * thread keeps the whole device busy. Errors: fl_sys_prefetch.
+ * Starts to read the absent pages of all nranges ranges together, in whatever order they will be touched, so
+ * that one thread keeps the whole device busy. Returns without waiting for the reads. It is advice: where no
+ * file is mapped, and where memory has no room, nothing is read. Errors: -EINVAL. (process_madvise with
+ * MADV_WILLNEED, Linux.)
  */
 FL_NODISCARD FL_EXPORT int fl_prefetch(const struct fl_iovec *range, uint32_t nranges);
 
 /*
- * Makes [addr, addr + len_bytes) usable for a system call until fl_unpin: access is PROT_READ or PROT_WRITE
- * (the call writes there). At most FL_HOLD_MAX pages. Not needed with FL_FAULT_THREAD. A pin stops nobody:
- * what is unmapped, cut off or thrown away meanwhile is gone, and so is an unwritten page of a private
- * mapping when the file's is written; the call says EFAULT then. Errors: -EFAULT, -EACCES, -ENXIO, -EIO,
- * -ENOMEM; -EAGAIN: pin less at a time.
+ * Makes [addr, addr + len_bytes), at most FL_HOLD_MAX pages, usable for a system call until fl_unpin. access:
+ * PROT_READ, or PROT_WRITE if the system call writes there. Not needed with FL_FAULT_THREAD. A pin stops no
+ * other thread: what is unmapped, cut off or discarded meanwhile is gone, and so is an unwritten page of a
+ * private mapping when the file's page is written; the system call says EFAULT then. Errors: -EINVAL,
+ * -EFAULT, -EACCES, -ENXIO, -EIO, -ENOMEM; -EAGAIN: pin fewer pages at a time.
  */
 FL_NODISCARD FL_EXPORT int fl_pin(void *addr, size_t len_bytes, int access, struct fl_hold *pin);
 FL_EXPORT void fl_unpin(struct fl_hold *pin);
-
-struct fl_stats {
-    uint64_t memory_limit_bytes;
-    uint64_t peak_resident_bytes; /* pages and buffers, the highest at any moment */
-    uint64_t resident_bytes;
-    struct fl_vm_stats vm;
-};
-FL_EXPORT void fl_stats(struct fl_stats *stats);
-
-/* The address space behind it all, for those who need vm.h's finer calls (the shim of `faultline run`). */
-FL_NODISCARD FL_EXPORT struct vm_map *fl_space(void);
 
 #ifdef __cplusplus
 }

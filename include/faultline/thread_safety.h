@@ -1,10 +1,12 @@
 /*
- * thread_safety.h: annotations that say which lock guards what, as Clang's -Wthread-safety checks them. Any other
- * compiler sees nothing.
+ * thread_safety.h: annotations that say which lock guards what, as Clang's -Wthread-safety checks them. Any
+ * other compiler sees nothing.
  *
- * A field says its lock (FL_GUARDED_BY), a function which locks it needs, takes or drops (FL_REQUIRES, FL_ACQUIRE,
- * FL_RELEASE). FL_ASSERT_CAPABILITY marks a check at run time, after which the analysis takes the lock as held.
- * FL_NO_THREAD_SAFETY_ANALYSIS takes a function out of it; the reason stands beside it.
+ * FL_GUARDED_BY says which lock a variable or a field needs. Clang up to 19 cannot name a sibling field in C,
+ * so the lock of such a field is a global. FL_REQUIRES, FL_ACQUIRE and FL_RELEASE say which locks a function
+ * needs, takes or drops. FL_ASSERT_CAPABILITY marks a check at run time, after which the analysis takes the
+ * lock as held. FL_NO_THREAD_SAFETY_ANALYSIS takes a function out of it; the reason stands beside it.
+ *
  * (clang.llvm.org/docs/ThreadSafetyAnalysis.html)
  */
 #ifndef FAULTLINE_THREAD_SAFETY_H

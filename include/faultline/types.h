@@ -1,30 +1,22 @@
 /*
- * types.h: the words that every other header speaks in: addresses, page indices, protections, errors.
- *
- * Freestanding: nothing here needs a C library. Every range in Faultline is half-open, [start, end).
- * Every function that can fail returns 0 or a negative errno value (Linux's numbers) and is FL_NODISCARD.
+ * types.h: the types that the core, its ports and its kernels share: addresses, page indices, protections.
+ * The names are the field's own and short; programs include faultline.h, which does without them.
  */
 #ifndef FAULTLINE_TYPES_H
 #define FAULTLINE_TYPES_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <faultline/common.h>
 
 /* Defined for the files of core/ only, by a kernel that has names like the core's: core/core_names.h. */
 #ifdef FAULTLINE_PREFIX
 #include "core_names.h"
 #endif
 
-#define FL_NODISCARD __attribute__((warn_unused_result))
-#define FL_EXPORT    __attribute__((visibility("default")))
-
-#define VM_PAGE_SHIFT 12
-#define VM_PAGE_SIZE  ((uint64_t)1 << VM_PAGE_SHIFT)
+#define VM_PAGE_SHIFT FL_PAGE_SHIFT
+#define VM_PAGE_SIZE  FL_PAGE_SIZE
 #define VM_PAGE_MASK  (VM_PAGE_SIZE - 1)
 
-/* Rounds a byte count or address to a page boundary. round_page wraps to 0 within a page of 2^64: check
- * first. */
+/* A byte count or an address, rounded to a page. round_page wraps to 0 within a page of 2^64: check first. */
 #define trunc_page(x) ((x) & ~VM_PAGE_MASK)
 #define round_page(x) (((x) + VM_PAGE_MASK) & ~VM_PAGE_MASK)
 #define atop(x)       ((uint64_t)(x) >> VM_PAGE_SHIFT) /* address to page */

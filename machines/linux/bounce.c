@@ -7,23 +7,25 @@
  *      │          │  └── READ/EDIT of it ──┘   └──┴─ moving (flush: pwrite to the memfd) ─▶ free
  *      └── put ───┘
  *
- * A page's bytes are in the slot that keeps them, or, when none does, in the memfd. B1: slot_of[frame] names
- * the slot exactly while it is kept for that frame. B2: a slot is free if and only if it is in no window, not
- * kept and not moving. B3: kept slots that nobody uses are on the list, oldest first; these can be flushed at
- * any time.
+ * A page's bytes are in the slot that keeps them, or in the memfd when no slot does.
  *
- * Who gets slots. Transfers that nobody waits for (nowait), reads ahead and writes behind, leave the larger
- * half to those who wait, because their slots come back only when somebody needs one of their pages; and the
- * writes, which can wait for older transfers, leave some of that to the reads, which then would not happen.
- * A window of theirs is never one on a kept slot, which others may have to wait for. Those who wait do so in
- * line, so that a large request is not starved by small ones. The last few slots are for a thread that has a
- * window already: it asks for one page more, then closes both; without them, threads that each have one and
+ *   BB1  slot_of[frame] names the slot exactly while it is kept for that frame.
+ *   BB2  A slot is free if and only if it is in no window, not kept and not moving.
+ *   BB3  Kept slots that are in no window and not moving are on the list, oldest first. They can
+ *        be flushed at any time.
+ *
+ * Who gets slots. Transfers with nowait (read-ahead and write-behind) get the smaller half: their slots come
+ * back only when a thread needs one of their pages. Write-behind, which can wait for older transfers, gets
+ * only a part of that half, because read-ahead that finds no slot is given up. A window of theirs is never on
+ * a kept slot, for which other threads may have to wait. Threads that wait for slots stand in line, so that
+ * small requests do not starve a large one. The last few slots are reserved for a thread that has a window
+ * already: it asks for one page more, then closes both. Without them, threads that each have one window and
  * want another would wait for each other.
  *
- * Does not do: windows as the core knows them (window.c), mapping (map.c).
+ * Lock: pool_lock, a leaf of the machine's own, not held across a system call. A mover waits for no other
+ * thread, so the core may wait for a move under its locks.
  *
- * Lock: pool.lock, a leaf (machine's own), not held across a system call. A mover waits for nobody, so
- * waiting for a move is allowed under the core's locks.
+ * Does not do: windows as the core knows them (window.c), mapping (map.c).
  */
 #include "bounce.h"
 #include "linux_syscall.h"
@@ -36,7 +38,7 @@
 #define FLUSH_MAX 16 /* pages written in one go when slots run short */
 
 enum {
-    SLOT_KEPT = 0x01,   /* holds a page's bytes: B1 */
+    SLOT_KEPT = 0x01,   /* keeps a page's bytes: BB1 */
     SLOT_WINDOW = 0x02, /* in an open window, one at a time */
     SLOT_MOVING = 0x04, /* on its way into the memfd */
     SLOT_LISTED = 0x08, /* on the list of kept ones */
@@ -46,40 +48,47 @@ enum {
 
 struct slot {
     uint64_t offset;     /* kept: where in the memfd the bytes belong */
-    uint64_t owner;      /* in a window: machine_self() of who will close it, or 0: not known (nowait) */
-    vm_frame_t frame;    /* kept: whose bytes */
+    uint64_t owner;      /* in a window: machine_self() of the thread that opened it; 0: unknown (nowait) */
+    vm_frame_t frame;    /* kept: the frame whose bytes they are */
     uint16_t next, prev; /* on the list */
     uint8_t flags;
 };
 
 #define NO_SLOT UINT16_MAX
 
-/* All fields but `base`, `nslots`, `reserve` and `slot_of` are (lock). */
+static struct machine_lock pool_lock;
 static struct {
-    struct machine_lock lock;
+    /* Constant while the pool is open. */
     char *base;
     uint32_t nslots;
-    uint32_t reserve; /* slots that only a second window may take */
-    uint32_t nfree, nahead, nbehind, peak;
-    uint32_t waiters;
-    uint64_t next_ticket, serving; /* the line of those who wait: empty when equal */
-    uint16_t oldest, newest;
-    struct slot *slot;
-    uint64_t *free;    /* a bit for each slot */
-    uint16_t *slot_of; /* for each frame 1 + its slot, or 0; changed under the lock, read without */
+    uint32_t reserve; /* slots that only a thread's second window may take */
     size_t table_len_bytes;
+    struct slot *slot FL_PT_GUARDED_BY(pool_lock);
+    uint64_t *free FL_PT_GUARDED_BY(pool_lock); /* a bit for each slot */
+    uint16_t *slot_of; /* for each frame 1 + its slot, or 0; changed under the lock, read without */
+
+    uint32_t nfree FL_GUARDED_BY(pool_lock);
+    uint32_t nahead FL_GUARDED_BY(pool_lock);
+    uint32_t nbehind FL_GUARDED_BY(pool_lock);
+    uint32_t peak FL_GUARDED_BY(pool_lock);
+    uint32_t waiters FL_GUARDED_BY(pool_lock);
+    /* The line of waiters: it is empty when the two are equal. */
+    uint64_t next_ticket FL_GUARDED_BY(pool_lock);
+    uint64_t serving FL_GUARDED_BY(pool_lock);
+    uint16_t oldest FL_GUARDED_BY(pool_lock);
+    uint16_t newest FL_GUARDED_BY(pool_lock);
 } pool;
 
-/* Lock held on entry and return, released in between. */
-static void pool_sleep(void)
+/* Releases the lock while it sleeps. */
+static void pool_sleep(void) FL_REQUIRES(pool_lock)
 {
     pool.waiters++;
-    (void)machine_wait(&pool, &pool.lock, UINT64_MAX);
+    (void)machine_wait(&pool, &pool_lock, UINT64_MAX);
     pool.waiters--;
 }
 
-/* Whoever waits looks again. Lock held. */
-static void pool_wakeup(void)
+/* Lets all waiters look again. */
+static void pool_wakeup(void) FL_REQUIRES(pool_lock)
 {
     if (pool.waiters > 0)
         machine_wake(&pool);
@@ -96,9 +105,10 @@ static uint32_t slot_at(const void *addr)
 }
 
 /*
- * The buffers' memory, in huge pages where there are any: a device is then told of a megabyte in one piece, not in
- * 256, which some take two and a half times as fast. Populated, so that a window never faults. Not inherited, so
- * that a fork does not turn the buffers into copies under a transfer.
+ * Maps the buffers' memory, in huge pages where there are any: a device then gets a megabyte in one piece and
+ * not in 256, which some transfer two and a half times as fast. It is populated, so that a window never
+ * faults, and not inherited, so that a fork does not turn the buffers into copies under a transfer. Returns
+ * the address or a negative errno.
  */
 static long buffers_map(size_t len_bytes)
 {
@@ -142,13 +152,16 @@ int linux_bounce_open(size_t buffer_len_bytes, uint32_t nframes)
     pool.slot = (struct slot *)table;
     pool.free = (uint64_t *)((char *)table + slots_len);
     pool.slot_of = (uint16_t *)((char *)table + slots_len + free_len);
-    pool.nslots = pool.nfree = (uint32_t)nslots;
+    pool.nslots = (uint32_t)nslots;
     pool.reserve = 1 + pool.nslots / 64;
+    machine_lock(&pool_lock);
+    pool.nfree = pool.nslots;
     pool.nahead = pool.nbehind = pool.peak = 0;
     pool.next_ticket = pool.serving = 1;
     pool.oldest = pool.newest = NO_SLOT;
     for (uint32_t i = 0; i < pool.nslots; i++)
         pool.free[i / 64] |= (uint64_t)1 << i % 64;
+    machine_unlock(&pool_lock);
     return 0;
 }
 
@@ -163,9 +176,9 @@ void linux_bounce_close(void)
 
 uint64_t linux_buffer_peak_bytes(void)
 {
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     uint64_t peak = ptoa(pool.peak);
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     return peak;
 }
 
@@ -174,9 +187,9 @@ bool linux_bounce_kept(vm_frame_t frame)
     return __atomic_load_n(&pool.slot_of[frame], __ATOMIC_ACQUIRE) != 0;
 }
 
-/* ---- slots. All with the lock held. ------------------------------------------------------------------- */
+/* ---- slots --------------------------------------------------------------------------------------------- */
 
-static void list_append(uint32_t i)
+static void list_append(uint32_t i) FL_REQUIRES(pool_lock)
 {
     struct slot *slot = &pool.slot[i];
 
@@ -190,7 +203,7 @@ static void list_append(uint32_t i)
     pool.newest = (uint16_t)i;
 }
 
-static void list_remove(uint32_t i)
+static void list_remove(uint32_t i) FL_REQUIRES(pool_lock)
 {
     struct slot *slot = &pool.slot[i];
 
@@ -207,9 +220,8 @@ static void list_remove(uint32_t i)
         pool.slot[slot->next].prev = slot->prev;
 }
 
-/* Something about the slot changed: it goes on the list or becomes free as B2 and B3 say, and whoever
- * waits looks again. */
-static void slot_settle(uint32_t i)
+/* The slot changed: puts it on the list or makes it free, as BB2 and BB3 say, and wakes all waiters. */
+static void slot_settle(uint32_t i) FL_REQUIRES(pool_lock)
 {
     struct slot *slot = &pool.slot[i];
 
@@ -225,8 +237,8 @@ static void slot_settle(uint32_t i)
     pool_wakeup();
 }
 
-/* The slot's bytes are the page's no longer. */
-static void slot_forget(uint32_t i)
+/* The slot does not keep the page's bytes any more. */
+static void slot_forget(uint32_t i) FL_REQUIRES(pool_lock)
 {
     struct slot *slot = &pool.slot[i];
 
@@ -235,8 +247,8 @@ static void slot_forget(uint32_t i)
     list_remove(i);
 }
 
-/* The slot that keeps the frame's bytes, or NO_SLOT; waits while it moves. */
-static uint32_t slot_kept(vm_frame_t frame)
+/* Returns the slot that keeps the frame's bytes, or NO_SLOT. Sleeps while it moves. */
+static uint32_t slot_kept(vm_frame_t frame) FL_REQUIRES(pool_lock)
 {
     for (;;) {
         uint16_t of = pool.slot_of[frame];
@@ -254,7 +266,7 @@ uint32_t linux_bounce_claim(const struct machine_run *run, uint32_t first, void 
 {
     uint32_t n = 0;
 
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     uint32_t i = slot_kept(run->frame[first]);
     if (i != NO_SLOT) {
         *addr = slot_addr(i);
@@ -265,7 +277,7 @@ uint32_t linux_bounce_claim(const struct machine_run *run, uint32_t first, void 
         } while (first + n < run->npages && pool.slot_of[run->frame[first + n]] == i + n + 1 &&
                  (pool.slot[i + n].flags & SLOT_MOVING) == 0);
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     return n;
 }
 
@@ -273,14 +285,14 @@ static void claim_end(void *addr, uint32_t npages, bool moved)
 {
     uint32_t first = slot_at(addr);
 
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     for (uint32_t i = first; i < first + npages; i++) {
         pool.slot[i].flags &= (uint8_t)~SLOT_MOVING;
         if (moved)
             slot_forget(i);
         slot_settle(i);
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
 }
 
 void linux_bounce_moved(void *addr, uint32_t npages)
@@ -293,9 +305,9 @@ void linux_bounce_unclaim(void *addr, uint32_t npages)
     claim_end(addr, npages, false);
 }
 
-/* Writes kept pages, from slot i on as far as they continue each other, to the memfd. Lock held on entry
- * and return, released in between. */
-static int flush(uint32_t i)
+/* Writes kept pages to the memfd: slot i, and those behind it as long as they continue each other there.
+ * Releases the lock meanwhile. */
+static int flush(uint32_t i) FL_REQUIRES(pool_lock)
 {
     uint32_t n = 0;
     uint64_t offset = pool.slot[i].offset;
@@ -306,10 +318,10 @@ static int flush(uint32_t i)
         n++;
     } while (n < FLUSH_MAX && i + n < pool.nslots && (pool.slot[i + n].flags & SLOT_LISTED) != 0 &&
              pool.slot[i + n].offset == offset + ptoa(n));
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     int error = linux_memfd_write(offset, slot_addr(i), ptoa(n));
     claim_end(slot_addr(i), n, error == 0);
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     return error;
 }
 
@@ -319,7 +331,7 @@ int linux_bounce_flush(vm_frame_t frame, bool nowait)
 
     if (!linux_bounce_kept(frame))
         return 0;
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     for (uint32_t i = slot_kept(frame); i != NO_SLOT && error == 0; i = slot_kept(frame)) {
         if ((pool.slot[i].flags & SLOT_WINDOW) == 0)
             error = flush(i);
@@ -328,14 +340,14 @@ int linux_bounce_flush(vm_frame_t frame, bool nowait)
         else
             pool_sleep();
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     return error;
 }
 
 /* ---- giving out slots --------------------------------------------------------------------------------- */
 
-/* The first of npages free neighbours, or NO_SLOT. */
-static uint32_t find_run(uint32_t npages)
+/* Returns the first of npages contiguous free slots, or NO_SLOT. */
+static uint32_t find_run(uint32_t npages) FL_REQUIRES(pool_lock)
 {
     uint32_t run = 0;
 
@@ -352,7 +364,7 @@ static uint32_t find_run(uint32_t npages)
     return NO_SLOT;
 }
 
-static void take(uint32_t npages, enum linux_bounce_user user, void **addr)
+static void take(uint32_t npages, enum linux_bounce_user user, void **addr) FL_REQUIRES(pool_lock)
 {
     static const uint8_t flags[] = {
         [LINUX_BOUNCE_WAITS] = SLOT_WINDOW,
@@ -379,8 +391,8 @@ static void take(uint32_t npages, enum linux_bounce_user user, void **addr)
         pool.peak = pool.nslots - pool.nfree;
 }
 
-/* Whether the thread waits for a window of its own to close; only asked when slots are scarce. */
-static bool has_window(uint64_t self)
+/* Whether the thread has a window open. Only asked when slots are scarce. */
+static bool has_window(uint64_t self) FL_REQUIRES(pool_lock)
 {
     for (uint32_t i = 0; i < pool.nslots; i++) {
         if ((pool.slot[i].flags & SLOT_WINDOW) != 0 && pool.slot[i].owner == self)
@@ -389,7 +401,8 @@ static bool has_window(uint64_t self)
     return false;
 }
 
-/* The most slots that the user may have: who waits, in one window; the others all together. */
+/* Returns the most slots that one window of LINUX_BOUNCE_WAITS may have; of the other
+ * kinds, all windows together. */
 static uint32_t share(enum linux_bounce_user user)
 {
     uint32_t unwaited = pool.nslots / 2 - pool.reserve;
@@ -400,7 +413,7 @@ static uint32_t share(enum linux_bounce_user user)
 }
 
 /* Whether npages more fit into the share. */
-static bool share_allows(enum linux_bounce_user user, uint32_t npages)
+static bool share_allows(enum linux_bounce_user user, uint32_t npages) FL_REQUIRES(pool_lock)
 {
     if (pool.nahead + pool.nbehind + npages > share(LINUX_BOUNCE_AHEAD))
         return false;
@@ -415,7 +428,7 @@ int linux_bounce_alloc(uint32_t npages, enum linux_bounce_user user, void **addr
 
     if (npages > share(user))
         return -ENOMEM;
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     for (;;) {
         bool in_turn = second || (ticket != 0 ? ticket == pool.serving : pool.serving == pool.next_ticket);
         uint32_t spare = second ? 0 : pool.reserve;
@@ -446,7 +459,7 @@ int linux_bounce_alloc(uint32_t npages, enum linux_bounce_user user, void **addr
         pool.serving++;
         pool_wakeup();
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     return error;
 }
 
@@ -454,7 +467,7 @@ int linux_bounce_borrow(vm_frame_t frame, void **addr)
 {
     int error = -ENOENT;
 
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     for (;;) {
         uint32_t i = slot_kept(frame);
         if (i == NO_SLOT)
@@ -469,21 +482,21 @@ int linux_bounce_borrow(vm_frame_t frame, void **addr)
         }
         pool_sleep();
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     return error;
 }
 
 bool linux_bounce_borrowed(const void *addr)
 {
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     bool kept = (pool.slot[slot_at(addr)].flags & SLOT_KEPT) != 0;
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
     return kept;
 }
 
 void linux_bounce_close_window(void **addr, uint32_t npages, const struct machine_run *keep)
 {
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     for (uint32_t n = 0; n < npages; n++) {
         uint32_t i = slot_at(addr[n]);
         struct slot *slot = &pool.slot[i];
@@ -492,7 +505,7 @@ void linux_bounce_close_window(void **addr, uint32_t npages, const struct machin
         slot->flags &= (uint8_t) ~(SLOT_WINDOW | SLOT_AHEAD | SLOT_BEHIND);
         if (keep != NULL) {
             uint16_t *of = &pool.slot_of[keep->frame[n]];
-            if (*of != 0) { /* filled anew before anybody mapped it */
+            if (*of != 0) { /* filled anew before it was mapped */
                 uint32_t old = *of - 1u;
                 slot_forget(old);
                 slot_settle(old);
@@ -504,18 +517,18 @@ void linux_bounce_close_window(void **addr, uint32_t npages, const struct machin
         }
         slot_settle(i);
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
 }
 
 void linux_bounce_discard(vm_frame_t frame)
 {
     if (!linux_bounce_kept(frame))
         return;
-    machine_lock(&pool.lock);
+    machine_lock(&pool_lock);
     uint32_t i = slot_kept(frame);
     if (i != NO_SLOT) {
         slot_forget(i);
         slot_settle(i);
     }
-    machine_unlock(&pool.lock);
+    machine_unlock(&pool_lock);
 }

@@ -1,9 +1,9 @@
 /*
- * bounce.h: the bounce buffers: the few hot pages through which all bytes come in and go out.
+ * bounce.h: the bounce buffers: a few hot pages through which all transfers go.
  *
- * A page that came in stays in its slot ("kept") until it is mapped, which moves it from there into the memfd
- * in one step, or until somebody needs the slot, and it is written to the memfd. Callers are window.c
- * (windows) and map.c (the move by mapping).
+ * A page that was read stays in its slot, which keeps it, until it is mapped, which moves it from there into
+ * the memfd in one step. If the slot is needed before that, the page is written to the memfd. The callers are
+ * window.c (windows) and map.c (the move by mapping).
  */
 #ifndef MACHINES_LINUX_BOUNCE_H
 #define MACHINES_LINUX_BOUNCE_H
@@ -17,38 +17,40 @@
 FL_NODISCARD int linux_bounce_open(size_t buffer_len_bytes, uint32_t nframes);
 void linux_bounce_close(void);
 
-/* Whether the frame's bytes are in a slot. A hint without a lock: they may leave it at any time, and come
- * only by the core's own window_put. */
+/* Whether a slot keeps the frame's bytes. A hint, without a lock: they may leave the slot at any time, and
+ * get into one only by the core's own machine_window_put. */
 FL_NODISCARD bool linux_bounce_kept(vm_frame_t frame);
 
-/* Whose window it is: of somebody who waits for it and for what goes through it, or of a transfer that nobody
- * waits for. */
+/* What a window is for. */
 enum linux_bounce_user {
-    LINUX_BOUNCE_WAITS,
-    LINUX_BOUNCE_AHEAD,
-    LINUX_BOUNCE_BEHIND,
+    LINUX_BOUNCE_WAITS,  /* a transfer that the caller waits for; it waits for the window, too */
+    LINUX_BOUNCE_AHEAD,  /* a read ahead */
+    LINUX_BOUNCE_BEHIND, /* a write behind */
 };
 
-/* npages free slots for a window, neighbours if that can be. Sleeps for them for who waits. Errors: -EAGAIN
- * when there are too few, or others of the kind have them; -ENOMEM: more than the kind ever gets. */
+/*
+ * Opens a window on npages free slots, contiguous ones if there are such. addr[i]: slot i. With
+ * LINUX_BOUNCE_WAITS it sleeps until there are enough. Errors: -EAGAIN (too few are free, or transfers of
+ * this kind have their share); -ENOMEM (more than the share of this kind); those of the memfd.
+ */
 FL_NODISCARD int linux_bounce_alloc(uint32_t npages, enum linux_bounce_user user, void **addr);
-/* Opens a window on the slot that keeps the frame's bytes, for who waits. Errors: -ENOENT (none does). */
+/* Opens a window on the slot that keeps the frame's bytes. Sleeps while another window is open on it. Errors:
+ * -ENOENT (no slot keeps them). */
 FL_NODISCARD int linux_bounce_borrow(vm_frame_t frame, void **addr);
-FL_NODISCARD bool
-linux_bounce_borrowed(const void *addr); /* whether the window came from linux_bounce_borrow */
-/* Ends a window on npages slots. With `keep`, what is in them are the bytes of that run's pages from now
- * on. */
+/* Whether the window came from linux_bounce_borrow. */
+FL_NODISCARD bool linux_bounce_borrowed(const void *addr);
+/* Closes a window on npages slots. With `keep` they keep the bytes of that run's pages from now on. */
 void linux_bounce_close_window(void **addr, uint32_t npages, const struct machine_run *keep);
-/* Afterwards the frame's bytes are in no slot but in the memfd. Sleeps while a window is open on it, or, with
- * nowait, says -EAGAIN. Errors: -ENOMEM. */
+/* Moves the frame's bytes from a slot, if one keeps them, into the memfd. Sleeps while a window is open on
+ * the slot; with nowait it returns -EAGAIN. Errors: -ENOMEM. */
 FL_NODISCARD int linux_bounce_flush(vm_frame_t frame, bool nowait);
-/* Afterwards no slot keeps bytes of the frame. */
+/* Drops the frame's bytes from the slot that keeps them, if one does. */
 void linux_bounce_discard(vm_frame_t frame);
 
 /*
- * Claims kept pages of the run from page `first` on that lie one behind the other, for a move into the memfd:
- * *addr is the first, the result how many; 0: page `first` is no longer kept. May wait for a move that goes
- * on. Each claim ends with linux_bounce_moved or linux_bounce_unclaim.
+ * Claims the kept pages of the run, from page `first` on, that are contiguous in the slots, for a move into
+ * the memfd. Returns how many; *addr: where the first one is. 0: page `first` is no longer kept. May wait for
+ * another move of that page. The caller ends each claim with linux_bounce_moved or linux_bounce_unclaim.
  */
 FL_NODISCARD uint32_t linux_bounce_claim(const struct machine_run *run, uint32_t first, void **addr);
 void linux_bounce_moved(void *addr, uint32_t npages);   /* the memfd has the bytes now */

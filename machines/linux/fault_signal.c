@@ -6,16 +6,16 @@
  *                              the access is tried again ◀── return ◀── 0 ────────────────────┤
  *                                                           deliver ◀── error ────────────────┘
  *
- * SIGSEGV is asked about too: the reserved parts of the window are PROT_NONE areas, so the kernel knows less
- * than the core about why an access failed (nothing mapped, or forbidden), and a stack that grows down grows
- * there.
+ * SIGSEGV goes to the core, too: the reserved parts of the window are PROT_NONE areas, so only the
+ * core knows why an access failed (nothing is mapped there, or it is forbidden), and a stack that
+ * grows down grows there.
  *
- * The thread engine sends its errors as signals to the thread that faulted. The kernel does not let one
- * thread speak to another in its own name, so they come with si_code SI_QUEUE, and si_errno says what it is.
+ * The thread engine sends its errors as signals to the thread that faulted. A thread cannot send another one
+ * a signal that looks like the kernel's, so these come with si_code SI_QUEUE, and si_errno holds the error.
  *
- * The handler runs on the stack of the program, with every signal blocked, possibly inside the program's
- * allocator: it takes no lock and no memory of the program's. Lock: none; the state is constant between start
- * and stop.
+ * The handler runs on the program's stack, with every signal blocked, possibly inside the program's
+ * allocator: it takes no lock and no memory of the program's. Lock: none; the state is constant
+ * between start and stop.
  */
 #include "fault.h"
 #include "linux_sigaction.h"
@@ -92,13 +92,13 @@ bool linux_fault_signal(int signo, siginfo_t *info, void *ucontext)
     return true;
 }
 
-/* The default action, as soon as this handler returns and the signal is unblocked: at the access itself, with
- * the same siginfo. */
+/* Arranges for the default action as soon as this handler returns and the signal is unblocked: at the access
+ * itself, with the same siginfo. */
 static void die_of(int signo, siginfo_t *info)
 {
     linux_sigaction_default(signo);
-    /* What the kernel said, or we in its name, is said again; what somebody sent may have been sent by
-     * another process, whose name the kernel does not let us use. */
+    /* A fault's siginfo is sent again. One that was sent by a process cannot be: the kernel does not let this
+     * process send it in the other's name. */
     if (info->si_code > 0)
         (void)linux_syscall(SYS_rt_tgsigqueueinfo, linux_syscall(SYS_getpid), machine_self(), signo, info);
     else
@@ -106,9 +106,9 @@ static void die_of(int signo, siginfo_t *info)
 }
 
 /*
- * The old handler runs with the mask that the kernel would have given it, but for SIGBUS and SIGSEGV, which
- * it needs as soon as it touches managed memory. It runs on the stack that this one runs on, also if it asked
- * for another (SA_ONSTACK).
+ * The old handler runs with the mask that the kernel would have given it, except that SIGBUS and SIGSEGV are
+ * not blocked: it needs them as soon as it touches managed memory. It runs on the stack of this handler, even
+ * if it asked for another one (SA_ONSTACK).
  */
 void linux_fault_chain(int signo, siginfo_t *info, void *ucontext)
 {
@@ -175,8 +175,8 @@ void linux_fault_signal_stop(void)
     fault.installed = false;
 }
 
-/* The kernel's set is the first word of libc's. All means all: also the two that glibc's own call leaves
- * out. */
+/* The kernel's set is the first word of libc's. It includes the two signals that glibc's
+ * own call leaves out. */
 void linux_signals_block(sigset_t *saved)
 {
     linux_sigmask_set(LINUX_SIGMASK_ALL, (uint64_t *)saved);

@@ -1,19 +1,19 @@
 /*
- * fault_thread.c: faults served by handler threads, while the thread that faulted sleeps in the kernel.
- * Slower by far, but it also serves faults that system calls make.
+ * fault_thread.c: faults served by handler threads, while the thread that faulted sleeps in the kernel. It is
+ * much slower than the signal engine, but it also serves the faults of system calls.
  *
  *     faulting thread ─▶ kernel ─▶ message ─▶ leader reads it, hands the lead on ─▶ fl_fault ─▶ wake
  *                                                                                    └ error ─▶ signal, wake
  *
- * One thread at a time leads: it waits for a message and takes it; so a message wakes one thread, not all.
+ * One thread at a time leads: it waits for a message and takes it. So a message wakes one thread and not all.
  *
- * A message may be stale: another thread's fault on the same page was served, which woke this one's thread, too,
- * and that has gone on, and perhaps unmapped the page. So an error is believed when it comes twice: the first
- * time the thread is only woken, and if it meant it, it faults again.
+ * A message may be stale: serving another thread's fault on the same page also woke the thread of this
+ * message, which has gone on since and may have unmapped the page. So an error counts only when it comes
+ * twice: the first time the thread is only woken, and if the error is real it faults again.
  *
- * An error inside a system call must make the call fail (EFAULT): a signal alone would let it try again for
- * ever. The page is poisoned for a moment; should the thread not have run in that time, it faults again, and
- * so on, until it has.
+ * An error inside a system call must make the call fail (EFAULT): after a signal alone it would try again for
+ * ever. So the page is poisoned for a moment. If the thread did not run in that time it faults again, and the
+ * page is poisoned again.
  */
 #include "fault.h"
 #include "linux_sigaction.h"
@@ -33,23 +33,29 @@
 
 #define NTHREADS  4
 #define POISON_NS 20000000
-#define NFAILED   32 /* more threads that fail at once are told one try later */
+#define NFAILED   32 /* if more threads fail at once, some get their error one fault later */
 
 static struct {
     struct vm_map *map;
-    struct machine_lock lead; /* held by the thread that waits for messages */
-    int stop;                 /* an eventfd: readable when the threads are to end */
+    int stop; /* an eventfd: readable when the threads are to end */
     unsigned nthreads;
     uint64_t thread[NTHREADS];
-    struct machine_lock failed_lock;
+} engine = {.stop = -1};
+
+/* Held by the thread that waits for messages. */
+static struct machine_lock lead;
+
+/* Faults that met an error once; `next` is the place of the next one. */
+static struct machine_lock failed_lock;
+static struct {
     struct {
         pid_t tid;
         vm_offset_t va;
-    } failed[NFAILED];    /* (failed_lock) faults that met an error once */
-    unsigned next_failed; /* (failed_lock) */
-} engine = {.stop = -1};
+    } fault[NFAILED];
+    unsigned next;
+} failed FL_GUARDED_BY(failed_lock);
 
-/* Reads a small file of the thread's in /proc. Returns its length, or a negative errno value. */
+/* Reads a small file of the thread from /proc. Returns its length, or a negative errno value. */
 static long read_task_file(pid_t tid, const char *name, char *text, size_t size)
 {
     char path[64];
@@ -64,8 +70,8 @@ static long read_task_file(pid_t tid, const char *name, char *text, size_t size)
     return n;
 }
 
-/* Whether the thread, which sleeps in a fault, made it in a system call. -1 stands there for an exception
- * of user mode. */
+/* Whether the thread, which sleeps in a fault, is inside a system call. The file says -1
+ * for a fault in user mode. */
 static bool in_system_call(pid_t tid)
 {
     char text[160];
@@ -73,7 +79,8 @@ static bool in_system_call(pid_t tid)
     return read_task_file(tid, "syscall", text, sizeof(text)) > 0 && text[0] != '-' && text[0] != 'r';
 }
 
-/* Whether the thread would never see the signal. The kernel kills a thread that faults then; so must we. */
+/* Whether the thread blocks or ignores the signal. The kernel ends a process that
+ * faults then, and so do we. */
 static bool unseen(pid_t tid, int signo)
 {
     static const char *const sets[] = {"SigBlk:", "SigIgn:"};
@@ -94,12 +101,13 @@ _Noreturn static void die_of(int signo)
     linux_sigaction_default(signo);
     linux_sigmask_set(LINUX_SIGMASK_ALL & ~LINUX_SIGMASK(signo), NULL);
     (void)linux_syscall(SYS_tgkill, linux_syscall(SYS_getpid), machine_self(), signo);
-    abort(); /* somebody set another action between the two */
+    abort(); /* another thread set another action between the two */
 }
 
 /*
- * A system call stores to a page that is there for reading, and must not: the right to write is taken from
- * the view for a moment. A store of the program's meanwhile is SIGSEGV, and linux_fault_signal asks the core.
+ * Makes a system call fail that may not store to a page which is mapped for reading: takes the right to
+ * write from the area for a moment. A store of the program's meanwhile is a SIGSEGV, for which
+ * linux_fault_signal asks the core.
  */
 static void fail_system_call_store(vm_offset_t page)
 {
@@ -109,12 +117,13 @@ static void fail_system_call_store(vm_offset_t page)
     long error = linux_syscall(SYS_mprotect, page, VM_PAGE_SIZE, PROT_READ);
     linux_uffd_wake(page, VM_PAGE_SIZE);
     if (error != 0)
-        return; /* no more areas: it is tried again */
+        return; /* the kernel has no area left: the thread faults again */
     (void)linux_syscall(SYS_nanosleep, &moment, NULL);
     if (fl_space_region(engine.map, page, &region) == 0 && region.start <= page && !region.reserved)
         (void)linux_syscall(SYS_mprotect, page, VM_PAGE_SIZE, region.prot);
 }
 
+/* Makes the system call fail that touches the page, for which there is an error. */
 static void fail_system_call(vm_offset_t page)
 {
     struct timespec moment = {.tv_nsec = POISON_NS};
@@ -132,14 +141,14 @@ static void fail_system_call(vm_offset_t page)
     machine_sync(NULL);
 }
 
-/* there: the page is, for reading. */
-static void deliver(pid_t tid, vm_offset_t va, bool there, int error)
+/* Delivers the error of a fault at va. readable: the page is mapped for reading. */
+static void deliver(pid_t tid, vm_offset_t va, bool readable, int error)
 {
     siginfo_t info;
     int signo = linux_fault_siginfo(error, va, &info);
 
     if (in_system_call(tid)) {
-        if (there)
+        if (readable)
             fail_system_call_store(trunc_page(va));
         else
             fail_system_call(trunc_page(va));
@@ -147,29 +156,29 @@ static void deliver(pid_t tid, vm_offset_t va, bool there, int error)
     }
     if (unseen(tid, signo))
         die_of(signo);
-    info.si_errno = -error; /* with SI_QUEUE, linux_fault_signal knows by it what this is */
+    info.si_errno = -error; /* with SI_QUEUE: linux_fault_signal takes it as the error */
     info.si_code = SI_QUEUE;
     (void)linux_syscall(SYS_rt_tgsigqueueinfo, linux_syscall(SYS_getpid), tid, signo, &info);
     linux_uffd_wake(trunc_page(va), VM_PAGE_SIZE);
 }
 
-/* Whether this very fault failed before; remembers it if not. */
+/* Whether this thread failed at va before. If not, it is remembered. */
 static bool failed_before(pid_t tid, vm_offset_t va)
 {
     bool before = false;
 
-    machine_lock(&engine.failed_lock);
+    machine_lock(&failed_lock);
     for (unsigned i = 0; i < NFAILED && !before; i++) {
-        before = engine.failed[i].tid == tid && engine.failed[i].va == va;
+        before = failed.fault[i].tid == tid && failed.fault[i].va == va;
         if (before)
-            engine.failed[i].tid = 0;
+            failed.fault[i].tid = 0;
     }
     if (!before) {
-        unsigned i = engine.next_failed++ % NFAILED;
-        engine.failed[i].tid = tid;
-        engine.failed[i].va = va;
+        unsigned i = failed.next++ % NFAILED;
+        failed.fault[i].tid = tid;
+        failed.fault[i].va = va;
     }
-    machine_unlock(&engine.failed_lock);
+    machine_unlock(&failed_lock);
     return before;
 }
 
@@ -188,13 +197,13 @@ static void serve(const struct uffd_msg *message)
     linux_fault_mapped = 0;
     if (error != 0 && failed_before(tid, va))
         deliver(tid, va, (flags & UFFD_PAGEFAULT_FLAG_WP) != 0, error);
-    else if (linux_fault_asleep != 0) /* nothing was entered: the page was there, or an error comes */
+    else if (linux_fault_asleep != 0) /* nothing was entered: the page was there, or there is an error */
         linux_uffd_wake(trunc_page(va), VM_PAGE_SIZE);
     linux_fault_asleep = 0;
 }
 
-/* Waits for a message. False: the engine stops. */
-static bool receive(struct uffd_msg *message)
+/* Waits for a message. Returns false when the engine stops. */
+static bool receive(struct uffd_msg *message) FL_REQUIRES(lead)
 {
     struct pollfd fds[2] = {{.fd = linux_uffd_fd(), .events = POLLIN}, {.fd = engine.stop, .events = POLLIN}};
 
@@ -216,9 +225,9 @@ static void *run(void *arg)
     bool more = true;
 
     while (more) {
-        machine_lock(&engine.lead);
+        machine_lock(&lead);
         more = receive(&message);
-        machine_unlock(&engine.lead);
+        machine_unlock(&lead);
         if (more)
             serve(&message);
     }

@@ -1,26 +1,26 @@
 /*
- * linux_fd.c: descriptors of our own in a process that is somebody else's (linux_fd.h).
+ * linux_fd.c: our own descriptors in a process that is the program's (linux_fd.h).
  *
- *   linux_fd_close ─▶ /proc/locks: record locks of this process on that inode?
- *                       no ─▶ close          yes ─▶ parked ─▶ parked ─▶ NULL   looked at again by each close
+ *   linux_fd_close ─▶ /proc/locks: has this process record locks on that inode?
+ *                       no ─▶ close          yes ─▶ parked ─▶ parked ─▶ NULL   each close looks at them again
  *
- * Where our numbers lie:
+ * The numbers of our descriptors:
  *
  *      0 …            soft limit ……………………………………… hard limit
  *      | the program's | ours: the limit is raised for the moment that it takes to get one |
  *
  * A descriptor stays valid when the limit falls below it. So the limit that the program reads, that its
- * children inherit, and that its own open(2) meets is always its own. Without a gap between the two, or
- * with so high a soft limit that the kernel's table would become large, ours begin amid the program's.
+ * children inherit, and that its own open(2) meets is always its own. Where the two limits are equal, or the
+ * soft limit is so high that the kernel's table would become large, ours begin amid the program's.
  *
- * SQLite for one locks the very file that it maps. Under the kernel's mapping munmap leaves these locks
- * alone, so it must here. While the program sets one by libc's names nothing is closed (linux_fd_locking);
- * one that it sets otherwise between the look and the close is lost: the kernel offers nothing that is free
- * of that race. A child that another thread starts by vfork or posix_spawn in the microsecond while the
- * limit is raised inherits it so.
+ * SQLite, for one, sets record locks on the very file that it maps. With the kernel's mapping, munmap leaves
+ * these locks alone, so it must here. While the program sets one through libc nothing is closed
+ * (linux_fd_locking). A lock that it sets in another way, between the look and the close, is lost: the kernel
+ * offers nothing that is free of that race. A child that another thread starts by vfork or posix_spawn in the
+ * microsecond in which the limit is raised inherits the raised limit.
  *
- * Locks: fds.lock guards the parked ones, limit_lock orders those who change the limit on open files;
- * fds.lock comes last. Nothing is called with them held but the kernel. Callers have signals blocked.
+ * Locks: fds_lock guards the parked descriptors; linux_fd_limit orders the changes of the limit on open
+ * files, and comes first. Only the kernel is called with them held. Callers have signals blocked.
  */
 #include "linux_fd.h"
 #include "linux_pool.h"
@@ -34,24 +34,25 @@
 #include <sys/stat.h>
 
 #define FD_MARKED      (1 << 20) /* descriptors from here on are not ours */
-#define FD_LOWEST_MOST 65536     /* a table of the kernel's that reaches farther is large */
-#define LOCKS_BYTES    4096      /* a page: what one read of /proc/locks gives at most */
-#define FD_LOWEST_AMID 4096
+#define FD_LOWEST_MOST 65536     /* the kernel's table is not made larger than this */
+#define FD_LOWEST_AMID 4096      /* where ours begin amid the program's */
+#define LOCKS_BYTES    4096      /* a page: one read of /proc/locks returns no more */
+
+static struct machine_lock fds_lock;
 
 struct parked_fd {
-    struct parked_fd *next; /* (lock) */
+    struct parked_fd *next FL_GUARDED_BY(fds_lock);
     int fd;
 };
 
 static struct {
-    struct machine_lock lock;
-    struct parked_fd *parked; /* (lock) */
-    /* Each writes its own before it reads the other's: one of the two sees the other. */
-    _Atomic uint32_t takers; /* calls of the program that set record locks at this moment */
-    _Atomic bool closing;    /* a thread looks for record locks, and closes what has none */
+    struct parked_fd *parked FL_GUARDED_BY(fds_lock);
+    /* Each side writes its own field before it reads the other's, so one of the two sees the other. */
+    _Atomic uint32_t takers; /* calls of the program that are setting record locks */
+    _Atomic bool closing;    /* a thread looks for record locks, and closes descriptors without one */
 } fds;
 
-static struct machine_lock limit_lock;
+struct machine_lock linux_fd_limit;
 static _Atomic uint64_t fd_mark[FD_MARKED / 64];
 
 bool linux_fd_is_ours(int fd)
@@ -65,7 +66,7 @@ void linux_fd_mark(int fd)
         fd_mark[fd / 64] |= (uint64_t)1 << fd % 64;
 }
 
-/* Not ours as soon as it is closed: unmarked first, or it would hit whoever gets the number next. */
+/* The mark is removed first: as soon as the descriptor is closed the program may get its number. */
 static void fd_close(int fd)
 {
     if (fd >= 0 && fd < FD_MARKED)
@@ -94,16 +95,16 @@ int linux_fd_next_ours(int from)
 
 void linux_fd_limit_lock(void)
 {
-    machine_lock(&limit_lock);
+    machine_lock(&linux_fd_limit);
 }
 
 void linux_fd_limit_unlock(void)
 {
-    machine_unlock(&limit_lock);
+    machine_unlock(&linux_fd_limit);
 }
 
-/* The soft limit is the hard one until limit_restore. Returns from where on numbers are ours. */
-static int limit_raise(struct rlimit *own)
+/* Raises the soft limit to the hard one until limit_restore. Returns the lowest number for ours. */
+static int limit_raise(struct rlimit *own) FL_ACQUIRE(linux_fd_limit)
 {
     linux_fd_limit_lock();
     if (linux_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, own) != 0)
@@ -117,18 +118,18 @@ static int limit_raise(struct rlimit *own)
     return own->rlim_cur / 2 < FD_LOWEST_AMID ? (int)(own->rlim_cur / 2) : FD_LOWEST_AMID;
 }
 
-static void limit_restore(const struct rlimit *own)
+static void limit_restore(const struct rlimit *own) FL_RELEASE(linux_fd_limit)
 {
     if (own->rlim_cur < own->rlim_max)
         linux_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, own, NULL);
     linux_fd_limit_unlock();
 }
 
-/* The limit is raised. */
-static int dup_above(int fd, int lowest)
+/* Duplicates fd to a number >= lowest, or to any. */
+static int dup_above(int fd, int lowest) FL_REQUIRES(linux_fd_limit)
 {
     long copy = linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, lowest);
-    if (copy < 0) /* all of those are taken */
+    if (copy < 0) /* all of those numbers are taken */
         copy = linux_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0);
     if (copy >= FD_MARKED) {
         linux_syscall(SYS_close, copy);
@@ -147,8 +148,8 @@ int linux_fd_dup(int fd)
     return copy;
 }
 
-/* The limit is raised: the program may have used up its own. */
-static int reopen_above(int fd, int flags, int lowest)
+/* Opens fd's file anew. The raised limit helps: the program may have used up its own. */
+static int reopen_above(int fd, int flags, int lowest) FL_REQUIRES(linux_fd_limit)
 {
     char path[32] = "/proc/self/fd/", digits[12];
     size_t n = __builtin_strlen(path), d = 0;
@@ -180,7 +181,7 @@ int linux_fd_reopen(int fd, int flags)
 
 /* ---- record locks -------------------------------------------------------------------------------------- */
 
-/* The number at *at; *at is moved behind it. */
+/* Returns the number at *at, and moves *at behind it. */
 static uint64_t parse_number(const char **at)
 {
     uint64_t value = 0;
@@ -198,9 +199,9 @@ static void skip_word(const char **at)
 }
 
 /*
- * "1: POSIX  ADVISORY  WRITE 4242 fd:00:131 0 EOF": a record lock of process pid on that inode? The device
- * is not compared: some file systems show another one in stat, and an inode too many only parks a
- * descriptor. A waiter's line has "->" first, and is no lock yet.
+ * Whether a line such as "1: POSIX  ADVISORY  WRITE 4242 fd:00:131 0 EOF" is a record lock of process pid on
+ * the inode. The device is not compared: some file systems show another one in stat, and a false match only
+ * parks a descriptor. The line of a waiter begins with "->" and does not match: it has no lock yet.
  */
 static bool lock_line_matches(const char *line, uint64_t pid, uint64_t inode)
 {
@@ -218,8 +219,9 @@ static bool lock_line_matches(const char *line, uint64_t pid, uint64_t inode)
 }
 
 /*
- * Where /proc/locks cannot be read, the answer is no. What one read gives is one moment; where it takes
- * several, locks that others set and drop in between may hide ours: then it is yes.
+ * Whether this process has a record lock on the inode. Where /proc/locks cannot be read, the answer is no.
+ * One read shows a single moment; where it takes several reads, locks that other processes set and drop in
+ * between may hide ours, so the answer is yes.
  */
 static bool process_has_record_lock(uint64_t inode)
 {
@@ -250,8 +252,8 @@ static bool process_has_record_lock(uint64_t inode)
     return found;
 }
 
-/* (lock). */
-static bool must_stay_open(int fd)
+/* Whether closing fd would lose a record lock of the program. */
+static bool must_stay_open(int fd) FL_REQUIRES(fds_lock)
 {
     struct stat st;
     return linux_syscall(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode) &&
@@ -260,8 +262,8 @@ static bool must_stay_open(int fd)
 
 /* ---- closing ------------------------------------------------------------------------------------------- */
 
-/* Closes those of the parked whose locks are gone. (lock). */
-static void parked_reap(void)
+/* Closes the parked descriptors whose locks are gone. */
+static void parked_reap(void) FL_REQUIRES(fds_lock)
 {
     for (struct parked_fd **link = &fds.parked; *link != NULL;) {
         struct parked_fd *parked = *link;
@@ -277,7 +279,7 @@ static void parked_reap(void)
 
 void linux_fd_close(int fd)
 {
-    machine_lock(&fds.lock);
+    machine_lock(&fds_lock);
     atomic_store(&fds.closing, true);
     bool may_close = atomic_load(&fds.takers) == 0;
     if (may_close)
@@ -286,19 +288,19 @@ void linux_fd_close(int fd)
         fd_close(fd);
     } else {
         struct parked_fd *parked = linux_pool_alloc();
-        if (parked != NULL) { /* or it is open for ever: the lesser evil */
+        if (parked != NULL) { /* otherwise it stays open for good: the lesser evil */
             parked->fd = fd;
             parked->next = fds.parked;
             fds.parked = parked;
         }
     }
     atomic_store(&fds.closing, false);
-    machine_unlock(&fds.lock);
+    machine_unlock(&fds_lock);
 }
 
 void linux_fd_locking(bool begins)
 {
     atomic_fetch_add(&fds.takers, begins ? 1 : UINT32_MAX);
-    while (begins && atomic_load(&fds.closing)) /* as long as a few system calls take */
+    while (begins && atomic_load(&fds.closing)) /* for a few system calls */
         linux_syscall(SYS_sched_yield);
 }

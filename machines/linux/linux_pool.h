@@ -1,8 +1,8 @@
 /*
  * linux_pool.h: small blocks of memory for stores and open files, without the program's allocator.
  *
- * A mapping may be made or dropped while the program is inside malloc (its allocator maps a file, a fault
- * drops the last user of a store), so what stands behind a mapping must not call malloc.
+ * A mapping may be made or dropped while the program is inside malloc: its allocator maps a file, or a fault
+ * drops the last reference to a store. So what stands behind a mapping must not call malloc.
  */
 #ifndef MACHINES_LINUX_LINUX_POOL_H
 #define MACHINES_LINUX_LINUX_POOL_H
@@ -11,7 +11,7 @@
 
 #define LINUX_POOL_BLOCK ((size_t)128)
 
-/* A zeroed block of LINUX_POOL_BLOCK bytes. NULL: no memory. */
+/* Returns a zeroed block of LINUX_POOL_BLOCK bytes; NULL: no memory. */
 FL_NODISCARD void *linux_pool_alloc(void);
 void linux_pool_free(void *block);
 

@@ -10,7 +10,7 @@
 
 #define LINUX_SA_RESTORER 0x04000000ul
 
-/* Debuggers and unwinders know a signal frame by these very bytes. 15: rt_sigreturn. */
+/* Debuggers and unwinders recognise a signal frame by exactly these bytes. 15: rt_sigreturn. */
 void linux_sigreturn(void);
 __asm__(".pushsection .text\n"
         ".globl linux_sigreturn\n"

@@ -1,6 +1,6 @@
 /*
- * linux_sigaction.h: signal actions and masks as the kernel keeps them: the shim replaces libc's names for
- * them, too (linux_syscall.h).
+ * linux_sigaction.h: signal actions and masks as the kernel keeps them, without libc: the shim replaces
+ * libc's functions for them (linux_syscall.h).
  */
 #ifndef MACHINES_LINUX_LINUX_SIGACTION_H
 #define MACHINES_LINUX_LINUX_SIGACTION_H
@@ -19,12 +19,12 @@ struct linux_sigaction {
     uint64_t mask;
 };
 
-/* A handler for signo with every signal blocked while it runs. Fills in *old unless NULL. Errors: negative
- * errno. */
+/* Installs a handler for signo; every signal is blocked while it runs. *old (may be NULL): the action before.
+ * Errors: negative errno. */
 FL_NODISCARD int linux_sigaction_handler(int signo,
                                          void (*action)(int signo, siginfo_t *info, void *ucontext),
                                          struct linux_sigaction *old);
-/* Sets `action` unless NULL, and says in *old, unless NULL, what there was. Errors: negative errno. */
+/* Sets `action` unless it is NULL. *old (may be NULL): the action before. Errors: negative errno. */
 FL_NODISCARD int linux_sigaction(int signo, const struct linux_sigaction *action,
                                  struct linux_sigaction *old);
 void linux_sigaction_default(int signo);

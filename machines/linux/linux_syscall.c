@@ -1,11 +1,14 @@
 /*
- * linux_syscall.c: the one instruction through which the machine enters the kernel (linux_syscall.h says why).
+ * linux_syscall.c: the one instruction through which the machine enters the kernel
+ * (linux_syscall.h says why).
  *
- *   number, a, b, c, d, e, f:   rdi rsi rdx rcx r8 r9 stack   ─▶   rax rdi rsi rdx r10 r8 r9   of the kernel's convention
+ *   argument    number   a     b     c     d     e     f
+ *   arrives in  rdi      rsi   rdx   rcx   r8    r9    the stack
+ *   goes to     rax      rdi   rsi   rdx   r10   r8    r9
  *
- *   linux_syscall6 ──jmp──▶ gate ─▶ linux_syscall_code, here, or its copy in the page that linux_syscall_move made
+ *   linux_syscall6 ──jmp──▶ gate ─▶ linux_syscall_code here, or its copy in linux_syscall_move's page
  *
- * x86-64 only: another processor brings these lines in its own words.
+ * x86-64 only: another processor needs code of its own.
  */
 #include "linux_syscall.h"
 #include <sys/mman.h>

@@ -1,13 +1,13 @@
 /*
- * lock.c: mutexes, sleeping and waking, and who calls: over futexes.
+ * lock.c: mutexes, sleeping and waking, over futexes; and the calling thread's identity.
  *
- *     machine_lock.word[0]: 0 free, 1 held, 2 held and somebody may sleep (Drepper, "Futexes are tricky")
+ *     machine_lock.word[0]: 0 free, 1 held, 2 held and a thread may sleep (Drepper, "Futexes are tricky")
  *     machine_lock.word[1]: the holder's thread id
  *
  *     chan ──hash──▶ channel[256]: sequence (a futex), sleepers
  *
  * The futexes are not FUTEX_PRIVATE: a lock in memory that several processes share works between them. The
- * channels are this process's own, so far; a VM for several processes keeps them in its metadata memory.
+ * channels are this process's own.
  */
 #include "linux_syscall.h"
 #include <faultline/machine.h>
@@ -19,7 +19,7 @@
 #include <time.h>
 
 #define NCHANNELS 256 /* a power of two */
-#define SPINS     100 /* about what a short critical section takes */
+#define SPINS     100 /* about as long as a short critical section */
 
 static struct {
     _Alignas(64) uint32_t sequence; /* grows with each wake */
@@ -78,16 +78,17 @@ static bool spin_lock(struct machine_lock *lock)
     return false;
 }
 
-void machine_lock(struct machine_lock *lock)
+/* The three functions that are the lock's implementation stay outside of the analysis. */
+void machine_lock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     if (!try_lock(lock) && !spin_lock(lock)) {
         while (__atomic_exchange_n(&lock->word[0], 2, __ATOMIC_ACQUIRE) != 0)
-            (void)futex_wait(&lock->word[0], 2, NULL); /* whatever woke us: look again */
+            (void)futex_wait(&lock->word[0], 2, NULL); /* for whatever reason it returns, the loop goes on */
     }
     __atomic_store_n(&lock->word[1], (uint32_t)machine_self(), __ATOMIC_RELAXED);
 }
 
-bool machine_trylock(struct machine_lock *lock)
+bool machine_trylock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     if (!try_lock(lock))
         return false;
@@ -95,7 +96,7 @@ bool machine_trylock(struct machine_lock *lock)
     return true;
 }
 
-void machine_unlock(struct machine_lock *lock)
+void machine_unlock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     __atomic_store_n(&lock->word[1], 0, __ATOMIC_RELAXED);
     if (__atomic_exchange_n(&lock->word[0], 0, __ATOMIC_RELEASE) == 2)
@@ -113,9 +114,9 @@ static unsigned channel_of(const void *chan)
 }
 
 /*
- * The sleeper counts itself and reads the sequence before it lets go of the lock; the waker, after it changed
- * what is waited for, sees the sleeper and moves the sequence on; so either the waker wakes, or the futex
- * finds the sequence moved and does not sleep.
+ * The sleeper counts itself and reads the sequence before it releases the lock. The waker changes what is
+ * waited for, then sees the sleeper and advances the sequence. So either the waker wakes it, or the futex
+ * finds another sequence and does not sleep.
  */
 int machine_wait(const void *chan, struct machine_lock *lock, uint64_t deadline_ns)
 {
@@ -137,8 +138,8 @@ void machine_wake(const void *chan)
     unsigned i = channel_of(chan);
 
     /*
-     * Not a load: what was changed before must be seen by whoever counts himself after. (A fence would do,
-     * but TSan knows none.)
+     * A read-modify-write and not a load: a sleeper that counts itself later must see what was changed
+     * before. (A fence would do, but TSan knows none.)
      */
     if (__atomic_fetch_add(&channel[i].sleepers, 0, __ATOMIC_SEQ_CST) == 0)
         return;

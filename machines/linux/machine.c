@@ -1,6 +1,5 @@
 /*
- * machine.c: the machine as a whole: what it is made of, in which order it comes up, and its words to the
- * outside.
+ * machine.c: the machine as a whole: its parts, the order in which they start, and its messages.
  *
  *     init:   window ─▶ metadata ─▶ memfd ─▶ userfaultfd ─▶ bounce buffers ─▶ probe
  *     start:  signal handlers ─▶ handler threads ─▶ the page daemon's and the flusher's threads
@@ -9,8 +8,8 @@
  *     | metadata |  gap  | window of managed addresses …
  *                        └ LINUX_WINDOW_START
  *
- * The metadata memory lies at a fixed place and is shared, so that the processes of one tree could one day
- * share one VM.
+ * The metadata memory lies at a fixed place and is shared, so that the processes of one
+ * tree could share one VM.
  */
 #include "bounce.h"
 #include "fault.h"
@@ -30,8 +29,7 @@
 #include <sys/uio.h>
 
 #define STACK_LEN_BYTES ((size_t)256 << 10)
-/* The two that glibc uses itself: setuid in the program waits until every thread, ours too, has answered
- * one. */
+/* The two signals that glibc uses itself: setuid in the program waits until every thread has answered one. */
 #define GLIBC_SIGNALS (LINUX_SIGMASK(32) | LINUX_SIGMASK(33))
 
 static struct {
@@ -39,7 +37,7 @@ static struct {
     void *meta;
     size_t meta_len_bytes;
     bool window;
-    uint32_t ndaemons; /* of them run */
+    uint32_t ndaemons; /* that run */
     uint64_t daemon_thread[2];
     char error[256];
 } machine;
@@ -73,7 +71,7 @@ static int map_meta(size_t len_bytes)
     return 0;
 }
 
-/* UFFDIO_CONTINUE with write protection came with Linux 6.4, and no feature bit tells of it: tries it on a
+/* UFFDIO_CONTINUE with write protection came with Linux 6.4 without a feature bit. So this tries it, on a
  * page at the window's start. */
 static int probe(void)
 {
@@ -233,7 +231,7 @@ void linux_machine_fini(void)
     machine.window = false;
 }
 
-/* One call, so that a line comes out whole. To whom should a failure be told? */
+/* One call, so that a line is written whole. A failure is ignored: there is nowhere to report it. */
 static void say(const char *prefix, const char *message)
 {
     struct iovec line[3] = {{.iov_base = (void *)prefix, .iov_len = strlen(prefix)},

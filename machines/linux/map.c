@@ -5,11 +5,11 @@
  *                              in the memfd ──UFFDIO_CONTINUE──▶ mapped               (a whole run at once)
  *                              mapped, write-protected ──UFFDIO_WRITEPROTECT──▶ mapped writable
  *
- * The common fault of one page is one call. What the page is, the machine tells by itself, except whether it
- * is mapped already: the processor said so when it faulted, and the fault handlers leave that in
- * linux_fault_mapped. It is a hint: when it is wrong, the access faults again and the truth is told.
+ * The common fault of one page is one call. Whether the page is mapped already is known from the
+ * processor's fault code, which the fault handlers leave in linux_fault_mapped. It is a hint: when it is
+ * wrong, the access faults again.
  *
- * Locks: none of its own. The core holds the object's, so nobody releases a page of the run meanwhile.
+ * Locks: none of its own. The core holds the object's, so no page of the run is released meanwhile.
  */
 #include "bounce.h"
 #include "fault.h"
@@ -22,11 +22,11 @@
 #include <errno.h>
 #include <stdio.h>
 
-#define MAP_SCATTERED 4 /* pages: shorter runs are unmapped together before they are released */
+#define MAP_SCATTERED 4 /* pages: runs up to this length are unmapped together before they are released */
 
 bool machine_can_map(void *entry_object, void *page_object)
 {
-    return entry_object == page_object; /* an area of the kernel's shows one stretch of one memfd */
+    return entry_object == page_object; /* one of the kernel's areas shows one stretch of the memfd */
 }
 
 _Noreturn static void panic_errno(const char *what, vm_offset_t va, int error)
@@ -37,14 +37,14 @@ _Noreturn static void panic_errno(const char *what, vm_offset_t va, int error)
     machine_panic(message);
 }
 
-/* The kernel has woken whoever waited for the pages [va, va + len_bytes). */
+/* The kernel has woken the threads that waited for the pages [va, va + len_bytes). */
 static void woken(vm_offset_t va, size_t len_bytes)
 {
     if (linux_fault_asleep - va < len_bytes)
         linux_fault_asleep = 0;
 }
 
-/* The rights of pages that are mapped already. */
+/* Changes the right to write of pages that are mapped already. */
 static int remap(vm_offset_t va, size_t len_bytes, bool writable)
 {
     int error = linux_uffd_writeprotect(va, len_bytes, !writable);
@@ -55,7 +55,7 @@ static int remap(vm_offset_t va, size_t len_bytes, bool writable)
     return error;
 }
 
-/* Enters pages that are in the memfd. */
+/* Enters pages whose bytes are in the memfd. *done: how many bytes, from the first. */
 static int map_resident(vm_offset_t va, size_t len_bytes, bool writable, unsigned flags, size_t *done)
 {
     if (writable && len_bytes == VM_PAGE_SIZE && va == linux_fault_mapped) {
@@ -83,7 +83,7 @@ static int map_resident(vm_offset_t va, size_t len_bytes, bool writable, unsigne
     return 0;
 }
 
-/* Enters pages that are in slots, which they leave. */
+/* Enters pages whose bytes are in slots, and frees the slots. */
 static int map_kept(vm_offset_t va, uint64_t offset, void *addr, uint32_t npages, bool writable,
                     uint32_t *done)
 {
@@ -93,8 +93,8 @@ static int map_kept(vm_offset_t va, uint64_t offset, void *addr, uint32_t npages
     woken(va, copied);
     *done = (uint32_t)atop(copied);
     if (error == -EEXIST) {
-        /* The memfd has a page there already: filled anew since. The bytes go into it, and it is mapped as
-         * resident, next. */
+        /* The memfd has a page there already, because the page was filled anew. The bytes are written to it,
+         * and the next round maps it. */
         error = linux_memfd_write(offset + copied, (char *)addr + copied, VM_PAGE_SIZE);
         if (error == 0)
             linux_bounce_moved((char *)addr + copied, 1);
@@ -150,8 +150,8 @@ void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t e
 {
     (void)space;
     /*
-     * machine_release punches the pages out of the memfd, and so out of every view; but each punch of something
-     * mapped interrupts the other CPUs, which for scattered pages costs more than all the rest.
+     * machine_release punches the pages out of the memfd, and so out of every mapping. But each punch of a
+     * mapped page interrupts the other CPUs, which for scattered pages costs more than everything else.
      */
     if ((flags & MACHINE_UNMAP_RELEASE) != 0 && end - start > ptoa(MAP_SCATTERED))
         return;
@@ -165,14 +165,12 @@ void machine_wrprotect(struct machine_space *space, vm_offset_t start, vm_offset
     if (error == -ENOENT)
         return; /* nothing is attached there */
     if (error == -ENOMEM)
-        machine_unmap(space, start, end,
-                      0); /* no page table for the marks of absent pages: forgetting does as well */
+        machine_unmap(space, start, end, 0); /* no page table for the marks: unmapped does as well */
     else if (error != 0)
         panic_errno("userfaultfd does not write-protect", start, error);
 }
 
-/* Nothing is known cheaply: the kernel's page tables are the kernel's. So a page may be mapped, and may
- * have been referenced. */
+/* The kernel's page tables cannot be read cheaply. So a page may be mapped, and may have been referenced. */
 unsigned machine_query(struct machine_space *space, vm_offset_t va)
 {
     (void)space;
@@ -187,6 +185,6 @@ unsigned machine_harvest(struct machine_space *space, vm_offset_t va)
 
 void machine_sync(struct machine_space *space)
 {
-    (void)space; /* the kernel has every CPU forget before its calls return */
+    (void)space; /* the kernel flushes every TLB before its calls return */
     linux_zap_flush();
 }

@@ -1,16 +1,16 @@
 /*
- * memfd.c: where objects' bytes live: one sparse memfd for all of them.
+ * memfd.c: the memory file that holds the bytes of all objects: one sparse memfd.
  *
  *     memfd:  | (never used) | object 1 | object 2 | …           2^63 bytes
  *             0              2^47       2·2^47                   page p of an object is at object + p · 4096
  *
- * One descriptor, and not one for each object, because a program counts, closes and passes on its
- * descriptors: the fewer of ours among them the better, and thousands of private mappings (each has an
- * object) must not meet the limit of open files. The deeper tree of pages that it makes in the kernel costs 1
- * to 3 % of a fault.
+ * There is one descriptor, and not one for each object, because a program counts, closes and passes on
+ * its descriptors: the fewer of ours are among them the better, and thousands of private mappings (each
+ * has an object) must not reach the limit of open files. The price is a deeper tree of pages in the
+ * kernel, 1 to 3 % of a fault.
  *
- * The machine's name for an object is the start of its stretch, as a pointer. A stretch is given out again
- * after machine_object_fini: its pages were released. Lock: `lock`, a leaf.
+ * The machine's name for an object is the start of its stretch, as a pointer. A stretch is reused after
+ * machine_object_fini, when its pages were released. Lock: stretch_lock, a leaf.
  */
 #include "memfd.h"
 #include "linux_fd.h"
@@ -23,23 +23,24 @@
 #include <sys/resource.h>
 
 #ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3: nobody executes it as a program */
+#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3: it cannot be executed as a program */
 #endif
 
 #define MEMFD_LEN_BYTES ((off_t)(INT64_MAX & ~(int64_t)VM_PAGE_MASK))
 #define NOBJECTS        (1u << (63 - LINUX_OBJECT_SHIFT))
 #define NWORDS          (NOBJECTS / 64)
 
+static int memfd = -1;
+
+static struct machine_lock stretch_lock;
 static struct {
-    int fd;
-    struct machine_lock lock;
-    uint32_t hint;         /* (lock) words below it are full */
-    uint64_t used[NWORDS]; /* (lock) a bit for each stretch; that of stretch 0 is always set */
-} memfd = {.fd = -1};
+    uint32_t hint;         /* words below it are full */
+    uint64_t used[NWORDS]; /* a bit for each stretch; that of stretch 0 is always set */
+} stretch FL_GUARDED_BY(stretch_lock);
 
 int linux_memfd_fd(void)
 {
-    return memfd.fd;
+    return memfd;
 }
 
 int linux_memfd_open(void)
@@ -62,62 +63,64 @@ int linux_memfd_open(void)
                                     : "cannot make a memfd: raise the limit of open files (ulimit -n)");
         return fd;
     }
-    memfd.fd = linux_fd_move_high(fd);
-    int error = (int)linux_syscall(SYS_ftruncate, memfd.fd, MEMFD_LEN_BYTES);
+    memfd = linux_fd_move_high(fd);
+    int error = (int)linux_syscall(SYS_ftruncate, memfd, MEMFD_LEN_BYTES);
     if (error != 0) {
         linux_memfd_close();
         linux_machine_set_error("a memfd cannot be large enough here");
         return error;
     }
-    __builtin_memset(memfd.used, 0, sizeof(memfd.used));
-    memfd.used[0] = 1; /* so that no object's name is NULL */
-    memfd.hint = 0;
+    machine_lock(&stretch_lock);
+    __builtin_memset(stretch.used, 0, sizeof(stretch.used));
+    stretch.used[0] = 1; /* so that no object's name is NULL */
+    stretch.hint = 0;
+    machine_unlock(&stretch_lock);
     return 0;
 }
 
 void linux_memfd_close(void)
 {
-    if (memfd.fd >= 0)
-        (void)linux_syscall(SYS_close, memfd.fd);
-    memfd.fd = -1;
+    if (memfd >= 0)
+        (void)linux_syscall(SYS_close, memfd);
+    memfd = -1;
 }
 
 int machine_object_init(void **object)
 {
     int error = -ENOMEM;
 
-    machine_lock(&memfd.lock);
-    while (memfd.hint < NWORDS && memfd.used[memfd.hint] == UINT64_MAX)
-        memfd.hint++;
-    if (memfd.hint < NWORDS) {
-        unsigned bit = (unsigned)__builtin_ctzll(~memfd.used[memfd.hint]);
-        memfd.used[memfd.hint] |= (uint64_t)1 << bit;
-        *object = (void *)(((uint64_t)memfd.hint * 64 + bit) << LINUX_OBJECT_SHIFT);
+    machine_lock(&stretch_lock);
+    while (stretch.hint < NWORDS && stretch.used[stretch.hint] == UINT64_MAX)
+        stretch.hint++;
+    if (stretch.hint < NWORDS) {
+        unsigned bit = (unsigned)__builtin_ctzll(~stretch.used[stretch.hint]);
+        stretch.used[stretch.hint] |= (uint64_t)1 << bit;
+        *object = (void *)(((uint64_t)stretch.hint * 64 + bit) << LINUX_OBJECT_SHIFT);
         error = 0;
     }
-    machine_unlock(&memfd.lock);
+    machine_unlock(&stretch_lock);
     return error;
 }
 
 void machine_object_fini(void *object)
 {
-    uint64_t stretch = (uint64_t)object >> LINUX_OBJECT_SHIFT;
+    uint64_t i = (uint64_t)object >> LINUX_OBJECT_SHIFT;
 
-    machine_lock(&memfd.lock);
-    if (stretch == 0 || (memfd.used[stretch / 64] & (uint64_t)1 << stretch % 64) == 0)
+    machine_lock(&stretch_lock);
+    if (i == 0 || (stretch.used[i / 64] & (uint64_t)1 << i % 64) == 0)
         machine_panic("machine_object_fini of what is no object");
-    memfd.used[stretch / 64] &= ~((uint64_t)1 << stretch % 64);
-    if (stretch / 64 < memfd.hint)
-        memfd.hint = (uint32_t)(stretch / 64);
-    machine_unlock(&memfd.lock);
+    stretch.used[i / 64] &= ~((uint64_t)1 << i % 64);
+    if (i / 64 < stretch.hint)
+        stretch.hint = (uint32_t)(i / 64);
+    machine_unlock(&stretch_lock);
 }
 
 int linux_memfd_read(uint64_t offset, void *to, size_t len_bytes)
 {
     for (size_t done = 0; done < len_bytes;) {
-        long n = linux_syscall(SYS_pread64, memfd.fd, (char *)to + done, len_bytes - done, offset + done);
+        long n = linux_syscall(SYS_pread64, memfd, (char *)to + done, len_bytes - done, offset + done);
         if (n == -EINTR)
-            continue; /* a signal that was not blocked; each round moves on or is interrupted anew */
+            continue; /* a signal that was not blocked */
         if (n <= 0)
             return -ENOMEM; /* a page that the kernel swapped out and cannot bring back */
         done += (size_t)n;
@@ -129,9 +132,9 @@ int linux_memfd_write(uint64_t offset, const void *from, size_t len_bytes)
 {
     for (size_t done = 0; done < len_bytes;) {
         long n =
-            linux_syscall(SYS_pwrite64, memfd.fd, (const char *)from + done, len_bytes - done, offset + done);
+            linux_syscall(SYS_pwrite64, memfd, (const char *)from + done, len_bytes - done, offset + done);
         if (n == -EINTR)
-            continue; /* as above */
+            continue;
         if (n <= 0)
             return -ENOMEM;
         done += (size_t)n;
@@ -144,7 +147,7 @@ void linux_memfd_punch(uint64_t offset, size_t len_bytes)
     long error;
 
     do {
-        error = linux_syscall(SYS_fallocate, memfd.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+        error = linux_syscall(SYS_fallocate, memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
                               len_bytes);
     } while (error == -EINTR);
     if (error == -EBADF)

@@ -1,23 +1,23 @@
 /*
- * peek.c: a second, read-only view of a few hot stretches of the memfd, so that copying out of them is a
- * plain copy: the kernel's own read of a memfd looks up each page and copies page by page, which takes
- * three times as long.
+ * peek.c: a second, read-only view of a few hot stretches of the memfd, so that copying out of
+ * them is a plain copy. The kernel's own read of a memfd looks up and copies page by page, which
+ * takes three times as long.
  *
  *     memfd   | chunk | chunk | chunk | …          2 MiB each
  *     slot    [0] [1] … [7]                        chunk n in slot n % 8, when it is worth it
  *
- * A view costs page faults when it is new, and makes it dearer to punch its pages out. So a chunk gets its
- * slot after it was read twice over, without the one that has the slot being read as much; what is read
- * once, as by a stream, never does. All views together are PEEK_SLOTS * PEEK_CHUNK long: pages that they
- * show appear twice in the process's resident size, though in memory once.
+ * A view costs page faults when it is new, and makes punching its pages more expensive. So a chunk gets its
+ * slot after it was read twice over, unless the chunk that has the slot was read as much meanwhile. A chunk
+ * that is read once, as by a stream, never gets one. All views together are PEEK_SLOTS * PEEK_CHUNK long.
+ * Pages that they show are counted twice in the process's resident size, but exist once.
  *
- * The program's memory may be bad. The copy is one instruction; when it faults, the handler of SIGSEGV and
- * SIGBUS lets it end there (linux_peek_fault), as the kernel does with its own. For that these two signals
- * are let through meanwhile, with no lock held: a handler of the program's runs then only if somebody else
- * sent one of them.
+ * The program's memory may be unmapped. The copy is one instruction; when it faults, the handler of
+ * SIGSEGV and SIGBUS ends it there (linux_peek_fault), as the kernel does with its own copies. So these
+ * two signals are unblocked meanwhile, with no lock held; a handler of the program's runs then only if
+ * another process sent one of them.
  *
- * P1: a slot that has users shows its chunk. Lock: peek.lock, a leaf (machine's own).
- * Does not do: writing; that touches pages which the memfd does not have yet.
+ * Invariant: a slot that has users shows its chunk. Lock: peek_lock, a leaf of the machine's own. Does not
+ * do: writing, which touches pages that the memfd does not have yet.
  */
 #include "peek.h"
 #include "fault.h"
@@ -32,23 +32,25 @@
 #define PEEK_SLOTS 8u
 #define PEEK_WORTH (2 * PEEK_CHUNK) /* bytes to be read of a chunk before it gets a view */
 
+static struct machine_lock peek_lock;
+
 struct peek_slot {
-    uint64_t chunk;  /* (lock) shown; 0: none, for the memfd's start is never used */
-    uint64_t wanted; /* (lock) the one that would like to be */
-    uint64_t asked;  /* (lock) bytes read of `wanted`, less those of `chunk` since */
-    uint32_t users;  /* (lock) */
+    uint64_t chunk FL_GUARDED_BY(peek_lock);  /* shown; 0: none (the memfd's start is never used) */
+    uint64_t wanted FL_GUARDED_BY(peek_lock); /* the chunk that was last read without being shown */
+    uint64_t asked FL_GUARDED_BY(peek_lock);  /* bytes read of `wanted`, less those of `chunk` since */
+    uint32_t users FL_GUARDED_BY(peek_lock);
 };
 
 static struct {
-    struct machine_lock lock;
-    char *base;       /* (lock) PEEK_SLOTS chunks of addresses; NULL: not yet, or refused */
-    bool unavailable; /* (lock) refused */
+    /* PEEK_SLOTS chunks of addresses, set under the lock before the first view; NULL: not yet, or refused. */
+    char *base;
+    bool unavailable FL_GUARDED_BY(peek_lock); /* refused */
     struct peek_slot slot[PEEK_SLOTS];
 } peek;
 
 /* ---- views --------------------------------------------------------------------------------------------- */
 
-static bool peek_reserve(void)
+static bool peek_reserve(void) FL_REQUIRES(peek_lock)
 {
     if (peek.base != NULL || peek.unavailable)
         return peek.base != NULL;
@@ -65,11 +67,11 @@ static char *peek_addr(const struct peek_slot *slot)
 }
 
 /*
- * The slot shows the chunk. First without rights, and unlocked: under mlockall(MCL_FUTURE) the kernel would
- * fill it with pages that nobody asked for. A forked child has no views. False: refused; the slot shows
- * nothing.
+ * Makes the slot show the chunk. It is mapped without rights first, and unlocked: under mlockall(MCL_FUTURE)
+ * the kernel would otherwise allocate every page of it. A forked child gets no views. Returns false when the
+ * kernel refused; the slot then shows nothing.
  */
-static bool peek_map(struct peek_slot *slot, uint64_t chunk)
+static bool peek_map(struct peek_slot *slot, uint64_t chunk) FL_REQUIRES(peek_lock)
 {
     char *addr = peek_addr(slot);
     long r = linux_syscall(SYS_mmap, addr, PEEK_CHUNK, PROT_NONE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE,
@@ -82,11 +84,12 @@ static bool peek_map(struct peek_slot *slot, uint64_t chunk)
     return shown;
 }
 
-/* The chunk's slot, with a user more, if it is shown or now worth it; NULL: not. */
+/* Returns the chunk's slot, with one more user, if the chunk is shown or is now worth a
+ * view; otherwise NULL. */
 static struct peek_slot *peek_get(uint64_t chunk, size_t len_bytes)
 {
     struct peek_slot *slot = &peek.slot[chunk % PEEK_SLOTS];
-    machine_lock(&peek.lock);
+    machine_lock(&peek_lock);
     bool shown = slot->chunk == chunk;
     if (shown) {
         slot->asked -= slot->asked < len_bytes ? slot->asked : len_bytes;
@@ -96,15 +99,15 @@ static struct peek_slot *peek_get(uint64_t chunk, size_t len_bytes)
         shown = slot->asked > PEEK_WORTH && slot->users == 0 && peek_reserve() && peek_map(slot, chunk);
     }
     slot->users += shown;
-    machine_unlock(&peek.lock);
+    machine_unlock(&peek_lock);
     return shown ? slot : NULL;
 }
 
 static void peek_put(struct peek_slot *slot)
 {
-    machine_lock(&peek.lock);
+    machine_lock(&peek_lock);
     slot->users--;
-    machine_unlock(&peek.lock);
+    machine_unlock(&peek_lock);
 }
 
 /* ---- the copy ------------------------------------------------------------------------------------------ */
@@ -157,9 +160,11 @@ size_t linux_peek(void *to, uint64_t offset, size_t len_bytes)
 
 void linux_peek_close(void)
 {
+    machine_lock(&peek_lock);
     if (peek.base != NULL)
         (void)linux_syscall(SYS_munmap, peek.base, PEEK_SLOTS * PEEK_CHUNK);
     peek.base = NULL;
     peek.unavailable = false;
     __builtin_memset(peek.slot, 0, sizeof(peek.slot));
+    machine_unlock(&peek_lock);
 }

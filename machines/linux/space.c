@@ -5,10 +5,10 @@
  *     | reserved | memfd + object's stretch, registered | reserved | memfd … |  reserved |
  *       PROT_NONE                                         PROT_NONE
  *
- * Reserved ranges are anonymous, PROT_NONE and cost one of the kernel's areas. An attached range becomes
- * accessible only after it is registered with userfaultfd: before, an access would find a hole of the memfd
- * and read zeros. For the same reason it does not survive fork (MADV_DONTFORK): a child has no registration,
- * so it has no range either, and gets SIGSEGV instead of wrong bytes.
+ * Reserved ranges are anonymous and PROT_NONE, and each costs one of the kernel's areas. An attached range
+ * becomes accessible only after it is registered with userfaultfd: before that, an access would find a hole
+ * of the memfd and read zeros. For the same reason it is not inherited by fork (MADV_DONTFORK): a child has
+ * no registration, so it gets SIGSEGV instead of wrong bytes.
  *
  * There is one space, because a process has one. Locks: none of its own; the core holds the map's.
  */
@@ -77,8 +77,8 @@ static int host_prot(vm_prot_t prot)
     return prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
 }
 
-/* The new range is one area of exactly [start, end), so what follows the mmap never has to split one, and
- * fails only when the kernel has no memory for a few words of its own. */
+/* The new range is one area of exactly [start, end), so the calls after the mmap never split an area, and
+ * fail only when the kernel has no memory for a few words. */
 int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
                    void *object, vm_pindex_t pindex)
 {
@@ -87,8 +87,8 @@ int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t e
     if (start < space->start || end > space->end)
         machine_panic("machine_attach outside of the space");
     if (pindex >= LINUX_OBJECT_PAGES || atop(len_bytes) > LINUX_OBJECT_PAGES - pindex)
-        return -ENOMEM; /* farther into a file than an address space is long: docs/design.md */
-    linux_zap_flush();  /* what is still to be forgotten here is what showed before */
+        return -ENOMEM; /* beyond the object's stretch: docs/design.md */
+    linux_zap_flush();  /* pending ranges are of what was attached before */
     long addr = linux_syscall(SYS_mmap, start, len_bytes, PROT_NONE, MAP_SHARED | MAP_FIXED, linux_memfd_fd(),
                               linux_memfd_offset(object, pindex));
     if (linux_syscall_failed(addr))
@@ -97,8 +97,8 @@ int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t e
         linux_uffd_register(start, end) == 0 &&
         (prot == VM_PROT_NONE || machine_protect(space, start, end, prot) == 0))
         return 0;
-    /* What was shown before cannot be had back without more memory. Nothing is shown, then: SIGSEGV, never
-     * wrong bytes. */
+    /* What was attached before cannot be restored without more memory. So nothing is:
+     * SIGSEGV, never wrong bytes. */
     machine_detach(space, start, end);
     return -ENOMEM;
 }
@@ -109,9 +109,9 @@ static int reserve_over(vm_offset_t start, vm_offset_t end)
 }
 
 /*
- * At the limit on areas the kernel refuses every new one first of all, also when it would take the place of
- * many. What is whole areas can be unmapped even then. What would split one stays, without mappings: it is
- * still registered, and the core answers every fault in it with -EFAULT.
+ * At the limit on areas the kernel refuses a new area even when it would replace many. Whole areas can be
+ * unmapped even then. A range that would split an area stays, without mappings: it is still registered, and
+ * the core answers every fault in it with -EFAULT.
  */
 void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end)
 {
@@ -121,7 +121,7 @@ void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t 
         machine_unmap(space, start, end, 0);
         linux_zap_flush();
     } else if (reserve(start, end, MAP_FIXED_NOREPLACE) != 0)
-        machine_log("a range of managed addresses was lost to somebody else's mapping");
+        machine_log("a range of managed addresses was lost to another mapping");
 }
 
 int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)

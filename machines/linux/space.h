@@ -1,12 +1,10 @@
-/*
- * space.h: the window of addresses as a whole.
- */
+/* space.h: the window of addresses as a whole. */
 #ifndef MACHINES_LINUX_SPACE_H
 #define MACHINES_LINUX_SPACE_H
 
 #include "linux_machine.h"
 
-/* Errors: negative errno, with the remedy in linux_machine_error(). */
+/* Reserves the window. Errors: negative errno, with the remedy in linux_machine_error(). */
 FL_NODISCARD int linux_window_reserve(void);
 void linux_window_unreserve(void);
 

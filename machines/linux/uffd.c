@@ -1,15 +1,15 @@
 /*
- * uffd.c: userfaultfd: opening it with whatever right there is, agreeing on features, and its ioctls.
+ * uffd.c: userfaultfd: opening it with whatever right the process has, agreeing on features, and its ioctls.
  *
  *     access to an absent page            ─▶ MISSING ─▶ copy      (allocate + fill + map)
  *     access to a page in the memfd only  ─▶ MINOR   ─▶ continue  (map)
  *     store to a write-protected page     ─▶ WP      ─▶ writeprotect off
  *
  * The signal engine asks for UFFD_FEATURE_SIGBUS: the fault becomes a SIGBUS in the thread that faulted, and
- * nobody ever reads the descriptor. It has no use for faults in kernel mode, so the user-mode-only kind,
- * which needs no privilege, is tried first. The thread engine needs kernel faults.
+ * the descriptor is never read. It has no use for faults in kernel mode, so the user-mode-only kind, which
+ * needs no privilege, is tried first. The thread engine needs the faults of the kernel.
  *
- * None of the non-cooperative events (fork, remap, remove) is asked for: a child gets no managed range
+ * It asks for none of the non-cooperative events (fork, remap, remove): a child gets no managed range
  * (space.c), and ranges move only by attach and detach.
  */
 #include "uffd.h"
@@ -21,7 +21,7 @@
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 
-/* Newer than the oldest headers that we build with. The values are the kernel's ABI. */
+/* Newer than the oldest headers that this builds with. The values are the kernel's ABI. */
 #ifndef UFFDIO_CONTINUE_MODE_WP
 #define UFFDIO_CONTINUE_MODE_WP ((__u64)1 << 1)
 #endif
@@ -60,7 +60,7 @@ static int uffd_ioctl(unsigned long request, void *arg)
     return error;
 }
 
-/* These return a descriptor or a negative errno value. */
+/* open_syscall, open_device and open_for return a descriptor or a negative errno value. */
 static int open_syscall(int flags)
 {
     return (int)linux_syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | flags);
@@ -90,8 +90,8 @@ static const char *forbidden(enum linux_fault_engine engine)
 {
     if (engine == LINUX_FAULT_THREAD)
         return "userfaultfd for kernel faults is forbidden here: be root or have CAP_SYS_PTRACE, or set "
-               "sysctl "
-               "vm.unprivileged_userfaultfd=1, or give access to /dev/userfaultfd, or use the signal engine";
+               "sysctl vm.unprivileged_userfaultfd=1, or give access to /dev/userfaultfd, or use the signal "
+               "engine";
     return "userfaultfd is forbidden here: set sysctl vm.unprivileged_userfaultfd=1, or give access to "
            "/dev/userfaultfd, or run the container with a seccomp profile that allows userfaultfd";
 }
@@ -145,9 +145,9 @@ int linux_uffd_register(vm_offset_t start, vm_offset_t end)
 }
 
 /*
- * copy and continue stop with EAGAIN for two reasons: the page after the progress that they report has an
- * error of its own, which the next call says; or the page table changed under them. Both settle by asking
- * again, so there is no bound on the asking.
+ * UFFDIO_COPY and UFFDIO_CONTINUE stop with EAGAIN for two reasons: the next page has an error of its
+ * own, which the next call returns; or the page table changed under them. Calling again settles both, so
+ * the loops need no bound.
  */
 int linux_uffd_copy(vm_offset_t va, const void *from, size_t len_bytes, bool writable, size_t *done)
 {
@@ -204,7 +204,7 @@ int linux_uffd_writeprotect(vm_offset_t va, size_t len_bytes, bool protect)
 
     do {
         error = uffd_ioctl(UFFDIO_WRITEPROTECT, &request);
-    } while (error == -EAGAIN); /* the address space is changing elsewhere, which ends by itself */
+    } while (error == -EAGAIN); /* another thread is changing the address space, which ends by itself */
     return error;
 }
 
@@ -212,7 +212,7 @@ void linux_uffd_wake(vm_offset_t va, size_t len_bytes)
 {
     struct uffdio_range range = {.start = va, .len = len_bytes};
 
-    /* Fails only for a range that is no multiple of pages: nobody who waits is forgotten. */
+    /* Fails only for a range that is no multiple of pages, so no sleeper is missed. */
     (void)uffd_ioctl(UFFDIO_WAKE, &range);
 }
 

@@ -1,14 +1,14 @@
 /*
- * window.c: the core's windows onto pages' bytes, and pages' end. A window is a stretch of bounce buffers.
+ * window.c: the core's windows onto pages' bytes, copies, and the release of pages. A window is a
+ * stretch of bounce buffers.
  *
  *     FILL   slots as they are   ─▶ put(keep): the bytes stay there until the page is mapped (bounce.c)
  *     READ   pread ─▶ slots      ─▶ put: slots are free
  *     EDIT   pread ─▶ slots      ─▶ put: pwrite
  *
- * A single page whose bytes are in a slot anyway is read and edited there, by who waits. No lock of its own.
- *
- * Copies to and from a program's memory go past the buffers: by pread and pwrite of the memfd, or out of a view of
- * it (peek.c).
+ * A caller that waits reads and edits a single page in its slot, when a slot keeps it. Copies to and from a
+ * program's memory do not use the buffers: they are pread and pwrite of the memfd, or a copy out of a view of
+ * it (peek.c). Lock: none of its own.
  */
 #include "bounce.h"
 #include "linux_syscall.h"
@@ -17,7 +17,7 @@
 
 #include <errno.h>
 
-/* How many pages from addr[0] on lie one behind the other. */
+/* Returns how many pages from addr[0] on are contiguous. */
 static uint32_t contiguous(void **addr, uint32_t npages)
 {
     uint32_t n = 1;
@@ -47,7 +47,7 @@ static void save(const struct machine_run *run, void **addr)
     }
 }
 
-/* The bytes of the run's pages are in the memfd. */
+/* Moves the bytes of the run's pages from slots into the memfd. */
 static int flush_run(const struct machine_run *run, bool nowait)
 {
     int error = 0;
@@ -90,8 +90,9 @@ void machine_window_put(const struct machine_run *run, enum machine_window how, 
 }
 
 /*
- * The kernel copies between the memfd and the program's memory, from byte *done on: it touches no byte too many, and
- * a place that it cannot reach is an error of its call and not a fault in the middle of the core.
+ * Lets the kernel copy between the memfd and the program's memory, from byte *done on. It touches no other
+ * byte, and an address that it cannot reach is an error of its call and not a fault in the middle of the
+ * core. A signal that is not blocked interrupts it; each round moves on or is interrupted again.
  */
 static int copy(uint64_t offset, long number, const void *memory, size_t len_bytes, size_t *done)
 {
@@ -102,9 +103,7 @@ static int copy(uint64_t offset, long number, const void *memory, size_t len_byt
                                offset + *done);
         if (n > 0)
             *done += (size_t)n;
-        else if (
-            n !=
-            -EINTR) /* a signal that was not blocked: again; each round moves on or is interrupted anew */
+        else if (n != -EINTR)
             error = n == -EFAULT ? -EFAULT : -ENOMEM;
     }
     return error;
@@ -133,8 +132,7 @@ int machine_copyin(const struct machine_run *run, uint32_t start, const void *fr
                              len_bytes, done);
 }
 
-/* A page that was filled anew has bytes in a slot and old ones in the memfd: so both are forgotten, for
- * each. */
+/* A page that was filled anew has its bytes in a slot and old ones in the memfd, so both are dropped. */
 void machine_release(const struct machine_run *run)
 {
     for (uint32_t i = 0; i < run->npages; i++)

@@ -4,12 +4,12 @@
  *     machine_unmap ─▶ pending ranges ─── machine_sync, or 64 of them ──▶ process_madvise(MADV_DONTNEED)
  *
  * Forgetting a single page costs a system call and, in a process with several threads, an interrupt of every
- * other CPU that runs one. The page daemon forgets pages by the dozen, scattered over a file: the kernel takes
- * them all in one call, with one interrupt (process_madvise on oneself, Linux 6.13; the flush is one since
- * 6.16). machine.h allows the delay: an unmapping counts from the next machine_sync on. A range that is about
- * to show something else is flushed first (machine_attach, machine_detach): what comes there must stay.
+ * other CPU that runs one. The page daemon forgets dozens of pages, scattered over a file. The kernel takes
+ * them all in one call (process_madvise on oneself, Linux 6.13), and since Linux 6.16 with one interrupt.
+ * machine.h allows the delay: an unmapping counts from the next machine_sync on. A range where something else
+ * is about to be mapped is flushed first (machine_attach, machine_detach), so that the new mapping stays.
  *
- * Lock: zap.lock, a leaf, held across the call: whoever finds the list empty may rely on it being done.
+ * Lock: zap_lock, a leaf, held across the call: when a thread finds the list empty, the call is done.
  */
 #include "zap.h"
 #include "linux_fd.h"
@@ -21,41 +21,45 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Linux 5.18; MADV_DONTNEED says EINVAL for what mlockall locked. */
+/* Linux 5.18. MADV_DONTNEED fails with EINVAL on memory that mlockall locked. */
 #ifndef MADV_DONTNEED_LOCKED
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
 #define ZAP_MAX 64
 
+static struct machine_lock zap_lock;
 static struct {
-    struct machine_lock lock;
-    struct iovec range[ZAP_MAX]; /* (lock) */
-    uint32_t n;                  /* (lock) */
-    int pidfd;                   /* (lock) of this process; -1: none */
-    bool singly;                 /* (lock) process_madvise is not to be had */
-} zap = {.pidfd = -1};
+    struct iovec range[ZAP_MAX];
+    uint32_t n;
+    int pidfd;   /* of this process; -1: none */
+    bool singly; /* process_madvise does not work here */
+} zap FL_GUARDED_BY(zap_lock) = {.pidfd = -1};
 
 void linux_zap_open(void)
 {
+    long low = linux_syscall(SYS_pidfd_open, getpid(), 0);
+    int pidfd = low < 0 ? -1 : linux_fd_dup((int)low);
+    if (low >= 0)
+        (void)linux_syscall(SYS_close, low);
+    machine_lock(&zap_lock);
     zap.n = 0;
-    zap.singly = true;
-    long fd = linux_syscall(SYS_pidfd_open, getpid(), 0);
-    if (fd < 0)
-        return;
-    zap.pidfd = linux_fd_dup((int)fd);
-    zap.singly = zap.pidfd < 0;
-    (void)linux_syscall(SYS_close, fd);
+    zap.pidfd = pidfd;
+    zap.singly = pidfd < 0;
+    machine_unlock(&zap_lock);
 }
 
 void linux_zap_close(void)
 {
-    if (zap.pidfd >= 0)
-        linux_fd_close(zap.pidfd);
+    machine_lock(&zap_lock);
+    int pidfd = zap.pidfd;
     zap.pidfd = -1;
+    machine_unlock(&zap_lock);
+    if (pidfd >= 0)
+        linux_fd_close(pidfd);
 }
 
-/* One range by itself. */
+/* Forgets one range. */
 static void zap_range(const struct iovec *range)
 {
     long error = linux_syscall(SYS_madvise, range->iov_base, range->iov_len, MADV_DONTNEED_LOCKED);
@@ -67,8 +71,7 @@ static void zap_range(const struct iovec *range)
     }
 }
 
-/* (lock). */
-static void zap_flush(void)
+static void zap_flush(void) FL_REQUIRES(zap_lock)
 {
     uint32_t done = 0;
     if (!zap.singly && zap.n > 1) {
@@ -77,24 +80,24 @@ static void zap_flush(void)
         while (bytes > 0 && done < zap.n && (size_t)bytes >= zap.range[done].iov_len)
             bytes -= (long)zap.range[done++].iov_len;
     }
-    for (; done < zap.n; done++) /* what it left; what it did in part is done again, which is no harm */
+    for (; done < zap.n; done++) /* the rest; what was done in part is done again, which is harmless */
         zap_range(&zap.range[done]);
     zap.n = 0;
 }
 
 void linux_zap(vm_offset_t start, vm_offset_t end)
 {
-    machine_lock(&zap.lock);
+    machine_lock(&zap_lock);
     if (zap.n == ZAP_MAX)
         zap_flush();
     zap.range[zap.n++] = (struct iovec){.iov_base = (void *)start, .iov_len = end - start};
-    machine_unlock(&zap.lock);
+    machine_unlock(&zap_lock);
 }
 
 int linux_zap_replace(vm_offset_t start, vm_offset_t end, int (*replace)(vm_offset_t start, vm_offset_t end))
 {
     uint32_t left = 0;
-    machine_lock(&zap.lock);
+    machine_lock(&zap_lock);
     int error = replace(start, end);
     for (uint32_t i = 0; i < zap.n; i++) {
         vm_offset_t at = (vm_offset_t)zap.range[i].iov_base;
@@ -104,14 +107,14 @@ int linux_zap_replace(vm_offset_t start, vm_offset_t end, int (*replace)(vm_offs
     zap.n = left;
     if (left > 0)
         zap_flush();
-    machine_unlock(&zap.lock);
+    machine_unlock(&zap_lock);
     return error;
 }
 
 void linux_zap_flush(void)
 {
-    machine_lock(&zap.lock);
+    machine_lock(&zap_lock);
     if (zap.n > 0)
         zap_flush();
-    machine_unlock(&zap.lock);
+    machine_unlock(&zap_lock);
 }

@@ -1,6 +1,4 @@
-/*
- * boot.c: the simulated computer on and off, its last words, and where injected failures strike.
- */
+/* boot.c: the simulated computer: switching it on and off, its messages, and its injected failures. */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include <errno.h>
 #include <stdarg.h>
@@ -19,11 +17,12 @@ struct sim_computer sim;
 static struct {
     void *meta;
     size_t meta_len_bytes;
-    uint64_t free;                   /* pages, right after boot */
-    struct fiber *pageout, *flusher; /* flusher: NULL: none */
+    uint64_t free; /* pages, right after boot */
+    struct fiber *pageout;
+    struct fiber *flusher; /* NULL: there is none */
 } booted;
 
-/* ---- words ----------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 void machine_log(const char *message)
 {
@@ -52,7 +51,7 @@ void sim_panic(const char *format, ...)
     machine_panic(message);
 }
 
-/* ---- hostility ------------------------------------------------------------------------------- */
+/* ---- injected failures ---------------------------------------------------------------------------- */
 
 struct sim_torture *sim_torture(void)
 {

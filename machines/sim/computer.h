@@ -1,14 +1,14 @@
 /*
- * computer.h: what the parts of the machine sim share: the seed's stream, the clock, the event hash, the
- * hostility in force.
+ * computer.h: what the parts of the machine sim share: random numbers, the clock, the event hash,
+ * and the torture in force.
  *
  *   boot.c      on and off, panic, log            sched.c   fibers, locks, waits      fiber.c  stacks
  *   cpu.c       loads, stores, traps              tlb.c     TLBs
  *   space.c     attachments, mappings             frame.c   physical memory, objects, windows
  *   disk.c      disks and stores
  *
- * One host thread runs everything and switches fibers only inside sim_preempt, mi_switch and what calls them:
- * so whatever stands between two such calls is atomic, and these structures need no locks.
+ * One host thread runs everything and switches fibers only inside sim_preempt and mi_switch, and in what
+ * calls them. Code between two such calls is atomic, so these structures need no locks.
  */
 #ifndef MACHINES_SIM_COMPUTER_H
 #define MACHINES_SIM_COMPUTER_H
@@ -17,7 +17,7 @@
 
 struct sim_computer {
     bool on;
-    struct sim_params params; /* with every default filled in; `torture` there is the live one */
+    struct sim_params params; /* every default is filled in; `torture` is the one in force */
     struct prng prng;
     uint64_t now_ns;
     uint64_t hash;
@@ -38,16 +38,16 @@ enum sim_event {
     EVENT_FAIL,
 };
 
-/* Goes into the hash. a and b must not come from host addresses. */
+/* Adds an event to the hash. a and b do not depend on host addresses. */
 static inline void sim_event(enum sim_event kind, uint64_t a, uint64_t b)
 {
     sim.hash = prng_mix(sim.hash ^ ((uint64_t)kind << 56) ^ a) + b + sim.now_ns;
 }
 
-/* Panics with a message made like printf's. */
+/* Panics with a formatted message. */
 _Noreturn void sim_panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Whether an injected failure strikes now. */
+/* Whether an injected failure happens now. */
 FL_NODISCARD bool sim_strikes(uint32_t *nth, uint32_t permille);
 FL_NODISCARD bool sim_fail_map(void);
 

@@ -1,13 +1,13 @@
 /*
- * cpu.c: a simulated CPU's loads, stores and fetches, the hardware's page-table walk, and the trap when it
- * finds no right.
+ * cpu.c: a simulated CPU's loads, stores and fetches, the hardware's page-table walk, and the trap when the
+ * table does not allow the access.
  *
  *   access ─▶ TLB ─▶ walk ─▶ bytes
  *              │ right is missing
  *              └▶ alltraps ─▶ trap ─▶ trap_pfault ─▶ fl_fault ─▶ the access again
  *
- * The walk takes no lock, as hardware takes none: it sees page tables at any moment between two machine calls
- * of others.
+ * The walk takes no lock, as hardware takes none: it sees the page tables at any moment between two machine
+ * calls of other fibers.
  */
 #include <errno.h>
 #include <string.h>
@@ -18,9 +18,9 @@
 #include "tlb.h"
 
 #define CANONICAL_END ((vm_offset_t)1 << 47)
-#define FAULT_LIMIT   100000 /* of one access: no core needs so many, however often mappings are forgotten */
+#define FAULT_LIMIT   100000 /* faults of one access: no core needs so many, even with `forgetful_permille` */
 
-#define T_PROTFLT 9 /* an address that is none */
+#define T_PROTFLT 9 /* an address that is not canonical */
 #define T_PAGEFLT 14
 
 struct trapframe {
@@ -32,7 +32,7 @@ struct trapframe {
 
 /* ---- the hardware ---------------------------------------------------------------------------- */
 
-/* The leaf entry for va, or NULL when a table on the way is missing. */
+/* Returns the leaf entry for va; NULL: a table on the way is missing. */
 static pt_entry_t *cpu_walk(struct machine_space *space, vm_offset_t va)
 {
     uint64_t pa = space->pmap.pm_root->pa;
@@ -77,14 +77,14 @@ static void cpu_note_stale(struct machine_space *space, vm_offset_t va, const st
         sim.stats.tlb_stale_uses++;
 }
 
-/* The frame behind va for this kind of access. False: trap. */
+/* *frame: the frame that this access to va reaches. Returns false when it traps. */
 static bool cpu_translate(struct machine_space *space, vm_offset_t va, vm_prot_t access, vm_frame_t *frame)
 {
     struct tlb_entry *entry = tlb_lookup(sched_cpu(), space, va);
 
     if (entry != NULL && (access & ~entry->prot) != 0) {
-        /* As on x86: a refusal drops the entry. The page table may have more rights by now, and the trap
-         * then comes for nothing, which real processors do too. */
+        /* As on x86, an entry that forbids the access is dropped. The page table may allow it by now; the
+         * trap is then spurious, as real processors have them, too. */
         entry->space = NULL;
         if (sim.params.torture.stale_tlb)
             return false;
@@ -130,7 +130,7 @@ static int alltraps(const struct trapframe *tf)
 
 /* ---- the instruction ------------------------------------------------------------------------- */
 
-/* Until the access may be made; on return the frame is good up to the next sim_preempt. */
+/* Traps until the access is allowed. *frame is valid until the next sim_preempt. */
 static int cpu_resolve(struct vm_map *map, vm_offset_t va, vm_prot_t access, vm_frame_t *frame)
 {
     struct trapframe tf = {.trapno = T_PAGEFLT, .map = map, .va = va, .access = access};
@@ -147,7 +147,8 @@ static int cpu_resolve(struct vm_map *map, vm_offset_t va, vm_prot_t access, vm_
     sim_panic("M5: an access at %#llx faults for ever", (unsigned long long)va);
 }
 
-/* How many bytes the next instruction moves: within the page; less where others might come in between. */
+/* Returns how many bytes the next instruction moves: at most to the end of the page, and perhaps fewer, so
+ * that other fibers can run in between. */
 static size_t cpu_piece(vm_offset_t va, size_t len_bytes)
 {
     size_t piece = VM_PAGE_SIZE - (va & VM_PAGE_MASK);
@@ -159,7 +160,7 @@ static size_t cpu_piece(vm_offset_t va, size_t len_bytes)
     return piece;
 }
 
-/* One piece of an access: between the frame's bytes and the program's. */
+/* Moves one piece of an access between the frame's bytes and the program's. */
 static void cpu_move(vm_prot_t access, uint8_t *bytes, void *buf, size_t len_bytes, vm_offset_t va)
 {
     if (access == VM_PROT_WRITE) {

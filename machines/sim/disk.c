@@ -1,12 +1,11 @@
 /*
- * disk.c: simulated disks; disk.h has the picture.
+ * disk.c: simulated disks; disk.h has the drawing.
  *
  *   transfer: submit (latency drawn) ─▶ in the list ─▶ due: bytes move, done() ─▶ out of it, waiters woken
  *   a write that is done: in the current image at once, and a copy in the cache until a flush, or until the
  *   cache is full, makes it durable
  *
- * A request belongs to its caller and may be gone when done() returns: whoever waits knows it by its serial
- * number only.
+ * A request belongs to its caller and may be gone when done() returns, so waiters look for its serial number.
  */
 #include "disk.h"
 
@@ -44,14 +43,14 @@ struct sim_disk {
     struct prng prng;
     struct image current, durable;
     bool thin;
-    struct image space; /* of a thin disk: a byte for each page, 1: it has its space */
+    struct image space; /* of a thin disk: a byte for each page, 1: it has space */
     struct cached_write *oldest, **youngest;
     uint32_t ncached;
     uint64_t serial; /* of the last cached write */
     struct sim_disk_faults faults;
     struct sim_disk_counts counts;
     uint32_t nstores;
-    unsigned changed; /* STORE_*: behind the VM's back, since it was asked last */
+    unsigned changed; /* STORE_*: what happened behind the VM's back since that was taken last */
     void (*hook)(struct sim_disk *disk, void *arg);
     void *hook_arg;
 };
@@ -66,7 +65,7 @@ struct transfer {
     uint64_t serial;
     uint64_t due_ns;
     struct sim_disk *disk;
-    struct store_request *request; /* not to be touched once `moved` */
+    struct store_request *request; /* may be gone once `moved` */
     bool moved;
 };
 
@@ -95,7 +94,7 @@ static void image_resize(struct image *image, uint64_t len_bytes)
     image->len_bytes = len_bytes;
 }
 
-/* How much of [offset, offset + len_bytes) lies within the image. */
+/* Returns how much of [offset, offset + len_bytes) lies within the image. */
 static size_t image_trim(const struct image *image, uint64_t offset, size_t len_bytes)
 {
     if (offset >= image->len_bytes)
@@ -120,7 +119,7 @@ static void image_write(struct image *image, uint64_t offset, const void *buf, s
         memcpy(image->bytes + offset, buf, inside);
 }
 
-/* Each sector of the bytes lands `permille` times in a thousand. */
+/* Writes each sector of the bytes with a chance of `permille` in a thousand. */
 static void image_write_torn(struct image *image, uint64_t offset, const uint8_t *buf, size_t len_bytes,
                              struct prng *prng, uint32_t permille)
 {
@@ -134,7 +133,7 @@ static void image_write_torn(struct image *image, uint64_t offset, const uint8_t
 
 /* ---- space ----------------------------------------------------------------------------------- */
 
-/* The pages that lie in [offset, end) wholly give theirs back. */
+/* Takes the space from the pages that lie wholly in [offset, end). */
 static void space_free(struct sim_disk *disk, uint64_t offset, uint64_t end)
 {
     for (uint64_t i = atop(round_page(offset)); i < atop(end) && i < disk->space.len_bytes; i++) {
@@ -143,7 +142,7 @@ static void space_free(struct sim_disk *disk, uint64_t offset, uint64_t end)
     }
 }
 
-/* The pages that the bytes touch have their space, or none gets any: -ENOSPC. */
+/* Gives space to all pages that the bytes touch, or to none: -ENOSPC. */
 static int space_take(struct sim_disk *disk, uint64_t offset, uint64_t len_bytes)
 {
     uint64_t first = atop(offset), end = atop(round_page(offset + len_bytes)), lack = 0;
@@ -176,7 +175,7 @@ uint64_t sim_disk_space(const struct sim_disk *disk)
     return npages;
 }
 
-/* What a request is about in one of its pages. */
+/* A request's part in one of its pages. */
 struct piece {
     uint64_t offset; /* in the file */
     uint8_t *bytes;
@@ -367,7 +366,7 @@ void sim_disk_unsafe(const struct sim_disk *disk, sim_disk_unsafe_fn *fn, void *
     }
 }
 
-/* The durable image, and upon it what fn makes of each unsafe piece. */
+/* A power cut: the durable image, and over it the unsafe pieces that landed. */
 struct power_cut {
     struct sim_disk *cut;
     uint32_t permille; /* of the sectors land */
@@ -410,7 +409,7 @@ struct sim_disk *sim_disk_power_cut(const struct sim_disk *disk, uint64_t seed)
     struct power_cut pc = {.cut = NULL};
 
     power_cut_begin(&pc, disk, seed);
-    /* All, nothing, and everything between, by one bias for each cut. */
+    /* One bias for each cut, so that all, none, and everything between occurs. */
     pc.permille = (uint32_t)prng_below(&pc.cut->prng, 5) * 250;
     sim_disk_unsafe(disk, piece_tear, &pc);
     return power_cut_end(&pc);
@@ -461,7 +460,7 @@ static int disk_read_pages(struct sim_disk *disk, const struct store_request *re
     return fails ? disk_error(disk) : 0;
 }
 
-/* A torn failure leaves some sectors: in the cache like any write. */
+/* A torn write leaves some sectors; they are cached like those of any write. */
 static void disk_write_piece(struct sim_disk *disk, struct piece piece, bool torn)
 {
     size_t len_bytes = image_trim(&disk->current, piece.offset, piece.len_bytes);
@@ -497,7 +496,8 @@ static int disk_write_pages(struct sim_disk *disk, const struct store_request *r
     return fails ? disk_error(disk) : 0;
 }
 
-/* The transfer's time has come. It stays listed until done() was called, so that waiters wait for that. */
+/* Moves the bytes and calls done(). The transfer stays on the list until then, so that
+ * waiters wait for that. */
 static void transfer_complete(struct transfer *t)
 {
     struct store_request *request = t->request;
@@ -535,7 +535,7 @@ static struct transfer *transfer_create(struct sim_disk *disk, struct store_requ
     return t;
 }
 
-/* The request is in flight from now on. */
+/* Puts the request in flight. */
 static struct transfer *disk_accept(struct disk_store *store, struct store_request *request)
 {
     struct sim_disk *disk = store->disk;
@@ -568,7 +568,7 @@ static void disk_submit(struct store *store, struct store_request *request)
     if ((request->flags & STORE_REQUEST_WAIT) && prng_chance(&disk->prng, 500)) {
         uint64_t due_ns = t->due_ns;
 
-        t->due_ns = UINT64_MAX; /* ours, not the disk fiber's */
+        t->due_ns = UINT64_MAX; /* not for the disk fiber */
         if (due_ns > sim.now_ns)
             sim_sleep_ns(due_ns - sim.now_ns);
         transfer_complete(t);
@@ -578,7 +578,7 @@ static void disk_submit(struct store *store, struct store_request *request)
     sim_preempt();
 }
 
-/* All arrive in one moment, so that the disk may take them in any order. */
+/* All arrive at the same moment, so that the disk may take them in any order. */
 static void disk_submit_batch(struct store *store, struct store_request **request, uint32_t n)
 {
     struct sim_disk *disk = ((struct disk_store *)store)->disk;
@@ -641,7 +641,8 @@ static int disk_flush(struct store *store)
     return 0;
 }
 
-/* A change of the file itself: it takes its time, and is durable like all that the file system logs. */
+/* A change of the file itself takes time, and is durable when it returns, as if a file
+ * system had logged it. */
 static int disk_change(struct disk_store *store, uint32_t *fail_nth)
 {
     sched_assert_no_locks("store truncate, punch or allocate");
@@ -748,7 +749,7 @@ struct store *sim_disk_open(struct sim_disk *disk, bool read_only)
 
 /* ---- the fiber ------------------------------------------------------------------------------- */
 
-/* The one that is due first; NULL: none is in flight. */
+/* Returns the transfer that is due first; NULL: none is in flight. */
 static struct transfer *transfer_next(void)
 {
     struct transfer *next = NULL;

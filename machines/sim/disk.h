@@ -18,17 +18,19 @@
 
 struct sim_disk;
 
-/* Every field may be changed at any time. A countdown `nth`: 1 fails the next transfer of the kind, 0 none;
- * it is 0 again once it fired. */
+/*
+ * Faults to inject. Every field may be changed at any time. A field `nth` counts down: 1 fails the next
+ * transfer of its kind, 0 fails none; it is 0 again once it has failed one.
+ */
 struct sim_disk_faults {
-    uint32_t fail_read_nth, fail_write_nth, fail_flush_nth, fail_size_nth, fail_truncate_nth, fail_punch_nth,
-        fail_allocate_nth; /* countdowns */
+    uint32_t fail_read_nth, fail_write_nth, fail_flush_nth, fail_size_nth;
+    uint32_t fail_truncate_nth, fail_punch_nth, fail_allocate_nth;
     uint32_t fail_read_permille, fail_write_permille;
     uint64_t bad_read_start, bad_read_end;   /* reads that touch these bytes fail */
     uint64_t bad_write_start, bad_write_end; /* the same for writes */
     uint64_t max_len_bytes;                  /* the file cannot be longer: -ENOSPC; 0: no limit */
-    uint64_t room_pages;                     /* of a thin disk: that can still get their space */
-    int error;                               /* what a failed one says, negative; 0: -EIO */
+    uint64_t room_pages;                     /* of a thin disk: pages that can still get space */
+    int error;                               /* of a failed transfer, negative; 0: -EIO */
     bool torn;                               /* a failed write leaves some of its sectors */
     uint64_t latency_min_ns, latency_max_ns; /* of a transfer */
 };
@@ -42,57 +44,62 @@ struct sim_disk_counts {
     uint64_t in_flight; /* now */
 };
 
-/* A disk of len_bytes zeros. Its latencies and chances come from `seed`, its store key too: two disks of one
- * seed are one file. */
+/* Makes a disk of len_bytes zeros. `seed` draws its latencies and chances, and its store key: two disks of
+ * one seed are one file. */
 struct sim_disk *sim_disk_create(uint64_t len_bytes, uint64_t seed);
-/* No store is open on it. */
+/* Frees the disk. Context: no store is open on it. */
 void sim_disk_destroy(struct sim_disk *disk);
-/* The smallest transfer of stores that are opened from now on: a power of two from SIM_SECTOR_SIZE to a page,
- * as which it was born. */
+/* Sets the smallest transfer of stores that are opened from now on: a power of two from SIM_SECTOR_SIZE to a
+ * page. A new disk has a page. */
 void sim_disk_set_block(struct sim_disk *disk, uint32_t block_bytes);
 /*
- * All of it becomes a hole: a page has its space with its first write or when it is allocated, until it is
- * punched or cut off, and where there is none (sim_disk_faults, room_pages) the one and the other say
- * -ENOSPC. Not inherited by copies, nor by what is written behind the VM's back.
+ * Makes the whole disk a hole. A page gets space when it is first written or allocated, and loses it when it
+ * is punched or cut off. When room_pages are used up, writes and allocations fail with -ENOSPC. Copies of the
+ * disk, and writes behind the VM's back, do without.
  */
 void sim_disk_make_thin(struct sim_disk *disk, uint64_t room_pages);
-/* How many pages of a thin disk have their space. */
+/* Returns how many pages of a thin disk have space. */
 uint64_t sim_disk_space(const struct sim_disk *disk);
-/* A store over the disk, for fl_vnode_open, which closes it. */
+/* Returns a new store over the disk, for fl_vnode_open, whose vnode closes it. */
 struct store *sim_disk_open(struct sim_disk *disk, bool read_only);
 struct sim_disk_faults *sim_disk_faults(struct sim_disk *disk);
 struct sim_disk_counts sim_disk_counts(const struct sim_disk *disk);
 
-/* ---- behind the VM's back: at once, no time passes, nothing fails. Writes and sizes are durable. ---- */
+/* ---- behind the VM's back: no time passes, nothing fails; writes and sizes are durable at once --------- */
 
-void sim_disk_read(const struct sim_disk *disk, uint64_t offset, void *buf,
-                   size_t len_bytes); /* zeros beyond the end */
-void sim_disk_write(struct sim_disk *disk, uint64_t offset, const void *buf,
-                    size_t len_bytes); /* extends it */
+/* Beyond the end it reads zeros. */
+void sim_disk_read(const struct sim_disk *disk, uint64_t offset, void *buf, size_t len_bytes);
+/* A write beyond the end extends the file. */
+void sim_disk_write(struct sim_disk *disk, uint64_t offset, const void *buf, size_t len_bytes);
 uint64_t sim_disk_size(const struct sim_disk *disk);
-void sim_disk_truncate(struct sim_disk *disk, uint64_t len_bytes); /* or extends it with zeros */
+/* Cuts the file off, or extends it with zeros. */
+void sim_disk_truncate(struct sim_disk *disk, uint64_t len_bytes);
+/* Makes [offset, offset + len_bytes) zeros. */
+void sim_disk_punch(struct sim_disk *disk, uint64_t offset, uint64_t len_bytes);
 
-void sim_disk_punch(struct sim_disk *disk, uint64_t offset, uint64_t len_bytes); /* zeros there */
+/* ---- power -------------------------------------------------------------------------------------------- */
 
-/* ---- power ---- */
-
-/* A new disk with what a power cut at this moment leaves, chosen by `seed`. The old one lives on: a run can
- * be branched at every write. */
+/* Returns a new disk with what a power cut at this moment leaves, drawn from `seed`. The old one lives on: a
+ * test can branch at every write. */
 struct sim_disk *sim_disk_power_cut(const struct sim_disk *disk, uint64_t seed);
 /*
- * What such a cut may leave or lose: fn hears of each write that is not durable, page by page, cached ones from
- * the oldest on, then those in flight. Its bytes are there for the length of the call. Every byte that any
- * order of the disk's may leave is the durable one or one of these.
+ * Calls fn for each piece that such a cut may leave or lose: every write that is not durable, page by page;
+ * first the cached ones, oldest first, then those in flight. The bytes are valid during the call. In whatever
+ * order the disk works, every byte after the cut is the durable one or one of these.
  */
 typedef void sim_disk_unsafe_fn(uint64_t offset, const uint8_t *bytes, size_t len_bytes, void *arg);
 void sim_disk_unsafe(const struct sim_disk *disk, sim_disk_unsafe_fn *fn, void *arg);
-/* The same as sim_disk_power_cut, where exactly those landed, in this order, whose bit is set; the first is bit
- * 0, those behind bit 63 are lost. 0: the durable image. */
+/*
+ * The same as sim_disk_power_cut, but exactly those pieces landed, in the order of sim_disk_unsafe, whose bit
+ * in `landed` is set. The first piece is bit 0; those after bit 63 are lost. 0: the durable image.
+ */
 struct sim_disk *sim_disk_power_cut_landed(const struct sim_disk *disk, uint64_t landed);
-/* Every byte of the new disk is what reads of the old one see now. */
+/* Returns a new disk whose bytes are what reads of the old one see now. */
 struct sim_disk *sim_disk_snapshot(const struct sim_disk *disk);
-/* Calls hook at each moment where the power could go and the outcome would differ: a write was submitted, a
- * write was done, a flush was done. NULL: no longer. */
+/*
+ * From now on calls hook at each moment at which a power cut would leave something new: a write was
+ * submitted, a write was done, a flush was done. NULL: at none.
+ */
 void sim_disk_on_write(struct sim_disk *disk, void (*hook)(struct sim_disk *disk, void *arg), void *arg);
 
 #endif

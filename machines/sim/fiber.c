@@ -1,6 +1,6 @@
 /*
- * fiber.c: stacks for fibers: mapped with a guard page below, switched with ucontext, announced to ASan and
- * TSan.
+ * fiber.c: stacks for fibers: mapped with a guard page below, switched with ucontext,
+ * announced to ASan and TSan.
  */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include <stdbool.h>

@@ -1,6 +1,4 @@
-/*
- * fiber.h: stacks and the switch between them, with what the sanitizers want to be told.
- */
+/* fiber.h: stacks and the switch between them, of which the sanitizers are told. (ucontext) */
 #ifndef MACHINES_SIM_FIBER_H
 #define MACHINES_SIM_FIBER_H
 
@@ -11,20 +9,20 @@
 struct fiber_stack {
     ucontext_t context;
     void *base;         /* the mapping, a guard page first; NULL: the host's own stack */
-    const void *bottom; /* what AddressSanitizer is told */
+    const void *bottom; /* the lowest usable byte, for AddressSanitizer */
     size_t size;
     void *fake_stack; /* AddressSanitizer's */
     void *tsan;       /* ThreadSanitizer's */
 };
 
-/* The calling thread's own stack. */
+/* Makes *stack stand for the calling thread's own stack. */
 void fiber_stack_adopt(struct fiber_stack *stack);
-/* A new stack on which entry() will run; it must never return. */
+/* Makes a new stack on which entry() will run. entry never returns. */
 void fiber_stack_create(struct fiber_stack *stack, void (*entry)(void));
 void fiber_stack_destroy(struct fiber_stack *stack);
-/* Saves here, continues there. `ends`: nobody will come back here. */
+/* Saves the registers in `from` and continues on `to`. `ends`: no switch will come back to `from`. */
 void fiber_stack_switch(struct fiber_stack *from, struct fiber_stack *to, bool ends);
-/* The first thing on a new stack. */
+/* To be called first on a new stack. */
 void fiber_stack_begin(struct fiber_stack *self);
 
 #endif

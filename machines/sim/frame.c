@@ -1,6 +1,6 @@
 /*
- * frame.c: physical memory: objects, windows, copies and the release of frames, each checked against the
- * books in frame.h.
+ * frame.c: physical memory: objects, windows, copies and the release of frames, each checked against
+ * the records in frame.h.
  */
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include "frame.h"
@@ -160,9 +160,9 @@ void machine_window_put(const struct machine_run *run, enum machine_window how, 
 
 /* ---- copies ---------------------------------------------------------------------------------- */
 
-#define COPY_UNREACHABLE VM_PAGE_SIZE /* no program has anything below it */
+#define COPY_UNREACHABLE VM_PAGE_SIZE /* no program has memory below it */
 
-/* One page's part of a copy. Others run in the middle of it, and must leave the frame where it is. */
+/* One page's part of a copy. Other fibers run in the middle of it, and must not release the frame. */
 static void copy_piece(vm_frame_t number, uint32_t start, uint8_t *memory, size_t len_bytes, bool out)
 {
     struct frame *frame = frame_of(number);

@@ -1,11 +1,11 @@
 /*
- * frame.h: simulated physical memory and the books that the sim keeps of it.
+ * frame.h: simulated physical memory and the sim's records of it.
  *
  *   physical address:  | frame 0 … nframes-1: the core's pages | nframes … nframes+ntables-1: page tables |
  *
- *   a frame:   nobody's (poisoned) ──window FILL, mapping──▶ (object, pindex)'s ──machine_release──▶ nobody's
+ *   a frame:   free (poisoned) ──window FILL, mapping──▶ page pindex of object ──machine_release──▶ free
  *
- * The books exist to catch the core, not to serve it: no page is found through them.
+ * The records exist to check the core, not to serve it: no page is found through them.
  */
 #ifndef MACHINES_SIM_FRAME_H
 #define MACHINES_SIM_FRAME_H
@@ -16,14 +16,14 @@
 /* What machine_object_init gives the core. */
 struct sim_object {
     uint64_t id;
-    uint32_t nframes;      /* that are its pages now */
+    uint32_t nframes;      /* its pages now */
     uint32_t nattachments; /* ranges that show it */
 };
 
 struct frame {
-    struct sim_object *object; /* whose page it is; NULL: nobody's */
+    struct sim_object *object; /* NULL: the frame is free */
     vm_pindex_t pindex;
-    bool filled;    /* its bytes mean something */
+    bool filled;    /* its bytes are valid */
     uint32_t nptes; /* page-table entries that have it */
     uint32_t nwindows;
 };
@@ -41,7 +41,7 @@ extern struct physmem physmem;
 void physmem_init(void);
 /* Panics if objects, windows, mappings or page tables are left over. */
 void physmem_fini(void);
-/* The frame is page pindex of object: panics when it is another page's. */
+/* Records that the frame is page pindex of object; panics if it is another page. */
 void frame_bind(vm_frame_t frame, void *object, vm_pindex_t pindex);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * pmap_machine.h: how machines/x86/pmap.c reaches the simulated physical memory (pmap.h says what each
- * function owes).
+ * pmap_machine.h: how machines/x86/pmap.c reaches the simulated physical memory (pmap.h says
+ * what each function owes).
  */
 #ifndef MACHINES_SIM_PMAP_MACHINE_H
 #define MACHINES_SIM_PMAP_MACHINE_H

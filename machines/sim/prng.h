@@ -1,6 +1,6 @@
 /*
- * prng.h: the one source of chance of the machine sim and of its tests: splitmix64, so that a seed is the
- * whole state and streams can be split off without disturbing each other.
+ * prng.h: the only source of random numbers of the machine sim and of its tests: splitmix64. A seed is the
+ * whole state, and streams can be split off without disturbing each other.
  */
 #ifndef MACHINES_SIM_PRNG_H
 #define MACHINES_SIM_PRNG_H
@@ -30,20 +30,21 @@ static inline uint64_t prng_next(struct prng *prng)
     return prng_mix(prng->state);
 }
 
-/* In [0, bound), bound > 0. The bias of the remainder is below 2^-32 for the bounds used here. */
+/* Returns a number in [0, bound), bound > 0. The bias of the remainder is below 2^-32
+ * for the bounds used here. */
 static inline uint64_t prng_below(struct prng *prng, uint64_t bound)
 {
     return prng_next(prng) % bound;
 }
 
-/* In [low, high]. */
+/* Returns a number in [low, high], both included. */
 static inline uint64_t prng_range(struct prng *prng, uint64_t low, uint64_t high)
 {
     return low + prng_below(prng, high - low + 1);
 }
 
-/* True `permille` times in a thousand. Draws nothing when the answer is fixed, so that switching a torture
- * off leaves the rest of a run alone. */
+/* Returns true with a chance of `permille` in a thousand. Draws nothing when the answer is fixed, so that
+ * switching a torture off leaves the rest of a run as it was. */
 static inline bool prng_chance(struct prng *prng, uint32_t permille)
 {
     return permille != 0 && (permille >= 1000 || prng_below(prng, 1000) < permille);

@@ -1,9 +1,9 @@
 /*
- * sched.c: fibers, locks, waits and the clock. sched.h has the states.
+ * sched.c: fibers, locks, waits and the clock. sched.h draws the states.
  *
- * A lock's words: [0] owner, [1] first waiter, [2] last waiter, each a fiber's number plus one. Waiters are
- * served in their order; the unlocker hands the lock over, so nobody barges in. Fibers stand in an array and
- * are named by their number: no choice hangs on an address.
+ * A lock's words: [0] owner, [1] first waiter, [2] last waiter, each a fiber's number; 0: none. Waiters are
+ * served in order: unlocking hands the lock over, so no other fiber gets in between. Fibers stand in an array
+ * and are named by their number, so that no choice depends on an address. (mi_switch, tsleep: FreeBSD 2.1.)
  *
  * Does not do: parallel execution. CPUs differ only in their TLBs.
  */
@@ -16,9 +16,9 @@
 #include "space.h"
 
 #define CALL_NS      50     /* what a machine_* call or an access costs */
-#define STUCK_LIMIT  500000 /* switches among daemons while everybody else waits: something was lost */
-#define POLL_LIMIT   20000  /* waits in vain for one thing: what does not happen will not */
-#define MIGRATE_EACH 4      /* one switch in so many moves the fiber to another CPU */
+#define STUCK_LIMIT  500000 /* switches among daemons while all other fibers wait: a wake-up was lost */
+#define POLL_LIMIT   20000  /* timeouts in a row on one channel: it will not be woken any more */
+#define MIGRATE_EACH 4      /* one switch in so many moves the fiber to a random CPU */
 
 enum fiber_state {
     FIBER_NONE,
@@ -37,11 +37,11 @@ struct fiber {
     bool daemon;
     uint32_t cpu;
     uint32_t nlocks;           /* it holds */
-    struct machine_lock *lock; /* LOCKING: what it waits for */
-    uint32_t lock_next;        /* the next waiter for it, plus one */
+    struct machine_lock *lock; /* LOCKING: the lock that it waits for */
+    uint32_t lock_next;        /* the next waiter for that lock; 0: none */
     const void *chan;          /* SLEEPING: not yet woken */
-    const void *polled;        /* what it last waited for in vain, up to a deadline */
-    uint32_t polls;            /* and how often since */
+    const void *polled;        /* the channel of its last timed wait */
+    uint32_t polls;            /* timed waits on that channel in a row */
     uint64_t deadline;         /* UINT64_MAX: none */
 };
 
@@ -51,7 +51,7 @@ static struct {
     uint32_t count; /* slots in use, from the first */
     uint32_t njoin; /* fibers that sim_join_all waits for */
     uint32_t quiet; /* > 0: sim_preempt does nothing */
-    uint64_t stuck; /* switches since one that is no daemon ran */
+    uint64_t stuck; /* switches since a fiber that is no daemon ran */
 } sched = {.fiber[0] = {.state = FIBER_RUNNABLE, .name = "main", .deadline = UINT64_MAX}, .count = 1};
 
 static struct fiber *self(void)
@@ -66,7 +66,8 @@ static uint32_t number(const struct fiber *f)
 
 /* ---- choosing -------------------------------------------------------------------------------- */
 
-/* Whose deadline has passed can run. Returns how many can, and the earliest deadline of those that cannot. */
+/* Makes fibers runnable whose deadline has passed. Returns how many are runnable; *earliest: the earliest
+ * deadline of the others. */
 static uint32_t sched_runnable(uint64_t *earliest)
 {
     uint32_t runnable = 0;
@@ -115,7 +116,7 @@ static void sched_watch(const struct fiber *to)
     }
 }
 
-/* Somebody runs now: perhaps the caller again. */
+/* Runs another fiber, or the caller again. */
 static void mi_switch(void)
 {
     struct fiber *from = self(), *to = sched_choose();
@@ -187,13 +188,14 @@ static void lock_release(struct machine_lock *lock)
     next->state = FIBER_RUNNABLE;
 }
 
-void machine_lock(struct machine_lock *lock)
+/* The three functions that are the lock's implementation stay outside of the analysis. */
+void machine_lock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     sim_preempt();
     lock_acquire(lock);
 }
 
-bool machine_trylock(struct machine_lock *lock)
+bool machine_trylock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     sim_preempt();
     if (lock->word[0] != 0)
@@ -202,7 +204,7 @@ bool machine_trylock(struct machine_lock *lock)
     return true;
 }
 
-void machine_unlock(struct machine_lock *lock)
+void machine_unlock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     lock_release(lock);
     sim_preempt();
@@ -232,14 +234,14 @@ static void untimeout(struct fiber *f)
     f->deadline = UINT64_MAX;
 }
 
-/* Off its channel: a wake-up does not mean it any more. */
+/* Takes the fiber off its channel. */
 static void unsleep(struct fiber *f)
 {
     f->chan = NULL;
     f->state = FIBER_RUNNABLE;
 }
 
-/* lock may be NULL. Returns 0 when woken, also for no reason, -ETIMEDOUT when the deadline came first. */
+/* lock may be NULL. Returns 0 when woken, spuriously too; -ETIMEDOUT when the deadline came first. */
 static int tsleep(const void *chan, struct machine_lock *lock, uint64_t deadline_ns)
 {
     struct fiber *f = self();
@@ -263,7 +265,8 @@ static int tsleep(const void *chan, struct machine_lock *lock, uint64_t deadline
     return error;
 }
 
-/* Who waits a little, again and again, for what does not happen hides a deadlock. Daemons have time. */
+/* A fiber that waits with a deadline, again and again, for what never happens hides a
+ * deadlock. Daemons may. */
 static void sched_watch_polls(struct fiber *f, const void *chan)
 {
     if (f->polled != chan)
@@ -288,7 +291,7 @@ int machine_wait(const void *chan, struct machine_lock *lock, uint64_t deadline_
 
 void sched_sleep(const void *chan, uint64_t deadline_ns)
 {
-    (void)tsleep(chan, NULL, deadline_ns); /* callers look at the clock and at what they wait for */
+    (void)tsleep(chan, NULL, deadline_ns); /* callers look at the clock and at their condition */
 }
 
 void sched_wake(const void *chan)
@@ -361,7 +364,7 @@ static void fiber_main(void)
     sched_wake(f);
     sched_wake(&sched.njoin);
     mi_switch();
-    abort(); /* nobody switches to a fiber that is done */
+    abort(); /* no switch goes to a fiber that is done */
 }
 
 static struct fiber *fiber_create(const char *name, void (*fn)(void *arg), void *arg, bool daemon)

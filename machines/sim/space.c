@@ -2,9 +2,9 @@
  * space.c: the spaces and mappings of machine.h over machines/x86/pmap.c, with the core's side of the
  * contract checked at each call.
  *
- * TLBs. unmap, protect and wrprotect leave TLB entries to machine_sync (with stale_tlb; without, they go at
- * once). Whatever the contract promises "from now on", attach, detach, a replaced mapping, a forgotten one,
- * drops them itself.
+ * TLBs: unmap, protect and wrprotect leave TLB entries to machine_sync when stale_tlb is set; otherwise
+ * they drop them at once. What takes effect when it returns (attach, detach, a replaced or forgotten
+ * mapping) drops them itself.
  */
 #include "space.h"
 
@@ -62,8 +62,8 @@ void machine_space_destroy(struct machine_space *space)
 
 void machine_space_activate(struct machine_space *space)
 {
-    (void)
-        space; /* TLB entries carry their space, and a load or store names its own: there is no cr3 to set */
+    /* TLB entries name their space, and so does each load and store: there is no cr3 to set. */
+    (void)space;
     sim_preempt();
 }
 
@@ -104,7 +104,7 @@ static void space_call_end(struct machine_space *space, struct space_call *call)
 
 /* ---- attachments ----------------------------------------------------------------------------- */
 
-/* The index of the first attachment that ends after va. */
+/* Returns the index of the first attachment that ends after va. */
 static uint32_t attachment_find(const struct machine_space *space, vm_offset_t va)
 {
     uint32_t low = 0, high = space->nattachments;
@@ -144,7 +144,7 @@ static void attachment_delete(struct machine_space *space, uint32_t at)
             (space->nattachments - at) * sizeof(space->attachment[0]));
 }
 
-/* An attachment that contains va, but does not start there, becomes two. */
+/* Splits the attachment that contains va, unless it starts there. */
 static void attachment_split(struct machine_space *space, vm_offset_t va)
 {
     uint32_t at = attachment_find(space, va);
@@ -213,7 +213,7 @@ void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t 
     space_call_end(space, &call);
 }
 
-/* Rights went from [start, end): who may still use them until machine_sync? */
+/* Mappings in [start, end) lost rights: without stale_tlb the TLBs forget them now. */
 static void space_restricted(struct machine_space *space, vm_offset_t start, vm_offset_t end)
 {
     if (!sim.params.torture.stale_tlb)
@@ -249,8 +249,8 @@ bool machine_can_map(void *entry_object, void *page_object)
 }
 
 /*
- * A7, M1: what is mapped is what is attached, or stands behind it and cannot be written. Neighbours that were
- * attached one by one may be mapped in one run.
+ * A7, M1: a mapped page belongs to the attached object, or to an object behind it, and then it cannot be
+ * written. Neighbours that were attached one by one may be mapped in one run.
  */
 static void space_check_map(struct machine_space *space, vm_offset_t va, void *object, vm_pindex_t pindex,
                             vm_prot_t prot)
@@ -281,7 +281,7 @@ static int space_map_page(struct machine_space *space, vm_offset_t va, vm_frame_
 
     if ((flags & MACHINE_MAP_QUICK) && !(flags & MACHINE_MAP_WIRED)) {
         if (!pmap_enter_quick_locked(&space->pmap, va, frame, prot))
-            return 0; /* it was a wish */
+            return 0; /* it was a hint */
     } else {
         int error = pmap_enter_pte(&space->pmap, va, frame, prot, (flags & MACHINE_MAP_WIRED) != 0, &was);
 
@@ -326,7 +326,7 @@ void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t e
 {
     struct space_call call;
 
-    (void)flags; /* MACHINE_UNMAP_RELEASE allows to put it off; the sim wants to see it done */
+    (void)flags; /* MACHINE_UNMAP_RELEASE would allow to put it off */
     space_call_begin(space, &call, start, end, false);
     sim.stats.unmaps++;
     sim_event(EVENT_UNMAP, start, end);

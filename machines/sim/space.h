@@ -3,7 +3,7 @@
  *
  *   attachments, sorted:   [start, end) ─▶ object from pindex, with at most prot  (A7: as the map's entries)
  *
- * Hardware does not look at attachments. They are here so that each mapping can be held against them.
+ * Hardware does not look at attachments. They are here so that each mapping can be checked against them.
  */
 #ifndef MACHINES_SIM_SPACE_H
 #define MACHINES_SIM_SPACE_H
@@ -11,7 +11,7 @@
 #include "computer.h"
 #include "x86/pmap.h"
 
-/* A call that changes [start, end) is under way: C1. Lives on the stack of the caller. */
+/* A call that changes [start, end) and is under way (C1). It lies on the caller's stack. */
 struct space_call {
     vm_offset_t start, end;
     bool exclusive; /* attach, detach */
@@ -28,10 +28,8 @@ struct machine_space {
     struct machine_space *next;
 };
 
-/*
- * Torture: some unwired mapping of some space vanishes, TLB entries included: the machine's own doing, so
- * its own sync.
- */
+/* Torture: some unwired mapping of some space vanishes, and its TLB entries with it: the core did not ask, so
+ * it does not have to sync. */
 void space_forget_one(void);
 /* Panics if a space is left over. */
 void space_fini(void);

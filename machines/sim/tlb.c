@@ -1,6 +1,4 @@
-/*
- * tlb.c: the simulated CPUs' TLBs; tlb.h has the picture.
- */
+/* tlb.c: the simulated CPUs' TLBs; tlb.h has the drawing. */
 #include "tlb.h"
 
 #include <string.h>

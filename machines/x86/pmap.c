@@ -1,10 +1,10 @@
 /*
- * pmap.c: x86-64 page tables: making, changing and forgetting entries. pmap.h has the picture, the lock and
- * the invariants.
+ * pmap.c: x86-64 page tables: making, changing and forgetting entries. pmap.h has the drawing, the
+ * lock and the invariants.
  *
- * Two walks carry everything: pmap_allocpte goes down to one leaf and makes what is missing; pmap_next_pt
- * finds the next page table in a range, jumping over whatever is not there. A range is worked off one page
- * table at a time.
+ * All functions use two walks. pmap_allocpte goes down to one leaf and makes the tables that are
+ * missing; pmap_next_pt finds the next page table in a range and jumps over what has none. A range is
+ * handled one page table at a time.
  */
 #include "pmap.h"
 
@@ -12,7 +12,7 @@
 
 #define PMAP_ENOMEM 12 /* Linux's number: this file has no C library to ask */
 
-/* Asserts X1 … X4: page tables that are wrong lead to wrong bytes, so it is always on. */
+/* Asserts PT1 … PT4. Always on: wrong page tables lead to wrong bytes. */
 #define PMAP_ASSERT(cond, invariant)                                                                         \
     do {                                                                                                     \
         if (!(cond))                                                                                         \
@@ -24,24 +24,24 @@ static pt_entry_t *pmap_entries(const struct pmap_table *table)
     return pmap_machine_pointer(table->pa);
 }
 
-/* A valid entry more in the table. */
+/* The table gets one more valid entry. */
 static void pmap_use_pt(struct pmap_table *table)
 {
-    PMAP_ASSERT(table->wire_count < X86_PT_NENTRIES, "X1");
+    PMAP_ASSERT(table->wire_count < X86_PT_NENTRIES, "PT1");
     table->wire_count++;
 }
 
 /*
- * `count` valid entries fewer in the table at `level` on the way to va. An empty one is unlinked from its
- * parent, which may empty that one too. The page itself waits in pm_free: a processor may have read the link
- * just before.
+ * The table at `level` on the way to va loses `count` valid entries. When it is empty it is unlinked
+ * from its parent, which may become empty, too. The table waits in pm_free: a processor may have
+ * read the link just before.
  */
 static void pmap_unuse_pt(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[], unsigned level,
-                          uint32_t count)
+                          uint32_t count) FL_REQUIRES(pmap->pm_lock)
 {
     struct pmap_table *table = path[level];
 
-    PMAP_ASSERT(table->wire_count >= count, "X1");
+    PMAP_ASSERT(table->wire_count >= count, "PT1");
     table->wire_count -= count;
     while (table->wire_count == 0 && level < X86_PT_LEVELS) {
         struct pmap_table *parent = path[level + 1];
@@ -56,10 +56,11 @@ static void pmap_unuse_pt(struct pmap *pmap, vm_offset_t va, struct pmap_table *
 }
 
 /*
- * Goes down to the page table for va: path[level] is the table of each level on the way. False: the entry at
- * *missing is not valid.
+ * Goes down to the page table for va; path[level]: the table of each level on the way. Returns false when an
+ * entry on the way is not valid; *missing: its level.
  */
 static bool pmap_lookup_pt(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[], unsigned *missing)
+    FL_REQUIRES(pmap->pm_lock)
 {
     struct pmap_table *table = pmap->pm_root;
 
@@ -77,9 +78,10 @@ static bool pmap_lookup_pt(struct pmap *pmap, vm_offset_t va, struct pmap_table 
     return true;
 }
 
-/* The leaf entry for va; makes the tables on the way. NULL: no memory, and no empty table stays behind (X2).
- */
+/* Returns the leaf entry for va, and makes the tables on the way. NULL: no memory; no empty
+ * table stays behind (PT2). */
 static pt_entry_t *pmap_allocpte(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[])
+    FL_REQUIRES(pmap->pm_lock)
 {
     unsigned level;
 
@@ -101,11 +103,11 @@ static pt_entry_t *pmap_allocpte(struct pmap *pmap, vm_offset_t va, struct pmap_
 }
 
 /*
- * The first page table at or after *va in [*va, end): its tables are in path, and *stop is where its stretch,
- * or the range, ends. False: there is none.
+ * Finds the first page table in [*va, end) and sets *va to where it begins. path: the tables on the way to
+ * it; *stop: where its addresses, or the range, end. Returns false if there is none.
  */
 static bool pmap_next_pt(struct pmap *pmap, vm_offset_t *va, vm_offset_t end, struct pmap_table *path[],
-                         vm_offset_t *stop)
+                         vm_offset_t *stop) FL_REQUIRES(pmap->pm_lock)
 {
     while (*va < end) {
         unsigned level = 1;
@@ -148,8 +150,8 @@ int pmap_pinit(struct pmap *pmap)
 
 void pmap_release_tables(struct pmap *pmap)
 {
-    PMAP_ASSERT(pmap->resident_count == 0, "X4");
-    PMAP_ASSERT(pmap->pm_root->wire_count == 0, "X2");
+    PMAP_ASSERT(pmap->resident_count == 0, "PT4");
+    PMAP_ASSERT(pmap->pm_root->wire_count == 0, "PT2");
     pmap_free_pt_pages(pmap);
     pmap_machine_table_free(pmap->pm_root);
     pmap->pm_root = NULL;
@@ -253,7 +255,7 @@ void pmap_protect(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_prot
     machine_unlock(&pmap->pm_lock);
 }
 
-/* The leaf entry at va, after `clear` was cleared in it; returns it as it was. */
+/* Clears the bits `clear` in the leaf entry at va. Returns the entry as it was before; 0: it is not valid. */
 static pt_entry_t pmap_examine(struct pmap *pmap, vm_offset_t va, pt_entry_t clear)
 {
     struct pmap_table *path[X86_PT_LEVELS + 1];
@@ -328,8 +330,8 @@ void pmap_free_pt_pages(struct pmap *pmap)
     }
 }
 
-/* Checks the table and what hangs below it; returns how many leaves. Four levels: the recursion is bounded.
- */
+/* Checks the table and those below it, and returns how many valid leaves they have. The
+ * recursion is four levels deep. */
 static uint64_t pmap_check_table(const struct pmap_table *table, unsigned level)
 {
     const pt_entry_t *entry = pmap_entries(table);
@@ -345,12 +347,12 @@ static uint64_t pmap_check_table(const struct pmap_table *table, unsigned level)
         else
             leaves += pmap_check_table(pmap_machine_table(entry[i] & X86_PG_FRAME), level - 1);
     }
-    PMAP_ASSERT(valid == table->wire_count, "X1");
-    PMAP_ASSERT(valid > 0 || level == X86_PT_LEVELS, "X2");
+    PMAP_ASSERT(valid == table->wire_count, "PT1");
+    PMAP_ASSERT(valid > 0 || level == X86_PT_LEVELS, "PT2");
     return leaves;
 }
 
 void pmap_check(struct pmap *pmap)
 {
-    PMAP_ASSERT(pmap_check_table(pmap->pm_root, X86_PT_LEVELS) == pmap->resident_count, "X4");
+    PMAP_ASSERT(pmap_check_table(pmap->pm_root, X86_PT_LEVELS) == pmap->resident_count, "PT4");
 }

@@ -5,7 +5,7 @@
  *   pte: | NX | … | frame 51…12 | W (ours) | … | D | A | … | U | RW | V |
  *
  * The processor sets A and D by itself, in an atomic read-modify-write, while other processors change the
- * entry: so every change of a valid entry here is atomic too, and none writes back bits it read earlier.
+ * entry. So every change of a valid entry here is atomic, too, and writes back no bit that it read earlier.
  */
 #ifndef MACHINES_X86_PTE_H
 #define MACHINES_X86_PTE_H
@@ -16,7 +16,7 @@ typedef uint64_t pt_entry_t;
 
 #define X86_PG_V     ((pt_entry_t)1 << 0)  /* valid */
 #define X86_PG_RW    ((pt_entry_t)1 << 1)  /* may be written */
-#define X86_PG_U     ((pt_entry_t)1 << 2)  /* user mode may */
+#define X86_PG_U     ((pt_entry_t)1 << 2)  /* user mode may use it */
 #define X86_PG_A     ((pt_entry_t)1 << 5)  /* accessed */
 #define X86_PG_M     ((pt_entry_t)1 << 6)  /* modified ("D" in the manuals) */
 #define X86_PG_W     ((pt_entry_t)1 << 9)  /* software's: wired */
@@ -26,13 +26,13 @@ typedef uint64_t pt_entry_t;
 #define X86_PT_LEVELS   4u /* 4: PML4 … 1: PT, whose entries are the leaves */
 #define X86_PT_NENTRIES 512u
 
-/* The entry's place in its table at `level`. */
+/* Returns the index of va's entry in its table at `level`. */
 static inline unsigned pt_index(vm_offset_t va, unsigned level)
 {
     return (unsigned)(va >> (VM_PAGE_SHIFT + 9 * (level - 1))) & (X86_PT_NENTRIES - 1);
 }
 
-/* How many bytes of address space one entry at `level` stands for. */
+/* Returns how many bytes of address space one entry at `level` covers. */
 static inline uint64_t pt_entry_span(unsigned level)
 {
     return VM_PAGE_SIZE << (9 * (level - 1));

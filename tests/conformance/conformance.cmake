@@ -8,7 +8,7 @@ list(FILTER MODEL_WITHOUT_SIM EXCLUDE REGEX "(sim_driver|ledger)\\.c$")
 function(faultline_conformance_test name)
   add_executable(conformance_${name}_test tests/conformance/${name}_test.c ${CONFORMANCE_SOURCES} ${MODEL_WITHOUT_SIM}
                  ${ARGN})
-  target_include_directories(conformance_${name}_test PRIVATE core include machines machines/linux stores tests)
+  target_include_directories(conformance_${name}_test PRIVATE core include machines machines/linux stores library tests)
   target_compile_definitions(conformance_${name}_test PRIVATE _GNU_SOURCE)
   target_link_libraries(conformance_${name}_test PRIVATE PkgConfig::CMOCKA Threads::Threads)
   add_test(NAME conformance_${name}_test COMMAND conformance_${name}_test)

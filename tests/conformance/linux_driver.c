@@ -10,7 +10,7 @@
 #include "conformance/linux_driver.h"
 #include "linux/linux_machine.h"
 #include <errno.h>
-#include <faultline/faultline.h>
+#include <library.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -6,6 +6,7 @@
 #include "linux_machine.h"
 
 #include <faultline/faultline.h>
+#include <faultline/vm.h>
 #include <faultline/store.h>
 
 #include <fcntl.h>

@@ -5,6 +5,7 @@
  * Each case runs in a process of its own, because each starts a VM, and some are meant to die.
  */
 #include <faultline/faultline.h>
+#include <faultline/vm.h>
 
 #include <errno.h>
 #include <setjmp.h>

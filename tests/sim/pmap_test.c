@@ -246,7 +246,7 @@ static void test_model_short_of_tables(void **state)
         against_model(seed + ntables, ntables);
 }
 
-/* X3: an unlinked table is nobody else's before pmap_free_pt_pages. */
+/* PT3: an unlinked table is nobody else's before pmap_free_pt_pages. */
 static void test_unlinked_tables_wait(void **state)
 {
     (void)state;

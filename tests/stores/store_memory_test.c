@@ -4,6 +4,7 @@
  */
 #include <faultline/faultline.h>
 #include <faultline/store.h>
+#include <faultline/types.h>
 
 #include <errno.h>
 #include <setjmp.h>

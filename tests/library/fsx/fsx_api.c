@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <faultline/faultline.h>
+#include <faultline/vm.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
