@@ -1,5 +1,5 @@
 /*
- * hosted_test.c: the library as a program uses it, on the real machine: files several times the limit,
+ * library_test.c: the library as a program uses it, on the real machine: files several times the limit,
  * errors, limits, and what the kernel's own mapping would have shown instead.
  */
 #include <faultline/faultline.h>
@@ -27,10 +27,7 @@
 #define LEN    (4 * LIMIT + 1234) /* of the file */
 #define NPAGES (LEN / PAGE + 1)
 
-/*
- * ---- what every test needs
- * ----------------------------------------------------------------------------------------------
- */
+/* ---- what every test needs ----------------------------------------------------------------------------- */
 
 static unsigned test_seed;
 
@@ -38,7 +35,7 @@ static unsigned test_seed;
 static void require(bool truth, const char *what)
 {
     if (!truth) {
-        fprintf(stderr, "hosted_test: %s\n", what);
+        fprintf(stderr, "library_test: %s\n", what);
         abort();
     }
 }
@@ -104,10 +101,7 @@ static unsigned char *map_fd(int fd, size_t len, int prot, int flags)
     return addr;
 }
 
-/*
- * ---- a program's own signal handler
- * --------------------------------------------------------------------------------------
- */
+/* ---- a program's own signal handler -------------------------------------------------------------------- */
 
 static _Thread_local sigjmp_buf caught_env;
 static _Thread_local volatile sig_atomic_t caught_armed;
@@ -152,10 +146,7 @@ static void assert_raises(int signo, int code, unsigned char *addr, bool write)
     assert_ptr_equal(caught_info.si_addr, addr);
 }
 
-/*
- * ---- reading --------------------------------------------------------------------------------------------
- * ----------------
- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 struct reader {
     pthread_t thread;
@@ -230,10 +221,7 @@ static void random_reads(void **state)
     read_with(read_at_random, 4, MAP_PRIVATE);
 }
 
-/*
- * ---- writing --------------------------------------------------------------------------------------------
- * ----------------
- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 struct writer {
     pthread_t thread;
@@ -348,10 +336,7 @@ static void a_file_opened_twice_is_one(void **state)
     close(fd);
 }
 
-/*
- * ---- ends of files
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- ends of files ------------------------------------------------------------------------------------- */
 
 static void the_last_page_ends_in_zeros(void **state)
 {
@@ -416,10 +401,7 @@ static void forbidden_is_sigsegv(void **state)
     close(fd);
 }
 
-/*
- * ---- a store that fails
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- a store that fails -------------------------------------------------------------------------------- */
 
 #define BAD_PAGES 512
 
@@ -594,10 +576,7 @@ static void memory_full_of_failed_writes_is_the_disks_error(void **state)
     assert_true(closed);
 }
 
-/*
- * ---- system calls, limits
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- system calls, limits ------------------------------------------------------------------------------ */
 
 static void pinned_memory_serves_system_calls(void **state)
 {
@@ -721,10 +700,7 @@ static void remapping_moves_the_bytes(void **state)
     close(fd);
 }
 
-/*
- * ---- beginnings and ends
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- beginnings and ends ------------------------------------------------------------------------------- */
 
 static void bad_options_say_what_to_change(void **state)
 {

@@ -1,5 +1,5 @@
 /*
- * prefetch_hosted_test.c: fl_prefetch on real files: the bytes are right whatever is said ahead, also when
+ * library_prefetch_test.c: fl_prefetch on real files: the bytes are right whatever is said ahead, also when
  * what says it lies in managed memory itself, and many pages come without a read of their own.
  */
 #include <errno.h>
