@@ -3,7 +3,7 @@
  * and mappings show before and after, and what is left when they fail.
  */
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/pages.h"
 #include "vm/vm_page.h"
 #include "file/vnode_pager.h"
@@ -16,70 +16,16 @@
 
 #include <cmocka.h>
 
-#define RW      (FL_FREAD | FL_FWRITE)
-#define PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
 #define NPAGES  200
 #define LEN_MAX ptoa(NPAGES)
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static vm_offset_t shared;
 static uint8_t buf[LEN_MAX], model[LEN_MAX];
 
 static void begin(struct sim_params params, uint64_t len_bytes, uint32_t block_bytes)
 {
-    disk = sim_disk_create(len_bytes, params.seed);
-    sim_disk_set_block(disk, block_bytes);
-    test_fill(disk);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, RW);
-    int64_t va = fl_sys_mmap(map, 0, LEN_MAX, PROT_RW, FL_MAP_SHARED, &file, 0);
-    assert_true(va > 0);
-    shared = (vm_offset_t)va;
-}
-
-static void end(void)
-{
-    sim_vm_check();
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
-}
-
-static int64_t read_at(uint64_t offset, void *to, size_t len_bytes, unsigned flags)
-{
-    struct fl_iovec iov = {to, len_bytes};
-    return fl_vnode_read(file.vnode, &iov, 1, &(struct fl_iocb){.offset = offset, .flags = flags});
-}
-
-static int64_t write_at(uint64_t offset, const void *from, size_t len_bytes, unsigned flags)
-{
-    struct fl_iovec iov = {(void *)(uintptr_t)from, len_bytes};
-    return fl_vnode_write(file.vnode, &iov, 1, &(struct fl_iocb){.offset = offset, .flags = flags});
-}
-
-static bool resident(vm_pindex_t pindex)
-{
-    struct vm_object *object = test_object(file.vnode);
-    bool there = test_page_flags(object, pindex) != 0;
-    vm_object_deallocate(object);
-    return there;
-}
-
-static void expect_fill(uint64_t offset, const uint8_t *bytes, size_t len_bytes)
-{
-    for (size_t i = 0; i < len_bytes; i++)
-        assert_int_equal(bytes[i], test_byte(offset + i));
-}
-
-static uint8_t disk_byte(uint64_t offset)
-{
-    uint8_t byte;
-    sim_disk_read(disk, offset, &byte, 1);
-    return byte;
+    one_file_boot(&params, test_disk(len_bytes, block_bytes, params.seed), RW);
+    shared = test_mmap(map, &file, FL_MAP_SHARED, NPAGES);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
@@ -95,9 +41,9 @@ static void a_read_leaves_nothing_in_the_cache(void **state)
         assert_int_equal(read_at(block, buf, 3 * block, FL_IOCB_DIRECT), 3 * block);
         expect_fill(block, buf, 3 * block);
         for (vm_pindex_t i = 0; i < 151; i++)
-            assert_false(resident(i));
+            assert_int_equal(page_flags(i), 0);
         assert_int_equal(read_at(ptoa(160), buf, block, FL_IOCB_DIRECT), 0);
-        end();
+        one_file_end();
     }
 }
 
@@ -116,7 +62,7 @@ static void what_is_not_aligned_is_refused(void **state)
     assert_int_equal(read_at(0, buf, 1024, 0x80), -EINVAL);
     assert_int_equal(write_at(0, buf, 1024, 0x80), -EINVAL);
     assert_int_equal(read_at(1024, buf, 1024, FL_IOCB_DIRECT), 1024);
-    end();
+    one_file_end();
 }
 
 static void a_read_sees_what_is_dirty(void **state)
@@ -133,7 +79,7 @@ static void a_read_sees_what_is_dirty(void **state)
     assert_int_equal(read_at(ptoa(1), buf, 512, FL_IOCB_DIRECT), -EIO);
     assert_int_equal(read_at(ptoa(1), buf, 512, FL_IOCB_DIRECT), 512);
     assert_int_equal(buf[7], 7);
-    end();
+    one_file_end();
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
@@ -156,7 +102,7 @@ static void a_write_is_what_everybody_sees(void **state)
                 test_load8(map, shared + ptoa(90) + 3) == 1);
     assert_int_equal(read_at(ptoa(90) + 512, buf, 512, 0), 512);
     expect_fill(ptoa(90) + 512, buf, 512);
-    end();
+    one_file_end();
 }
 
 /* Copies of pages that private mappings have for want of a better way are not theirs. */
@@ -174,7 +120,7 @@ static void a_write_is_seen_through_private_mappings(void **state)
     memset(buf, 1, sizeof buf);
     assert_int_equal(write_at(ptoa(1), buf, ptoa(3), FL_IOCB_DIRECT), ptoa(3));
     assert_true(test_load8(map, private + ptoa(1)) == 9 && test_load8(map, private + ptoa(2)) == 1);
-    end();
+    one_file_end();
 }
 
 static void a_write_makes_the_file_longer(void **state)
@@ -198,7 +144,7 @@ static void a_write_makes_the_file_longer(void **state)
     sim_disk_faults(disk)->max_len_bytes = ptoa(3);
     assert_int_equal(write_at(ptoa(3), buf, 512, FL_IOCB_DIRECT), -ENOSPC);
     assert_int_equal(sim_disk_size(disk), 3072 + ptoa(2));
-    end();
+    one_file_end();
 }
 
 /* A held page cannot go: a system call has its address. The write goes through it, and on to the disk. */
@@ -217,7 +163,7 @@ static void through_pages_that_must_stay(void **state)
     assert_int_equal(fl_sys_mlock(map, shared + ptoa(5), VM_PAGE_SIZE), 0);
     assert_int_equal(write_at(ptoa(5), buf, 512, FL_IOCB_DIRECT), 512);
     assert_true(test_load8(map, shared + ptoa(5)) == 1 && disk_byte(ptoa(5)) == 1);
-    end();
+    one_file_end();
 }
 
 /* The caller's memory may be pages of the file itself. */
@@ -234,7 +180,7 @@ static void memory_may_be_a_page_of_the_file(void **state)
     expect_fill(0, bytes, 1024);
     expect_fill(ptoa(3), bytes + 1024, 512);
     assert_true(disk_byte(ptoa(2) + 100) == test_byte(100));
-    end();
+    one_file_end();
 }
 
 /* ---- failures ------------------------------------------------------------------------------------------ */
@@ -263,7 +209,7 @@ static void bad_memory_moves_whole_blocks(void **state)
     iocb.offset = 0;
     assert_int_equal(fl_vnode_read(file.vnode, iov, 2, &iocb), 1536);
     assert_int_equal(fl_vnode_read(file.vnode, iov + 1, 1, &iocb), -EFAULT);
-    end();
+    one_file_end();
 }
 
 static void errors_are_the_calls_own(void **state)
@@ -280,7 +226,7 @@ static void errors_are_the_calls_own(void **state)
     fl_errseq_t since = fl_vnode_errseq(file.vnode);
     assert_int_equal(write_at(0, buf, ptoa(1), FL_IOCB_DIRECT), -EIO);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, &since), 0); /* the write's caller knows */
-    end();
+    one_file_end();
 }
 
 /* Every allocation, mapping and window may fail: then bytes are what they were, or what was to be. */
@@ -304,7 +250,7 @@ static void nothing_is_lost_for_want_of_memory(void **state)
             assert_int_equal(read_at(0, buf, ptoa(20), 0), ptoa(20));
             for (uint64_t i = 0; i < ptoa(20); i++)
                 assert_int_equal(buf[i], wrote > 0 && i >= ptoa(2) && i < ptoa(8) ? 1 : test_byte(i));
-            end();
+            one_file_end();
         }
     }
 }
@@ -321,7 +267,7 @@ static void a_computer_with_few_pages(void **state)
     assert_int_equal(write_at(1024, buf, ptoa(149), FL_IOCB_DIRECT), ptoa(149));
     assert_true(disk_byte(1023) == test_byte(1023) && disk_byte(1024) == 1 &&
                 disk_byte(ptoa(149) + 1023) == 1);
-    end();
+    one_file_end();
 }
 
 /* ---- at random ----------------------------------------------------------------------------------------- */
@@ -399,7 +345,7 @@ static void direct_and_not(void **state)
         assert_int_equal(sim_disk_size(disk), at_random.len);
         sim_disk_read(disk, 0, buf, at_random.len);
         assert_memory_equal(buf, model, at_random.len);
-        end();
+        one_file_end();
     }
 }
 

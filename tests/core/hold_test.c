@@ -7,7 +7,7 @@
  */
 #include "file/flusher.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/pages.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pageout.h"
@@ -20,14 +20,9 @@
 
 #include <cmocka.h>
 
-#define RW      (FL_FREAD | FL_FWRITE)
-#define PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
-#define NPAGES  16
-#define MS      UINT64_C(1000000)
+#define NPAGES 16
+#define MS     UINT64_C(1000000)
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static vm_offset_t shared, private, anon;
 
 static vm_offset_t map_pages(int flags)
@@ -40,30 +35,10 @@ static vm_offset_t map_pages(int flags)
 
 static void begin(struct sim_params params)
 {
-    disk = sim_disk_create(ptoa(NPAGES), params.seed);
-    test_fill(disk);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, RW);
+    one_file_boot(&params, test_disk(ptoa(NPAGES), VM_PAGE_SIZE, params.seed), RW);
     shared = map_pages(FL_MAP_SHARED);
     private = map_pages(FL_MAP_PRIVATE);
     anon = map_pages(FL_MAP_PRIVATE | FL_MAP_ANONYMOUS);
-}
-
-static void end(void)
-{
-    sim_vm_check();
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown(); /* which panics when a frame is missing */
-    sim_disk_destroy(disk);
-}
-
-static uint8_t disk_byte(uint64_t offset)
-{
-    uint8_t byte;
-    sim_disk_read(disk, offset, &byte, 1);
-    return byte;
 }
 
 static struct fl_hold hold_pages(vm_offset_t va, uint32_t npages, vm_prot_t access)
@@ -138,7 +113,7 @@ static void who_waits_holds_nothing(void **state)
     fl_unhold(&hold);
     assert_true(first->hold_count == 0 && busy->hold_count == 0);
     vm_object_deallocate(object);
-    end();
+    one_file_end();
 }
 
 /* More pages than memory has cannot be had together, and each of them can. */
@@ -148,10 +123,7 @@ static void what_does_not_fit_is_refused_and_less_is_not(void **state)
     struct sim_params params = test_params(2);
     struct fl_hold hold;
     params.nframes = 64;
-    disk = sim_disk_create(ptoa(200), 2);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, RW);
+    one_file_boot(&params, sim_disk_create(ptoa(200), 2), RW);
     int64_t va = fl_sys_mmap(map, 0, ptoa(200), PROT_RW, FL_MAP_SHARED, &file, 0);
     assert_true(va > 0);
     assert_int_equal(fl_hold(map, (vm_offset_t)va, ptoa(200), VM_PROT_WRITE, &hold), -EAGAIN);
@@ -162,7 +134,7 @@ static void what_does_not_fit_is_refused_and_less_is_not(void **state)
     }
     assert_int_equal(fl_hold(map, (vm_offset_t)va, ptoa(16), VM_PROT_WRITE, &hold), 0);
     fl_unhold(&hold);
-    end();
+    one_file_end();
 }
 
 /* Who dirties too much writes some of it, before it holds and not while. */
@@ -178,7 +150,7 @@ static void who_is_throttled_holds_nothing(void **state)
     struct fl_hold hold = hold_pages(shared, NPAGES, VM_PROT_WRITE);
     assert_true(sim_disk_counts(disk).writes > 0);
     fl_unhold(&hold);
-    end();
+    one_file_end();
 }
 
 static void resident_pages_are_held_as_they_are(void **state)
@@ -197,7 +169,7 @@ static void resident_pages_are_held_as_they_are(void **state)
         (void)test_load8(map, private + ptoa(i)); /* shown from below, where the machine can */
     hold = hold_pages(private, NPAGES, VM_PROT_READ);
     fl_unhold(&hold);
-    end();
+    one_file_end();
 }
 
 /* ---- nobody waits for a hold --------------------------------------------------------------------------- */
@@ -226,7 +198,7 @@ static void a_hole_is_punched_under_the_call(void **state)
         assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
         assert_true(disk_byte(ptoa(2) + 5) == 40 && disk_byte(ptoa(4) + 5) == 42 && disk_byte(ptoa(4)) == 0 &&
                     disk_byte(ptoa(6)) == test_byte(ptoa(6)));
-        end();
+        one_file_end();
     }
 }
 
@@ -241,7 +213,7 @@ static void a_punch_that_is_refused_leaves_the_held_bytes(void **state)
     assert_int_equal(seen(shared + ptoa(2), &hold, 0)[0], 7);
     fl_unhold(&hold);
     assert_int_equal(test_load8(map, shared + ptoa(2)), 7);
-    end();
+    one_file_end();
 }
 
 /* What is cut off is gone from the address, at once; the frame is the call's, until it is done. */
@@ -270,7 +242,7 @@ static void a_file_is_cut_under_the_call(void **state)
     fl_unhold(&hold);
     fl_unhold(&own);
     assert_int_equal(frames_free(), free + 3);
-    end();
+    one_file_end();
 }
 
 static void memory_is_unmapped_under_the_call(void **state)
@@ -290,7 +262,7 @@ static void memory_is_unmapped_under_the_call(void **state)
     fl_unhold(&own);
     fl_unhold(&none);
     fl_unhold(&of_file);
-    end();
+    one_file_end();
 }
 
 /* Neither the file nor the space is kept by a hold: they end once, and before it. */
@@ -331,7 +303,7 @@ static void memory_is_thrown_away_under_the_call(void **state)
     fl_unhold(&hold);
     fl_unhold(&own);
     assert_int_equal(test_load8(map, anon + 1), 8);
-    end();
+    one_file_end();
 }
 
 /* Whatever else the program does to a range of which a page is held, it does at once. */
@@ -358,7 +330,7 @@ static void all_other_calls_go_on(void **state)
     assert_int_equal(fl_sys_mprotect(map, (vm_offset_t)to, ptoa(NPAGES), VM_PROT_READ), 0);
     assert_int_equal(fl_sys_munmap(map, (vm_offset_t)to, ptoa(NPAGES)), 0);
     fl_unhold(&hold);
-    end();
+    one_file_end();
 }
 
 static void read_page(void *arg)
@@ -386,7 +358,7 @@ static void a_removal_waits_for_a_reader(void **state)
         sim_join_all();
         for (uint32_t i = 0; i < VM_PAGE_SIZE; i++)
             assert_true(got[i] == 0 || got[i] == test_byte(ptoa(1) + i));
-        end();
+        one_file_end();
     }
 }
 

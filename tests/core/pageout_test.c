@@ -5,7 +5,7 @@
 #include "vm/vm_pageout.h"
 #include "vm/lru.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/odd_store.h"
 #include "support/pages.h"
 #include "vm/vm_meter.h"
@@ -18,19 +18,11 @@
 
 #include <cmocka.h>
 
-#define RW      (FL_FREAD | FL_FWRITE)
-#define PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
-
-static struct sim_disk *disk;
-static struct fl_file file;
 static struct vm_object *object;
 
 static void begin(struct sim_params params, vm_pindex_t file_pages)
 {
-    disk = sim_disk_create(ptoa(file_pages), params.seed);
-    test_fill(disk);
-    test_boot(&params);
-    file = test_file(disk, RW);
+    one_file_boot(&params, test_disk(ptoa(file_pages), VM_PAGE_SIZE, params.seed), RW);
     object = test_object(file.vnode);
 }
 
@@ -38,9 +30,7 @@ static void end(void)
 {
     *sim_disk_faults(disk) = (struct sim_disk_faults){0};
     vm_object_deallocate(object);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_end();
 }
 
 static void inactive(struct vm_object *o, vm_pindex_t pindex)
@@ -111,7 +101,6 @@ static void the_oldest_clean_pages_go_first(void **state)
     begin(test_params(1), 256);
     inactive_pages(object, 100, 50, 0);
     inactive_pages(object, 0, 50, 0);
-    struct vm_map *map = test_space();
     assert_true(fl_sys_mmap(map, 0, ptoa(256), PROT_RW, FL_MAP_SHARED, &file, 0) > 0);
     uint64_t unmaps = sim_stats().unmaps;
     assert_int_equal(vm_pageout_scan(free_now() + 70), 70);
@@ -122,7 +111,6 @@ static void the_oldest_clean_pages_go_first(void **state)
     assert_int_equal(sim_stats().unmaps - unmaps, 3); /* neighbours as runs, at most 64 pages together */
     assert_int_equal(vm_counted(&vm_cnt.evictions), 70);
     assert_int_equal(vm_pageout_scan(1), 0);
-    fl_space_destroy(map);
     end();
 }
 
@@ -245,7 +233,7 @@ static void anonymous_pages_have_no_place_to_go(void **state)
 /* ---- what is said not to be needed ---------------------------------------------------------------------- */
 
 /* Byte i of the pages that are expected to have it, and 0 of the others. */
-static void check_pages(struct vm_map *map, vm_offset_t va, uint32_t start, uint32_t end, bool there_still)
+static void check_pages(vm_offset_t va, uint32_t start, uint32_t end, bool there_still)
 {
     for (uint32_t i = start; i < end; i++)
         assert_int_equal(test_load8(map, va + ptoa(i)), there_still ? i + 1 : 0);
@@ -255,23 +243,21 @@ static void freed_advice_is_taken_when_memory_is_wanted(void **state)
 {
     (void)state;
     begin(test_params(16), 16);
-    struct vm_map *map = test_space();
     int64_t at = fl_sys_mmap(map, 0, ptoa(60), PROT_RW, FL_MAP_PRIVATE | FL_MAP_ANONYMOUS, NULL, 0);
     vm_offset_t va = (vm_offset_t)at;
     assert_true(at > 0);
     for (uint32_t i = 0; i < 60; i++)
         test_store8(map, va + ptoa(i), (uint8_t)(i + 1));
     assert_int_equal(fl_sys_madvise(map, va, ptoa(40), FL_MADV_FREE), 0);
-    check_pages(map, va, 20, 60, true); /* nobody wants the memory */
+    check_pages(va, 20, 60, true); /* nobody wants the memory */
     for (uint32_t i = 10; i < 20; i++)
         test_store8(map, va + ptoa(i), (uint8_t)(i + 1)); /* as good as new */
     assert_int_equal(fl_sys_madvise(map, va + ptoa(20), ptoa(20), FL_MADV_FREE), 0);
     assert_int_equal(scan_until_freed(30, 256), 30);
-    check_pages(map, va, 0, 10, false);
-    check_pages(map, va, 10, 20, true);
-    check_pages(map, va, 20, 40, false);
-    check_pages(map, va, 40, 60, true);
-    fl_space_destroy(map);
+    check_pages(va, 0, 10, false);
+    check_pages(va, 10, 20, true);
+    check_pages(va, 20, 40, false);
+    check_pages(va, 40, 60, true);
     end();
 }
 
@@ -281,7 +267,6 @@ static void freed_advice_is_for_private_anonymous_pages(void **state)
     (void)state;
     struct fl_hold hold;
     begin(test_params(17), 16);
-    struct vm_map *map = test_space();
     int64_t shared = fl_sys_mmap(map, 0, ptoa(4), PROT_RW, FL_MAP_SHARED | FL_MAP_ANONYMOUS, NULL, 0);
     int64_t private = fl_sys_mmap(map, 0, ptoa(4), PROT_RW, FL_MAP_PRIVATE, &file, 0);
     int64_t own = fl_sys_mmap(map, 0, ptoa(4), PROT_RW, FL_MAP_PRIVATE | FL_MAP_ANONYMOUS, NULL, 0);
@@ -297,7 +282,6 @@ static void freed_advice_is_for_private_anonymous_pages(void **state)
     assert_int_equal(test_load8(map, (vm_offset_t)own), 7);
     assert_int_equal(fl_sys_mlock(map, (vm_offset_t)own, ptoa(1)), 0);
     assert_int_equal(fl_sys_madvise(map, (vm_offset_t)own, ptoa(1), FL_MADV_FREE), -EINVAL);
-    fl_space_destroy(map);
     end();
 }
 
@@ -310,7 +294,6 @@ static void used_pages_stay(bool unknown)
     params.torture.referenced_unknown = unknown;
     params.torture.forgetful_permille = 0;
     begin(params, 100);
-    struct vm_map *map = test_space();
     int64_t va = fl_sys_mmap(map, 0, ptoa(100), PROT_RW, FL_MAP_SHARED, &file, 0);
     assert_true(va > 0);
     assert_int_equal(fl_sys_madvise(map, (vm_offset_t)va, ptoa(100), FL_MADV_RANDOM), 0);
@@ -332,7 +315,6 @@ static void used_pages_stay(bool unknown)
     assert_true(gone[1] >= 20);
     assert_true(gone[0] <= gone[1] / 4);
     assert_true(!unknown || vm_counted(&vm_cnt.reactivations) > 0);
-    fl_space_destroy(map);
     end();
 }
 
@@ -374,7 +356,6 @@ static void waiting_takes_what_is_referenced_at_last(void **state)
     struct sim_params params = test_params(9);
     params.nframes = 64;
     begin(params, 64);
-    struct vm_map *map = test_space();
     int64_t va = fl_sys_mmap(map, 0, ptoa(64), PROT_RW, FL_MAP_SHARED, &file, 0);
     struct vm_object *anonymous = vm_object_allocate(OBJT_DEFAULT, 256, NULL);
     assert_true(va > 0 && anonymous != NULL);
@@ -383,7 +364,6 @@ static void waiting_takes_what_is_referenced_at_last(void **state)
     for (uint32_t i = 0; i < 1000; i++) /* more than fits: each load must find a page */
         test_load8(map, (vm_offset_t)va + ptoa(i * 7 % 64));
     vm_object_deallocate(anonymous);
-    fl_space_destroy(map);
     end();
 }
 
@@ -474,7 +454,6 @@ static void load_round(uint64_t seed, uint32_t nframes, uint32_t fail_write_perm
     params.nframes = nframes;
     begin(params, LOAD_PAGES);
     sim_disk_faults(disk)->fail_write_permille = fail_write_permille;
-    struct vm_map *map = test_space();
     for (uint32_t i = 0; i < LOADERS; i++) {
         int64_t va = fl_sys_mmap(map, 0, ptoa(LOAD_PAGES), PROT_RW, FL_MAP_SHARED, &file, 0);
         assert_true(va > 0);
@@ -488,7 +467,6 @@ static void load_round(uint64_t seed, uint32_t nframes, uint32_t fail_write_perm
     sim_vm_check();
     assert_true(vm_counted(&vm_cnt.evictions) > LOAD_PAGES);
     sim_disk_faults(disk)->fail_write_permille = 0;
-    fl_space_destroy(map);
     end();
 }
 
@@ -530,7 +508,6 @@ static void scattered_dirty_pages_are_written_with_depth(void **state)
     begin(params, 2048);
     sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 200000;
     sim_disk_on_write(disk, watch_depth, NULL);
-    struct vm_map *map = test_space();
     int64_t va = fl_sys_mmap(map, 0, ptoa(2048), PROT_RW, FL_MAP_SHARED, &file, 0);
     assert_true(va > 0);
     assert_int_equal(fl_sys_madvise(map, (vm_offset_t)va, ptoa(2048), FL_MADV_RANDOM), 0);
@@ -543,7 +520,6 @@ static void scattered_dirty_pages_are_written_with_depth(void **state)
     /* each page is read by itself, as the store finds it absent; the writes are beside that */
     assert_true(took < 2048 * UINT64_C(200000) * 5 / 4);
     sim_disk_on_write(disk, NULL, NULL);
-    fl_space_destroy(map);
     end();
 }
 

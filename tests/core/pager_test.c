@@ -5,7 +5,7 @@
 #include "file/transfer.h"
 #include "vm/lru.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/odd_store.h"
 #include "support/pages.h"
 #include "vm/vm_meter.h"
@@ -19,16 +19,11 @@
 
 #define FILE_PAGES 64
 
-static struct sim_disk *disk;
-static struct fl_file file;
 static struct vm_object *object;
 
 static void begin(struct sim_params params)
 {
-    disk = sim_disk_create(ptoa(FILE_PAGES) - 100, params.seed);
-    test_fill(disk);
-    test_boot(&params);
-    file = test_file(disk, FL_FREAD | FL_FWRITE);
+    one_file_boot(&params, test_disk(ptoa(FILE_PAGES) - 100, VM_PAGE_SIZE, params.seed), RW);
     object = test_object(file.vnode);
 }
 
@@ -36,9 +31,7 @@ static void end(void)
 {
     *sim_disk_faults(disk) = (struct sim_disk_faults){0};
     vm_object_deallocate(object);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_end();
 }
 
 /* Page pindex of the file as it must read: zeros beyond the end. */
@@ -460,9 +453,7 @@ static void an_async_write_without_a_writer(void **state)
     (void)state;
     struct vm_page *m[2];
     struct sim_params params = test_params(21);
-    disk = sim_disk_create(ptoa(FILE_PAGES), 21);
-    test_boot(&params);
-    file = test_file(disk, FL_FREAD);
+    one_file_boot(&params, sim_disk_create(ptoa(FILE_PAGES), 21), FL_FREAD);
     object = test_object(file.vnode);
     put_run(m, 0, 2, 1);
     transfer_writepages(object, m, 2, NULL);

@@ -4,7 +4,7 @@
  */
 #include "file/readahead.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/pages.h"
 #include "vm/vm_page.h"
 #include "file/vnode_pager.h"
@@ -20,32 +20,12 @@
 #define NPAGES  4096
 #define ADDRESS 32 /* that a program hands over in one call */
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static vm_offset_t va;
-
-static vm_offset_t map_file(int flags)
-{
-    return test_mmap(map, &file, flags, NPAGES);
-}
 
 static void begin(struct sim_params params)
 {
-    disk = sim_disk_create(ptoa(NPAGES), params.seed);
-    test_fill(disk);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, FL_FREAD | FL_FWRITE);
-    va = map_file(FL_MAP_SHARED);
-}
-
-static void end(void)
-{
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_boot(&params, test_disk(ptoa(NPAGES), VM_PAGE_SIZE, params.seed), RW);
+    va = test_mmap(map, &file, FL_MAP_SHARED, NPAGES);
 }
 
 static struct fl_iovec range(vm_offset_t at, size_t len_bytes)
@@ -79,7 +59,7 @@ static void scattered_pages_go_to_the_store_together(void **state)
     assert_int_equal(sim_disk_counts(disk).pages_read, ADDRESS); /* those, and none beside */
     assert_int_equal(fl_sys_prefetch(map, iov, ADDRESS), 0);     /* they are there */
     assert_int_equal(sim_disk_counts(disk).reads, ADDRESS);
-    end();
+    one_file_end();
 }
 
 static uint64_t faults(void)
@@ -97,7 +77,7 @@ static void one_fault_is_enough_for_what_has_come(void **state)
 {
     (void)state;
     begin(test_params(9));
-    vm_offset_t beside = map_file(FL_MAP_SHARED),
+    vm_offset_t beside = test_mmap(map, &file, FL_MAP_SHARED, NPAGES),
                 table = (va + (2 << 20) - 1) & ~(vm_offset_t)((2 << 20) - 1);
     for (int advice = FL_MADV_NORMAL; advice <= FL_MADV_RANDOM; advice++) {
         struct fl_iovec iov[ADDRESS];
@@ -117,7 +97,7 @@ static void one_fault_is_enough_for_what_has_come(void **state)
                     test_byte(ptoa(first + 15))); /* entered to be read, no more */
         assert_int_equal(faults(), before + 3);
     }
-    end();
+    one_file_end();
 }
 
 static void neighbours_become_one_request(void **state)
@@ -132,7 +112,7 @@ static void neighbours_become_one_request(void **state)
     sim_sleep_ns(100000000);
     assert_int_equal(sim_disk_counts(disk).reads, 1);
     assert_int_equal(sim_disk_counts(disk).pages_read, 14);
-    end();
+    one_file_end();
 }
 
 static void what_is_no_file_is_passed_over(void **state)
@@ -156,14 +136,14 @@ static void what_is_no_file_is_passed_over(void **state)
     around[1] = range(va, SIZE_MAX);
     assert_int_equal(fl_sys_prefetch(map, around, 2), -EINVAL);
     assert_int_equal(sim_disk_counts(disk).pages_read, 4);
-    end();
+    one_file_end();
 }
 
 static void private_mappings_are_read_through(void **state)
 {
     (void)state;
     begin(test_params(4));
-    vm_offset_t own = map_file(FL_MAP_PRIVATE);
+    vm_offset_t own = test_mmap(map, &file, FL_MAP_PRIVATE, NPAGES);
     test_store8(map, own + ptoa(50), 77); /* a shadow stands over the file now */
     struct fl_iovec iov = range(own + ptoa(50), ptoa(10));
     uint64_t before = sim_disk_counts(disk).pages_read;
@@ -172,7 +152,7 @@ static void private_mappings_are_read_through(void **state)
     assert_in_range(sim_disk_counts(disk).pages_read, before + 9, before + 10);
     assert_int_equal(test_load8(map, own + ptoa(50)), 77);
     assert_int_equal(test_load8(map, own + ptoa(51)), test_byte(ptoa(51)));
-    end();
+    one_file_end();
 }
 
 static void advice_willneed_is_the_same(void **state)
@@ -185,7 +165,7 @@ static void advice_willneed_is_the_same(void **state)
     for (uint32_t i = 7; i < 47; i++)
         assert_int_equal(test_load8(map, va + ptoa(i)), test_byte(ptoa(i)));
     assert_int_equal(sim_disk_counts(disk).pages_read, 40);
-    end();
+    one_file_end();
 }
 
 /* It is advice: it takes its share of memory, and what is used goes on being so. */
@@ -198,7 +178,7 @@ static void more_than_memory_is_not_read(void **state)
     sim_sleep_ns(100000000);
     assert_in_range(sim_disk_counts(disk).pages_read, 32, 256 / 4);
     assert_int_equal(test_load8(map, va + ptoa(NPAGES - 1)), test_byte(ptoa(NPAGES - 1)));
-    end();
+    one_file_end();
 }
 
 static void errors_are_told_to_who_touches(void **state)
@@ -217,7 +197,7 @@ static void errors_are_told_to_who_touches(void **state)
         assert_int_equal(sim_load(map, va + ptoa(page[i]), &byte, 1, &done), i == 5 ? -EIO : 0);
     *sim_disk_faults(disk) = (struct sim_disk_faults){0};
     assert_int_equal(test_load8(map, va + ptoa(page[5])), test_byte(ptoa(page[5])));
-    end();
+    one_file_end();
 }
 
 static void the_nth_failure_harms_nobody(void **state)
@@ -235,7 +215,7 @@ static void the_nth_failure_harms_nobody(void **state)
         sim_torture()->fail_alloc_nth = 0;
         for (uint32_t i = 0; i < ADDRESS; i++)
             assert_int_equal(test_load8(map, va + ptoa(page[i])), test_byte(ptoa(page[i])));
-        end();
+        one_file_end();
     }
 }
 
@@ -300,7 +280,7 @@ static void mappings_may_end_meanwhile(void **state)
         sim_join_all();
         sim_settle();
         sim_vm_check();
-        end();
+        one_file_end();
     }
 }
 

@@ -5,7 +5,7 @@
  */
 #include "file/readahead.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/odd_store.h"
 #include "support/pages.h"
 #include "vm/vm_page.h"
@@ -28,9 +28,6 @@ enum way {
     WAYS,
 };
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static struct vm_object *object;
 static vm_offset_t va;
 static enum way way;
@@ -41,11 +38,7 @@ static struct {
 static void open_file(struct sim_params params, vm_pindex_t npages, enum way how)
 {
     params.readahead_max = MAX;
-    disk = sim_disk_create(ptoa(npages), params.seed);
-    test_fill(disk);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, FL_FREAD);
+    one_file_boot(&params, test_disk(ptoa(npages), VM_PAGE_SIZE, params.seed), FL_FREAD);
     int64_t at = fl_sys_mmap(map, 0, ptoa(npages), VM_PROT_READ, FL_MAP_SHARED, &file, 0);
     assert_true(at > 0);
     va = (vm_offset_t)at;
@@ -64,10 +57,7 @@ static void begin(uint32_t nframes, vm_pindex_t npages, enum way how)
 static void end(void)
 {
     vm_object_deallocate(object);
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_end();
 }
 
 static bool there(vm_pindex_t pindex)

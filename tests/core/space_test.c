@@ -3,7 +3,7 @@
  */
 #include "vm/lru.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/odd_disk.h"
 #include "support/pages.h"
 #include "vm/vm_pageout.h"
@@ -15,34 +15,24 @@
 
 #include <cmocka.h>
 
-#define RW      (FL_FREAD | FL_FWRITE)
-#define PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
-#define PAGES   2048
+#define PAGES 2048
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static vm_offset_t at;
 
 /* A file of PAGES pages, all holes, mapped; the disk has room for `room` pages. */
 static void begin(uint64_t seed, uint64_t room)
 {
     struct sim_params params = test_params(seed);
-    disk = sim_disk_create(ptoa(PAGES), seed);
-    sim_disk_make_thin(disk, room);
-    test_boot(&params);
-    file = test_file(disk, RW);
-    map = test_space();
-    at = (vm_offset_t)fl_sys_mmap(map, 0, ptoa(PAGES), PROT_RW, FL_MAP_SHARED, &file, 0);
+    struct sim_disk *thin = sim_disk_create(ptoa(PAGES), seed);
+    sim_disk_make_thin(thin, room);
+    one_file_boot(&params, thin, RW);
+    at = test_mmap(map, &file, FL_MAP_SHARED, PAGES);
 }
 
 static void end(void)
 {
     *sim_disk_faults(disk) = (struct sim_disk_faults){.room_pages = PAGES};
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_end();
 }
 
 static uint8_t value(vm_pindex_t pindex)
@@ -54,13 +44,6 @@ static int store(vm_pindex_t pindex)
 {
     uint8_t byte = value(pindex);
     return sim_store(map, at + ptoa(pindex), &byte, 1, NULL);
-}
-
-static uint8_t on_disk(vm_pindex_t pindex)
-{
-    uint8_t byte;
-    sim_disk_read(disk, ptoa(pindex), &byte, 1);
-    return byte;
 }
 
 static int sync_all(void)
@@ -86,7 +69,7 @@ static void a_full_disk_is_told_to_the_store(void **state)
     fl_unhold(&hold);
     assert_int_equal(sync_all(), 0); /* what had its space is written */
     for (vm_pindex_t i = 0; i < 100; i++)
-        assert_int_equal(on_disk(2 * i), value(2 * i));
+        assert_int_equal(disk_byte(ptoa(2 * i)), value(2 * i));
     sim_disk_faults(disk)->room_pages = 1;
     assert_int_equal(store(777), 0);
     assert_int_equal(store(779), -ENOSPC);
@@ -177,7 +160,7 @@ static void a_disk_with_much_room_is_left_alone(void **state)
     (void)!sync_all(); /* whether a write failed since the last time */
     assert_int_equal(sync_all(), 0);
     for (vm_pindex_t i = 0; i <= n; i++)
-        assert_int_equal(on_disk(i), value(i));
+        assert_int_equal(disk_byte(ptoa(i)), value(i));
     end();
 }
 
@@ -263,7 +246,7 @@ static void failing_writes(int error, enum odd_store_when when)
     assert_int_equal(sync_all(), 0);
     assert_int_equal(fl_vnode_write_error(file.vnode), 0);
     for (vm_pindex_t i = 0; i < PAGES; i++)
-        assert_int_equal(on_disk(i), value(i));
+        assert_int_equal(disk_byte(ptoa(i)), value(i));
     fl_space_destroy(map);
     assert_int_equal(fl_vnode_close(file.vnode), 0);
     sim_shutdown();
@@ -297,7 +280,7 @@ static void a_file_that_fails_does_not_stop_another(void **state)
     (void)!sync_all();
     assert_int_equal(sync_all(), 0);
     for (vm_pindex_t i = 0; i < 100; i++)
-        assert_int_equal(on_disk(i), value(i));
+        assert_int_equal(disk_byte(ptoa(i)), value(i));
     assert_int_equal(fl_sys_munmap(map, there, ptoa(PAGES)), 0);
     assert_int_equal(fl_vnode_close(well.vnode), 0);
     end();

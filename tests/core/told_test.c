@@ -4,7 +4,7 @@
  */
 #include "file/writeback.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/pages.h"
 #include "file/vnode_pager.h"
 
@@ -14,32 +14,21 @@
 
 #include <cmocka.h>
 
-#define RW         (FL_FREAD | FL_FWRITE)
-#define PROT_RW    (VM_PROT_READ | VM_PROT_WRITE)
 #define FILE_PAGES 32
 
-static struct sim_disk *disk;
-static struct fl_file file, other;
-static struct vm_map *map;
+static struct fl_file other;
 
 static void begin(struct sim_params params)
 {
     params.no_flusher = true;
-    disk = sim_disk_create(ptoa(FILE_PAGES), params.seed);
-    test_fill(disk);
-    test_boot(&params);
-    file = test_file(disk, RW);
+    one_file_boot(&params, test_disk(ptoa(FILE_PAGES), VM_PAGE_SIZE, params.seed), RW);
     other = test_file(disk, RW);
-    map = test_space();
 }
 
 static void end(void)
 {
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
     assert_int_equal(fl_vnode_close(other.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_end();
 }
 
 static vm_offset_t map_file(const struct fl_file *by, vm_pindex_t npages)
@@ -67,13 +56,6 @@ static bool is_dirty(vm_pindex_t pindex)
     return (test_page_flags(vnode_pager_object(file.vnode), pindex) & PG_DIRTY) != 0;
 }
 
-static uint8_t on_disk(uint64_t offset)
-{
-    uint8_t byte;
-    sim_disk_read(disk, offset, &byte, 1);
-    return byte;
-}
-
 /* ---- descriptors --------------------------------------------------------------------------------------- */
 
 static void each_descriptor_is_told_once(void **state)
@@ -82,9 +64,9 @@ static void each_descriptor_is_told_once(void **state)
     begin(test_params(1));
     vm_offset_t va = map_file(&file, 4);
     fail_behind_everybodys_back(va, -ENOSPC);
-    assert_true(is_dirty(0) && on_disk(0) == test_byte(0));
+    assert_true(is_dirty(0) && disk_byte(0) == test_byte(0));
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, &file.told), -ENOSPC);
-    assert_true(!is_dirty(0) && on_disk(0) == 1); /* told of the first try; the second succeeded */
+    assert_true(!is_dirty(0) && disk_byte(0) == 1); /* told of the first try; the second succeeded */
     assert_int_equal(fl_vnode_fsync(file.vnode, FL_FSYNC_DATA, &file.told), 0);
     assert_int_equal(fl_vnode_fsync(other.vnode, FL_FSYNC_DATA, &other.told), -ENOSPC);
     assert_int_equal(fl_vnode_fsync(other.vnode, 0, &other.told), 0);
@@ -120,7 +102,7 @@ static void a_failure_of_the_call_itself_is_told_by_it(void **state)
     assert_true(is_dirty(0));
     *sim_disk_faults(disk) = (struct sim_disk_faults){0};
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0); /* what others failed with is not for it */
-    assert_true(!is_dirty(0) && on_disk(0) == 1);
+    assert_true(!is_dirty(0) && disk_byte(0) == 1);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, &file.told), -EIO);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, &file.told), 0);
     end();
@@ -201,7 +183,7 @@ static void asynchronous_msync_starts_and_does_not_wait(void **state)
     assert_true(machine_time_ns() - start < 1000000);
     assert_int_equal(sim_disk_counts(disk).writes, 1);
     sim_sleep_ns(2000000);
-    assert_true(!is_dirty(0) && on_disk(0) == 1);
+    assert_true(!is_dirty(0) && disk_byte(0) == 1);
     end();
 }
 
@@ -228,16 +210,16 @@ static void ranges_are_started_and_waited_for(void **state)
     sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 1000000;
     assert_int_equal(sync_range(ptoa(1) + 5, VM_PAGE_SIZE, WRITE), 0); /* two pages, not waited for */
     assert_true(is_dirty(0) && !is_dirty(1) && !is_dirty(2) && is_dirty(3));
-    assert_true(on_disk(ptoa(1)) == test_byte(ptoa(1)));
+    assert_true(disk_byte(ptoa(1)) == test_byte(ptoa(1)));
     assert_int_equal(sync_range(ptoa(1), ptoa(2), WAIT_BEFORE), 0);
-    assert_true(on_disk(ptoa(1)) == 1 && on_disk(ptoa(2)) == 1 && is_dirty(3));
+    assert_true(disk_byte(ptoa(1)) == 1 && disk_byte(ptoa(2)) == 1 && is_dirty(3));
     assert_int_equal(sync_range(ptoa(3), ptoa(1), WAIT_BEFORE | WRITE | WAIT_AFTER), 0);
-    assert_true(on_disk(ptoa(3)) == 1 && is_dirty(4));
+    assert_true(disk_byte(ptoa(3)) == 1 && is_dirty(4));
     assert_int_equal(sync_range(0, 0, WRITE), 0);
     for (vm_pindex_t i = 0; i < 8; i++)
         assert_true(!is_dirty(i));
     assert_int_equal(sync_range(0, 0, WAIT_AFTER), 0);
-    assert_int_equal(on_disk(ptoa(7)), 1);
+    assert_int_equal(disk_byte(ptoa(7)), 1);
     assert_int_equal(sim_disk_counts(disk).flushes, 0); /* no promise */
     end();
 }
@@ -257,7 +239,7 @@ static void ranges_that_fail_are_told_by_who_waits(void **state)
     assert_true(is_dirty(0));
     *sim_disk_faults(disk) = (struct sim_disk_faults){0};
     assert_int_equal(fl_vnode_sync_range(file.vnode, 0, 0, WRITE | WAIT_AFTER, NULL), 0);
-    assert_true(!is_dirty(0) && on_disk(0) == 1);
+    assert_true(!is_dirty(0) && disk_byte(0) == 1);
     end();
 }
 

@@ -4,7 +4,7 @@
  */
 #include "file/truncate.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/odd_store.h"
 #include "support/pages.h"
 #include "vm/vm_page.h"
@@ -16,43 +16,20 @@
 
 #include <cmocka.h>
 
-#define RW      (FL_FREAD | FL_FWRITE)
-#define PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
-#define NPAGES  16
+#define NPAGES 16
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static vm_offset_t shared, private;
-
-static vm_offset_t map_file(int flags)
-{
-    return test_mmap(map, &file, flags, NPAGES);
-}
 
 static void begin_blocks(struct sim_params params, uint64_t len_bytes, uint32_t block_bytes)
 {
-    disk = sim_disk_create(len_bytes, params.seed);
-    sim_disk_set_block(disk, block_bytes);
-    test_fill(disk);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, RW);
-    shared = map_file(FL_MAP_SHARED);
-    private = map_file(FL_MAP_PRIVATE);
+    one_file_boot(&params, test_disk(len_bytes, block_bytes, params.seed), RW);
+    shared = test_mmap(map, &file, FL_MAP_SHARED, NPAGES);
+    private = test_mmap(map, &file, FL_MAP_PRIVATE, NPAGES);
 }
 
 static void begin(struct sim_params params, uint64_t len_bytes)
 {
     begin_blocks(params, len_bytes, VM_PAGE_SIZE);
-}
-
-static void end(void)
-{
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
 }
 
 static int load(vm_offset_t va, uint8_t *byte)
@@ -66,13 +43,6 @@ static bool mapped(vm_offset_t va)
     vm_prot_t prot;
     bool wired;
     return sim_mapped(fl_space_machine(map), va, &frame, &prot, &wired);
-}
-
-static uint8_t disk_byte(uint64_t offset)
-{
-    uint8_t byte;
-    sim_disk_read(disk, offset, &byte, 1);
-    return byte;
 }
 
 /* ---- length -------------------------------------------------------------------------------------------- */
@@ -107,7 +77,7 @@ static void what_is_cut_off_is_gone_everywhere(void **state)
         assert_int_equal(test_load8(map, private + ptoa(5) + 1), 0);
         assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
         assert_true(disk_byte(ptoa(2)) == 2 && disk_byte(ptoa(2) + 100) == 0 && disk_byte(ptoa(7)) == 0);
-        end();
+        one_file_end();
     }
 }
 
@@ -123,7 +93,7 @@ static void to_nothing_and_back(void **state)
     assert_int_equal(test_load8(map, shared), 0);
     assert_int_equal(fl_vnode_truncate(file.vnode, (uint64_t)INT64_MAX + 1), -EFBIG);
     assert_int_equal(fl_vnode_truncate(file.vnode, 1), 0);
-    end();
+    one_file_end();
 }
 
 static void what_was_stored_behind_the_end_is_not_the_files(void **state)
@@ -136,7 +106,7 @@ static void what_was_stored_behind_the_end_is_not_the_files(void **state)
     test_store8(map, shared + 100, 8);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_int_equal(disk_byte(100), 8);
-    end();
+    one_file_end();
 }
 
 static void a_truncation_that_fails_leaves_the_length(void **state)
@@ -155,7 +125,7 @@ static void a_truncation_that_fails_leaves_the_length(void **state)
     sim_disk_faults(disk)->max_len_bytes = ptoa(9);
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(10)), -ENOSPC);
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(9)), 0);
-    end();
+    one_file_end();
 }
 
 /* What was dirty beyond the end that was not to be is still there, and gets to the disk. */
@@ -182,7 +152,7 @@ static void a_truncation_that_is_refused_loses_nothing(void **state)
                     disk_byte(ptoa(7) + 100) == 2);
         assert_int_equal(fl_vnode_truncate(file.vnode, 2100), 0);
         assert_int_equal(sim_disk_size(disk), 2100);
-        end();
+        one_file_end();
     }
 }
 
@@ -220,7 +190,7 @@ static void a_copy_of_a_page_that_is_cut_shows_it(void **state)
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(3) + 400), 0);
     assert_int_equal(test_load8(map, private + ptoa(3) + 500), 0);
     assert_int_equal(test_load8(map, private + ptoa(2) + 500), test_byte(ptoa(2) + 500));
-    end();
+    one_file_end();
 }
 
 static void a_hole_is_zeros(void **state)
@@ -247,7 +217,7 @@ static void a_hole_is_zeros(void **state)
     assert_true(disk_byte(ptoa(1) + 5) == 8 && disk_byte(ptoa(1) + 10) == 0 && disk_byte(ptoa(3)) == 0 &&
                 disk_byte(ptoa(5) + 5) == 0 && disk_byte(ptoa(8) + 9) == test_byte(ptoa(8) + 9) &&
                 disk_byte(ptoa(8) + 10) == 0);
-    end();
+    one_file_end();
 }
 
 static void a_punch_that_fails_loses_nothing(void **state)
@@ -270,7 +240,7 @@ static void a_punch_that_fails_loses_nothing(void **state)
     assert_int_equal(test_load8(map, shared + ptoa(2)), 6);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0); /* that write's error was told */
     assert_int_equal(disk_byte(ptoa(2)), 6);
-    end();
+    one_file_end();
 }
 
 /* ---- races --------------------------------------------------------------------------------------------- */
@@ -324,7 +294,7 @@ static void nothing_is_mapped_beyond_the_end(void **state)
         }
         stop = true;
         sim_join_all();
-        end();
+        one_file_end();
     }
 }
 
@@ -373,7 +343,7 @@ static void what_is_refused_never_was(void **state)
         assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
         for (uint64_t p = 0; p < NPAGES; p++)
             assert_int_equal(disk_byte(ptoa(p) + 512), model[p] != 0 ? model[p] : test_byte(ptoa(p) + 512));
-        end();
+        one_file_end();
     }
 }
 
@@ -419,7 +389,7 @@ static void what_a_file_grows_by_stays(void **state)
         }
         stop = true;
         sim_join_all();
-        end();
+        one_file_end();
     }
 }
 
@@ -466,7 +436,7 @@ static void the_old_ends_page_stays_out_until_the_new_end_is_known(void **state)
     assert_true(touched && grown);
     assert_int_equal(file.vnode->size_bytes, 2000);
     vm_object_deallocate(object);
-    end();
+    one_file_end();
 }
 
 static void cut(void *arg)
@@ -498,7 +468,7 @@ static void nothing_is_on_its_way_to_what_is_cut_off(void **state)
     assert_int_equal(sim_disk_counts(disk).in_flight, 0);
     sim_join_all();
     assert_int_equal(sim_disk_size(disk), ptoa(2));
-    end();
+    one_file_end();
 }
 
 static void grow_by_write(void *arg)
@@ -534,7 +504,7 @@ static void nothing_is_on_its_way_to_where_a_file_grows(void **state)
         assert_int_equal(disk_byte(101), 0);
         assert_true(test_load8(map, shared + 101) == 0 ||
                     way == 0); /* overwritten, or behind the end still */
-        end();
+        one_file_end();
     }
 }
 
@@ -572,7 +542,7 @@ static void a_page_that_is_about_to_go_is_not_mapped(void **state)
     sim_join_all();
     vm_object_deallocate(object);
     assert_int_equal(late_result, -ENXIO);
-    end();
+    one_file_end();
 }
 
 static void unmapping_a_range_leaves_the_pages(void **state)
@@ -590,7 +560,7 @@ static void unmapping_a_range_leaves_the_pages(void **state)
     for (uint64_t i = 0; i < 8; i++)
         assert_int_equal(test_load8(map, shared + ptoa(i)), i);
     vm_object_deallocate(object);
-    end();
+    one_file_end();
 }
 
 int main(void)

@@ -90,6 +90,15 @@ void test_fill(struct sim_disk *disk)
     }
 }
 
+struct sim_disk *test_disk(uint64_t len_bytes, uint32_t block_bytes, uint64_t seed)
+{
+    struct sim_disk *disk = sim_disk_create(len_bytes, seed);
+
+    sim_disk_set_block(disk, block_bytes);
+    test_fill(disk);
+    return disk;
+}
+
 uint8_t test_load8(struct vm_map *map, vm_offset_t va)
 {
     uint8_t value;
