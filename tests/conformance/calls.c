@@ -2,32 +2,16 @@
  * calls.c: read, write, truncate and their kin on files that are mapped: every errno, and what the mappings
  * and the file show afterwards. Each scene says what must hold on every machine.
  */
+#include "conformance/scene.h"
 #include "conformance/suite.h"
 #include <errno.h>
 #include <faultline/vm.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-#define P(n)   ((n)*DRIVER_PAGE)
-#define RW     (VM_PROT_READ | VM_PROT_WRITE)
 #define RDWR   0 /* handles: of file 0, */
 #define RDWR1  1 /* of file 1 */
 #define RDONLY 2
 #define WRONLY 4 /* of file 1 */
-
-static const char *scene; /* that runs */
-static int failures;      /* in it */
-
-static void expect_at(struct driver *d, int line, const char *what, int64_t got, int64_t want)
-{
-    if (got == want)
-        return;
-    failures++;
-    fprintf(stderr, "%s: %s, calls.c line %d: %s is %" PRId64 ", should be %" PRId64 "\n", d->name, scene,
-            line, what, got, want);
-}
-#define EXPECT(got, want) expect_at(d, __LINE__, #got, (int64_t)(got), (int64_t)(want))
 
 static int64_t get(struct driver *d, uint64_t addr)
 {
@@ -250,34 +234,19 @@ static void syncs_reach_the_file(struct driver *d)
 
 /* ---- all of them --------------------------------------------------------------------------------------- */
 
+static const struct scene call_scenes[] = {
+    {SCENE(modes)},
+    {SCENE(arguments)},
+    {SCENE(reads_end)},
+    {SCENE(writes_grow)},
+    {SCENE(appends)},
+    {SCENE(truncations)},
+    {SCENE(calls_and_mappings_agree)},
+    {SCENE(holes)},
+    {SCENE(syncs_reach_the_file)},
+};
+
 int suite_calls(struct driver *(*create)(void))
 {
-    static const struct {
-        const char *name;
-        void (*run)(struct driver *d);
-    } scenes[] = {
-        {"modes", modes},
-        {"arguments", arguments},
-        {"reads_end", reads_end},
-        {"writes_grow", writes_grow},
-        {"appends", appends},
-        {"truncations", truncations},
-        {"calls_and_mappings_agree", calls_and_mappings_agree},
-        {"holes", holes},
-        {"syncs_reach_the_file", syncs_reach_the_file},
-    };
-    int failed = 0;
-    unsigned i;
-
-    for (i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
-        struct driver *d = create();
-
-        scene = scenes[i].name;
-        failures = 0;
-        scenes[i].run(d);
-        d->check(d);
-        d->destroy(d);
-        failed += failures > 0;
-    }
-    return failed;
+    return scenes_run(create, call_scenes, sizeof(call_scenes) / sizeof(call_scenes[0]));
 }

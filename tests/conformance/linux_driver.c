@@ -38,7 +38,7 @@ static void *absolute(uint64_t addr)
 }
 
 static int64_t library_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
-                           uint64_t off)
+                            uint64_t off)
 {
     void *at = absolute(addr);
     int error = fl_mmap(&at, len, prot, flags, handle < 0 ? NULL : library_of(d)->handle[handle], off);
@@ -60,7 +60,7 @@ static int library_mprotect(struct driver *d, uint64_t addr, uint64_t len, int p
 
 /* fl_mremap has no argument for the new place. */
 static int64_t library_mremap(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
-                             uint64_t new_addr)
+                              uint64_t new_addr)
 {
     void *at = absolute(addr);
     sigset_t saved;
@@ -157,7 +157,7 @@ static int library_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint6
 }
 
 static int64_t library_read(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov,
-                           uint64_t off, unsigned flags)
+                            uint64_t off, unsigned flags)
 {
     struct fl_iocb iocb = {.offset = off, .flags = flags};
     int64_t n = driver_may_read(handle);
@@ -171,7 +171,7 @@ static int64_t library_read(struct driver *d, int handle, const struct fl_iovec 
 }
 
 static int64_t library_write(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov,
-                            uint64_t off, unsigned flags)
+                             uint64_t off, unsigned flags)
 {
     struct fl_iocb iocb = {.offset = off, .flags = flags};
     int64_t n = driver_may_write(handle);
@@ -325,7 +325,8 @@ static void open_handles(struct library_driver *library)
         if (h->read)
             must(fl_open_fd(library->files.handle[i], &library->handle[i]) == 0, "fl_open_fd");
         else
-            library->write_only = (struct fl_file){.vnode = library->handle[h->file]->vnode, .mode = FL_FWRITE};
+            library->write_only =
+                (struct fl_file){.vnode = library->handle[h->file]->vnode, .mode = FL_FWRITE};
     }
 }
 

@@ -2,29 +2,13 @@
  * scenes.c: what a program sees after several calls: bytes, files, residency, stacks. Each scene says what
  * must hold on every machine.
  */
+#include "conformance/scene.h"
 #include "conformance/suite.h"
 #include <errno.h>
 #include <faultline/vm.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-#define P(n) ((n)*DRIVER_PAGE)
-#define RW   (VM_PROT_READ | VM_PROT_WRITE)
 #define ANON (FL_MAP_PRIVATE | FL_MAP_ANONYMOUS)
-
-static const char *scene; /* that runs */
-static int failures;      /* in it */
-
-static void expect_at(struct driver *d, int line, const char *what, int64_t got, int64_t want)
-{
-    if (got == want)
-        return;
-    failures++;
-    fprintf(stderr, "%s: %s, line %d: %s is %" PRId64 ", should be %" PRId64 "\n", d->name, scene, line, what,
-            got, want);
-}
-#define EXPECT(got, want) expect_at(d, __LINE__, #got, (int64_t)(got), (int64_t)(want))
 
 static uint8_t get(struct driver *d, uint64_t addr)
 {
@@ -315,47 +299,27 @@ static void break_moves(struct driver *d)
 
 /* ---- all of them --------------------------------------------------------------------------------------- */
 
-static const struct {
-    const char *name;
-    void (*run)(struct driver *d);
-} scenes[] = {
-#define SCENE(name)                                                                                          \
-    {                                                                                                        \
-#name, name                                                                                          \
-    }
-    SCENE(shared_reaches_file),
-    SCENE(private_stays_private),
-    SCENE(private_shows_file_until_written),
-    SCENE(zeros_behind_the_end),
-    SCENE(truncation_takes_pages),
-    SCENE(survives_unmap),
-    SCENE(more_than_memory),
-    SCENE(anonymous_is_zero),
-    SCENE(stack_grows),
-    SCENE(move_keeps_bytes),
-    SCENE(copy_of_shared),
-    SCENE(protection_changes),
-    SCENE(protection_up_to_a_hole),
-    SCENE(locked_is_resident),
-    SCENE(populate_is_resident),
-    SCENE(highest_gap_first),
-    SCENE(break_moves),
+static const struct scene scenes[] = {
+    {SCENE(shared_reaches_file)},
+    {SCENE(private_stays_private)},
+    {SCENE(private_shows_file_until_written)},
+    {SCENE(zeros_behind_the_end)},
+    {SCENE(truncation_takes_pages)},
+    {SCENE(survives_unmap)},
+    {SCENE(more_than_memory)},
+    {SCENE(anonymous_is_zero)},
+    {SCENE(stack_grows)},
+    {SCENE(move_keeps_bytes)},
+    {SCENE(copy_of_shared)},
+    {SCENE(protection_changes)},
+    {SCENE(protection_up_to_a_hole)},
+    {SCENE(locked_is_resident)},
+    {SCENE(populate_is_resident)},
+    {SCENE(highest_gap_first)},
+    {SCENE(break_moves)},
 };
 
 int suite_scenes(struct driver *(*create)(void))
 {
-    int failed = 0;
-    unsigned i;
-
-    for (i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
-        struct driver *d = create();
-
-        scene = scenes[i].name;
-        failures = 0;
-        scenes[i].run(d);
-        d->check(d);
-        d->destroy(d);
-        failed += failures > 0;
-    }
-    return failed;
+    return scenes_run(create, scenes, sizeof(scenes) / sizeof(scenes[0]));
 }
