@@ -5,7 +5,7 @@
  *
  *   calls CASE FILE      FILE is 16 MiB or more of page-numbered bytes, made by the test, and may be changed
  */
-#include "cases.h"
+#include "given_file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -23,21 +23,6 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define PAGE     4096u
-#define CHECK(x) ((x) ? (void)0 : (void)(printf("line %d: %s: %s\n", __LINE__, #x, strerror(errno)), exit(1)))
-
-static const char *path;
-static size_t size;
-
-static uint64_t sum(const volatile unsigned char *p, size_t n)
-{
-    uint64_t h = 1469598103934665603u;
-
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ p[i]) * 1099511628211u;
-    return h;
-}
 
 static unsigned char *map(int prot, int flags, int open_flags)
 {
@@ -699,11 +684,5 @@ int main(int argc, char **argv)
         {"fork_shared", case_fork_shared},
         {"fork_threads", case_fork_threads},
     };
-    struct stat st;
-
-    if (argc != 3 || stat(argv[2], &st) != 0)
-        return 2;
-    path = argv[2];
-    size = (size_t)st.st_size;
-    return CASE_RUN(cases, argv[1]) ? 0 : 2;
+    return given_file_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -11,6 +11,7 @@
  * An operation never touches a mapping behind the end of its file, and never reads and writes ranges of one
  * file that overlap: there the kernel promises nothing.
  */
+#include "check.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -24,8 +25,6 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
-
-#define CHECK(x) ((x) ? (void)0 : (void)(printf("line %d: %s: %s\n", __LINE__, #x, strerror(errno)), exit(1)))
 
 #define FILES     3
 #define FDS       7

@@ -16,8 +16,20 @@ PATIENCE_S = 30
 
 def one(path, engine, memory, how):
     """With handler threads the program's own system calls meet the hand-over (docs/run.md): it makes none there."""
-    argv = [FAULTLINE, "run", "--memory", memory, "--fault", engine, "--", HANDED, path, SECONDS, how,
-            "calls" if engine == "signal" else "no-calls"]
+    argv = [
+        FAULTLINE,
+        "run",
+        "--memory",
+        memory,
+        "--fault",
+        engine,
+        "--",
+        HANDED,
+        path,
+        SECONDS,
+        how,
+        "calls" if engine == "signal" else "no-calls",
+    ]
     name = f"{engine}, {memory}, {how}"
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
         try:
@@ -37,8 +49,12 @@ def one(path, engine, memory, how):
 
 def main():
     directory = scratch()
-    native = subprocess.run([HANDED, os.path.join(directory, "native"), "0.5", "forks", "calls"], check=False,
-                            stdout=subprocess.DEVNULL, timeout=PATIENCE_S)
+    native = subprocess.run(
+        [HANDED, os.path.join(directory, "native"), "0.5", "forks", "calls"],
+        check=False,
+        stdout=subprocess.DEVNULL,
+        timeout=PATIENCE_S,
+    )
     check(native.returncode == 0, f"natively: {native.returncode}")
     for number, (engine, memory) in enumerate([("signal", "8M"), ("signal", "64M"), ("thread", "16M")]):
         for how in ("opened", "forks"):

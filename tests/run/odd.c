@@ -8,6 +8,7 @@
  *      pipe   with "hello" in it, made anew before each call
  */
 #include "cases.h"
+#include "check.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -31,7 +32,6 @@
 #define PAGE     4096ul
 #define LEN      (3 * PAGE + 100)
 #define MOST     INT64_MAX
-#define CHECK(x) ((x) ? (void)0 : (void)(printf("line %d: %s: %s\n", __LINE__, #x, strerror(errno)), exit(1)))
 #define N(array) (sizeof(array) / sizeof(array)[0])
 
 static int a, b, a_ro, a_wo, b_ro, b_wo, b_append, folder, pipe_in, pipe_out, closed;

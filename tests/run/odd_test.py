@@ -23,7 +23,9 @@ def content():
 
 def differences(native, run):
     """The first lines that are not the same."""
-    pairs = zip(native.out.decode(errors="replace").splitlines(), run.out.decode(errors="replace").splitlines())
+    pairs = zip(
+        native.out.decode(errors="replace").splitlines(), run.out.decode(errors="replace").splitlines()
+    )
     return [f"      natively {a}\n      managed  {b}" for a, b in pairs if a != b]
 
 

@@ -126,7 +126,9 @@ check(run.status == -9 and run.out == b"", f"private pages beyond the limit: sta
 check(one_line(line) and "raise --memory" in line, f"private pages beyond the limit: {line!r}")
 
 # No room for the window of addresses.
-run = Run(["sh", "-c", 'ulimit -v 4000000; exec "$@"', "sh", FAULTLINE, "run", "--memory", "4M", "--", "true"])
+run = Run(
+    ["sh", "-c", 'ulimit -v 4000000; exec "$@"', "sh", FAULTLINE, "run", "--memory", "4M", "--", "true"]
+)
 check(run.status == 125 and one_line(run.err.decode()), f"ulimit -v: {run.status} {run.err.decode()!r}")
 
 help_text = Run([FAULTLINE, "run", "--help"])

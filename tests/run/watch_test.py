@@ -49,7 +49,9 @@ def one(directory, refused, mode):
     for number in refused:
         argv = [REFUSE, number, *argv]
     name = f"{mode}, refused {refused}"
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as holder:
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as holder:
         holder.stdout.readline()
 
         def shows(at, byte):
@@ -76,10 +78,34 @@ def main():
             one(directory, refused, mode)
     # Without either the program runs all the same.
     done = subprocess.run(
-        [REFUSE, FANOTIFY_INIT, REFUSE, INOTIFY_INIT1, FAULTLINE, "run", "--memory", "16M", "--verbose", "--", PYTHON,
-         "-c", HOLDER, os.path.join(directory, "w-0"), "r"], input=b"10\n", capture_output=True, check=False, timeout=30)
-    check(done.returncode == 0 and done.stdout.split() == [b"ready", b"66", b"66"] and b"noticed late" in done.stderr,
-          "without fanotify and inotify: runs, and --verbose says so")
+        [
+            REFUSE,
+            FANOTIFY_INIT,
+            REFUSE,
+            INOTIFY_INIT1,
+            FAULTLINE,
+            "run",
+            "--memory",
+            "16M",
+            "--verbose",
+            "--",
+            PYTHON,
+            "-c",
+            HOLDER,
+            os.path.join(directory, "w-0"),
+            "r",
+        ],
+        input=b"10\n",
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    check(
+        done.returncode == 0
+        and done.stdout.split() == [b"ready", b"66", b"66"]
+        and b"noticed late" in done.stderr,
+        "without fanotify and inotify: runs, and --verbose says so",
+    )
     finish()
 
 
