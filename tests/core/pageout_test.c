@@ -8,6 +8,7 @@
 #include "support/one_file.h"
 #include "support/odd_store.h"
 #include "support/pages.h"
+#include "support/memory_store.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_phys.h"
 #include "file/vnode_pager.h"
@@ -375,7 +376,7 @@ static void waiting_drives_reads_that_nobody_waits_for(void **state)
     struct vm_page *m[16];
     params.nframes = 64;
     test_boot(&params);
-    assert_int_equal(fl_vnode_open(odd_store(64, ODD_IN_WAIT), &vnode), 0);
+    assert_int_equal(fl_vnode_open(odd_store(memory_store_pattern(64), ODD_IN_WAIT), &vnode), 0);
     struct vm_object *odd = test_object(vnode), *anonymous = vm_object_allocate(OBJT_DEFAULT, 256, NULL);
     assert_non_null(anonymous);
     for (uint32_t i = 0; i < 16; i++)

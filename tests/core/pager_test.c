@@ -8,6 +8,7 @@
 #include "support/one_file.h"
 #include "support/odd_store.h"
 #include "support/pages.h"
+#include "support/memory_store.h"
 #include "vm/vm_meter.h"
 #include "file/vnode_pager.h"
 
@@ -271,7 +272,7 @@ static void a_read_ahead_may_end_whenever_the_store_likes(void **state)
         struct vnode *vnode;
         params.torture.preempt_permille = 100;
         test_boot(&params);
-        struct store *store = odd_store(32, round % 2 ? ODD_IN_SUBMIT : ODD_IN_WAIT);
+        struct store *store = odd_store(memory_store_pattern(32), round % 2 ? ODD_IN_SUBMIT : ODD_IN_WAIT);
         assert_int_equal(fl_vnode_open(store, &vnode), 0);
         struct vm_object *odd = test_object(vnode);
         for (uint32_t i = 0; i < 8; i++)
@@ -495,7 +496,8 @@ static void an_async_write_may_end_whenever_the_store_likes(void **state)
         struct blk_plug plug;
         params.torture.preempt_permille = 200;
         test_boot(&params);
-        struct store *store = odd_store_sized(ptoa(32), round % 2 ? ODD_IN_SUBMIT : ODD_IN_WAIT);
+        struct store *store =
+            odd_store(memory_store_zeros(ptoa(32)), round % 2 ? ODD_IN_SUBMIT : ODD_IN_WAIT);
         assert_int_equal(fl_vnode_open(store, &vnode), 0);
         object = test_object(vnode);
         put_run(m, 16, 8, (uint8_t)round);
@@ -663,7 +665,8 @@ static void who_sleeps_before_a_read_ahead_begins_drives_it(void **state)
         params.torture.preempt_permille = 300;
         test_boot(&params);
         struct fl_file mapped = {.mode = FL_FREAD};
-        assert_int_equal(fl_vnode_open(odd_store(AHEAD_PAGES, ODD_IN_WAIT), &mapped.vnode), 0);
+        assert_int_equal(
+            fl_vnode_open(odd_store(memory_store_pattern(AHEAD_PAGES), ODD_IN_WAIT), &mapped.vnode), 0);
         struct ahead a = {.map = test_space()};
         int64_t at = fl_sys_mmap(a.map, 0, ptoa(AHEAD_PAGES), VM_PROT_READ, FL_MAP_SHARED, &mapped, 0);
         assert_true(at > 0);

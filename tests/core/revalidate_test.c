@@ -6,6 +6,7 @@
 #include "file/vnode_pager.h"
 #include "lib/errno.h"
 #include "support/odd_store.h"
+#include "support/memory_store.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -174,7 +175,7 @@ static void a_store_that_nobody_else_changes_is_not_asked(void **state)
     begin(7);
     struct fl_file odd = {.mode = FL_FREAD};
     unsigned what = 99;
-    assert_int_equal(fl_vnode_open(odd_store(2, ODD_IN_SUBMIT), &odd.vnode), 0);
+    assert_int_equal(fl_vnode_open(odd_store(memory_store_pattern(2), ODD_IN_SUBMIT), &odd.vnode), 0);
     assert_int_equal(fl_vnode_revalidate(odd.vnode, false, &what), 0);
     assert_int_equal(what, 0);
     assert_int_equal(fl_vnode_close(odd.vnode), 0);

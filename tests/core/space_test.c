@@ -4,7 +4,7 @@
 #include "vm/lru.h"
 #include "lib/errno.h"
 #include "support/one_file.h"
-#include "support/odd_disk.h"
+#include "support/odd_store.h"
 #include "support/pages.h"
 #include "vm/vm_pageout.h"
 #include "file/vnode_pager.h"
@@ -213,7 +213,7 @@ static void failing_writes(int error, enum odd_store_when when)
     disk = sim_disk_create(ptoa(PAGES), 7);
     test_boot(&params);
     file = (struct fl_file){.mode = RW};
-    assert_int_equal(fl_vnode_open(odd_disk_open(disk, when), &file.vnode), 0);
+    assert_int_equal(fl_vnode_open(odd_store(sim_disk_open(disk, false), when), &file.vnode), 0);
     map = test_space();
     at = (vm_offset_t)fl_sys_mmap(map, 0, ptoa(PAGES), PROT_RW, FL_MAP_SHARED, &file, 0);
     vm_offset_t anonymous =

@@ -7,6 +7,7 @@
 #include "support/one_file.h"
 #include "support/odd_store.h"
 #include "support/pages.h"
+#include "support/memory_store.h"
 #include "vm/vm_page.h"
 #include "file/vnode_pager.h"
 
@@ -164,7 +165,7 @@ static void a_store_that_cannot_says_so(void **state)
     struct fl_iovec iov = {bytes, sizeof bytes};
     test_boot(&params);
     struct vnode *vnode;
-    assert_int_equal(fl_vnode_open(odd_store(2, ODD_IN_SUBMIT), &vnode), 0);
+    assert_int_equal(fl_vnode_open(odd_store(memory_store_pattern(2), ODD_IN_SUBMIT), &vnode), 0);
     assert_int_equal(fl_vnode_truncate(vnode, 1), -EOPNOTSUPP);
     assert_int_equal(fl_vnode_punch(vnode, 0, 1), -EOPNOTSUPP);
     assert_int_equal(fl_vnode_write(vnode, &iov, 1, &(struct fl_iocb){.offset = VM_PAGE_SIZE}),

@@ -7,7 +7,7 @@
  * Everything happens on fiber 0; the page daemon and the disk are fibers of their own.
  */
 #include "model/sim_driver.h"
-#include "support/odd_disk.h"
+#include "support/odd_store.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
 #include <errno.h>
@@ -374,7 +374,7 @@ static struct store *open_store(struct sim_disk *disk, enum sim_files_when when)
 {
     if (when == SIM_FILES_ANYHOW)
         return sim_disk_open(disk, false);
-    return odd_disk_open(disk, when == SIM_FILES_IN_SUBMIT ? ODD_IN_SUBMIT : ODD_IN_WAIT);
+    return odd_store(sim_disk_open(disk, false), when == SIM_FILES_IN_SUBMIT ? ODD_IN_SUBMIT : ODD_IN_WAIT);
 }
 
 struct sim_files sim_files_draw(uint64_t seed)

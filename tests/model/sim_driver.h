@@ -8,7 +8,7 @@
 /* How the files' disks are: blocks of this size, 0: of a page; and when their transfers end. */
 enum sim_files_when {
     SIM_FILES_ANYHOW,    /* when the disk has done them */
-    SIM_FILES_IN_SUBMIT, /* odd_disk.h */
+    SIM_FILES_IN_SUBMIT, /* odd_store.h */
     SIM_FILES_IN_WAIT,
 };
 #define SIM_FILES_ROOM 4096 /* pages: for every file, and yet so few that the disk is always asked */
