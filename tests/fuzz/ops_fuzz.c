@@ -8,7 +8,7 @@
  */
 #include "model/model.h"
 #include "model/oracle.h"
-#include "model/sim_driver.h"
+#include "model/sim_oracle.h"
 #include "fuzz/fuzz.h"
 #include "support/boot.h"
 #include <faultline/vm.h>
@@ -97,16 +97,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         return 0;
     params = computer(data[0]);
     memset(&oracle, 0, sizeof(oracle));
-    oracle.model = oracle.reference = model_driver_create();
-    oracle.subject = sim_driver_create(&params);
-    oracle.max_pinned = params.nframes / 3;
+    sim_oracle_setup(&oracle, &params, (struct sim_files){.block_bytes = 0});
     oracle.check_every = 4;
     for (at = 1; at + OP_BYTES <= len && n < OPS_MAX; at += OP_BYTES, n++) {
         decode(data + at, &op);
         must_be_same(&oracle, oracle_step(&oracle, &op), &op);
     }
     must_be_same(&oracle, oracle_finish(&oracle), NULL);
-    oracle.subject->destroy(oracle.subject);
-    oracle.model->destroy(oracle.model);
+    sim_oracle_teardown(&oracle, NULL);
     return 0;
 }

@@ -14,7 +14,7 @@
 #include "model/ledger.h"
 #include "model/model.h"
 #include "model/runner.h"
-#include "model/sim_driver.h"
+#include "model/sim_oracle.h"
 #include "support/boot.h"
 #include <malloc.h>
 
@@ -66,16 +66,11 @@ static void set_write_errors(struct oracle *oracle, struct prng *r)
 static void setup(struct oracle *oracle, uint64_t seed, void *arg)
 {
     struct sim_params params = draw_computer(seed);
-    struct sim_files files = sim_files_draw(seed);
     struct crash *crash = arg;
     struct prng r;
 
     prng_init(&r, seed);
-    oracle->model = oracle->reference = model_driver_create();
-    oracle->subject = sim_driver_create_on(&params, files);
-    if (files.block_bytes != 0)
-        model_set_block(oracle->model, files.block_bytes);
-    oracle->max_pinned = params.nframes / 3;
+    sim_oracle_setup(oracle, &params, sim_files_draw(seed));
     oracle->check_every = 16;
     crash->ledger = ledger_create(oracle, seed);
     if (seed % 2 == 0)

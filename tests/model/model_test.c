@@ -7,9 +7,8 @@
  * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs the operations that a failure
  * printed.
  */
-#include "model/model.h"
 #include "model/runner.h"
-#include "model/sim_driver.h"
+#include "model/sim_oracle.h"
 #include "support/boot.h"
 
 #define OPS_WANTED 220000
@@ -28,27 +27,15 @@ static struct sim_params draw_computer(uint64_t seed)
 static void setup(struct oracle *oracle, uint64_t seed, void *arg)
 {
     struct sim_params params = draw_computer(seed);
-    struct sim_files files = sim_files_draw(seed);
 
     (void)arg;
-    oracle->model = oracle->reference = model_driver_create();
-    oracle->subject = sim_driver_create_on(&params, files);
-    if (files.block_bytes != 0)
-        model_set_block(oracle->model, files.block_bytes);
-    oracle->max_pinned = params.nframes / 3;
+    sim_oracle_setup(oracle, &params, sim_files_draw(seed));
     oracle->check_every = seed % 16 == 0 ? 1 : 8;
-}
-
-static void teardown(struct oracle *oracle, void *arg)
-{
-    (void)arg;
-    oracle->subject->destroy(oracle->subject);
-    oracle->model->destroy(oracle->model);
 }
 
 int main(int argc, char **argv)
 {
-    struct sequence sequence = {.name = "model_test", .setup = setup, .teardown = teardown};
+    struct sequence sequence = {.name = "model_test", .setup = setup, .teardown = sim_oracle_teardown};
 
     return runner_main(&sequence, OPS_WANTED, argc, argv);
 }

@@ -5,7 +5,7 @@
  */
 #include "model/model.h"
 #include "model/shrink.h"
-#include "model/sim_driver.h"
+#include "model/sim_oracle.h"
 #include "support/boot.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,17 +27,14 @@ static void setup(struct oracle *oracle, uint64_t seed, void *arg)
     model_set_bug(oracle->model, *(const enum model_bug *)arg);
 }
 
-static void teardown(struct oracle *oracle, void *arg)
-{
-    (void)arg;
-    oracle->subject->destroy(oracle->subject);
-    oracle->model->destroy(oracle->model);
-}
-
 static void expect_found(enum model_bug bug, enum op_mix mix)
 {
-    struct sequence sequence = {
-        .name = "oracle_test", .setup = setup, .teardown = teardown, .arg = &bug, .seed = 1, .mix = mix};
+    struct sequence sequence = {.name = "oracle_test",
+                                .setup = setup,
+                                .teardown = sim_oracle_teardown,
+                                .arg = &bug,
+                                .seed = 1,
+                                .mix = mix};
     bool found = false;
     uint64_t s;
 

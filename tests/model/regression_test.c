@@ -4,7 +4,7 @@
  */
 #include "model/model.h"
 #include "model/sequence.h"
-#include "model/sim_driver.h"
+#include "model/sim_oracle.h"
 #include "support/boot.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,18 +21,11 @@ static void setup(struct oracle *oracle, uint64_t seed, void *arg)
     oracle->subject = sim_driver_create(&params);
 }
 
-static void teardown(struct oracle *oracle, void *arg)
-{
-    (void)arg;
-    oracle->subject->destroy(oracle->subject);
-    oracle->model->destroy(oracle->model);
-}
-
 /* The operations run without a difference. */
 static void run(const struct op *op, uint32_t nops)
 {
     struct sequence sequence = {
-        .name = "regression_test", .setup = setup, .teardown = teardown, .seed = test_seed(1)};
+        .name = "regression_test", .setup = setup, .teardown = sim_oracle_teardown, .seed = test_seed(1)};
 
     sequence_init(&sequence);
     memcpy(sequence.record->op, op, nops * sizeof(*op));
