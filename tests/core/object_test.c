@@ -261,46 +261,51 @@ static void family_check(const struct family *family, vm_pindex_t start, vm_pind
     }
 }
 
-static void copies_go_when_the_original_changes(void **state)
+/* Grows a random family, has `change` change it and check it, and ends it: test_rounds(20) times. */
+static void family_rounds(uint64_t seed, void (*change)(struct family *family, struct prng *prng))
 {
-    (void)state;
     struct prng prng;
-    prng_init(&prng, test_seed(6));
+    prng_init(&prng, test_seed(seed));
     for (uint64_t round = 0; round < test_rounds(20); round++) {
         struct family family;
         struct sim_params params = test_params(prng_next(&prng));
         params.nframes = 1024;
         test_boot(&params);
         family_grow(&family, &prng);
-        vm_pindex_t pindex = prng_below(&prng, INDICES);
-        struct vm_page *m = test_page(family.bottom, pindex, 1, PG_COPIED);
-        vm_lock(&family.bottom->lock);
-        assert_true(vm_object_invalidate_copies(family.bottom, pindex));
-        assert_int_equal(m->flags & PG_COPIED, 0);
-        vm_unlock(&family.bottom->lock);
-        family_check(&family, pindex, pindex + 1, PG_COPY);
+        change(&family, &prng);
         family_end(&family);
         sim_shutdown();
     }
 }
 
+static void change_the_original(struct family *family, struct prng *prng)
+{
+    vm_pindex_t pindex = prng_below(prng, INDICES);
+    struct vm_page *m = test_page(family->bottom, pindex, 1, PG_COPIED);
+    vm_lock(&family->bottom->lock);
+    assert_true(vm_object_invalidate_copies(family->bottom, pindex));
+    assert_int_equal(m->flags & PG_COPIED, 0);
+    vm_unlock(&family->bottom->lock);
+    family_check(family, pindex, pindex + 1, PG_COPY);
+}
+
+static void copies_go_when_the_original_changes(void **state)
+{
+    (void)state;
+    family_rounds(6, change_the_original);
+}
+
+static void truncate_the_original(struct family *family, struct prng *prng)
+{
+    vm_pindex_t start = prng_below(prng, INDICES), end = start + prng_below(prng, INDICES);
+    vm_object_remove_above(family->bottom, start, end, false);
+    family_check(family, start, end, PG_COPY | PG_DIRTY);
+}
+
 static void truncation_takes_private_pages_too(void **state)
 {
     (void)state;
-    struct prng prng;
-    prng_init(&prng, test_seed(7));
-    for (uint64_t round = 0; round < test_rounds(20); round++) {
-        struct family family;
-        struct sim_params params = test_params(prng_next(&prng));
-        params.nframes = 1024;
-        test_boot(&params);
-        family_grow(&family, &prng);
-        vm_pindex_t start = prng_below(&prng, INDICES), end = start + prng_below(&prng, INDICES);
-        vm_object_remove_above(family.bottom, start, end, false);
-        family_check(&family, start, end, PG_COPY | PG_DIRTY);
-        family_end(&family);
-        sim_shutdown();
-    }
+    family_rounds(7, truncate_the_original);
 }
 
 static void what_is_kept_for_a_copy_is_not_waited_for(void **state)

@@ -7,6 +7,7 @@
 #include "lib/errno.h"
 #include "support/one_file.h"
 #include "support/odd_store.h"
+#include "support/depth.h"
 #include "support/pages.h"
 #include "support/memory_store.h"
 #include "vm/vm_meter.h"
@@ -489,16 +490,6 @@ static void the_same_over_a_disk_that_fails(void **state)
         load_round(prng_next(&prng), (uint32_t)prng_range(&prng, 64, 128), 50);
 }
 
-static uint64_t most_in_flight;
-
-static void watch_depth(struct sim_disk *watched, void *arg)
-{
-    (void)arg;
-    uint64_t now = sim_disk_counts(watched).in_flight;
-    if (now > most_in_flight)
-        most_in_flight = now;
-}
-
 /* Scattered pages, dirty all of them, four times the memory: many are written at a time. */
 static void scattered_dirty_pages_are_written_with_depth(void **state)
 {
@@ -508,19 +499,18 @@ static void scattered_dirty_pages_are_written_with_depth(void **state)
     params.dirty_background = params.dirty_max = 512; /* nobody but page-out writes */
     begin(params, 2048);
     sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 200000;
-    sim_disk_on_write(disk, watch_depth, NULL);
+    depth_watch(disk);
     int64_t va = fl_sys_mmap(map, 0, ptoa(2048), PROT_RW, FL_MAP_SHARED, &file, 0);
     assert_true(va > 0);
     assert_int_equal(fl_sys_madvise(map, (vm_offset_t)va, ptoa(2048), FL_MADV_RANDOM), 0);
-    most_in_flight = 0;
     uint64_t start = machine_time_ns();
     for (uint64_t i = 0; i < 2048; i++)
         test_store8(map, (vm_offset_t)va + ptoa(i * 1021 % 2048), 1);
     uint64_t took = machine_time_ns() - start;
-    assert_true(most_in_flight >= 8);
+    assert_true(depth_most() >= 8);
     /* each page is read by itself, as the store finds it absent; the writes are beside that */
     assert_true(took < 2048 * UINT64_C(200000) * 5 / 4);
-    sim_disk_on_write(disk, NULL, NULL);
+    depth_unwatch(disk);
     end();
 }
 

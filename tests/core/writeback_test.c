@@ -7,6 +7,7 @@
 #include "file/flusher.h"
 #include "lib/errno.h"
 #include "support/boot.h"
+#include "support/depth.h"
 #include "support/pages.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_pager.h"
@@ -171,32 +172,21 @@ static void the_daemons_cluster_is_bounded(void **state)
 
 /* ---- depth --------------------------------------------------------------------------------------------- */
 
-static uint64_t most_in_flight;
-
-static void watch_depth(struct sim_disk *watched, void *arg)
-{
-    (void)arg;
-    uint64_t now = sim_disk_counts(watched).in_flight;
-    if (now > most_in_flight)
-        most_in_flight = now;
-}
-
 static void scattered_pages_are_written_together(void **state)
 {
     (void)state;
     begin(test_params(10));
     sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 1000000;
-    sim_disk_on_write(disk, watch_depth, NULL);
+    depth_watch(disk);
     for (vm_pindex_t i = 0; i < FILE_PAGES; i += 2)
         dirty_run(i, 1, 1);
-    most_in_flight = 0;
     uint64_t start = machine_time_ns();
     assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES), 0);
     assert_true(machine_time_ns() - start < 300 * UINT64_C(1000000) / 16);
-    assert_true(most_in_flight >= 32 && most_in_flight <= 128); /* many, and not all */
+    assert_true(depth_most() >= 32 && depth_most() <= 128); /* many, and not all */
     for (vm_pindex_t i = 0; i < FILE_PAGES; i += 2)
         assert_true(on_disk(i) == 1 && !is_dirty(i));
-    sim_disk_on_write(disk, NULL, NULL);
+    depth_unwatch(disk);
     end(0);
 }
 

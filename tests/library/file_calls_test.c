@@ -4,6 +4,7 @@
  * end; then the kernel's view of the file. Memory that is bad, managed, or the file itself. A store that fails.
  */
 #include "linux_machine.h"
+#include "support/require.h"
 
 #include <faultline/faultline.h>
 #include <faultline/store.h>
@@ -34,15 +35,6 @@ static unsigned char model[LEN_MAX]; /* each thread changes its own bytes */
 static size_t model_len;
 static struct fl_file *file;
 static unsigned char *view;
-
-/* Fails the whole program: cmocka's assertions are not for threads. */
-static void require(bool truth, const char *what)
-{
-    if (!truth) {
-        fprintf(stderr, "file_calls_test: %s\n", what);
-        abort();
-    }
-}
 
 static void begin(size_t limit, enum fl_fault_engine engine)
 {

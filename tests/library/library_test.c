@@ -2,6 +2,7 @@
  * library_test.c: the library as a program uses it, on the real machine: files several times the limit,
  * errors, limits, and what the kernel's own mapping would have shown instead.
  */
+#include "support/require.h"
 #include <faultline/faultline.h>
 #include <faultline/store.h>
 
@@ -30,15 +31,6 @@
 /* ---- what every test needs ----------------------------------------------------------------------------- */
 
 static unsigned test_seed;
-
-/* Fails the whole program: for threads and handlers, where cmocka's assertions may not be used. */
-static void require(bool truth, const char *what)
-{
-    if (!truth) {
-        fprintf(stderr, "library_test: %s\n", what);
-        abort();
-    }
-}
 
 static void init(size_t limit, enum fl_fault_engine fault)
 {

@@ -3,6 +3,7 @@
  * by call, locking, advice, and page-out under a limit a quarter of the file; each knows its own bytes. Built
  * with a sanitizer for threads it says whether the batches of queue operations need what they have.
  */
+#include "support/require.h"
 #include <faultline/faultline.h>
 
 #include <errno.h>
@@ -39,14 +40,6 @@ struct worker {
     unsigned char own_byte[OWN]; /* the first byte of each of its own pages … */
     bool own_free[OWN];          /* … which may as well be 0 */
 };
-
-static void require(bool truth, const char *what)
-{
-    if (!truth) {
-        fprintf(stderr, "lru_stress_test: %s\n", what);
-        abort();
-    }
-}
 
 static unsigned below(struct worker *w, unsigned n)
 {

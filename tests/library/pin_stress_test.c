@@ -3,6 +3,7 @@
  * what is pinned: frames are given back by whoever is last, with no lock. Built with a sanitizer for threads
  * it says whether one atomic word is enough for that; in the end no page is missing, or fl_shutdown panics.
  */
+#include "support/require.h"
 #include <faultline/faultline.h>
 
 #include <errno.h>
@@ -27,14 +28,6 @@
 static struct fl_file *file;
 static void *shared, *own;
 static atomic_bool over;
-
-static void require(bool truth, const char *what)
-{
-    if (!truth) {
-        fprintf(stderr, "pin_stress_test: %s\n", what);
-        abort();
-    }
-}
 
 static void *pinner(void *arg)
 {

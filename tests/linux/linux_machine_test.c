@@ -86,8 +86,7 @@ static void start(size_t buffer_len_bytes)
     deny = false;
 }
 
-/* Takes every slot that one thread can have at once, so that what slots keep goes to the memfd, and gives
- * them back. */
+/* Takes every slot that one thread can have at once, so that their bytes go to the memfd, and puts them back. */
 static void drain_buffers(void)
 {
     void *addr[2][MACHINE_RUN_MAX];
@@ -200,12 +199,27 @@ static unsigned count_areas(void)
     return n;
 }
 
+/* The first npages pages of the object are attached at both views, for reading and writing. */
+static void start_with_views(uint32_t npages)
+{
+    start(1 << 20);
+    attach(VIEW_A, npages, VM_PROT_READ | VM_PROT_WRITE);
+    attach(VIEW_B, npages, VM_PROT_READ | VM_PROT_WRITE);
+}
+
+/* And 16 pages with the value 1 are mapped in both, to be read only. */
+static void start_with_clean_pages(void)
+{
+    start_with_views(16);
+    fill(0, 16, 1);
+    map(VIEW_A, 0, 16, VM_PROT_READ, 0);
+    map(VIEW_B, 0, 16, VM_PROT_READ, 0);
+}
+
 static void a_filled_run_is_mapped_at_once_and_seen_by_every_view(void **state)
 {
     (void)state;
-    start(1 << 20);
-    attach(VIEW_A, 256, VM_PROT_READ | VM_PROT_WRITE);
-    attach(VIEW_B, 256, VM_PROT_READ | VM_PROT_WRITE);
+    start_with_views(256);
     fill(0, 64, 1);
     map(VIEW_A, 0, 64, VM_PROT_READ, 0);
     for (vm_pindex_t i = 0; i < 64; i++)
@@ -224,12 +238,7 @@ static void a_filled_run_is_mapped_at_once_and_seen_by_every_view(void **state)
 static void a_clean_page_faults_on_its_first_store_and_after_each_wrprotect(void **state)
 {
     (void)state;
-    start(1 << 20);
-    attach(VIEW_A, 16, VM_PROT_READ | VM_PROT_WRITE);
-    attach(VIEW_B, 16, VM_PROT_READ | VM_PROT_WRITE);
-    fill(0, 16, 1);
-    map(VIEW_A, 0, 16, VM_PROT_READ, 0);
-    map(VIEW_B, 0, 16, VM_PROT_READ, 0);
+    start_with_clean_pages();
     for (int round = 0; round < 3; round++) {
         assert_true(store_faults(VIEW_A + ptoa(3)));
         map(VIEW_A, 3, 1, VM_PROT_READ | VM_PROT_WRITE, 0);
@@ -254,12 +263,7 @@ static void a_clean_page_faults_on_its_first_store_and_after_each_wrprotect(void
 static void a_released_page_is_gone_from_every_view_and_comes_back_anew(void **state)
 {
     (void)state;
-    start(1 << 20);
-    attach(VIEW_A, 16, VM_PROT_READ | VM_PROT_WRITE);
-    attach(VIEW_B, 16, VM_PROT_READ | VM_PROT_WRITE);
-    fill(0, 16, 1);
-    map(VIEW_A, 0, 16, VM_PROT_READ, 0);
-    map(VIEW_B, 0, 16, VM_PROT_READ, 0);
+    start_with_clean_pages();
     machine_unmap(space, VIEW_A + ptoa(4), VIEW_A + ptoa(8), MACHINE_UNMAP_RELEASE);
     release(4, 4);
     assert_false(load_faults(VIEW_A + ptoa(3)));
