@@ -13,23 +13,14 @@
 
 #define OPS_WANTED 200000 /* calls on files */
 
-/* As model_test's, with less memory: dirty pages must go while others come. */
-static struct sim_params draw_computer(uint64_t seed)
-{
-    struct sim_params params = seed % 4 == 0 ? test_params(seed) : test_params_hostile(seed);
-
-    params.nframes = seed % 2 == 0 ? 1024 : 96;
-    params.dirty_expire_ns = seed % 5 == 0 ? 0 : 100000 << seed % 7;
-    if (seed % 8 == 3)
-        params.torture.copy_first = params.torture.referenced_unknown = true; /* as on linux */
-    return params;
-}
-
+/* Less memory than in model_test: dirty pages must go while others come. */
 static void setup(struct oracle *oracle, uint64_t seed, void *arg)
 {
-    struct sim_params params = draw_computer(seed);
+    struct sim_params params = sim_oracle_params(seed);
 
     (void)arg;
+    params.nframes = seed % 2 == 0 ? 1024 : 96;
+    params.dirty_expire_ns = seed % 5 == 0 ? 0 : 100000 << seed % 7;
     sim_oracle_setup(oracle, &params, sim_files_draw(seed));
     oracle->check_every = seed % 16 == 0 ? 1 : 8;
 }

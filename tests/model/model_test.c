@@ -13,22 +13,13 @@
 
 #define OPS_WANTED 220000
 
-/* Every fourth sequence is peaceful, the rest hostile; half of them have less memory than the files need. */
-static struct sim_params draw_computer(uint64_t seed)
-{
-    struct sim_params params = seed % 4 == 0 ? test_params(seed) : test_params_hostile(seed);
-
-    params.nframes = seed % 2 == 0 ? 2048 : 128;
-    if (seed % 8 == 3)
-        params.torture.copy_first = params.torture.referenced_unknown = true; /* as on linux */
-    return params;
-}
-
+/* Half of the computers have less memory than the files need. */
 static void setup(struct oracle *oracle, uint64_t seed, void *arg)
 {
-    struct sim_params params = draw_computer(seed);
+    struct sim_params params = sim_oracle_params(seed);
 
     (void)arg;
+    params.nframes = seed % 2 == 0 ? 2048 : 128;
     sim_oracle_setup(oracle, &params, sim_files_draw(seed));
     oracle->check_every = seed % 16 == 0 ? 1 : 8;
 }

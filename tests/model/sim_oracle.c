@@ -1,6 +1,16 @@
 /* sim_oracle.c: see sim_oracle.h. */
 #include "model/sim_oracle.h"
 #include "model/model.h"
+#include "support/boot.h"
+
+struct sim_params sim_oracle_params(uint64_t seed)
+{
+    struct sim_params params = seed % 4 == 0 ? test_params(seed) : test_params_hostile(seed);
+
+    if (seed % 8 == 3)
+        params.torture.copy_first = params.torture.referenced_unknown = true;
+    return params;
+}
 
 void sim_oracle_setup(struct oracle *oracle, const struct sim_params *params, struct sim_files files)
 {
