@@ -4,8 +4,9 @@
 
 #include <stddef.h>
 
-/* From begin to end SIGSEGV and SIGBUS are ours; what is managed by others (faultline) chains to us.
- * Nests. */
+/*
+ * From begin to end SIGSEGV and SIGBUS are ours; what is managed by others (faultline) chains to us. Nests.
+ */
 void access_begin(void);
 void access_end(void);
 /* Copies. Errors: -EFAULT and -EACCES (SIGSEGV), -ENXIO (SIGBUS). */

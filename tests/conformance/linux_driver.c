@@ -120,8 +120,9 @@ static int library_store(struct driver *d, uint64_t addr, const void *bytes, siz
 }
 
 /*
- * By somebody else, so past the VM. A write of the VM's that is on its way at that moment would make the file long
- * again: no store can ask for the length and write in one step (stores/file.c, F1). So none is on its way.
+ * By somebody else, so past the VM. A write of the VM's that is on its way
+ * at that moment would make the file long again: no store can ask for the
+ * length and write in one step (stores/file.c, F1). So none is on its way.
  */
 static int library_set_size(struct driver *d, int file, uint64_t len)
 {
@@ -280,8 +281,9 @@ static bool library_region(struct driver *d, uint64_t addr, struct driver_region
     return true;
 }
 
-/* The page daemon is a thread of its own and may run at any time, so only what one map says can be looked
- * at. */
+/*
+ * The page daemon is a thread of its own and may run at any time, so only what one map says can be looked at.
+ */
 static void library_check(struct driver *d)
 {
     (void)d;

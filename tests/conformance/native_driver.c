@@ -3,10 +3,9 @@
  *
  *   | window: this process never maps anything else there | a page that stops what grows |
  *
- * Where the kernel would choose an address, it would choose one outside the window: so the driver makes
- * the choice by driver.h's rule (the
- * kernel's own rule, which the tables prove on it) and asks for that place. The map is read back from
- * /proc/self/maps.
+ * Where the kernel would choose an address, it would choose one outside the window: so the driver makes the
+ * choice by driver.h's rule (the kernel's own rule, which the tables prove on it) and asks for that place.
+ * The map is read back from /proc/self/maps.
  */
 #include "conformance/access.h"
 #include "conformance/files.h"

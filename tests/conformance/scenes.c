@@ -1,6 +1,6 @@
 /*
- * scenes.c: what a program sees after several calls: bytes, files, residency, stacks. Each scene says what
- * must hold on every machine.
+ * scenes.c: what a program sees after several calls: bytes, files,
+ * residency, stacks. Each scene says what must hold on every machine.
  */
 #include "conformance/scene.h"
 #include "conformance/suite.h"

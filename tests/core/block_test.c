@@ -150,8 +150,10 @@ struct io {
 
 static struct io io[NBIOS];
 static uint32_t nios;
-/* Page p of the file and shelf s in memory, twice: two bios that share a page of the file may not share that
- * of memory. */
+/*
+ * Page p of the file and shelf s in memory, twice: two bios that share a
+ * page of the file may not share that of memory.
+ */
 static uint8_t memory[2][2][FILE_PAGES][VM_PAGE_SIZE], before[2][2][FILE_PAGES][VM_PAGE_SIZE];
 static uint8_t model[2][FILE_PAGES * VM_PAGE_SIZE];
 

@@ -1,7 +1,7 @@
 /*
  * buffer_test.c: pages of which blocks are there, dirty and missing, beside a naive model: what the file
- * ought to be, byte by byte, and of each block whether it is in memory and whether it is dirty; so that
- * the disk moves what it must, and no byte more.
+ * ought to be, byte by byte, and of each block whether it is in memory and whether it is dirty; so that the
+ * disk moves what it must, and no byte more.
  *
  *   model   bytes[]      what the file is
  *           disk[]       what has been written of it
@@ -507,8 +507,9 @@ static void op_write(struct prng *prng)
 }
 
 /*
- * A page that is not there at all comes as pages do, with neighbours: only such reads are made of which
- * the model knows what they bring. */
+ * A page that is not there at all comes as pages do, with neighbours: only
+ * such reads are made of which the model knows what they bring.
+ */
 static void op_read(struct prng *prng)
 {
     uint64_t at = prng_below(prng, model.len);

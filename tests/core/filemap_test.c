@@ -1,7 +1,7 @@
 /*
- * filemap_test.c: reading and writing files through the page cache, beside an array of bytes that the file
- * ought to be: alone, with errors, and with several fibers that read, write, map, sync, punch and truncate at
- * once.
+ * filemap_test.c: reading and writing files through the page cache, beside
+ * an array of bytes that the file ought to be: alone, with errors, and with
+ * several fibers that read, write, map, sync, punch and truncate at once.
  *
  *   file:  | stripes: 700 bytes of each fiber in turn … |BASE  the tail fiber's: it moves the file's end |
  *

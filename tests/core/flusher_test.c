@@ -1,6 +1,6 @@
 /*
- * flusher_test.c: dirty pages that nobody asks to be written: by age, by share, and by those who make too
- * many.
+ * flusher_test.c: dirty pages that nobody asks to be written: by age, by
+ * share, and by those who make too many.
  */
 #include "file/flusher.h"
 #include "file/writeback.h"

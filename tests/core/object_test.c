@@ -246,8 +246,8 @@ static void family_end(struct family *family)
 }
 
 /*
- * Of the pages over [start, end) of the bottom, those are gone that have one of the bits of `what`; all
- * others are there.
+ * Of the pages over [start, end) of the bottom, those are gone that have
+ * one of the bits of `what`; all others are there.
  */
 static void family_check(const struct family *family, vm_pindex_t start, vm_pindex_t end, unsigned what)
 {

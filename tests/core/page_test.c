@@ -1,7 +1,6 @@
 /*
- * page_test.c: pages against a naive model: what each page is, and both queues as plain arrays; the
- * reserve; who is woken; the bytes. On the machine sim, without a page daemon: nothing moves but what the
- * test moves.
+ * page_test.c: pages against a naive model: what each page is, and both queues as plain arrays; the reserve;
+ * who is woken; the bytes. On the machine sim, without a page daemon: nothing moves but what the test moves.
  */
 #include "vm/vm_page.h"
 #include "vm/lru.h"

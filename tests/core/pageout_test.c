@@ -1,6 +1,6 @@
 /*
- * pageout_test.c: the page daemon: what it frees, what it writes, what it leaves alone, and when there is no
- * hope.
+ * pageout_test.c: the page daemon: what it frees, what it writes, what it
+ * leaves alone, and when there is no hope.
  */
 #include "vm/vm_pageout.h"
 #include "vm/lru.h"

@@ -653,9 +653,9 @@ static void ahead_touch(void *arg)
 }
 
 /*
- * A fault that finds a page which is to be read ahead, but whose read has not begun, sleeps for the page. Then
- * the read begins, and nobody but the sleeper will drive it: he must hear of it. With a store that does nothing
- * until somebody waits, he would sleep for ever.
+ * A fault that finds a page which is to be read ahead, but whose read has not begun, sleeps for the page.
+ * Then the read begins, and nobody but the sleeper will drive it: he must hear of it. With a store that does
+ * nothing until somebody waits, he would sleep for ever.
  */
 static void who_sleeps_before_a_read_ahead_begins_drives_it(void **state)
 {

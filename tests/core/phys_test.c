@@ -1,7 +1,7 @@
 /*
- * phys_test.c: the buddy allocator against a plain map of which frames are free. As freed buddies always
- * join, a block can be had exactly when an aligned run of that many frames is free: the model says so by
- * looking.
+ * phys_test.c: the buddy allocator against a plain map of which frames are
+ * free. As freed buddies always join, a block can be had exactly when an
+ * aligned run of that many frames is free: the model says so by looking.
  */
 #include "vm/vm_phys.h"
 #include "support/boot.h"

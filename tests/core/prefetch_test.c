@@ -1,6 +1,6 @@
 /*
- * prefetch_test.c: what is asked for in one call is on its way when it returns, all of it together,
- * whatever the ranges are; and nothing is lost when it cannot be.
+ * prefetch_test.c: what is asked for in one call is on its way when it returns, all of it together, whatever
+ * the ranges are; and nothing is lost when it cannot be.
  */
 #include "file/readahead.h"
 #include "lib/errno.h"
@@ -70,8 +70,8 @@ static uint64_t faults(void)
 }
 
 /*
- * The first touch maps all that has come, where a page table is there for it; a mapping beside is not
- * concerned.
+ * The first touch maps all that has come, where a page table is there for
+ * it; a mapping beside is not concerned.
  */
 static void one_fault_is_enough_for_what_has_come(void **state)
 {

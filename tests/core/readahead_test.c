@@ -1,7 +1,7 @@
 /*
- * readahead_test.c: streams of every kind through mappings and reads, held against what a disk's counters
- * allow: how many requests, how many pages that nobody wanted, and how often a page was there, or on its way,
- * before it was touched.
+ * readahead_test.c: streams of every kind through mappings and reads, held against
+ * what a disk's counters allow: how many requests, how many pages that nobody
+ * wanted, and how often a page was there, or on its way, before it was touched.
  */
 #include "file/readahead.h"
 #include "lib/errno.h"

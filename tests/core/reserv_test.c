@@ -1,7 +1,7 @@
 /*
  * reserv_test.c: reservations against a naive model of them: which block is kept for which stretch of which
- * object, and when it was last used. Every allocation's frame must be one that the model allows, and it
- * must say exactly when one is broken.
+ * object, and when it was last used. Every allocation's frame must be one that the model allows, and it must
+ * say exactly when one is broken.
  */
 #include "vm/vm_reserv.h"
 #include "support/boot.h"
@@ -208,7 +208,10 @@ static void test_random(void **state)
     prng_init(&prng, test_seed(17));
     boot();
     for (uint64_t step = 0; step < test_rounds(4000); step++) {
-        /* Runs of pages, mostly short, sometimes a stretch as a whole; memory runs full and empty again and again. */
+        /*
+         * Runs of pages, mostly short, sometimes a stretch as a whole; memory runs
+         * full and empty again and again.
+         */
         bool grow = prng_chance(&prng, step / 20 % 2 == 0 ? 800 : 300);
         int o = (int)prng_below(&prng, NOBJECTS);
         bool whole = prng_chance(&prng, 200);

@@ -1,6 +1,6 @@
 /*
- * tree_test.c: the balanced tree against a sorted array, with random insertions, removals and changes; and
- * its cost.
+ * tree_test.c: the balanced tree against a sorted array, with random
+ * insertions, removals and changes; and its cost.
  */
 #include "lib/tree.h"
 #include "support/boot.h"

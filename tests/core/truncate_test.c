@@ -1,6 +1,6 @@
 /*
- * truncate_test.c: files cut off, made longer and punched, what their mappings show then, and what is left
- * when it fails.
+ * truncate_test.c: files cut off, made longer and punched, what their
+ * mappings show then, and what is left when it fails.
  */
 #include "file/truncate.h"
 #include "lib/errno.h"
@@ -411,10 +411,10 @@ static void touch_tail(void *arg)
 }
 
 /*
- * The page in which the old end lies is absent when a file grows, and must not come in before the new
- * length is known: what writes it back would zero what it takes to lie behind the end, and is in the file
- * by then. The growth is stopped between its look for the page and the new length, for which it needs the
- * vnode's lock.
+ * The page in which the old end lies is absent when a file grows, and must not come
+ * in before the new length is known: what writes it back would zero what it takes
+ * to lie behind the end, and is in the file by then. The growth is stopped between
+ * its look for the page and the new length, for which it needs the vnode's lock.
  */
 static void the_old_ends_page_stays_out_until_the_new_end_is_known(void **state)
 {
@@ -481,8 +481,8 @@ static void grow_by_write(void *arg)
 }
 
 /*
- * A program may store behind the end while the last page is being written. What is on its way then would be the
- * file's as soon as the disk's is longer: nothing is.
+ * A program may store behind the end while the last page is being written. What is on its way then would be
+ * the file's as soon as the disk's is longer: nothing is.
  */
 static void nothing_is_on_its_way_to_where_a_file_grows(void **state)
 {

@@ -134,7 +134,9 @@ static void a_hot_set_outlives_a_scan_by_read(void **state)
     hot_set_stays("warmed in order", true, true, true, 4);
 }
 
-/* A search that then counts the lines up to what it found: each part is read twice, soon after one another. */
+/*
+ * A search that then counts the lines up to what it found: each part is read twice, soon after one another.
+ */
 static void what_a_scan_reads_again_soon_is_kept(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /*
- * writeback_test.c: dirty pages to a simulated disk: which are written, in which runs, and what a failure
- * leaves.
+ * writeback_test.c: dirty pages to a simulated disk: which are written, in
+ * which runs, and what a failure leaves.
  */
 #include "file/writeback.h"
 #include "file/block.h"
@@ -352,8 +352,8 @@ static void model_write(struct model *model, struct prng *prng)
 }
 
 /*
- * A failed write may or may not have reached the disk: the model learns it, and that only what was to be
- * written changed.
+ * A failed write may or may not have reached the disk: the model learns
+ * it, and that only what was to be written changed.
  */
 static void model_sync(struct model *model, struct prng *prng)
 {

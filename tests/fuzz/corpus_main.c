@@ -1,4 +1,7 @@
-/* corpus_main.c: runs the fuzz target once on each file of a folder: what a fuzzer found stays found, also without one. */
+/*
+ * corpus_main.c: runs the fuzz target once on each file of a folder: what
+ * a fuzzer found stays found, also without one.
+ */
 #include "fuzz/fuzz.h"
 #include <dirent.h>
 #include <stdio.h>

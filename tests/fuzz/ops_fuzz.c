@@ -1,10 +1,11 @@
 /*
- * ops_fuzz.c: bytes as operations, on the core on the machine sim and on the model: the same oracle as model_test, steered by coverage.
+ * ops_fuzz.c: bytes as operations, on the core on the machine sim and on the model: the same oracle as
+ * model_test, steered by coverage.
  *
  *   byte 0: the computer      then 8 bytes an operation: kind, page, length, flags, …
  *
- * libFuzzer's entry point. tests/fuzz/fuzz.cmake builds it with Clang's fuzzer on request, and always with corpus_main.c,
- * which runs the corpus once.
+ * libFuzzer's entry point. tests/fuzz/fuzz.cmake builds it with Clang's fuzzer on request, and always with
+ * corpus_main.c, which runs the corpus once.
  */
 #include "model/model.h"
 #include "model/oracle.h"

@@ -1,7 +1,7 @@
 /*
- * file_calls_test.c: fl_pread and its kin on the machine linux, on real files and on the memory store,
- * beside an array of bytes: threads that read, write, punch and map stripes of one file, while one moves its
- * end; then the kernel's view of the file. Memory that is bad, managed, or the file itself. A store that fails.
+ * file_calls_test.c: fl_pread and its kin on the machine linux, on real files and on the memory store, beside
+ * an array of bytes: threads that read, write, punch and map stripes of one file, while one moves its end;
+ * then the kernel's view of the file. Memory that is bad, managed, or the file itself. A store that fails.
  */
 #include "linux_machine.h"
 #include "support/require.h"
@@ -392,8 +392,8 @@ static void a_page_is_written_from_its_own_copy(void **state)
 }
 
 /*
- * Memory longer than can be held at once, longer than the limit even: of another file, and of the same file
- * elsewhere.
+ * Memory longer than can be held at once, longer than the limit even: of
+ * another file, and of the same file elsewhere.
  */
 static void mapped_memory_is_read_and_written(enum fl_fault_engine engine)
 {

@@ -530,8 +530,8 @@ static void a_write_error_keeps_the_page(void **state)
 }
 
 /*
- * Memory is full of pages that the store does not take: a store that needs one more is told why, and goes on
- * later.
+ * Memory is full of pages that the store does not take: a store that needs
+ * one more is told why, and goes on later.
  */
 static void memory_full_of_failed_writes_is_the_disks_error(void **state)
 {

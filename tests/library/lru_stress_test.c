@@ -1,7 +1,8 @@
 /*
- * lru_stress_test.c: threads that move pages between the queues in every way at once: faults, reads and writes
- * by call, locking, advice, and page-out under a limit a quarter of the file; each knows its own bytes. Built
- * with a sanitizer for threads it says whether the batches of queue operations need what they have.
+ * lru_stress_test.c: threads that move pages between the queues in every way at
+ * once: faults, reads and writes by call, locking, advice, and page-out under a
+ * limit a quarter of the file; each knows its own bytes. Built with a sanitizer
+ * for threads it says whether the batches of queue operations need what they have.
  */
 #include "support/require.h"
 #include <faultline/faultline.h>

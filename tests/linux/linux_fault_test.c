@@ -125,8 +125,10 @@ static void system_calls_meet_absent_pages(void **state)
     run_on_both(call_with_absent_pages);
 }
 
-/* A system call that meets the end of the file fails, as the kernel's own mapping would make it, and the
- * place is usable afterwards. */
+/*
+ * A system call that meets the end of the file fails, as the kernel's own
+ * mapping would make it, and the place is usable afterwards.
+ */
 static void call_beyond_the_end(enum fl_fault_engine engine)
 {
     int pipes[2];
@@ -259,8 +261,9 @@ static void dies_of(void (*body)(enum fl_fault_engine engine), enum fl_fault_eng
     assert_int_equal(WTERMSIG(status), signo);
 }
 
-/* As with the kernel: neither ignoring nor blocking the signal helps against an access that cannot be
- * made. */
+/*
+ * As with the kernel: neither ignoring nor blocking the signal helps against an access that cannot be made.
+ */
 static void an_error_that_nobody_can_see_kills(void **state)
 {
     (void)state;

@@ -86,7 +86,9 @@ static void start(size_t buffer_len_bytes)
     deny = false;
 }
 
-/* Takes every slot that one thread can have at once, so that their bytes go to the memfd, and puts them back. */
+/*
+ * Takes every slot that one thread can have at once, so that their bytes go to the memfd, and puts them back.
+ */
 static void drain_buffers(void)
 {
     void *addr[2][MACHINE_RUN_MAX];
@@ -248,8 +250,10 @@ static void a_clean_page_faults_on_its_first_store_and_after_each_wrprotect(void
         machine_wrprotect(space, VIEW_A, VIEW_A + ptoa(16));
         machine_sync(space);
     }
-    /* A range with absent pages is write-protected too; the marks that stay behind do not outlive a
-     * writable mapping. */
+    /*
+     * A range with absent pages is write-protected too; the marks that stay
+     * behind do not outlive a writable mapping.
+     */
     machine_unmap(space, VIEW_A, VIEW_A + ptoa(16), 0);
     machine_sync(space);
     assert_true(load_faults(VIEW_A));
@@ -343,8 +347,10 @@ static void scattered_pages_cost_no_areas(void **state)
     finish();
 }
 
-/* The kernel's limit on areas makes attach fail and changes nothing; detach still takes the bytes out of
- * sight. */
+/*
+ * The kernel's limit on areas makes attach fail and changes nothing;
+ * detach still takes the bytes out of sight.
+ */
 static void the_limit_on_areas_is_an_error(void **state)
 {
     (void)state;
@@ -532,8 +538,10 @@ static void give_back(enum machine_window how, vm_pindex_t start, void **addr, u
     }
 }
 
-/* Writes behind leave some to reads ahead, and both the larger half to who waits; what they write is read
- * meanwhile. */
+/*
+ * Writes behind leave some to reads ahead, and both the larger half to who
+ * waits; what they write is read meanwhile.
+ */
 static void writes_behind_are_in_nobodys_way(void **state)
 {
     (void)state;

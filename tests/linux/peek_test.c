@@ -1,6 +1,6 @@
 /*
- * peek_test.c: reads of what is read again and again, which go past the kernel: their bytes, when they
- * change and when their pages go, and memory that cannot be reached.
+ * peek_test.c: reads of what is read again and again, which go past the kernel: their bytes, when they change
+ * and when their pages go, and memory that cannot be reached.
  */
 #include <errno.h>
 #include <faultline/faultline.h>

@@ -1,6 +1,6 @@
 /*
- * counters_test.c: no store is lost: fibers in several address spaces add to counters in one file, while
- * its pages are paged out, written back, advised away and unmapped under them.
+ * counters_test.c: no store is lost: fibers in several address spaces add to counters in one file, while its
+ * pages are paged out, written back, advised away and unmapped under them.
  *
  *   space 0: | file, shared |  fiber 0, fiber 1       counter c of page p: how often somebody added to it
  *   space 1: | file, shared |  fiber 2, fiber 3       in the end memory, and after msync the disk, know them

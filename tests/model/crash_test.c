@@ -5,11 +5,11 @@
  *   seed ─▶ computer, operations ─▶ core and model, step by step (oracle.h)
  *                                     └─ the disks ─ at each write, flush ─▶ every cut there could be
  *
- * In every second run the disks fail writes and flushes: what fsync then says is no promise, and what it
- * says later is. In the end, the disks well again, nothing was lost.
+ * In every second run the disks fail writes and flushes: what fsync then says is no promise, and what it says
+ * later is. In the end, the disks well again, nothing was lost.
  *
- * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs the operations that a failure
- * printed.
+ * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs
+ * the operations that a failure printed.
  */
 #include "model/ledger.h"
 #include "model/model.h"

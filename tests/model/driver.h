@@ -1,6 +1,6 @@
 /*
- * driver.h: the one face that everything under comparison shows: the naive model, the core on a machine,
- * the real kernel.
+ * driver.h: the one face that everything under comparison shows: the naive
+ * model, the core on a machine, the real kernel.
  *
  *      op ──▶ driver A (the reference)   ┐
  *         ──▶ driver B (the subject)     ┴─▶ oracle.c: same result, same errno, same bytes, same map
@@ -90,8 +90,10 @@ struct driver {
     int (*mlock)(struct driver *d, uint64_t addr, uint64_t len);
     int (*munlock)(struct driver *d, uint64_t addr, uint64_t len);
     uint64_t (*brk)(struct driver *d, uint64_t addr);
-    /* Within one page. Errors as fl_fault: -EFAULT nothing there, -EACCES forbidden, -ENXIO beyond the
-     * file, -EIO, -ENOMEM. */
+    /*
+     * Within one page. Errors as fl_fault: -EFAULT nothing there, -EACCES
+     * forbidden, -ENXIO beyond the file, -EIO, -ENOMEM.
+     */
     int (*load)(struct driver *d, uint64_t addr, void *bytes, size_t len);
     int (*store)(struct driver *d, uint64_t addr, const void *bytes, size_t len);
     /* The file's length changes behind the VM's back, and the VM is told. New bytes are zero. */

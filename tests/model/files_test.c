@@ -4,8 +4,8 @@
  *
  *   seed ─▶ configuration (memory, CPUs, tortures, the disks' blocks, when transfers end) and operations
  *
- * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs the operations that a failure
- * printed.
+ * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs
+ * the operations that a failure printed.
  */
 #include "model/runner.h"
 #include "model/sim_oracle.h"

@@ -139,8 +139,10 @@ static void cut(struct ledger_file *f)
         look_at_cut(f, sim_disk_power_cut(f->disk, prng_next(&f->ledger->prng)), "torn");
 }
 
-/* The power could go now. The durable bytes were looked at as pieces, and since the last promise: so not each
- * time again. */
+/*
+ * The power could go now. The durable bytes were looked at as pieces, and
+ * since the last promise: so not each time again.
+ */
 static void moment(struct sim_disk *disk, void *arg)
 {
     struct ledger_file *f = arg;

@@ -8,8 +8,8 @@
  *      at every write that the disk is given or ends, and every flush: each cut's bytes are in the sets
  *                                                   ─▶ it is done: promises cut the sets to one
  *
- * A file's length is durable as soon as a call that changes it returned, and what is cut off is gone: so
- * sim's disks are.
+ * A file's length is durable as soon as a call that changes it returned,
+ * and what is cut off is gone: so sim's disks are.
  *
  * Every byte that any order of the disk's cached writes may leave is the durable one, or one of a write's
  * that is not durable; sets are of single bytes. So looking at these is looking at every cut. Cuts are also

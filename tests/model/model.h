@@ -4,10 +4,9 @@
  *   page[]:  | - | - | rw p file 0 page 3, own copy | r- s file 1 page 0 | rw p anonymous, zero | - | …
  *   file[]:  bytes and a size; a shared anonymous mapping is a nameless file
  *
- * One record for each page of the window, no ranges, no trees, no laziness: each call is a loop over pages
- * that does what Linux's
- * manual page says. Where Linux's own rules need to know what is one mapping (mremap), pages carry the
- * number of the call that made
+ * One record for each page of the window, no ranges, no trees, no laziness: each call is
+ * a loop over pages that does what Linux's manual page says. Where Linux's own rules need
+ * to know what is one mapping (mremap), pages carry the number of the call that made
  * them; where that is not enough to tell, model_is_vague says so and nobody is asked.
  *
  * Does not do: residency, write-back, threads.
@@ -32,8 +31,10 @@ struct model_page {
     uint8_t prot, behavior;
     int file;        /* or -1: private anonymous */
     uint64_t pindex; /* in the file */
-    /* A private mapping's own bytes, or NULL. Behind them one byte for each: it may as well be zero
-       (MADV_FREE, or copied from where that was so). */
+    /*
+     * A private mapping's own bytes, or NULL. Behind them one byte for each: it may as well be zero
+     *        (MADV_FREE, or copied from where that was so).
+     */
     uint8_t *copy;
     bool lock_vague; /* locking failed, or the file was cut off there: differences.c */
     bool free_vague; /* MADV_FREE: the page may be gone */

@@ -1,4 +1,7 @@
-/* model_ask.c: what the oracle asks of the model: its map, what is vague in it, what cannot leave memory. See model.h. */
+/*
+ * model_ask.c: what the oracle asks of the model: its map, what is vague
+ * in it, what cannot leave memory. See model.h.
+ */
 #include "model/model_range.h"
 #include <faultline/vm.h>
 

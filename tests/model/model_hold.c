@@ -1,10 +1,10 @@
 /*
  * model_hold.c: system calls of the program that go on while it does other things. See model.h.
  *
- * Such a call was given the pages of its range, and finds them, without a fault, for as long as they are the
- * same pages of the same mapping with the same rights: whatever is punched, written back, advised or paged
- * out beside it. What is unmapped, moved, protected anew or cut off it may find or not, as under any kernel:
- * vague.
+ * Such a call was given the pages of its range, and finds them, without a fault, for
+ * as long as they are the same pages of the same mapping with the same rights:
+ * whatever is punched, written back, advised or paged out beside it. What is unmapped,
+ * moved, protected anew or cut off it may find or not, as under any kernel: vague.
  */
 #include "model/model_range.h"
 #include <errno.h>

@@ -1,11 +1,11 @@
 /*
- * model_test.c: the core on the machine sim against the naive model: random sequences, every observable
- * after every operation.
+ * model_test.c: the core on the machine sim against the naive model:
+ * random sequences, every observable after every operation.
  *
  *   seed ─▶ configuration (memory, CPUs, tortures) and operations
  *
- * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs the operations that a failure
- * printed.
+ * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs
+ * the operations that a failure printed.
  */
 #include "model/runner.h"
 #include "model/sim_oracle.h"

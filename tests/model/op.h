@@ -1,8 +1,8 @@
 /*
  * op.h: one operation of a random sequence: drawn from a seed, printed as a line, read back from a line.
  *
- * A sequence is an array of operations with all their arguments fixed: it can be cut anywhere and run
- * again (shrink.h).
+ * A sequence is an array of operations with all their arguments fixed: it
+ * can be cut anywhere and run again (shrink.h).
  */
 #ifndef TESTS_MODEL_OP_H
 #define TESTS_MODEL_OP_H
@@ -65,8 +65,10 @@ static inline bool op_is_of_file(const struct op *op)
     return op->kind >= OP_READ;
 }
 
-/* Draws the next operation. `looked_at` is a driver whose map and files it may look at, so that most
- * operations hit something. */
+/*
+ * Draws the next operation. `looked_at` is a driver whose map and files it
+ * may look at, so that most operations hit something.
+ */
 void op_draw(struct op *op, struct prng *r, struct driver *looked_at, enum op_mix mix);
 /* The arguments of an operation whose kind is drawn and op_is_of_file (op_file.c). */
 void op_draw_file(struct op *op, struct prng *r, struct driver *looked_at);

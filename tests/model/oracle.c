@@ -279,8 +279,10 @@ static bool finish_files(struct oracle *oracle)
     return true;
 }
 
-/* The disks are well again: whoever was not told of an old error is told now, and from then on all is as if
- * there had been none. */
+/*
+ * The disks are well again: whoever was not told of an old error is told
+ * now, and from then on all is as if there had been none.
+ */
 static bool hear_of_errors(struct oracle *oracle)
 {
     struct op op = {.kind = OP_FSYNC};

@@ -1,7 +1,6 @@
 /*
  * oracle_test.c: the oracle itself: a mistake planted in the model is found by random operations, and the
- * sequence shrinks to a few
- * that still show it. An oracle that cannot fail proves nothing.
+ * sequence shrinks to a few that still show it. An oracle that cannot fail proves nothing.
  */
 #include "model/model.h"
 #include "model/shrink.h"

@@ -185,8 +185,8 @@ static bool may_be_forgotten(const struct vm_page *m)
 }
 
 /*
- * Where the host's kernel finds the byte at addr: in the page that is mapped there, or would be. NULL:
- * nowhere.
+ * Where the host's kernel finds the byte at addr: in the page that is
+ * mapped there, or would be. NULL: nowhere.
  */
 static uint8_t *held_byte(struct sim *sim, int slot, uint64_t addr, vm_prot_t access)
 {
@@ -446,8 +446,8 @@ static void destroy_disks(struct sim *sim, int n)
 }
 
 /*
- * Frees everything; sim_shutdown then panics when anything was left over. Calls that go on keep nothing
- * alive.
+ * Frees everything; sim_shutdown then panics when anything was left over.
+ * Calls that go on keep nothing alive.
  */
 static void sim_destroy(struct driver *d)
 {

@@ -25,9 +25,9 @@ struct driver *sim_driver_create(const struct sim_params *params);
 struct driver *sim_driver_create_on(const struct sim_params *params, struct sim_files files);
 
 /*
- * The same with n windows in the one space, each with files of its own, but for the last file, which all of
- * them read. For fibers that run at once: a slice never looks beyond its window. sim_slices_destroy ends
- * them all.
+ * The same with n windows in the one space, each with files of its own, but
+ * for the last file, which all of them read. For fibers that run at once: a
+ * slice never looks beyond its window. sim_slices_destroy ends them all.
  */
 #define SIM_SLICES_MAX 8
 void sim_slices_create(const struct sim_params *params, unsigned n, struct driver *slice[]);

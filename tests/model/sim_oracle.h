@@ -11,8 +11,8 @@
 #include "model/sim_driver.h"
 
 /*
- * A computer for a random sequence: every fourth one is without torture, the others are hostile, and of every eight one
- * copies first and does not know what was referenced, as the machine linux.
+ * A computer for a random sequence: every fourth one is without torture, the others are hostile, and of every
+ * eight one copies first and does not know what was referenced, as the machine linux.
  */
 struct sim_params sim_oracle_params(uint64_t seed);
 /* Makes both drivers. Operations may keep at most a third of the frames in memory. */

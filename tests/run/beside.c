@@ -1,8 +1,8 @@
 /*
- * beside.c: a thread is in a system call whose memory is a mapping of a file, and others do to the mapping
- * and the file what programs do, by a program that knows nothing of Faultline. What it checks is true
- * natively, so it says "right", or what is wrong and exits with 1; a scene that takes too long is killed and
- * says where it was.
+ * beside.c: a thread is in a system call whose memory is a mapping of a file, and
+ * others do to the mapping and the file what programs do, by a program that knows
+ * nothing of Faultline. What it checks is true natively, so it says "right", or what is
+ * wrong and exits with 1; a scene that takes too long is killed and says where it was.
  *
  *   beside SCENE FILE
  *

@@ -1,7 +1,7 @@
 /*
- * calls.c: system calls that are handed mapped memory, signals, and fork, by a program that knows nothing of
- * Faultline. It prints what it sees; the test (calls_test) compares a native run with runs under limits
- * smaller than the file.
+ * calls.c: system calls that are handed mapped memory, signals, and fork, by a
+ * program that knows nothing of Faultline. It prints what it sees; the test
+ * (calls_test) compares a native run with runs under limits smaller than the file.
  *
  *   calls CASE FILE      FILE is 16 MiB or more of page-numbered bytes, made by the test, and may be changed
  */
@@ -264,8 +264,8 @@ static void case_blocked(void)
 }
 
 /*
- * A file that becomes shorter: SIGBUS where it was, again and again, on the handler's way out by siglongjmp;
- * the rest lives.
+ * A file that becomes shorter: SIGBUS where it was, again and again, on
+ * the handler's way out by siglongjmp; the rest lives.
  */
 static void case_truncate(void)
 {
@@ -433,8 +433,8 @@ static void case_coherent(void)
 }
 
 /*
- * As databases do: written by pwrite and read through a mapping; written through a mapping and read by pread,
- * or synced by fsync.
+ * As databases do: written by pwrite and read through a mapping; written
+ * through a mapping and read by pread, or synced by fsync.
  */
 static void case_database(void)
 {
@@ -467,8 +467,8 @@ static void case_database(void)
 }
 
 /*
- * Closes every descriptor that it did not open; and then becomes another program, with bytes still to be
- * written.
+ * Closes every descriptor that it did not open; and then becomes another
+ * program, with bytes still to be written.
  */
 static void case_exec(void)
 {

@@ -306,7 +306,9 @@ static void case_passed(void)
     printf("%c\n", p[51]);
 }
 
-/* Whether the number, which was something else and was closed where nobody sees it, is the mapped file now. */
+/*
+ * Whether the number, which was something else and was closed where nobody sees it, is the mapped file now.
+ */
 static void renumbered(const char *what, int number, int fd, off_t at)
 {
     static char next = 'A';

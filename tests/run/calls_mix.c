@@ -1,7 +1,7 @@
 /*
  * calls_mix.c: every call on files, mixed at random with mappings of the same files, by a program that knows
- * nothing of Faultline. It prints what it sees; the test (calls_mix_test) compares a native run with runs under
- * limits smaller than the files, and the files afterwards.
+ * nothing of Faultline. It prints what it sees; the test (calls_mix_test) compares a native run with runs
+ * under limits smaller than the files, and the files afterwards.
  *
  *   calls_mix SEED OPERATIONS DIRECTORY
  *

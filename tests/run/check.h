@@ -1,6 +1,6 @@
 /*
- * check.h: CHECK, for programs that are tested under Faultline: it ends the program where something that must hold does
- * not, with a line on standard output, which the test compares.
+ * check.h: CHECK, for programs that are tested under Faultline: it ends the program where something that must
+ * hold does not, with a line on standard output, which the test compares.
  */
 #ifndef TESTS_RUN_CHECK_H
 #define TESTS_RUN_CHECK_H

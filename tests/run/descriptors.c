@@ -1,6 +1,6 @@
 /*
- * descriptors.c: descriptors CASE DIRECTORY [N]: what a program with many mapped files sees of its
- * descriptors.
+ * descriptors.c: descriptors CASE DIRECTORY [N]: what a program with many
+ * mapped files sees of its descriptors.
  *
  *   many   maps N files, closes each descriptor, and then opens as many as its own limit allows: prints a sum and how
  *          many that were

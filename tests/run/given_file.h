@@ -1,5 +1,6 @@
 /*
- * given_file.h: the file that a tested program is called with, `PROGRAM CASE FILE`, and a checksum of what it shows.
+ * given_file.h: the file that a tested program is called with, `PROGRAM
+ * CASE FILE`, and a checksum of what it shows.
  *
  * Included by one source file of each such program.
  */

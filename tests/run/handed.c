@@ -1,9 +1,9 @@
 /*
- * handed.c: handed FILE SECONDS forks|opened calls|no-calls: threads store to every mapping of the file,
- * read and write it, change its mappings and sleep on futexes in it, while it becomes the kernel's: as
- * somebody opens it, or as this process forks. Each thread knows what it stored: nothing may be lost, nor
- * anybody sleep for ever. no-calls: without system calls whose memory is a mapping, futexes among them.
- * Says "ready" when all have begun. Exits 0, or 1 with a line about the first thing that went wrong.
+ * handed.c: handed FILE SECONDS forks|opened calls|no-calls: threads store to every mapping of the file, read
+ * and write it, change its mappings and sleep on futexes in it, while it becomes the kernel's: as somebody
+ * opens it, or as this process forks. Each thread knows what it stored: nothing may be lost, nor anybody
+ * sleep for ever. no-calls: without system calls whose memory is a mapping, futexes among them. Says "ready"
+ * when all have begun. Exits 0, or 1 with a line about the first thing that went wrong.
  */
 #include <errno.h>
 #include <fcntl.h>

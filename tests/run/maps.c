@@ -468,8 +468,8 @@ static void dont_fork(int prot, int type)
 }
 
 /*
- * Threads write to one page through two mappings of it, while the process forks: each has its bytes there
- * afterwards, and in the file.
+ * Threads write to one page through two mappings of it, while the process
+ * forks: each has its bytes there afterwards, and in the file.
  */
 static void case_fork_two(void)
 {

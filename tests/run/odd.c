@@ -1,8 +1,8 @@
 /*
- * odd.c: odd CASE FOLDER: every call that the shim looks into, with odd arguments: pointers that are nowhere,
- * lengths and offsets at the ends of their types, descriptors of the wrong kind. It prints results, errors,
- * positions, offsets and what became of the bytes; the test (odd_test) compares a native run with runs on
- * managed files.
+ * odd.c: odd CASE FOLDER: every call that the shim looks into, with odd arguments:
+ * pointers that are nowhere, lengths and offsets at the ends of their types, descriptors
+ * of the wrong kind. It prints results, errors, positions, offsets and what became of
+ * the bytes; the test (odd_test) compares a native run with runs on managed files.
  *
  *      a, b   files of three pages and a bit, mapped and so managed; made anew before each call
  *      pipe   with "hello" in it, made anew before each call
@@ -704,8 +704,8 @@ static void case_lockall(void)
 /* ---- descriptors ------------------------------------------------------------------------------------ */
 
 /*
- * Closes all that it did not open, as daemons do, past libc's names; the mappings stay. Nothing of ours is 0,
- * 1 or 2.
+ * Closes all that it did not open, as daemons do, past libc's names; the
+ * mappings stay. Nothing of ours is 0, 1 or 2.
  */
 static void case_descriptors(void)
 {

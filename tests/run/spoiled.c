@@ -1,7 +1,7 @@
 /*
- * spoiled.c: spoiled CASE FILE: a mapped file that somebody else shortens, lengthens, removes or replaces, that
- * may not grow, or whose file system is full. What it prints is the same under the kernel and under
- * `faultline run`.
+ * spoiled.c: spoiled CASE FILE: a mapped file that somebody else shortens,
+ * lengthens, removes or replaces, that may not grow, or whose file system is
+ * full. What it prints is the same under the kernel and under `faultline run`.
  *
  * The somebody is another program: the shell, so that it has its own view of the file.
  */

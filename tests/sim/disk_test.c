@@ -1,6 +1,6 @@
 /*
- * disk_test.c: the simulated disk as a store: bytes against a plain array, order, failures, and every outcome
- * of a power cut.
+ * disk_test.c: the simulated disk as a store: bytes against a plain array,
+ * order, failures, and every outcome of a power cut.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -381,8 +381,8 @@ static unsigned versions_seen(const struct sim_disk *image, uint8_t version[][VM
 }
 
 /*
- * A page that was flushed, written again, and is being written a third time: a cut shows any of the three,
- * sector by sector.
+ * A page that was flushed, written again, and is being written a third
+ * time: a cut shows any of the three, sector by sector.
  */
 static void test_power_cut(void **state)
 {

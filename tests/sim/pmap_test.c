@@ -1,6 +1,6 @@
 /*
- * pmap_test.c: x86-64 page tables against a plain array of what is mapped; and the contract of machine.h that
- * the sim checks on top.
+ * pmap_test.c: x86-64 page tables against a plain array of what is mapped;
+ * and the contract of machine.h that the sim checks on top.
  */
 #include <errno.h>
 #include <setjmp.h>

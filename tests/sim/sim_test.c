@@ -1,7 +1,7 @@
 /*
- * sim_test.c: the whole simulated computer with the whole core in it: several programs on a file and on
- * anonymous memory, more pages than frames, every torture on; bytes are held against arrays, and one seed
- * replays one run.
+ * sim_test.c: the whole simulated computer with the whole core in it: several
+ * programs on a file and on anonymous memory, more pages than frames, every
+ * torture on; bytes are held against arrays, and one seed replays one run.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -19,8 +19,8 @@
 #define NFRAMES    64
 
 /*
- * One program: a shared mapping of which it alone writes a third, a private mapping of the file, and
- * anonymous memory.
+ * One program: a shared mapping of which it alone writes a third, a
+ * private mapping of the file, and anonymous memory.
  */
 struct program {
     struct vm_map *map;
@@ -190,8 +190,8 @@ static void test_one_seed_one_run(void **state)
 }
 
 /*
- * Boot fails at each of its allocations in turn, and leaves nothing behind that would keep the next boot
- * from working.
+ * Boot fails at each of its allocations in turn, and leaves nothing behind
+ * that would keep the next boot from working.
  */
 static void test_boot_fails(void **state)
 {

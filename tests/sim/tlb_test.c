@@ -178,8 +178,8 @@ static void test_fresh_without_torture(void **state)
 }
 
 /*
- * A store must find the modified bit set, or set it: also after a harvest, also through an entry that a
- * load had made.
+ * A store must find the modified bit set, or set it: also after a harvest,
+ * also through an entry that a load had made.
  */
 static void test_accessed_and_dirty(void **state)
 {

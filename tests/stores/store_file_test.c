@@ -444,8 +444,10 @@ static void a_forked_child_reads_and_writes_too(void **state)
     close(fd);
 }
 
-/* A read that ends must not look like a signal to the thread that started it (aio.c says which interface does
- * that). */
+/*
+ * A read that ends must not look like a signal to the thread that started
+ * it (aio.c says which interface does that).
+ */
 static void reads_interrupt_no_system_call(void **state)
 {
     (void)state;
@@ -493,8 +495,10 @@ static void closing_returns_every_descriptor(void **state)
 #define THREADS 4
 #define SLOTS   16
 
-/* Transfers in flight that every thread may start and every thread may wait for, as with read-ahead and
- * write-back. What is written is what is there. */
+/*
+ * Transfers in flight that every thread may start and every thread may wait for, as with read-ahead and
+ * write-back. What is written is what is there.
+ */
 static struct {
     struct store *store;
     char *model;

@@ -15,8 +15,10 @@
 
 struct sim_params test_params(uint64_t seed)
 {
-    /* An assertion that fails in a fiber must not jump to the main stack, and a failed test leaves its
-     * computer on: so cmocka says what failed and stops. */
+    /*
+     * An assertion that fails in a fiber must not jump to the main stack, and a failed test leaves its
+     * computer on: so cmocka says what failed and stops.
+     */
     setenv("CMOCKA_TEST_ABORT", "1", 1);
     return (struct sim_params){.seed = seed, .ncpus = 2, .nframes = 256};
 }

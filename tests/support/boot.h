@@ -28,7 +28,10 @@ vm_offset_t test_mmap(struct vm_map *map, const struct fl_file *file, int flags,
 uint8_t test_byte(uint64_t offset);
 /* Fills the disk's whole length with test_byte. */
 void test_fill(struct sim_disk *disk);
-/* A disk of len_bytes in blocks of block_bytes, a power of two from 512 to VM_PAGE_SIZE, filled with test_byte. */
+/*
+ * A disk of len_bytes in blocks of block_bytes, a power of two from 512 to
+ * VM_PAGE_SIZE, filled with test_byte.
+ */
 struct sim_disk *test_disk(uint64_t len_bytes, uint32_t block_bytes, uint64_t seed);
 
 /* Accesses that must succeed. */

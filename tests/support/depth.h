@@ -1,5 +1,6 @@
 /*
- * depth.h: how many transfers a simulated disk had in flight at once, while it was watched. One disk at a time.
+ * depth.h: how many transfers a simulated disk had in flight at once,
+ * while it was watched. One disk at a time.
  */
 #ifndef TESTS_SUPPORT_DEPTH_H
 #define TESTS_SUPPORT_DEPTH_H

@@ -81,7 +81,10 @@ static struct odd_transfer *find(struct odd_store *odd, const struct store_reque
     return t;
 }
 
-/* A request that is not in the list has ended. Its address may hold a new request by then, which ends as well. */
+/*
+ * A request that is not in the list has ended. Its address may hold a new
+ * request by then, which ends as well.
+ */
 static void odd_wait(struct store *store, struct store_request *request)
 {
     struct odd_store *odd = odd_of(store);

@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The machine and metadata memory of meta_bytes, zeroed; fail_alloc is parts_fail_alloc. Returns the memory.
+/*
+ * The machine and metadata memory of meta_bytes, zeroed; fail_alloc is parts_fail_alloc. Returns the memory.
  */
 uint8_t *parts_boot_meta(size_t meta_bytes);
 /* The same with nframes pages, all free, and enough metadata memory for everything. */

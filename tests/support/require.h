@@ -1,5 +1,6 @@
 /*
- * require.h: an assertion for threads and signal handlers, where cmocka's may not be used: it ends the whole program.
+ * require.h: an assertion for threads and signal handlers, where cmocka's
+ * may not be used: it ends the whole program.
  */
 #ifndef TESTS_SUPPORT_REQUIRE_H
 #define TESTS_SUPPORT_REQUIRE_H

@@ -18,8 +18,8 @@ static uint64_t from_environment(const char *name, uint64_t otherwise)
 }
 
 /*
- * Runs at every exit, says something only if the test program failed: cmocka exits with the number of
- * failed tests.
+ * Runs at every exit, says something only if the test program failed:
+ * cmocka exits with the number of failed tests.
  */
 static void tell_seed(int status, void *arg)
 {

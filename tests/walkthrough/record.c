@@ -1,6 +1,6 @@
 /*
- * record.c: the scenarios behind docs/walkthroughs: small programs on the machine sim whose function
- * calls are recorded (trace.c).
+ * record.c: the scenarios behind docs/walkthroughs: small programs on the
+ * machine sim whose function calls are recorded (trace.c).
  *
  *   walkthrough_record NAME ─▶ its scenarios, each a piece of one seed's tree, one after another on standard output
  *
@@ -134,8 +134,9 @@ static void scenario_zero_fill(void)
     world_end(&w);
 }
 
-/* Memory runs short: the only free frames belong to a reservation, which is broken; the page daemon is
- * woken. */
+/*
+ * Memory runs short: the only free frames belong to a reservation, which is broken; the page daemon is woken.
+ */
 static void scenario_shortage(void)
 {
     struct world w = world_make(1024, true);

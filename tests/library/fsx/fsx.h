@@ -8,8 +8,8 @@
  *      fsx_api.c    calls_* by faultline.h            ─▶ the program fsx_api
  *      fsx_posix.c  calls_* by the system's own calls ─▶ the program fsx_posix, also under `faultline run`
  *
- * An operation does not depend on those before it, so any of them can be left out: fsx_test.py shortens a
- * failing run that way.
+ * An operation does not depend on those before it, so any of them can be
+ * left out: fsx_test.py shortens a failing run that way.
  */
 #ifndef FSX_H
 #define FSX_H

@@ -1,4 +1,5 @@
-/* peer.c: the commands of peer.h about files and mappings, and the loop that reads them.
+/*
+ * peer.c: the commands of peer.h about files and mappings, and the loop that reads them.
  *
  *   peer            reads standard input
  *   peer IN OUT     opens these two, FIFOs, as its standard input and output first
