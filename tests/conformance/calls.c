@@ -1,6 +1,6 @@
 /*
- * calls.c: read, write, truncate and their kin on files that are mapped: every errno, and what the mappings
- * and the file show afterwards. Each scene says what must hold on every machine.
+ * calls.c: read, write, truncate and the other calls on files, on files that are mapped: every errno, and
+ * what the mappings and the file show afterwards. Each scene says what must hold on every machine.
  */
 #include "conformance/scene.h"
 #include "conformance/suite.h"
@@ -43,7 +43,7 @@ static int64_t fill(struct driver *d, int handle, uint64_t off, uint8_t byte, si
     return d->write(d, handle, iov, 3, off, flags);
 }
 
-/* What a read of len bytes says; *byte: the last byte that it gave. */
+/* The result of a read of len bytes; *byte: the last byte that it read. */
 static int64_t last_of(struct driver *d, int handle, uint64_t off, size_t len, uint8_t *byte)
 {
     static uint8_t bytes[8 * DRIVER_PAGE];
@@ -150,7 +150,7 @@ static void truncations(struct driver *d)
     EXPECT(get(d, P(5) + 100), 0);
     EXPECT(get(d, P(6)), -ENXIO);
     EXPECT(get(d, P(38)), -ENXIO);
-    EXPECT(get(d, P(34) + 500), 0x42); /* a private page of its own, in the page of the end */
+    EXPECT(get(d, P(34) + 500), 0x42); /* a private copy of the page in which the file ends */
     EXPECT(last_of(d, RDWR, P(4), P(1), &byte), 100);
     EXPECT(d->truncate(d, RDWR, P(12)), 0);
     EXPECT(get(d, P(5) + 100), 0);
@@ -180,8 +180,8 @@ static void calls_and_mappings_agree(struct driver *d)
     EXPECT(get(d, P(3) + 7), 0x53);
     EXPECT(get(d, P(22) + 6), driver_file_byte(0, P(2) + 6));
     EXPECT(get(d, P(25) + 6), 0x53);
-    EXPECT(get(d, P(42) + 8), driver_file_byte(0, P(2) + 8)); /* written to: its own */
-    EXPECT(get(d, P(43)), 0x53);                              /* not written to: the file's */
+    EXPECT(get(d, P(42) + 8), driver_file_byte(0, P(2) + 8)); /* written to: shows its own copy */
+    EXPECT(get(d, P(43)), 0x53);                              /* not written to: shows the file */
     EXPECT(d->madvise(d, P(1), P(8), FL_MADV_PAGEOUT), 0);
     EXPECT(last_of(d, RDONLY, P(2), P(2), &byte), P(2));
     EXPECT(byte, 0x53);

@@ -1,5 +1,5 @@
 /*
- * cases.c: one call on a map that is always the same, and the result that it must have.
+ * cases.c: one call on a map that is always the same, and the result it must have.
  *
  *   page  0x10 ──── 0x18  private file 0, rw-          0x40 ── 0x44  private anonymous, rw-
  *         0x20 ──── 0x28  shared file 0, rw-           0x44          hole
@@ -342,7 +342,7 @@ static const struct suite_case access_cases[] = {
     {"across a border", {OP_STORE, .addr = P(0x21) - 4, .len = 8}, 0},
 };
 
-/* True: it has the result, or an allowed difference. */
+/* True: it has the expected result, or an allowed difference. */
 static bool run_case(struct driver *d, const char *call, const struct suite_case *c)
 {
     struct op op = c->op;

@@ -1,7 +1,7 @@
 /*
  * linux_driver.c: the core on the machine linux, through the library, behind driver.h.
  *
- *   fl_space: | reserved ………………… | window | reserved |      loads and stores are this process' own
+ *   fl_space: | reserved ………………… | window | reserved |      loads and stores are made by this process
  *
  * Small memory, so that pages come and go while the operations run.
  */
@@ -24,7 +24,7 @@ struct library_driver {
     struct driver driver;
     struct files files;
     struct fl_file *handle[DRIVER_HANDLES];
-    struct fl_file write_only; /* stands in for a descriptor that fl_open_fd has no use for */
+    struct fl_file write_only; /* stands for a write-only descriptor, which fl_open_fd does not take */
 };
 
 static struct library_driver *library_of(struct driver *d)
@@ -120,9 +120,9 @@ static int library_store(struct driver *d, uint64_t addr, const void *bytes, siz
 }
 
 /*
- * By somebody else, so past the VM. A write of the VM's that is on its way
- * at that moment would make the file long again: no store can ask for the
- * length and write in one step (stores/file.c, F1). So none is on its way.
+ * The length changes behind the VM's back. A write-back in flight at that moment would make the file long
+ * again, because no store can ask for the length and write in one step (stores/file.c, F1). So the test first
+ * makes sure that none is in flight.
  */
 static int library_set_size(struct driver *d, int file, uint64_t len)
 {
@@ -281,9 +281,7 @@ static bool library_region(struct driver *d, uint64_t addr, struct driver_region
     return true;
 }
 
-/*
- * The page daemon is a thread of its own and may run at any time, so only what one map says can be looked at.
- */
+/* The page daemon is a thread of its own and may run at any time, so only the map itself can be checked. */
 static void library_check(struct driver *d)
 {
     (void)d;

@@ -62,7 +62,7 @@ static void private_stays_private(struct driver *d)
     EXPECT(in_file(d, 0, 0), driver_file_byte(0, 0));
 }
 
-/* A private page that was never written shows what others write to the file; one that was does not. */
+/* A private page that was never written shows later writes to the file; a written one does not. */
 static void private_shows_file_until_written(struct driver *d)
 {
     map_at(d, 1, 2, FL_MAP_PRIVATE, 0, 0);
@@ -90,7 +90,7 @@ static void zeros_behind_the_end(struct driver *d)
     EXPECT(d->load(d, P(2), page, 1), -ENXIO);
     put(d, P(1) + size % DRIVER_PAGE, 0x77);
     EXPECT(d->msync(d, P(1), P(1), FL_MS_SYNC), 0);
-    EXPECT(d->file_read(d, 1, size, page, 1), -EINVAL); /* the file is as long as it was */
+    EXPECT(d->file_read(d, 1, size, page, 1), -EINVAL); /* the length of the file stays */
 }
 
 static void truncation_takes_pages(struct driver *d)
@@ -105,7 +105,7 @@ static void truncation_takes_pages(struct driver *d)
     EXPECT(d->set_size(d, 0, 100), 0);
     EXPECT(d->load(d, P(2), &byte, 1), -ENXIO);
     EXPECT(d->store(d, P(2), &byte, 1), -ENXIO);
-    EXPECT(d->load(d, P(17), &byte, 1), -ENXIO); /* also what was written privately */
+    EXPECT(d->load(d, P(17), &byte, 1), -ENXIO); /* also private copies */
     EXPECT(get(d, P(1) + 99), driver_file_byte(0, 99));
     EXPECT(get(d, P(1) + 200), 0);
     EXPECT(d->set_size(d, 0, P(8)), 0);
@@ -125,7 +125,7 @@ static void survives_unmap(struct driver *d)
     EXPECT(in_file(d, 1, P(3)), 0x99);
 }
 
-/* More pages than the memory of the machines that have little: each comes back with what was stored. */
+/* More pages than a small machine's memory: each keeps what was stored. */
 static void more_than_memory(struct driver *d)
 {
     uint64_t i, round;

@@ -1,6 +1,6 @@
 /*
- * suite.h: what the manual pages say, asked of a driver: every errno in a
- * table, and small scenes of what a program sees.
+ * suite.h: what the manual pages promise, tested on a driver: every errno
+ * in a table, and small scenes of what a program sees.
  *
  * One source for all machines. Run against the real kernel, it proves that the tables are right.
  */

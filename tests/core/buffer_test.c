@@ -1,11 +1,11 @@
 /*
- * buffer_test.c: pages of which blocks are there, dirty and missing, beside a naive model: what the file
- * ought to be, byte by byte, and of each block whether it is in memory and whether it is dirty; so that the
- * disk moves what it must, and no byte more.
+ * buffer_test.c: pages of which some blocks are in memory, some dirty and some absent, beside a naive model.
+ * It knows each byte of the file, and of each block whether it is up to date and whether it is dirty; so the
+ * test knows what the disk must transfer, to the byte.
  *
  *   model   bytes[]      what the file is
  *           disk[]       what has been written of it
- *           known[block] up to date, dirty: as a page with buffer heads ought to say
+ *           known[block] up to date, dirty: what the page's buffer heads must say
  */
 #include "file/buffer.h"
 #include "lib/errno.h"
@@ -59,7 +59,8 @@ static void whole_blocks_are_not_read(void **state)
         assert_int_equal(bytes_written(), block);
         assert_true(disk_byte(block - 1) == test_byte(block - 1) && disk_byte(block) == 1 &&
                     disk_byte(2 * block) == test_byte(2 * block));
-        assert_int_equal(read_at(0, page, VM_PAGE_SIZE, 0), VM_PAGE_SIZE); /* the others, and those only */
+        /* reads the other blocks, and only those */
+        assert_int_equal(read_at(0, page, VM_PAGE_SIZE, 0), VM_PAGE_SIZE);
         assert_int_equal(bytes_read(), VM_PAGE_SIZE - block);
         assert_true(page[block - 1] == test_byte(block - 1) && page[block] == 1);
         assert_int_equal(page_flags(0) & (PG_VALID | PG_PRIVATE | PG_DIRTY), PG_VALID);
@@ -71,14 +72,14 @@ static void blocks_in_part_are_read_alone(void **state)
 {
     (void)state;
     begin(test_params(2), LEN, 512);
-    assert_int_equal(write_at(1000, ones, 1100, 0), 1100); /* of blocks 1 and 4 a part */
+    assert_int_equal(write_at(1000, ones, 1100, 0), 1100); /* blocks 1 and 4 in part */
     assert_int_equal(bytes_read(), 1024);
     assert_int_equal(sim_disk_counts(disk).reads, 2);
-    assert_int_equal(write_at(600, ones, 10, 0), 10); /* that one is there now */
+    assert_int_equal(write_at(600, ones, 10, 0), 10); /* that block is up to date now */
     assert_int_equal(bytes_read(), 1024);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_int_equal(bytes_written(), 4 * 512);
-    assert_int_equal(sim_disk_counts(disk).writes, 1); /* neighbours together */
+    assert_int_equal(sim_disk_counts(disk).writes, 1); /* adjacent blocks in one transfer */
     assert_true(disk_byte(999) == test_byte(999) && disk_byte(1000) == 1 && disk_byte(2099) == 1 &&
                 disk_byte(2100) == test_byte(2100) && disk_byte(600) == 1);
     one_file_end();
@@ -94,7 +95,7 @@ static void a_fault_reads_what_is_missing(void **state)
     assert_int_equal(bytes_read(), VM_PAGE_SIZE - 1024);
     assert_int_equal(sim_disk_counts(disk).reads, 3); /* three runs of blocks */
     assert_true(test_load8(map, shared + 512) == 1 && test_load8(map, shared + 2048) == 1);
-    /* It is dirty, but only two blocks of it: a load must not give the right to store. */
+    /* Only two blocks of the page are dirty: a load must not make the mapping writable. */
     assert_int_equal(page_flags(0) & (PG_VALID | PG_PRIVATE | PG_DIRTY), PG_VALID | PG_PRIVATE | PG_DIRTY);
     test_store8(map, shared + 3000, 7);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
@@ -117,7 +118,7 @@ static void a_page_all_of_whose_blocks_are_dirty_is_one_like_others(void **state
     one_file_end();
 }
 
-/* The end of a file that ends inside a page, and inside a block of it. */
+/* A file that ends inside a page, and inside a block of it. */
 static void behind_the_end_nothing_is_read_or_written(void **state)
 {
     (void)state;
@@ -127,7 +128,7 @@ static void behind_the_end_nothing_is_read_or_written(void **state)
     assert_int_equal(read_at(ptoa(1), page, VM_PAGE_SIZE, 0), 1300);
     assert_int_equal(bytes_read(), 1024);
     assert_int_equal(test_load8(map, shared + ptoa(1) + 1300), 0);
-    assert_int_equal(write_at(len + 300, ones, 600, 0), 600); /* grows, and leaves a gap */
+    assert_int_equal(write_at(len + 300, ones, 600, 0), 600); /* makes the file longer, with a gap */
     assert_int_equal(sim_disk_size(disk), len + 900);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_true(disk_byte(len - 1) == test_byte(len - 1) && disk_byte(len) == 0 &&
@@ -135,7 +136,7 @@ static void behind_the_end_nothing_is_read_or_written(void **state)
     one_file_end();
 }
 
-/* The frame that holds the page, which is there. */
+/* The frame of the page, which is resident. */
 static uint8_t *frame_of(vm_pindex_t pindex)
 {
     struct vm_object *object = test_object(file.vnode);
@@ -146,7 +147,7 @@ static uint8_t *frame_of(vm_pindex_t pindex)
     return bytes;
 }
 
-/* A copy that ends early may leave anything there. */
+/* A copy that stops early may leave any bytes in the rest. */
 static void what_is_not_up_to_date_means_nothing(void **state)
 {
     (void)state;
@@ -176,8 +177,8 @@ static void a_short_copy_counts_whole_blocks(void **state)
     assert_int_equal(fl_vnode_write(file.vnode, iov + 1, 1, &iocb), -EFAULT);
     iocb.offset = ptoa(1);
     iov[0].len_bytes = 500;
-    assert_int_equal(fl_vnode_write(file.vnode, iov, 2, &iocb), -EFAULT); /* of a page that goes again */
-    iocb.offset = 1000; /* of a block that is there every byte counts */
+    assert_int_equal(fl_vnode_write(file.vnode, iov, 2, &iocb), -EFAULT); /* of a page that is freed again */
+    iocb.offset = 1000; /* in a block that is up to date, every byte is kept */
     iov[0].len_bytes = 100;
     iov[1].len_bytes = 100;
     assert_int_equal(fl_vnode_write(file.vnode, iov, 2, &iocb), 100);
@@ -189,7 +190,7 @@ static void a_short_copy_counts_whole_blocks(void **state)
     one_file_end();
 }
 
-/* Whoever holds a page may write it at any time: it stays dirty, and all of its blocks. */
+/* The holder of a page may write it at any time, so all of its blocks stay dirty. */
 static void a_held_page_stays_dirty_as_a_whole(void **state)
 {
     (void)state;
@@ -205,7 +206,10 @@ static void a_held_page_stays_dirty_as_a_whole(void **state)
     one_file_end();
 }
 
-/* A store that became longer unknown to us does not get what a program left behind the end that we know. */
+/*
+ * The store became longer behind the VM's back: bytes that a program
+ * stored beyond the end that the VM knows stay out of it.
+ */
 static void what_lies_behind_the_end_never_gets_out(void **state)
 {
     (void)state;
@@ -232,7 +236,7 @@ static void a_page_written_in_part_goes_for_others(void **state)
     unsigned char vec[2];
     assert_int_equal(write_at(ptoa(1), ones, 512, 0), 512);
     assert_int_equal(fl_sys_mincore(map, shared, ptoa(2), vec), 0);
-    assert_true((vec[0] & 1) && !(vec[1] & 1)); /* not all of it is there */
+    assert_true((vec[0] & 1) && !(vec[1] & 1)); /* not all blocks are up to date */
     struct fl_hold hold;
     assert_int_equal(fl_hold(map, shared + ptoa(1), 1, VM_PROT_READ, &hold), 0);
     assert_int_equal(sim_frame(vm_page_frame(hold.page[0]))[512], test_byte(ptoa(1) + 512));
@@ -253,7 +257,7 @@ static void what_is_cut_off_is_not_written(void **state)
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(2)), 0);
     assert_int_equal(write_at(ptoa(1), ones, 2048, 0), 2048);
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(1) + 500), 0);
-    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(2)), 0); /* the store has zeros there by itself */
+    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(2)), 0); /* the store reads as zeros there already */
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_int_equal(bytes_written(), 1024 + 512);
     assert_true(test_load8(map, shared + ptoa(1) + 499) == 1 && test_load8(map, shared + ptoa(1) + 500) == 0);
@@ -263,13 +267,13 @@ static void what_is_cut_off_is_not_written(void **state)
     one_file_end();
 }
 
-/* A program's mapping of a page may store where its blocks were discarded, once the file is long again. */
+/* Blocks of a mapped page are discarded. Once the file is long again, the program may store there. */
 static void a_mapping_may_store_where_blocks_were(void **state)
 {
     (void)state;
     begin(test_params(8), LEN, 512);
     assert_int_equal(write_at(512, ones, 512, 0), 512);
-    test_store8(map, shared + 100, 5); /* reads it, and has the right to store */
+    test_store8(map, shared + 100, 5); /* reads the page, and makes the mapping writable */
     assert_int_equal(fl_vnode_truncate(file.vnode, 600), 0);
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(1)), 0);
     test_store8(map, shared + 3000, 6);
@@ -296,7 +300,7 @@ static void punch(void *arg)
     assert_int_equal(fl_vnode_punch(file.vnode, 700, 1500), 0);
 }
 
-/* Blocks that were never read do not come in as they were while the store makes the hole. */
+/* Blocks that were never read are not read from the store while it punches the hole. */
 static void a_hole_while_others_read(void **state)
 {
     (void)state;
@@ -330,7 +334,7 @@ static void a_failed_read_leaves_the_dirty_blocks(void **state)
     assert_int_equal(write_at(2050, ones, 5, 0), -EIO);
     assert_int_equal(write_at(ptoa(1) + 5, ones, 5, 0), 5);
     assert_int_equal(page_flags(0) & (PG_VALID | PG_PRIVATE | PG_DIRTY | PG_BUSY), PG_PRIVATE | PG_DIRTY);
-    assert_int_equal(write_at(2048, ones, 512, 0), 512); /* what is not read cannot fail */
+    assert_int_equal(write_at(2048, ones, 512, 0), 512); /* a block that is not read cannot fail */
     assert_int_equal(read_at(0, page, VM_PAGE_SIZE, 0), VM_PAGE_SIZE);
     assert_true(page[0] == test_byte(0) && page[512] == 1 && page[2048] == 1);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
@@ -372,14 +376,14 @@ static bool in_memory_or_read(uint64_t allocations)
     return fired;
 }
 
-/* Without memory for buffer heads the page is read whole. */
+/* Without memory for buffer heads the whole page is read. */
 static void without_memory_for_buffers(void **state)
 {
     (void)state;
     uint64_t n = 1;
     while (in_memory_or_read(n))
         n++;
-    assert_true(n > 8); /* the buffer heads of a page, at least */
+    assert_true(n > 8); /* at least one page's buffer heads */
 }
 
 static void windows_that_fail(void **state)
@@ -402,14 +406,14 @@ static void windows_that_fail(void **state)
 
 /* ---- at random ----------------------------------------------------------------------------------------- */
 
-/* One thread, no read-ahead of what lies between: the model knows which blocks are in memory. */
+/* One thread, and no read-ahead: the model knows which blocks are in memory. */
 static struct {
     uint32_t block;
     uint8_t bytes[ptoa(NPAGES)];
     uint64_t len;
     bool there[ptoa(NPAGES) / 512], dirty[ptoa(NPAGES) / 512];
     bool present[NPAGES], plain[NPAGES]; /* plain: valid, and clean or dirty as a whole */
-    uint64_t read, written;              /* bytes that the disk must have moved */
+    uint64_t read, written;              /* bytes that the disk must have transferred */
 } model;
 
 static void page_set(vm_pindex_t pindex, bool *state, bool to)
@@ -426,14 +430,14 @@ static uint32_t page_count(vm_pindex_t pindex, const bool *state)
     return n;
 }
 
-/* All there, and nothing or everything dirty: then blocks have nothing to say. */
+/* When every block is up to date, and none or all are dirty, the page needs no buffer heads. */
 static void page_settle(vm_pindex_t pindex)
 {
     uint32_t all = (uint32_t)VM_PAGE_SIZE / model.block, dirty = page_count(pindex, model.dirty);
     model.plain[pindex] = page_count(pindex, model.there) == all && (dirty == 0 || dirty == all);
 }
 
-/* Block b, of which bytes are written: all, or a part. */
+/* Bytes of block b are written: all, or a part. */
 static void model_write_block(uint64_t b, bool whole)
 {
     if (!whole && !model.there[b])
@@ -507,8 +511,8 @@ static void op_write(struct prng *prng)
 }
 
 /*
- * A page that is not there at all comes as pages do, with neighbours: only
- * such reads are made of which the model knows what they bring.
+ * The first read of a page that is not resident may bring its neighbours
+ * too, so the test makes only reads whose effect the model knows.
  */
 static void op_read(struct prng *prng)
 {
@@ -577,7 +581,7 @@ static void random_blocks(uint64_t seed, uint32_t block)
     one_file_end();
 }
 
-/* With blocks of a page there are no parts, and a page is read and written as ever. */
+/* Where a block is a page there are no parts, and pages are read and written whole. */
 static void no_byte_too_many(void **state)
 {
     (void)state;

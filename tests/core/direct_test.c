@@ -36,7 +36,7 @@ static void a_read_leaves_nothing_in_the_cache(void **state)
     uint64_t len = ptoa(150) + 300;
     for (uint32_t block = 512; block <= VM_PAGE_SIZE; block *= 2) {
         begin(test_params(1), len, block);
-        assert_int_equal(read_at(0, buf, LEN_MAX, FL_IOCB_DIRECT), len); /* the file's end: short */
+        assert_int_equal(read_at(0, buf, LEN_MAX, FL_IOCB_DIRECT), len); /* short, at the file's end */
         expect_fill(0, buf, len);
         assert_int_equal(read_at(block, buf, 3 * block, FL_IOCB_DIRECT), 3 * block);
         expect_fill(block, buf, 3 * block);
@@ -57,7 +57,8 @@ static void what_is_not_aligned_is_refused(void **state)
     assert_int_equal(write_at(1024, buf, 1000, FL_IOCB_DIRECT), -EINVAL);
     sim_disk_faults(disk)->fail_truncate_nth = 1;
     assert_int_equal(write_at(ptoa(8) + 512, buf, 1024, FL_IOCB_DIRECT), -EINVAL);
-    assert_int_equal(sim_disk_faults(disk)->fail_truncate_nth, 1); /* nobody asked for a longer file */
+    /* a write that fails does not make the file longer */
+    assert_int_equal(sim_disk_faults(disk)->fail_truncate_nth, 1);
     sim_disk_faults(disk)->fail_truncate_nth = 0;
     assert_int_equal(read_at(0, buf, 1024, 0x80), -EINVAL);
     assert_int_equal(write_at(0, buf, 1024, 0x80), -EINVAL);
@@ -84,7 +85,7 @@ static void a_read_sees_what_is_dirty(void **state)
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-static void a_write_is_what_everybody_sees(void **state)
+static void a_write_is_seen_everywhere(void **state)
 {
     (void)state;
     begin(test_params(4), ptoa(100), 512);
@@ -105,7 +106,7 @@ static void a_write_is_what_everybody_sees(void **state)
     one_file_end();
 }
 
-/* Copies of pages that private mappings have for want of a better way are not theirs. */
+/* A private mapping may show a clean copy of the file's page; a direct write must show through it. */
 static void a_write_is_seen_through_private_mappings(void **state)
 {
     (void)state;
@@ -115,7 +116,7 @@ static void a_write_is_seen_through_private_mappings(void **state)
     int64_t va = fl_sys_mmap(map, 0, ptoa(8), PROT_RW, FL_MAP_PRIVATE, &file, 0);
     assert_true(va > 0);
     vm_offset_t private = (vm_offset_t)va;
-    test_store8(map, private + ptoa(1), 9); /* its own */
+    test_store8(map, private + ptoa(1), 9); /* a private copy of its own */
     assert_int_equal(test_load8(map, private + ptoa(2)), test_byte(ptoa(2)));
     memset(buf, 1, sizeof buf);
     assert_int_equal(write_at(ptoa(1), buf, ptoa(3), FL_IOCB_DIRECT), ptoa(3));
@@ -127,7 +128,7 @@ static void a_write_makes_the_file_longer(void **state)
 {
     (void)state;
     begin(test_params(5), 1000, 512);
-    test_store8(map, shared + 1500, 9); /* behind the end: not the file's */
+    test_store8(map, shared + 1500, 9); /* beyond the end of the file */
     memset(buf, 1, sizeof buf);
     assert_int_equal(write_at(2048, buf, 1024, FL_IOCB_DIRECT), 1024);
     assert_int_equal(sim_disk_size(disk), 3072);
@@ -147,7 +148,7 @@ static void a_write_makes_the_file_longer(void **state)
     one_file_end();
 }
 
-/* A held page cannot go: a system call has its address. The write goes through it, and on to the disk. */
+/* A held page cannot be freed, because a system call uses its address: the write updates it and the disk. */
 static void through_pages_that_must_stay(void **state)
 {
     (void)state;
@@ -204,7 +205,7 @@ static void bad_memory_moves_whole_blocks(void **state)
     iov[1].len_bytes = 512;
     iocb = (struct fl_iocb){.offset = ptoa(8), .flags = FL_IOCB_DIRECT};
     assert_int_equal(fl_vnode_write(file.vnode, iov + 1, 1, &iocb), -EFAULT);
-    assert_int_equal(sim_disk_size(disk), ptoa(8)); /* no longer than what was written */
+    assert_int_equal(sim_disk_size(disk), ptoa(8)); /* the file is as long as what was written */
     iov[0].len_bytes = 1536;
     iocb.offset = 0;
     assert_int_equal(fl_vnode_read(file.vnode, iov, 2, &iocb), 1536);
@@ -225,11 +226,11 @@ static void errors_are_the_calls_own(void **state)
     sim_disk_faults(disk)->fail_write_nth = 1;
     fl_errseq_t since = fl_vnode_errseq(file.vnode);
     assert_int_equal(write_at(0, buf, ptoa(1), FL_IOCB_DIRECT), -EIO);
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0, &since), 0); /* the write's caller knows */
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, &since), 0); /* the writer was told already */
     one_file_end();
 }
 
-/* Every allocation, mapping and window may fail: then bytes are what they were, or what was to be. */
+/* Every allocation, mapping and window may fail: each byte is then the old one or the new one. */
 static void nothing_is_lost_for_want_of_memory(void **state)
 {
     (void)state;
@@ -278,7 +279,7 @@ static struct {
     bool done;
 } at_random;
 
-/* Reads and writes of all kinds, one after the other, while others touch the same pages. */
+/* Reads and writes of all kinds in turn, while other fibers touch the same pages. */
 static void step(struct prng *prng, uint64_t seed)
 {
     bool direct = prng_chance(prng, 500), write = prng_chance(prng, 500);
@@ -355,7 +356,7 @@ int main(void)
         cmocka_unit_test(a_read_leaves_nothing_in_the_cache),
         cmocka_unit_test(what_is_not_aligned_is_refused),
         cmocka_unit_test(a_read_sees_what_is_dirty),
-        cmocka_unit_test(a_write_is_what_everybody_sees),
+        cmocka_unit_test(a_write_is_seen_everywhere),
         cmocka_unit_test(a_write_is_seen_through_private_mappings),
         cmocka_unit_test(a_write_makes_the_file_longer),
         cmocka_unit_test(through_pages_that_must_stay),

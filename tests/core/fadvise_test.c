@@ -1,5 +1,5 @@
 /*
- * fadvise_test.c: advice on files that are read: what is brought, what goes, what stays.
+ * fadvise_test.c: advice on files: which pages it reads, which it frees, and which stay.
  */
 #include "lib/errno.h"
 #include "support/one_file.h"
@@ -43,7 +43,7 @@ static void write_byte(vm_ooffset_t offset, uint8_t byte)
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &(struct fl_iocb){.offset = offset}), 1);
 }
 
-/* How many of the pages [start, end) are there. */
+/* How many of the pages [start, end) are resident. */
 static uint32_t resident(vm_pindex_t start, vm_pindex_t end_page)
 {
     struct vm_object *object = test_object(file.vnode);
@@ -78,7 +78,7 @@ static void willneed_brings_the_pages_that_the_bytes_touch(void **state)
 {
     (void)state;
     begin(ptoa(NPAGES) - 100);
-    assert_int_equal(advise(ptoa(20) + 5, ptoa(9), FL_FADV_WILLNEED), 0); /* touches ten */
+    assert_int_equal(advise(ptoa(20) + 5, ptoa(9), FL_FADV_WILLNEED), 0); /* touches ten pages */
     settle();
     assert_int_equal(sim_disk_counts(disk).pages_read, 10);
     assert_int_equal(resident(20, 30), 10);
@@ -122,7 +122,7 @@ static void dontneed_writes_what_is_dirty_and_keeps_what_is_mapped(void **state)
     write_byte(ptoa(7), 99);
     assert_int_equal(advise(0, 0, FL_FADV_DONTNEED), 0);
     assert_int_equal(resident(50, 60), 10);
-    assert_int_equal(resident(0, NPAGES), 10 + resident(7, 8)); /* it may still be written */
+    assert_int_equal(resident(0, NPAGES), 10 + resident(7, 8)); /* it may still be in write-back */
     settle();
     assert_int_equal(disk_byte(ptoa(7)), 99);
     assert_int_equal(advise(0, 0, FL_FADV_DONTNEED), 0);

@@ -1,12 +1,11 @@
 /*
- * filemap_test.c: reading and writing files through the page cache, beside
- * an array of bytes that the file ought to be: alone, with errors, and with
- * several fibers that read, write, map, sync, punch and truncate at once.
+ * filemap_test.c: reads and writes through the page cache, beside an array of the bytes that the file must
+ * have: alone, with errors, and with several fibers that read, write, map, sync, punch and truncate at once.
  *
  *   file:  | stripes: 700 bytes of each fiber in turn … |BASE  the tail fiber's: it moves the file's end |
  *
- * A fiber changes its own bytes only, and so knows at any time what they are; but it shares every page with
- * the others, also the one in which the stripes end and the tail begins.
+ * A fiber changes only its own bytes, so it always knows what they are. But it shares every page with the
+ * others, even the page in which the stripes end and the tail begins.
  */
 #include "lib/errno.h"
 #include "support/one_file.h"
@@ -71,7 +70,7 @@ static void reads_fill_pieces_of_memory(void **state)
     expect_fill(4090, a, sizeof a);
     expect_fill(4093, b, sizeof b);
     expect_fill(13093, c, sizeof c);
-    iov[2].base = NULL; /* nothing is there: what lies before it was read */
+    iov[2].base = NULL; /* nothing is resident there: only the pages before it were read */
     assert_int_equal(fl_vnode_read(file.vnode, iov, 4, &(struct fl_iocb){.offset = 4090}), 3);
     assert_int_equal(fl_vnode_read(file.vnode, iov + 2, 1, &(struct fl_iocb){.offset = 4090}), -EFAULT);
     iov[3].len_bytes = SIZE_MAX;
@@ -103,7 +102,7 @@ static bool resident(vm_pindex_t pindex)
     return there;
 }
 
-/* The next window is asked for before the current one ends, however the reads lie to its mark. */
+/* The next window is requested before the current one ends, wherever reads begin and end around its mark. */
 static void large_reads_are_read_ahead_too(void **state)
 {
     (void)state;
@@ -112,9 +111,9 @@ static void large_reads_are_read_ahead_too(void **state)
     for (uint64_t i = 0; i < 200; i += 5) {
         assert_int_equal(read_at(ptoa(i), buf, sizeof buf, 0), sizeof buf);
         expect_fill(ptoa(i), buf, sizeof buf);
-        /* All that the next read wants; one alone is no stream yet. */
+        /* All pages of the next read; one read alone is no stream yet. */
         assert_true(i == 0 || i + 5 == 200 || resident(i + 9));
-        sim_sleep_ns(1000000); /* so that the window is there, and its mark lies in the middle of a batch */
+        sim_sleep_ns(1000000); /* so that the window is resident and its mark lies in the middle of a batch */
     }
     assert_true(sim_disk_counts(disk).reads < 20);
     one_file_end();
@@ -128,7 +127,8 @@ static void one_call_may_move_more_than_memory_holds(void **state)
     struct sim_params params = test_params(6);
     assert_non_null(buf);
     params.nframes = 32;
-    params.torture.window_busy_permille = 1000; /* nothing is read ahead: each page waits for memory itself */
+    /* nothing is read ahead: each page waits for memory by itself */
+    params.torture.window_busy_permille = 1000;
     begin(params, len);
     assert_int_equal(read_at(0, buf, len, 0), len);
     expect_fill(0, buf, len);
@@ -148,7 +148,7 @@ static void a_read_error_fails_that_read_only(void **state)
     begin(test_params(4), ptoa(40));
     sim_disk_faults(disk)->bad_read_start = ptoa(21);
     sim_disk_faults(disk)->bad_read_end = ptoa(22);
-    assert_int_equal(read_at(0, buf, sizeof buf, 0), ptoa(21)); /* what came before the error */
+    assert_int_equal(read_at(0, buf, sizeof buf, 0), ptoa(21)); /* the bytes before the error */
     expect_fill(0, buf, ptoa(21));
     assert_int_equal(read_at(ptoa(21) + 5, buf, 10, 0), -EIO);
     assert_int_equal(read_at(ptoa(22), buf, ptoa(4), 0), ptoa(4));
@@ -186,7 +186,7 @@ static void a_page_that_is_overwritten_whole_is_not_read(void **state)
     begin(test_params(10), ptoa(20) + 100);
     memset(buf, 1, sizeof buf);
     assert_int_equal(write_at(ptoa(4), buf, ptoa(8), 0), ptoa(8));
-    assert_int_equal(write_at(ptoa(20), buf, 100, 0), 100); /* whole, as far as there is a file */
+    assert_int_equal(write_at(ptoa(20), buf, 100, 0), 100); /* whole, up to the end of the file */
     assert_int_equal(write_at(ptoa(20), buf, 150, 0), 150);
     assert_int_equal(sim_disk_counts(disk).pages_read, 0);
     assert_int_equal(write_at(ptoa(2) + 10, buf, 20, 0), 20);
@@ -206,7 +206,7 @@ static void mappings_show_what_is_written(void **state)
         params.torture.copy_first = seed & 1; /* a private mapping shows copies, or the file's own pages */
         begin(params, ptoa(8));
         vm_offset_t shared = map_file(FL_MAP_SHARED, ptoa(8)), private = map_file(FL_MAP_PRIVATE, ptoa(8));
-        test_store8(map, private + ptoa(1), 99); /* so the shadow is there; and that page is its own */
+        test_store8(map, private + ptoa(1), 99); /* creates the shadow object, with one private page */
         assert_int_equal(test_load8(map, shared + 10), test_byte(10));
         assert_int_equal(test_load8(map, private + 10), test_byte(10));
         if (seed & 2)
@@ -254,7 +254,7 @@ static void a_write_makes_the_file_longer(void **state)
     static uint8_t buf[ptoa(4)];
     begin(test_params(13), 1000);
     vm_offset_t va = map_file(FL_MAP_SHARED, ptoa(8));
-    test_store8(map, va + 1000, 9); /* behind the end: never the file's */
+    test_store8(map, va + 1000, 9); /* beyond the end: never in the file */
     test_store8(map, va + 1500, 9);
     memset(buf, 1, sizeof buf);
     assert_int_equal(write_at(1002, buf, 10, 0), 10);
@@ -284,7 +284,7 @@ static void appends_go_to_the_end(void **state)
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), 100);
     assert_int_equal(iocb.offset, 1100);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
-    sim_disk_write(disk, 1100, buf, 50); /* others made it longer */
+    sim_disk_write(disk, 1100, buf, 50); /* another fiber made it longer */
     memset(buf, 2, sizeof buf);
     iocb.offset = 0;
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), 100);
@@ -310,7 +310,7 @@ static void append_some(void *arg)
         assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &(struct fl_iocb){.flags = FL_IOCB_APPEND}), 3);
 }
 
-/* What is appended at once stays together, and none of it covers another. */
+/* Each append stays in one piece, and none overwrites another. */
 static void appends_do_not_meet(void **state)
 {
     (void)state;
@@ -350,7 +350,7 @@ static void a_synchronous_write_is_there_after_a_power_cut(void **state)
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), 1);
     assert_int_equal(iocb.offset, ptoa(2) + 6);
     assert_int_equal(durable_byte(ptoa(2) + 5), 42);
-    assert_int_equal(sim_disk_counts(disk).bytes_written, SIM_SECTOR_SIZE); /* nobody asked for more */
+    assert_int_equal(sim_disk_counts(disk).bytes_written, SIM_SECTOR_SIZE); /* the caller asked for no more */
     sim_disk_faults(disk)->fail_write_nth = 1;
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), -EIO);
     sim_disk_faults(disk)->fail_flush_nth = 1;
@@ -386,14 +386,14 @@ static void bad_memory_ends_a_write(void **state)
     memset(buf, 1, sizeof buf);
     struct fl_iovec iov[] = {{buf, 100}, {NULL, ptoa(4)}};
     assert_int_equal(fl_vnode_write(file.vnode, iov, 2, &(struct fl_iocb){.offset = 950}), 100);
-    assert_int_equal(sim_disk_size(disk), 1050); /* no longer than what was written */
+    assert_int_equal(sim_disk_size(disk), 1050); /* the file is as long as what was written */
     assert_int_equal(fl_vnode_write(file.vnode, iov + 1, 1, &(struct fl_iocb){.offset = 5000}), -EFAULT);
     assert_int_equal(sim_disk_size(disk), 1050);
     assert_int_equal(read_at(0, buf, sizeof buf, 0), 1050);
     expect_fill(0, buf, 950);
     expect_all(1, buf + 950, 100);
     one_file_end();
-    begin(test_params(15), ptoa(2)); /* a page that nobody read, half overwritten: as it was */
+    begin(test_params(15), ptoa(2)); /* a page that was never read, half overwritten: the rest is unchanged */
     struct fl_iovec half[] = {{buf, 2048}, {NULL, 2048}};
     assert_int_equal(fl_vnode_write(file.vnode, half, 2, &(struct fl_iocb){.offset = ptoa(1)}), -EFAULT);
     assert_int_equal(read_at(0, buf, sizeof buf, 0), ptoa(2));
@@ -401,7 +401,7 @@ static void bad_memory_ends_a_write(void **state)
     one_file_end();
 }
 
-static void who_may_not_write_is_told(void **state)
+static void a_read_only_file_is_not_written(void **state)
 {
     (void)state;
     uint8_t byte = 1;
@@ -462,12 +462,12 @@ static void a_writer_writes_back_itself(void **state)
 #define LEN_MAX (BASE + TAIL)
 
 static struct {
-    uint8_t bytes[LEN_MAX]; /* what the file ought to be; each fiber changes its own */
+    uint8_t bytes[LEN_MAX]; /* the bytes that the file must have; each fiber changes its own */
     uint64_t len_bytes;     /* the tail fiber's */
     vm_offset_t shared, private;
     uint32_t rounds;
     bool errors; /* transfers may fail */
-    bool done;   /* the prober may go */
+    bool done;   /* tells the prober to stop */
 } model;
 
 struct worker {
@@ -481,13 +481,16 @@ static bool owned(const struct worker *w, uint64_t offset)
     return owner == w->id;
 }
 
-/* Failures that were asked for. */
+/* Failures that the test injected. */
 static bool excused(int64_t error)
 {
     return model.errors && error == -EIO;
 }
 
-/* A piece of the worker's bytes within the file, of at most a stripe for the stripes' fibers. False: none. */
+/*
+ * Part of the worker's bytes in the file: at most one stripe for the
+ * fibers of the stripes. False: it has none.
+ */
 static bool own_piece(struct worker *w, uint64_t *offset, uint64_t *len)
 {
     uint64_t start, end;
@@ -520,7 +523,7 @@ static void expect_bytes(const struct worker *w, uint64_t offset, const uint8_t 
     }
 }
 
-/* Any range, in two pieces of memory: compares what is the worker's. */
+/* Reads any range into two pieces of memory, and compares the worker's bytes. */
 static void op_read(struct worker *w, uint8_t *buf)
 {
     uint64_t limit = w->id == STRIPES ? model.len_bytes : BASE;
@@ -608,7 +611,7 @@ static void op_sync(struct worker *w)
     assert_true(error == 0 || excused(error));
 }
 
-/* No page beyond the end is mapped: whatever races, it is so while nobody moves the end. */
+/* No page beyond the end is mapped. This holds in every race, as long as no fiber moves the end. */
 static void expect_unmapped_beyond(uint64_t len_bytes)
 {
     struct machine_space *space = fl_space_machine(map);
@@ -659,7 +662,7 @@ static void work(void *arg)
     free(buf);
 }
 
-/* Touches the tail wherever its end is: is told -ENXIO, or sees bytes; and stores behind the end. */
+/* Loads from the tail, which gives bytes or -ENXIO, wherever its end is; and stores beyond the end. */
 static void probe(void *arg)
 {
     struct worker *w = arg;
@@ -715,7 +718,7 @@ static void mix(uint64_t seed, bool errors)
     model.done = true;
     sim_join_all();
     sim_disk_faults(disk)->fail_read_permille = sim_disk_faults(disk)->fail_write_permille = 0;
-    (void)!fl_vnode_fsync(file.vnode, 0, NULL); /* tells of what failed before */
+    (void)!fl_vnode_fsync(file.vnode, 0, NULL); /* reports what failed before */
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     expect_disk();
     one_file_end();
@@ -754,7 +757,7 @@ int main(void)
         cmocka_unit_test(a_synchronous_write_is_there_after_a_power_cut),
         cmocka_unit_test(a_full_disk_takes_what_fits),
         cmocka_unit_test(bad_memory_ends_a_write),
-        cmocka_unit_test(who_may_not_write_is_told),
+        cmocka_unit_test(a_read_only_file_is_not_written),
         cmocka_unit_test(a_write_back_error_is_told_once_and_the_page_stays_dirty),
         cmocka_unit_test(a_writer_writes_back_itself),
         cmocka_unit_test(random_mix),

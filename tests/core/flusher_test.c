@@ -1,6 +1,6 @@
 /*
- * flusher_test.c: dirty pages that nobody asks to be written: by age, by
- * share, and by those who make too many.
+ * flusher_test.c: dirty pages that are written without an fsync: by age,
+ * by their share of memory, and by writers that are throttled.
  */
 #include "file/flusher.h"
 #include "file/writeback.h"
@@ -66,7 +66,7 @@ static void what_is_old_is_written(void **state)
     one_file_end();
 }
 
-/* Somebody who writes on is written to the store all the same. */
+/* A file that is written all the time is written back too. */
 static void a_busy_file_is_written_too(void **state)
 {
     (void)state;
@@ -102,7 +102,7 @@ static void what_is_too_much_is_written(void **state)
     params.dirty_background = 100;
     params.dirty_max = 300;
     begin(params);
-    for (vm_pindex_t i = 0; i < 100; i++) /* no neighbours: they would go along */
+    for (vm_pindex_t i = 0; i < 100; i++) /* not adjacent: the flusher would write neighbours along */
         dirty(2 * i, 2 * i + 1);
     sim_sleep_ns(10 * MS);
     assert_int_equal(sim_disk_counts(disk).writes, 0);
@@ -129,7 +129,7 @@ static void who_dirties_too_much_writes(void **state)
     one_file_end();
 }
 
-/* A file with few dirty pages does not pay for one with many. */
+/* The writer of a file with few dirty pages is not throttled for a file with many. */
 static void others_dirty_pages_are_not_its_work(void **state)
 {
     (void)state;
@@ -141,7 +141,7 @@ static void others_dirty_pages_are_not_its_work(void **state)
     struct sim_disk *small = sim_disk_create(ptoa(4), 66);
     struct fl_file little = test_file(small, RW);
     struct vm_object *object = vnode_pager_alloc(file.vnode, FILE_PAGES);
-    for (vm_pindex_t i = 0; i < 200; i++) /* past the brake */
+    for (vm_pindex_t i = 0; i < 200; i++) /* past the limit at which writers are throttled */
         test_page(object, i, 1, PG_DIRTY);
     int64_t at = fl_sys_mmap(map, 0, ptoa(4), PROT_RW, FL_MAP_SHARED, &little, 0);
     assert_true(at > 0);
@@ -173,7 +173,7 @@ static void a_broken_disk_is_not_hammered(void **state)
     sim_disk_faults(disk)->fail_write_permille = 0;
     sim_sleep_ns(250 * MS);
     assert_true(dirty_pages() == 0 && disk_byte(ptoa(39)) == 1);
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0, &file.told), -EIO); /* somebody must hear of it */
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, &file.told), -EIO); /* the error must reach a caller */
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, &file.told), 0);
     one_file_end();
 }
@@ -194,7 +194,7 @@ static void a_held_page_is_left_until_it_is_let_go(void **state)
     one_file_end();
 }
 
-/* The last close tells what was lost, also when the flusher was at the file. */
+/* The last close reports what was lost, even while the flusher was writing the file. */
 static void a_file_ends_under_the_flusher(void **state)
 {
     (void)state;
@@ -239,7 +239,7 @@ static void numbers_that_do_not_fit_are_refused(void **state)
     params.dirty_background = 0;
     params.dirty_max = 257;
     assert_int_equal(sim_boot(&params), -EINVAL);
-    params.dirty_max = 1; /* background: no more than that */
+    params.dirty_max = 1; /* background: dirty pages stay below that */
     test_boot(&params);
     assert_int_equal(dirty_background_thresh, 1);
     sim_shutdown();
@@ -275,7 +275,7 @@ static void the_checker_sees_a_broken_list(void **state)
 
 static struct sim_disk *disks[FILES];
 
-/* Opens a file, writes some of it through a mapping, closes it; what it wrote is there then. */
+/* Opens a file, stores to it through a mapping, closes it; the stores are on the disk then. */
 static void worker_main(void *arg)
 {
     struct prng prng;

@@ -1,9 +1,9 @@
 /*
- * hold_test.c: what a system call of the program holds, and what others do beside it meanwhile. Each rule of
- * docs/locking.md, "Holds", has a test here.
+ * hold_test.c: the memory that a system call holds, and what other threads may do to it meanwhile. Each rule
+ * of docs/locking.md, "Holds", has a test here.
  *
- *   a hold is open for as long as the test likes: whoever waited for it would wait for ever, and the machine
- *   sim panics when all fibers wait
+ *   A hold stays open for as long as the test likes: a fiber that waited for it would wait for ever, and the
+ *   machine sim panics when all fibers wait.
  */
 #include "file/flusher.h"
 #include "lib/errno.h"
@@ -49,7 +49,9 @@ static struct fl_hold hold_pages(vm_offset_t va, uint32_t npages, vm_prot_t acce
     return hold;
 }
 
-/* The held page as the kernel finds it at va: the mapping, which no fault mends. NULL: none is there. */
+/*
+ * The held page as the kernel finds it at va: by the mapping, without a fault. NULL: nothing is mapped there.
+ */
 static uint8_t *seen(vm_offset_t va, const struct fl_hold *hold, uint32_t i)
 {
     vm_frame_t frame;
@@ -86,7 +88,7 @@ static void hold_two(void *arg)
     held_error = fl_hold(map, shared, ptoa(2), VM_PROT_WRITE, hold);
 }
 
-/* Page 1 is busy: while the hold waits for it, page 0 is as free as ever. */
+/* Page 1 is busy: while the hold waits for it, page 0 is not held. */
 static void who_waits_holds_nothing(void **state)
 {
     (void)state;
@@ -116,8 +118,8 @@ static void who_waits_holds_nothing(void **state)
     one_file_end();
 }
 
-/* More pages than memory has cannot be had together, and each of them can. */
-static void what_does_not_fit_is_refused_and_less_is_not(void **state)
+/* More pages than there are frames cannot be held together, but each one alone can. */
+static void a_hold_that_does_not_fit_is_refused(void **state)
 {
     (void)state;
     struct sim_params params = test_params(2);
@@ -137,8 +139,8 @@ static void what_does_not_fit_is_refused_and_less_is_not(void **state)
     one_file_end();
 }
 
-/* Who dirties too much writes some of it, before it holds and not while. */
-static void who_is_throttled_holds_nothing(void **state)
+/* A caller that dirties too much is throttled before it holds pages, and never while it holds them. */
+static void a_throttled_caller_holds_nothing(void **state)
 {
     (void)state;
     struct sim_params params = test_params(3);
@@ -166,15 +168,16 @@ static void resident_pages_are_held_as_they_are(void **state)
     assert_int_equal(after.faults - before.faults, NPAGES);
     fl_unhold(&hold);
     for (uint32_t i = 0; i < NPAGES; i++)
-        (void)test_load8(map, private + ptoa(i)); /* shown from below, where the machine can */
+        /* shows the page of the object below, on a machine that can do so */
+        (void)test_load8(map, private + ptoa(i));
     hold = hold_pages(private, NPAGES, VM_PROT_READ);
     fl_unhold(&hold);
     one_file_end();
 }
 
-/* ---- nobody waits for a hold --------------------------------------------------------------------------- */
+/* ---- no call waits for a hold -------------------------------------------------------------------------- */
 
-/* A hole is zeros in the held page, which stays mapped; what the call stores then is the file's. */
+/* A punched page that is held reads as zeros and stays mapped; what the call stores then goes to the file. */
 static void a_hole_is_punched_under_the_call(void **state)
 {
     (void)state;
@@ -189,7 +192,7 @@ static void a_hole_is_punched_under_the_call(void **state)
             uint8_t *bytes = seen(shared + ptoa(2), &hold, i);
             assert_non_null(bytes);
             assert_true(bytes[0] == 0 && bytes[VM_PAGE_SIZE - 1] == 0);
-            bytes[5] = (uint8_t)(40 + i); /* the call goes on */
+            bytes[5] = (uint8_t)(40 + i); /* the call continues */
         }
         assert_int_equal(test_load8(map, shared + ptoa(1)), 0);
         assert_int_equal(test_load8(map, private + ptoa(3) + 9), 0);
@@ -216,7 +219,7 @@ static void a_punch_that_is_refused_leaves_the_held_bytes(void **state)
     one_file_end();
 }
 
-/* What is cut off is gone from the address, at once; the frame is the call's, until it is done. */
+/* A page that is cut off is unmapped at once; its frame belongs to the call until the call ends. */
 static void a_file_is_cut_under_the_call(void **state)
 {
     (void)state;
@@ -232,11 +235,12 @@ static void a_file_is_cut_under_the_call(void **state)
     assert_null(seen(private + ptoa(5), &own, 0));
     assert_int_equal(sim_load(map, shared + ptoa(5), &byte, 1, NULL), -ENXIO);
     sim_vm_check();
-    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(8)), 0); /* and there is another page there at once */
+    /* and another page is mapped there at once */
+    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(8)), 0);
     assert_int_equal(test_load8(map, shared + ptoa(5)), 0);
     test_store8(map, shared + ptoa(5), 9);
     memset(sim_frame(vm_page_frame(hold.page[2])), 0x66,
-           VM_PAGE_SIZE); /* a device that still has the frame */
+           VM_PAGE_SIZE); /* a device that still writes to the frame */
     assert_int_equal(test_load8(map, shared + ptoa(5)), 9);
     uint32_t free = frames_free();
     fl_unhold(&hold);
@@ -256,7 +260,8 @@ static void memory_is_unmapped_under_the_call(void **state)
     assert_int_equal(fl_sys_munmap(map, private, ptoa(NPAGES)), 0);
     assert_int_equal(fl_sys_munmap(map, anon, ptoa(NPAGES)), 0);
     assert_true(is_orphan(&own, 0) && is_orphan(&own, 1) && is_orphan(&none, 0));
-    assert_non_null(((struct vm_page *)of_file.page[0])->object); /* the file's, whoever maps it */
+    /* the page of the file, whichever mapping shows it */
+    assert_non_null(((struct vm_page *)of_file.page[0])->object);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_int_equal(disk_byte(3), 77);
     fl_unhold(&own);
@@ -265,7 +270,7 @@ static void memory_is_unmapped_under_the_call(void **state)
     one_file_end();
 }
 
-/* Neither the file nor the space is kept by a hold: they end once, and before it. */
+/* A hold keeps neither the file nor the space: both end before it. */
 static void everything_ends_under_the_call(void **state)
 {
     (void)state;
@@ -273,7 +278,7 @@ static void everything_ends_under_the_call(void **state)
     struct fl_hold hold = hold_pages(shared, 3, VM_PROT_WRITE), none = hold_pages(anon, 1, VM_PROT_READ);
     seen(shared, &hold, 1)[1] = 55;
     fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0); /* the last reference: all of it is written */
+    assert_int_equal(fl_vnode_close(file.vnode), 0); /* the last reference: every dirty page is written */
     assert_int_equal(disk_byte(ptoa(1) + 1), 55);
     assert_true(is_orphan(&hold, 0) && is_orphan(&hold, 2) && is_orphan(&none, 0));
     sim_vm_check();
@@ -285,8 +290,8 @@ static void everything_ends_under_the_call(void **state)
     sim_disk_destroy(disk);
 }
 
-/* What is thrown away is zeros where it is held, if nothing else would show there. */
-static void memory_is_thrown_away_under_the_call(void **state)
+/* A held private page that is discarded reads as zeros, unless the mapping shows another page there. */
+static void private_memory_is_discarded_under_the_call(void **state)
 {
     (void)state;
     begin(test_params(10));
@@ -306,7 +311,7 @@ static void memory_is_thrown_away_under_the_call(void **state)
     one_file_end();
 }
 
-/* Whatever else the program does to a range of which a page is held, it does at once. */
+/* No other call on a range with a held page waits for the hold. */
 static void all_other_calls_go_on(void **state)
 {
     (void)state;
@@ -324,7 +329,7 @@ static void all_other_calls_go_on(void **state)
     assert_int_equal(fl_vnode_fadvise(file.vnode, 0, 0, FL_FADV_DONTNEED), 0);
     assert_int_equal(fl_sys_mlock(map, shared, ptoa(NPAGES)), 0);
     assert_int_equal(fl_sys_munlock(map, shared, ptoa(NPAGES)), 0);
-    assert_non_null(seen(shared, &hold, 0)); /* none of them took it away */
+    assert_non_null(seen(shared, &hold, 0)); /* none of the calls unmapped it */
     int64_t to = fl_sys_mremap(map, shared, ptoa(NPAGES), ptoa(NPAGES + 4), FL_MREMAP_MAYMOVE, 0);
     assert_true(to > 0);
     assert_int_equal(fl_sys_mprotect(map, (vm_offset_t)to, ptoa(NPAGES), VM_PROT_READ), 0);
@@ -341,8 +346,8 @@ static void read_page(void *arg)
 }
 
 /*
- * A copy that the core makes of a page is short: a removal waits for it, and its bytes stay there so long, or
- * the machine sim panics. The reader sees the page as it was, or the hole.
+ * The core's own copies of a page are short, so a removal waits for them; if it did not, the machine sim
+ * would panic. The reader sees the page as it was, or the hole.
  */
 static void a_removal_waits_for_a_reader(void **state)
 {
@@ -366,15 +371,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_waits_holds_nothing),
-        cmocka_unit_test(what_does_not_fit_is_refused_and_less_is_not),
-        cmocka_unit_test(who_is_throttled_holds_nothing),
+        cmocka_unit_test(a_hold_that_does_not_fit_is_refused),
+        cmocka_unit_test(a_throttled_caller_holds_nothing),
         cmocka_unit_test(resident_pages_are_held_as_they_are),
         cmocka_unit_test(a_hole_is_punched_under_the_call),
         cmocka_unit_test(a_punch_that_is_refused_leaves_the_held_bytes),
         cmocka_unit_test(a_file_is_cut_under_the_call),
         cmocka_unit_test(memory_is_unmapped_under_the_call),
         cmocka_unit_test(everything_ends_under_the_call),
-        cmocka_unit_test(memory_is_thrown_away_under_the_call),
+        cmocka_unit_test(private_memory_is_discarded_under_the_call),
         cmocka_unit_test(all_other_calls_go_on),
         cmocka_unit_test(a_removal_waits_for_a_reader),
     };

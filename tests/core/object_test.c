@@ -102,13 +102,13 @@ static void an_end_waits_for_transfers_and_for_no_holder(void **state)
     vm_unlock(&object->lock);
     sim_run("end", end_while_busy, object);
     sim_sleep_ns(10000000);
-    assert_int_equal(object->resident_count, 2); /* the pip keeps it whole */
+    assert_int_equal(object->resident_count, 2); /* its paging_in_progress keeps it from collapsing */
     vm_lock(&object->lock);
     vm_object_pip_wakeup(object);
     vm_unlock(&object->lock);
     sim_sleep_ns(10000000);
     vm_lock(&object->lock);
-    assert_true(vm_page_lookup(object, 1) == busy); /* the page's owner may still use it */
+    assert_true(vm_page_lookup(object, 1) == busy); /* the busy page's owner may still use it */
     vm_page_xunbusy(busy);
     vm_object_pip_add(object); /* as the page daemon may, as long as there are pages */
     vm_unlock(&object->lock);
@@ -117,7 +117,7 @@ static void an_end_waits_for_transfers_and_for_no_holder(void **state)
     assert_int_equal(object->resident_count, 0);
     vm_object_pip_wakeup(object);
     vm_unlock(&object->lock);
-    sim_join_all(); /* the object is gone, and the page is its last user's */
+    sim_join_all(); /* the object is freed, and the page belongs to its last user */
     uint32_t free = vm_phys.free_count;
     assert_true(held->object == NULL && held->hold_count == (VM_HOLD_ORPHAN | 1));
     sim_vm_check();
@@ -157,7 +157,8 @@ static bool inside_all(vm_pindex_t i, vm_pindex_t start, vm_pindex_t end, bool c
 }
 
 /*
- * A round: random pages, a random range removed, what must be there is there; held pages are nobody's then.
+ * A round: random pages, a random range removed, and the right pages
+ * remain. A held page that was removed has no object.
  */
 static void remove_round(struct vm_object *object, struct prng *prng)
 {
@@ -246,8 +247,8 @@ static void family_end(struct family *family)
 }
 
 /*
- * Of the pages over [start, end) of the bottom, those are gone that have
- * one of the bits of `what`; all others are there.
+ * Of the pages above [start, end) of the bottom object, those with one of
+ * the bits of `what` were removed; all others remain.
  */
 static void family_check(const struct family *family, vm_pindex_t start, vm_pindex_t end, unsigned what)
 {
@@ -321,7 +322,7 @@ static void what_is_kept_for_a_copy_is_not_waited_for(void **state)
     vm_object_remove_above(bottom, 0, 4, true); /* a deadlock if it waited */
     vm_lock(&shadow->lock);
     assert_true(vm_page_lookup(shadow, 1) == place);
-    assert_null(vm_page_lookup(shadow, 2)); /* what a call holds of it is stale, and is nobody's */
+    assert_null(vm_page_lookup(shadow, 2)); /* the call still holds the page, which has no object any more */
     assert_null(held->object);
     vm_unlock(&shadow->lock);
     vm_page_unhold(held);
@@ -372,7 +373,7 @@ static void shadows_end_under_the_walk(void **state)
         sim_yield();
     }
     sim_join_all();
-    assert_true(walks > 10); /* else nothing came in each other's way */
+    assert_true(walks > 10); /* otherwise nothing ran at the same time */
     vm_object_check_all();
     vm_object_deallocate(bottom);
     sim_shutdown();

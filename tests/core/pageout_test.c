@@ -1,6 +1,6 @@
 /*
- * pageout_test.c: the page daemon: what it frees, what it writes, what it
- * leaves alone, and when there is no hope.
+ * pageout_test.c: the page daemon: which pages it frees, which it writes,
+ * which it leaves alone, and when memory is exhausted.
  */
 #include "vm/vm_pageout.h"
 #include "vm/lru.h"
@@ -84,7 +84,9 @@ static void marks_fit_or_are_refused(void **state)
     vm_pageout = before;
 }
 
-/* Passes until n pages were freed by them, with time for what is written in between; few are enough. */
+/*
+ * Makes passes until they have freed n pages, with time for write-back in between; few passes must be enough.
+ */
 static uint32_t scan_until_freed(uint32_t n, uint32_t target)
 {
     uint32_t freed = 0;
@@ -131,8 +133,7 @@ static void pages_in_use_stay(void **state)
     assert_int_equal(vm_pageout_scan(256), 5);
     assert_true(there(1) && there(2) && there(3));
     vm_lock(&object->lock);
-    assert_int_equal(vm_pageout_scan(256),
-                     0); /* nor with the object locked by somebody, who may be the caller */
+    assert_int_equal(vm_pageout_scan(256), 0); /* nor with the object locked, which may be by the caller */
     vm_page_xunbusy(busy);
     vm_page_unhold(held);
     vm_page_unwire(wired, PQ_INACTIVE);
@@ -152,7 +153,7 @@ static void dirty_pages_are_written_first(void **state)
     (void)vm_pageout_scan(target);
     for (vm_pindex_t i = 0; i < 100; i++)
         clean += (test_page_flags(object, i) & PG_DIRTY) == 0;
-    assert_true(clean >= 20 && clean < 90); /* as many as are wanted free, and neighbours */
+    assert_true(clean >= 20 && clean < 90); /* as many as the target asks for, and their neighbours */
     assert_true(free_now() >= target || scan_until_freed(20, target) >= 20);
     for (vm_pindex_t i = 0; i < 100; i++) {
         sim_disk_read(disk, ptoa(i), &byte, 1);
@@ -220,8 +221,8 @@ static void anonymous_pages_have_no_place_to_go(void **state)
     struct vm_object *anonymous = vm_object_allocate(OBJT_DEFAULT, 256, NULL);
     assert_non_null(anonymous);
     inactive_pages(anonymous, 0, 20, PG_DIRTY);
-    inactive_pages(anonymous, 20, 20, PG_COPY); /* these can be made again */
-    inactive_pages(anonymous, 40, 20, 0);       /* and so can zeros */
+    inactive_pages(anonymous, 20, 20, PG_COPY); /* these pages can be read again */
+    inactive_pages(anonymous, 40, 20, 0);       /* and so can pages of zeros */
     assert_int_equal(vm_pageout_scan(256), 40);
     lru_add_drain_all();
     for (vm_pindex_t i = 0; i < 20; i++) {
@@ -232,9 +233,9 @@ static void anonymous_pages_have_no_place_to_go(void **state)
     end();
 }
 
-/* ---- what is said not to be needed ---------------------------------------------------------------------- */
+/* ---- advice that pages are not needed ------------------------------------------------------------------ */
 
-/* Byte i of the pages that are expected to have it, and 0 of the others. */
+/* The pages [start, end) still have their bytes, or read as zeros. */
 static void check_pages(vm_offset_t va, uint32_t start, uint32_t end, bool there_still)
 {
     for (uint32_t i = start; i < end; i++)
@@ -251,9 +252,9 @@ static void freed_advice_is_taken_when_memory_is_wanted(void **state)
     for (uint32_t i = 0; i < 60; i++)
         test_store8(map, va + ptoa(i), (uint8_t)(i + 1));
     assert_int_equal(fl_sys_madvise(map, va, ptoa(40), FL_MADV_FREE), 0);
-    check_pages(va, 20, 60, true); /* nobody wants the memory */
+    check_pages(va, 20, 60, true); /* memory is not short */
     for (uint32_t i = 10; i < 20; i++)
-        test_store8(map, va + ptoa(i), (uint8_t)(i + 1)); /* as good as new */
+        test_store8(map, va + ptoa(i), (uint8_t)(i + 1)); /* the store cancels MADV_FREE */
     assert_int_equal(fl_sys_madvise(map, va + ptoa(20), ptoa(20), FL_MADV_FREE), 0);
     assert_int_equal(scan_until_freed(30, 256), 30);
     check_pages(va, 0, 10, false);
@@ -263,7 +264,7 @@ static void freed_advice_is_taken_when_memory_is_wanted(void **state)
     end();
 }
 
-/* A page that may go at any time is neither what a system call works on, nor locked, nor a file's. */
+/* A page that MADV_FREE makes reclaimable is neither held, nor locked, nor a file's. */
 static void freed_advice_is_for_private_anonymous_pages(void **state)
 {
     (void)state;
@@ -289,7 +290,7 @@ static void freed_advice_is_for_private_anonymous_pages(void **state)
 
 /* ---- references ---------------------------------------------------------------------------------------- */
 
-/* Half of a mapping is used again and again. A pass must find the other half. */
+/* Half of a mapping is used again and again: a pass must free the other half. */
 static void used_pages_stay(bool unknown)
 {
     struct sim_params params = test_params(7);
@@ -299,7 +300,7 @@ static void used_pages_stay(bool unknown)
     int64_t va = fl_sys_mmap(map, 0, ptoa(100), PROT_RW, FL_MAP_SHARED, &file, 0);
     assert_true(va > 0);
     assert_int_equal(fl_sys_madvise(map, (vm_offset_t)va, ptoa(100), FL_MADV_RANDOM), 0);
-    for (uint32_t i = 0; i < 100; i++) /* no stream: streams are used once */
+    for (uint32_t i = 0; i < 100; i++) /* not a stream, whose pages count as used once */
         test_load8(map, (vm_offset_t)va + ptoa(i * 37 % 100));
     uint32_t gone[2] = {0, 0};
     for (uint32_t pass = 0; pass < 12; pass++) {
@@ -363,13 +364,13 @@ static void waiting_takes_what_is_referenced_at_last(void **state)
     assert_true(va > 0 && anonymous != NULL);
     for (vm_pindex_t n = 0; n < 40; n++)
         test_page(anonymous, n, 1, PG_DIRTY);
-    for (uint32_t i = 0; i < 1000; i++) /* more than fits: each load must find a page */
+    for (uint32_t i = 0; i < 1000; i++) /* more pages than frames: each load must find a free one */
         test_load8(map, (vm_offset_t)va + ptoa(i * 7 % 64));
     vm_object_deallocate(anonymous);
     end();
 }
 
-static void waiting_drives_reads_that_nobody_waits_for(void **state)
+static void waiting_drives_reads_that_have_no_waiter(void **state)
 {
     (void)state;
     struct sim_params params = test_params(10);
@@ -385,7 +386,7 @@ static void waiting_drives_reads_that_nobody_waits_for(void **state)
     transfer_readahead(odd, m, 16, NULL);
     for (vm_pindex_t n = 0; free_now() > vm_pageout.free_reserved; n++)
         test_page(anonymous, n, 1, PG_DIRTY);
-    assert_int_equal(vm_wait(), 0); /* its pages are the only ones that can be had */
+    assert_int_equal(vm_wait(), 0); /* its pages are the only ones that can be freed */
     vm_object_deallocate(anonymous);
     vm_object_deallocate(odd);
     assert_int_equal(fl_vnode_close(vnode), 0);
@@ -402,7 +403,7 @@ static void waiting_for_a_busy_page_is_bounded(void **state)
     assert_non_null(anonymous);
     struct vm_page *busy = test_page(object, 0, 1, 0);
     vm_lock(&object->lock);
-    vm_page_xbusy(busy); /* by ourselves: nobody will ever let it go */
+    vm_page_xbusy(busy); /* held by the test itself, which never releases it */
     vm_unlock(&object->lock);
     for (vm_pindex_t n = 0; free_now() > vm_pageout.free_reserved; n++)
         test_page(anonymous, n, 1, PG_DIRTY);
@@ -427,7 +428,10 @@ struct loader {
     uint8_t *model; /* this loader's byte of each page: at its own offset */
 };
 
-/* Its own byte of every page, so that all of them write all pages and each knows what it must find. */
+/*
+ * Each loader has a byte of its own in every page, so all of them write
+ * all pages, and each knows what it must read.
+ */
 static void loader_main(void *arg)
 {
     struct loader *l = arg;
@@ -490,13 +494,13 @@ static void the_same_over_a_disk_that_fails(void **state)
         load_round(prng_next(&prng), (uint32_t)prng_range(&prng, 64, 128), 50);
 }
 
-/* Scattered pages, dirty all of them, four times the memory: many are written at a time. */
+/* Scattered dirty pages, four times the memory: many are in write-back at a time. */
 static void scattered_dirty_pages_are_written_with_depth(void **state)
 {
     (void)state;
     struct sim_params params = test_params(14);
     params.nframes = 512;
-    params.dirty_background = params.dirty_max = 512; /* nobody but page-out writes */
+    params.dirty_background = params.dirty_max = 512; /* only page-out writes */
     begin(params, 2048);
     sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 200000;
     depth_watch(disk);
@@ -508,7 +512,7 @@ static void scattered_dirty_pages_are_written_with_depth(void **state)
         test_store8(map, (vm_offset_t)va + ptoa(i * 1021 % 2048), 1);
     uint64_t took = machine_time_ns() - start;
     assert_true(depth_most() >= 8);
-    /* each page is read by itself, as the store finds it absent; the writes are beside that */
+    /* each store reads its page by itself; the write-back is in flight beside that */
     assert_true(took < 2048 * UINT64_C(200000) * 5 / 4);
     depth_unwatch(disk);
     end();
@@ -532,7 +536,7 @@ int main(void)
         cmocka_unit_test(used_pages_stay_where_a_fault_is_the_reference),
         cmocka_unit_test(waiting_ends_without_hope),
         cmocka_unit_test(waiting_takes_what_is_referenced_at_last),
-        cmocka_unit_test(waiting_drives_reads_that_nobody_waits_for),
+        cmocka_unit_test(waiting_drives_reads_that_have_no_waiter),
         cmocka_unit_test(waiting_for_a_busy_page_is_bounded),
         cmocka_unit_test(a_load_several_times_the_memory),
         cmocka_unit_test(the_same_over_a_disk_that_fails),

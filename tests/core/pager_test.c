@@ -81,7 +81,7 @@ static void a_read_brings_its_neighbours(void **state)
     assert_int_equal(vm_pager_get_pages(object, m, 16, 5), 0);
     assert_int_equal(sim_disk_counts(disk).reads, 1);
     for (vm_pindex_t i = 48; i < 64; i++) {
-        assert_true(page_as_on_disk(i)); /* 63 is the one that the file ends in */
+        assert_true(page_as_on_disk(i)); /* the file ends in page 63 */
         assert_int_equal(test_page_flags(object, i) & PG_BUSY, i == 53 ? PG_BUSY : 0);
         assert_int_equal(vm_page_lookup(object, i)->lru, i == 53 ? 0 : PL_LRU);
     }
@@ -207,7 +207,8 @@ static void a_failed_read_ahead_leaves_nothing(void **state)
     vm_unlock(&object->lock);
     assert_int_equal(vm_counted(&vm_cnt.io_errors), 1);
 
-    sim_torture()->window_busy_permille = 1000; /* a wish: no window, no read */
+    /* read-ahead is optional: without a window there is no read */
+    sim_torture()->window_busy_permille = 1000;
     busy_run(m, 16, 8);
     transfer_readahead(object, m, 8, NULL);
     assert_int_equal(object->resident_count, 0);
@@ -249,7 +250,7 @@ struct odd_reader {
     uint64_t delay_ns;
 };
 
-/* Needs a page that another thread reads ahead, at every moment of that. */
+/* Needs a page while another fiber reads it ahead, at every moment of the read. */
 static void odd_reader(void *arg)
 {
     struct odd_reader *r = arg;
@@ -292,7 +293,7 @@ static void a_read_ahead_may_end_whenever_the_store_likes(void **state)
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-/* What write-back does before it calls the pager. */
+/* What write-back does to a page before it calls the pager. */
 static void put_run(struct vm_page **m, vm_pindex_t start, uint32_t count, uint8_t byte)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -324,7 +325,8 @@ static void a_write_reaches_the_disk(void **state)
         assert_int_equal(m[i]->flags, PG_VALID);
     sim_disk_read(disk, sim_disk_size(disk) - 1, &byte, 1);
     assert_int_equal(byte, 0x77);
-    assert_int_equal(sim_disk_size(disk), ptoa(FILE_PAGES) - 100); /* what lies behind the end stays behind */
+    /* bytes beyond the end do not reach the disk */
+    assert_int_equal(sim_disk_size(disk), ptoa(FILE_PAGES) - 100);
     assert_int_equal(vm_counted(&vm_cnt.write_backs), 4);
     end();
 }
@@ -417,7 +419,10 @@ static void a_failed_async_write_leaves_the_pages_dirty(void **state)
     end();
 }
 
-/* No window at once, none for so many, no memory for a request: written nevertheless. */
+/*
+ * There is no window at first, none for so many pages, or no memory for a
+ * request: the pages are written nevertheless.
+ */
 static void an_async_write_always_happens(void **state)
 {
     (void)state;
@@ -448,7 +453,7 @@ static void an_async_write_always_happens(void **state)
     }
 }
 
-/* Dirty pages of a file that nobody opened for writing stay what they are. */
+/* Dirty pages of a file that is not open for writing stay dirty. */
 static void an_async_write_without_a_writer(void **state)
 {
     (void)state;
@@ -469,7 +474,7 @@ static void an_async_write_without_a_writer(void **state)
     end();
 }
 
-/* Waits, at every moment of it, for a page that another thread writes. */
+/* Waits for a page that another fiber writes, at every moment of the write. */
 static void odd_write_waiter(void *arg)
 {
     struct odd_reader *r = arg;
@@ -482,8 +487,8 @@ static void odd_write_waiter(void *arg)
 }
 
 /*
- * Sleepers that come before the request is there, while it is in the plug, after it was started, and with a
- * store that does nothing until somebody waits: nobody but they will.
+ * Fibers wait for a page before its request exists, while it is in the plug, and after it was started. With a
+ * store that transfers nothing until a caller waits, the sleepers themselves must wait for the request.
  */
 static void an_async_write_may_end_whenever_the_store_likes(void **state)
 {
@@ -541,7 +546,7 @@ struct reader {
     uint32_t rounds, good, bad;
 };
 
-/* The page, read if it is not there; NULL: the disk would not. (O) held, released in between. */
+/* The page, which is read if it is not resident; NULL: the read failed. (O) held, released in between. */
 static struct vm_page *reader_get(struct reader *r, vm_pindex_t pindex) FL_REQUIRES(object->lock)
 {
     struct vm_page *m;
@@ -654,8 +659,8 @@ static void ahead_touch(void *arg)
 
 /*
  * A fault that finds a page which is to be read ahead, but whose read has not begun, sleeps for the page.
- * Then the read begins, and nobody but the sleeper will drive it: he must hear of it. With a store that does
- * nothing until somebody waits, he would sleep for ever.
+ * Then the read begins, and only the sleeper can wait for its request, so it must be woken. With a store that
+ * transfers nothing until a caller waits, it would sleep for ever.
  */
 static void who_sleeps_before_a_read_ahead_begins_drives_it(void **state)
 {

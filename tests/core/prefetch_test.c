@@ -1,6 +1,6 @@
 /*
- * prefetch_test.c: what is asked for in one call is on its way when it returns, all of it together, whatever
- * the ranges are; and nothing is lost when it cannot be.
+ * prefetch_test.c: fl_sys_prefetch: the reads of all ranges are in flight together when the call returns,
+ * whatever the ranges are; and nothing is lost when they cannot be.
  */
 #include "file/readahead.h"
 #include "lib/errno.h"
@@ -18,7 +18,7 @@
 #include <cmocka.h>
 
 #define NPAGES  4096
-#define ADDRESS 32 /* that a program hands over in one call */
+#define ADDRESS 32 /* ranges that a program passes in one call */
 
 static vm_offset_t va;
 
@@ -56,8 +56,8 @@ static void scattered_pages_go_to_the_store_together(void **state)
     assert_int_equal(sim_disk_counts(disk).reads, ADDRESS);
     for (uint32_t i = 0; i < ADDRESS; i++)
         assert_int_equal(test_load8(map, va + ptoa(page[i])), test_byte(ptoa(page[i])));
-    assert_int_equal(sim_disk_counts(disk).pages_read, ADDRESS); /* those, and none beside */
-    assert_int_equal(fl_sys_prefetch(map, iov, ADDRESS), 0);     /* they are there */
+    assert_int_equal(sim_disk_counts(disk).pages_read, ADDRESS); /* those pages, and no others */
+    assert_int_equal(fl_sys_prefetch(map, iov, ADDRESS), 0);     /* they are resident */
     assert_int_equal(sim_disk_counts(disk).reads, ADDRESS);
     one_file_end();
 }
@@ -70,8 +70,8 @@ static uint64_t faults(void)
 }
 
 /*
- * The first touch maps all that has come, where a page table is there for
- * it; a mapping beside is not concerned.
+ * The first fault maps every page that was read, as far as its page table
+ * exists; another mapping of the file is not touched.
  */
 static void one_fault_is_enough_for_what_has_come(void **state)
 {
@@ -93,8 +93,7 @@ static void one_fault_is_enough_for_what_has_come(void **state)
         assert_int_equal(faults(), before + 1);
         assert_int_equal(test_load8(map, beside + ptoa(first)), test_byte(ptoa(first)));
         assert_int_equal(faults(), before + 2);
-        test_store8(map, va + ptoa(first + 15),
-                    test_byte(ptoa(first + 15))); /* entered to be read, no more */
+        test_store8(map, va + ptoa(first + 15), test_byte(ptoa(first + 15))); /* entered read-only */
         assert_int_equal(faults(), before + 3);
     }
     one_file_end();
@@ -144,7 +143,7 @@ static void private_mappings_are_read_through(void **state)
     (void)state;
     begin(test_params(4));
     vm_offset_t own = test_mmap(map, &file, FL_MAP_PRIVATE, NPAGES);
-    test_store8(map, own + ptoa(50), 77); /* a shadow stands over the file now */
+    test_store8(map, own + ptoa(50), 77); /* the mapping has a shadow object now */
     struct fl_iovec iov = range(own + ptoa(50), ptoa(10));
     uint64_t before = sim_disk_counts(disk).pages_read;
     assert_int_equal(fl_sys_prefetch(map, &iov, 1), 0);
@@ -168,7 +167,7 @@ static void advice_willneed_is_the_same(void **state)
     one_file_end();
 }
 
-/* It is advice: it takes its share of memory, and what is used goes on being so. */
+/* It is advice: it takes only its share of memory, and pages in use stay resident. */
 static void more_than_memory_is_not_read(void **state)
 {
     (void)state;
@@ -200,7 +199,7 @@ static void errors_are_told_to_who_touches(void **state)
     one_file_end();
 }
 
-static void the_nth_failure_harms_nobody(void **state)
+static void the_nth_failure_does_no_harm(void **state)
 {
     (void)state;
     bool fired = true;
@@ -226,7 +225,7 @@ static struct {
     bool stop;
 } others;
 
-/* Maps and unmaps a file of its own, which ends with its mapping: perhaps while a prefetch is at it. */
+/* Maps and unmaps a file of its own, which ends with its mapping, perhaps during a prefetch of it. */
 static void comes_and_goes(void *arg)
 {
     struct sim_disk *own = sim_disk_create(ptoa(64), others.seed + 1000);
@@ -241,7 +240,7 @@ static void comes_and_goes(void *arg)
         assert_int_equal(fl_sys_munmap(map, *at, ptoa(64)), 0);
     }
     others.stop = true;
-    sim_sleep_ns(100000000); /* the last close has come through */
+    sim_sleep_ns(100000000); /* the flusher and the last close are done with it */
     sim_disk_destroy(own);
 }
 
@@ -294,7 +293,7 @@ int main(void)
         cmocka_unit_test(advice_willneed_is_the_same),
         cmocka_unit_test(more_than_memory_is_not_read),
         cmocka_unit_test(errors_are_told_to_who_touches),
-        cmocka_unit_test(the_nth_failure_harms_nobody),
+        cmocka_unit_test(the_nth_failure_does_no_harm),
         cmocka_unit_test(mappings_may_end_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /*
- * readahead_test.c: streams of every kind through mappings and reads, held against
- * what a disk's counters allow: how many requests, how many pages that nobody
- * wanted, and how often a page was there, or on its way, before it was touched.
+ * readahead_test.c: streams of every kind through mappings and reads, measured by the disk's counters: how
+ * many requests, how many pages that were never touched, and how often a page was resident, or its read in
+ * flight, before it was touched.
  */
 #include "file/readahead.h"
 #include "lib/errno.h"
@@ -33,7 +33,8 @@ static struct vm_object *object;
 static vm_offset_t va;
 static enum way way;
 static struct {
-    uint64_t touched, there, pages, requests; /* there: before it was touched */
+    /* there: resident, or its read in flight, before it was touched */
+    uint64_t touched, there, pages, requests;
 } seen;
 
 static void open_file(struct sim_params params, vm_pindex_t npages, enum way how)
@@ -69,7 +70,10 @@ static bool there(vm_pindex_t pindex)
     return is;
 }
 
-/* One byte of the page, as the program would. Returns what it gets or dies of. */
+/*
+ * Reads one byte of the page as a program would. Returns 0 or the error,
+ * which would be a signal in a program.
+ */
 static int access_page(vm_pindex_t pindex, uint8_t *byte)
 {
     size_t done;
@@ -91,7 +95,7 @@ static void touch(vm_pindex_t pindex)
 
 static void look(void)
 {
-    sim_sleep_ns(100000000); /* what is on its way arrives */
+    sim_sleep_ns(100000000); /* reads in flight end */
     seen.pages = sim_disk_counts(disk).pages_read;
     seen.requests = sim_disk_counts(disk).reads;
 }
@@ -113,7 +117,7 @@ static void a_sequential_stream_needs_few_requests(void **state)
     }
 }
 
-/* How many pages from pindex on are there. */
+/* How many pages from pindex on are resident. */
 static vm_pindex_t frontier(vm_pindex_t pindex)
 {
     vm_pindex_t n = 0;
@@ -148,7 +152,7 @@ static void windows_start_small_double_and_are_capped(void **state)
     }
 }
 
-/* A reader is never the first to hear of a window that follows another. */
+/* A stream never waits for a window that follows another. */
 static void the_next_window_is_in_flight_before_this_one_is_waited_for(void **state)
 {
     (void)state;
@@ -273,7 +277,7 @@ static void passes_over_a_stride_stay_strided(void **state)
     end();
 }
 
-/* A stride is forgotten when the reader goes on otherwise. */
+/* A stride is forgotten when the stream changes. */
 static void a_stride_that_becomes_sequential_is_one(void **state)
 {
     (void)state;
@@ -309,7 +313,7 @@ static void random_reads_bring_what_is_touched(void **state)
 
 /* ---- trouble ------------------------------------------------------------------------------------------- */
 
-static void errors_in_read_ahead_harm_nobody(void **state)
+static void errors_in_read_ahead_do_no_harm(void **state)
 {
     (void)state;
     for (enum way how = MAPPED; how < WAYS; how++) {
@@ -330,7 +334,7 @@ static void errors_in_read_ahead_harm_nobody(void **state)
     }
 }
 
-/* Each transfer fails in turn: one access at most hears of it, and the next one succeeds. */
+/* Each transfer fails in turn: at most one access gets the error, and the next one succeeds. */
 static void the_nth_transfer_fails(void **state)
 {
     (void)state;
@@ -359,7 +363,7 @@ static void the_nth_allocation_fails(void **state)
     while (fired) {
         uint8_t byte;
         begin(512, 200, ++nth % 2 ? MAPPED : READ);
-        touch(0); /* what the space and the file need is there */
+        touch(0); /* the space and the file have their memory */
         sim_torture()->fail_alloc_nth = nth;
         for (vm_pindex_t i = 1; i < 200; i += i < 100 ? 1 : 5) {
             int error = access_page(i, &byte);
@@ -371,7 +375,7 @@ static void the_nth_allocation_fails(void **state)
         sim_torture()->fail_alloc_nth = 0;
         end();
         if (nth == 60)
-            break; /* what comes later is more of the same */
+            break; /* later allocations are no different */
     }
 }
 
@@ -391,7 +395,9 @@ static void short_memory_reads_on_without_it(void **state)
     }
 }
 
-/* Nothing moves in the one until somebody waits; in the other everything happens before submit returns. */
+/*
+ * One kind of store transfers nothing until a caller waits; the other does everything before submit returns.
+ */
 static void stores_may_be_odd(void **state)
 {
     (void)state;
@@ -429,7 +435,7 @@ static void stores_may_be_odd(void **state)
 
 #define MIXED_PAGES 900
 
-/* A program of its own on the shared mapping: some stream for a while, then another. */
+/* An independent reader of the shared mapping: one stream for a while, then another. */
 static void mixed_reader(void *arg)
 {
     struct prng prng;
@@ -493,7 +499,7 @@ int main(void)
         cmocka_unit_test(passes_over_a_stride_stay_strided),
         cmocka_unit_test(a_stride_that_becomes_sequential_is_one),
         cmocka_unit_test(random_reads_bring_what_is_touched),
-        cmocka_unit_test(errors_in_read_ahead_harm_nobody),
+        cmocka_unit_test(errors_in_read_ahead_do_no_harm),
         cmocka_unit_test(the_nth_transfer_fails),
         cmocka_unit_test(the_nth_allocation_fails),
         cmocka_unit_test(short_memory_reads_on_without_it),

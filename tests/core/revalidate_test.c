@@ -1,5 +1,6 @@
 /*
- * revalidate_test.c: files changed behind the VM's back: what is seen then, what stays, what is told.
+ * revalidate_test.c: files that changed behind the VM's back: what
+ * mappings show then, which pages stay, and what is reported.
  */
 #include "support/one_file.h"
 #include "vm/vm_page.h"
@@ -83,7 +84,7 @@ static void what_is_clean_is_read_anew(void **state)
     for (uint64_t seed = 0; seed < 2; seed++) {
         begin(seed);
         touch_all();
-        test_store8(map, private + ptoa(2) + 1, 7); /* the mapping's own from now on */
+        test_store8(map, private + ptoa(2) + 1, 7); /* a private copy from now on */
         change(ptoa(1) + 5);
         change(ptoa(2) + 5);
         assert_int_equal(test_load8(map, shared + ptoa(1) + 5), test_byte(ptoa(1) + 5));
@@ -115,7 +116,7 @@ static void the_length_is_known_anew(void **state)
     one_file_end();
 }
 
-/* Newer than the file, and said to be in the way of what another wrote. */
+/* A dirty page is newer than the file. It stays, and the conflict with the other writer is reported. */
 static void what_is_dirty_stays_and_is_told(void **state)
 {
     (void)state;
@@ -134,7 +135,10 @@ static void what_is_dirty_stays_and_is_told(void **state)
     one_file_end();
 }
 
-/* A system call of the host has the page: nobody waits for it, and nobody forgets it. */
+/*
+ * A system call of the host holds the page: the revalidation does not wait
+ * for it, and the first one after the hold removes the page.
+ */
 static void what_is_held_goes_at_the_next_call(void **state)
 {
     (void)state;
@@ -169,7 +173,7 @@ static void a_change_of_the_callers_own_is_none(void **state)
     one_file_end();
 }
 
-static void a_store_that_nobody_else_changes_is_not_asked(void **state)
+static void a_store_that_only_the_vm_changes_is_not_asked(void **state)
 {
     (void)state;
     begin(7);
@@ -205,7 +209,7 @@ int main(void)
         cmocka_unit_test(what_is_dirty_stays_and_is_told),
         cmocka_unit_test(what_is_held_goes_at_the_next_call),
         cmocka_unit_test(a_change_of_the_callers_own_is_none),
-        cmocka_unit_test(a_store_that_nobody_else_changes_is_not_asked),
+        cmocka_unit_test(a_store_that_only_the_vm_changes_is_not_asked),
         cmocka_unit_test(a_length_that_cannot_be_had_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

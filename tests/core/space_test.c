@@ -1,5 +1,6 @@
 /*
- * space_test.c: files with holes on a disk that gets full: who is told, when, and that nothing is lost.
+ * space_test.c: files with holes on a disk that gets full: which call is
+ * told, when, and that nothing is lost.
  */
 #include "vm/lru.h"
 #include "lib/errno.h"
@@ -60,14 +61,14 @@ static void a_full_disk_is_told_to_the_store(void **state)
     for (vm_pindex_t i = 0; i < 100; i++)
         assert_int_equal(store(2 * i), 0);
     assert_int_equal(store(777), -ENOSPC);
-    assert_int_equal(test_load8(map, at + ptoa(777)), 0); /* to read it is no harm */
-    assert_int_equal(store(777), -ENOSPC);                /* nor is it there to be written now */
+    assert_int_equal(test_load8(map, at + ptoa(777)), 0); /* reads need no space */
+    assert_int_equal(store(777), -ENOSPC);                /* nor can it be written now */
     assert_int_equal(store(42), 0);
     struct fl_hold hold;
     assert_int_equal(fl_hold(map, at + ptoa(500), ptoa(1), VM_PROT_WRITE, &hold), -ENOSPC);
     assert_int_equal(fl_hold(map, at + ptoa(500), ptoa(1), VM_PROT_READ, &hold), 0);
     fl_unhold(&hold);
-    assert_int_equal(sync_all(), 0); /* what had its space is written */
+    assert_int_equal(sync_all(), 0); /* pages with allocated space are written */
     for (vm_pindex_t i = 0; i < 100; i++)
         assert_int_equal(disk_byte(ptoa(2 * i)), value(2 * i));
     sim_disk_faults(disk)->room_pages = 1;
@@ -76,7 +77,7 @@ static void a_full_disk_is_told_to_the_store(void **state)
     end();
 }
 
-/* The last pages of a disk are to be had one by one, however much a stream would like to get at a time. */
+/* The last pages of a disk are allocated one by one, although a stream allocates many at a time. */
 static void a_stream_gets_the_last_page(void **state)
 {
     (void)state;
@@ -107,7 +108,7 @@ static void a_stream_asks_seldom_and_others_take_no_more_than_they_need(void **s
     end();
 }
 
-/* Each page has its space: nobody asks. Until there may be holes again. */
+/* Where each page has its space, the store is not asked; until there may be holes again. */
 static void a_file_without_holes_costs_nothing(void **state)
 {
     (void)state;
@@ -123,7 +124,7 @@ static void a_file_without_holes_costs_nothing(void **state)
     sim_disk_faults(disk)->room_pages = 0;
     assert_int_equal(fl_vnode_punch(file.vnode, ptoa(10), ptoa(4)), 0);
     for (vm_pindex_t i = 10; i < 14; i++)
-        assert_int_equal(store(i), 0); /* the hole's own space */
+        assert_int_equal(store(i), 0); /* the space that the hole had */
     sim_disk_faults(disk)->room_pages = 0;
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(PAGES - 5)), 0);
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(PAGES)), 0);
@@ -136,8 +137,8 @@ static void a_file_without_holes_costs_nothing(void **state)
 }
 
 /*
- * More room than all that can be dirty: nothing is allocated ahead. Others fill the disk: what was promised
- * for nothing is few pages, which stay dirty and are written later; then the store is told.
+ * There is more room than pages can be dirty, so nothing is allocated ahead. Then others fill the disk: only
+ * few pages have no space; they stay dirty and are written later, and stores fail from then on.
  */
 static void a_disk_with_much_room_is_left_alone(void **state)
 {
@@ -181,7 +182,7 @@ static void part_of_a_write_that_has_room_is_told(void **state)
     begin(6, 10);
     uint64_t len = ptoa(16);
     assert_int_equal(fl_vnode_allocate(file.vnode, ptoa(PAGES) - ptoa(2), &len), 0);
-    assert_true(len == ptoa(8)); /* half of it had room */
+    assert_true(len == ptoa(8)); /* half of the pages had room */
     len = ptoa(3);
     assert_int_equal(fl_vnode_allocate(file.vnode, 0, &len), 0);
     assert_true(len == ptoa(1));
@@ -195,7 +196,7 @@ static void part_of_a_write_that_has_room_is_told(void **state)
 
 /* ---- memory full of what cannot be written ------------------------------------------------------------- */
 
-/* Stores to page after page until one fails; how far it came. */
+/* Stores to one page after another until a store fails. Returns how many succeeded. */
 static vm_pindex_t store_until(int *error)
 {
     vm_pindex_t i = 0;
@@ -235,7 +236,7 @@ static void failing_writes(int error, enum odd_store_when when)
     struct fl_iocb iocb = {.offset = ptoa(n)};
     assert_int_equal(fl_vnode_write(file.vnode, &(struct fl_iovec){&byte, 1}, 1, &iocb), error);
     assert_int_equal(fl_vnode_read(file.vnode, &(struct fl_iovec){&byte, 1}, 1, &iocb), error);
-    assert_int_equal(store(3), 0); /* what is there can be stored to */
+    assert_int_equal(store(3), 0); /* a resident dirty page can be stored to */
     assert_int_equal(sync_all(), error);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, &since), error);
 
@@ -262,7 +263,7 @@ static void what_writes_say_is_said_when_memory_is_full_of_them(void **state)
     failing_writes(-EDQUOT, ODD_IN_WAIT);
 }
 
-/* One file cannot be written: it is not what fills memory, so others go on. */
+/* One file cannot be written, but memory is not full of its pages, so other files are not affected. */
 static void a_file_that_fails_does_not_stop_another(void **state)
 {
     (void)state;
@@ -287,7 +288,7 @@ static void a_file_that_fails_does_not_stop_another(void **state)
     sim_disk_destroy(other);
 }
 
-/* Without a write that failed it is the private pages, as ever. */
+/* If no write failed, private pages fill memory, and the error says so. */
 static void private_pages_are_not_blamed_on_the_disk(void **state)
 {
     (void)state;

@@ -29,7 +29,7 @@ static struct sim_params computer(uint8_t byte)
     return params;
 }
 
-/* Everything small: what is interesting are operations that meet. */
+/* Everything is small, so that operations meet. */
 static void decode(const uint8_t *byte, struct op *op)
 {
     static const int map_flags[] = {FL_MAP_SHARED, FL_MAP_PRIVATE, FL_MAP_SHARED | FL_MAP_ANONYMOUS,

@@ -2,7 +2,7 @@
  * differences.h: where the core may answer otherwise than Linux, each with
  * its name and its reason. docs/design.md lists them.
  *
- * What is not in the table is a bug of one of the two.
+ * A difference that is not in the table is a bug of one of the two.
  */
 #ifndef TESTS_MODEL_DIFFERENCES_H
 #define TESTS_MODEL_DIFFERENCES_H

@@ -1,6 +1,7 @@
 /*
- * files_test.c: read, write, truncate and their kin, beside mappings of the same files, on the machine sim
- * against the naive model: every observable after every operation, the disk's bytes after every promise.
+ * files_test.c: read, write, truncate and the other calls on files, beside
+ * mappings of the same files, on the machine sim against the naive model: every
+ * observable after every operation, the disk's bytes after every promise.
  *
  *   seed ─▶ configuration (memory, CPUs, tortures, the disks' blocks, when transfers end) and operations
  *
@@ -13,7 +14,7 @@
 
 #define OPS_WANTED 200000 /* calls on files */
 
-/* Less memory than in model_test: dirty pages must go while others come. */
+/* Less memory than in model_test: dirty pages must be evicted for others. */
 static void setup(struct oracle *oracle, uint64_t seed, void *arg)
 {
     struct sim_params params = sim_oracle_params(seed);

@@ -26,10 +26,10 @@ enum op_kind {
     OP_STORE,
     OP_SET_SIZE,
     OP_PREFETCH,
-    OP_HOLD,   /* a system call begins that uses memory; it is number `handle` */
-    OP_UNHOLD, /* and ends, as late as it likes */
+    OP_HOLD,   /* a system call that uses memory begins; it is number `handle` */
+    OP_UNHOLD, /* and ends, at any later time */
     OP_HELD_LOAD,
-    OP_HELD_STORE, /* meanwhile it finds what it holds, without a fault */
+    OP_HELD_STORE, /* meanwhile it accesses the memory that it holds, without a fault */
     OP_READ,       /* from here on, calls on a file: op_is_of_file */
     OP_WRITE,
     OP_TRUNCATE,
@@ -40,7 +40,7 @@ enum op_kind {
     OP_KINDS,
 };
 
-/* What a sequence is made of. */
+/* The operations that a sequence is made of. */
 enum op_mix {
     OP_MIX_MAPS,  /* mostly calls on mappings */
     OP_MIX_FILES, /* mostly calls on files that are mapped here and there */

@@ -47,7 +47,7 @@ static void expect_found(enum model_bug bug, enum op_mix mix)
     assert_true(sequence.record->nops <= SHRUNK_AT_MOST);
     assert_false(sequence_run(&sequence, true));
     bug = MODEL_BUG_NONE;
-    assert_true(sequence_run(&sequence, true)); /* it was the mistake, and nothing else */
+    assert_true(sequence_run(&sequence, true)); /* the planted mistake caused the difference */
     sequence_fini(&sequence);
 }
 

@@ -6,7 +6,7 @@
 
 struct outcome {
     int64_t result;
-    uint64_t nbytes; /* of an access, a read or a write: how far it came */
+    uint64_t nbytes; /* of an access, a read or a write: the bytes that it moved */
     uint8_t bytes[OP_LEN_MAX];
     unsigned char vec[DRIVER_WINDOW_PAGES + 1];
 };

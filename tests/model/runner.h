@@ -1,6 +1,6 @@
 /*
- * runner.h: what the programs that run random sequences have in common:
- * their seeds, --replay, and what they say when one fails.
+ * runner.h: the main function of programs that run random sequences: their
+ * seeds, --replay, and the report when one fails.
  */
 #ifndef TESTS_MODEL_RUNNER_H
 #define TESTS_MODEL_RUNNER_H

@@ -1,9 +1,9 @@
 /*
- * maps.c: a program that arranges its mappings itself: files over addresses that it has reserved, mappings
- * that move to where it wants them, mappings that a child shall not have. It prints what it sees; the test
- * (maps_test) compares a native run with runs under limits smaller than the file.
+ * maps.c: a program that places its mappings itself: files over addresses that it reserved, mappings that it
+ * moves, mappings that a child does not inherit. It prints what it sees; the test (maps_test) compares a
+ * native run with runs under limits smaller than the file.
  *
- *   maps CASE FILE      FILE is 16 MiB or more of page-numbered bytes, made by the test, and may be changed
+ *   maps CASE FILE      FILE is 16 MiB or more of numbered pages, made by the test; it may change
  */
 #include "given_file.h"
 #include <errno.h>
@@ -64,7 +64,7 @@ static void on_fault(int signo)
     siglongjmp(out, signo);
 }
 
-/* "r" with the byte, "w" if it can be written, too; or which signal says no; '-' where nothing is mapped. */
+/* "r" with the byte, and "w" if it can be written; or the signal; '-' where nothing is mapped. */
 static void show(const char *what, volatile unsigned char *p)
 {
     unsigned char vec;
@@ -124,7 +124,7 @@ static void child_of_reserved(unsigned char *r, unsigned char *m)
     reap(pid);
 }
 
-/* Everything that can happen to a reservation of 64 MiB once a file is mapped in its middle. */
+/* A reservation of 64 MiB with a file mapped in its middle, which is then changed in every way. */
 static void reserved_around(int prot, int flags, int file_prot, int type)
 {
     unsigned char *r = reserve(64 << 20, prot, flags);
@@ -142,7 +142,7 @@ static void reserved_around(int prot, int flags, int file_prot, int type)
     show("behind", m + size);
     if ((file_prot & PROT_WRITE) != 0)
         m[5 * PAGE] = 'x';
-    /* a part becomes memory, and takes system calls */
+    /* a part becomes anonymous memory, and is the buffer of system calls */
     show_result("mprotect", mprotect(r, 1 << 20, PROT_READ | PROT_WRITE));
     memset(r, 'h', 1 << 20);
     CHECK(pipe(pipe_fd) == 0);
@@ -165,7 +165,7 @@ static void reserved_around(int prot, int flags, int file_prot, int type)
     show_result("munlock", munlock(m - 4 * PAGE, 8 * PAGE));
     show_result("msync", msync(m - 4 * PAGE, 8 * PAGE, MS_SYNC));
     show_result("mprotect back", mprotect(m - 4 * PAGE, 8 * PAGE, file_prot));
-    /* something else in the file's place, and a file in that place */
+    /* anonymous memory in the file's place, and then a file there again */
     p = mmap(m + 100 * PAGE, 50 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
              0);
     CHECK(p == m + 100 * PAGE);
@@ -213,7 +213,7 @@ static void case_reserve(void)
     reserved_around(PROT_NONE, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
 }
 
-/* As programs map parts of themselves. */
+/* As dynamic loaders map programs. */
 static void case_image(void)
 {
     signal(SIGSEGV, on_fault);
@@ -285,7 +285,7 @@ static void case_lengths(void)
     say_filters();
 }
 
-/* Reservations that become heaps: nothing may cost more than it does natively. */
+/* Reservations that become heaps, which must cost no more than natively. */
 static void case_heap(void)
 {
     int zero = open("/dev/zero", O_RDONLY);
@@ -300,7 +300,7 @@ static void case_heap(void)
         memset(r, i, 4 << 20);
         memset(p, i, 4 << 20);
         CHECK(read(zero, r, 1 << 20) == 1 << 20 && r[0] == 0 && r[1 << 20] == i);
-        p = mremap(p, 4 << 20, 8 << 20, 0); /* what is behind it is mapped */
+        p = mremap(p, 4 << 20, 8 << 20, 0); /* the page behind it is mapped */
         printf("%s", p == MAP_FAILED ? "-" : "+");
         CHECK(madvise(r, 4 << 20, MADV_DONTNEED) == 0 && r[1 << 20] == 0);
         CHECK(munmap(r + (12 << 20), (256 - 12) << 20) == 0);
@@ -330,7 +330,7 @@ static void *write_on(void *arg)
     return NULL;
 }
 
-/* Whether each place has what was written there last. */
+/* Whether each place holds what was last written there. */
 static bool written_right(const struct writer *w)
 {
     uint64_t places = w->len / 64;
@@ -417,7 +417,7 @@ static void case_move(void)
 
 /* ---- children -------------------------------------------------------------------------------------- */
 
-/* What a child, and a child of the child, has of pages 0, 10, 20, … */
+/* The bytes that a child, and a child of the child, see of pages 0, 10, 20, … */
 static void show_child(const char *what, unsigned char *m, int pages)
 {
     printf("%s\n", what);
@@ -508,7 +508,7 @@ static void case_dontfork(void)
     dont_fork(PROT_READ | PROT_WRITE, MAP_SHARED);
 }
 
-/* No child has it: nothing needs to become the kernel's. */
+/* No child inherits it, so nothing needs to be handed over to the kernel. */
 static void case_private(void)
 {
     unsigned char *m = map_at(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
@@ -537,7 +537,7 @@ static void case_outside(void)
     printf("%lx\n", sum(map_at((void *)0x10000000000, size, PROT_READ, MAP_PRIVATE, 0), size));
 }
 
-/* A child that executes another program, and one that could not and ends. */
+/* One child executes another program; another one fails to, and ends. */
 static void case_exec_child(void)
 {
     unsigned char *m = map_at(NULL, size, PROT_READ, MAP_PRIVATE, 0);

@@ -27,7 +27,7 @@ struct program {
     vm_offset_t shared, private, anon;
     unsigned id;
     struct prng prng;
-    uint8_t written[ptoa(FILE_PAGES)]; /* what this one's shared bytes must be */
+    uint8_t written[ptoa(FILE_PAGES)]; /* what this program's shared bytes must be */
     uint8_t copied[ptoa(FILE_PAGES)];
     bool is_copied[FILE_PAGES];
     uint8_t zeroed[ptoa(ANON_PAGES)];
@@ -61,7 +61,7 @@ static void access_shared(struct program *p)
     }
 }
 
-/* Only a few pages are ever copied: without swap they stay. */
+/* Only a few pages are ever copied, because without swap they stay in memory. */
 static void access_private(struct program *p)
 {
     uint64_t pindex = prng_below(&p->prng, 4) * NPROGRAMS;
@@ -69,7 +69,7 @@ static void access_private(struct program *p)
     uint8_t value = (uint8_t)prng_next(&p->prng);
 
     if (!p->is_copied
-             [pindex]) { /* the first store decides what the copy holds: any value that was there meanwhile */
+             [pindex]) { /* the first store makes the copy: it holds a value that the file had until then */
         p->is_copied[pindex] = true;
         test_store8(p->map, p->private + byte, value);
         assert_int_equal(

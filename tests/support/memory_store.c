@@ -1,5 +1,5 @@
 /*
- * memory_store.c: see test_store.h.
+ * memory_store.c: see memory_store.h.
  */
 #include "support/memory_store.h"
 

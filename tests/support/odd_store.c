@@ -1,8 +1,8 @@
 /*
  * odd_store.c: see odd_store.h.
  *
- *   ODD_IN_WAIT:  submit ─▶ list ─ wait, the first that finds it ─▶ moved by the inner store ─▶ done ─▶ off the list
- *                                  later ones sleep until it is off the list
+ *   ODD_IN_WAIT:  submit ─▶ list ─ the first wait ─▶ moved by the inner store ─▶ done ─▶ off the list
+ *                                ─ later waits sleep until it is off the list
  *
  * One host thread runs all fibers, so the list needs no lock.
  */

@@ -150,7 +150,7 @@ int calls_fadvise(int fd, uint64_t offset, uint64_t len, int advice)
 int64_t calls_size(int fd)
 {
     (void)fd;
-    return (int64_t)model_len; /* there is no such call: reads at the end tell */
+    return (int64_t)model_len; /* there is no such call; reads at the end show the length */
 }
 
 int calls_mmap(void **addr, size_t len, int prot, int flags, int fd, uint64_t offset)

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 /*
- * count M AT N KIND OBJECT AT: N times: takes the lock, adds 1 to the eight bytes, drops it. Now and then it
- * sleeps a little, with the lock and without, so that the others come in between.
+ * count M AT N KIND OBJECT AT: N times: takes the lock, adds 1 to the eight bytes, and releases it. Now and
+ * then it sleeps a little, with the lock and without, so that the others come in between.
  */
 long peer_count(char **arg, char *more)
 {
@@ -50,9 +50,9 @@ static long milliseconds(void)
 }
 
 /*
- * watch HOW OBJECT AT BYTES MS: looks until the bytes are there, by load of a mapping or pread of a file, and
- * asks nothing else; the answer is the milliseconds that it took. ETIMEDOUT after MS milliseconds, but no
- * sooner than after MS / 5 looks: on a busy machine others come as seldom as we do.
+ * watch HOW OBJECT AT BYTES MS: polls, by loads from a mapping or pread of a file, until the bytes are there;
+ * the answer is the milliseconds that it took. ETIMEDOUT after MS milliseconds, but no sooner than after MS /
+ * 5 looks: on a busy machine the other process runs as rarely as this one.
  */
 long peer_watch(char **arg, char *more)
 {
