@@ -1,13 +1,16 @@
 """calls_files.c: what calls on mapped files promise to several threads, processes and descriptors.
 
-And what they cost where no file is mapped: not one system call more.
+And that calls on a file that is not mapped make no additional system call.
 """
 
 import re
 
 from given_file import *
 
-CASES = "stripes position append comes_and_goes fork system exit passed numbers streams write_only limit holes synced".split()
+CASES = (
+    "stripes position append comes_and_goes fork system exit passed numbers streams write_only limit holes "
+    "synced"
+).split()
 SAME_CONTENTS = set(CASES) - {
     "stripes",
     "position",

@@ -1,5 +1,5 @@
-"""descriptors.c: a program with many mapped files pays no descriptor for them, keeps its record locks, and may map a file
-anew again and again.
+"""descriptors.c: mapped files take no descriptors of the program, which keeps its record locks, and may map a
+file again any number of times.
 """
 
 import re
@@ -43,7 +43,7 @@ if HARD >= 4096:
     run("many", MANY, 1024, HARD)
     run("limit", 300, 1024, HARD)
 
-# The hard limit itself is what the program has: its descriptors and ours share it, and that is enough for this.
+# The soft limit is the hard one: the program's descriptors and the shim's share it, which is enough here.
 argv = [DESCRIPTORS, "many", directory, "300"]
 tight = under(64 << 20, argv, options=["--min-size", "0"], preexec_fn=limited(1024, 1024))
 wanted = Run(argv).out.split(b",")[0]
@@ -76,8 +76,8 @@ check(read is not None and read <= 2 * size, f"remap: {read} bytes read of {size
 pair = re.search(rb"([0-9.]+) us a pair", again.err)
 check(pair is not None and float(pair[1]) < PAIR_US, f"remap: {again.err!r} natively {native.err!r}")
 
-# A file that nothing maps for a moment is as others left it, shows what was stored, may be executed, and ends when it is
-# unlinked.
+# A file that is not mapped for a moment: changes of other programs and stores are visible, it may be executed,
+# and it ends when it is unlinked.
 ANEW = """import mmap,os,subprocess,sys,time
 p='file'
 open(p,'wb').write(b'a'*1000000)

@@ -1,6 +1,6 @@
 """The cases of a compiled program, `PROGRAM CASE FILE`: natively, and under limits smaller than the file.
 
-FILE is PAGES numbered pages, made anew for each run.
+FILE is PAGES numbered pages, copied anew for each run.
 """
 
 from harness import *
@@ -23,7 +23,8 @@ def prepared(program, case):
 def under_limits(program, case, statuses=(0,), same_file=True):
     """Runs the case natively and under each of ENGINES that this kernel allows, and checks that they agree.
 
-    statuses: how the native run may end. same_file: the file must be the same afterwards, too. Yields (name, engine, run).
+    statuses: how the native run may end. same_file: the file must be the same afterwards, too. Yields (name,
+    engine, run).
     """
     native = Run(prepared(program, case))
     after = digest(work)

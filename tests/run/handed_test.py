@@ -1,6 +1,7 @@
-"""A file becomes the kernel's while threads store to all its mappings, read and write it, change its mappings and sleep on
-futexes in it: nothing is lost, no call fails, nobody sleeps for ever. Once because another process opens it, once because
-the process forks."""
+"""handed.c: a file is handed over to the kernel while threads store to all its mappings, read and write it,
+change its mappings and sleep on futexes in it: nothing is lost, no call fails, and no thread sleeps for
+ever. Once because another process opens it, once because the process forks.
+"""
 
 import os
 import subprocess
@@ -15,7 +16,9 @@ PATIENCE_S = 30
 
 
 def one(path, engine, memory, how):
-    """With handler threads the program's own system calls meet the hand-over (docs/run.md): it makes none there."""
+    """With handler threads, system calls of the program can meet the hand-over (docs/run.md), so it makes
+    none.
+    """
     argv = [
         FAULTLINE,
         "run",

@@ -1,4 +1,6 @@
-"""maps.c: files over reserved addresses, mappings that move, children without them; and what is told at the end."""
+"""maps.c: files over reserved addresses, mappings that move, children without them; and the report at the
+end.
+"""
 
 import re
 
@@ -22,7 +24,7 @@ for name, engine, run in under_limits("maps", "reserve"):
     left = run.stats["bytes_left_fixed"]
     check(run.stats["page_ins"] > PAGES and left <= 100 * 4096, f"{name}: managed, but for {left} bytes")
 
-# Pages that are written in private would have nowhere to go: such a mapping is the kernel's.
+# Written pages of a private mapping could not be evicted without swap: such a mapping is left to the kernel.
 for name, engine, run in under_limits("maps", "image"):
     check(run.stats["bytes_left_image"] >= 3 * SIZE, f"{name}: left {run.stats['bytes_left_image']}")
 
@@ -32,7 +34,7 @@ for case in ("again", "lengths"):
         if engine == "signal":
             check(filters_of(run) <= 6, f"{name}: {filters_of(run)} filters")
 
-# A reservation that is used as memory is the kernel's, and the filter does not look at it.
+# A reservation that is used as anonymous memory is left to the kernel, and is not in the filter.
 for name, engine, run in under_limits("maps", "heap"):
     expected = 1 if engine == "signal" else 0
     check(filters_of(run) == expected, f"{name}: {filters_of(run)} filters")

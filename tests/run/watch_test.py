@@ -1,5 +1,7 @@
-"""Other processes are noticed, by fanotify and, where that is refused, by inotify: what a process under a limit stored is
-in the file soon after another opens it, and what another wrote is seen soon; with one line on standard error."""
+"""Other processes are noticed, by fanotify and, where that is refused, by inotify: the stores of a process
+under a limit are in the file soon after another process opens it, and writes of another process are
+visible soon; with one line on standard error.
+"""
 
 import os
 import subprocess
@@ -27,7 +29,7 @@ for line in sys.stdin:
 
 
 def soon(what):
-    """Asks again until it is true or the time is over."""
+    """Polls until it is true or the time is over."""
     end = time.monotonic() + SOON_S
     while not what():
         if time.monotonic() > end:
