@@ -6,7 +6,8 @@ from harness import *
 
 BESIDE = os.path.join(os.path.dirname(CALLS), "beside")
 SCENES = ["files", "overlap", "streams", "punched", "handed_over", "mapped_anew", "everything_else"]
-# With the thread engine the call is not intercepted, so it can meet memory that is being replaced: docs/run.md.
+# With the thread engine the call is not intercepted, and can meet memory that is being replaced.
+# See docs/run.md.
 REPLACED = ["files_anew", "streams_anew", "forks"]
 directory = scratch()
 file = os.path.join(directory, "file")

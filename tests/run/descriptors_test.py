@@ -76,8 +76,8 @@ check(read is not None and read <= 2 * size, f"remap: {read} bytes read of {size
 pair = re.search(rb"([0-9.]+) us a pair", again.err)
 check(pair is not None and float(pair[1]) < PAIR_US, f"remap: {again.err!r} natively {native.err!r}")
 
-# A file that is not mapped for a moment: changes of other programs and stores are visible, it may be executed,
-# and it ends when it is unlinked.
+# A file that is not mapped for a moment: changes of other programs and stores are visible, it may be
+# executed, and it ends when it is unlinked.
 ANEW = """import mmap,os,subprocess,sys,time
 p='file'
 open(p,'wb').write(b'a'*1000000)

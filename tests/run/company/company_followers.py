@@ -193,7 +193,7 @@ def entry(number, text):
 
 
 def journal(scene, mixture, min_size):
-    """Every entry appears, in order, shortly after it was written; at the end the journal passes its check."""
+    """Every entry appears, in order, soon after it was written; at the end the journal passes its check."""
     if not os.path.exists(REMOTE) or shutil.which("journalctl") is None:
         raise Skip("systemd-journal-remote and journalctl are needed")
     rng, path = scene.rng, scene.path("log.journal")

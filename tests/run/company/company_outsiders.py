@@ -473,7 +473,7 @@ for _way in (
 
 @scenario("outsiders/told/open")
 def read_without_asking(scene):
-    """An outsider opens the file for reading: earlier stores are there shortly after, by every way to read."""
+    """An outsider opens the file for reading: earlier stores are there soon after, by every way to read."""
     peer, outsider = pair(scene)
     for turn in range(6):
         file = Changed(scene, f"file{turn}", peer, outsider, "rwshared")
@@ -579,7 +579,7 @@ def dirty_same_page(scene):
 
 @scenario("outsiders/dirty/truncated")
 def dirty_truncated(scene):
-    """Dirty pages beyond the end that an outsider has cut off are gone, and do not come back; the rest stays."""
+    """Dirty pages beyond the end that an outsider has cut off are gone, and stay gone; the rest stays."""
     peer, outsider = pair(scene)
     for turn in range(4):
         file = Changed(scene, f"file{turn}", peer, outsider, "rwshared")

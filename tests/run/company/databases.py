@@ -107,7 +107,7 @@ class Sqlite:
         self._patiently("create table if not exists kv (k blob primary key, v blob) without rowid")
 
     def _patiently(self, statement):
-        """SQLite returns "locked" at once, without waiting, where a deadlock is possible (two that recover)."""
+        """SQLite returns "locked" without waiting where a deadlock is possible (two that recover)."""
         until = time.monotonic() + BUSY_SECONDS
         while True:
             try:

@@ -25,8 +25,8 @@ import traceback
 PYTHON = "/usr/bin/python3"  # Debian's, with its lmdb
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCENARIOS = []
-# Held while a process is started, and while a test's file is open for writing: between fork and exec a child has
-# the descriptors of all scenes, and would count as one more writer of the file.
+# Held while a process is started, and while a test's file is open for writing: between fork and exec a child
+# has the descriptors of all scenes, and would count as one more writer of the file.
 FORKING = threading.Lock()
 
 
