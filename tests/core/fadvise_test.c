@@ -102,8 +102,8 @@ static void dontneed_forgets_whole_pages(void **state)
     assert_int_equal(advise(ptoa(10) + 1, ptoa(5), FL_FADV_DONTNEED), 0); /* 11 … 14 lie in it */
     assert_int_equal(resident(0, NPAGES), NPAGES - 4);
     assert_int_equal(resident(11, 15), 0);
-    assert_int_equal(advise(ptoa(150), ptoa(NPAGES - 150) - 100, FL_FADV_DONTNEED),
-                     0); /* the last one's end */
+    /* the last one's end */
+    assert_int_equal(advise(ptoa(150), ptoa(NPAGES - 150) - 100, FL_FADV_DONTNEED), 0);
     assert_int_equal(resident(150, NPAGES), 0);
     assert_int_equal(advise(0, 0, FL_FADV_DONTNEED), 0);
     assert_int_equal(resident(0, NPAGES), 0);

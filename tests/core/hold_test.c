@@ -239,8 +239,8 @@ static void a_file_is_cut_under_the_call(void **state)
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(8)), 0);
     assert_int_equal(test_load8(map, shared + ptoa(5)), 0);
     test_store8(map, shared + ptoa(5), 9);
-    memset(sim_frame(vm_page_frame(hold.page[2])), 0x66,
-           VM_PAGE_SIZE); /* a device that still writes to the frame */
+    /* a device that still writes to the frame */
+    memset(sim_frame(vm_page_frame(hold.page[2])), 0x66, VM_PAGE_SIZE);
     assert_int_equal(test_load8(map, shared + ptoa(5)), 9);
     uint32_t free = frames_free();
     fl_unhold(&hold);

@@ -76,8 +76,8 @@ static void marks_fit_or_are_refused(void **state)
         assert_int_equal(vm_pageout_startup(nframes, 0, 0, 0, 0), 0);
         assert_true(vm_pageout.free_reserved >= 2 && vm_pageout.free_reserved < vm_pageout.free_min);
         assert_true(vm_pageout.free_min < vm_pageout.free_target && vm_pageout.free_target < nframes);
-        assert_true(nframes < 256 ||
-                    vm_pageout.free_target < nframes / 8); /* most of the budget is for use */
+        /* most of the budget is for use */
+        assert_true(nframes < 256 || vm_pageout.free_target < nframes / 8);
     }
     assert_int_equal(vm_pageout_startup(100, 3, 10, 20, 0), 0);
     assert_true(vm_pageout.free_reserved == 3 && vm_pageout.free_min == 10 && vm_pageout.free_target == 20);

@@ -136,8 +136,8 @@ static void step_present(struct prng *prng, uint32_t i, bool grow)
     unsigned mark = (unsigned)prng_below(prng, RADIX_MARKS);
 
     if (prng_chance(prng, grow ? 150 : 500)) {
-        parts_fail_nth(
-            prng_chance(prng, 200)); /* a removal that finds no memory for a smaller node still removes */
+        /* a removal that finds no memory for a smaller node still removes */
+        parts_fail_nth(prng_chance(prng, 200));
         vm_radix_remove(&rtree, m);
         parts_fail_nth(0);
         in_tree[i] = false;

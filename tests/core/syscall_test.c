@@ -270,8 +270,8 @@ static void test_madvise_remove(void **state)
     assert_int_equal(test_load8(map, f + P + 100), 0);
     sim_disk_read(disk, 3 * P + 100, &byte, 1); /* of the file: a hole */
     assert_int_equal(byte, 0);
-    assert_int_equal(fl_sys_madvise(map, f, 8 * P, FL_MADV_REMOVE),
-                     -ENOMEM); /* a gap, after what is mapped */
+    /* a gap, after what is mapped */
+    assert_int_equal(fl_sys_madvise(map, f, 8 * P, FL_MADV_REMOVE), -ENOMEM);
     assert_int_equal(test_load8(map, f), 0);
 }
 

@@ -168,8 +168,8 @@ static void a_store_that_cannot_says_so(void **state)
     assert_int_equal(fl_vnode_open(odd_store(memory_store_pattern(2), ODD_IN_SUBMIT), &vnode), 0);
     assert_int_equal(fl_vnode_truncate(vnode, 1), -EOPNOTSUPP);
     assert_int_equal(fl_vnode_punch(vnode, 0, 1), -EOPNOTSUPP);
-    assert_int_equal(fl_vnode_write(vnode, &iov, 1, &(struct fl_iocb){.offset = VM_PAGE_SIZE}),
-                     VM_PAGE_SIZE); /* up to its end */
+    /* up to its end */
+    assert_int_equal(fl_vnode_write(vnode, &iov, 1, &(struct fl_iocb){.offset = VM_PAGE_SIZE}), VM_PAGE_SIZE);
     assert_int_equal(fl_vnode_write(vnode, &iov, 1, &(struct fl_iocb){.offset = ptoa(2)}), -EOPNOTSUPP);
     assert_int_equal(fl_vnode_close(vnode), 0);
     sim_shutdown();
@@ -503,8 +503,8 @@ static void nothing_is_on_its_way_to_where_a_file_grows(void **state)
         assert_int_equal(sim_disk_counts(disk).in_flight, 0);
         sim_join_all();
         assert_int_equal(disk_byte(101), 0);
-        assert_true(test_load8(map, shared + 101) == 0 ||
-                    way == 0); /* overwritten, or still beyond the end */
+        /* overwritten, or still beyond the end */
+        assert_true(test_load8(map, shared + 101) == 0 || way == 0);
         one_file_end();
     }
 }

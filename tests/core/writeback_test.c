@@ -160,8 +160,8 @@ static void the_daemons_cluster_is_bounded(void **state)
     assert_true(is_dirty(133) && !is_dirty(134) && !is_dirty(166) && is_dirty(167));
     vm_lock(&object->lock);
     vm_page_hold(vm_page_lookup(object, 102));
-    assert_int_equal(pageout_cluster(vm_page_lookup(object, 100), &plug),
-                     2); /* from the first page up to a held one */
+    /* from the first page up to a held one */
+    assert_int_equal(pageout_cluster(vm_page_lookup(object, 100), &plug), 2);
     blk_finish_plug(&plug);
     assert_int_equal(sim_disk_counts(disk).pages_written, 35);
     vm_lock(&object->lock);
@@ -294,8 +294,8 @@ static void a_failure_of_another_writer_is_told(void **state)
     sim_run("writer", write_all, NULL);
     sim_sleep_ns(1000000);
     assert_true(test_page_flags(object, 10) & PG_WRITEBACK);
-    assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES),
-                     -EIO); /* had nothing to write itself */
+    /* had nothing to write itself */
+    assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES), -EIO);
     assert_int_equal(sim_disk_counts(disk).writes, 1);
     sim_join_all();
     assert_int_equal(others_result, -EIO);

@@ -819,8 +819,8 @@ static void without_a_handler_the_process_dies_properly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(
-            without_a_handler_the_process_dies_properly), /* first: the children start without a VM */
+        /* first: the children start without a VM */
+        cmocka_unit_test(without_a_handler_the_process_dies_properly),
         cmocka_unit_test(bad_options_say_what_to_change),
         cmocka_unit_test(sequential_reads),
         cmocka_unit_test(random_reads),

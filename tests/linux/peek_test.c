@@ -139,8 +139,8 @@ static void memory_that_cannot_be_reached_is_an_error(void **state)
     assert_int_equal(sigaction(SIGBUS, &action, &old_bus), 0);
     begin((size_t)16 << 20);
     heat();
-    assert_int_equal(fl_pread(file, holes + 100, 4 * PAGE - 100, 77, 0),
-                     2 * PAGE - 100); /* up to the first page that is not writable */
+    /* up to the first page that is not writable */
+    assert_int_equal(fl_pread(file, holes + 100, 4 * PAGE - 100, 77, 0), 2 * PAGE - 100);
     expect(holes + 100, 77, 2 * PAGE - 100);
     assert_int_equal(fl_pread(file, holes + 2 * PAGE, 100, 0, 0), -EFAULT);
     assert_int_equal(fl_pread(file, holes + 3 * PAGE, STEP, 0, 0), -EFAULT);

@@ -1,14 +1,14 @@
 /*
- * driver.h: the interface of everything that is compared: the naive model,
- * the core on a machine, the real kernel.
+ * driver.h: the interface of everything that is compared: the naive model, the core on a machine, the real
+ * kernel.
  *
  *      op ──▶ driver A (the reference)   ┐
  *         ──▶ driver B (the subject)     ┴─▶ oracle.c: same result, same errno, same bytes, same map
  *
- * Addresses are relative to the driver's window, which is empty at first: page 0 of the window has address
- * 0. DRIVER_ANY as
- * an address means NULL. Results are 0 or a negative errno; those that are addresses are relative again.
- * Where the address is the driver's choice it is the highest gap of the window that is long enough.
+ * Addresses are relative to the driver's window, which is empty at first: page 0 of the window has address 0.
+ * DRIVER_ANY as an address means NULL. Results are 0 or a negative errno; results that are addresses are
+ * relative again. Where the driver chooses the address, it chooses the highest gap of the window that is long
+ * enough.
  */
 #ifndef TESTS_MODEL_DRIVER_H
 #define TESTS_MODEL_DRIVER_H
@@ -119,8 +119,8 @@ struct driver {
     int (*truncate)(struct driver *d, int handle, uint64_t len);
     int (*punch)(struct driver *d, int handle, uint64_t off, uint64_t len);
     int (*fsync)(struct driver *d, int handle, unsigned flags); /* FL_FSYNC_* */
-    int (*sync_range)(struct driver *d, int handle, uint64_t off, uint64_t len,
-                      unsigned flags); /* FL_SYNC_FILE_RANGE_* */
+    /* FL_SYNC_FILE_RANGE_* */
+    int (*sync_range)(struct driver *d, int handle, uint64_t off, uint64_t len, unsigned flags);
     int (*fadvise)(struct driver *d, int handle, uint64_t off, uint64_t len, int advice); /* FL_FADV_* */
     /* The bytes of the file and its length, as other processes see them. */
     int (*file_read)(struct driver *d, int file, uint64_t off, void *bytes, size_t len);

@@ -18,9 +18,9 @@ static int check_file(int prot, int flags, int handle)
     int type = flags & FL_MAP_TYPE;
 
     if (type == FL_MAP_SHARED || type == FL_MAP_SHARED_VALIDATE) {
+        /* flags from before MAP_TYPE existed */
         int known = FL_MAP_TYPE | FL_MAP_FIXED | FL_MAP_ANONYMOUS | FL_MAP_GROWSDOWN | FL_MAP_LOCKED |
-                    FL_MAP_NORESERVE | FL_MAP_POPULATE | FL_MAP_NONBLOCK |
-                    FL_MAP_STACK; /* flags from before MAP_TYPE existed */
+                    FL_MAP_NORESERVE | FL_MAP_POPULATE | FL_MAP_NONBLOCK | FL_MAP_STACK;
 
         if (type == FL_MAP_SHARED_VALIDATE && (flags & ~known))
             return -EOPNOTSUPP;
