@@ -1,6 +1,5 @@
 /*
- * driver.h: the interface of everything that is compared: the naive model, the core on a machine, the real
- * kernel.
+ * driver.h: the interface of all that is compared: the naive model, the core on a machine, the real kernel.
  *
  *      op ──▶ driver A (the reference)   ┐
  *         ──▶ driver B (the subject)     ┴─▶ oracle.c: same result, same errno, same bytes, same map

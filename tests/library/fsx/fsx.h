@@ -11,8 +11,8 @@
  * An operation does not depend on those before it, so any of them can be
  * left out: fsx_test.py shortens a failing run that way.
  */
-#ifndef FSX_H
-#define FSX_H
+#ifndef TESTS_LIBRARY_FSX_FSX_H
+#define TESTS_LIBRARY_FSX_FSX_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -9,7 +9,8 @@
  * A command is NAME ARGUMENT…; the answer is a number and bytes in hexadecimal, or the error's name. Open
  * files and mappings have names of one letter.
  */
-#pragma once
+#ifndef TESTS_RUN_COMPANY_PEER_H
+#define TESTS_RUN_COMPANY_PEER_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -44,3 +45,5 @@ long peer_load(const volatile unsigned char *at, unsigned char *to, size_t len_b
 long peer_store(volatile unsigned char *at, const unsigned char *from, size_t len_bytes);
 size_t peer_unhex(const char *text, unsigned char *to);
 void peer_hex(const unsigned char *from, size_t len_bytes, char *text);
+
+#endif
