@@ -84,7 +84,7 @@ static void arguments(struct driver *d)
     EXPECT(d->fadvise(d, RDWR, 0, 0, FL_FADV_DONTNEED), 0);
     EXPECT(d->fadvise(d, RDWR, P(1000), P(1), FL_FADV_WILLNEED), 0);
     EXPECT(fill(d, RDWR, P(1), 1, 0, 0), 0);
-    EXPECT(d->punch(d, RDWR, P(90), P(2)), 0); /* behind the end: nothing */
+    EXPECT(d->punch(d, RDWR, P(90), P(2)), 0); /* beyond the end: nothing */
     EXPECT(d->file_size(d, 0), driver_file_size(0));
 }
 
@@ -106,7 +106,7 @@ static void writes_grow(struct driver *d)
     uint64_t size = driver_file_size(1);
 
     map(d, 1, 60, FL_MAP_SHARED, RDWR1);
-    EXPECT(put(d, P(1) + size + 9, 0x11), 0); /* behind the end, in the last page */
+    EXPECT(put(d, P(1) + size + 9, 0x11), 0); /* beyond the end, in the last page */
     EXPECT(fill(d, RDWR1, P(50) + 10, 0x22, 600, 0), 600);
     EXPECT(d->file_size(d, 1), P(50) + 610);
     EXPECT(get(d, P(1) + size + 9), 0);

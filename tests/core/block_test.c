@@ -1,5 +1,5 @@
 /*
- * block_test.c: random bios through plugs, beside an array of bytes and a naive idea of how they merge.
+ * block_test.c: random bios through plugs, beside an array of bytes and a naive model of how they merge.
  *
  *   bios of one round:  extents of a file, none of which overlap ─▶ in any order ─▶ plug ─▶ shelf store
  *
@@ -231,7 +231,7 @@ static bool model_joins(const struct io *a, const struct io *b, uint64_t start)
     return atop(end - 1) - atop(start) < MACHINE_RUN_MAX;
 }
 
-/* The requests that shelf `which` ought to get, in order. */
+/* The requests that shelf `which` must get, in order. */
 static uint32_t model_requests(uint32_t which, struct note *note)
 {
     struct io *sorted[NBIOS];

@@ -110,7 +110,7 @@ static void an_end_waits_for_transfers_and_for_no_holder(void **state)
     vm_lock(&object->lock);
     assert_true(vm_page_lookup(object, 1) == busy); /* the busy page's owner may still use it */
     vm_page_xunbusy(busy);
-    vm_object_pip_add(object); /* as the page daemon may, as long as there are pages */
+    vm_object_pip_add(object); /* as the page daemon may do while the object has pages */
     vm_unlock(&object->lock);
     sim_sleep_ns(10000000);
     vm_lock(&object->lock);

@@ -1,5 +1,5 @@
 /*
- * pager_test.c: transfers between objects and a simulated disk that fails: what becomes of the pages.
+ * pager_test.c: transfers between objects and a simulated disk that fails: the state of the pages afterwards.
  */
 #include "vm/vm_pager.h"
 #include "file/transfer.h"

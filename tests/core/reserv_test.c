@@ -22,7 +22,7 @@
 static const vm_pindex_t sizes[NOBJECTS] = {6 * N, 3 * N + 7, N,
                                             N - 1}; /* the last is too small for a reservation */
 static struct vm_object *objects[NOBJECTS];
-static struct vm_page *pages[NOBJECTS][SIZE_MAX_]; /* the model: what is resident */
+static struct vm_page *pages[NOBJECTS][SIZE_MAX_]; /* the model: which pages are resident */
 
 static struct kept {
     struct vm_object *object; /* the block is reserved for this object, or NULL */

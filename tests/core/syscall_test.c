@@ -315,7 +315,7 @@ static void test_mlock_too_much(void **state)
     a = must_map(0x500000, 100 * P, RW, ANON | FL_MAP_LOCKED, NULL, 0);
     fl_vm_stats(&stats);
     assert_int_equal(stats.wired, 100);
-    assert_int_equal(fl_sys_mremap(map, a, 100 * P, 120 * P, 0, 0), a); /* what is new is locked too */
+    assert_int_equal(fl_sys_mremap(map, a, 100 * P, 120 * P, 0, 0), a); /* the new pages are locked too */
     fl_vm_stats(&stats);
     assert_int_equal(stats.wired, 120);
     assert_int_equal(fl_sys_munmap(map, a, 120 * P), 0);

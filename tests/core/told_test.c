@@ -72,7 +72,7 @@ static void each_descriptor_is_told_once(void **state)
     assert_int_equal(fl_vnode_fsync(other.vnode, 0, &other.told), 0);
     assert_int_equal(fl_vnode_fsync(other.vnode, 0, NULL), 0);
     assert_int_equal(fl_vnode_fsync(other.vnode, 2, &other.told), -EINVAL);
-    assert_int_equal(msync(va, 4), -ENOSPC); /* a mapping is a descriptor of its own */
+    assert_int_equal(msync(va, 4), -ENOSPC); /* a mapping is told like a descriptor */
     assert_int_equal(msync(va, 4), 0);
     end();
 }

@@ -1,8 +1,8 @@
 /*
  * file_calls_test.c: fl_pread, fl_pwrite and the other calls on files, on the machine linux, on real files
  * and on the memory store, beside an array of bytes: threads that read, write, punch and map stripes of one
- * file, while one moves its end; then the kernel's view of the file. Buffers that are not mapped, managed, or
- * mappings of the file itself. A store that fails.
+ * file, while one changes its length; then the kernel's view of the file. Buffers that are not mapped,
+ * managed, or mappings of the file itself. A store that fails.
  */
 #include "linux_machine.h"
 #include "support/require.h"

@@ -4,10 +4,10 @@
  *      op ──▶ driver A (the reference)   ┐
  *         ──▶ driver B (the subject)     ┴─▶ oracle.c: same result, same errno, same bytes, same map
  *
- * Addresses are relative to the driver's window, which is empty at first: page 0 of the window has address 0.
- * DRIVER_ANY as an address means NULL. Results are 0 or a negative errno; results that are addresses are
- * relative again. Where the driver chooses the address, it chooses the highest gap of the window that is long
- * enough.
+ * Addresses are relative to the driver's window, which is empty at first: page 0 of
+ * the window has address 0. DRIVER_ANY as an address means NULL. Results are 0 or a
+ * negative errno; results that are addresses are relative again. Where the driver
+ * chooses the address, it chooses the highest gap of the window that is long enough.
  */
 #ifndef TESTS_MODEL_DRIVER_H
 #define TESTS_MODEL_DRIVER_H

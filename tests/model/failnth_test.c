@@ -232,7 +232,7 @@ static int written(struct driver *d)
     TRY(d->set_size(d, 0, P(20) + 100));
     TRY(d->mmap(d, P(1), P(30), RW, FL_MAP_SHARED | FL_MAP_FIXED, 0, 0));
     TRY(put(d, P(3), 0xa0));
-    TRY(put(d, P(21) + 3000, 0xa1)); /* behind the end */
+    TRY(put(d, P(21) + 3000, 0xa1)); /* beyond the end */
     TRY(write_all(d, 0, 700, 0xa2, P(6), 0));
     TRY(expect(d, P(3), 0xa2));
     TRY(write_all(d, 0, P(22) + 5, 0xa3, 3000, 0));

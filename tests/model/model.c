@@ -164,7 +164,7 @@ static bool all_free(struct model *model, uint64_t addr, uint64_t len)
     return driver_is_free(&model->driver, addr, len);
 }
 
-/* The pages move, or with keep, the old ones stay but lose what they hold. */
+/* The pages move; with `keep`, the old ones stay mapped but lose their contents. */
 static void move_pages(struct model *model, uint64_t from, uint64_t to, uint64_t len, bool keep)
 {
     struct model_page *page = &model->page[to / PAGE];

@@ -1,4 +1,4 @@
-/* outcome.h: what one operation gave on one driver. */
+/* outcome.h: the outcome of one operation on one driver. */
 #ifndef TESTS_MODEL_OUTCOME_H
 #define TESTS_MODEL_OUTCOME_H
 

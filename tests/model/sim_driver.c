@@ -186,7 +186,7 @@ static bool may_be_forgotten(const struct vm_page *m)
 
 /*
  * Where the host's kernel finds the byte at addr: in the page that is
- * mapped there, or would be. NULL: nowhere.
+ * mapped there, or would be. NULL: not mapped.
  */
 static uint8_t *held_byte(struct sim *sim, int slot, uint64_t addr, vm_prot_t access)
 {

@@ -169,7 +169,7 @@ static void case_odd(void)
     FILE *file;
 
     strcpy(name, "/proc/self/stat");
-    CHECK(madvise(m, size, MADV_DONTNEED) == 0); /* private: what was written is gone */
+    CHECK(madvise(m, size, MADV_DONTNEED) == 0); /* private: the written bytes are gone */
     printf("gone %d\n", strcmp(name, "/proc/self/stat") != 0);
     strcpy(name, "/etc/passwd");
     printf("stat %d %d\n", stat(name, st), S_ISREG(st->st_mode));
@@ -362,7 +362,7 @@ static void case_segv(void)
 
 /* ---- mappings -------------------------------------------------------------------------------------- */
 
-/* Fixed mappings over and beside managed ones, moved and cut. */
+/* Fixed mappings over managed ones and next to them, which are moved and cut. */
 static void case_fixed(void)
 {
     unsigned char *m = map(PROT_READ | PROT_WRITE, MAP_PRIVATE, O_RDONLY);

@@ -8,7 +8,7 @@
  *   file 0 … 2 ── descriptors: rw, ro, wo, append, direct, dsync; some shared by dup
  *      └───────── mappings: shared rw, shared ro, private; made and removed on the way
  *
- * An operation never touches a mapping behind the end of its file, and never reads and writes ranges of one
+ * An operation never touches a mapping beyond the end of its file, and never reads and writes ranges of one
  * file that overlap: there the kernel promises nothing.
  */
 #include "check.h"

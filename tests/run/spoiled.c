@@ -86,9 +86,9 @@ static void shortened(void)
     look("before", PAGE);
     look("before", len - PAGE);
     shell("truncate -s %zu \"$file\"", half);
-    look("absent, behind the end", len - 999 * PAGE);
-    tell("a read behind the end", pread(fd, &byte, 1, (off_t)(len - PAGE)));
-    look("cached, behind the end", len - PAGE);
+    look("absent, beyond the end", len - 999 * PAGE);
+    tell("a read beyond the end", pread(fd, &byte, 1, (off_t)(len - PAGE)));
+    look("cached, beyond the end", len - PAGE);
     look("the last page", half / PAGE * PAGE);
     look("behind it in the last page", half / PAGE * PAGE + 200);
     look("before the end", half - 300 * PAGE - 100);
@@ -125,7 +125,7 @@ static void lengthened(void)
 
     munmap((void *)map, len);
     map = mmap(NULL, longer, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    look("behind the end", len + 5 * PAGE);
+    look("beyond the end", len + 5 * PAGE);
     shell("truncate -s %zu \"$file\"", longer);
     look("lengthened", len + 5 * PAGE);
     shell("printf 00appended >>\"$file\"; true %zu", 0);

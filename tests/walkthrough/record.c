@@ -269,7 +269,7 @@ static void scenario_file_write(void)
     trace_start("a write over a whole page and a part of the next, which is read first");
     write_bytes(&w, 8 * PAGE, PAGE + 100);
     trace_stop();
-    trace_start("a write behind the end: the file grows");
+    trace_start("a write beyond the end: the file grows");
     write_bytes(&w, FILE_LEN + 100, 100);
     trace_stop();
     world_end(&w);

@@ -586,7 +586,7 @@ static void op_beyond(void)
     writes = map->writable && draw(2) == 0;
     told("beyond", offset, 1, (int)(map - maps));
     if (!ops_cannot_reach(map->addr + (offset - map->offset), writes))
-        fail("a page behind the end can be reached, at %#zx, length %#zx", (size_t)offset, model_len);
+        fail("a page beyond the end can be reached, at %#zx, length %#zx", (size_t)offset, model_len);
 }
 
 /* ---- private mappings ---------------------------------------------------------------------------------- */

@@ -100,7 +100,7 @@ def follow_silently(scene, log):
         text = b"%07d\n" % turn
         log.append(text)
         if (log.length - len(text)) % PAGE == 0:
-            log.follower.do("fstat", "f")  # a new page could be behind the end
+            log.follower.do("fstat", "f")  # a new page could be beyond the end
         log.follower.comes_to_see(text, at=log.length - len(text), within_ms=NOTICE_MS, what=f"turn {turn}: ")
 
 

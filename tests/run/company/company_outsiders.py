@@ -61,7 +61,7 @@ class Changed:
             raise Wrong(f"{what}: {self._where()}")
         end = -len(self.data) % PAGE
         if end:
-            self.peer.sees(bytes(min(end, 64)), at=len(self.data), what=f"{what}: behind the end ")
+            self.peer.sees(bytes(min(end, 64)), at=len(self.data), what=f"{what}: beyond the end ")
         back = self.peer.ask("load", "m", len(self.data) + end, 1)
         if len(self.data) + end < WINDOW and back != "SIGBUS":
             raise Wrong(f"{what}: a load of the page behind the last says {back}")
