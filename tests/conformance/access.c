@@ -15,7 +15,7 @@ static void on_fault(int signo, siginfo_t *info, void *context)
 {
     (void)context;
     if (!armed)
-        abort(); /* not ours: a real crash */
+        abort(); /* not from an access of this file: a real crash */
     if (signo == SIGBUS)
         siglongjmp(jump, ENXIO);
     siglongjmp(jump, info->si_code == SEGV_MAPERR ? EFAULT : EACCES);

@@ -4,8 +4,7 @@
 
 #include <stddef.h>
 
-/* From begin to end SIGSEGV and SIGBUS are ours; what is managed by others (faultline) chains to us.
- * Nests. */
+/* From begin to end, SIGSEGV and SIGBUS are handled here; Faultline's handlers chain to this one. Nests. */
 void access_begin(void);
 void access_end(void);
 /* Copies. Errors: -EFAULT and -EACCES (SIGSEGV), -ENXIO (SIGBUS). */

@@ -1,33 +1,17 @@
 /*
- * calls.c: read, write, truncate and their kin on files that are mapped: every errno, and what the mappings
- * and the file show afterwards. Each scene says what must hold on every machine.
+ * calls.c: read, write, truncate and the other calls on files, on files that are mapped: every errno, and
+ * what the mappings and the file show afterwards. Each scene says what must hold on every machine.
  */
+#include "conformance/scene.h"
 #include "conformance/suite.h"
 #include <errno.h>
 #include <faultline/vm.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-#define P(n)   ((n)*DRIVER_PAGE)
-#define RW     (VM_PROT_READ | VM_PROT_WRITE)
 #define RDWR   0 /* handles: of file 0, */
 #define RDWR1  1 /* of file 1 */
 #define RDONLY 2
 #define WRONLY 4 /* of file 1 */
-
-static const char *scene; /* that runs */
-static int failures;      /* in it */
-
-static void expect_at(struct driver *d, int line, const char *what, int64_t got, int64_t want)
-{
-    if (got == want)
-        return;
-    failures++;
-    fprintf(stderr, "%s: %s, calls.c line %d: %s is %" PRId64 ", should be %" PRId64 "\n", d->name, scene,
-            line, what, got, want);
-}
-#define EXPECT(got, want) expect_at(d, __LINE__, #got, (int64_t)(got), (int64_t)(want))
 
 static int64_t get(struct driver *d, uint64_t addr)
 {
@@ -59,7 +43,7 @@ static int64_t fill(struct driver *d, int handle, uint64_t off, uint8_t byte, si
     return d->write(d, handle, iov, 3, off, flags);
 }
 
-/* What a read of len bytes says; *byte: the last byte that it gave. */
+/* The result of a read of len bytes; *byte: the last byte that it read. */
 static int64_t last_of(struct driver *d, int handle, uint64_t off, size_t len, uint8_t *byte)
 {
     static uint8_t bytes[8 * DRIVER_PAGE];
@@ -100,7 +84,7 @@ static void arguments(struct driver *d)
     EXPECT(d->fadvise(d, RDWR, 0, 0, FL_FADV_DONTNEED), 0);
     EXPECT(d->fadvise(d, RDWR, P(1000), P(1), FL_FADV_WILLNEED), 0);
     EXPECT(fill(d, RDWR, P(1), 1, 0, 0), 0);
-    EXPECT(d->punch(d, RDWR, P(90), P(2)), 0); /* behind the end: nothing */
+    EXPECT(d->punch(d, RDWR, P(90), P(2)), 0); /* beyond the end: nothing */
     EXPECT(d->file_size(d, 0), driver_file_size(0));
 }
 
@@ -122,7 +106,7 @@ static void writes_grow(struct driver *d)
     uint64_t size = driver_file_size(1);
 
     map(d, 1, 60, FL_MAP_SHARED, RDWR1);
-    EXPECT(put(d, P(1) + size + 9, 0x11), 0); /* behind the end, in the last page */
+    EXPECT(put(d, P(1) + size + 9, 0x11), 0); /* beyond the end, in the last page */
     EXPECT(fill(d, RDWR1, P(50) + 10, 0x22, 600, 0), 600);
     EXPECT(d->file_size(d, 1), P(50) + 610);
     EXPECT(get(d, P(1) + size + 9), 0);
@@ -166,7 +150,7 @@ static void truncations(struct driver *d)
     EXPECT(get(d, P(5) + 100), 0);
     EXPECT(get(d, P(6)), -ENXIO);
     EXPECT(get(d, P(38)), -ENXIO);
-    EXPECT(get(d, P(34) + 500), 0x42); /* a private page of its own, in the page of the end */
+    EXPECT(get(d, P(34) + 500), 0x42); /* a private copy of the page in which the file ends */
     EXPECT(last_of(d, RDWR, P(4), P(1), &byte), 100);
     EXPECT(d->truncate(d, RDWR, P(12)), 0);
     EXPECT(get(d, P(5) + 100), 0);
@@ -196,8 +180,8 @@ static void calls_and_mappings_agree(struct driver *d)
     EXPECT(get(d, P(3) + 7), 0x53);
     EXPECT(get(d, P(22) + 6), driver_file_byte(0, P(2) + 6));
     EXPECT(get(d, P(25) + 6), 0x53);
-    EXPECT(get(d, P(42) + 8), driver_file_byte(0, P(2) + 8)); /* written to: its own */
-    EXPECT(get(d, P(43)), 0x53);                              /* not written to: the file's */
+    EXPECT(get(d, P(42) + 8), driver_file_byte(0, P(2) + 8)); /* written to: shows its own copy */
+    EXPECT(get(d, P(43)), 0x53);                              /* not written to: shows the file */
     EXPECT(d->madvise(d, P(1), P(8), FL_MADV_PAGEOUT), 0);
     EXPECT(last_of(d, RDONLY, P(2), P(2), &byte), P(2));
     EXPECT(byte, 0x53);
@@ -250,34 +234,19 @@ static void syncs_reach_the_file(struct driver *d)
 
 /* ---- all of them --------------------------------------------------------------------------------------- */
 
+static const struct scene call_scenes[] = {
+    {SCENE(modes)},
+    {SCENE(arguments)},
+    {SCENE(reads_end)},
+    {SCENE(writes_grow)},
+    {SCENE(appends)},
+    {SCENE(truncations)},
+    {SCENE(calls_and_mappings_agree)},
+    {SCENE(holes)},
+    {SCENE(syncs_reach_the_file)},
+};
+
 int suite_calls(struct driver *(*create)(void))
 {
-    static const struct {
-        const char *name;
-        void (*run)(struct driver *d);
-    } scenes[] = {
-        {"modes", modes},
-        {"arguments", arguments},
-        {"reads_end", reads_end},
-        {"writes_grow", writes_grow},
-        {"appends", appends},
-        {"truncations", truncations},
-        {"calls_and_mappings_agree", calls_and_mappings_agree},
-        {"holes", holes},
-        {"syncs_reach_the_file", syncs_reach_the_file},
-    };
-    int failed = 0;
-    unsigned i;
-
-    for (i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
-        struct driver *d = create();
-
-        scene = scenes[i].name;
-        failures = 0;
-        scenes[i].run(d);
-        d->check(d);
-        d->destroy(d);
-        failed += failures > 0;
-    }
-    return failed;
+    return scenes_run(create, call_scenes, sizeof(call_scenes) / sizeof(call_scenes[0]));
 }

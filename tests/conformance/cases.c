@@ -1,5 +1,5 @@
 /*
- * cases.c: one call on a map that is always the same, and the result that it must have.
+ * cases.c: one call on a map that is always the same, and the result it must have.
  *
  *   page  0x10 ──── 0x18  private file 0, rw-          0x40 ── 0x44  private anonymous, rw-
  *         0x20 ──── 0x28  shared file 0, rw-           0x44          hole
@@ -136,7 +136,7 @@ static const struct suite_case munmap_cases[] = {
     {"length 0", {OP_MUNMAP, .addr = P(0x10)}, -EINVAL},
     {"length beyond everything", {OP_MUNMAP, .addr = P(0x10), .len = (uint64_t)1 << 62}, -EINVAL},
     {"length that rounds to 0", {OP_MUNMAP, .addr = P(0x10), .len = HUGE_LEN}, -EINVAL},
-    {"behind the end of memory", {OP_MUNMAP, .addr = P(16), .len = P(1), .value = AT_END}, -EINVAL},
+    {"beyond the end of memory", {OP_MUNMAP, .addr = P(16), .len = P(1), .value = AT_END}, -EINVAL},
     {"nothing there", {OP_MUNMAP, .addr = P(0x100), .len = P(4)}, 0},
     {"across holes", {OP_MUNMAP, .addr = P(0x40), .len = P(0x18)}, 0},
     {"part of a page", {OP_MUNMAP, .addr = P(0x40), .len = 1}, 0},
@@ -236,7 +236,7 @@ static const struct suite_case msync_cases[] = {
     {"later", {OP_MSYNC, .addr = P(0x20), .len = P(8), .flags = FL_MS_ASYNC}, 0},
     {"private", {OP_MSYNC, .addr = P(0x10), .len = P(8), .flags = FL_MS_SYNC}, 0},
     {"anonymous", {OP_MSYNC, .addr = P(0x40), .len = P(4), .flags = FL_MS_SYNC}, 0},
-    {"behind the end of the file", {OP_MSYNC, .addr = P(0x58), .len = P(4), .flags = FL_MS_SYNC}, 0},
+    {"beyond the end of the file", {OP_MSYNC, .addr = P(0x58), .len = P(4), .flags = FL_MS_SYNC}, 0},
 };
 
 static const struct suite_case madvise_cases[] = {
@@ -267,7 +267,7 @@ static const struct suite_case madvise_cases[] = {
     {"populating what has no rights",
      {OP_MADVISE, .addr = P(0x60), .len = P(1), .flags = FL_MADV_POPULATE_READ},
      -EINVAL},
-    {"populating behind the end of the file",
+    {"populating beyond the end of the file",
      {OP_MADVISE, .addr = P(0x58), .len = P(1), .flags = FL_MADV_POPULATE_READ},
      -EFAULT},
     {"populating nothing",
@@ -284,7 +284,7 @@ static const struct suite_case madvise_cases[] = {
     {"sequential", {OP_MADVISE, .addr = P(0x21), .len = P(2), .flags = FL_MADV_SEQUENTIAL}, 0},
     {"will need", {OP_MADVISE, .addr = P(0x20), .len = P(8), .flags = FL_MADV_WILLNEED}, 0},
     {"will need, anonymous", {OP_MADVISE, .addr = P(0x40), .len = P(4), .flags = FL_MADV_WILLNEED}, 0},
-    {"will need, behind the end", {OP_MADVISE, .addr = P(0x58), .len = P(4), .flags = FL_MADV_WILLNEED}, 0},
+    {"will need, beyond the end", {OP_MADVISE, .addr = P(0x58), .len = P(4), .flags = FL_MADV_WILLNEED}, 0},
     {"cold", {OP_MADVISE, .addr = P(0x20), .len = P(8), .flags = FL_MADV_COLD}, 0},
     {"goes out", {OP_MADVISE, .addr = P(0x20), .len = P(8), .flags = FL_MADV_PAGEOUT}, 0},
     {"not for children", {OP_MADVISE, .addr = P(0x20), .len = P(8), .flags = FL_MADV_DONTFORK}, 0},
@@ -316,7 +316,7 @@ static const struct suite_case mlock_cases[] = {
     {"nothing there", {OP_MLOCK, .addr = P(0x100), .len = P(1)}, -ENOMEM},
     {"a hole in it", {OP_MLOCK, .addr = P(0x40), .len = P(8)}, -ENOMEM},
     {"no rights", {OP_MLOCK, .addr = P(0x60), .len = P(1)}, -ENOMEM},
-    {"behind the end of the file", {OP_MLOCK, .addr = P(0x58), .len = P(1)}, -ENOMEM},
+    {"beyond the end of the file", {OP_MLOCK, .addr = P(0x58), .len = P(1)}, -ENOMEM},
     {"length 0", {OP_MLOCK, .addr = P(0x100)}, 0},
     {"not at a page", {OP_MLOCK, .addr = P(0x20) + 5, .len = P(1)}, 0},
     {"locked already", {OP_MLOCK, .addr = P(0x68), .len = P(4)}, 0},
@@ -334,15 +334,15 @@ static const struct suite_case access_cases[] = {
     {"load without rights", {OP_LOAD, .addr = P(0x60), .len = 1}, -EACCES},
     {"store without rights", {OP_STORE, .addr = P(0x60), .len = 1}, -EACCES},
     {"store to what is read-only", {OP_STORE, .addr = P(0x30), .len = 1}, -EACCES},
-    {"load behind the end of the file", {OP_LOAD, .addr = P(0x58), .len = 1}, -ENXIO},
-    {"store behind the end of the file", {OP_STORE, .addr = P(0x58), .len = 1}, -ENXIO},
-    {"load behind the end, in the last page", {OP_LOAD, .addr = P(0x57) + 4000, .len = 8}, 0},
-    {"store behind the end, in the last page", {OP_STORE, .addr = P(0x57) + 4000, .len = 8}, 0},
+    {"load beyond the end of the file", {OP_LOAD, .addr = P(0x58), .len = 1}, -ENXIO},
+    {"store beyond the end of the file", {OP_STORE, .addr = P(0x58), .len = 1}, -ENXIO},
+    {"load beyond the end, in the last page", {OP_LOAD, .addr = P(0x57) + 4000, .len = 8}, 0},
+    {"store beyond the end, in the last page", {OP_STORE, .addr = P(0x57) + 4000, .len = 8}, 0},
     {"load into a hole", {OP_LOAD, .addr = P(0x44) - 4, .len = 8}, -EFAULT},
     {"across a border", {OP_STORE, .addr = P(0x21) - 4, .len = 8}, 0},
 };
 
-/* True: it has the result, or an allowed difference. */
+/* True: it has the expected result, or an allowed difference. */
 static bool run_case(struct driver *d, const char *call, const struct suite_case *c)
 {
     struct op op = c->op;

@@ -3,7 +3,7 @@
 file(GLOB CONFORMANCE_SOURCES CONFIGURE_DEPENDS tests/conformance/*.c)
 list(FILTER CONFORMANCE_SOURCES EXCLUDE REGEX "(_test|linux_driver)\\.c$")
 set(MODEL_WITHOUT_SIM ${MODEL_SOURCES})
-list(FILTER MODEL_WITHOUT_SIM EXCLUDE REGEX "(sim_driver|ledger)\\.c$")
+list(FILTER MODEL_WITHOUT_SIM EXCLUDE REGEX "(sim_driver|sim_oracle|ledger)\\.c$")
 
 function(faultline_conformance_test name)
   add_executable(conformance_${name}_test tests/conformance/${name}_test.c ${CONFORMANCE_SOURCES} ${MODEL_WITHOUT_SIM}

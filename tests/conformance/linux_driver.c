@@ -1,7 +1,7 @@
 /*
- * linux_driver.c: the core on the machine linux, through the hosted library, behind driver.h.
+ * linux_driver.c: the core on the machine linux, through the library, behind driver.h.
  *
- *   fl_space: | reserved ………………… | window | reserved |      loads and stores are this process' own
+ *   fl_space: | reserved ………………… | window | reserved |      loads and stores are made by this process
  *
  * Small memory, so that pages come and go while the operations run.
  */
@@ -20,16 +20,16 @@
 #define WINDOW_END   (LINUX_WINDOW_END - BEHIND)
 #define WINDOW_START (WINDOW_END - DRIVER_WINDOW_BYTES)
 
-struct hosted_driver {
+struct library_driver {
     struct driver driver;
     struct files files;
     struct fl_file *handle[DRIVER_HANDLES];
-    struct fl_file write_only; /* stands in for a descriptor that fl_open_fd has no use for */
+    struct fl_file write_only; /* stands for a write-only descriptor, which fl_open_fd does not take */
 };
 
-static struct hosted_driver *hosted_of(struct driver *d)
+static struct library_driver *library_of(struct driver *d)
 {
-    return (struct hosted_driver *)d;
+    return (struct library_driver *)d;
 }
 
 static void *absolute(uint64_t addr)
@@ -37,30 +37,30 @@ static void *absolute(uint64_t addr)
     return addr == DRIVER_ANY ? NULL : (void *)(WINDOW_START + addr);
 }
 
-static int64_t hosted_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
-                           uint64_t off)
+static int64_t library_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
+                            uint64_t off)
 {
     void *at = absolute(addr);
-    int error = fl_mmap(&at, len, prot, flags, handle < 0 ? NULL : hosted_of(d)->handle[handle], off);
+    int error = fl_mmap(&at, len, prot, flags, handle < 0 ? NULL : library_of(d)->handle[handle], off);
 
     return error != 0 ? error : (int64_t)((uint64_t)at - WINDOW_START);
 }
 
-static int hosted_munmap(struct driver *d, uint64_t addr, uint64_t len)
+static int library_munmap(struct driver *d, uint64_t addr, uint64_t len)
 {
     (void)d;
     return fl_munmap(absolute(addr), len);
 }
 
-static int hosted_mprotect(struct driver *d, uint64_t addr, uint64_t len, int prot)
+static int library_mprotect(struct driver *d, uint64_t addr, uint64_t len, int prot)
 {
     (void)d;
     return fl_mprotect(absolute(addr), len, prot);
 }
 
 /* fl_mremap has no argument for the new place. */
-static int64_t hosted_mremap(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
-                             uint64_t new_addr)
+static int64_t library_mremap(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
+                              uint64_t new_addr)
 {
     void *at = absolute(addr);
     sigset_t saved;
@@ -77,73 +77,74 @@ static int64_t hosted_mremap(struct driver *d, uint64_t addr, uint64_t len, uint
     return error < 0 ? error : error - (int64_t)WINDOW_START;
 }
 
-static int hosted_msync(struct driver *d, uint64_t addr, uint64_t len, int flags)
+static int library_msync(struct driver *d, uint64_t addr, uint64_t len, int flags)
 {
     (void)d;
     return fl_msync(absolute(addr), len, flags);
 }
 
-static int hosted_madvise(struct driver *d, uint64_t addr, uint64_t len, int advice)
+static int library_madvise(struct driver *d, uint64_t addr, uint64_t len, int advice)
 {
     (void)d;
     return fl_madvise(absolute(addr), len, advice);
 }
 
-static int hosted_mincore(struct driver *d, uint64_t addr, uint64_t len, unsigned char *vec)
+static int library_mincore(struct driver *d, uint64_t addr, uint64_t len, unsigned char *vec)
 {
     (void)d;
     return fl_mincore(absolute(addr), len, vec);
 }
 
-static int hosted_mlock(struct driver *d, uint64_t addr, uint64_t len)
+static int library_mlock(struct driver *d, uint64_t addr, uint64_t len)
 {
     (void)d;
     return fl_mlock(absolute(addr), len);
 }
 
-static int hosted_munlock(struct driver *d, uint64_t addr, uint64_t len)
+static int library_munlock(struct driver *d, uint64_t addr, uint64_t len)
 {
     (void)d;
     return fl_munlock(absolute(addr), len);
 }
 
-static int hosted_load(struct driver *d, uint64_t addr, void *bytes, size_t len)
+static int library_load(struct driver *d, uint64_t addr, void *bytes, size_t len)
 {
     (void)d;
     return access_bytes(bytes, absolute(addr), len);
 }
 
-static int hosted_store(struct driver *d, uint64_t addr, const void *bytes, size_t len)
+static int library_store(struct driver *d, uint64_t addr, const void *bytes, size_t len)
 {
     (void)d;
     return access_bytes(absolute(addr), bytes, len);
 }
 
 /*
- * By somebody else, so past the VM. A write of the VM's that is on its way at that moment would make the file long
- * again: no store can ask for the length and write in one step (stores/file.c, F1). So none is on its way.
+ * The length changes behind the VM's back. A write-back in flight at that moment would make the file long
+ * again, because no store can ask for the length and write in one step (stores/file.c, F1). So the test first
+ * makes sure that none is in flight.
  */
-static int hosted_set_size(struct driver *d, int file, uint64_t len)
+static int library_set_size(struct driver *d, int file, uint64_t len)
 {
-    struct hosted_driver *hosted = hosted_of(d);
+    struct library_driver *library = library_of(d);
     struct vnode *vnode;
     sigset_t saved;
     int h = 0, error;
 
     while (driver_handles[h].file != file)
         h++;
-    vnode = hosted->handle[h]->vnode;
+    vnode = library->handle[h]->vnode;
     linux_signals_block(&saved);
     error = fl_vnode_sync(vnode, 0, UINT64_MAX);
     if (error == 0)
-        error = ftruncate(hosted->files.fd[file], (off_t)len) != 0 ? -errno : fl_vnode_setsize(vnode);
+        error = ftruncate(library->files.fd[file], (off_t)len) != 0 ? -errno : fl_vnode_setsize(vnode);
     linux_signals_restore(&saved);
     return error;
 }
 
 /* ---- files: vm.h's calls, as the shim makes them: with signals blocked -------------------------------- */
 
-static int hosted_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2)
+static int library_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2)
 {
     struct fl_iovec range[2] = {{absolute(addr), len}, {absolute(addr2), len2}};
     sigset_t saved;
@@ -156,8 +157,8 @@ static int hosted_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64
     return error;
 }
 
-static int64_t hosted_read(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov,
-                           uint64_t off, unsigned flags)
+static int64_t library_read(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov,
+                            uint64_t off, unsigned flags)
 {
     struct fl_iocb iocb = {.offset = off, .flags = flags};
     int64_t n = driver_may_read(handle);
@@ -165,13 +166,13 @@ static int64_t hosted_read(struct driver *d, int handle, const struct fl_iovec *
 
     linux_signals_block(&saved);
     if (n == 0)
-        n = fl_vnode_read(hosted_of(d)->handle[handle]->vnode, iov, niov, &iocb);
+        n = fl_vnode_read(library_of(d)->handle[handle]->vnode, iov, niov, &iocb);
     linux_signals_restore(&saved);
     return n;
 }
 
-static int64_t hosted_write(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov,
-                            uint64_t off, unsigned flags)
+static int64_t library_write(struct driver *d, int handle, const struct fl_iovec *iov, unsigned niov,
+                             uint64_t off, unsigned flags)
 {
     struct fl_iocb iocb = {.offset = off, .flags = flags};
     int64_t n = driver_may_write(handle);
@@ -179,12 +180,12 @@ static int64_t hosted_write(struct driver *d, int handle, const struct fl_iovec 
 
     linux_signals_block(&saved);
     if (n == 0)
-        n = fl_vnode_write(hosted_of(d)->handle[handle]->vnode, iov, niov, &iocb);
+        n = fl_vnode_write(library_of(d)->handle[handle]->vnode, iov, niov, &iocb);
     linux_signals_restore(&saved);
     return n;
 }
 
-static int hosted_truncate(struct driver *d, int handle, uint64_t len)
+static int library_truncate(struct driver *d, int handle, uint64_t len)
 {
     sigset_t saved;
     int error;
@@ -192,26 +193,26 @@ static int hosted_truncate(struct driver *d, int handle, uint64_t len)
     if (!driver_handles[handle].write)
         return -EINVAL;
     linux_signals_block(&saved);
-    error = fl_vnode_truncate(hosted_of(d)->handle[handle]->vnode, len);
+    error = fl_vnode_truncate(library_of(d)->handle[handle]->vnode, len);
     linux_signals_restore(&saved);
     return error;
 }
 
-static int hosted_punch(struct driver *d, int handle, uint64_t off, uint64_t len)
+static int library_punch(struct driver *d, int handle, uint64_t off, uint64_t len)
 {
     int error = len == 0 ? -EINVAL : driver_may_write(handle);
     sigset_t saved;
 
     linux_signals_block(&saved);
     if (error == 0)
-        error = fl_vnode_punch(hosted_of(d)->handle[handle]->vnode, off, len);
+        error = fl_vnode_punch(library_of(d)->handle[handle]->vnode, off, len);
     linux_signals_restore(&saved);
     return error;
 }
 
-static int hosted_fsync(struct driver *d, int handle, unsigned flags)
+static int library_fsync(struct driver *d, int handle, unsigned flags)
 {
-    struct fl_file *file = hosted_of(d)->handle[handle];
+    struct fl_file *file = library_of(d)->handle[handle];
     sigset_t saved;
     int error;
 
@@ -221,9 +222,9 @@ static int hosted_fsync(struct driver *d, int handle, unsigned flags)
     return error;
 }
 
-static int hosted_sync_range(struct driver *d, int handle, uint64_t off, uint64_t len, unsigned flags)
+static int library_sync_range(struct driver *d, int handle, uint64_t off, uint64_t len, unsigned flags)
 {
-    struct fl_file *file = hosted_of(d)->handle[handle];
+    struct fl_file *file = library_of(d)->handle[handle];
     sigset_t saved;
     int error;
 
@@ -233,38 +234,38 @@ static int hosted_sync_range(struct driver *d, int handle, uint64_t off, uint64_
     return error;
 }
 
-static int hosted_fadvise(struct driver *d, int handle, uint64_t off, uint64_t len, int advice)
+static int library_fadvise(struct driver *d, int handle, uint64_t off, uint64_t len, int advice)
 {
     sigset_t saved;
     int error;
 
     linux_signals_block(&saved);
-    error = fl_vnode_fadvise(hosted_of(d)->handle[handle]->vnode, off, len, advice);
+    error = fl_vnode_fadvise(library_of(d)->handle[handle]->vnode, off, len, advice);
     linux_signals_restore(&saved);
     return error;
 }
 
-static uint64_t hosted_file_size(struct driver *d, int file)
+static uint64_t library_file_size(struct driver *d, int file)
 {
-    return files_size(&hosted_of(d)->files, file);
+    return files_size(&library_of(d)->files, file);
 }
 
-static int hosted_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len)
+static int library_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len)
 {
-    return files_read(&hosted_of(d)->files, file, off, bytes, len);
+    return files_read(&library_of(d)->files, file, off, bytes, len);
 }
 
-static int file_of(struct hosted_driver *hosted, const struct vnode *vnode)
+static int file_of(struct library_driver *library, const struct vnode *vnode)
 {
     int h;
 
     for (h = 0; vnode != NULL && h < DRIVER_HANDLES; h++)
-        if (hosted->handle[h]->vnode == vnode)
+        if (library->handle[h]->vnode == vnode)
             return driver_handles[h].file;
     return -1;
 }
 
-static bool hosted_region(struct driver *d, uint64_t addr, struct driver_region *region)
+static bool library_region(struct driver *d, uint64_t addr, struct driver_region *region)
 {
     struct fl_region r;
 
@@ -275,30 +276,29 @@ static bool hosted_region(struct driver *d, uint64_t addr, struct driver_region 
     region->prot = r.prot;
     region->shared = r.shared;
     region->inherit = r.inherit;
-    region->file = file_of(hosted_of(d), r.vnode);
+    region->file = file_of(library_of(d), r.vnode);
     region->offset = region->file < 0 ? 0 : r.offset;
     return true;
 }
 
-/* The page daemon is a thread of its own and may run at any time, so only what one map says can be looked
- * at. */
-static void hosted_check(struct driver *d)
+/* The page daemon is a thread of its own and may run at any time, so only the map itself can be checked. */
+static void library_check(struct driver *d)
 {
     (void)d;
 }
 
-static void hosted_destroy(struct driver *d)
+static void library_destroy(struct driver *d)
 {
-    struct hosted_driver *hosted = hosted_of(d);
+    struct library_driver *library = library_of(d);
     int i;
 
     for (i = 0; i < DRIVER_HANDLES; i++)
-        if (hosted->handle[i] != &hosted->write_only)
-            must(fl_close(hosted->handle[i]) == 0, "fl_close");
+        if (library->handle[i] != &library->write_only)
+            must(fl_close(library->handle[i]) == 0, "fl_close");
     must(fl_shutdown() == 0, "fl_shutdown");
     access_end();
-    files_close(&hosted->files);
-    free(hosted);
+    files_close(&library->files);
+    free(library);
 }
 
 static void start(enum fl_fault_engine fault)
@@ -314,18 +314,19 @@ static void start(enum fl_fault_engine fault)
     must(fl_space_reserve(fl_space(), WINDOW_END, LINUX_WINDOW_END) == 0, "reserve behind the window");
 }
 
-static void open_handles(struct hosted_driver *hosted)
+static void open_handles(struct library_driver *library)
 {
     int i;
 
     for (i = 0; i < DRIVER_HANDLES; i++) {
         const struct driver_handle *h = &driver_handles[i];
 
-        hosted->handle[i] = &hosted->write_only;
+        library->handle[i] = &library->write_only;
         if (h->read)
-            must(fl_open_fd(hosted->files.handle[i], &hosted->handle[i]) == 0, "fl_open_fd");
+            must(fl_open_fd(library->files.handle[i], &library->handle[i]) == 0, "fl_open_fd");
         else
-            hosted->write_only = (struct fl_file){.vnode = hosted->handle[h->file]->vnode, .mode = FL_FWRITE};
+            library->write_only =
+                (struct fl_file){.vnode = library->handle[h->file]->vnode, .mode = FL_FWRITE};
     }
 }
 
@@ -335,38 +336,38 @@ struct driver *linux_driver_create(enum fl_fault_engine fault)
         .name = "linux",
         .has = DRIVER_HAS_DSYNC | DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH,
         .address_space_end = DRIVER_WINDOW_BYTES + BEHIND,
-        .mmap = hosted_mmap,
-        .munmap = hosted_munmap,
-        .mprotect = hosted_mprotect,
-        .mremap = hosted_mremap,
-        .msync = hosted_msync,
-        .madvise = hosted_madvise,
-        .mincore = hosted_mincore,
-        .mlock = hosted_mlock,
-        .munlock = hosted_munlock,
-        .load = hosted_load,
-        .store = hosted_store,
-        .set_size = hosted_set_size,
-        .prefetch = hosted_prefetch,
-        .read = hosted_read,
-        .write = hosted_write,
-        .truncate = hosted_truncate,
-        .punch = hosted_punch,
-        .fsync = hosted_fsync,
-        .sync_range = hosted_sync_range,
-        .fadvise = hosted_fadvise,
-        .file_read = hosted_file_read,
-        .file_size = hosted_file_size,
-        .region = hosted_region,
-        .check = hosted_check,
-        .destroy = hosted_destroy,
+        .mmap = library_mmap,
+        .munmap = library_munmap,
+        .mprotect = library_mprotect,
+        .mremap = library_mremap,
+        .msync = library_msync,
+        .madvise = library_madvise,
+        .mincore = library_mincore,
+        .mlock = library_mlock,
+        .munlock = library_munlock,
+        .load = library_load,
+        .store = library_store,
+        .set_size = library_set_size,
+        .prefetch = library_prefetch,
+        .read = library_read,
+        .write = library_write,
+        .truncate = library_truncate,
+        .punch = library_punch,
+        .fsync = library_fsync,
+        .sync_range = library_sync_range,
+        .fadvise = library_fadvise,
+        .file_read = library_file_read,
+        .file_size = library_file_size,
+        .region = library_region,
+        .check = library_check,
+        .destroy = library_destroy,
     };
-    struct hosted_driver *hosted = calloc(1, sizeof(*hosted));
+    struct library_driver *library = calloc(1, sizeof(*library));
 
-    must(hosted != NULL, "calloc");
-    hosted->driver = calls;
-    files_open(&hosted->files);
+    must(library != NULL, "calloc");
+    library->driver = calls;
+    files_open(&library->files);
     start(fault);
-    open_handles(hosted);
-    return &hosted->driver;
+    open_handles(library);
+    return &library->driver;
 }

@@ -1,5 +1,7 @@
-/* linux_test.c: the suite on the machine linux with both fault engines, and random operations on it and on
- * the real kernel side by side. */
+/*
+ * linux_test.c: the suite on the machine linux with both fault engines,
+ * and random operations on it and on the real kernel side by side.
+ */
 #include "conformance/random.h"
 #include "conformance/suite.h"
 #include "conformance/linux_driver.h"

@@ -3,10 +3,9 @@
  *
  *   | window: this process never maps anything else there | a page that stops what grows |
  *
- * Where the kernel would choose an address, it would choose one outside the window: so the driver makes
- * the choice by driver.h's rule (the
- * kernel's own rule, which the tables prove on it) and asks for that place. The map is read back from
- * /proc/self/maps.
+ * Where the kernel would choose an address, it would choose one outside the window: so the driver makes the
+ * choice by driver.h's rule (the kernel's own rule, which the tables prove on it) and asks for that place.
+ * The map is read back from /proc/self/maps.
  */
 #include "conformance/access.h"
 #include "conformance/files.h"
@@ -34,7 +33,7 @@ struct native {
     struct driver driver;
     struct files files;
     int maps, smaps;
-    bool forks; /* the program has said what a fork is to do: then smaps is read, which takes longer */
+    bool forks; /* the program changed inheritance: then smaps is read, which takes longer */
     bool stale; /* region[] is older than the last call */
     unsigned nregions;
     struct driver_region region[DRIVER_WINDOW_PAGES];
@@ -142,7 +141,7 @@ static int native_set_size(struct driver *d, int file, uint64_t len)
     return result(d, ftruncate(native_of(d)->files.fd[file], (off_t)len));
 }
 
-/* process_madvise of oneself would say the same of both ranges at once. */
+/* process_madvise of this process would advise both ranges at once. */
 static int native_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2)
 {
     (void)d;
@@ -242,7 +241,10 @@ static bool parse_region(struct native *native, const char *line, struct driver_
     return start >= WINDOW_START && end <= WINDOW_START + DRIVER_WINDOW_BYTES;
 }
 
-/* The regions' lines of smaps: those that follow each in maps' form, the last of which tells the flags. */
+/*
+ * Reads the flags from smaps: after each region's line, in the form of
+ * maps, follow lines of which the last holds the flags.
+ */
 static void parse_flags(const char *line, struct driver_region *region)
 {
     if (strncmp(line, "VmFlags:", 8) != 0)

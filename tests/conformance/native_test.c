@@ -1,5 +1,7 @@
-/* native_test.c: the suite on the real kernel: are the tables right? And is the model? It is compared with
- * the kernel. */
+/*
+ * native_test.c: the suite on the real kernel: are the tables right? And
+ * is the model? It is compared with the kernel.
+ */
 #include "conformance/random.h"
 #include "conformance/suite.h"
 #include <stdlib.h>

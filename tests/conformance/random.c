@@ -4,8 +4,8 @@
 #include "model/runner.h"
 #include "support/seed.h"
 
-#define SYNCS_COST 4  /* so much dearer are calls on real files: some of them wait for a real disk */
-#define MAX_PINNED 70 /* pages: the machines here have memory for some more */
+#define SYNCS_COST 4  /* calls on real files cost that much more: some of them wait for a real disk */
+#define MAX_PINNED 70 /* pages: a little less than the memory of these machines */
 
 struct pair {
     struct driver *(*create)(void);

@@ -5,8 +5,8 @@
 #include "model/driver.h"
 
 /*
- * Runs nops operations, and a part of that of calls on files, on what create makes, each also on the
- * reference: the real kernel's mmap, or NULL for the model. Arguments and result as runner_main.
+ * Runs nops operations, and then a fraction of nops of calls on files, on the driver that create makes and on
+ * the reference, which is the real kernel, or the model if NULL. Arguments and result as runner_main.
  */
 int random_run(const char *name, struct driver *(*create)(void), struct driver *(*reference)(void),
                uint64_t nops, int argc, char **argv);

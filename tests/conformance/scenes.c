@@ -1,30 +1,14 @@
 /*
- * scenes.c: what a program sees after several calls: bytes, files, residency, stacks. Each scene says what
- * must hold on every machine.
+ * scenes.c: what a program sees after several calls: bytes, files,
+ * residency, stacks. Each scene says what must hold on every machine.
  */
+#include "conformance/scene.h"
 #include "conformance/suite.h"
 #include <errno.h>
 #include <faultline/vm.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-#define P(n) ((n)*DRIVER_PAGE)
-#define RW   (VM_PROT_READ | VM_PROT_WRITE)
 #define ANON (FL_MAP_PRIVATE | FL_MAP_ANONYMOUS)
-
-static const char *scene; /* that runs */
-static int failures;      /* in it */
-
-static void expect_at(struct driver *d, int line, const char *what, int64_t got, int64_t want)
-{
-    if (got == want)
-        return;
-    failures++;
-    fprintf(stderr, "%s: %s, line %d: %s is %" PRId64 ", should be %" PRId64 "\n", d->name, scene, line, what,
-            got, want);
-}
-#define EXPECT(got, want) expect_at(d, __LINE__, #got, (int64_t)(got), (int64_t)(want))
 
 static uint8_t get(struct driver *d, uint64_t addr)
 {
@@ -78,7 +62,7 @@ static void private_stays_private(struct driver *d)
     EXPECT(in_file(d, 0, 0), driver_file_byte(0, 0));
 }
 
-/* A private page that was never written shows what others write to the file; one that was does not. */
+/* A private page that was never written shows later writes to the file; a written one does not. */
 static void private_shows_file_until_written(struct driver *d)
 {
     map_at(d, 1, 2, FL_MAP_PRIVATE, 0, 0);
@@ -106,7 +90,7 @@ static void zeros_behind_the_end(struct driver *d)
     EXPECT(d->load(d, P(2), page, 1), -ENXIO);
     put(d, P(1) + size % DRIVER_PAGE, 0x77);
     EXPECT(d->msync(d, P(1), P(1), FL_MS_SYNC), 0);
-    EXPECT(d->file_read(d, 1, size, page, 1), -EINVAL); /* the file is as long as it was */
+    EXPECT(d->file_read(d, 1, size, page, 1), -EINVAL); /* the length of the file stays */
 }
 
 static void truncation_takes_pages(struct driver *d)
@@ -121,7 +105,7 @@ static void truncation_takes_pages(struct driver *d)
     EXPECT(d->set_size(d, 0, 100), 0);
     EXPECT(d->load(d, P(2), &byte, 1), -ENXIO);
     EXPECT(d->store(d, P(2), &byte, 1), -ENXIO);
-    EXPECT(d->load(d, P(17), &byte, 1), -ENXIO); /* also what was written privately */
+    EXPECT(d->load(d, P(17), &byte, 1), -ENXIO); /* also private copies */
     EXPECT(get(d, P(1) + 99), driver_file_byte(0, 99));
     EXPECT(get(d, P(1) + 200), 0);
     EXPECT(d->set_size(d, 0, P(8)), 0);
@@ -141,7 +125,7 @@ static void survives_unmap(struct driver *d)
     EXPECT(in_file(d, 1, P(3)), 0x99);
 }
 
-/* More pages than the memory of the machines that have little: each comes back with what was stored. */
+/* More pages than a small machine's memory: each keeps what was stored. */
 static void more_than_memory(struct driver *d)
 {
     uint64_t i, round;
@@ -315,47 +299,27 @@ static void break_moves(struct driver *d)
 
 /* ---- all of them --------------------------------------------------------------------------------------- */
 
-static const struct {
-    const char *name;
-    void (*run)(struct driver *d);
-} scenes[] = {
-#define SCENE(name)                                                                                          \
-    {                                                                                                        \
-#name, name                                                                                          \
-    }
-    SCENE(shared_reaches_file),
-    SCENE(private_stays_private),
-    SCENE(private_shows_file_until_written),
-    SCENE(zeros_behind_the_end),
-    SCENE(truncation_takes_pages),
-    SCENE(survives_unmap),
-    SCENE(more_than_memory),
-    SCENE(anonymous_is_zero),
-    SCENE(stack_grows),
-    SCENE(move_keeps_bytes),
-    SCENE(copy_of_shared),
-    SCENE(protection_changes),
-    SCENE(protection_up_to_a_hole),
-    SCENE(locked_is_resident),
-    SCENE(populate_is_resident),
-    SCENE(highest_gap_first),
-    SCENE(break_moves),
+static const struct scene scenes[] = {
+    {SCENE(shared_reaches_file)},
+    {SCENE(private_stays_private)},
+    {SCENE(private_shows_file_until_written)},
+    {SCENE(zeros_behind_the_end)},
+    {SCENE(truncation_takes_pages)},
+    {SCENE(survives_unmap)},
+    {SCENE(more_than_memory)},
+    {SCENE(anonymous_is_zero)},
+    {SCENE(stack_grows)},
+    {SCENE(move_keeps_bytes)},
+    {SCENE(copy_of_shared)},
+    {SCENE(protection_changes)},
+    {SCENE(protection_up_to_a_hole)},
+    {SCENE(locked_is_resident)},
+    {SCENE(populate_is_resident)},
+    {SCENE(highest_gap_first)},
+    {SCENE(break_moves)},
 };
 
 int suite_scenes(struct driver *(*create)(void))
 {
-    int failed = 0;
-    unsigned i;
-
-    for (i = 0; i < sizeof(scenes) / sizeof(scenes[0]); i++) {
-        struct driver *d = create();
-
-        scene = scenes[i].name;
-        failures = 0;
-        scenes[i].run(d);
-        d->check(d);
-        d->destroy(d);
-        failed += failures > 0;
-    }
-    return failed;
+    return scenes_run(create, scenes, sizeof(scenes) / sizeof(scenes[0]));
 }

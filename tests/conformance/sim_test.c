@@ -1,5 +1,6 @@
-/* sim_test.c: the suite on the machine sim, and random operations on it and on the real kernel side by
- * side. */
+/*
+ * sim_test.c: the suite on the machine sim, and random operations on it and on the real kernel side by side.
+ */
 #include "conformance/random.h"
 #include "conformance/suite.h"
 #include "model/sim_driver.h"

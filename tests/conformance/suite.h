@@ -1,6 +1,6 @@
 /*
- * suite.h: what the manual pages say, asked of a driver: every errno in a table, and small scenes of what
- * a program sees.
+ * suite.h: what the manual pages promise, tested on a driver: every errno
+ * in a table, and small scenes of what a program sees.
  *
  * One source for all machines. Run against the real kernel, it proves that the tables are right.
  */
@@ -9,8 +9,10 @@
 
 #include "model/driver.h"
 
-/* Runs everything, with a fresh driver for each case. Returns how many failed, each with a line on
- * standard error. */
+/*
+ * Runs everything, with a fresh driver for each case. Returns how many
+ * failed, each with a line on standard error.
+ */
 int suite_run(struct driver *(*create)(void));
 
 /* ---- cases.c: one call, one result ---- */

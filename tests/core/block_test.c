@@ -1,5 +1,5 @@
 /*
- * block_test.c: random bios through plugs, beside an array of bytes and a naive idea of how they merge.
+ * block_test.c: random bios through plugs, beside an array of bytes and a naive model of how they merge.
  *
  *   bios of one round:  extents of a file, none of which overlap ─▶ in any order ─▶ plug ─▶ shelf store
  *
@@ -140,7 +140,7 @@ static const struct store_ops shelf_plain_ops = {
 
 /* ---- bios ---------------------------------------------------------------------------------------------- */
 
-/* A bio with its memory: every page's bytes, those that it is not about too. */
+/* A bio with its memory: whole pages, also the bytes that it does not transfer. */
 struct io {
     struct bio bio;
     uint32_t ended, begun;
@@ -150,8 +150,10 @@ struct io {
 
 static struct io io[NBIOS];
 static uint32_t nios;
-/* Page p of the file and shelf s in memory, twice: two bios that share a page of the file may not share that
- * of memory. */
+/*
+ * The memory of page p of the file on shelf s, twice: two bios that share
+ * a page of the file need different memory.
+ */
 static uint8_t memory[2][2][FILE_PAGES][VM_PAGE_SIZE], before[2][2][FILE_PAGES][VM_PAGE_SIZE];
 static uint8_t model[2][FILE_PAGES * VM_PAGE_SIZE];
 
@@ -218,7 +220,7 @@ static int by_place(const void *a, const void *b)
     return x->bio.offset < y->bio.offset ? -1 : 1;
 }
 
-/* What one request for both would have to have for the page that they meet in. */
+/* The memory that the page in which they meet must have if one request is to serve both. */
 static bool model_joins(const struct io *a, const struct io *b, uint64_t start)
 {
     uint64_t at = a->bio.offset + a->bio.len_bytes, end = b->bio.offset + b->bio.len_bytes;
@@ -229,7 +231,7 @@ static bool model_joins(const struct io *a, const struct io *b, uint64_t start)
     return atop(end - 1) - atop(start) < MACHINE_RUN_MAX;
 }
 
-/* The requests that shelf `which` ought to get, in order. */
+/* The requests that shelf `which` must get, in order. */
 static uint32_t model_requests(uint32_t which, struct note *note)
 {
     struct io *sorted[NBIOS];
@@ -264,7 +266,7 @@ static void model_check(void)
                 assert_int_equal(same, !io_is_bad(&io[i]));
             if (bio->op == STORE_WRITE && !io_is_bad(&io[i]))
                 memcpy(model[which] + at, bytes, BLOCK);
-            if (bio->op == STORE_READ) /* so that what is left of `before` is what nobody asked for */
+            if (bio->op == STORE_READ) /* what is left of `before` was in no bio */
                 memcpy((uint8_t *)before + (bytes - (uint8_t *)memory), bytes, BLOCK);
         }
     }
@@ -304,7 +306,7 @@ static void io_waiter(void *arg)
         sim_sleep_ns(1000);
 }
 
-/* In any order into plugs, and waited for by several fibers each. */
+/* Bios go into plugs in any order, and several fibers wait for each. */
 static void ios_run(uint32_t waiters)
 {
     struct blk_plug plug;
@@ -391,7 +393,7 @@ static void random_bios(void **state)
     }
 }
 
-/* Every one of 16 that touch is a bad one once: it alone hears of it, and the 15 others have their bytes. */
+/* Each of 16 adjacent bios is bad once: only it gets the error, and the 15 others get their bytes. */
 static void an_error_is_its_own_bios(void **state)
 {
     (void)state;
@@ -412,7 +414,7 @@ static void an_error_is_its_own_bios(void **state)
     }
 }
 
-/* Sixty-four and more: the plug is finished by itself, and nothing is left in it. */
+/* At 64 bios and more the plug flushes itself, and nothing is left in it. */
 static void a_full_plug_finishes(void **state)
 {
     (void)state;
@@ -439,7 +441,7 @@ static void a_full_plug_finishes(void **state)
     sim_shutdown();
 }
 
-/* Who waits at once may have the work done in submit; not when there is other work to start. */
+/* A caller that waits at once may have the work done in submit, unless there is other work to start. */
 static void waiting_is_said_of_one_request_only(void **state)
 {
     (void)state;

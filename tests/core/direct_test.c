@@ -3,7 +3,7 @@
  * and mappings show before and after, and what is left when they fail.
  */
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/pages.h"
 #include "vm/vm_page.h"
 #include "file/vnode_pager.h"
@@ -16,70 +16,16 @@
 
 #include <cmocka.h>
 
-#define RW      (FL_FREAD | FL_FWRITE)
-#define PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
 #define NPAGES  200
 #define LEN_MAX ptoa(NPAGES)
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static vm_offset_t shared;
 static uint8_t buf[LEN_MAX], model[LEN_MAX];
 
 static void begin(struct sim_params params, uint64_t len_bytes, uint32_t block_bytes)
 {
-    disk = sim_disk_create(len_bytes, params.seed);
-    sim_disk_set_block(disk, block_bytes);
-    test_fill(disk);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, RW);
-    int64_t va = fl_sys_mmap(map, 0, LEN_MAX, PROT_RW, FL_MAP_SHARED, &file, 0);
-    assert_true(va > 0);
-    shared = (vm_offset_t)va;
-}
-
-static void end(void)
-{
-    sim_vm_check();
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
-}
-
-static int64_t read_at(uint64_t offset, void *to, size_t len_bytes, unsigned flags)
-{
-    struct fl_iovec iov = {to, len_bytes};
-    return fl_vnode_read(file.vnode, &iov, 1, &(struct fl_iocb){.offset = offset, .flags = flags});
-}
-
-static int64_t write_at(uint64_t offset, const void *from, size_t len_bytes, unsigned flags)
-{
-    struct fl_iovec iov = {(void *)(uintptr_t)from, len_bytes};
-    return fl_vnode_write(file.vnode, &iov, 1, &(struct fl_iocb){.offset = offset, .flags = flags});
-}
-
-static bool resident(vm_pindex_t pindex)
-{
-    struct vm_object *object = test_object(file.vnode);
-    bool there = test_page_flags(object, pindex) != 0;
-    vm_object_deallocate(object);
-    return there;
-}
-
-static void expect_fill(uint64_t offset, const uint8_t *bytes, size_t len_bytes)
-{
-    for (size_t i = 0; i < len_bytes; i++)
-        assert_int_equal(bytes[i], test_byte(offset + i));
-}
-
-static uint8_t disk_byte(uint64_t offset)
-{
-    uint8_t byte;
-    sim_disk_read(disk, offset, &byte, 1);
-    return byte;
+    one_file_boot(&params, test_disk(len_bytes, block_bytes, params.seed), RW);
+    shared = test_mmap(map, &file, FL_MAP_SHARED, NPAGES);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
@@ -90,14 +36,14 @@ static void a_read_leaves_nothing_in_the_cache(void **state)
     uint64_t len = ptoa(150) + 300;
     for (uint32_t block = 512; block <= VM_PAGE_SIZE; block *= 2) {
         begin(test_params(1), len, block);
-        assert_int_equal(read_at(0, buf, LEN_MAX, FL_IOCB_DIRECT), len); /* the file's end: short */
+        assert_int_equal(read_at(0, buf, LEN_MAX, FL_IOCB_DIRECT), len); /* short, at the file's end */
         expect_fill(0, buf, len);
         assert_int_equal(read_at(block, buf, 3 * block, FL_IOCB_DIRECT), 3 * block);
         expect_fill(block, buf, 3 * block);
         for (vm_pindex_t i = 0; i < 151; i++)
-            assert_false(resident(i));
+            assert_int_equal(page_flags(i), 0);
         assert_int_equal(read_at(ptoa(160), buf, block, FL_IOCB_DIRECT), 0);
-        end();
+        one_file_end();
     }
 }
 
@@ -111,12 +57,13 @@ static void what_is_not_aligned_is_refused(void **state)
     assert_int_equal(write_at(1024, buf, 1000, FL_IOCB_DIRECT), -EINVAL);
     sim_disk_faults(disk)->fail_truncate_nth = 1;
     assert_int_equal(write_at(ptoa(8) + 512, buf, 1024, FL_IOCB_DIRECT), -EINVAL);
-    assert_int_equal(sim_disk_faults(disk)->fail_truncate_nth, 1); /* nobody asked for a longer file */
+    /* a write that fails does not make the file longer */
+    assert_int_equal(sim_disk_faults(disk)->fail_truncate_nth, 1);
     sim_disk_faults(disk)->fail_truncate_nth = 0;
     assert_int_equal(read_at(0, buf, 1024, 0x80), -EINVAL);
     assert_int_equal(write_at(0, buf, 1024, 0x80), -EINVAL);
     assert_int_equal(read_at(1024, buf, 1024, FL_IOCB_DIRECT), 1024);
-    end();
+    one_file_end();
 }
 
 static void a_read_sees_what_is_dirty(void **state)
@@ -133,12 +80,12 @@ static void a_read_sees_what_is_dirty(void **state)
     assert_int_equal(read_at(ptoa(1), buf, 512, FL_IOCB_DIRECT), -EIO);
     assert_int_equal(read_at(ptoa(1), buf, 512, FL_IOCB_DIRECT), 512);
     assert_int_equal(buf[7], 7);
-    end();
+    one_file_end();
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-static void a_write_is_what_everybody_sees(void **state)
+static void a_write_is_seen_everywhere(void **state)
 {
     (void)state;
     begin(test_params(4), ptoa(100), 512);
@@ -156,10 +103,10 @@ static void a_write_is_what_everybody_sees(void **state)
                 test_load8(map, shared + ptoa(90) + 3) == 1);
     assert_int_equal(read_at(ptoa(90) + 512, buf, 512, 0), 512);
     expect_fill(ptoa(90) + 512, buf, 512);
-    end();
+    one_file_end();
 }
 
-/* Copies of pages that private mappings have for want of a better way are not theirs. */
+/* A private mapping may show a clean copy of the file's page; a direct write must show through it. */
 static void a_write_is_seen_through_private_mappings(void **state)
 {
     (void)state;
@@ -169,19 +116,19 @@ static void a_write_is_seen_through_private_mappings(void **state)
     int64_t va = fl_sys_mmap(map, 0, ptoa(8), PROT_RW, FL_MAP_PRIVATE, &file, 0);
     assert_true(va > 0);
     vm_offset_t private = (vm_offset_t)va;
-    test_store8(map, private + ptoa(1), 9); /* its own */
+    test_store8(map, private + ptoa(1), 9); /* a private copy of its own */
     assert_int_equal(test_load8(map, private + ptoa(2)), test_byte(ptoa(2)));
     memset(buf, 1, sizeof buf);
     assert_int_equal(write_at(ptoa(1), buf, ptoa(3), FL_IOCB_DIRECT), ptoa(3));
     assert_true(test_load8(map, private + ptoa(1)) == 9 && test_load8(map, private + ptoa(2)) == 1);
-    end();
+    one_file_end();
 }
 
 static void a_write_makes_the_file_longer(void **state)
 {
     (void)state;
     begin(test_params(5), 1000, 512);
-    test_store8(map, shared + 1500, 9); /* behind the end: not the file's */
+    test_store8(map, shared + 1500, 9); /* beyond the end of the file */
     memset(buf, 1, sizeof buf);
     assert_int_equal(write_at(2048, buf, 1024, FL_IOCB_DIRECT), 1024);
     assert_int_equal(sim_disk_size(disk), 3072);
@@ -198,10 +145,10 @@ static void a_write_makes_the_file_longer(void **state)
     sim_disk_faults(disk)->max_len_bytes = ptoa(3);
     assert_int_equal(write_at(ptoa(3), buf, 512, FL_IOCB_DIRECT), -ENOSPC);
     assert_int_equal(sim_disk_size(disk), 3072 + ptoa(2));
-    end();
+    one_file_end();
 }
 
-/* A held page cannot go: a system call has its address. The write goes through it, and on to the disk. */
+/* A held page cannot be freed, because a system call uses its address: the write updates it and the disk. */
 static void through_pages_that_must_stay(void **state)
 {
     (void)state;
@@ -217,7 +164,7 @@ static void through_pages_that_must_stay(void **state)
     assert_int_equal(fl_sys_mlock(map, shared + ptoa(5), VM_PAGE_SIZE), 0);
     assert_int_equal(write_at(ptoa(5), buf, 512, FL_IOCB_DIRECT), 512);
     assert_true(test_load8(map, shared + ptoa(5)) == 1 && disk_byte(ptoa(5)) == 1);
-    end();
+    one_file_end();
 }
 
 /* The caller's memory may be pages of the file itself. */
@@ -234,7 +181,7 @@ static void memory_may_be_a_page_of_the_file(void **state)
     expect_fill(0, bytes, 1024);
     expect_fill(ptoa(3), bytes + 1024, 512);
     assert_true(disk_byte(ptoa(2) + 100) == test_byte(100));
-    end();
+    one_file_end();
 }
 
 /* ---- failures ------------------------------------------------------------------------------------------ */
@@ -258,12 +205,12 @@ static void bad_memory_moves_whole_blocks(void **state)
     iov[1].len_bytes = 512;
     iocb = (struct fl_iocb){.offset = ptoa(8), .flags = FL_IOCB_DIRECT};
     assert_int_equal(fl_vnode_write(file.vnode, iov + 1, 1, &iocb), -EFAULT);
-    assert_int_equal(sim_disk_size(disk), ptoa(8)); /* no longer than what was written */
+    assert_int_equal(sim_disk_size(disk), ptoa(8)); /* the file is as long as what was written */
     iov[0].len_bytes = 1536;
     iocb.offset = 0;
     assert_int_equal(fl_vnode_read(file.vnode, iov, 2, &iocb), 1536);
     assert_int_equal(fl_vnode_read(file.vnode, iov + 1, 1, &iocb), -EFAULT);
-    end();
+    one_file_end();
 }
 
 static void errors_are_the_calls_own(void **state)
@@ -279,11 +226,11 @@ static void errors_are_the_calls_own(void **state)
     sim_disk_faults(disk)->fail_write_nth = 1;
     fl_errseq_t since = fl_vnode_errseq(file.vnode);
     assert_int_equal(write_at(0, buf, ptoa(1), FL_IOCB_DIRECT), -EIO);
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0, &since), 0); /* the write's caller knows */
-    end();
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, &since), 0); /* the writer was told already */
+    one_file_end();
 }
 
-/* Every allocation, mapping and window may fail: then bytes are what they were, or what was to be. */
+/* Every allocation, mapping and window may fail: each byte is then the old one or the new one. */
 static void nothing_is_lost_for_want_of_memory(void **state)
 {
     (void)state;
@@ -304,7 +251,7 @@ static void nothing_is_lost_for_want_of_memory(void **state)
             assert_int_equal(read_at(0, buf, ptoa(20), 0), ptoa(20));
             for (uint64_t i = 0; i < ptoa(20); i++)
                 assert_int_equal(buf[i], wrote > 0 && i >= ptoa(2) && i < ptoa(8) ? 1 : test_byte(i));
-            end();
+            one_file_end();
         }
     }
 }
@@ -321,7 +268,7 @@ static void a_computer_with_few_pages(void **state)
     assert_int_equal(write_at(1024, buf, ptoa(149), FL_IOCB_DIRECT), ptoa(149));
     assert_true(disk_byte(1023) == test_byte(1023) && disk_byte(1024) == 1 &&
                 disk_byte(ptoa(149) + 1023) == 1);
-    end();
+    one_file_end();
 }
 
 /* ---- at random ----------------------------------------------------------------------------------------- */
@@ -332,7 +279,7 @@ static struct {
     bool done;
 } at_random;
 
-/* Reads and writes of all kinds, one after the other, while others touch the same pages. */
+/* Reads and writes of all kinds in turn, while other fibers touch the same pages. */
 static void step(struct prng *prng, uint64_t seed)
 {
     bool direct = prng_chance(prng, 500), write = prng_chance(prng, 500);
@@ -399,7 +346,7 @@ static void direct_and_not(void **state)
         assert_int_equal(sim_disk_size(disk), at_random.len);
         sim_disk_read(disk, 0, buf, at_random.len);
         assert_memory_equal(buf, model, at_random.len);
-        end();
+        one_file_end();
     }
 }
 
@@ -409,7 +356,7 @@ int main(void)
         cmocka_unit_test(a_read_leaves_nothing_in_the_cache),
         cmocka_unit_test(what_is_not_aligned_is_refused),
         cmocka_unit_test(a_read_sees_what_is_dirty),
-        cmocka_unit_test(a_write_is_what_everybody_sees),
+        cmocka_unit_test(a_write_is_seen_everywhere),
         cmocka_unit_test(a_write_is_seen_through_private_mappings),
         cmocka_unit_test(a_write_makes_the_file_longer),
         cmocka_unit_test(through_pages_that_must_stay),

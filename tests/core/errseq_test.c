@@ -1,9 +1,9 @@
 /*
- * errseq_test.c: errors that many are to hear of, each of them once.
+ * errseq_test.c: an error sequence, whose cursors are each told of an error once.
  *
- * The model keeps every error ever set, whether anybody was told of it, and how far each cursor has heard. A
- * cursor is told of the last error when there is one that it has not heard of; of two in a row that nobody
- * was told of the first is as if it had never been.
+ * The model keeps every error ever set, whether any cursor was told of it, and how far each cursor is. A
+ * cursor is told of the last error if it has not been told of it. Of two errors in a row that no cursor was
+ * told of, only the second counts.
  */
 #include "lib/errseq.h"
 #include "lib/errno.h"
@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-static void nobody_hears_of_nothing(void **state)
+static void without_an_error_no_cursor_is_told(void **state)
 {
     (void)state;
     _Atomic errseq_t errseq = 0;
@@ -34,7 +34,7 @@ static void each_hears_once(void **state)
     assert_int_equal(errseq_check_and_advance(&errseq, &a), 0);
     assert_int_equal(errseq_check_and_advance(&errseq, &b), -EIO);
     assert_int_equal(errseq_check_and_advance(&errseq, &b), 0);
-    errseq_set(&errseq, -EIO); /* the same, and yet a new one */
+    errseq_set(&errseq, -EIO); /* the same error number, but a new error */
     assert_int_equal(errseq_check_and_advance(&errseq, &b), -EIO);
     errseq_set(&errseq, -ENOSPC);
     assert_int_equal(errseq_check_and_advance(&errseq, &a), -ENOSPC);
@@ -42,7 +42,7 @@ static void each_hears_once(void **state)
     assert_int_equal(errseq_last(&errseq), -ENOSPC);
 }
 
-static void an_error_that_nobody_heard_of_waits_for_somebody(void **state)
+static void an_unreported_error_waits_for_a_cursor(void **state)
 {
     (void)state;
     _Atomic errseq_t errseq = 0;
@@ -70,7 +70,9 @@ static void the_older_of_two_cursors(void **state)
     assert_int_equal(errseq_older(first, first), first);
 }
 
-/* 2^19 errors that somebody was told of, and the cursor of who was not is still older, and still told. */
+/*
+ * After 2^19 errors that a cursor was told of, a cursor that was told of none is still older, and still told.
+ */
 static void the_counter_wraps(void **state)
 {
     (void)state;
@@ -92,9 +94,9 @@ static void the_counter_wraps(void **state)
 #define CURSORS 12
 
 struct model {
-    uint64_t count; /* errors, those that nobody can tell apart as one */
+    uint64_t count; /* errors; those that no cursor can tell apart count as one */
     int last;
-    bool told;               /* somebody, of the last one */
+    bool told;               /* whether any cursor was told of the last error */
     uint64_t heard[CURSORS]; /* how many of them */
 };
 
@@ -115,7 +117,7 @@ static int model_check(struct model *model, uint32_t i)
     return model->last;
 }
 
-/* As if it had heard of everything, but for what nobody has heard of; 0: of nothing. */
+/* A new cursor: it counts as told of every error that any cursor was told of. 0: told of none. */
 static void model_sample(struct model *model, uint32_t i)
 {
     model->heard[i] = model->told ? model->count : 0;
@@ -168,9 +170,9 @@ static void an_error_is_negative_and_small(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nobody_hears_of_nothing),
+        cmocka_unit_test(without_an_error_no_cursor_is_told),
         cmocka_unit_test(each_hears_once),
-        cmocka_unit_test(an_error_that_nobody_heard_of_waits_for_somebody),
+        cmocka_unit_test(an_unreported_error_waits_for_a_cursor),
         cmocka_unit_test(the_older_of_two_cursors),
         cmocka_unit_test(the_counter_wraps),
         cmocka_unit_test(many_cursors_and_random_errors),

@@ -1,8 +1,8 @@
 /*
- * fadvise_test.c: advice on files that are read: what is brought, what goes, what stays.
+ * fadvise_test.c: advice on files: which pages it reads, which it frees, and which stay.
  */
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/pages.h"
 #include "vm/vm_page.h"
 #include "file/vnode_pager.h"
@@ -17,24 +17,11 @@
 
 #define NPAGES 200
 
-static struct sim_disk *disk;
-static struct fl_file file;
-
 static void begin(uint64_t len_bytes)
 {
     struct sim_params params = test_params(test_seed(21));
     params.nframes = 512;
-    disk = sim_disk_create(len_bytes, params.seed);
-    test_fill(disk);
-    test_boot(&params);
-    file = test_file(disk, FL_FREAD | FL_FWRITE);
-}
-
-static void end(void)
-{
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_boot(&params, test_disk(len_bytes, VM_PAGE_SIZE, params.seed), RW);
 }
 
 static int advise(vm_ooffset_t offset, uint64_t len_bytes, int advice)
@@ -56,7 +43,7 @@ static void write_byte(vm_ooffset_t offset, uint8_t byte)
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &(struct fl_iocb){.offset = offset}), 1);
 }
 
-/* How many of the pages [start, end) are there. */
+/* How many of the pages [start, end) are resident. */
 static uint32_t resident(vm_pindex_t start, vm_pindex_t end_page)
 {
     struct vm_object *object = test_object(file.vnode);
@@ -84,14 +71,14 @@ static void only_known_advice_is_taken(void **state)
         assert_int_equal(advise(ptoa(NPAGES + 10), ptoa(3), advice), 0);
     }
     settle();
-    end();
+    one_file_end();
 }
 
 static void willneed_brings_the_pages_that_the_bytes_touch(void **state)
 {
     (void)state;
     begin(ptoa(NPAGES) - 100);
-    assert_int_equal(advise(ptoa(20) + 5, ptoa(9), FL_FADV_WILLNEED), 0); /* touches ten */
+    assert_int_equal(advise(ptoa(20) + 5, ptoa(9), FL_FADV_WILLNEED), 0); /* touches ten pages */
     settle();
     assert_int_equal(sim_disk_counts(disk).pages_read, 10);
     assert_int_equal(resident(20, 30), 10);
@@ -102,7 +89,7 @@ static void willneed_brings_the_pages_that_the_bytes_touch(void **state)
     for (vm_pindex_t i = 20; i < 30; i++)
         read_page(i);
     assert_int_equal(sim_disk_counts(disk).pages_read, 40);
-    end();
+    one_file_end();
 }
 
 static void dontneed_forgets_whole_pages(void **state)
@@ -115,20 +102,19 @@ static void dontneed_forgets_whole_pages(void **state)
     assert_int_equal(advise(ptoa(10) + 1, ptoa(5), FL_FADV_DONTNEED), 0); /* 11 … 14 lie in it */
     assert_int_equal(resident(0, NPAGES), NPAGES - 4);
     assert_int_equal(resident(11, 15), 0);
-    assert_int_equal(advise(ptoa(150), ptoa(NPAGES - 150) - 100, FL_FADV_DONTNEED),
-                     0); /* the last one's end */
+    /* the last one's end */
+    assert_int_equal(advise(ptoa(150), ptoa(NPAGES - 150) - 100, FL_FADV_DONTNEED), 0);
     assert_int_equal(resident(150, NPAGES), 0);
     assert_int_equal(advise(0, 0, FL_FADV_DONTNEED), 0);
     assert_int_equal(resident(0, NPAGES), 0);
     read_page(12);
-    end();
+    one_file_end();
 }
 
 static void dontneed_writes_what_is_dirty_and_keeps_what_is_mapped(void **state)
 {
     (void)state;
     begin(ptoa(NPAGES));
-    struct vm_map *map = test_space();
     for (vm_pindex_t i = 0; i < NPAGES; i++)
         read_page(i);
     int64_t va = fl_sys_mmap(map, 0, ptoa(10), VM_PROT_READ, FL_MAP_SHARED, &file, ptoa(50));
@@ -136,18 +122,16 @@ static void dontneed_writes_what_is_dirty_and_keeps_what_is_mapped(void **state)
     write_byte(ptoa(7), 99);
     assert_int_equal(advise(0, 0, FL_FADV_DONTNEED), 0);
     assert_int_equal(resident(50, 60), 10);
-    assert_int_equal(resident(0, NPAGES), 10 + resident(7, 8)); /* it may still be written */
+    assert_int_equal(resident(0, NPAGES), 10 + resident(7, 8)); /* it may still be in write-back */
     settle();
-    uint8_t byte;
-    sim_disk_read(disk, ptoa(7), &byte, 1);
-    assert_int_equal(byte, 99);
+    assert_int_equal(disk_byte(ptoa(7)), 99);
     assert_int_equal(advise(0, 0, FL_FADV_DONTNEED), 0);
     assert_int_equal(resident(7, 8), 0);
     assert_int_equal(test_load8(map, (vm_offset_t)va), test_byte(ptoa(50)));
-    fl_space_destroy(map);
+    assert_int_equal(fl_sys_munmap(map, (vm_offset_t)va, ptoa(10)), 0);
     assert_int_equal(advise(0, 0, FL_FADV_DONTNEED), 0);
     assert_int_equal(resident(0, NPAGES), 0);
-    end();
+    one_file_end();
 }
 
 static void a_failed_write_is_not_forgotten(void **state)
@@ -165,10 +149,8 @@ static void a_failed_write_is_not_forgotten(void **state)
     fl_errseq_t told = 0;
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, &told), -EIO); /* of the writes that failed */
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, &told), 0);
-    uint8_t byte;
-    sim_disk_read(disk, ptoa(3) + 1, &byte, 1);
-    assert_int_equal(byte, 42);
-    end();
+    assert_int_equal(disk_byte(ptoa(3) + 1), 42);
+    one_file_end();
 }
 
 static void random_is_not_read_ahead_and_normal_is(void **state)
@@ -184,7 +166,7 @@ static void random_is_not_read_ahead_and_normal_is(void **state)
     for (vm_pindex_t i = 40; i < 160; i++)
         read_page(i);
     assert_true(sim_disk_counts(disk).reads < 40 + 12);
-    end();
+    one_file_end();
 }
 
 int main(void)

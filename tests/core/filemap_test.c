@@ -1,15 +1,14 @@
 /*
- * filemap_test.c: reading and writing files through the page cache, beside an array of bytes that the file
- * ought to be: alone, with errors, and with several fibers that read, write, map, sync, punch and truncate at
- * once.
+ * filemap_test.c: reads and writes through the page cache, beside an array of the bytes that the file must
+ * have: alone, with errors, and with several fibers that read, write, map, sync, punch and truncate at once.
  *
  *   file:  | stripes: 700 bytes of each fiber in turn … |BASE  the tail fiber's: it moves the file's end |
  *
- * A fiber changes its own bytes only, and so knows at any time what they are; but it shares every page with
- * the others, also the one in which the stripes end and the tail begins.
+ * A fiber changes only its own bytes, so it always knows what they are. But it shares every page with the
+ * others, even the page in which the stripes end and the tail begins.
  */
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/pages.h"
 #include "vm/vm_page.h"
 #include "file/vnode_pager.h"
@@ -22,21 +21,9 @@
 
 #include <cmocka.h>
 
-#define RW      (FL_FREAD | FL_FWRITE)
-#define PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
-
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
-
 static void begin_blocks(struct sim_params params, uint64_t len_bytes, uint32_t block_bytes)
 {
-    disk = sim_disk_create(len_bytes, params.seed);
-    sim_disk_set_block(disk, block_bytes);
-    test_fill(disk);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, RW);
+    one_file_boot(&params, test_disk(len_bytes, block_bytes, params.seed), RW);
 }
 
 static void begin(struct sim_params params, uint64_t len_bytes)
@@ -44,35 +31,9 @@ static void begin(struct sim_params params, uint64_t len_bytes)
     begin_blocks(params, len_bytes, VM_PAGE_SIZE);
 }
 
-static void end(void)
-{
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
-}
-
-static int64_t read_at(uint64_t offset, void *buf, size_t len_bytes)
-{
-    struct fl_iovec iov = {buf, len_bytes};
-    return fl_vnode_read(file.vnode, &iov, 1, &(struct fl_iocb){.offset = offset});
-}
-
-static int64_t write_at(uint64_t offset, const void *buf, size_t len_bytes)
-{
-    struct fl_iovec iov = {(void *)(uintptr_t)buf, len_bytes};
-    return fl_vnode_write(file.vnode, &iov, 1, &(struct fl_iocb){.offset = offset});
-}
-
 static vm_offset_t map_file(int flags, uint64_t len_bytes)
 {
     return test_mmap(map, &file, flags, atop(round_page(len_bytes)));
-}
-
-static void expect_fill(uint64_t offset, const uint8_t *buf, size_t len_bytes)
-{
-    for (size_t i = 0; i < len_bytes; i++)
-        assert_int_equal(buf[i], test_byte(offset + i));
 }
 
 static void expect_all(uint8_t byte, const uint8_t *buf, size_t len_bytes)
@@ -89,14 +50,14 @@ static void reads_end_where_the_file_ends(void **state)
     static uint8_t buf[100 * VM_PAGE_SIZE];
     uint64_t len = 70 * VM_PAGE_SIZE + 123;
     begin(test_params(1), len);
-    assert_int_equal(read_at(0, buf, sizeof buf), len);
+    assert_int_equal(read_at(0, buf, sizeof buf, 0), len);
     expect_fill(0, buf, len);
-    assert_int_equal(read_at(len - 5, buf, 100), 5);
+    assert_int_equal(read_at(len - 5, buf, 100, 0), 5);
     expect_fill(len - 5, buf, 5);
-    assert_int_equal(read_at(len, buf, 100), 0);
-    assert_int_equal(read_at(UINT64_MAX - 3, buf, 100), 0);
-    assert_int_equal(read_at(7, buf, 0), 0);
-    end();
+    assert_int_equal(read_at(len, buf, 100, 0), 0);
+    assert_int_equal(read_at(UINT64_MAX - 3, buf, 100, 0), 0);
+    assert_int_equal(read_at(7, buf, 0, 0), 0);
+    one_file_end();
 }
 
 static void reads_fill_pieces_of_memory(void **state)
@@ -109,12 +70,12 @@ static void reads_fill_pieces_of_memory(void **state)
     expect_fill(4090, a, sizeof a);
     expect_fill(4093, b, sizeof b);
     expect_fill(13093, c, sizeof c);
-    iov[2].base = NULL; /* nothing is there: what lies before it was read */
+    iov[2].base = NULL; /* nothing is resident there: only the pages before it were read */
     assert_int_equal(fl_vnode_read(file.vnode, iov, 4, &(struct fl_iocb){.offset = 4090}), 3);
     assert_int_equal(fl_vnode_read(file.vnode, iov + 2, 1, &(struct fl_iocb){.offset = 4090}), -EFAULT);
     iov[3].len_bytes = SIZE_MAX;
     assert_int_equal(fl_vnode_read(file.vnode, iov, 4, &(struct fl_iocb){.offset = 0}), -EINVAL);
-    end();
+    one_file_end();
 }
 
 static void a_stream_is_read_ahead(void **state)
@@ -123,12 +84,12 @@ static void a_stream_is_read_ahead(void **state)
     static uint8_t buf[VM_PAGE_SIZE];
     begin(test_params(3), ptoa(200));
     for (uint64_t i = 0; i < 200; i++) {
-        assert_int_equal(read_at(ptoa(i), buf, sizeof buf), sizeof buf);
+        assert_int_equal(read_at(ptoa(i), buf, sizeof buf, 0), sizeof buf);
         expect_fill(ptoa(i), buf, sizeof buf);
     }
     assert_true(sim_disk_counts(disk).reads < 20);
     assert_int_equal(sim_disk_counts(disk).pages_read, 200); /* each once */
-    end();
+    one_file_end();
 }
 
 static bool resident(vm_pindex_t pindex)
@@ -141,21 +102,21 @@ static bool resident(vm_pindex_t pindex)
     return there;
 }
 
-/* The next window is asked for before the current one ends, however the reads lie to its mark. */
+/* The next window is requested before the current one ends, wherever reads begin and end around its mark. */
 static void large_reads_are_read_ahead_too(void **state)
 {
     (void)state;
     static uint8_t buf[ptoa(5)];
     begin(test_params(3), ptoa(200));
     for (uint64_t i = 0; i < 200; i += 5) {
-        assert_int_equal(read_at(ptoa(i), buf, sizeof buf), sizeof buf);
+        assert_int_equal(read_at(ptoa(i), buf, sizeof buf, 0), sizeof buf);
         expect_fill(ptoa(i), buf, sizeof buf);
-        /* All that the next read wants; one alone is no stream yet. */
+        /* All pages of the next read; one read alone is no stream yet. */
         assert_true(i == 0 || i + 5 == 200 || resident(i + 9));
-        sim_sleep_ns(1000000); /* so that the window is there, and its mark lies in the middle of a batch */
+        sim_sleep_ns(1000000); /* so that the window is resident and its mark lies in the middle of a batch */
     }
     assert_true(sim_disk_counts(disk).reads < 20);
-    end();
+    one_file_end();
 }
 
 static void one_call_may_move_more_than_memory_holds(void **state)
@@ -166,17 +127,18 @@ static void one_call_may_move_more_than_memory_holds(void **state)
     struct sim_params params = test_params(6);
     assert_non_null(buf);
     params.nframes = 32;
-    params.torture.window_busy_permille = 1000; /* nothing is read ahead: each page waits for memory itself */
+    /* nothing is read ahead: each page waits for memory by itself */
+    params.torture.window_busy_permille = 1000;
     begin(params, len);
-    assert_int_equal(read_at(0, buf, len), len);
+    assert_int_equal(read_at(0, buf, len, 0), len);
     expect_fill(0, buf, len);
     memset(buf, 3, len);
-    assert_int_equal(write_at(0, buf, len), len);
+    assert_int_equal(write_at(0, buf, len, 0), len);
     memset(buf, 0, len);
-    assert_int_equal(read_at(0, buf, len), len);
+    assert_int_equal(read_at(0, buf, len, 0), len);
     expect_all(3, buf, len);
     free(buf);
-    end();
+    one_file_end();
 }
 
 static void a_read_error_fails_that_read_only(void **state)
@@ -186,15 +148,15 @@ static void a_read_error_fails_that_read_only(void **state)
     begin(test_params(4), ptoa(40));
     sim_disk_faults(disk)->bad_read_start = ptoa(21);
     sim_disk_faults(disk)->bad_read_end = ptoa(22);
-    assert_int_equal(read_at(0, buf, sizeof buf), ptoa(21)); /* what came before the error */
+    assert_int_equal(read_at(0, buf, sizeof buf, 0), ptoa(21)); /* the bytes before the error */
     expect_fill(0, buf, ptoa(21));
-    assert_int_equal(read_at(ptoa(21) + 5, buf, 10), -EIO);
-    assert_int_equal(read_at(ptoa(22), buf, ptoa(4)), ptoa(4));
+    assert_int_equal(read_at(ptoa(21) + 5, buf, 10, 0), -EIO);
+    assert_int_equal(read_at(ptoa(22), buf, ptoa(4), 0), ptoa(4));
     expect_fill(ptoa(22), buf, ptoa(4));
     *sim_disk_faults(disk) = (struct sim_disk_faults){0};
-    assert_int_equal(read_at(ptoa(21), buf, 10), 10);
+    assert_int_equal(read_at(ptoa(21), buf, 10, 0), 10);
     expect_fill(ptoa(21), buf, 10);
-    end();
+    one_file_end();
 }
 
 static void a_file_that_grew_behind_our_back_is_longer(void **state)
@@ -202,17 +164,17 @@ static void a_file_that_grew_behind_our_back_is_longer(void **state)
     (void)state;
     uint8_t buf[100];
     begin(test_params(5), 1000);
-    assert_int_equal(read_at(990, buf, 100), 10);
+    assert_int_equal(read_at(990, buf, 100, 0), 10);
     memset(buf, 7, sizeof buf);
     sim_disk_write(disk, 1000, buf, 50);
-    assert_int_equal(read_at(990, buf, 100), 60);
+    assert_int_equal(read_at(990, buf, 100, 0), 60);
     expect_fill(990, buf, 10);
     expect_all(7, buf + 10, 50);
     sim_disk_truncate(disk, 995);
     fl_vnode_invalidate(file.vnode, 0, VM_PAGE_SIZE);
     assert_int_equal(fl_vnode_setsize(file.vnode), 0);
-    assert_int_equal(read_at(990, buf, 100), 5);
-    end();
+    assert_int_equal(read_at(990, buf, 100, 0), 5);
+    one_file_end();
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
@@ -223,17 +185,17 @@ static void a_page_that_is_overwritten_whole_is_not_read(void **state)
     static uint8_t buf[ptoa(8)];
     begin(test_params(10), ptoa(20) + 100);
     memset(buf, 1, sizeof buf);
-    assert_int_equal(write_at(ptoa(4), buf, ptoa(8)), ptoa(8));
-    assert_int_equal(write_at(ptoa(20), buf, 100), 100); /* whole, as far as there is a file */
-    assert_int_equal(write_at(ptoa(20), buf, 150), 150);
+    assert_int_equal(write_at(ptoa(4), buf, ptoa(8), 0), ptoa(8));
+    assert_int_equal(write_at(ptoa(20), buf, 100, 0), 100); /* whole, up to the end of the file */
+    assert_int_equal(write_at(ptoa(20), buf, 150, 0), 150);
     assert_int_equal(sim_disk_counts(disk).pages_read, 0);
-    assert_int_equal(write_at(ptoa(2) + 10, buf, 20), 20);
+    assert_int_equal(write_at(ptoa(2) + 10, buf, 20, 0), 20);
     assert_int_equal(sim_disk_counts(disk).pages_read, 1);
-    assert_int_equal(read_at(ptoa(2), buf, 100), 100);
+    assert_int_equal(read_at(ptoa(2), buf, 100, 0), 100);
     expect_fill(ptoa(2), buf, 10);
     expect_all(1, buf + 10, 20);
     expect_fill(ptoa(2) + 30, buf + 30, 70);
-    end();
+    one_file_end();
 }
 
 static void mappings_show_what_is_written(void **state)
@@ -244,22 +206,22 @@ static void mappings_show_what_is_written(void **state)
         params.torture.copy_first = seed & 1; /* a private mapping shows copies, or the file's own pages */
         begin(params, ptoa(8));
         vm_offset_t shared = map_file(FL_MAP_SHARED, ptoa(8)), private = map_file(FL_MAP_PRIVATE, ptoa(8));
-        test_store8(map, private + ptoa(1), 99); /* so the shadow is there; and that page is its own */
+        test_store8(map, private + ptoa(1), 99); /* creates the shadow object, with one private page */
         assert_int_equal(test_load8(map, shared + 10), test_byte(10));
         assert_int_equal(test_load8(map, private + 10), test_byte(10));
         if (seed & 2)
             test_store8(map, shared + 11, 5);
         uint8_t byte = 77;
-        assert_int_equal(write_at(10, &byte, 1), 1);
-        assert_int_equal(write_at(ptoa(1), &byte, 1), 1);
+        assert_int_equal(write_at(10, &byte, 1, 0), 1);
+        assert_int_equal(write_at(ptoa(1), &byte, 1, 0), 1);
         assert_int_equal(test_load8(map, shared + 10), 77);
         assert_int_equal(test_load8(map, private + 10), 77);
         assert_int_equal(test_load8(map, shared + 11), seed & 2 ? 5 : test_byte(11));
         assert_int_equal(test_load8(map, private + ptoa(1)), 99);
         test_store8(map, shared + 12, 6);
-        assert_int_equal(read_at(12, &byte, 1), 1);
+        assert_int_equal(read_at(12, &byte, 1, 0), 1);
         assert_int_equal(byte, 6);
-        end();
+        one_file_end();
     }
 }
 
@@ -273,8 +235,8 @@ static void memory_may_be_a_page_of_the_file(void **state)
     vm_offset_t va = map_file(FL_MAP_SHARED, ptoa(4));
     assert_int_equal(fl_hold(map, va, VM_PAGE_SIZE, VM_PROT_WRITE, &hold), 0);
     uint8_t *bytes = sim_frame(vm_page_frame(hold.page[0]));
-    assert_int_equal(write_at(200, bytes, 100), 100);
-    assert_int_equal(read_at(ptoa(1), bytes + 300, 100), 100);
+    assert_int_equal(write_at(200, bytes, 100, 0), 100);
+    assert_int_equal(read_at(ptoa(1), bytes + 300, 100, 0), 100);
     fl_unhold(&hold);
     assert_int_equal(sim_load(map, va + 200, buf, 100, NULL), 0);
     expect_fill(0, buf, 100);
@@ -283,7 +245,7 @@ static void memory_may_be_a_page_of_the_file(void **state)
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     sim_disk_read(disk, 200, buf, 100);
     expect_fill(0, buf, 100);
-    end();
+    one_file_end();
 }
 
 static void a_write_makes_the_file_longer(void **state)
@@ -292,13 +254,13 @@ static void a_write_makes_the_file_longer(void **state)
     static uint8_t buf[ptoa(4)];
     begin(test_params(13), 1000);
     vm_offset_t va = map_file(FL_MAP_SHARED, ptoa(8));
-    test_store8(map, va + 1000, 9); /* behind the end: never the file's */
+    test_store8(map, va + 1000, 9); /* beyond the end: never in the file */
     test_store8(map, va + 1500, 9);
     memset(buf, 1, sizeof buf);
-    assert_int_equal(write_at(1002, buf, 10), 10);
+    assert_int_equal(write_at(1002, buf, 10, 0), 10);
     assert_int_equal(sim_disk_size(disk), 1012);
     assert_int_equal(test_load8(map, va + 1000), 0);
-    assert_int_equal(write_at(ptoa(2) + 100, buf, ptoa(2)), ptoa(2));
+    assert_int_equal(write_at(ptoa(2) + 100, buf, ptoa(2), 0), ptoa(2));
     assert_int_equal(sim_disk_size(disk), ptoa(4) + 100);
     assert_int_equal(fl_vnode_fsync(file.vnode, FL_FSYNC_DATA, NULL), 0);
     sim_disk_read(disk, 0, buf, sizeof buf);
@@ -308,7 +270,7 @@ static void a_write_makes_the_file_longer(void **state)
     expect_all(0, buf + 1012, ptoa(2) + 100 - 1012);
     expect_all(1, buf + ptoa(2) + 100, ptoa(2) - 100);
     assert_int_equal(fl_vnode_fsync(file.vnode, 2, NULL), -EINVAL);
-    end();
+    one_file_end();
 }
 
 static void appends_go_to_the_end(void **state)
@@ -322,7 +284,7 @@ static void appends_go_to_the_end(void **state)
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), 100);
     assert_int_equal(iocb.offset, 1100);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
-    sim_disk_write(disk, 1100, buf, 50); /* others made it longer */
+    sim_disk_write(disk, 1100, buf, 50); /* another fiber made it longer */
     memset(buf, 2, sizeof buf);
     iocb.offset = 0;
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), 100);
@@ -334,11 +296,11 @@ static void appends_go_to_the_end(void **state)
     sim_disk_faults(disk)->fail_size_nth = 1;
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), -EIO);
     assert_int_equal(iocb.offset, 1250);
-    assert_int_equal(read_at(0, buf, 10), 10);
+    assert_int_equal(read_at(0, buf, 10, 0), 10);
     iocb.flags |= 0x100;
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), -EINVAL);
     assert_int_equal(fl_vnode_read(file.vnode, &iov, 1, &iocb), -EINVAL);
-    end();
+    one_file_end();
 }
 
 static void append_some(void *arg)
@@ -348,7 +310,7 @@ static void append_some(void *arg)
         assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &(struct fl_iocb){.flags = FL_IOCB_APPEND}), 3);
 }
 
-/* What is appended at once stays together, and none of it covers another. */
+/* Each append stays in one piece, and none overwrites another. */
 static void appends_do_not_meet(void **state)
 {
     (void)state;
@@ -358,13 +320,13 @@ static void appends_do_not_meet(void **state)
     for (uint32_t i = 0; i < 3; i++)
         sim_run("append", append_some, (void *)(uintptr_t)(i == 0 ? "aaa" : i == 1 ? "bbb" : "ccc"));
     sim_join_all();
-    assert_int_equal(read_at(0, buf, sizeof buf), sizeof buf);
+    assert_int_equal(read_at(0, buf, sizeof buf, 0), sizeof buf);
     for (uint32_t i = 0; i < sizeof buf; i += 3) {
         assert_true(buf[i] >= 'a' && buf[i] <= 'c' && buf[i] == buf[i + 1] && buf[i] == buf[i + 2]);
         count[buf[i] - 'a']++;
     }
     assert_true(count[0] == 200 && count[1] == 200 && count[2] == 200);
-    end();
+    one_file_end();
 }
 
 static uint8_t durable_byte(uint64_t offset)
@@ -388,13 +350,13 @@ static void a_synchronous_write_is_there_after_a_power_cut(void **state)
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), 1);
     assert_int_equal(iocb.offset, ptoa(2) + 6);
     assert_int_equal(durable_byte(ptoa(2) + 5), 42);
-    assert_int_equal(sim_disk_counts(disk).bytes_written, SIM_SECTOR_SIZE); /* nobody asked for more */
+    assert_int_equal(sim_disk_counts(disk).bytes_written, SIM_SECTOR_SIZE); /* the caller asked for no more */
     sim_disk_faults(disk)->fail_write_nth = 1;
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), -EIO);
     sim_disk_faults(disk)->fail_flush_nth = 1;
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), -EIO);
     assert_int_equal(fl_vnode_write(file.vnode, &iov, 1, &iocb), 1);
-    end();
+    one_file_end();
 }
 
 static void a_full_disk_takes_what_fits(void **state)
@@ -404,16 +366,16 @@ static void a_full_disk_takes_what_fits(void **state)
     begin(test_params(14), 1000);
     sim_disk_faults(disk)->max_len_bytes = ptoa(3);
     memset(buf, 1, sizeof buf);
-    assert_int_equal(write_at(500, buf, ptoa(8)), ptoa(3) - 500);
+    assert_int_equal(write_at(500, buf, ptoa(8), 0), ptoa(3) - 500);
     assert_int_equal(sim_disk_size(disk), ptoa(3));
-    assert_int_equal(write_at(ptoa(3), buf, 10), -ENOSPC);
-    assert_int_equal(write_at(ptoa(30), buf, 10), -ENOSPC);
-    assert_int_equal(write_at(ptoa(2), buf, 10), 10);
-    assert_int_equal(write_at(INT64_MAX, buf, 10), -EFBIG);
-    assert_int_equal(read_at(0, buf, sizeof buf), ptoa(3));
+    assert_int_equal(write_at(ptoa(3), buf, 10, 0), -ENOSPC);
+    assert_int_equal(write_at(ptoa(30), buf, 10, 0), -ENOSPC);
+    assert_int_equal(write_at(ptoa(2), buf, 10, 0), 10);
+    assert_int_equal(write_at(INT64_MAX, buf, 10, 0), -EFBIG);
+    assert_int_equal(read_at(0, buf, sizeof buf, 0), ptoa(3));
     expect_fill(0, buf, 500);
     expect_all(1, buf + 500, ptoa(3) - 500);
-    end();
+    one_file_end();
 }
 
 static void bad_memory_ends_a_write(void **state)
@@ -424,35 +386,32 @@ static void bad_memory_ends_a_write(void **state)
     memset(buf, 1, sizeof buf);
     struct fl_iovec iov[] = {{buf, 100}, {NULL, ptoa(4)}};
     assert_int_equal(fl_vnode_write(file.vnode, iov, 2, &(struct fl_iocb){.offset = 950}), 100);
-    assert_int_equal(sim_disk_size(disk), 1050); /* no longer than what was written */
+    assert_int_equal(sim_disk_size(disk), 1050); /* the file is as long as what was written */
     assert_int_equal(fl_vnode_write(file.vnode, iov + 1, 1, &(struct fl_iocb){.offset = 5000}), -EFAULT);
     assert_int_equal(sim_disk_size(disk), 1050);
-    assert_int_equal(read_at(0, buf, sizeof buf), 1050);
+    assert_int_equal(read_at(0, buf, sizeof buf, 0), 1050);
     expect_fill(0, buf, 950);
     expect_all(1, buf + 950, 100);
-    end();
-    begin(test_params(15), ptoa(2)); /* a page that nobody read, half overwritten: as it was */
+    one_file_end();
+    begin(test_params(15), ptoa(2)); /* a page that was never read, half overwritten: the rest is unchanged */
     struct fl_iovec half[] = {{buf, 2048}, {NULL, 2048}};
     assert_int_equal(fl_vnode_write(file.vnode, half, 2, &(struct fl_iocb){.offset = ptoa(1)}), -EFAULT);
-    assert_int_equal(read_at(0, buf, sizeof buf), ptoa(2));
+    assert_int_equal(read_at(0, buf, sizeof buf, 0), ptoa(2));
     expect_fill(0, buf, ptoa(2));
-    end();
+    one_file_end();
 }
 
-static void who_may_not_write_is_told(void **state)
+static void a_read_only_file_is_not_written(void **state)
 {
     (void)state;
     uint8_t byte = 1;
     struct sim_params params = test_params(16);
-    disk = sim_disk_create(1000, 16);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, FL_FREAD);
-    assert_int_equal(write_at(0, &byte, 1), -EBADF);
+    one_file_boot(&params, sim_disk_create(1000, 16), FL_FREAD);
+    assert_int_equal(write_at(0, &byte, 1, 0), -EBADF);
     assert_int_equal(fl_vnode_truncate(file.vnode, 0), -EBADF);
     assert_int_equal(fl_vnode_punch(file.vnode, 0, 10), -EBADF);
-    assert_int_equal(read_at(0, &byte, 1), 1);
-    end();
+    assert_int_equal(read_at(0, &byte, 1, 0), 1);
+    one_file_end();
 }
 
 static void a_write_back_error_is_told_once_and_the_page_stays_dirty(void **state)
@@ -460,7 +419,7 @@ static void a_write_back_error_is_told_once_and_the_page_stays_dirty(void **stat
     (void)state;
     uint8_t byte = 42;
     begin(test_params(17), ptoa(8));
-    assert_int_equal(write_at(ptoa(3), &byte, 1), 1);
+    assert_int_equal(write_at(ptoa(3), &byte, 1, 0), 1);
     sim_disk_faults(disk)->fail_write_nth = 1;
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), -EIO);
     struct vm_object *object = test_object(file.vnode);
@@ -470,10 +429,10 @@ static void a_write_back_error_is_told_once_and_the_page_stays_dirty(void **stat
     vm_object_deallocate(object);
     sim_disk_read(disk, ptoa(3), &byte, 1);
     assert_int_equal(byte, 42);
-    assert_int_equal(write_at(ptoa(3), &byte, 1), 1);
+    assert_int_equal(write_at(ptoa(3), &byte, 1, 0), 1);
     sim_disk_faults(disk)->fail_flush_nth = 1;
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), -EIO);
-    end();
+    one_file_end();
 }
 
 static void a_writer_writes_back_itself(void **state)
@@ -483,15 +442,15 @@ static void a_writer_writes_back_itself(void **state)
     begin(test_params(18), 0);
     for (uint64_t i = 0; i < 1000; i++) {
         memset(buf, (int)i, sizeof buf);
-        assert_int_equal(write_at(ptoa(i), buf, sizeof buf), sizeof buf);
+        assert_int_equal(write_at(ptoa(i), buf, sizeof buf, 0), sizeof buf);
         assert_true(atomic_load(&vm_page_dirty_files) <= 256 / 4 + 1);
     }
     assert_true(sim_disk_counts(disk).writes < 60);
     for (uint64_t i = 0; i < 1000; i++) {
-        assert_int_equal(read_at(ptoa(i), buf, sizeof buf), sizeof buf);
+        assert_int_equal(read_at(ptoa(i), buf, sizeof buf, 0), sizeof buf);
         expect_all((uint8_t)i, buf, sizeof buf);
     }
-    end();
+    one_file_end();
 }
 
 /* ---- many at once -------------------------------------------------------------------------------------- */
@@ -503,12 +462,12 @@ static void a_writer_writes_back_itself(void **state)
 #define LEN_MAX (BASE + TAIL)
 
 static struct {
-    uint8_t bytes[LEN_MAX]; /* what the file ought to be; each fiber changes its own */
+    uint8_t bytes[LEN_MAX]; /* the bytes that the file must have; each fiber changes its own */
     uint64_t len_bytes;     /* the tail fiber's */
     vm_offset_t shared, private;
     uint32_t rounds;
     bool errors; /* transfers may fail */
-    bool done;   /* the prober may go */
+    bool done;   /* tells the prober to stop */
 } model;
 
 struct worker {
@@ -522,13 +481,16 @@ static bool owned(const struct worker *w, uint64_t offset)
     return owner == w->id;
 }
 
-/* Failures that were asked for. */
+/* Failures that the test injected. */
 static bool excused(int64_t error)
 {
     return model.errors && error == -EIO;
 }
 
-/* A piece of the worker's bytes within the file, of at most a stripe for the stripes' fibers. False: none. */
+/*
+ * Part of the worker's bytes in the file: at most one stripe for the
+ * fibers of the stripes. False: it has none.
+ */
 static bool own_piece(struct worker *w, uint64_t *offset, uint64_t *len)
 {
     uint64_t start, end;
@@ -561,7 +523,7 @@ static void expect_bytes(const struct worker *w, uint64_t offset, const uint8_t 
     }
 }
 
-/* Any range, in two pieces of memory: compares what is the worker's. */
+/* Reads any range into two pieces of memory, and compares the worker's bytes. */
 static void op_read(struct worker *w, uint8_t *buf)
 {
     uint64_t limit = w->id == STRIPES ? model.len_bytes : BASE;
@@ -591,7 +553,7 @@ static void op_write(struct worker *w, uint8_t *buf)
     uint8_t byte = (uint8_t)prng_range(&w->prng, 1, 255);
     memset(buf, byte, len);
     while (done < len) {
-        int64_t n = write_at(offset + done, buf + done, len - done);
+        int64_t n = write_at(offset + done, buf + done, len - done, 0);
         assert_true(n > 0 || excused(n));
         done += n > 0 ? (uint64_t)n : 0;
     }
@@ -649,7 +611,7 @@ static void op_sync(struct worker *w)
     assert_true(error == 0 || excused(error));
 }
 
-/* No page beyond the end is mapped: whatever races, it is so while nobody moves the end. */
+/* No page beyond the end is mapped. This holds in every race, as long as no fiber moves the end. */
 static void expect_unmapped_beyond(uint64_t len_bytes)
 {
     struct machine_space *space = fl_space_machine(map);
@@ -700,7 +662,7 @@ static void work(void *arg)
     free(buf);
 }
 
-/* Touches the tail wherever its end is: is told -ENXIO, or sees bytes; and stores behind the end. */
+/* Loads from the tail, which gives bytes or -ENXIO, wherever its end is; and stores beyond the end. */
 static void probe(void *arg)
 {
     struct worker *w = arg;
@@ -756,10 +718,10 @@ static void mix(uint64_t seed, bool errors)
     model.done = true;
     sim_join_all();
     sim_disk_faults(disk)->fail_read_permille = sim_disk_faults(disk)->fail_write_permille = 0;
-    (void)!fl_vnode_fsync(file.vnode, 0, NULL); /* tells of what failed before */
+    (void)!fl_vnode_fsync(file.vnode, 0, NULL); /* reports what failed before */
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     expect_disk();
-    end();
+    one_file_end();
 }
 
 static void random_mix(void **state)
@@ -795,7 +757,7 @@ int main(void)
         cmocka_unit_test(a_synchronous_write_is_there_after_a_power_cut),
         cmocka_unit_test(a_full_disk_takes_what_fits),
         cmocka_unit_test(bad_memory_ends_a_write),
-        cmocka_unit_test(who_may_not_write_is_told),
+        cmocka_unit_test(a_read_only_file_is_not_written),
         cmocka_unit_test(a_write_back_error_is_told_once_and_the_page_stays_dirty),
         cmocka_unit_test(a_writer_writes_back_itself),
         cmocka_unit_test(random_mix),

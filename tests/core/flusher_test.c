@@ -1,11 +1,11 @@
 /*
- * flusher_test.c: dirty pages that nobody asks to be written: by age, by share, and by those who make too
- * many.
+ * flusher_test.c: dirty pages that are written without an fsync: by age,
+ * by their share of memory, and by writers that are throttled.
  */
 #include "file/flusher.h"
 #include "file/writeback.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/pages.h"
 #include "file/vnode_pager.h"
 
@@ -15,34 +15,16 @@
 
 #include <cmocka.h>
 
-#define RW         (FL_FREAD | FL_FWRITE)
-#define PROT_RW    (VM_PROT_READ | VM_PROT_WRITE)
 #define FILE_PAGES 600
 #define MS         UINT64_C(1000000)
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static vm_offset_t va;
 
 static void begin(struct sim_params params)
 {
     params.nframes = 1024;
-    disk = sim_disk_create(ptoa(FILE_PAGES), params.seed);
-    test_boot(&params);
-    file = test_file(disk, RW);
-    map = test_space();
-    int64_t at = fl_sys_mmap(map, 0, ptoa(FILE_PAGES), PROT_RW, FL_MAP_SHARED, &file, 0);
-    assert_true(at > 0);
-    va = (vm_offset_t)at;
-}
-
-static void end(void)
-{
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_boot(&params, sim_disk_create(ptoa(FILE_PAGES), params.seed), RW);
+    va = test_mmap(map, &file, FL_MAP_SHARED, FILE_PAGES);
 }
 
 static struct sim_params expiring(uint64_t seed, uint64_t expire_ns)
@@ -60,13 +42,6 @@ static uint64_t dirty_pages(void)
     return stats.dirty;
 }
 
-static uint8_t on_disk(vm_pindex_t pindex)
-{
-    uint8_t byte;
-    sim_disk_read(disk, ptoa(pindex), &byte, 1);
-    return byte;
-}
-
 static void dirty(vm_pindex_t start, vm_pindex_t end_pindex)
 {
     for (vm_pindex_t i = start; i < end_pindex; i++)
@@ -81,17 +56,17 @@ static void what_is_old_is_written(void **state)
     begin(expiring(1, 50 * MS));
     dirty(0, 5);
     sim_sleep_ns(40 * MS);
-    assert_true(dirty_pages() == 5 && on_disk(0) == 0);
+    assert_true(dirty_pages() == 5 && disk_byte(0) == 0);
     sim_sleep_ns(15 * MS);
-    assert_true(dirty_pages() == 0 && on_disk(0) == 1 && on_disk(4) == 1);
+    assert_true(dirty_pages() == 0 && disk_byte(0) == 1 && disk_byte(ptoa(4)) == 1);
     assert_int_equal(file.vnode->i_state, 0);
     dirty(2, 3); /* and again, after the flusher had nothing to do */
     sim_sleep_ns(60 * MS);
     assert_int_equal(dirty_pages(), 0);
-    end();
+    one_file_end();
 }
 
-/* Somebody who writes on is written to the store all the same. */
+/* A file that is written all the time is written back too. */
 static void a_busy_file_is_written_too(void **state)
 {
     (void)state;
@@ -102,7 +77,7 @@ static void a_busy_file_is_written_too(void **state)
     }
     uint64_t writes = sim_disk_counts(disk).pages_written;
     assert_true(writes >= 5 * 4 && writes < 100 + 8);
-    end();
+    one_file_end();
 }
 
 static void what_others_wrote_is_left(void **state)
@@ -115,7 +90,7 @@ static void what_others_wrote_is_left(void **state)
     sim_sleep_ns(30 * MS);
     assert_int_equal(sim_disk_counts(disk).writes, writes);
     assert_int_equal(file.vnode->i_state, 0);
-    end();
+    one_file_end();
 }
 
 /* ---- by share ------------------------------------------------------------------------------------------ */
@@ -127,7 +102,7 @@ static void what_is_too_much_is_written(void **state)
     params.dirty_background = 100;
     params.dirty_max = 300;
     begin(params);
-    for (vm_pindex_t i = 0; i < 100; i++) /* no neighbours: they would go along */
+    for (vm_pindex_t i = 0; i < 100; i++) /* not adjacent: the flusher would write neighbours along */
         dirty(2 * i, 2 * i + 1);
     sim_sleep_ns(10 * MS);
     assert_int_equal(sim_disk_counts(disk).writes, 0);
@@ -135,7 +110,7 @@ static void what_is_too_much_is_written(void **state)
         dirty(2 * i, 2 * i + 1);
     sim_sleep_ns(10 * MS);
     assert_true(dirty_pages() <= 100 && dirty_pages() > 40); /* so much, and no more */
-    end();
+    one_file_end();
 }
 
 static void who_dirties_too_much_writes(void **state)
@@ -151,10 +126,10 @@ static void who_dirties_too_much_writes(void **state)
         assert_true(dirty_pages() <= 100);
     }
     assert_true(sim_disk_counts(disk).pages_written > FILE_PAGES - 101);
-    end();
+    one_file_end();
 }
 
-/* A file with few dirty pages does not pay for one with many. */
+/* The writer of a file with few dirty pages is not throttled for a file with many. */
 static void others_dirty_pages_are_not_its_work(void **state)
 {
     (void)state;
@@ -166,7 +141,7 @@ static void others_dirty_pages_are_not_its_work(void **state)
     struct sim_disk *small = sim_disk_create(ptoa(4), 66);
     struct fl_file little = test_file(small, RW);
     struct vm_object *object = vnode_pager_alloc(file.vnode, FILE_PAGES);
-    for (vm_pindex_t i = 0; i < 200; i++) /* past the brake */
+    for (vm_pindex_t i = 0; i < 200; i++) /* past the limit at which writers are throttled */
         test_page(object, i, 1, PG_DIRTY);
     int64_t at = fl_sys_mmap(map, 0, ptoa(4), PROT_RW, FL_MAP_SHARED, &little, 0);
     assert_true(at > 0);
@@ -176,7 +151,7 @@ static void others_dirty_pages_are_not_its_work(void **state)
     assert_int_equal(fl_sys_munmap(map, (vm_offset_t)at, ptoa(4)), 0);
     assert_int_equal(fl_vnode_close(little.vnode), 0);
     vm_object_deallocate(object);
-    end();
+    one_file_end();
     sim_disk_destroy(small);
 }
 
@@ -197,10 +172,10 @@ static void a_broken_disk_is_not_hammered(void **state)
     assert_true(writes > 0 && writes < 40 * 50); /* a try each 50 ms */
     sim_disk_faults(disk)->fail_write_permille = 0;
     sim_sleep_ns(250 * MS);
-    assert_true(dirty_pages() == 0 && on_disk(39) == 1);
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0, &file.told), -EIO); /* somebody must hear of it */
+    assert_true(dirty_pages() == 0 && disk_byte(ptoa(39)) == 1);
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, &file.told), -EIO); /* the error must reach a caller */
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, &file.told), 0);
-    end();
+    one_file_end();
 }
 
 static void a_held_page_is_left_until_it_is_let_go(void **state)
@@ -216,10 +191,10 @@ static void a_held_page_is_left_until_it_is_let_go(void **state)
     fl_unhold(&hold);
     sim_sleep_ns(25 * MS);
     assert_int_equal(dirty_pages(), 0);
-    end();
+    one_file_end();
 }
 
-/* The last close tells what was lost, also when the flusher was at the file. */
+/* The last close reports what was lost, even while the flusher was writing the file. */
 static void a_file_ends_under_the_flusher(void **state)
 {
     (void)state;
@@ -236,7 +211,7 @@ static void a_file_ends_under_the_flusher(void **state)
     assert_int_equal(fl_sys_munmap(map, (vm_offset_t)at, ptoa(4)), 0);
     assert_int_equal(fl_vnode_close(ending.vnode), -EIO);
     assert_int_equal(sim_disk_counts(slow).in_flight, 0);
-    end();
+    one_file_end();
     sim_disk_destroy(slow);
 }
 
@@ -251,7 +226,7 @@ static void stopping_does_not_wait_for_age(void **state)
     assert_true(machine_time_ns() - before < 1000 * MS);
     sim_sleep_ns(200000 * MS);
     assert_int_equal(dirty_pages(), 5); /* it is gone */
-    end();
+    one_file_end();
 }
 
 static void numbers_that_do_not_fit_are_refused(void **state)
@@ -264,7 +239,7 @@ static void numbers_that_do_not_fit_are_refused(void **state)
     params.dirty_background = 0;
     params.dirty_max = 257;
     assert_int_equal(sim_boot(&params), -EINVAL);
-    params.dirty_max = 1; /* background: no more than that */
+    params.dirty_max = 1; /* background: dirty pages stay below that */
     test_boot(&params);
     assert_int_equal(dirty_background_thresh, 1);
     sim_shutdown();
@@ -300,7 +275,7 @@ static void the_checker_sees_a_broken_list(void **state)
 
 static struct sim_disk *disks[FILES];
 
-/* Opens a file, writes some of it through a mapping, closes it; what it wrote is there then. */
+/* Opens a file, stores to it through a mapping, closes it; the stores are on the disk then. */
 static void worker_main(void *arg)
 {
     struct prng prng;
@@ -340,7 +315,7 @@ static void many_files_come_and_go(void **state)
         for (uint32_t i = 0; i < 4; i++)
             sim_run("worker", worker_main, (void *)(uintptr_t)(prng_next(&prng) | 1));
         sim_join_all();
-        end();
+        one_file_end();
         for (uint32_t i = 0; i < FILES; i++)
             sim_disk_destroy(disks[i]);
     }

@@ -1,13 +1,13 @@
 /*
- * hold_test.c: what a system call of the program holds, and what others do beside it meanwhile. Each rule of
- * docs/locking.md, "Holds", has a test here.
+ * hold_test.c: the memory that a system call holds, and what other threads may do to it meanwhile. Each rule
+ * of docs/locking.md, "Holds", has a test here.
  *
- *   a hold is open for as long as the test likes: whoever waited for it would wait for ever, and the machine
- *   sim panics when all fibers wait
+ *   A hold stays open for as long as the test likes: a fiber that waited for it would wait for ever, and the
+ *   machine sim panics when all fibers wait.
  */
 #include "file/flusher.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/pages.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pageout.h"
@@ -20,14 +20,9 @@
 
 #include <cmocka.h>
 
-#define RW      (FL_FREAD | FL_FWRITE)
-#define PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
-#define NPAGES  16
-#define MS      UINT64_C(1000000)
+#define NPAGES 16
+#define MS     UINT64_C(1000000)
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static vm_offset_t shared, private, anon;
 
 static vm_offset_t map_pages(int flags)
@@ -40,30 +35,10 @@ static vm_offset_t map_pages(int flags)
 
 static void begin(struct sim_params params)
 {
-    disk = sim_disk_create(ptoa(NPAGES), params.seed);
-    test_fill(disk);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, RW);
+    one_file_boot(&params, test_disk(ptoa(NPAGES), VM_PAGE_SIZE, params.seed), RW);
     shared = map_pages(FL_MAP_SHARED);
     private = map_pages(FL_MAP_PRIVATE);
     anon = map_pages(FL_MAP_PRIVATE | FL_MAP_ANONYMOUS);
-}
-
-static void end(void)
-{
-    sim_vm_check();
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown(); /* which panics when a frame is missing */
-    sim_disk_destroy(disk);
-}
-
-static uint8_t disk_byte(uint64_t offset)
-{
-    uint8_t byte;
-    sim_disk_read(disk, offset, &byte, 1);
-    return byte;
 }
 
 static struct fl_hold hold_pages(vm_offset_t va, uint32_t npages, vm_prot_t access)
@@ -74,7 +49,9 @@ static struct fl_hold hold_pages(vm_offset_t va, uint32_t npages, vm_prot_t acce
     return hold;
 }
 
-/* The held page as the kernel finds it at va: the mapping, which no fault mends. NULL: none is there. */
+/*
+ * The held page as the kernel finds it at va: by the mapping, without a fault. NULL: nothing is mapped there.
+ */
 static uint8_t *seen(vm_offset_t va, const struct fl_hold *hold, uint32_t i)
 {
     vm_frame_t frame;
@@ -111,7 +88,7 @@ static void hold_two(void *arg)
     held_error = fl_hold(map, shared, ptoa(2), VM_PROT_WRITE, hold);
 }
 
-/* Page 1 is busy: while the hold waits for it, page 0 is as free as ever. */
+/* Page 1 is busy: while the hold waits for it, page 0 is not held. */
 static void who_waits_holds_nothing(void **state)
 {
     (void)state;
@@ -138,20 +115,17 @@ static void who_waits_holds_nothing(void **state)
     fl_unhold(&hold);
     assert_true(first->hold_count == 0 && busy->hold_count == 0);
     vm_object_deallocate(object);
-    end();
+    one_file_end();
 }
 
-/* More pages than memory has cannot be had together, and each of them can. */
-static void what_does_not_fit_is_refused_and_less_is_not(void **state)
+/* More pages than there are frames cannot be held together, but each one alone can. */
+static void a_hold_that_does_not_fit_is_refused(void **state)
 {
     (void)state;
     struct sim_params params = test_params(2);
     struct fl_hold hold;
     params.nframes = 64;
-    disk = sim_disk_create(ptoa(200), 2);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, RW);
+    one_file_boot(&params, sim_disk_create(ptoa(200), 2), RW);
     int64_t va = fl_sys_mmap(map, 0, ptoa(200), PROT_RW, FL_MAP_SHARED, &file, 0);
     assert_true(va > 0);
     assert_int_equal(fl_hold(map, (vm_offset_t)va, ptoa(200), VM_PROT_WRITE, &hold), -EAGAIN);
@@ -162,11 +136,11 @@ static void what_does_not_fit_is_refused_and_less_is_not(void **state)
     }
     assert_int_equal(fl_hold(map, (vm_offset_t)va, ptoa(16), VM_PROT_WRITE, &hold), 0);
     fl_unhold(&hold);
-    end();
+    one_file_end();
 }
 
-/* Who dirties too much writes some of it, before it holds and not while. */
-static void who_is_throttled_holds_nothing(void **state)
+/* A caller that dirties too much is throttled before it holds pages, and never while it holds them. */
+static void a_throttled_caller_holds_nothing(void **state)
 {
     (void)state;
     struct sim_params params = test_params(3);
@@ -178,7 +152,7 @@ static void who_is_throttled_holds_nothing(void **state)
     struct fl_hold hold = hold_pages(shared, NPAGES, VM_PROT_WRITE);
     assert_true(sim_disk_counts(disk).writes > 0);
     fl_unhold(&hold);
-    end();
+    one_file_end();
 }
 
 static void resident_pages_are_held_as_they_are(void **state)
@@ -194,15 +168,16 @@ static void resident_pages_are_held_as_they_are(void **state)
     assert_int_equal(after.faults - before.faults, NPAGES);
     fl_unhold(&hold);
     for (uint32_t i = 0; i < NPAGES; i++)
-        (void)test_load8(map, private + ptoa(i)); /* shown from below, where the machine can */
+        /* shows the page of the object below, on a machine that can do so */
+        (void)test_load8(map, private + ptoa(i));
     hold = hold_pages(private, NPAGES, VM_PROT_READ);
     fl_unhold(&hold);
-    end();
+    one_file_end();
 }
 
-/* ---- nobody waits for a hold --------------------------------------------------------------------------- */
+/* ---- no call waits for a hold -------------------------------------------------------------------------- */
 
-/* A hole is zeros in the held page, which stays mapped; what the call stores then is the file's. */
+/* A punched page that is held reads as zeros and stays mapped; what the call stores then goes to the file. */
 static void a_hole_is_punched_under_the_call(void **state)
 {
     (void)state;
@@ -217,7 +192,7 @@ static void a_hole_is_punched_under_the_call(void **state)
             uint8_t *bytes = seen(shared + ptoa(2), &hold, i);
             assert_non_null(bytes);
             assert_true(bytes[0] == 0 && bytes[VM_PAGE_SIZE - 1] == 0);
-            bytes[5] = (uint8_t)(40 + i); /* the call goes on */
+            bytes[5] = (uint8_t)(40 + i); /* the call continues */
         }
         assert_int_equal(test_load8(map, shared + ptoa(1)), 0);
         assert_int_equal(test_load8(map, private + ptoa(3) + 9), 0);
@@ -226,7 +201,7 @@ static void a_hole_is_punched_under_the_call(void **state)
         assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
         assert_true(disk_byte(ptoa(2) + 5) == 40 && disk_byte(ptoa(4) + 5) == 42 && disk_byte(ptoa(4)) == 0 &&
                     disk_byte(ptoa(6)) == test_byte(ptoa(6)));
-        end();
+        one_file_end();
     }
 }
 
@@ -241,10 +216,10 @@ static void a_punch_that_is_refused_leaves_the_held_bytes(void **state)
     assert_int_equal(seen(shared + ptoa(2), &hold, 0)[0], 7);
     fl_unhold(&hold);
     assert_int_equal(test_load8(map, shared + ptoa(2)), 7);
-    end();
+    one_file_end();
 }
 
-/* What is cut off is gone from the address, at once; the frame is the call's, until it is done. */
+/* A page that is cut off is unmapped at once; its frame belongs to the call until the call ends. */
 static void a_file_is_cut_under_the_call(void **state)
 {
     (void)state;
@@ -260,17 +235,18 @@ static void a_file_is_cut_under_the_call(void **state)
     assert_null(seen(private + ptoa(5), &own, 0));
     assert_int_equal(sim_load(map, shared + ptoa(5), &byte, 1, NULL), -ENXIO);
     sim_vm_check();
-    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(8)), 0); /* and there is another page there at once */
+    /* and another page is mapped there at once */
+    assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(8)), 0);
     assert_int_equal(test_load8(map, shared + ptoa(5)), 0);
     test_store8(map, shared + ptoa(5), 9);
-    memset(sim_frame(vm_page_frame(hold.page[2])), 0x66,
-           VM_PAGE_SIZE); /* a device that still has the frame */
+    /* a device that still writes to the frame */
+    memset(sim_frame(vm_page_frame(hold.page[2])), 0x66, VM_PAGE_SIZE);
     assert_int_equal(test_load8(map, shared + ptoa(5)), 9);
     uint32_t free = frames_free();
     fl_unhold(&hold);
     fl_unhold(&own);
     assert_int_equal(frames_free(), free + 3);
-    end();
+    one_file_end();
 }
 
 static void memory_is_unmapped_under_the_call(void **state)
@@ -284,16 +260,17 @@ static void memory_is_unmapped_under_the_call(void **state)
     assert_int_equal(fl_sys_munmap(map, private, ptoa(NPAGES)), 0);
     assert_int_equal(fl_sys_munmap(map, anon, ptoa(NPAGES)), 0);
     assert_true(is_orphan(&own, 0) && is_orphan(&own, 1) && is_orphan(&none, 0));
-    assert_non_null(((struct vm_page *)of_file.page[0])->object); /* the file's, whoever maps it */
+    /* the page of the file, whichever mapping shows it */
+    assert_non_null(((struct vm_page *)of_file.page[0])->object);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_int_equal(disk_byte(3), 77);
     fl_unhold(&own);
     fl_unhold(&none);
     fl_unhold(&of_file);
-    end();
+    one_file_end();
 }
 
-/* Neither the file nor the space is kept by a hold: they end once, and before it. */
+/* A hold keeps neither the file nor the space: both end before it. */
 static void everything_ends_under_the_call(void **state)
 {
     (void)state;
@@ -301,7 +278,7 @@ static void everything_ends_under_the_call(void **state)
     struct fl_hold hold = hold_pages(shared, 3, VM_PROT_WRITE), none = hold_pages(anon, 1, VM_PROT_READ);
     seen(shared, &hold, 1)[1] = 55;
     fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0); /* the last reference: all of it is written */
+    assert_int_equal(fl_vnode_close(file.vnode), 0); /* the last reference: every dirty page is written */
     assert_int_equal(disk_byte(ptoa(1) + 1), 55);
     assert_true(is_orphan(&hold, 0) && is_orphan(&hold, 2) && is_orphan(&none, 0));
     sim_vm_check();
@@ -313,8 +290,8 @@ static void everything_ends_under_the_call(void **state)
     sim_disk_destroy(disk);
 }
 
-/* What is thrown away is zeros where it is held, if nothing else would show there. */
-static void memory_is_thrown_away_under_the_call(void **state)
+/* A held private page that is discarded reads as zeros, unless the mapping shows another page there. */
+static void private_memory_is_discarded_under_the_call(void **state)
 {
     (void)state;
     begin(test_params(10));
@@ -331,10 +308,10 @@ static void memory_is_thrown_away_under_the_call(void **state)
     fl_unhold(&hold);
     fl_unhold(&own);
     assert_int_equal(test_load8(map, anon + 1), 8);
-    end();
+    one_file_end();
 }
 
-/* Whatever else the program does to a range of which a page is held, it does at once. */
+/* No other call on a range with a held page waits for the hold. */
 static void all_other_calls_go_on(void **state)
 {
     (void)state;
@@ -352,13 +329,13 @@ static void all_other_calls_go_on(void **state)
     assert_int_equal(fl_vnode_fadvise(file.vnode, 0, 0, FL_FADV_DONTNEED), 0);
     assert_int_equal(fl_sys_mlock(map, shared, ptoa(NPAGES)), 0);
     assert_int_equal(fl_sys_munlock(map, shared, ptoa(NPAGES)), 0);
-    assert_non_null(seen(shared, &hold, 0)); /* none of them took it away */
+    assert_non_null(seen(shared, &hold, 0)); /* none of the calls unmapped it */
     int64_t to = fl_sys_mremap(map, shared, ptoa(NPAGES), ptoa(NPAGES + 4), FL_MREMAP_MAYMOVE, 0);
     assert_true(to > 0);
     assert_int_equal(fl_sys_mprotect(map, (vm_offset_t)to, ptoa(NPAGES), VM_PROT_READ), 0);
     assert_int_equal(fl_sys_munmap(map, (vm_offset_t)to, ptoa(NPAGES)), 0);
     fl_unhold(&hold);
-    end();
+    one_file_end();
 }
 
 static void read_page(void *arg)
@@ -369,8 +346,8 @@ static void read_page(void *arg)
 }
 
 /*
- * A copy that the core makes of a page is short: a removal waits for it, and its bytes stay there so long, or
- * the machine sim panics. The reader sees the page as it was, or the hole.
+ * The core's own copies of a page are short, so a removal waits for them; if it did not, the machine sim
+ * would panic. The reader sees the page as it was, or the hole.
  */
 static void a_removal_waits_for_a_reader(void **state)
 {
@@ -386,7 +363,7 @@ static void a_removal_waits_for_a_reader(void **state)
         sim_join_all();
         for (uint32_t i = 0; i < VM_PAGE_SIZE; i++)
             assert_true(got[i] == 0 || got[i] == test_byte(ptoa(1) + i));
-        end();
+        one_file_end();
     }
 }
 
@@ -394,15 +371,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_waits_holds_nothing),
-        cmocka_unit_test(what_does_not_fit_is_refused_and_less_is_not),
-        cmocka_unit_test(who_is_throttled_holds_nothing),
+        cmocka_unit_test(a_hold_that_does_not_fit_is_refused),
+        cmocka_unit_test(a_throttled_caller_holds_nothing),
         cmocka_unit_test(resident_pages_are_held_as_they_are),
         cmocka_unit_test(a_hole_is_punched_under_the_call),
         cmocka_unit_test(a_punch_that_is_refused_leaves_the_held_bytes),
         cmocka_unit_test(a_file_is_cut_under_the_call),
         cmocka_unit_test(memory_is_unmapped_under_the_call),
         cmocka_unit_test(everything_ends_under_the_call),
-        cmocka_unit_test(memory_is_thrown_away_under_the_call),
+        cmocka_unit_test(private_memory_is_discarded_under_the_call),
         cmocka_unit_test(all_other_calls_go_on),
         cmocka_unit_test(a_removal_waits_for_a_reader),
     };

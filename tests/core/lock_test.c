@@ -1,6 +1,6 @@
 /*
- * lock_test.c: the reader/writer lock under fibers that are switched at random: never a writer beside
- * anybody, readers beside each other, no writer overtaken by later readers, nobody left asleep.
+ * lock_test.c: the reader/writer lock under fibers that are switched at random: a writer holds it alone,
+ * readers hold it together, no later reader overtakes a writer, and no fiber stays asleep.
  */
 #include "lib/lock.h"
 #include "support/boot.h"
@@ -13,11 +13,11 @@
 #define NFIBERS 8
 
 static struct vm_rwlock lock;
-static uint32_t readers, writers; /* who is inside, counted by those who are */
+static uint32_t readers, writers; /* holders of the lock, counted by the holders */
 static uint32_t most_readers, reads, writes, downgrades;
 static struct prng prng;
 
-/* Stays inside for a while; fibers are switched meanwhile. */
+/* Holds the lock for a while, during which fibers are switched. */
 static void inside(void)
 {
     for (uint64_t n = prng_below(&prng, 4); n > 0; n--) {
@@ -90,7 +90,7 @@ static void test_random(void **state)
     start(test_seed(19));
     for (int i = 0; i < NFIBERS; i++)
         sim_run("worker", worker, NULL);
-    sim_join_all(); /* the scheduler panics when all sleep */
+    sim_join_all(); /* the scheduler panics when all fibers sleep */
     assert_int_equal(reads + writes, NFIBERS * test_rounds(300));
     assert_true(most_readers > 1 && downgrades > 0);
     assert_int_equal(lock.readers + lock.readers_waiting + lock.writers_waiting, 0);
@@ -129,7 +129,7 @@ static void test_writer_first(void **state)
     sim_machine_fini();
 }
 
-/* Outside Clang's analysis: it would not let these mistakes pass either. */
+/* Outside Clang's analysis, which would reject these mistakes. */
 static void misuse(void *how) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     start(21);

@@ -1,7 +1,8 @@
 /*
- * lru_test.c: the batches against a naive model: where each page belongs, at once; where it is, after the
- * entries that each kind of batch has, in their order. From one thread, where the order is known, and from
- * many, where only the places are; wired and freed while a batch has them; and what mark_page_accessed says.
+ * lru_test.c: the batches of queue operations against a naive model: to which queue each
+ * page belongs, and where it is after the entries of each kind of batch are applied in
+ * order. From one thread, where the order is known, and from many, where only the queue
+ * is. Pages are wired and freed while a batch has them. And what mark_page_accessed does.
  */
 #include "vm/lru.h"
 #include "support/boot.h"
@@ -17,7 +18,7 @@
 #include <cmocka.h>
 
 #define NFRAMES 256
-#define SIZE    200 /* pages of the object, at most as many are there */
+#define SIZE    200 /* pages of the object, of which at most this many are resident */
 #define BATCH   31
 #define THREADS 12
 
@@ -38,7 +39,7 @@ static const struct {
 struct place {
     struct vm_page *m; /* NULL: not resident */
     bool wired, dirty, referenced, tested, ahead;
-    enum vm_page_queue belongs; /* where it is once everything is drained */
+    enum vm_page_queue belongs; /* its queue once every batch is drained */
     enum kind todo;
 };
 
@@ -225,7 +226,7 @@ static void op_place(struct place *p, enum kind kind)
         model_defer(p, kind == DROP && p->dirty ? DEACTIVATE : kind);
 }
 
-/* What a reader does to a page, said the long way. */
+/* What mark_page_accessed must do to a page, written out. */
 static void op_accessed(struct place *p)
 {
     bool homeless = p->dirty; /* the object is anonymous */
@@ -339,7 +340,7 @@ static void worker_main(void *arg)
     }
 }
 
-/* Each thread has its own batches, and finds pages that are in the others'. */
+/* Each thread has batches of its own, and uses pages that are in other threads' batches. */
 static void threads_agree_on_the_places(void **state)
 {
     (void)state;
@@ -361,7 +362,7 @@ static void threads_agree_on_the_places(void **state)
 
 /* ---- one by one ---------------------------------------------------------------------------------------- */
 
-/* What stays in memory has been drained by then: n pages, new, in order. */
+/* Adds n new pages in order, so that the batches of the others are drained. */
 static void some_pages(vm_pindex_t n)
 {
     vm_lock(&model.object->lock);
@@ -410,7 +411,7 @@ static void a_page_freed_in_a_batch_is_left_alone(void **state)
     end();
 }
 
-/* Its frame is another page, of another kind, by the time the entry is looked at. */
+/* By the time the entry is applied, its frame is another page of another kind. */
 static void an_entry_of_a_page_that_went_does_no_harm(void **state)
 {
     (void)state;
@@ -470,7 +471,7 @@ static void pages_that_were_read_are_let_go_together(void **state)
     end();
 }
 
-/* Page-out wants it; who wrote it says when it may be had. */
+/* Page-out wants the page, which is in write-back; the end of the write-back rotates it. */
 static void a_page_that_was_waited_for_is_next(void **state)
 {
     (void)state;
@@ -512,7 +513,7 @@ static void a_page_passed_over_comes_back_to_the_head(void **state)
     vm_unlock(&vm_queues.lock);
     assert_true(rotate);
     vm_lock(&model.object->lock);
-    op_place(&model.place[0], ACTIVATE); /* by who had the lock; the rotation comes too late */
+    op_place(&model.place[0], ACTIVATE); /* by the holder of the lock; the rotation comes too late */
     vm_unlock(&model.object->lock);
     lru_passed_over(m);
     compare();

@@ -1,7 +1,7 @@
 /*
- * map_race_test.c: many threads of one space at once, on a hostile machine: each has pages of its own, whose
- * contents it knows, and all of them also unmap, protect, lock and move things in a part that they share,
- * where anything may happen but a panic, a hang, or a map that is not sound.
+ * map_race_test.c: many threads of one space at once, on a hostile machine. Each has pages of its own, whose
+ * contents it knows. All of them also unmap, protect, lock and move mappings in a part that they share;
+ * there, every result is allowed but a panic, a hang, or a map that fails its check.
  *
  *     | own of 0 | own of 1 | own of 2 | … |            shared by all             |
  */
@@ -18,7 +18,7 @@
 
 #define NTHREADS 4
 #define OWN      6  /* pages of each thread */
-#define COMMON   24 /* pages that all use */
+#define COMMON   24 /* pages that all threads use */
 #define BASE     ((vm_offset_t)0x100000)
 #define SHARED   (BASE + ptoa(NTHREADS * OWN))
 #define RW       (VM_PROT_READ | VM_PROT_WRITE)
@@ -39,7 +39,7 @@ static uint32_t below(struct thread *t, uint32_t bound)
     return (uint32_t)prng_below(&t->prng, bound);
 }
 
-/* One page of the own ones is read, written, unmapped and mapped again, locked, moved away and back. */
+/* One page of the thread's own is read, written, unmapped and mapped again, locked, moved away and back. */
 static void step_own(struct thread *t)
 {
     uint32_t i = below(t, OWN);
@@ -61,8 +61,8 @@ static void step_own(struct thread *t)
         break;
     case 2:
         away = fl_sys_mremap(map, va, VM_PAGE_SIZE, 2 * VM_PAGE_SIZE, FL_MREMAP_MAYMOVE, 0);
-        if (away < 0 ||
-            (vm_offset_t)away == va) /* no place; or in place is impossible, its neighbour is there */
+        /* no room; or the neighbouring page was unmapped, and it grew in place */
+        if (away < 0 || (vm_offset_t)away == va)
             break;
         assert_int_equal(test_load8(map, (vm_offset_t)away), t->byte[i]);
         assert_int_equal(fl_sys_mremap(map, (vm_offset_t)away, 2 * VM_PAGE_SIZE, VM_PAGE_SIZE,

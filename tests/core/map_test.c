@@ -1,8 +1,8 @@
 /*
  * map_test.c: address maps through the system calls, against a plain array with one element for each page.
  *
- *     random call ─▶ the core     result, then every page: what is mapped there, with which rights, and the
- *                 ─▶ the array    word at its start; findspace from both ends; vm_map_check
+ *     random call ─▶ the core     result; every page: what is mapped there, its protection, the word at its
+ *                 ─▶ the array    start; findspace from both ends; vm_map_check
  *
  * What Linux would call one mapping is, in the array, a run of pages that continue each other.
  */
@@ -27,7 +27,7 @@ enum kind { FREE, ANON, SHM, FILE_RW, FILE_RO, RESERVED };
 
 struct mpage {
     enum kind kind;
-    bool private, own, wired; /* own: a private page with its own contents */
+    bool private, own, wired; /* own: a private copy with contents of its own */
     int prot, max, behavior;
     bool dont_fork, wipe;
     uint32_t shm;
@@ -83,7 +83,7 @@ static uint64_t *word_of(struct mpage *m)
     }
 }
 
-/* What an access says, 0 when it works; a private page that is written becomes its own. */
+/* The result of an access, 0 if it succeeds; a store to a private page makes a private copy. */
 static int model_touch(uint32_t p, int access)
 {
     struct mpage *m = &pages[p];
@@ -253,7 +253,7 @@ static void model_map(uint32_t p, uint32_t n, struct mpage first)
 
 static void wire_range(uint32_t p, uint32_t n, int *result);
 
-/* The page where the mapping must go; or an error in *result. */
+/* The page at which the mapping must be placed; or an error in *result. */
 static uint32_t place(uint32_t hint, uint32_t n, int flags, int *result)
 {
     uint32_t p = hint;
@@ -295,7 +295,7 @@ static void op_mmap(void)
     if (below(8) == 0)
         flags |= FL_MAP_LOCKED;
     want = place(addr == 0 ? 0 : hint, n, flags, &result);
-    /* Linux looks for a place first, and so would say -ENOMEM or -EEXIST where both are true. */
+    /* Linux looks for a place first, so it returns -ENOMEM or -EEXIST where both errors apply. */
     if (m.kind == FILE_RO && !m.private && (prot & VM_PROT_WRITE) &&
         !((flags & (FL_MAP_FIXED | FL_MAP_FIXED_NOREPLACE)) && result == -ENOMEM))
         result = -EACCES;
@@ -346,7 +346,10 @@ static void op_mprotect(void)
     assert_int_equal(fl_sys_mprotect(map, VA(p), ptoa(n), prot), want);
 }
 
-/* Wires what is not wired, as long as it works; all or nothing is wired, but copies that were made stay. */
+/*
+ * Wires the pages that are not wired, until one fails. Then none is wired,
+ * but private copies that were made stay.
+ */
 static void wire_range(uint32_t p, uint32_t n, int *result)
 {
     bool fresh[NPAGES] = {false};
@@ -356,7 +359,7 @@ static void wire_range(uint32_t p, uint32_t n, int *result)
         struct mpage *m = &pages[i];
         bool write = m->private && (m->prot & VM_PROT_WRITE);
 
-        fresh[i] = !m->wired; /* what is wired is touched too, and may say no by now */
+        fresh[i] = !m->wired; /* wired pages are touched too, and may fail by now */
         if (model_touch(i, write ? VM_PROT_WRITE : VM_PROT_READ) != 0)
             *result = -ENOMEM;
     }
@@ -444,7 +447,7 @@ static void op_mincore(void)
     assert_int_equal(fl_sys_mincore(map, VA(p), ptoa(n), vec), want);
     for (uint32_t i = 0; i < n && want == 0; i++) {
         if (pages[p + i].wired || pages[p + i].own)
-            assert_int_equal(vec[i], 1); /* private pages have nowhere to go */
+            assert_int_equal(vec[i], 1); /* there is no swap for private pages */
         if (pages[p + i].kind == ANON && !pages[p + i].own && !(pages[p + i].prot & VM_PROT_READ))
             assert_true(vec[i] <= 1);
         if (beyond_end(&pages[p + i]))
@@ -475,7 +478,7 @@ static void op_touch(void)
 
 /* ---- mremap ------------------------------------------------------------------------------------------ */
 
-/* What grows out of a page's mapping, `distance` pages behind it. */
+/* The page that p's mapping gets, `distance` pages behind p, when it grows. */
 static struct mpage growth(uint32_t p, uint32_t distance)
 {
     struct mpage m = pages[p];

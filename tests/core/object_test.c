@@ -102,22 +102,22 @@ static void an_end_waits_for_transfers_and_for_no_holder(void **state)
     vm_unlock(&object->lock);
     sim_run("end", end_while_busy, object);
     sim_sleep_ns(10000000);
-    assert_int_equal(object->resident_count, 2); /* the pip keeps it whole */
+    assert_int_equal(object->resident_count, 2); /* its paging_in_progress keeps it from collapsing */
     vm_lock(&object->lock);
     vm_object_pip_wakeup(object);
     vm_unlock(&object->lock);
     sim_sleep_ns(10000000);
     vm_lock(&object->lock);
-    assert_true(vm_page_lookup(object, 1) == busy); /* the page's owner may still use it */
+    assert_true(vm_page_lookup(object, 1) == busy); /* the busy page's owner may still use it */
     vm_page_xunbusy(busy);
-    vm_object_pip_add(object); /* as the page daemon may, as long as there are pages */
+    vm_object_pip_add(object); /* as the page daemon may do while the object has pages */
     vm_unlock(&object->lock);
     sim_sleep_ns(10000000);
     vm_lock(&object->lock);
     assert_int_equal(object->resident_count, 0);
     vm_object_pip_wakeup(object);
     vm_unlock(&object->lock);
-    sim_join_all(); /* the object is gone, and the page is its last user's */
+    sim_join_all(); /* the object is freed, and the page belongs to its last user */
     uint32_t free = vm_phys.free_count;
     assert_true(held->object == NULL && held->hold_count == (VM_HOLD_ORPHAN | 1));
     sim_vm_check();
@@ -157,7 +157,8 @@ static bool inside_all(vm_pindex_t i, vm_pindex_t start, vm_pindex_t end, bool c
 }
 
 /*
- * A round: random pages, a random range removed, what must be there is there; held pages are nobody's then.
+ * A round: random pages, a random range removed, and the right pages
+ * remain. A held page that was removed has no object.
  */
 static void remove_round(struct vm_object *object, struct prng *prng)
 {
@@ -246,8 +247,8 @@ static void family_end(struct family *family)
 }
 
 /*
- * Of the pages over [start, end) of the bottom, those are gone that have one of the bits of `what`; all
- * others are there.
+ * Of the pages above [start, end) of the bottom object, those with one of
+ * the bits of `what` were removed; all others remain.
  */
 static void family_check(const struct family *family, vm_pindex_t start, vm_pindex_t end, unsigned what)
 {
@@ -261,46 +262,51 @@ static void family_check(const struct family *family, vm_pindex_t start, vm_pind
     }
 }
 
-static void copies_go_when_the_original_changes(void **state)
+/* Grows a random family, has `change` change it and check it, and ends it: test_rounds(20) times. */
+static void family_rounds(uint64_t seed, void (*change)(struct family *family, struct prng *prng))
 {
-    (void)state;
     struct prng prng;
-    prng_init(&prng, test_seed(6));
+    prng_init(&prng, test_seed(seed));
     for (uint64_t round = 0; round < test_rounds(20); round++) {
         struct family family;
         struct sim_params params = test_params(prng_next(&prng));
         params.nframes = 1024;
         test_boot(&params);
         family_grow(&family, &prng);
-        vm_pindex_t pindex = prng_below(&prng, INDICES);
-        struct vm_page *m = test_page(family.bottom, pindex, 1, PG_COPIED);
-        vm_lock(&family.bottom->lock);
-        assert_true(vm_object_invalidate_copies(family.bottom, pindex));
-        assert_int_equal(m->flags & PG_COPIED, 0);
-        vm_unlock(&family.bottom->lock);
-        family_check(&family, pindex, pindex + 1, PG_COPY);
+        change(&family, &prng);
         family_end(&family);
         sim_shutdown();
     }
 }
 
+static void change_the_original(struct family *family, struct prng *prng)
+{
+    vm_pindex_t pindex = prng_below(prng, INDICES);
+    struct vm_page *m = test_page(family->bottom, pindex, 1, PG_COPIED);
+    vm_lock(&family->bottom->lock);
+    assert_true(vm_object_invalidate_copies(family->bottom, pindex));
+    assert_int_equal(m->flags & PG_COPIED, 0);
+    vm_unlock(&family->bottom->lock);
+    family_check(family, pindex, pindex + 1, PG_COPY);
+}
+
+static void copies_go_when_the_original_changes(void **state)
+{
+    (void)state;
+    family_rounds(6, change_the_original);
+}
+
+static void truncate_the_original(struct family *family, struct prng *prng)
+{
+    vm_pindex_t start = prng_below(prng, INDICES), end = start + prng_below(prng, INDICES);
+    vm_object_remove_above(family->bottom, start, end, false);
+    family_check(family, start, end, PG_COPY | PG_DIRTY);
+}
+
 static void truncation_takes_private_pages_too(void **state)
 {
     (void)state;
-    struct prng prng;
-    prng_init(&prng, test_seed(7));
-    for (uint64_t round = 0; round < test_rounds(20); round++) {
-        struct family family;
-        struct sim_params params = test_params(prng_next(&prng));
-        params.nframes = 1024;
-        test_boot(&params);
-        family_grow(&family, &prng);
-        vm_pindex_t start = prng_below(&prng, INDICES), end = start + prng_below(&prng, INDICES);
-        vm_object_remove_above(family.bottom, start, end, false);
-        family_check(&family, start, end, PG_COPY | PG_DIRTY);
-        family_end(&family);
-        sim_shutdown();
-    }
+    family_rounds(7, truncate_the_original);
 }
 
 static void what_is_kept_for_a_copy_is_not_waited_for(void **state)
@@ -316,7 +322,7 @@ static void what_is_kept_for_a_copy_is_not_waited_for(void **state)
     vm_object_remove_above(bottom, 0, 4, true); /* a deadlock if it waited */
     vm_lock(&shadow->lock);
     assert_true(vm_page_lookup(shadow, 1) == place);
-    assert_null(vm_page_lookup(shadow, 2)); /* what a call holds of it is stale, and is nobody's */
+    assert_null(vm_page_lookup(shadow, 2)); /* the call still holds the page, which has no object any more */
     assert_null(held->object);
     vm_unlock(&shadow->lock);
     vm_page_unhold(held);
@@ -367,7 +373,7 @@ static void shadows_end_under_the_walk(void **state)
         sim_yield();
     }
     sim_join_all();
-    assert_true(walks > 10); /* else nothing came in each other's way */
+    assert_true(walks > 10); /* otherwise nothing ran at the same time */
     vm_object_check_all();
     vm_object_deallocate(bottom);
     sim_shutdown();

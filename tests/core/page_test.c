@@ -1,7 +1,7 @@
 /*
- * page_test.c: pages against a naive model: what each page is, and both queues as plain arrays; the
- * reserve; who is woken; the bytes. On the machine sim, without a page daemon: nothing moves but what the
- * test moves.
+ * page_test.c: pages against a naive model: the state of each page, and both
+ * queues as plain arrays; the reserve; which sleepers are woken; the bytes.
+ * On the machine sim, without a page daemon: only the test moves pages.
  */
 #include "vm/vm_page.h"
 #include "vm/lru.h"
@@ -145,7 +145,7 @@ static void op_alloc(int o, int i, bool fail)
 
 static void model_free(struct place *p)
 {
-    /* The machine poisons what is released: so it was. */
+    /* The machine poisons frames that are released, so this one was. */
     assert_int_equal(sim_frame(vm_page_frame(p->m))[0], SIM_POISON);
     queue_remove(p);
     p->m = NULL;
@@ -156,7 +156,7 @@ static bool can_free(const struct place *p)
     return p->m != NULL && p->busy && !p->writeback && p->wired == 0 && p->held == 0;
 }
 
-/* Frees every page of the object that can be, from place i on, in one batch of at most n. */
+/* Frees every page of the object that can be freed, from place i on, in one batch of at most n. */
 static void op_free(int o, int i, uint32_t n)
 {
     struct vm_page *batch[SIZE];
@@ -309,7 +309,7 @@ static void boot(void)
     }
 }
 
-/* Everything loose and free again, as objects that end expect it. */
+/* Unwires and frees everything, as the end of an object expects it. */
 static void halt(void)
 {
     for (int o = 0; o < NOBJECTS; o++) {
@@ -400,7 +400,7 @@ static void test_reserve(void **state)
 
 /* ---- waiting ----------------------------------------------------------------------------------------- */
 
-static uint32_t awake; /* fibers that came back from their sleep */
+static uint32_t awake; /* fibers that were woken */
 
 /* Waits until page 0 of object 0 is gone, or neither busy nor in write-back. */
 static void wait_for_page(void *arg)
@@ -589,7 +589,7 @@ static void test_asserts(void **state)
     assert_true(test_panics(misuse, "m", "P7"));
     assert_true(test_panics(misuse, "q", "P8"));
     assert_true(test_panics(misuse, "o", "P1"));
-    misuse("-"); /* and nothing of all this: no panic */
+    misuse("-"); /* and without any of these mistakes: no panic */
     halt();
 }
 

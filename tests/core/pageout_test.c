@@ -1,13 +1,15 @@
 /*
- * pageout_test.c: the page daemon: what it frees, what it writes, what it leaves alone, and when there is no
- * hope.
+ * pageout_test.c: the page daemon: which pages it frees, which it writes,
+ * which it leaves alone, and when memory is exhausted.
  */
 #include "vm/vm_pageout.h"
 #include "vm/lru.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/odd_store.h"
+#include "support/depth.h"
 #include "support/pages.h"
+#include "support/memory_store.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_phys.h"
 #include "file/vnode_pager.h"
@@ -18,19 +20,11 @@
 
 #include <cmocka.h>
 
-#define RW      (FL_FREAD | FL_FWRITE)
-#define PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
-
-static struct sim_disk *disk;
-static struct fl_file file;
 static struct vm_object *object;
 
 static void begin(struct sim_params params, vm_pindex_t file_pages)
 {
-    disk = sim_disk_create(ptoa(file_pages), params.seed);
-    test_fill(disk);
-    test_boot(&params);
-    file = test_file(disk, RW);
+    one_file_boot(&params, test_disk(ptoa(file_pages), VM_PAGE_SIZE, params.seed), RW);
     object = test_object(file.vnode);
 }
 
@@ -38,9 +32,7 @@ static void end(void)
 {
     *sim_disk_faults(disk) = (struct sim_disk_faults){0};
     vm_object_deallocate(object);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_end();
 }
 
 static void inactive(struct vm_object *o, vm_pindex_t pindex)
@@ -84,15 +76,17 @@ static void marks_fit_or_are_refused(void **state)
         assert_int_equal(vm_pageout_startup(nframes, 0, 0, 0, 0), 0);
         assert_true(vm_pageout.free_reserved >= 2 && vm_pageout.free_reserved < vm_pageout.free_min);
         assert_true(vm_pageout.free_min < vm_pageout.free_target && vm_pageout.free_target < nframes);
-        assert_true(nframes < 256 ||
-                    vm_pageout.free_target < nframes / 8); /* most of the budget is for use */
+        /* most of the budget is for use */
+        assert_true(nframes < 256 || vm_pageout.free_target < nframes / 8);
     }
     assert_int_equal(vm_pageout_startup(100, 3, 10, 20, 0), 0);
     assert_true(vm_pageout.free_reserved == 3 && vm_pageout.free_min == 10 && vm_pageout.free_target == 20);
     vm_pageout = before;
 }
 
-/* Passes until n pages were freed by them, with time for what is written in between; few are enough. */
+/*
+ * Makes passes until they have freed n pages, with time for write-back in between; few passes must be enough.
+ */
 static uint32_t scan_until_freed(uint32_t n, uint32_t target)
 {
     uint32_t freed = 0;
@@ -111,7 +105,6 @@ static void the_oldest_clean_pages_go_first(void **state)
     begin(test_params(1), 256);
     inactive_pages(object, 100, 50, 0);
     inactive_pages(object, 0, 50, 0);
-    struct vm_map *map = test_space();
     assert_true(fl_sys_mmap(map, 0, ptoa(256), PROT_RW, FL_MAP_SHARED, &file, 0) > 0);
     uint64_t unmaps = sim_stats().unmaps;
     assert_int_equal(vm_pageout_scan(free_now() + 70), 70);
@@ -122,7 +115,6 @@ static void the_oldest_clean_pages_go_first(void **state)
     assert_int_equal(sim_stats().unmaps - unmaps, 3); /* neighbours as runs, at most 64 pages together */
     assert_int_equal(vm_counted(&vm_cnt.evictions), 70);
     assert_int_equal(vm_pageout_scan(1), 0);
-    fl_space_destroy(map);
     end();
 }
 
@@ -141,8 +133,7 @@ static void pages_in_use_stay(void **state)
     assert_int_equal(vm_pageout_scan(256), 5);
     assert_true(there(1) && there(2) && there(3));
     vm_lock(&object->lock);
-    assert_int_equal(vm_pageout_scan(256),
-                     0); /* nor with the object locked by somebody, who may be the caller */
+    assert_int_equal(vm_pageout_scan(256), 0); /* nor with the object locked, which may be by the caller */
     vm_page_xunbusy(busy);
     vm_page_unhold(held);
     vm_page_unwire(wired, PQ_INACTIVE);
@@ -162,7 +153,7 @@ static void dirty_pages_are_written_first(void **state)
     (void)vm_pageout_scan(target);
     for (vm_pindex_t i = 0; i < 100; i++)
         clean += (test_page_flags(object, i) & PG_DIRTY) == 0;
-    assert_true(clean >= 20 && clean < 90); /* as many as are wanted free, and neighbours */
+    assert_true(clean >= 20 && clean < 90); /* as many as the target asks for, and their neighbours */
     assert_true(free_now() >= target || scan_until_freed(20, target) >= 20);
     for (vm_pindex_t i = 0; i < 100; i++) {
         sim_disk_read(disk, ptoa(i), &byte, 1);
@@ -230,8 +221,8 @@ static void anonymous_pages_have_no_place_to_go(void **state)
     struct vm_object *anonymous = vm_object_allocate(OBJT_DEFAULT, 256, NULL);
     assert_non_null(anonymous);
     inactive_pages(anonymous, 0, 20, PG_DIRTY);
-    inactive_pages(anonymous, 20, 20, PG_COPY); /* these can be made again */
-    inactive_pages(anonymous, 40, 20, 0);       /* and so can zeros */
+    inactive_pages(anonymous, 20, 20, PG_COPY); /* these pages can be read again */
+    inactive_pages(anonymous, 40, 20, 0);       /* and so can pages of zeros */
     assert_int_equal(vm_pageout_scan(256), 40);
     lru_add_drain_all();
     for (vm_pindex_t i = 0; i < 20; i++) {
@@ -242,10 +233,10 @@ static void anonymous_pages_have_no_place_to_go(void **state)
     end();
 }
 
-/* ---- what is said not to be needed ---------------------------------------------------------------------- */
+/* ---- advice that pages are not needed ------------------------------------------------------------------ */
 
-/* Byte i of the pages that are expected to have it, and 0 of the others. */
-static void check_pages(struct vm_map *map, vm_offset_t va, uint32_t start, uint32_t end, bool there_still)
+/* The pages [start, end) still have their bytes, or read as zeros. */
+static void check_pages(vm_offset_t va, uint32_t start, uint32_t end, bool there_still)
 {
     for (uint32_t i = start; i < end; i++)
         assert_int_equal(test_load8(map, va + ptoa(i)), there_still ? i + 1 : 0);
@@ -255,33 +246,30 @@ static void freed_advice_is_taken_when_memory_is_wanted(void **state)
 {
     (void)state;
     begin(test_params(16), 16);
-    struct vm_map *map = test_space();
     int64_t at = fl_sys_mmap(map, 0, ptoa(60), PROT_RW, FL_MAP_PRIVATE | FL_MAP_ANONYMOUS, NULL, 0);
     vm_offset_t va = (vm_offset_t)at;
     assert_true(at > 0);
     for (uint32_t i = 0; i < 60; i++)
         test_store8(map, va + ptoa(i), (uint8_t)(i + 1));
     assert_int_equal(fl_sys_madvise(map, va, ptoa(40), FL_MADV_FREE), 0);
-    check_pages(map, va, 20, 60, true); /* nobody wants the memory */
+    check_pages(va, 20, 60, true); /* memory is not short */
     for (uint32_t i = 10; i < 20; i++)
-        test_store8(map, va + ptoa(i), (uint8_t)(i + 1)); /* as good as new */
+        test_store8(map, va + ptoa(i), (uint8_t)(i + 1)); /* the store cancels MADV_FREE */
     assert_int_equal(fl_sys_madvise(map, va + ptoa(20), ptoa(20), FL_MADV_FREE), 0);
     assert_int_equal(scan_until_freed(30, 256), 30);
-    check_pages(map, va, 0, 10, false);
-    check_pages(map, va, 10, 20, true);
-    check_pages(map, va, 20, 40, false);
-    check_pages(map, va, 40, 60, true);
-    fl_space_destroy(map);
+    check_pages(va, 0, 10, false);
+    check_pages(va, 10, 20, true);
+    check_pages(va, 20, 40, false);
+    check_pages(va, 40, 60, true);
     end();
 }
 
-/* A page that may go at any time is neither what a system call works on, nor locked, nor a file's. */
+/* A page that MADV_FREE makes reclaimable is neither held, nor locked, nor a file's. */
 static void freed_advice_is_for_private_anonymous_pages(void **state)
 {
     (void)state;
     struct fl_hold hold;
     begin(test_params(17), 16);
-    struct vm_map *map = test_space();
     int64_t shared = fl_sys_mmap(map, 0, ptoa(4), PROT_RW, FL_MAP_SHARED | FL_MAP_ANONYMOUS, NULL, 0);
     int64_t private = fl_sys_mmap(map, 0, ptoa(4), PROT_RW, FL_MAP_PRIVATE, &file, 0);
     int64_t own = fl_sys_mmap(map, 0, ptoa(4), PROT_RW, FL_MAP_PRIVATE | FL_MAP_ANONYMOUS, NULL, 0);
@@ -297,24 +285,22 @@ static void freed_advice_is_for_private_anonymous_pages(void **state)
     assert_int_equal(test_load8(map, (vm_offset_t)own), 7);
     assert_int_equal(fl_sys_mlock(map, (vm_offset_t)own, ptoa(1)), 0);
     assert_int_equal(fl_sys_madvise(map, (vm_offset_t)own, ptoa(1), FL_MADV_FREE), -EINVAL);
-    fl_space_destroy(map);
     end();
 }
 
 /* ---- references ---------------------------------------------------------------------------------------- */
 
-/* Half of a mapping is used again and again. A pass must find the other half. */
+/* Half of a mapping is used again and again: a pass must free the other half. */
 static void used_pages_stay(bool unknown)
 {
     struct sim_params params = test_params(7);
     params.torture.referenced_unknown = unknown;
     params.torture.forgetful_permille = 0;
     begin(params, 100);
-    struct vm_map *map = test_space();
     int64_t va = fl_sys_mmap(map, 0, ptoa(100), PROT_RW, FL_MAP_SHARED, &file, 0);
     assert_true(va > 0);
     assert_int_equal(fl_sys_madvise(map, (vm_offset_t)va, ptoa(100), FL_MADV_RANDOM), 0);
-    for (uint32_t i = 0; i < 100; i++) /* no stream: streams are used once */
+    for (uint32_t i = 0; i < 100; i++) /* not a stream, whose pages count as used once */
         test_load8(map, (vm_offset_t)va + ptoa(i * 37 % 100));
     uint32_t gone[2] = {0, 0};
     for (uint32_t pass = 0; pass < 12; pass++) {
@@ -332,7 +318,6 @@ static void used_pages_stay(bool unknown)
     assert_true(gone[1] >= 20);
     assert_true(gone[0] <= gone[1] / 4);
     assert_true(!unknown || vm_counted(&vm_cnt.reactivations) > 0);
-    fl_space_destroy(map);
     end();
 }
 
@@ -374,20 +359,18 @@ static void waiting_takes_what_is_referenced_at_last(void **state)
     struct sim_params params = test_params(9);
     params.nframes = 64;
     begin(params, 64);
-    struct vm_map *map = test_space();
     int64_t va = fl_sys_mmap(map, 0, ptoa(64), PROT_RW, FL_MAP_SHARED, &file, 0);
     struct vm_object *anonymous = vm_object_allocate(OBJT_DEFAULT, 256, NULL);
     assert_true(va > 0 && anonymous != NULL);
     for (vm_pindex_t n = 0; n < 40; n++)
         test_page(anonymous, n, 1, PG_DIRTY);
-    for (uint32_t i = 0; i < 1000; i++) /* more than fits: each load must find a page */
+    for (uint32_t i = 0; i < 1000; i++) /* more pages than frames: each load must find a free one */
         test_load8(map, (vm_offset_t)va + ptoa(i * 7 % 64));
     vm_object_deallocate(anonymous);
-    fl_space_destroy(map);
     end();
 }
 
-static void waiting_drives_reads_that_nobody_waits_for(void **state)
+static void waiting_drives_reads_that_have_no_waiter(void **state)
 {
     (void)state;
     struct sim_params params = test_params(10);
@@ -395,7 +378,7 @@ static void waiting_drives_reads_that_nobody_waits_for(void **state)
     struct vm_page *m[16];
     params.nframes = 64;
     test_boot(&params);
-    assert_int_equal(fl_vnode_open(odd_store(64, ODD_IN_WAIT), &vnode), 0);
+    assert_int_equal(fl_vnode_open(odd_store(memory_store_pattern(64), ODD_IN_WAIT), &vnode), 0);
     struct vm_object *odd = test_object(vnode), *anonymous = vm_object_allocate(OBJT_DEFAULT, 256, NULL);
     assert_non_null(anonymous);
     for (uint32_t i = 0; i < 16; i++)
@@ -403,7 +386,7 @@ static void waiting_drives_reads_that_nobody_waits_for(void **state)
     transfer_readahead(odd, m, 16, NULL);
     for (vm_pindex_t n = 0; free_now() > vm_pageout.free_reserved; n++)
         test_page(anonymous, n, 1, PG_DIRTY);
-    assert_int_equal(vm_wait(), 0); /* its pages are the only ones that can be had */
+    assert_int_equal(vm_wait(), 0); /* its pages are the only ones that can be freed */
     vm_object_deallocate(anonymous);
     vm_object_deallocate(odd);
     assert_int_equal(fl_vnode_close(vnode), 0);
@@ -420,7 +403,7 @@ static void waiting_for_a_busy_page_is_bounded(void **state)
     assert_non_null(anonymous);
     struct vm_page *busy = test_page(object, 0, 1, 0);
     vm_lock(&object->lock);
-    vm_page_xbusy(busy); /* by ourselves: nobody will ever let it go */
+    vm_page_xbusy(busy); /* held by the test itself, which never releases it */
     vm_unlock(&object->lock);
     for (vm_pindex_t n = 0; free_now() > vm_pageout.free_reserved; n++)
         test_page(anonymous, n, 1, PG_DIRTY);
@@ -445,7 +428,10 @@ struct loader {
     uint8_t *model; /* this loader's byte of each page: at its own offset */
 };
 
-/* Its own byte of every page, so that all of them write all pages and each knows what it must find. */
+/*
+ * Each loader has a byte of its own in every page, so all of them write
+ * all pages, and each knows what it must read.
+ */
 static void loader_main(void *arg)
 {
     struct loader *l = arg;
@@ -474,7 +460,6 @@ static void load_round(uint64_t seed, uint32_t nframes, uint32_t fail_write_perm
     params.nframes = nframes;
     begin(params, LOAD_PAGES);
     sim_disk_faults(disk)->fail_write_permille = fail_write_permille;
-    struct vm_map *map = test_space();
     for (uint32_t i = 0; i < LOADERS; i++) {
         int64_t va = fl_sys_mmap(map, 0, ptoa(LOAD_PAGES), PROT_RW, FL_MAP_SHARED, &file, 0);
         assert_true(va > 0);
@@ -488,7 +473,6 @@ static void load_round(uint64_t seed, uint32_t nframes, uint32_t fail_write_perm
     sim_vm_check();
     assert_true(vm_counted(&vm_cnt.evictions) > LOAD_PAGES);
     sim_disk_faults(disk)->fail_write_permille = 0;
-    fl_space_destroy(map);
     end();
 }
 
@@ -510,40 +494,27 @@ static void the_same_over_a_disk_that_fails(void **state)
         load_round(prng_next(&prng), (uint32_t)prng_range(&prng, 64, 128), 50);
 }
 
-static uint64_t most_in_flight;
-
-static void watch_depth(struct sim_disk *watched, void *arg)
-{
-    (void)arg;
-    uint64_t now = sim_disk_counts(watched).in_flight;
-    if (now > most_in_flight)
-        most_in_flight = now;
-}
-
-/* Scattered pages, dirty all of them, four times the memory: many are written at a time. */
+/* Scattered dirty pages, four times the memory: many are in write-back at a time. */
 static void scattered_dirty_pages_are_written_with_depth(void **state)
 {
     (void)state;
     struct sim_params params = test_params(14);
     params.nframes = 512;
-    params.dirty_background = params.dirty_max = 512; /* nobody but page-out writes */
+    params.dirty_background = params.dirty_max = 512; /* only page-out writes */
     begin(params, 2048);
     sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 200000;
-    sim_disk_on_write(disk, watch_depth, NULL);
-    struct vm_map *map = test_space();
+    depth_watch(disk);
     int64_t va = fl_sys_mmap(map, 0, ptoa(2048), PROT_RW, FL_MAP_SHARED, &file, 0);
     assert_true(va > 0);
     assert_int_equal(fl_sys_madvise(map, (vm_offset_t)va, ptoa(2048), FL_MADV_RANDOM), 0);
-    most_in_flight = 0;
     uint64_t start = machine_time_ns();
     for (uint64_t i = 0; i < 2048; i++)
         test_store8(map, (vm_offset_t)va + ptoa(i * 1021 % 2048), 1);
     uint64_t took = machine_time_ns() - start;
-    assert_true(most_in_flight >= 8);
-    /* each page is read by itself, as the store finds it absent; the writes are beside that */
+    assert_true(depth_most() >= 8);
+    /* each store reads its page by itself; the write-back is in flight beside that */
     assert_true(took < 2048 * UINT64_C(200000) * 5 / 4);
-    sim_disk_on_write(disk, NULL, NULL);
-    fl_space_destroy(map);
+    depth_unwatch(disk);
     end();
 }
 
@@ -565,7 +536,7 @@ int main(void)
         cmocka_unit_test(used_pages_stay_where_a_fault_is_the_reference),
         cmocka_unit_test(waiting_ends_without_hope),
         cmocka_unit_test(waiting_takes_what_is_referenced_at_last),
-        cmocka_unit_test(waiting_drives_reads_that_nobody_waits_for),
+        cmocka_unit_test(waiting_drives_reads_that_have_no_waiter),
         cmocka_unit_test(waiting_for_a_busy_page_is_bounded),
         cmocka_unit_test(a_load_several_times_the_memory),
         cmocka_unit_test(the_same_over_a_disk_that_fails),

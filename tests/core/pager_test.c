@@ -1,13 +1,14 @@
 /*
- * pager_test.c: transfers between objects and a simulated disk that fails: what becomes of the pages.
+ * pager_test.c: transfers between objects and a simulated disk that fails: the state of the pages afterwards.
  */
 #include "vm/vm_pager.h"
 #include "file/transfer.h"
 #include "vm/lru.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/odd_store.h"
 #include "support/pages.h"
+#include "support/memory_store.h"
 #include "vm/vm_meter.h"
 #include "file/vnode_pager.h"
 
@@ -19,16 +20,11 @@
 
 #define FILE_PAGES 64
 
-static struct sim_disk *disk;
-static struct fl_file file;
 static struct vm_object *object;
 
 static void begin(struct sim_params params)
 {
-    disk = sim_disk_create(ptoa(FILE_PAGES) - 100, params.seed);
-    test_fill(disk);
-    test_boot(&params);
-    file = test_file(disk, FL_FREAD | FL_FWRITE);
+    one_file_boot(&params, test_disk(ptoa(FILE_PAGES) - 100, VM_PAGE_SIZE, params.seed), RW);
     object = test_object(file.vnode);
 }
 
@@ -36,9 +32,7 @@ static void end(void)
 {
     *sim_disk_faults(disk) = (struct sim_disk_faults){0};
     vm_object_deallocate(object);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_end();
 }
 
 /* Page pindex of the file as it must read: zeros beyond the end. */
@@ -87,7 +81,7 @@ static void a_read_brings_its_neighbours(void **state)
     assert_int_equal(vm_pager_get_pages(object, m, 16, 5), 0);
     assert_int_equal(sim_disk_counts(disk).reads, 1);
     for (vm_pindex_t i = 48; i < 64; i++) {
-        assert_true(page_as_on_disk(i)); /* 63 is the one that the file ends in */
+        assert_true(page_as_on_disk(i)); /* the file ends in page 63 */
         assert_int_equal(test_page_flags(object, i) & PG_BUSY, i == 53 ? PG_BUSY : 0);
         assert_int_equal(vm_page_lookup(object, i)->lru, i == 53 ? 0 : PL_LRU);
     }
@@ -213,7 +207,8 @@ static void a_failed_read_ahead_leaves_nothing(void **state)
     vm_unlock(&object->lock);
     assert_int_equal(vm_counted(&vm_cnt.io_errors), 1);
 
-    sim_torture()->window_busy_permille = 1000; /* a wish: no window, no read */
+    /* read-ahead is optional: without a window there is no read */
+    sim_torture()->window_busy_permille = 1000;
     busy_run(m, 16, 8);
     transfer_readahead(object, m, 8, NULL);
     assert_int_equal(object->resident_count, 0);
@@ -255,7 +250,7 @@ struct odd_reader {
     uint64_t delay_ns;
 };
 
-/* Needs a page that another thread reads ahead, at every moment of that. */
+/* Needs a page while another fiber reads it ahead, at every moment of the read. */
 static void odd_reader(void *arg)
 {
     struct odd_reader *r = arg;
@@ -278,7 +273,7 @@ static void a_read_ahead_may_end_whenever_the_store_likes(void **state)
         struct vnode *vnode;
         params.torture.preempt_permille = 100;
         test_boot(&params);
-        struct store *store = odd_store(32, round % 2 ? ODD_IN_SUBMIT : ODD_IN_WAIT);
+        struct store *store = odd_store(memory_store_pattern(32), round % 2 ? ODD_IN_SUBMIT : ODD_IN_WAIT);
         assert_int_equal(fl_vnode_open(store, &vnode), 0);
         struct vm_object *odd = test_object(vnode);
         for (uint32_t i = 0; i < 8; i++)
@@ -298,7 +293,7 @@ static void a_read_ahead_may_end_whenever_the_store_likes(void **state)
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-/* What write-back does before it calls the pager. */
+/* What write-back does to a page before it calls the pager. */
 static void put_run(struct vm_page **m, vm_pindex_t start, uint32_t count, uint8_t byte)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -330,7 +325,8 @@ static void a_write_reaches_the_disk(void **state)
         assert_int_equal(m[i]->flags, PG_VALID);
     sim_disk_read(disk, sim_disk_size(disk) - 1, &byte, 1);
     assert_int_equal(byte, 0x77);
-    assert_int_equal(sim_disk_size(disk), ptoa(FILE_PAGES) - 100); /* what lies behind the end stays behind */
+    /* bytes beyond the end do not reach the disk */
+    assert_int_equal(sim_disk_size(disk), ptoa(FILE_PAGES) - 100);
     assert_int_equal(vm_counted(&vm_cnt.write_backs), 4);
     end();
 }
@@ -423,7 +419,10 @@ static void a_failed_async_write_leaves_the_pages_dirty(void **state)
     end();
 }
 
-/* No window at once, none for so many, no memory for a request: written nevertheless. */
+/*
+ * There is no window at first, none for so many pages, or no memory for a
+ * request: the pages are written nevertheless.
+ */
 static void an_async_write_always_happens(void **state)
 {
     (void)state;
@@ -454,15 +453,13 @@ static void an_async_write_always_happens(void **state)
     }
 }
 
-/* Dirty pages of a file that nobody opened for writing stay what they are. */
+/* Dirty pages of a file that is not open for writing stay dirty. */
 static void an_async_write_without_a_writer(void **state)
 {
     (void)state;
     struct vm_page *m[2];
     struct sim_params params = test_params(21);
-    disk = sim_disk_create(ptoa(FILE_PAGES), 21);
-    test_boot(&params);
-    file = test_file(disk, FL_FREAD);
+    one_file_boot(&params, sim_disk_create(ptoa(FILE_PAGES), 21), FL_FREAD);
     object = test_object(file.vnode);
     put_run(m, 0, 2, 1);
     transfer_writepages(object, m, 2, NULL);
@@ -477,7 +474,7 @@ static void an_async_write_without_a_writer(void **state)
     end();
 }
 
-/* Waits, at every moment of it, for a page that another thread writes. */
+/* Waits for a page that another fiber writes, at every moment of the write. */
 static void odd_write_waiter(void *arg)
 {
     struct odd_reader *r = arg;
@@ -490,8 +487,8 @@ static void odd_write_waiter(void *arg)
 }
 
 /*
- * Sleepers that come before the request is there, while it is in the plug, after it was started, and with a
- * store that does nothing until somebody waits: nobody but they will.
+ * Fibers wait for a page before its request exists, while it is in the plug, and after it was started. With a
+ * store that transfers nothing until a caller waits, the sleepers themselves must wait for the request.
  */
 static void an_async_write_may_end_whenever_the_store_likes(void **state)
 {
@@ -504,7 +501,8 @@ static void an_async_write_may_end_whenever_the_store_likes(void **state)
         struct blk_plug plug;
         params.torture.preempt_permille = 200;
         test_boot(&params);
-        struct store *store = odd_store_sized(ptoa(32), round % 2 ? ODD_IN_SUBMIT : ODD_IN_WAIT);
+        struct store *store =
+            odd_store(memory_store_zeros(ptoa(32)), round % 2 ? ODD_IN_SUBMIT : ODD_IN_WAIT);
         assert_int_equal(fl_vnode_open(store, &vnode), 0);
         object = test_object(vnode);
         put_run(m, 16, 8, (uint8_t)round);
@@ -548,7 +546,7 @@ struct reader {
     uint32_t rounds, good, bad;
 };
 
-/* The page, read if it is not there; NULL: the disk would not. (O) held, released in between. */
+/* The page, which is read if it is not resident; NULL: the read failed. (O) held, released in between. */
 static struct vm_page *reader_get(struct reader *r, vm_pindex_t pindex) FL_REQUIRES(object->lock)
 {
     struct vm_page *m;
@@ -660,9 +658,9 @@ static void ahead_touch(void *arg)
 }
 
 /*
- * A fault that finds a page which is to be read ahead, but whose read has not begun, sleeps for the page. Then
- * the read begins, and nobody but the sleeper will drive it: he must hear of it. With a store that does nothing
- * until somebody waits, he would sleep for ever.
+ * A fault that finds a page which is to be read ahead, but whose read has not begun, sleeps for the page.
+ * Then the read begins, and only the sleeper can wait for its request, so it must be woken. With a store that
+ * transfers nothing until a caller waits, it would sleep for ever.
  */
 static void who_sleeps_before_a_read_ahead_begins_drives_it(void **state)
 {
@@ -672,7 +670,8 @@ static void who_sleeps_before_a_read_ahead_begins_drives_it(void **state)
         params.torture.preempt_permille = 300;
         test_boot(&params);
         struct fl_file mapped = {.mode = FL_FREAD};
-        assert_int_equal(fl_vnode_open(odd_store(AHEAD_PAGES, ODD_IN_WAIT), &mapped.vnode), 0);
+        assert_int_equal(
+            fl_vnode_open(odd_store(memory_store_pattern(AHEAD_PAGES), ODD_IN_WAIT), &mapped.vnode), 0);
         struct ahead a = {.map = test_space()};
         int64_t at = fl_sys_mmap(a.map, 0, ptoa(AHEAD_PAGES), VM_PROT_READ, FL_MAP_SHARED, &mapped, 0);
         assert_true(at > 0);

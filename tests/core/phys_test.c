@@ -1,7 +1,7 @@
 /*
- * phys_test.c: the buddy allocator against a plain map of which frames are free. As freed buddies always
- * join, a block can be had exactly when an aligned run of that many frames is free: the model says so by
- * looking.
+ * phys_test.c: the buddy allocator against a plain map of which frames are
+ * free. Freed buddies always join, so a block can be allocated exactly when an
+ * aligned run of that many frames is free, which the model finds by searching.
  */
 #include "vm/vm_phys.h"
 #include "support/boot.h"
@@ -64,7 +64,7 @@ static void try_alloc(unsigned order)
     set_use(block, true);
 }
 
-/* Gives back a block, or only a part of it: the rest stays in use as smaller blocks. */
+/* Frees a block, or a part of it: the rest stays allocated as smaller blocks. */
 static void free_some(struct prng *prng)
 {
     struct block *block = &blocks[prng_below(prng, nblocks)];
@@ -113,7 +113,7 @@ static void run_random(uint32_t nframes, uint64_t seed, uint64_t rounds)
     }
     while (nblocks > 0)
         free_some(&prng);
-    /* All is free: the blocks are those of the beginning. */
+    /* All frames are free: the blocks are the initial ones. */
     assert_int_equal(vm_phys.nblocks[VM_PHYS_ORDERS - 1], nframes >> (VM_PHYS_ORDERS - 1));
     for (unsigned order = 0; order < VM_PHYS_ORDERS - 1; order++)
         assert_int_equal(vm_phys.nblocks[order], nframes >> order & 1);
@@ -136,7 +136,7 @@ static void free_part_of_free(void *arg)
     vm_lock(&vm_phys.lock);
     struct vm_page *m = vm_phys_alloc_pages(2);
     vm_phys_free_pages(m, 2);
-    vm_phys_free_pages(m, 6); /* heads a free block already: the whole memory's */
+    vm_phys_free_pages(m, 6); /* the first frame of a free block, which is all of memory */
     vm_unlock(&vm_phys.lock);
 }
 
@@ -166,9 +166,9 @@ static void lose_buddies(void *arg)
     struct vm_page *m = vm_phys_alloc_pages(6);
     vm_phys_free_pages(m, 5);
     vm_unlock(&vm_phys.lock);
-    vm_phys_check(); /* so far in order */
+    vm_phys_check(); /* correct so far */
     vm_lock(&vm_phys.lock);
-    vm_page_of(0)->order = VM_PHYS_NOFREE; /* hide the block from its buddy, so that they do not join */
+    vm_page_of(0)->order = VM_PHYS_NOFREE; /* hides the block from its buddy, so that they do not join */
     vm_phys_free_pages(m + 32, 5);
     vm_page_of(0)->order = 5;
     vm_unlock(&vm_phys.lock);

@@ -1,10 +1,10 @@
 /*
- * prefetch_test.c: what is asked for in one call is on its way when it returns, all of it together,
- * whatever the ranges are; and nothing is lost when it cannot be.
+ * prefetch_test.c: fl_sys_prefetch: the reads of all ranges are in flight together when the call returns,
+ * whatever the ranges are; and nothing is lost when they cannot be.
  */
 #include "file/readahead.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/pages.h"
 #include "vm/vm_page.h"
 #include "file/vnode_pager.h"
@@ -18,34 +18,14 @@
 #include <cmocka.h>
 
 #define NPAGES  4096
-#define ADDRESS 32 /* that a program hands over in one call */
+#define ADDRESS 32 /* ranges that a program passes in one call */
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static vm_offset_t va;
-
-static vm_offset_t map_file(int flags)
-{
-    return test_mmap(map, &file, flags, NPAGES);
-}
 
 static void begin(struct sim_params params)
 {
-    disk = sim_disk_create(ptoa(NPAGES), params.seed);
-    test_fill(disk);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, FL_FREAD | FL_FWRITE);
-    va = map_file(FL_MAP_SHARED);
-}
-
-static void end(void)
-{
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_boot(&params, test_disk(ptoa(NPAGES), VM_PAGE_SIZE, params.seed), RW);
+    va = test_mmap(map, &file, FL_MAP_SHARED, NPAGES);
 }
 
 static struct fl_iovec range(vm_offset_t at, size_t len_bytes)
@@ -76,10 +56,10 @@ static void scattered_pages_go_to_the_store_together(void **state)
     assert_int_equal(sim_disk_counts(disk).reads, ADDRESS);
     for (uint32_t i = 0; i < ADDRESS; i++)
         assert_int_equal(test_load8(map, va + ptoa(page[i])), test_byte(ptoa(page[i])));
-    assert_int_equal(sim_disk_counts(disk).pages_read, ADDRESS); /* those, and none beside */
-    assert_int_equal(fl_sys_prefetch(map, iov, ADDRESS), 0);     /* they are there */
+    assert_int_equal(sim_disk_counts(disk).pages_read, ADDRESS); /* those pages, and no others */
+    assert_int_equal(fl_sys_prefetch(map, iov, ADDRESS), 0);     /* they are resident */
     assert_int_equal(sim_disk_counts(disk).reads, ADDRESS);
-    end();
+    one_file_end();
 }
 
 static uint64_t faults(void)
@@ -90,14 +70,14 @@ static uint64_t faults(void)
 }
 
 /*
- * The first touch maps all that has come, where a page table is there for it; a mapping beside is not
- * concerned.
+ * The first fault maps every page that was read, as far as its page table
+ * exists; another mapping of the file is not touched.
  */
 static void one_fault_is_enough_for_what_has_come(void **state)
 {
     (void)state;
     begin(test_params(9));
-    vm_offset_t beside = map_file(FL_MAP_SHARED),
+    vm_offset_t beside = test_mmap(map, &file, FL_MAP_SHARED, NPAGES),
                 table = (va + (2 << 20) - 1) & ~(vm_offset_t)((2 << 20) - 1);
     for (int advice = FL_MADV_NORMAL; advice <= FL_MADV_RANDOM; advice++) {
         struct fl_iovec iov[ADDRESS];
@@ -113,11 +93,10 @@ static void one_fault_is_enough_for_what_has_come(void **state)
         assert_int_equal(faults(), before + 1);
         assert_int_equal(test_load8(map, beside + ptoa(first)), test_byte(ptoa(first)));
         assert_int_equal(faults(), before + 2);
-        test_store8(map, va + ptoa(first + 15),
-                    test_byte(ptoa(first + 15))); /* entered to be read, no more */
+        test_store8(map, va + ptoa(first + 15), test_byte(ptoa(first + 15))); /* entered read-only */
         assert_int_equal(faults(), before + 3);
     }
-    end();
+    one_file_end();
 }
 
 static void neighbours_become_one_request(void **state)
@@ -132,7 +111,7 @@ static void neighbours_become_one_request(void **state)
     sim_sleep_ns(100000000);
     assert_int_equal(sim_disk_counts(disk).reads, 1);
     assert_int_equal(sim_disk_counts(disk).pages_read, 14);
-    end();
+    one_file_end();
 }
 
 static void what_is_no_file_is_passed_over(void **state)
@@ -156,15 +135,15 @@ static void what_is_no_file_is_passed_over(void **state)
     around[1] = range(va, SIZE_MAX);
     assert_int_equal(fl_sys_prefetch(map, around, 2), -EINVAL);
     assert_int_equal(sim_disk_counts(disk).pages_read, 4);
-    end();
+    one_file_end();
 }
 
 static void private_mappings_are_read_through(void **state)
 {
     (void)state;
     begin(test_params(4));
-    vm_offset_t own = map_file(FL_MAP_PRIVATE);
-    test_store8(map, own + ptoa(50), 77); /* a shadow stands over the file now */
+    vm_offset_t own = test_mmap(map, &file, FL_MAP_PRIVATE, NPAGES);
+    test_store8(map, own + ptoa(50), 77); /* the mapping has a shadow object now */
     struct fl_iovec iov = range(own + ptoa(50), ptoa(10));
     uint64_t before = sim_disk_counts(disk).pages_read;
     assert_int_equal(fl_sys_prefetch(map, &iov, 1), 0);
@@ -172,7 +151,7 @@ static void private_mappings_are_read_through(void **state)
     assert_in_range(sim_disk_counts(disk).pages_read, before + 9, before + 10);
     assert_int_equal(test_load8(map, own + ptoa(50)), 77);
     assert_int_equal(test_load8(map, own + ptoa(51)), test_byte(ptoa(51)));
-    end();
+    one_file_end();
 }
 
 static void advice_willneed_is_the_same(void **state)
@@ -185,10 +164,10 @@ static void advice_willneed_is_the_same(void **state)
     for (uint32_t i = 7; i < 47; i++)
         assert_int_equal(test_load8(map, va + ptoa(i)), test_byte(ptoa(i)));
     assert_int_equal(sim_disk_counts(disk).pages_read, 40);
-    end();
+    one_file_end();
 }
 
-/* It is advice: it takes its share of memory, and what is used goes on being so. */
+/* It is advice: it takes only its share of memory, and pages in use stay resident. */
 static void more_than_memory_is_not_read(void **state)
 {
     (void)state;
@@ -198,7 +177,7 @@ static void more_than_memory_is_not_read(void **state)
     sim_sleep_ns(100000000);
     assert_in_range(sim_disk_counts(disk).pages_read, 32, 256 / 4);
     assert_int_equal(test_load8(map, va + ptoa(NPAGES - 1)), test_byte(ptoa(NPAGES - 1)));
-    end();
+    one_file_end();
 }
 
 static void errors_are_told_to_who_touches(void **state)
@@ -217,10 +196,10 @@ static void errors_are_told_to_who_touches(void **state)
         assert_int_equal(sim_load(map, va + ptoa(page[i]), &byte, 1, &done), i == 5 ? -EIO : 0);
     *sim_disk_faults(disk) = (struct sim_disk_faults){0};
     assert_int_equal(test_load8(map, va + ptoa(page[5])), test_byte(ptoa(page[5])));
-    end();
+    one_file_end();
 }
 
-static void the_nth_failure_harms_nobody(void **state)
+static void the_nth_failure_does_no_harm(void **state)
 {
     (void)state;
     bool fired = true;
@@ -235,7 +214,7 @@ static void the_nth_failure_harms_nobody(void **state)
         sim_torture()->fail_alloc_nth = 0;
         for (uint32_t i = 0; i < ADDRESS; i++)
             assert_int_equal(test_load8(map, va + ptoa(page[i])), test_byte(ptoa(page[i])));
-        end();
+        one_file_end();
     }
 }
 
@@ -246,7 +225,7 @@ static struct {
     bool stop;
 } others;
 
-/* Maps and unmaps a file of its own, which ends with its mapping: perhaps while a prefetch is at it. */
+/* Maps and unmaps a file of its own, which ends with its mapping, perhaps during a prefetch of it. */
 static void comes_and_goes(void *arg)
 {
     struct sim_disk *own = sim_disk_create(ptoa(64), others.seed + 1000);
@@ -261,7 +240,7 @@ static void comes_and_goes(void *arg)
         assert_int_equal(fl_sys_munmap(map, *at, ptoa(64)), 0);
     }
     others.stop = true;
-    sim_sleep_ns(100000000); /* the last close has come through */
+    sim_sleep_ns(100000000); /* the flusher and the last close are done with it */
     sim_disk_destroy(own);
 }
 
@@ -299,8 +278,7 @@ static void mappings_may_end_meanwhile(void **state)
         sim_run("asks", asks_ahead, &at);
         sim_join_all();
         sim_settle();
-        sim_vm_check();
-        end();
+        one_file_end();
     }
 }
 
@@ -315,7 +293,7 @@ int main(void)
         cmocka_unit_test(advice_willneed_is_the_same),
         cmocka_unit_test(more_than_memory_is_not_read),
         cmocka_unit_test(errors_are_told_to_who_touches),
-        cmocka_unit_test(the_nth_failure_harms_nobody),
+        cmocka_unit_test(the_nth_failure_does_no_harm),
         cmocka_unit_test(mappings_may_end_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /*
  * radix_test.c: the radix tree against a plain list of (index, page, marks), with indices from several
- * distributions; failing allocations; and what nodes cost in the worst cases that one can think of.
+ * distributions; failing allocations; and what nodes cost in the worst known cases.
  */
 #include "vm/vm_radix.h"
 #include "lib/errno.h"
@@ -87,7 +87,7 @@ static vm_pindex_t random_pindex(struct prng *prng, enum spread spread)
     abort();
 }
 
-/* An index to ask about: often one that is there, or its neighbour. */
+/* An index to look up: often one that is in the tree, or its neighbour. */
 static vm_pindex_t random_query(struct prng *prng, enum spread spread)
 {
     if (prng_chance(prng, 500))
@@ -136,8 +136,8 @@ static void step_present(struct prng *prng, uint32_t i, bool grow)
     unsigned mark = (unsigned)prng_below(prng, RADIX_MARKS);
 
     if (prng_chance(prng, grow ? 150 : 500)) {
-        parts_fail_nth(
-            prng_chance(prng, 200)); /* a removal that finds no memory for a smaller node still removes */
+        /* a removal that finds no memory for a smaller node still removes */
+        parts_fail_nth(prng_chance(prng, 200));
         vm_radix_remove(&rtree, m);
         parts_fail_nth(0);
         in_tree[i] = false;
@@ -210,7 +210,7 @@ static void test_fail_nth(void **state)
             assert_ptr_equal(vm_radix_lookup(&rtree, (uint64_t)i * i * 7), vm_page_of(i));
         parts_halt();
         if (failures == 0) {
-            assert_in_range(nth, 20, 2000); /* the loop did fail something before it ran out */
+            assert_in_range(nth, 20, 2000); /* the loop made at least one allocation fail */
             return;
         }
         assert_int_equal(failures, 1);
@@ -233,7 +233,7 @@ static vm_pindex_t spread_bits(uint32_t i)
 static vm_pindex_t cost_pindex(struct prng *prng, unsigned pattern, uint32_t i, uint32_t n)
 {
     switch (pattern) {
-    case 0: /* a file that is resident as a whole */
+    case 0: /* a whole file is resident */
         return i;
     case 1: /* every eighth page */
         return (vm_pindex_t)i * 8;
@@ -241,7 +241,7 @@ static vm_pindex_t cost_pindex(struct prng *prng, unsigned pattern, uint32_t i, 
         return spread_bits(i);
     case 3: /* four of sixteen */
         return (vm_pindex_t)(i / 4) * 16 + i % 4;
-    default: /* random pages of a file 2^pattern times the memory, in pairs */
+    default: /* pairs of random pages of a file 2^pattern times the memory */
         return prng_below(prng, (vm_pindex_t)n << (pattern - 4)) * 2 + i % 2;
     }
 }

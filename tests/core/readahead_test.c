@@ -1,13 +1,14 @@
 /*
- * readahead_test.c: streams of every kind through mappings and reads, held against what a disk's counters
- * allow: how many requests, how many pages that nobody wanted, and how often a page was there, or on its way,
- * before it was touched.
+ * readahead_test.c: streams of every kind through mappings and reads, measured by the disk's counters: how
+ * many requests, how many pages that were never touched, and how often a page was resident, or its read in
+ * flight, before it was touched.
  */
 #include "file/readahead.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/odd_store.h"
 #include "support/pages.h"
+#include "support/memory_store.h"
 #include "vm/vm_page.h"
 #include "file/vnode_pager.h"
 
@@ -28,24 +29,18 @@ enum way {
     WAYS,
 };
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static struct vm_object *object;
 static vm_offset_t va;
 static enum way way;
 static struct {
-    uint64_t touched, there, pages, requests; /* there: before it was touched */
+    /* there: resident, or its read in flight, before it was touched */
+    uint64_t touched, there, pages, requests;
 } seen;
 
 static void open_file(struct sim_params params, vm_pindex_t npages, enum way how)
 {
     params.readahead_max = MAX;
-    disk = sim_disk_create(ptoa(npages), params.seed);
-    test_fill(disk);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, FL_FREAD);
+    one_file_boot(&params, test_disk(ptoa(npages), VM_PAGE_SIZE, params.seed), FL_FREAD);
     int64_t at = fl_sys_mmap(map, 0, ptoa(npages), VM_PROT_READ, FL_MAP_SHARED, &file, 0);
     assert_true(at > 0);
     va = (vm_offset_t)at;
@@ -64,10 +59,7 @@ static void begin(uint32_t nframes, vm_pindex_t npages, enum way how)
 static void end(void)
 {
     vm_object_deallocate(object);
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_end();
 }
 
 static bool there(vm_pindex_t pindex)
@@ -78,7 +70,10 @@ static bool there(vm_pindex_t pindex)
     return is;
 }
 
-/* One byte of the page, as the program would. Returns what it gets or dies of. */
+/*
+ * Reads one byte of the page as a program would. Returns 0 or the error,
+ * which would be a signal in a program.
+ */
 static int access_page(vm_pindex_t pindex, uint8_t *byte)
 {
     size_t done;
@@ -100,7 +95,7 @@ static void touch(vm_pindex_t pindex)
 
 static void look(void)
 {
-    sim_sleep_ns(100000000); /* what is on its way arrives */
+    sim_sleep_ns(100000000); /* reads in flight end */
     seen.pages = sim_disk_counts(disk).pages_read;
     seen.requests = sim_disk_counts(disk).reads;
 }
@@ -122,7 +117,7 @@ static void a_sequential_stream_needs_few_requests(void **state)
     }
 }
 
-/* How many pages from pindex on are there. */
+/* How many pages from pindex on are resident. */
 static vm_pindex_t frontier(vm_pindex_t pindex)
 {
     vm_pindex_t n = 0;
@@ -157,7 +152,7 @@ static void windows_start_small_double_and_are_capped(void **state)
     }
 }
 
-/* A reader is never the first to hear of a window that follows another. */
+/* A stream never waits for a window that follows another. */
 static void the_next_window_is_in_flight_before_this_one_is_waited_for(void **state)
 {
     (void)state;
@@ -282,7 +277,7 @@ static void passes_over_a_stride_stay_strided(void **state)
     end();
 }
 
-/* A stride is forgotten when the reader goes on otherwise. */
+/* A stride is forgotten when the stream changes. */
 static void a_stride_that_becomes_sequential_is_one(void **state)
 {
     (void)state;
@@ -318,7 +313,7 @@ static void random_reads_bring_what_is_touched(void **state)
 
 /* ---- trouble ------------------------------------------------------------------------------------------- */
 
-static void errors_in_read_ahead_harm_nobody(void **state)
+static void errors_in_read_ahead_do_no_harm(void **state)
 {
     (void)state;
     for (enum way how = MAPPED; how < WAYS; how++) {
@@ -339,7 +334,7 @@ static void errors_in_read_ahead_harm_nobody(void **state)
     }
 }
 
-/* Each transfer fails in turn: one access at most hears of it, and the next one succeeds. */
+/* Each transfer fails in turn: at most one access gets the error, and the next one succeeds. */
 static void the_nth_transfer_fails(void **state)
 {
     (void)state;
@@ -368,7 +363,7 @@ static void the_nth_allocation_fails(void **state)
     while (fired) {
         uint8_t byte;
         begin(512, 200, ++nth % 2 ? MAPPED : READ);
-        touch(0); /* what the space and the file need is there */
+        touch(0); /* the space and the file have their memory */
         sim_torture()->fail_alloc_nth = nth;
         for (vm_pindex_t i = 1; i < 200; i += i < 100 ? 1 : 5) {
             int error = access_page(i, &byte);
@@ -380,7 +375,7 @@ static void the_nth_allocation_fails(void **state)
         sim_torture()->fail_alloc_nth = 0;
         end();
         if (nth == 60)
-            break; /* what comes later is more of the same */
+            break; /* later allocations are no different */
     }
 }
 
@@ -400,13 +395,15 @@ static void short_memory_reads_on_without_it(void **state)
     }
 }
 
-/* Nothing moves in the one until somebody waits; in the other everything happens before submit returns. */
+/*
+ * One kind of store transfers nothing until a caller waits; the other does everything before submit returns.
+ */
 static void stores_may_be_odd(void **state)
 {
     (void)state;
     for (int variant = 0; variant < 2 * WAYS; variant++) {
         struct sim_params params = test_params(test_seed(13));
-        struct store *store = odd_store(200, variant % 2 ? ODD_IN_WAIT : ODD_IN_SUBMIT);
+        struct store *store = odd_store(memory_store_pattern(200), variant % 2 ? ODD_IN_WAIT : ODD_IN_SUBMIT);
         struct fl_file odd = {.mode = FL_FREAD};
         struct fl_iovec all = {NULL, ptoa(200)};
         params.nframes = 128;
@@ -438,7 +435,7 @@ static void stores_may_be_odd(void **state)
 
 #define MIXED_PAGES 900
 
-/* A program of its own on the shared mapping: some stream for a while, then another. */
+/* An independent reader of the shared mapping: one stream for a while, then another. */
 static void mixed_reader(void *arg)
 {
     struct prng prng;
@@ -484,7 +481,6 @@ static void readers_of_all_kinds_share_a_file(void **state)
         }
         sim_join_all();
         sim_settle();
-        sim_vm_check();
         end();
     }
 }
@@ -503,7 +499,7 @@ int main(void)
         cmocka_unit_test(passes_over_a_stride_stay_strided),
         cmocka_unit_test(a_stride_that_becomes_sequential_is_one),
         cmocka_unit_test(random_reads_bring_what_is_touched),
-        cmocka_unit_test(errors_in_read_ahead_harm_nobody),
+        cmocka_unit_test(errors_in_read_ahead_do_no_harm),
         cmocka_unit_test(the_nth_transfer_fails),
         cmocka_unit_test(the_nth_allocation_fails),
         cmocka_unit_test(short_memory_reads_on_without_it),

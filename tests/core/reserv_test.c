@@ -1,7 +1,7 @@
 /*
- * reserv_test.c: reservations against a naive model of them: which block is kept for which stretch of which
- * object, and when it was last used. Every allocation's frame must be one that the model allows, and it
- * must say exactly when one is broken.
+ * reserv_test.c: reservations against a naive model of them: which block is reserved for which range of which
+ * object, and when it was last used. The model must allow the frame of every allocation, and must predict
+ * exactly when a reservation is broken.
  */
 #include "vm/vm_reserv.h"
 #include "support/boot.h"
@@ -22,17 +22,17 @@
 static const vm_pindex_t sizes[NOBJECTS] = {6 * N, 3 * N + 7, N,
                                             N - 1}; /* the last is too small for a reservation */
 static struct vm_object *objects[NOBJECTS];
-static struct vm_page *pages[NOBJECTS][SIZE_MAX_]; /* the model: what is resident */
+static struct vm_page *pages[NOBJECTS][SIZE_MAX_]; /* the model: which pages are resident */
 
 static struct kept {
-    struct vm_object *object; /* the block is kept for this object, or NULL */
+    struct vm_object *object; /* the block is reserved for this object, or NULL */
     vm_pindex_t first;
     uint64_t last_use;
     uint32_t used;
 } kept[NBLOCKS];
 static uint64_t now;
 
-/* What a random run met: one that never met it has not tested it. */
+/* What a random run met: a run that never met it has not tested it. */
 static struct {
     uint32_t made, broken, refused, full;
 } met;
@@ -60,7 +60,7 @@ static struct kept *kept_of_frame(vm_frame_t frame)
     return frame / N < NBLOCKS && kept[frame / N].object != NULL ? &kept[frame / N] : NULL;
 }
 
-/* The partial one that was used longest ago. */
+/* The partly filled reservation that was used longest ago. */
 static struct kept *oldest_partial(void)
 {
     struct kept *oldest = NULL;
@@ -146,7 +146,7 @@ static void alloc(int o, vm_pindex_t pindex)
         assert_null(kept_of_frame(frame));
         *k = (struct kept){objects[o], first, 0, 0};
     }
-    if (k != NULL) { /* the place that was kept for it */
+    if (k != NULL) { /* the frame that was reserved for it */
         assert_ptr_equal(k, kept_of_frame(frame));
         assert_int_equal(frame % N, pindex - first);
         model_use(k, 1);
@@ -156,7 +156,7 @@ static void alloc(int o, vm_pindex_t pindex)
         assert_ptr_equal(kept_of_frame(frame), oldest_partial());
         oldest_partial()->object = NULL;
     } else {
-        assert_null(kept_of_frame(frame)); /* never one that is kept for others */
+        assert_null(kept_of_frame(frame)); /* never one that is reserved for another object */
     }
 }
 
@@ -208,7 +208,10 @@ static void test_random(void **state)
     prng_init(&prng, test_seed(17));
     boot();
     for (uint64_t step = 0; step < test_rounds(4000); step++) {
-        /* Runs of pages, mostly short, sometimes a stretch as a whole; memory runs full and empty again and again. */
+        /*
+         * Runs of pages, mostly short, sometimes a stretch as a whole; memory runs
+         * full and empty again and again.
+         */
         bool grow = prng_chance(&prng, step / 20 % 2 == 0 ? 800 : 300);
         int o = (int)prng_below(&prng, NOBJECTS);
         bool whole = prng_chance(&prng, 200);
@@ -237,7 +240,10 @@ static void test_random(void **state)
     halt();
 }
 
-/* Pages that come in any order lie as the object's do, and a full stretch is one aligned block. */
+/*
+ * Pages that are allocated in any order get frames in the order of the
+ * object, and a full range is one aligned block.
+ */
 static void test_contiguous(void **state)
 {
     (void)state;
@@ -252,7 +258,7 @@ static void test_contiguous(void **state)
     halt();
 }
 
-/* Reservations never keep a page from whoever needs the last one; the one used longest ago goes first. */
+/* A reservation never makes an allocation fail: the one that was used longest ago is broken first. */
 static void test_last_page(void **state)
 {
     (void)state;

@@ -1,11 +1,13 @@
 /*
- * revalidate_test.c: files changed behind the VM's back: what is seen then, what stays, what is told.
+ * revalidate_test.c: files that changed behind the VM's back: what
+ * mappings show then, which pages stay, and what is reported.
  */
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "vm/vm_page.h"
 #include "file/vnode_pager.h"
 #include "lib/errno.h"
 #include "support/odd_store.h"
+#include "support/memory_store.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,41 +15,18 @@
 
 #include <cmocka.h>
 
-#define RW      (FL_FREAD | FL_FWRITE)
-#define PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
-#define NPAGES  8
-#define NEW     0xab
+#define NPAGES 8
+#define NEW    0xab
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static vm_offset_t shared, private;
-
-static vm_offset_t map_file(int flags)
-{
-    return test_mmap(map, &file, flags, NPAGES);
-}
 
 static void begin(uint64_t seed)
 {
     struct sim_params params = test_params(seed);
     params.torture.copy_first = seed % 2;
-    disk = sim_disk_create(ptoa(NPAGES), seed);
-    test_fill(disk);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, RW);
-    shared = map_file(FL_MAP_SHARED);
-    private = map_file(FL_MAP_PRIVATE);
-}
-
-static void end(void)
-{
-    fl_vm_check();
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_boot(&params, test_disk(ptoa(NPAGES), VM_PAGE_SIZE, seed), RW);
+    shared = test_mmap(map, &file, FL_MAP_SHARED, NPAGES);
+    private = test_mmap(map, &file, FL_MAP_PRIVATE, NPAGES);
 }
 
 static unsigned revalidate(bool own)
@@ -96,7 +75,7 @@ static void nothing_changed_nothing_goes(void **state)
     assert_int_equal(revalidate(false), 0);
     touch_all();
     assert_int_equal(page_ins(), before);
-    end();
+    one_file_end();
 }
 
 static void what_is_clean_is_read_anew(void **state)
@@ -105,7 +84,7 @@ static void what_is_clean_is_read_anew(void **state)
     for (uint64_t seed = 0; seed < 2; seed++) {
         begin(seed);
         touch_all();
-        test_store8(map, private + ptoa(2) + 1, 7); /* the mapping's own from now on */
+        test_store8(map, private + ptoa(2) + 1, 7); /* a private copy from now on */
         change(ptoa(1) + 5);
         change(ptoa(2) + 5);
         assert_int_equal(test_load8(map, shared + ptoa(1) + 5), test_byte(ptoa(1) + 5));
@@ -116,7 +95,7 @@ static void what_is_clean_is_read_anew(void **state)
         assert_int_equal(test_load8(map, private + ptoa(2) + 5), test_byte(ptoa(2) + 5));
         assert_int_equal(test_load8(map, private + ptoa(2) + 1), 7);
         assert_int_equal(revalidate(false), 0);
-        end();
+        one_file_end();
     }
 }
 
@@ -134,10 +113,10 @@ static void the_length_is_known_anew(void **state)
     assert_int_equal(revalidate(false), FL_CHANGED | FL_CHANGED_BYTES);
     assert_int_equal(test_load8(map, shared + ptoa(6) - 1), NEW);
     assert_int_equal(test_load8(map, shared + ptoa(3)), 0);
-    end();
+    one_file_end();
 }
 
-/* Newer than the file, and said to be in the way of what another wrote. */
+/* A dirty page is newer than the file. It stays, and the conflict with the other writer is reported. */
 static void what_is_dirty_stays_and_is_told(void **state)
 {
     (void)state;
@@ -153,10 +132,13 @@ static void what_is_dirty_stays_and_is_told(void **state)
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     sim_disk_read(disk, ptoa(1), &byte, 1);
     assert_int_equal(byte, 7);
-    end();
+    one_file_end();
 }
 
-/* A system call of the host has the page: nobody waits for it, and nobody forgets it. */
+/*
+ * A system call of the host holds the page: the revalidation does not wait
+ * for it, and the first one after the hold removes the page.
+ */
 static void what_is_held_goes_at_the_next_call(void **state)
 {
     (void)state;
@@ -174,7 +156,7 @@ static void what_is_held_goes_at_the_next_call(void **state)
     assert_int_equal(revalidate(false), 0);
     assert_int_equal(test_load8(map, shared + ptoa(1)), NEW);
     assert_int_equal(page_ins(), before);
-    end();
+    one_file_end();
 }
 
 static void a_change_of_the_callers_own_is_none(void **state)
@@ -188,20 +170,20 @@ static void a_change_of_the_callers_own_is_none(void **state)
     assert_int_equal(revalidate(false), 0);
     touch_all();
     assert_int_equal(page_ins(), before);
-    end();
+    one_file_end();
 }
 
-static void a_store_that_nobody_else_changes_is_not_asked(void **state)
+static void a_store_that_only_the_vm_changes_is_not_asked(void **state)
 {
     (void)state;
     begin(7);
     struct fl_file odd = {.mode = FL_FREAD};
     unsigned what = 99;
-    assert_int_equal(fl_vnode_open(odd_store(2, ODD_IN_SUBMIT), &odd.vnode), 0);
+    assert_int_equal(fl_vnode_open(odd_store(memory_store_pattern(2), ODD_IN_SUBMIT), &odd.vnode), 0);
     assert_int_equal(fl_vnode_revalidate(odd.vnode, false, &what), 0);
     assert_int_equal(what, 0);
     assert_int_equal(fl_vnode_close(odd.vnode), 0);
-    end();
+    one_file_end();
 }
 
 static void a_length_that_cannot_be_had_is_an_error(void **state)
@@ -215,7 +197,7 @@ static void a_length_that_cannot_be_had_is_an_error(void **state)
     assert_int_equal(fl_vnode_revalidate(file.vnode, false, &what), -EIO);
     assert_int_equal(fl_vnode_revalidate(file.vnode, false, &what), 0);
     assert_int_equal(test_load8(map, shared + ptoa(1)), NEW);
-    end();
+    one_file_end();
 }
 
 int main(void)
@@ -227,7 +209,7 @@ int main(void)
         cmocka_unit_test(what_is_dirty_stays_and_is_told),
         cmocka_unit_test(what_is_held_goes_at_the_next_call),
         cmocka_unit_test(a_change_of_the_callers_own_is_none),
-        cmocka_unit_test(a_store_that_nobody_else_changes_is_not_asked),
+        cmocka_unit_test(a_store_that_only_the_vm_changes_is_not_asked),
         cmocka_unit_test(a_length_that_cannot_be_had_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

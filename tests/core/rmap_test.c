@@ -1,7 +1,7 @@
 /*
- * rmap_test.c: reverse mapping against a scan of everything: three spaces show parts of two files and of one
- * shared memory, directly and through shadows; what is unmapped, write-protected or asked for must be what a
- * look at every page of every space finds, and nothing else.
+ * rmap_test.c: reverse mapping against a scan of everything: three spaces map parts of two files and of one
+ * shared memory, directly and through shadow objects. What it unmaps, write-protects or finds must be what a
+ * scan of every page of every space finds, and nothing else.
  */
 #include "vm/vm_rmap.h"
 #include <faultline/vm.h>
@@ -35,8 +35,8 @@ static uint32_t below(uint32_t bound)
 /* ---- the scan ---------------------------------------------------------------------------------------- */
 
 /*
- * Whether page p of space s may show `pindex` in [start, end) of the object: *direct, or through a shadow
- * that the machine lets it be seen through.
+ * Whether page p of space s may show a page of the object in [start, end). *direct: the object is the
+ * mapping's own, and not below a shadow object, through which only some machines show it.
  */
 static bool shows(uint32_t s, uint32_t p, const struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
                   bool *direct)
@@ -62,7 +62,7 @@ static unsigned query(uint32_t s, uint32_t p)
     return machine_query(fl_space_machine(space[s]), VA(p));
 }
 
-/* Every page of every space as the machine has it. */
+/* Every page of every space, as the machine maps it. */
 static void scan(unsigned seen[NSPACES][NPAGES])
 {
     for (uint32_t s = 0; s < NSPACES; s++)
@@ -170,7 +170,7 @@ static void step_act(void)
     vm_object_deallocate(object);
 }
 
-/* Of a page that some space uses, and of no other. */
+/* Only pages that some space maps. */
 static void step_referenced(void)
 {
     struct vm_object *object = some_object();
@@ -182,7 +182,7 @@ static void step_referenced(void)
     struct vm_page *m = vm_page_lookup(object, pindex);
     for (uint32_t s = 0; m != NULL && s < NSPACES; s++)
         for (uint32_t p = 0; p < NPAGES; p++)
-            /* What can be told to be a shadow's own page does not count. */
+            /* A page that certainly is the shadow's own does not count. */
             if (shows(s, p, object, pindex, pindex + 1, &direct) &&
                 (direct || !(query(s, p) & (MACHINE_WRITABLE | MACHINE_DIRTY))))
                 want |= query(s, p) & (MACHINE_REFERENCED | MACHINE_MAPPED | MACHINE_REFERENCED_UNKNOWN);

@@ -1,10 +1,11 @@
 /*
- * space_test.c: files with holes on a disk that gets full: who is told, when, and that nothing is lost.
+ * space_test.c: files with holes on a disk that gets full: which call is
+ * told, when, and that nothing is lost.
  */
 #include "vm/lru.h"
 #include "lib/errno.h"
-#include "support/boot.h"
-#include "support/odd_disk.h"
+#include "support/one_file.h"
+#include "support/odd_store.h"
 #include "support/pages.h"
 #include "vm/vm_pageout.h"
 #include "file/vnode_pager.h"
@@ -15,34 +16,24 @@
 
 #include <cmocka.h>
 
-#define RW      (FL_FREAD | FL_FWRITE)
-#define PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
-#define PAGES   2048
+#define PAGES 2048
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static vm_offset_t at;
 
 /* A file of PAGES pages, all holes, mapped; the disk has room for `room` pages. */
 static void begin(uint64_t seed, uint64_t room)
 {
     struct sim_params params = test_params(seed);
-    disk = sim_disk_create(ptoa(PAGES), seed);
-    sim_disk_make_thin(disk, room);
-    test_boot(&params);
-    file = test_file(disk, RW);
-    map = test_space();
-    at = (vm_offset_t)fl_sys_mmap(map, 0, ptoa(PAGES), PROT_RW, FL_MAP_SHARED, &file, 0);
+    struct sim_disk *thin = sim_disk_create(ptoa(PAGES), seed);
+    sim_disk_make_thin(thin, room);
+    one_file_boot(&params, thin, RW);
+    at = test_mmap(map, &file, FL_MAP_SHARED, PAGES);
 }
 
 static void end(void)
 {
     *sim_disk_faults(disk) = (struct sim_disk_faults){.room_pages = PAGES};
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
+    one_file_end();
 }
 
 static uint8_t value(vm_pindex_t pindex)
@@ -54,13 +45,6 @@ static int store(vm_pindex_t pindex)
 {
     uint8_t byte = value(pindex);
     return sim_store(map, at + ptoa(pindex), &byte, 1, NULL);
-}
-
-static uint8_t on_disk(vm_pindex_t pindex)
-{
-    uint8_t byte;
-    sim_disk_read(disk, ptoa(pindex), &byte, 1);
-    return byte;
 }
 
 static int sync_all(void)
@@ -77,23 +61,23 @@ static void a_full_disk_is_told_to_the_store(void **state)
     for (vm_pindex_t i = 0; i < 100; i++)
         assert_int_equal(store(2 * i), 0);
     assert_int_equal(store(777), -ENOSPC);
-    assert_int_equal(test_load8(map, at + ptoa(777)), 0); /* to read it is no harm */
-    assert_int_equal(store(777), -ENOSPC);                /* nor is it there to be written now */
+    assert_int_equal(test_load8(map, at + ptoa(777)), 0); /* reads need no space */
+    assert_int_equal(store(777), -ENOSPC);                /* nor can it be written now */
     assert_int_equal(store(42), 0);
     struct fl_hold hold;
     assert_int_equal(fl_hold(map, at + ptoa(500), ptoa(1), VM_PROT_WRITE, &hold), -ENOSPC);
     assert_int_equal(fl_hold(map, at + ptoa(500), ptoa(1), VM_PROT_READ, &hold), 0);
     fl_unhold(&hold);
-    assert_int_equal(sync_all(), 0); /* what had its space is written */
+    assert_int_equal(sync_all(), 0); /* pages with allocated space are written */
     for (vm_pindex_t i = 0; i < 100; i++)
-        assert_int_equal(on_disk(2 * i), value(2 * i));
+        assert_int_equal(disk_byte(ptoa(2 * i)), value(2 * i));
     sim_disk_faults(disk)->room_pages = 1;
     assert_int_equal(store(777), 0);
     assert_int_equal(store(779), -ENOSPC);
     end();
 }
 
-/* The last pages of a disk are to be had one by one, however much a stream would like to get at a time. */
+/* The last pages of a disk are allocated one by one, although a stream allocates many at a time. */
 static void a_stream_gets_the_last_page(void **state)
 {
     (void)state;
@@ -124,7 +108,7 @@ static void a_stream_asks_seldom_and_others_take_no_more_than_they_need(void **s
     end();
 }
 
-/* Each page has its space: nobody asks. Until there may be holes again. */
+/* Where each page has its space, the store is not asked; until there may be holes again. */
 static void a_file_without_holes_costs_nothing(void **state)
 {
     (void)state;
@@ -140,7 +124,7 @@ static void a_file_without_holes_costs_nothing(void **state)
     sim_disk_faults(disk)->room_pages = 0;
     assert_int_equal(fl_vnode_punch(file.vnode, ptoa(10), ptoa(4)), 0);
     for (vm_pindex_t i = 10; i < 14; i++)
-        assert_int_equal(store(i), 0); /* the hole's own space */
+        assert_int_equal(store(i), 0); /* the space that the hole had */
     sim_disk_faults(disk)->room_pages = 0;
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(PAGES - 5)), 0);
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(PAGES)), 0);
@@ -153,8 +137,8 @@ static void a_file_without_holes_costs_nothing(void **state)
 }
 
 /*
- * More room than all that can be dirty: nothing is allocated ahead. Others fill the disk: what was promised
- * for nothing is few pages, which stay dirty and are written later; then the store is told.
+ * There is more room than pages can be dirty, so nothing is allocated ahead. Then others fill the disk: only
+ * few pages have no space; they stay dirty and are written later, and stores fail from then on.
  */
 static void a_disk_with_much_room_is_left_alone(void **state)
 {
@@ -177,7 +161,7 @@ static void a_disk_with_much_room_is_left_alone(void **state)
     (void)!sync_all(); /* whether a write failed since the last time */
     assert_int_equal(sync_all(), 0);
     for (vm_pindex_t i = 0; i <= n; i++)
-        assert_int_equal(on_disk(i), value(i));
+        assert_int_equal(disk_byte(ptoa(i)), value(i));
     end();
 }
 
@@ -198,7 +182,7 @@ static void part_of_a_write_that_has_room_is_told(void **state)
     begin(6, 10);
     uint64_t len = ptoa(16);
     assert_int_equal(fl_vnode_allocate(file.vnode, ptoa(PAGES) - ptoa(2), &len), 0);
-    assert_true(len == ptoa(8)); /* half of it had room */
+    assert_true(len == ptoa(8)); /* half of the pages had room */
     len = ptoa(3);
     assert_int_equal(fl_vnode_allocate(file.vnode, 0, &len), 0);
     assert_true(len == ptoa(1));
@@ -212,7 +196,7 @@ static void part_of_a_write_that_has_room_is_told(void **state)
 
 /* ---- memory full of what cannot be written ------------------------------------------------------------- */
 
-/* Stores to page after page until one fails; how far it came. */
+/* Stores to one page after another until a store fails. Returns how many succeeded. */
 static vm_pindex_t store_until(int *error)
 {
     vm_pindex_t i = 0;
@@ -230,7 +214,7 @@ static void failing_writes(int error, enum odd_store_when when)
     disk = sim_disk_create(ptoa(PAGES), 7);
     test_boot(&params);
     file = (struct fl_file){.mode = RW};
-    assert_int_equal(fl_vnode_open(odd_disk_open(disk, when), &file.vnode), 0);
+    assert_int_equal(fl_vnode_open(odd_store(sim_disk_open(disk, false), when), &file.vnode), 0);
     map = test_space();
     at = (vm_offset_t)fl_sys_mmap(map, 0, ptoa(PAGES), PROT_RW, FL_MAP_SHARED, &file, 0);
     vm_offset_t anonymous =
@@ -252,7 +236,7 @@ static void failing_writes(int error, enum odd_store_when when)
     struct fl_iocb iocb = {.offset = ptoa(n)};
     assert_int_equal(fl_vnode_write(file.vnode, &(struct fl_iovec){&byte, 1}, 1, &iocb), error);
     assert_int_equal(fl_vnode_read(file.vnode, &(struct fl_iovec){&byte, 1}, 1, &iocb), error);
-    assert_int_equal(store(3), 0); /* what is there can be stored to */
+    assert_int_equal(store(3), 0); /* a resident dirty page can be stored to */
     assert_int_equal(sync_all(), error);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, &since), error);
 
@@ -263,7 +247,7 @@ static void failing_writes(int error, enum odd_store_when when)
     assert_int_equal(sync_all(), 0);
     assert_int_equal(fl_vnode_write_error(file.vnode), 0);
     for (vm_pindex_t i = 0; i < PAGES; i++)
-        assert_int_equal(on_disk(i), value(i));
+        assert_int_equal(disk_byte(ptoa(i)), value(i));
     fl_space_destroy(map);
     assert_int_equal(fl_vnode_close(file.vnode), 0);
     sim_shutdown();
@@ -279,7 +263,7 @@ static void what_writes_say_is_said_when_memory_is_full_of_them(void **state)
     failing_writes(-EDQUOT, ODD_IN_WAIT);
 }
 
-/* One file cannot be written: it is not what fills memory, so others go on. */
+/* One file cannot be written, but memory is not full of its pages, so other files are not affected. */
 static void a_file_that_fails_does_not_stop_another(void **state)
 {
     (void)state;
@@ -297,14 +281,14 @@ static void a_file_that_fails_does_not_stop_another(void **state)
     (void)!sync_all();
     assert_int_equal(sync_all(), 0);
     for (vm_pindex_t i = 0; i < 100; i++)
-        assert_int_equal(on_disk(i), value(i));
+        assert_int_equal(disk_byte(ptoa(i)), value(i));
     assert_int_equal(fl_sys_munmap(map, there, ptoa(PAGES)), 0);
     assert_int_equal(fl_vnode_close(well.vnode), 0);
     end();
     sim_disk_destroy(other);
 }
 
-/* Without a write that failed it is the private pages, as ever. */
+/* If no write failed, private pages fill memory, and the error says so. */
 static void private_pages_are_not_blamed_on_the_disk(void **state)
 {
     (void)state;

@@ -107,7 +107,7 @@ static void test_mmap_places(void **state)
     (void)state;
     assert_int_equal(must_map(0, 3 * P - 1, RW, ANON, NULL, 0), END - 3 * P);
     assert_int_equal(must_map(0, P, VM_PROT_READ, ANON, NULL, 0), END - 4 * P);
-    assert_int_equal(must_map(0x500fff, P, RW, ANON, NULL, 0), 0x500000); /* the hint, its page */
+    assert_int_equal(must_map(0x500fff, P, RW, ANON, NULL, 0), 0x500000); /* the page of the hint */
     assert_int_equal(must_map(0x500000, P, VM_PROT_READ, ANON, NULL, 0), END - 5 * P); /* taken */
     assert_int_equal(must_map(P, P, RW, ANON, NULL, 0), START);                        /* below the space */
     assert_int_equal(must_map(0xfff, P, RW, ANON, NULL, 0), END - 6 * P);              /* no hint at all */
@@ -124,7 +124,7 @@ static void test_mmap_places(void **state)
     assert_int_equal(map->nentries, 1);
 }
 
-/* Neighbours that one object can serve stay one entry, touched or not. */
+/* Adjacent mappings that one object can back stay one entry, touched or not. */
 static void test_coalesce(void **state)
 {
     (void)state;
@@ -133,14 +133,14 @@ static void test_coalesce(void **state)
         test_store8(map, va, 1);
     }
     assert_int_equal(map->nentries, 1);
-    /* What was there before may not show through. */
+    /* The old contents must not show through. */
     assert_int_equal(fl_sys_munmap(map, 0x508000, 0x8000), 0);
     must_map(0x508000, 0x8000, RW, ANON | FL_MAP_FIXED, NULL, 0);
     for (vm_offset_t va = 0x500000; va < 0x510000; va += P)
         assert_int_equal(test_load8(map, va), va < 0x508000);
 }
 
-/* Private pages that nobody can reach any more are free, though the rest of their mapping lives on. */
+/* Private pages that no mapping can reach any more are freed, though the rest of their mapping stays. */
 static void test_munmap_frees(void **state)
 {
     vm_offset_t a = must_map(0x500000, 8 * P, RW, ANON, NULL, 0);
@@ -270,8 +270,8 @@ static void test_madvise_remove(void **state)
     assert_int_equal(test_load8(map, f + P + 100), 0);
     sim_disk_read(disk, 3 * P + 100, &byte, 1); /* of the file: a hole */
     assert_int_equal(byte, 0);
-    assert_int_equal(fl_sys_madvise(map, f, 8 * P, FL_MADV_REMOVE),
-                     -ENOMEM); /* a gap, after what is mapped */
+    /* a gap, after what is mapped */
+    assert_int_equal(fl_sys_madvise(map, f, 8 * P, FL_MADV_REMOVE), -ENOMEM);
     assert_int_equal(test_load8(map, f), 0);
 }
 
@@ -300,7 +300,7 @@ static void test_mincore_mlock_errors(void **state)
     assert_memory_equal(vec, "\0\1\0\0", 4);
 }
 
-/* More than there is: said, undone, and the machine goes on. */
+/* More than there are frames: it fails, is undone, and the machine goes on. */
 static void test_mlock_too_much(void **state)
 {
     vm_offset_t a = must_map(0x500000, 1000 * P, RW, ANON, NULL, 0);
@@ -315,7 +315,7 @@ static void test_mlock_too_much(void **state)
     a = must_map(0x500000, 100 * P, RW, ANON | FL_MAP_LOCKED, NULL, 0);
     fl_vm_stats(&stats);
     assert_int_equal(stats.wired, 100);
-    assert_int_equal(fl_sys_mremap(map, a, 100 * P, 120 * P, 0, 0), a); /* what is new is locked too */
+    assert_int_equal(fl_sys_mremap(map, a, 100 * P, 120 * P, 0, 0), a); /* the new pages are locked too */
     fl_vm_stats(&stats);
     assert_int_equal(stats.wired, 120);
     assert_int_equal(fl_sys_munmap(map, a, 120 * P), 0);
@@ -362,7 +362,7 @@ static void test_growstack(void **state)
     assert_int_equal(map->nentries, 1);
     assert_int_equal(test_load8(map, stack), 1);
     assert_int_equal(sim_store(map, top - VM_STACK_LIMIT - 1, "x", 1, NULL), -EFAULT);
-    /* Closer to something accessible than the guard gap: no. */
+    /* Closer to an accessible mapping than the guard gap: the stack does not grow. */
     must_map(top - 300 * P - guard, P, RW, ANON | FL_MAP_FIXED, NULL, 0);
     assert_int_equal(sim_store(map, top - 300 * P, "x", 1, NULL), -EFAULT);
     test_store8(map, top - 299 * P, 1);
@@ -407,11 +407,11 @@ static void test_brk(void **state)
     assert_int_equal(fl_sys_brk(map, heap + 49 * P), heap + 49 * P);
     assert_int_equal(fl_sys_brk(map, heap + 2 * P), heap + 2 * P);
     assert_int_equal(fl_sys_brk(map, heap + 40 * P), heap + 40 * P);
-    assert_int_equal(test_load8(map, heap + 10 * P - 1), 0); /* what was given back is fresh again */
+    assert_int_equal(test_load8(map, heap + 10 * P - 1), 0); /* pages that were freed are zeros again */
     vm_map_check(map);
 }
 
-/* ---- advice and places that are somebody else's ------------------------------------------------------ */
+/* ---- advice, and places that are taken ----------------------------------------------------------------- */
 
 static void test_advice(void **state)
 {
@@ -425,7 +425,7 @@ static void test_advice(void **state)
     assert_int_equal(fl_sys_madvise(map, s, P, FL_MADV_DONTNEED), 0);
     assert_int_equal(fl_sys_madvise(map, p, P, FL_MADV_DONTNEED), 0);
     assert_int_equal(test_load8(map, s), 1); /* the file's, and stays */
-    assert_int_equal(test_load8(map, p), 1); /* the private page went, the file shows */
+    assert_int_equal(test_load8(map, p), 1); /* the private page was discarded, the file's page shows */
     assert_int_equal(fl_sys_madvise(map, s, 8 * P, FL_MADV_POPULATE_READ), 0);
     assert_int_equal(fl_sys_mincore(map, s, 8 * P, vec), 0);
     assert_memory_equal(vec, "\1\1\1\1\1\1\1\1", 8);
@@ -452,14 +452,17 @@ static void test_reserve(void **state)
     assert_int_equal(fl_sys_mremap(map, at, P, 2 * P, 1, 0), -EFAULT);
     assert_int_equal(fl_sys_mlock(map, at, P), -ENOMEM);
     assert_int_not_equal(must_map(at, P, RW, ANON, NULL, 0), at); /* not handed out … */
-    must_map(at + P, P, RW, ANON | FL_MAP_FIXED, NULL, 0);        /* … but for those who insist */
+    must_map(at + P, P, RW, ANON | FL_MAP_FIXED, NULL, 0);        /* … unless the caller insists */
     assert_int_equal(fl_sys_munmap(map, at, 4 * P), 0);
     assert_false(is_mapped(at) || is_mapped(at + 3 * P));
 }
 
 /* ---- the Nth allocation fails ------------------------------------------------------------------------ */
 
-/* Needs every kind of allocation. Each call works, or says -ENOMEM or -EAGAIN and leaves a sound map. */
+/*
+ * Needs every kind of allocation. Each call succeeds, or returns -ENOMEM
+ * or -EAGAIN and leaves a map that passes its check.
+ */
 static void nth_sequence(void)
 {
     vm_offset_t a = 0x500000;

@@ -1,6 +1,6 @@
 /*
- * tree_test.c: the balanced tree against a sorted array, with random insertions, removals and changes; and
- * its cost.
+ * tree_test.c: the balanced tree against a sorted array, with random
+ * insertions, removals and changes; and its cost.
  */
 #include "lib/tree.h"
 #include "support/boot.h"
@@ -64,7 +64,10 @@ static void insert(struct item *item)
     tree_insert(&tree, &item->node, parent, left);
 }
 
-/* Forwards and backwards, the tree holds exactly the items that are in, by key: items[] is sorted by key. */
+/*
+ * Forwards and backwards, the tree holds exactly the items that were
+ * inserted, by key: items[] is sorted by key.
+ */
 static void compare_with_array(void)
 {
     struct tree_node *at = tree_first(&tree);
@@ -118,7 +121,9 @@ static void test_random(void **state)
     }
 }
 
-/* However the keys come, an operation touches a path or two, never a part of the whole. */
+/*
+ * In whatever order the keys come, an operation touches one or two paths, and never a fraction of the tree.
+ */
 static void test_cost(void **state)
 {
     (void)state;
@@ -179,7 +184,7 @@ static void test_check_catches(void **state)
     assert_true(test_panics(corrupt, "p", "T1"));
     assert_true(test_panics(corrupt, "b", "T2"));
     assert_true(test_panics(corrupt, "s", "T3"));
-    corrupt("-"); /* and nothing of all this: no panic */
+    corrupt("-"); /* and without any of these mistakes: no panic */
 }
 
 int main(void)

@@ -1,12 +1,13 @@
 /*
- * truncate_test.c: files cut off, made longer and punched, what their mappings show then, and what is left
- * when it fails.
+ * truncate_test.c: files that are shortened, lengthened and punched: what
+ * their mappings show then, and what a failed call leaves.
  */
 #include "file/truncate.h"
 #include "lib/errno.h"
-#include "support/boot.h"
+#include "support/one_file.h"
 #include "support/odd_store.h"
 #include "support/pages.h"
+#include "support/memory_store.h"
 #include "vm/vm_page.h"
 #include "file/vnode_pager.h"
 
@@ -16,43 +17,20 @@
 
 #include <cmocka.h>
 
-#define RW      (FL_FREAD | FL_FWRITE)
-#define PROT_RW (VM_PROT_READ | VM_PROT_WRITE)
-#define NPAGES  16
+#define NPAGES 16
 
-static struct sim_disk *disk;
-static struct fl_file file;
-static struct vm_map *map;
 static vm_offset_t shared, private;
-
-static vm_offset_t map_file(int flags)
-{
-    return test_mmap(map, &file, flags, NPAGES);
-}
 
 static void begin_blocks(struct sim_params params, uint64_t len_bytes, uint32_t block_bytes)
 {
-    disk = sim_disk_create(len_bytes, params.seed);
-    sim_disk_set_block(disk, block_bytes);
-    test_fill(disk);
-    test_boot(&params);
-    map = test_space();
-    file = test_file(disk, RW);
-    shared = map_file(FL_MAP_SHARED);
-    private = map_file(FL_MAP_PRIVATE);
+    one_file_boot(&params, test_disk(len_bytes, block_bytes, params.seed), RW);
+    shared = test_mmap(map, &file, FL_MAP_SHARED, NPAGES);
+    private = test_mmap(map, &file, FL_MAP_PRIVATE, NPAGES);
 }
 
 static void begin(struct sim_params params, uint64_t len_bytes)
 {
     begin_blocks(params, len_bytes, VM_PAGE_SIZE);
-}
-
-static void end(void)
-{
-    fl_space_destroy(map);
-    assert_int_equal(fl_vnode_close(file.vnode), 0);
-    sim_shutdown();
-    sim_disk_destroy(disk);
 }
 
 static int load(vm_offset_t va, uint8_t *byte)
@@ -66,13 +44,6 @@ static bool mapped(vm_offset_t va)
     vm_prot_t prot;
     bool wired;
     return sim_mapped(fl_space_machine(map), va, &frame, &prot, &wired);
-}
-
-static uint8_t disk_byte(uint64_t offset)
-{
-    uint8_t byte;
-    sim_disk_read(disk, offset, &byte, 1);
-    return byte;
 }
 
 /* ---- length -------------------------------------------------------------------------------------------- */
@@ -101,13 +72,13 @@ static void what_is_cut_off_is_gone_everywhere(void **state)
         assert_int_equal(test_load8(map, shared + ptoa(2) + 100), 0);
         assert_int_equal(test_load8(map, private + ptoa(2) + 1), 1);
 
-        assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(8)), 0); /* what comes back is zeros */
+        assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(8)), 0); /* the bytes that come back are zeros */
         for (uint64_t at = ptoa(2) + 100; at < ptoa(8); at += 100)
             assert_int_equal(test_load8(map, shared + at), 0);
         assert_int_equal(test_load8(map, private + ptoa(5) + 1), 0);
         assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
         assert_true(disk_byte(ptoa(2)) == 2 && disk_byte(ptoa(2) + 100) == 0 && disk_byte(ptoa(7)) == 0);
-        end();
+        one_file_end();
     }
 }
 
@@ -123,7 +94,7 @@ static void to_nothing_and_back(void **state)
     assert_int_equal(test_load8(map, shared), 0);
     assert_int_equal(fl_vnode_truncate(file.vnode, (uint64_t)INT64_MAX + 1), -EFBIG);
     assert_int_equal(fl_vnode_truncate(file.vnode, 1), 0);
-    end();
+    one_file_end();
 }
 
 static void what_was_stored_behind_the_end_is_not_the_files(void **state)
@@ -136,7 +107,7 @@ static void what_was_stored_behind_the_end_is_not_the_files(void **state)
     test_store8(map, shared + 100, 8);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_int_equal(disk_byte(100), 8);
-    end();
+    one_file_end();
 }
 
 static void a_truncation_that_fails_leaves_the_length(void **state)
@@ -155,10 +126,10 @@ static void a_truncation_that_fails_leaves_the_length(void **state)
     sim_disk_faults(disk)->max_len_bytes = ptoa(9);
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(10)), -ENOSPC);
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(9)), 0);
-    end();
+    one_file_end();
 }
 
-/* What was dirty beyond the end that was not to be is still there, and gets to the disk. */
+/* The truncation failed: dirty pages beyond the end that it asked for are still there, and are written. */
 static void a_truncation_that_is_refused_loses_nothing(void **state)
 {
     (void)state;
@@ -182,7 +153,7 @@ static void a_truncation_that_is_refused_loses_nothing(void **state)
                     disk_byte(ptoa(7) + 100) == 2);
         assert_int_equal(fl_vnode_truncate(file.vnode, 2100), 0);
         assert_int_equal(sim_disk_size(disk), 2100);
-        end();
+        one_file_end();
     }
 }
 
@@ -194,11 +165,11 @@ static void a_store_that_cannot_says_so(void **state)
     struct fl_iovec iov = {bytes, sizeof bytes};
     test_boot(&params);
     struct vnode *vnode;
-    assert_int_equal(fl_vnode_open(odd_store(2, ODD_IN_SUBMIT), &vnode), 0);
+    assert_int_equal(fl_vnode_open(odd_store(memory_store_pattern(2), ODD_IN_SUBMIT), &vnode), 0);
     assert_int_equal(fl_vnode_truncate(vnode, 1), -EOPNOTSUPP);
     assert_int_equal(fl_vnode_punch(vnode, 0, 1), -EOPNOTSUPP);
-    assert_int_equal(fl_vnode_write(vnode, &iov, 1, &(struct fl_iocb){.offset = VM_PAGE_SIZE}),
-                     VM_PAGE_SIZE); /* up to its end */
+    /* up to its end */
+    assert_int_equal(fl_vnode_write(vnode, &iov, 1, &(struct fl_iocb){.offset = VM_PAGE_SIZE}), VM_PAGE_SIZE);
     assert_int_equal(fl_vnode_write(vnode, &iov, 1, &(struct fl_iocb){.offset = ptoa(2)}), -EOPNOTSUPP);
     assert_int_equal(fl_vnode_close(vnode), 0);
     sim_shutdown();
@@ -220,14 +191,14 @@ static void a_copy_of_a_page_that_is_cut_shows_it(void **state)
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(3) + 400), 0);
     assert_int_equal(test_load8(map, private + ptoa(3) + 500), 0);
     assert_int_equal(test_load8(map, private + ptoa(2) + 500), test_byte(ptoa(2) + 500));
-    end();
+    one_file_end();
 }
 
 static void a_hole_is_zeros(void **state)
 {
     (void)state;
     begin(test_params(6), ptoa(8) + 50);
-    test_store8(map, private + ptoa(3), 7); /* its own, and stays */
+    test_store8(map, private + ptoa(3), 7); /* a private copy, which stays */
     test_store8(map, shared + ptoa(1) + 5, 8);
     test_store8(map, shared + ptoa(5) + 5, 9);
     assert_int_equal(test_load8(map, private + ptoa(4)), test_byte(ptoa(4)));
@@ -247,7 +218,7 @@ static void a_hole_is_zeros(void **state)
     assert_true(disk_byte(ptoa(1) + 5) == 8 && disk_byte(ptoa(1) + 10) == 0 && disk_byte(ptoa(3)) == 0 &&
                 disk_byte(ptoa(5) + 5) == 0 && disk_byte(ptoa(8) + 9) == test_byte(ptoa(8) + 9) &&
                 disk_byte(ptoa(8) + 10) == 0);
-    end();
+    one_file_end();
 }
 
 static void a_punch_that_fails_loses_nothing(void **state)
@@ -259,7 +230,8 @@ static void a_punch_that_fails_loses_nothing(void **state)
     assert_int_equal(fl_vnode_punch(file.vnode, ptoa(1), ptoa(3)), -EIO);
     assert_int_equal(test_load8(map, shared + ptoa(2)), 7);
     (void)test_load8(map, shared + ptoa(6));
-    sim_disk_faults(disk)->fail_punch_nth = 1; /* of a part of a page: old bytes or zeros, for good */
+    /* for a part of a page: old bytes or zeros, and no change later */
+    sim_disk_faults(disk)->fail_punch_nth = 1;
     assert_int_equal(fl_vnode_punch(file.vnode, ptoa(6), 100), -EIO);
     uint8_t byte = test_load8(map, shared + ptoa(6) + 5);
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
@@ -268,9 +240,9 @@ static void a_punch_that_fails_loses_nothing(void **state)
     sim_disk_faults(disk)->fail_write_nth = 1;
     assert_int_equal(fl_vnode_punch(file.vnode, ptoa(1), ptoa(3)), -EIO);
     assert_int_equal(test_load8(map, shared + ptoa(2)), 6);
-    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0); /* that write's error was told */
+    assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0); /* the error of that write was reported */
     assert_int_equal(disk_byte(ptoa(2)), 6);
-    end();
+    one_file_end();
 }
 
 /* ---- races --------------------------------------------------------------------------------------------- */
@@ -299,7 +271,7 @@ static void write_back(void *arg)
     }
 }
 
-/* The length is the truncations' alone, whatever transfers of the last page are under way. */
+/* Only truncations change the length, whatever transfers of the last page are in flight. */
 static void nothing_is_mapped_beyond_the_end(void **state)
 {
     (void)state;
@@ -324,7 +296,7 @@ static void nothing_is_mapped_beyond_the_end(void **state)
         }
         stop = true;
         sim_join_all();
-        end();
+        one_file_end();
     }
 }
 
@@ -338,8 +310,8 @@ static void cut_in_vain(void *arg)
     }
 }
 
-/* While it is not settled whether a file becomes shorter, nobody is told that it did. */
-static void what_is_refused_never_was(void **state)
+/* Until the truncation has succeeded, no access sees the shorter file. */
+static void a_refused_truncation_is_never_seen(void **state)
 {
     (void)state;
     for (uint64_t i = 0; i < 10; i++) {
@@ -373,11 +345,11 @@ static void what_is_refused_never_was(void **state)
         assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
         for (uint64_t p = 0; p < NPAGES; p++)
             assert_int_equal(disk_byte(ptoa(p) + 512), model[p] != 0 ? model[p] : test_byte(ptoa(p) + 512));
-        end();
+        one_file_end();
     }
 }
 
-/* Dirties the first page and throws it out, so that it comes and goes and is written all the time. */
+/* Dirties the first page and pages it out, so that it is read and written all the time. */
 static void churn(void *arg)
 {
     uint8_t byte = 0;
@@ -391,7 +363,7 @@ static void churn(void *arg)
     }
 }
 
-/* Write-back zeroes what lies behind the end that it knows: never what is in the file by then. */
+/* Write-back zeroes the bytes beyond the end that it knows, and never bytes that are in the file by then. */
 static void what_a_file_grows_by_stays(void **state)
 {
     (void)state;
@@ -419,7 +391,7 @@ static void what_a_file_grows_by_stays(void **state)
         }
         stop = true;
         sim_join_all();
-        end();
+        one_file_end();
     }
 }
 
@@ -440,10 +412,9 @@ static void touch_tail(void *arg)
 }
 
 /*
- * The page in which the old end lies is absent when a file grows, and must not come in before the new
- * length is known: what writes it back would zero what it takes to lie behind the end, and is in the file
- * by then. The growth is stopped between its look for the page and the new length, for which it needs the
- * vnode's lock.
+ * The page in which the old end lies is absent when a file grows, and must not come in before the new length
+ * is known: its write-back would zero the bytes beyond the old end, which are in the file by then. The growth
+ * is stopped between its look for the page and the new length, for which it needs the vnode's lock.
  */
 static void the_old_ends_page_stays_out_until_the_new_end_is_known(void **state)
 {
@@ -452,10 +423,10 @@ static void the_old_ends_page_stays_out_until_the_new_end_is_known(void **state)
     struct vm_object *object = test_object(file.vnode);
     grown = touched = false;
     sim_run("grow", grow, NULL);
-    sim_sleep_ns(1000); /* it makes the disk's file longer, which takes a while */
+    sim_sleep_ns(1000); /* makes the disk's file longer, which takes a while */
     assert_int_equal(sim_disk_size(disk), 100);
     vm_lock(&file.vnode->lock);
-    sim_sleep_ns(1000000); /* it has, and waits for the vnode */
+    sim_sleep_ns(1000000); /* it is longer, and the truncation waits for the vnode's lock */
     assert_int_equal(sim_disk_size(disk), 2000);
     assert_int_equal(file.vnode->size_bytes, 100);
     sim_run("touch", touch_tail, NULL);
@@ -466,7 +437,7 @@ static void the_old_ends_page_stays_out_until_the_new_end_is_known(void **state)
     assert_true(touched && grown);
     assert_int_equal(file.vnode->size_bytes, 2000);
     vm_object_deallocate(object);
-    end();
+    one_file_end();
 }
 
 static void cut(void *arg)
@@ -481,7 +452,7 @@ static void sync_all(void *arg)
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
 }
 
-/* A write of what was cut off would make a real file long again. */
+/* A write of pages that were cut off would make a real file long again. */
 static void nothing_is_on_its_way_to_what_is_cut_off(void **state)
 {
     (void)state;
@@ -498,7 +469,7 @@ static void nothing_is_on_its_way_to_what_is_cut_off(void **state)
     assert_int_equal(sim_disk_counts(disk).in_flight, 0);
     sim_join_all();
     assert_int_equal(sim_disk_size(disk), ptoa(2));
-    end();
+    one_file_end();
 }
 
 static void grow_by_write(void *arg)
@@ -510,8 +481,8 @@ static void grow_by_write(void *arg)
 }
 
 /*
- * A program may store behind the end while the last page is being written. What is on its way then would be the
- * file's as soon as the disk's is longer: nothing is.
+ * A program may store beyond the end while the last page is in write-back. Bytes in flight would be in the
+ * file as soon as the disk's file is longer, so none may be.
  */
 static void nothing_is_on_its_way_to_where_a_file_grows(void **state)
 {
@@ -532,9 +503,9 @@ static void nothing_is_on_its_way_to_where_a_file_grows(void **state)
         assert_int_equal(sim_disk_counts(disk).in_flight, 0);
         sim_join_all();
         assert_int_equal(disk_byte(101), 0);
-        assert_true(test_load8(map, shared + 101) == 0 ||
-                    way == 0); /* overwritten, or behind the end still */
-        end();
+        /* overwritten, or still beyond the end */
+        assert_true(test_load8(map, shared + 101) == 0 || way == 0);
+        one_file_end();
     }
 }
 
@@ -547,7 +518,7 @@ static void load_late(void *arg)
     late_result = load(shared + ptoa(7), &byte);
 }
 
-/* Page 7, beyond the end already, is still being copied to somebody: the truncation waits for that. */
+/* Page 7, beyond the end already, is still being copied to a reader: the truncation waits for the copy. */
 static void a_page_that_is_about_to_go_is_not_mapped(void **state)
 {
     (void)state;
@@ -564,7 +535,7 @@ static void a_page_that_is_about_to_go_is_not_mapped(void **state)
     late_result = 1;
     sim_run("late", load_late, NULL);
     sim_sleep_ns(5000000);
-    assert_int_equal(late_result, 1); /* waits for the end to be settled */
+    assert_int_equal(late_result, 1); /* waits until the end is decided */
     assert_false(mapped(shared + ptoa(7)));
     vm_lock(&object->lock);
     vm_page_reader_drop(m);
@@ -572,7 +543,7 @@ static void a_page_that_is_about_to_go_is_not_mapped(void **state)
     sim_join_all();
     vm_object_deallocate(object);
     assert_int_equal(late_result, -ENXIO);
-    end();
+    one_file_end();
 }
 
 static void unmapping_a_range_leaves_the_pages(void **state)
@@ -590,7 +561,7 @@ static void unmapping_a_range_leaves_the_pages(void **state)
     for (uint64_t i = 0; i < 8; i++)
         assert_int_equal(test_load8(map, shared + ptoa(i)), i);
     vm_object_deallocate(object);
-    end();
+    one_file_end();
 }
 
 int main(void)
@@ -606,7 +577,7 @@ int main(void)
         cmocka_unit_test(a_hole_is_zeros),
         cmocka_unit_test(a_punch_that_fails_loses_nothing),
         cmocka_unit_test(nothing_is_mapped_beyond_the_end),
-        cmocka_unit_test(what_is_refused_never_was),
+        cmocka_unit_test(a_refused_truncation_is_never_seen),
         cmocka_unit_test(what_a_file_grows_by_stays),
         cmocka_unit_test(the_old_ends_page_stays_out_until_the_new_end_is_known),
         cmocka_unit_test(nothing_is_on_its_way_to_what_is_cut_off),

@@ -1,5 +1,5 @@
 /*
- * vnode_test.c: vnodes: one for each file, how long they live, and files that change their length.
+ * vnode_test.c: vnodes: one for each file, their lifetime, and files that change their length.
  */
 #include "file/vnode_pager.h"
 #include "lib/errno.h"
@@ -133,12 +133,12 @@ static void a_mapping_keeps_the_file(void **state)
     struct vm_map *map = test_space();
     vm_offset_t va = test_mmap(map, &file, FL_MAP_SHARED, 8),
                 private = test_mmap(map, &file, FL_MAP_PRIVATE, 8);
-    test_store8(map, private, 1); /* over a shadow */
+    test_store8(map, private, 1); /* creates a shadow object */
     assert_int_equal(fl_vnode_close(file.vnode), 0);
     assert_int_equal(test_load8(map, va + 9000), test_byte(9000));
     test_store8(map, va + 9000, 0x11);
     unmap(map, va, 8);
-    assert_int_equal(disk_byte(disk, 9000), test_byte(9000)); /* the private mapping needs it still */
+    assert_int_equal(disk_byte(disk, 9000), test_byte(9000)); /* the private mapping still needs it */
     assert_int_equal(test_load8(map, private + 9000), 0x11);
     unmap(map, private, 8);
     assert_int_equal(disk_byte(disk, 9000), 0x11);
@@ -185,7 +185,7 @@ static void an_opener_waits_for_the_one_that_ends(void **state)
     vm_object_deallocate(object);
     sim_run("close", close_slowly, file.vnode);
     sim_sleep_ns(1000000);
-    assert_int_equal(sim_disk_counts(slow).in_flight, 1); /* it is being written */
+    assert_int_equal(sim_disk_counts(slow).in_flight, 1); /* it is in write-back */
     struct fl_file again = test_file(slow, RW);
     assert_int_equal(disk_byte(slow, ptoa(3)), 0x33);
     struct vm_map *map = test_space();
@@ -278,7 +278,8 @@ static void a_shorter_file(void **state)
     assert_int_equal(test_load8(map, shared + ptoa(3) + 100), 0);
     assert_int_equal(test_load8(map, private + ptoa(3) + 100), 0);
     assert_int_equal(load(map, shared + ptoa(4), &byte), -ENXIO);
-    assert_int_equal(load(map, private + ptoa(6), &byte), -ENXIO); /* a private copy is no file */
+    /* a private copy has no store to read from */
+    assert_int_equal(load(map, private + ptoa(6), &byte), -ENXIO);
     assert_int_equal(test_load8(map, private + ptoa(2)), 0x30);
 
     sim_disk_truncate(disk, ptoa(8));
@@ -341,7 +342,7 @@ static void shrink_slowly(void *arg)
     assert_int_equal(fl_vnode_setsize(arg), 0);
 }
 
-/* A removal that is not over when the file grows again must not take what is written then. */
+/* A removal that is still running when the file grows again must not remove pages that are written then. */
 static void growth_waits_for_the_shrinking_before_it(void **state)
 {
     (void)state;
@@ -377,8 +378,8 @@ struct resizer {
 };
 
 /*
- * Touches places that may lie beyond the end at any moment: bytes of the file, what was stored, zeros, or
- * SIGBUS; nothing else and no hang.
+ * Touches places that may lie beyond the end at any moment. Allowed are bytes of the file, bytes that were
+ * stored, zeros, or SIGBUS; nothing else, and no hang.
  */
 static void touch_on(void *arg)
 {

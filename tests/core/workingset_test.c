@@ -1,9 +1,9 @@
 /*
- * workingset_test.c: what stays in memory: a hot set of half the memory while a scan of four times the memory
- * passes, on a machine that sees use and on one that does not, however the hot set came in; a set that moves
- * on; and random loads, whose hit rate has a known best.
+ * workingset_test.c: which pages stay resident. A hot set of half the memory while a scan of four times the
+ * memory passes, on a machine with referenced bits and on one without, however the hot set was read; a hot
+ * set that changes; and random loads, whose best hit rate is known.
  *
- * A hit is a touch of a page that is there. All loads are drawn from one seed.
+ * A hit is a touch of a resident page. All loads are drawn from one seed.
  */
 #include "vm/lru.h"
 #include "support/boot.h"
@@ -19,7 +19,7 @@
 #define NFRAMES 4096
 #define HOT     (NFRAMES / 2)
 #define SCAN    (4 * NFRAMES)
-#define PAGES   (2 * HOT + SCAN) /* the file: one hot set, another, and what is scanned */
+#define PAGES   (2 * HOT + SCAN) /* the file: one hot set, another, and the scanned part */
 
 static struct {
     struct prng prng;
@@ -85,7 +85,10 @@ static void touch_in_order(vm_pindex_t start, uint32_t npages)
         touch(start + i);
 }
 
-/* The scan passes, and for each of its pages one of the hot set is touched. Hits of the hot set, permille. */
+/*
+ * Scans, and touches one page of the hot set for each scanned page.
+ * Returns the hit rate of the hot set, in permille.
+ */
 static uint32_t scan_beside(vm_pindex_t hot, uint32_t nhot, vm_pindex_t scan, uint32_t nscan)
 {
     uint64_t touches = 0, hits = 0;
@@ -134,7 +137,9 @@ static void a_hot_set_outlives_a_scan_by_read(void **state)
     hot_set_stays("warmed in order", true, true, true, 4);
 }
 
-/* A search that then counts the lines up to what it found: each part is read twice, soon after one another. */
+/*
+ * A search that then counts the lines up to what it found: each part is read twice, soon after one another.
+ */
 static void what_a_scan_reads_again_soon_is_kept(void **state)
 {
     (void)state;
@@ -155,7 +160,7 @@ static void what_a_scan_reads_again_soon_is_kept(void **state)
 
 /* ---- a set that moves on ------------------------------------------------------------------------------- */
 
-/* What was hot and is no more must give way to what is hot now, though that is larger than the rest. */
+/* The old hot set must give way to the new one, though the new one is larger than the rest of memory. */
 static void moves_on(bool unknown, bool in_order)
 {
     begin(unknown, false);
@@ -197,7 +202,7 @@ static void random_touches_hit_as_often_as_they_can(void **state)
         touch_at_random(0, 2 * NFRAMES, 8 * NFRAMES);
         uint32_t uniform = (uint32_t)(1000 * load.hits / load.touches);
         load.touches = load.hits = 0;
-        for (uint32_t i = 0; i < 8 * NFRAMES; i++) /* four touches of five to a fifth of what is touched */
+        for (uint32_t i = 0; i < 8 * NFRAMES; i++) /* four of five touches go to one fifth of the pages */
             touch_at_random(0, prng_chance(&load.prng, 800) ? SCAN / 5 : SCAN, 1);
         uint32_t skewed = (uint32_t)(1000 * load.hits / load.touches);
         print_message("uniform: %u permille are hits; skewed: %u\n", uniform, skewed);

@@ -1,12 +1,13 @@
 /*
- * writeback_test.c: dirty pages to a simulated disk: which are written, in which runs, and what a failure
- * leaves.
+ * writeback_test.c: dirty pages are written to a simulated disk: which
+ * ones, in which runs, and what a failure leaves.
  */
 #include "file/writeback.h"
 #include "file/block.h"
 #include "file/flusher.h"
 #include "lib/errno.h"
 #include "support/boot.h"
+#include "support/depth.h"
 #include "support/pages.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_pager.h"
@@ -67,7 +68,7 @@ static bool is_dirty(vm_pindex_t pindex)
 
 /* ---- one writer ---------------------------------------------------------------------------------------- */
 
-/* A mapping that shows all of the file: what is held may be written through it. */
+/* A mapping of the whole file: a held page may be stored to through it. */
 static struct vm_map *show(void)
 {
     struct vm_map *map = test_space();
@@ -106,7 +107,7 @@ static void an_error_does_not_stop_the_rest(void **state)
     assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES), -EIO);
     assert_true(on_disk(11) == 1 && on_disk(31) == 3);
     assert_true(!is_dirty(10) && is_dirty(20) && is_dirty(21) && !is_dirty(30));
-    assert_int_equal(filemap_write_and_wait_range(object, 0, 20), 0); /* the trouble lies elsewhere */
+    assert_int_equal(filemap_write_and_wait_range(object, 0, 20), 0); /* the bad page is not in the range */
     assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES), -EIO);
     *sim_disk_faults(disk) = (struct sim_disk_faults){0};
     assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES), 0);
@@ -135,7 +136,7 @@ static void a_held_page_is_written_and_stays_dirty(void **state)
     assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES), 0);
     assert_true(on_disk(10) == 1 && on_disk(11) == 1 && on_disk(12) == 1);
     assert_true(!is_dirty(10) && is_dirty(11) && !is_dirty(12));
-    fl_space_destroy(map); /* nothing shows it any more: the call that holds it cannot store into it */
+    fl_space_destroy(map); /* it is mapped nowhere any more: the call that holds it cannot store into it */
     assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES), 0);
     assert_false(is_dirty(11));
     vm_lock(&object->lock);
@@ -159,8 +160,8 @@ static void the_daemons_cluster_is_bounded(void **state)
     assert_true(is_dirty(133) && !is_dirty(134) && !is_dirty(166) && is_dirty(167));
     vm_lock(&object->lock);
     vm_page_hold(vm_page_lookup(object, 102));
-    assert_int_equal(pageout_cluster(vm_page_lookup(object, 100), &plug),
-                     2); /* at an end, up to a page that is held */
+    /* from the first page up to a held one */
+    assert_int_equal(pageout_cluster(vm_page_lookup(object, 100), &plug), 2);
     blk_finish_plug(&plug);
     assert_int_equal(sim_disk_counts(disk).pages_written, 35);
     vm_lock(&object->lock);
@@ -171,36 +172,25 @@ static void the_daemons_cluster_is_bounded(void **state)
 
 /* ---- depth --------------------------------------------------------------------------------------------- */
 
-static uint64_t most_in_flight;
-
-static void watch_depth(struct sim_disk *watched, void *arg)
-{
-    (void)arg;
-    uint64_t now = sim_disk_counts(watched).in_flight;
-    if (now > most_in_flight)
-        most_in_flight = now;
-}
-
 static void scattered_pages_are_written_together(void **state)
 {
     (void)state;
     begin(test_params(10));
     sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 1000000;
-    sim_disk_on_write(disk, watch_depth, NULL);
+    depth_watch(disk);
     for (vm_pindex_t i = 0; i < FILE_PAGES; i += 2)
         dirty_run(i, 1, 1);
-    most_in_flight = 0;
     uint64_t start = machine_time_ns();
     assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES), 0);
     assert_true(machine_time_ns() - start < 300 * UINT64_C(1000000) / 16);
-    assert_true(most_in_flight >= 32 && most_in_flight <= 128); /* many, and not all */
+    assert_true(depth_most() >= 32 && depth_most() <= 128); /* many, and not all */
     for (vm_pindex_t i = 0; i < FILE_PAGES; i += 2)
         assert_true(on_disk(i) == 1 && !is_dirty(i));
-    sim_disk_on_write(disk, NULL, NULL);
+    depth_unwatch(disk);
     end(0);
 }
 
-static void nobody_waits_for_a_flush_of_the_cache(void **state)
+static void asynchronous_write_back_does_not_wait(void **state)
 {
     (void)state;
     begin(test_params(11));
@@ -225,7 +215,9 @@ static void nobody_waits_for_a_flush_of_the_cache(void **state)
     end(0);
 }
 
-/* A write that does not write everything goes on where it stopped, and begins anew at the end. */
+/*
+ * A write-back that stops early continues where it stopped, and starts again at the beginning after the end.
+ */
 static void a_bounded_write_goes_round(void **state)
 {
     (void)state;
@@ -234,7 +226,7 @@ static void a_bounded_write_goes_round(void **state)
         dirty_run(i, 1, 1);
     for (uint32_t round = 0; round < 4; round++) {
         struct writeback_control wbc = {.range_cyclic = true, .nr_to_write = 5};
-        dirty_run(100 + 2 * round, 1, 2); /* new ones behind the old */
+        dirty_run(100 + 2 * round, 1, 2); /* new dirty pages behind the old ones */
         do_writepages(object, &wbc);
         assert_int_equal(wbc.nr_to_write, 0);
         filemap_fdatawait_range(object, 0, FILE_PAGES);
@@ -250,7 +242,7 @@ static void a_bounded_write_goes_round(void **state)
     end(0);
 }
 
-/* Whether the nth allocation, or call of the machine's, failed. */
+/* Whether the nth allocation, or the nth call of the machine, failed. */
 static bool sync_with_failure(bool map, uint32_t nth)
 {
     begin(test_params(13));
@@ -270,7 +262,7 @@ static bool sync_with_failure(bool map, uint32_t nth)
     return came;
 }
 
-/* The pages are written all the same, or they are dirty and the call says so. */
+/* The pages are written nevertheless, or they stay dirty and the call returns the error. */
 static void no_memory_loses_nothing(void **state)
 {
     (void)state;
@@ -292,7 +284,7 @@ static void write_all(void *arg)
     others_result = filemap_write_and_wait_range(object, 0, FILE_PAGES);
 }
 
-static void somebody_elses_failure_is_told(void **state)
+static void a_failure_of_another_writer_is_told(void **state)
 {
     (void)state;
     begin(test_params(6));
@@ -302,8 +294,8 @@ static void somebody_elses_failure_is_told(void **state)
     sim_run("writer", write_all, NULL);
     sim_sleep_ns(1000000);
     assert_true(test_page_flags(object, 10) & PG_WRITEBACK);
-    assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES),
-                     -EIO); /* had nothing to write itself */
+    /* had nothing to write itself */
+    assert_int_equal(filemap_write_and_wait_range(object, 0, FILE_PAGES), -EIO);
     assert_int_equal(sim_disk_counts(disk).writes, 1);
     sim_join_all();
     assert_int_equal(others_result, -EIO);
@@ -362,8 +354,8 @@ static void model_write(struct model *model, struct prng *prng)
 }
 
 /*
- * A failed write may or may not have reached the disk: the model learns it, and that only what was to be
- * written changed.
+ * A failed write may or may not have reached the disk: the model takes over what the disk has, and checks
+ * that only the written pages changed.
  */
 static void model_sync(struct model *model, struct prng *prng)
 {
@@ -432,7 +424,8 @@ static void racer_main(void *arg)
 }
 
 /*
- * Neighbouring pages of several writers, so that their runs meet. What one has synchronised is on the disk.
+ * Adjacent pages of several writers, so that their runs meet. The pages
+ * that one of them has synced are on the disk.
  */
 static void several_writers_of_neighbours(void **state)
 {
@@ -464,10 +457,10 @@ int main(void)
         cmocka_unit_test(a_held_page_is_written_and_stays_dirty),
         cmocka_unit_test(the_daemons_cluster_is_bounded),
         cmocka_unit_test(scattered_pages_are_written_together),
-        cmocka_unit_test(nobody_waits_for_a_flush_of_the_cache),
+        cmocka_unit_test(asynchronous_write_back_does_not_wait),
         cmocka_unit_test(a_bounded_write_goes_round),
         cmocka_unit_test(no_memory_loses_nothing),
-        cmocka_unit_test(somebody_elses_failure_is_told),
+        cmocka_unit_test(a_failure_of_another_writer_is_told),
         cmocka_unit_test(a_busy_writer_does_not_hold_it_for_ever),
         cmocka_unit_test(random_writes_and_syncs),
         cmocka_unit_test(several_writers_of_neighbours),

@@ -1,6 +1,6 @@
 /*
- * zone_test.c: zones against a list of what was handed out: items never overlap, come zeroed, and nothing
- * beyond what was handed out is touched.
+ * zone_test.c: zones against a list of the allocated items: items never overlap, are zeroed, and no byte
+ * outside of allocated items is touched.
  */
 #include "lib/zone.h"
 #include "support/boot.h"
@@ -66,7 +66,7 @@ static void test_random(void **state)
     for (uint64_t step = 0; step < test_rounds(50000); step++) {
         struct item *item = &items[prng_below(&prng, NITEMS)];
         if (item->at != NULL) {
-            /* Nobody wrote into it meanwhile: so no other item overlaps it. */
+            /* Its bytes did not change meanwhile, so no other item overlaps it. */
             assert_true(all_bytes(item->at, zones[item->zone].size, item->fill));
             vm_zone_free(&zones[item->zone], item->at);
             in_use[item->zone]--;

@@ -1,4 +1,7 @@
-/* corpus_main.c: runs the fuzz target once on each file of a folder: what a fuzzer found stays found, also without one. */
+/*
+ * corpus_main.c: runs the fuzz target once on each file of a folder, so
+ * that inputs that a fuzzer found are tested without a fuzzer.
+ */
 #include "fuzz/fuzz.h"
 #include <dirent.h>
 #include <stdio.h>

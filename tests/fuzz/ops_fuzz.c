@@ -1,14 +1,15 @@
 /*
- * ops_fuzz.c: bytes as operations, on the core on the machine sim and on the model: the same oracle as model_test, steered by coverage.
+ * ops_fuzz.c: bytes as operations, on the core on the machine sim and on the model: the same oracle as
+ * model_test, steered by coverage.
  *
  *   byte 0: the computer      then 8 bytes an operation: kind, page, length, flags, …
  *
- * libFuzzer's entry point. tests/fuzz/fuzz.cmake builds it with Clang's fuzzer on request, and always with corpus_main.c,
- * which runs the corpus once.
+ * libFuzzer's entry point. tests/fuzz/fuzz.cmake builds it with Clang's fuzzer on request, and always with
+ * corpus_main.c, which runs the corpus once.
  */
 #include "model/model.h"
 #include "model/oracle.h"
-#include "model/sim_driver.h"
+#include "model/sim_oracle.h"
 #include "fuzz/fuzz.h"
 #include "support/boot.h"
 #include <faultline/vm.h>
@@ -28,7 +29,7 @@ static struct sim_params computer(uint8_t byte)
     return params;
 }
 
-/* Everything small: what is interesting are operations that meet. */
+/* Everything is small, so that operations meet. */
 static void decode(const uint8_t *byte, struct op *op)
 {
     static const int map_flags[] = {FL_MAP_SHARED, FL_MAP_PRIVATE, FL_MAP_SHARED | FL_MAP_ANONYMOUS,
@@ -97,16 +98,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         return 0;
     params = computer(data[0]);
     memset(&oracle, 0, sizeof(oracle));
-    oracle.model = oracle.reference = model_driver_create();
-    oracle.subject = sim_driver_create(&params);
-    oracle.max_pinned = params.nframes / 3;
+    sim_oracle_setup(&oracle, &params, (struct sim_files){.block_bytes = 0});
     oracle.check_every = 4;
     for (at = 1; at + OP_BYTES <= len && n < OPS_MAX; at += OP_BYTES, n++) {
         decode(data + at, &op);
         must_be_same(&oracle, oracle_step(&oracle, &op), &op);
     }
     must_be_same(&oracle, oracle_finish(&oracle), NULL);
-    oracle.subject->destroy(oracle.subject);
-    oracle.model->destroy(oracle.model);
+    sim_oracle_teardown(&oracle, NULL);
     return 0;
 }

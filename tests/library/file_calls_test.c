@@ -1,9 +1,11 @@
 /*
- * file_calls_test.c: fl_pread and its kin on the machine linux, on real files and on the memory store,
- * beside an array of bytes: threads that read, write, punch and map stripes of one file, while one moves its
- * end; then the kernel's view of the file. Memory that is bad, managed, or the file itself. A store that fails.
+ * file_calls_test.c: fl_pread, fl_pwrite and the other calls on files, on the machine linux, on real files
+ * and on the memory store, beside an array of bytes: threads that read, write, punch and map stripes of one
+ * file, while one changes its length; then the kernel's view of the file. Buffers that are not mapped,
+ * managed, or mappings of the file itself. A store that fails.
  */
 #include "linux_machine.h"
+#include "support/require.h"
 
 #include <faultline/faultline.h>
 #include <faultline/vm.h>
@@ -35,15 +37,6 @@ static unsigned char model[LEN_MAX]; /* each thread changes its own bytes */
 static size_t model_len;
 static struct fl_file *file;
 static unsigned char *view;
-
-/* Fails the whole program: cmocka's assertions are not for threads. */
-static void require(bool truth, const char *what)
-{
-    if (!truth) {
-        fprintf(stderr, "file_calls_test: %s\n", what);
-        abort();
-    }
-}
 
 static void begin(size_t limit, enum fl_fault_engine engine)
 {
@@ -86,7 +79,7 @@ static int call_fsync(void)
     return fl_fsync(file, 0);
 }
 
-/* As a host makes it, with signals blocked and nothing held. */
+/* As a host calls it: with signals blocked, and without holding the memory. */
 static int64_t bare_read(void *base, size_t len, uint64_t offset)
 {
     struct fl_iovec iov = {base, len};
@@ -101,7 +94,7 @@ static int64_t bare_read(void *base, size_t len, uint64_t offset)
 
 struct worker {
     pthread_t thread;
-    unsigned id, seed; /* id STRIPES: what lies behind BASE, and the end */
+    unsigned id, seed; /* id STRIPES: the bytes from BASE on, and the length */
     int rounds;
 };
 
@@ -133,14 +126,14 @@ static bool own_piece(struct worker *w, size_t *offset, size_t *len)
 
 static void op_read(struct worker *w, unsigned char *buf)
 {
-    size_t limit = w->id == STRIPES ? model_len : BASE; /* who else looks at the length races */
+    size_t limit = w->id == STRIPES ? model_len : BASE; /* other threads would race with the length */
     size_t offset = below(w, limit);
     size_t len = 1 + below(w, 200000 < LEN_MAX - offset ? 200000 : LEN_MAX - offset);
     int64_t got = call_read(buf, len, offset);
     require(got > 0, "a read failed");
     if (w->id == STRIPES)
         require((size_t)got == (offset + len < model_len ? len : model_len - offset),
-                "a read has a wrong end");
+                "a read ends at the wrong place");
     else if (offset + len <= BASE)
         require((size_t)got == len, "a read was short");
     for (size_t i = 0; i < (size_t)got; i++)
@@ -284,7 +277,7 @@ static void handler_threads(void **state)
     (void)state;
     struct fl_options options = {.memory_limit_bytes = LIMIT, .fault = FL_FAULT_THREAD};
     int error = fl_init(&options);
-    if (error == -EPERM) /* this kernel does not let us handle its own faults */
+    if (error == -EPERM) /* this kernel does not let a process handle the kernel's own faults */
         skip();
     assert_int_equal(error, 0);
     assert_int_equal(fl_shutdown(), 0);
@@ -300,7 +293,7 @@ static void a_store_in_memory(void **state)
     assert_int_equal(fl_store_memory(BASE, &store), 0);
     assert_int_equal(fl_open_store(store, FL_FREAD | FL_FWRITE, &file), 0);
     mix(5, 250);
-    assert_int_equal(fl_madvise(view, LEN_MAX, FL_MADV_PAGEOUT), 0); /* so that the store is asked */
+    assert_int_equal(fl_madvise(view, LEN_MAX, FL_MADV_PAGEOUT), 0); /* so that the store is read */
     assert_int_equal(call_read(bytes, LEN_MAX, 0), model_len);
     assert_memory_equal(bytes, model, model_len);
     assert_int_equal(fl_close(file), 0);
@@ -316,7 +309,7 @@ static void bad_memory_is_efault(void **state)
     unsigned char *bytes = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     struct stat st;
     assert_ptr_not_equal(bytes, MAP_FAILED);
-    /* Not unmapped: what fl_init maps could come there. */
+    /* Protected, not unmapped: fl_init could map something there. */
     assert_int_equal(mprotect(bytes + 4096, 4096, PROT_NONE), 0);
     begin(LIMIT, FL_FAULT_SIGNAL);
     assert_int_equal(fl_open_fd(fd, &file), 0);
@@ -371,7 +364,7 @@ static void held_memory_of_our_own_works(void **state)
     memcpy(model + 8192, model + 20000, 4096);
     assert_memory_equal(view, model, 40000);
     assert_int_equal(call_fsync(), 0);
-    assert_int_equal(pread(fd, own, 40000, 0), 40000); /* resident, by now */
+    assert_int_equal(pread(fd, own, 40000, 0), 40000); /* the pages are resident by now */
     assert_memory_equal(own, model, 40000);
     assert_int_equal(fl_close(file), 0);
     finish();
@@ -379,7 +372,8 @@ static void held_memory_of_our_own_works(void **state)
 }
 
 /*
- * An unwritten page of a private mapping is a copy of the very page that is written from it, and goes before.
+ * An unwritten page of a private mapping is a copy of the page that is
+ * written from it, and is removed before the write.
  */
 static void a_page_is_written_from_its_own_copy(void **state)
 {
@@ -401,8 +395,8 @@ static void a_page_is_written_from_its_own_copy(void **state)
 }
 
 /*
- * Memory longer than can be held at once, longer than the limit even: of another file, and of the same file
- * elsewhere.
+ * Buffers longer than can be held at once, and longer than the limit:
+ * mappings of another file, and of other parts of the same file.
  */
 static void mapped_memory_is_read_and_written(enum fl_fault_engine engine)
 {
@@ -417,7 +411,8 @@ static void mapped_memory_is_read_and_written(enum fl_fault_engine engine)
     assert_int_equal(fl_mmap(&addr, BASE, PROT_READ, MAP_SHARED, file, 0), 0);
     assert_int_equal(fl_mmap(&to, BASE, PROT_READ | PROT_WRITE, MAP_SHARED, second, 0), 0);
     memcpy(other, model, BASE);
-    assert_int_equal(call_read((char *)to + 777, BASE - 777, 100), BASE - 777); /* from one into the other */
+    /* from one file into the other */
+    assert_int_equal(call_read((char *)to + 777, BASE - 777, 100), BASE - 777);
     memcpy(other + 777, model + 100, BASE - 777);
     assert_memory_equal(to, other, BASE);
     assert_int_equal(call_write((char *)to + 5, BASE - 5000, 4000), BASE - 5000); /* and back, elsewhere */
@@ -477,7 +472,7 @@ static void a_reader_cannot_write(void **state)
 
 /* ---- a store that fails -------------------------------------------------------------------------------- */
 
-/* A store in memory whose writes fail while it is told to. */
+/* A store in memory whose writes fail with `error` while that is not 0. */
 struct failing {
     struct store store;
     struct store *real;
@@ -519,7 +514,10 @@ static const struct store_ops failing_ops = {
     .close = failing_close,
 };
 
-/* Each handle hears of it once, whoever asked for the write; and what was written is there when it can be. */
+/*
+ * Each handle is told of a failed write once, whichever handle asked for
+ * it; and the bytes are written once the store works.
+ */
 static void each_handle_is_told_once(void **state)
 {
     (void)state;

@@ -1,7 +1,8 @@
 /*
- * flusher_thread_test.c: the flusher's thread: dirty pages reach a real file though nobody asks for it.
+ * flusher_thread_test.c: the flusher's thread: dirty pages reach a real file without an fsync or msync.
  *
- * By age: a VM of the test's own, in which pages are old soon. By share: the library as programs have it.
+ * By age: a VM of the test's own, in which pages expire soon. By share of
+ * memory: the library as programs use it.
  */
 #include "linux_machine.h"
 
@@ -65,7 +66,7 @@ static bool appears_on_disk(int fd, uint32_t npages)
     return false;
 }
 
-/* A program in small: a VM over the machine linux, and the file mapped in it. */
+/* Boots a VM over the machine linux, and maps the file in it. */
 static struct vm_map *boot(int fd, struct vnode **vnode, volatile char **at)
 {
     struct linux_machine_params machine = {
@@ -98,7 +99,8 @@ static void what_is_old_is_written(void **state)
     volatile char *at;
     int fd = make_file();
     struct vm_map *map = boot(fd, &vnode, &at);
-    for (uint32_t round = 1; round <= 2; round++) { /* it goes to sleep in between, with nothing dirty */
+    /* the flusher sleeps in between, while no page is dirty */
+    for (uint32_t round = 1; round <= 2; round++) {
         for (uint32_t i = 0; i < 20 * round; i++)
             at[ptoa(i * 7)] = 'a';
         assert_true(appears_on_disk(fd, 20 * round));

@@ -1,8 +1,10 @@
 /*
- * lru_stress_test.c: threads that move pages between the queues in every way at once: faults, reads and writes
- * by call, locking, advice, and page-out under a limit a quarter of the file; each knows its own bytes. Built
- * with a sanitizer for threads it says whether the batches of queue operations need what they have.
+ * lru_stress_test.c: threads that move pages between the queues in every way at once:
+ * faults, reads and writes by call, locking, advice, and page-out under a limit a
+ * quarter of the file; each knows its own bytes. Built with ThreadSanitizer, it shows
+ * whether the locks and barriers of the batches of queue operations suffice.
  */
+#include "support/require.h"
 #include <faultline/faultline.h>
 
 #include <errno.h>
@@ -37,23 +39,15 @@ struct worker {
     unsigned number, seed;
     unsigned char byte[NPAGES];  /* this thread's byte of each page of the file */
     unsigned char own_byte[OWN]; /* the first byte of each of its own pages … */
-    bool own_free[OWN];          /* … which may as well be 0 */
+    bool own_free[OWN];          /* … which may be 0 instead */
 };
-
-static void require(bool truth, const char *what)
-{
-    if (!truth) {
-        fprintf(stderr, "lru_stress_test: %s\n", what);
-        abort();
-    }
-}
 
 static unsigned below(struct worker *w, unsigned n)
 {
     return (unsigned)rand_r(&w->seed) % n;
 }
 
-/* Through the mapping, or by call: it is one file. */
+/* Accesses the file through the mapping, or by a call. */
 static void touch_file(struct worker *w)
 {
     unsigned page = below(w, NPAGES);
@@ -77,7 +71,7 @@ static void touch_own(struct worker *w)
 {
     unsigned page = below(w, OWN);
     unsigned char *at = w->own + page * PAGE;
-    require(*at == w->own_byte[page] || (w->own_free[page] && *at == 0), "a byte of its own is lost");
+    require(*at == w->own_byte[page] || (w->own_free[page] && *at == 0), "a private byte is lost");
     if (below(w, 2) != 0) {
         *at = w->own_byte[page] = (unsigned char)(1 + below(w, 255));
         w->own_free[page] = false;
@@ -87,7 +81,7 @@ static void touch_own(struct worker *w)
     }
 }
 
-/* What another thread locks at that moment can be neither cold nor unneeded: -EINVAL, as under Linux. */
+/* Advice on pages that another thread locks at that moment fails with -EINVAL, as under Linux. */
 static void advise(struct worker *w)
 {
     static const int advice[] = {MADV_COLD, MADV_DONTNEED, MADV_WILLNEED, MADV_NORMAL};
@@ -96,7 +90,7 @@ static void advise(struct worker *w)
     require(error == 0 || (error == -EINVAL && which < 2), "fl_madvise");
 }
 
-/* Others may lock and unlock the same pages: who is last decides. */
+/* Other threads may lock and unlock the same pages: the last call decides. */
 static void lock_some(struct worker *w)
 {
     unsigned char *at = w->shared + below(w, NPAGES - 4) * PAGE;

@@ -1,8 +1,9 @@
 /*
- * pin_stress_test.c: threads that pin memory and let go of it while others punch, cut off, unmap and map anew
- * what is pinned: frames are given back by whoever is last, with no lock. Built with a sanitizer for threads
- * it says whether one atomic word is enough for that; in the end no page is missing, or fl_shutdown panics.
+ * pin_stress_test.c: threads pin and unpin memory while another punches, truncates, unmaps and remaps it: the
+ * last reference frees the frame, without a lock. Built with ThreadSanitizer, it shows whether one atomic
+ * word is enough for that. If a page is missing in the end, fl_shutdown panics.
  */
+#include "support/require.h"
 #include <faultline/faultline.h>
 
 #include <errno.h>
@@ -27,14 +28,6 @@
 static struct fl_file *file;
 static void *shared, *own;
 static atomic_bool over;
-
-static void require(bool truth, const char *what)
-{
-    if (!truth) {
-        fprintf(stderr, "pin_stress_test: %s\n", what);
-        abort();
-    }
-}
 
 static void *pinner(void *arg)
 {

@@ -1,6 +1,7 @@
 /*
- * linux_fault_test.c: what the program sees of faults that go wrong, with both engines: system calls, signals
- * with the kernel's own siginfo, handlers of its own; and which rights the engines need.
+ * linux_fault_test.c: what the program sees of faults that fail, with both
+ * fault engines: errors of system calls, signals with the kernel's own
+ * siginfo, the program's own handlers; and which privileges the engines need.
  *
  * Each case runs in a process of its own, because each starts a VM, and some are meant to die.
  */
@@ -126,8 +127,10 @@ static void system_calls_meet_absent_pages(void **state)
     run_on_both(call_with_absent_pages);
 }
 
-/* A system call that meets the end of the file fails, as the kernel's own mapping would make it, and the
- * place is usable afterwards. */
+/*
+ * A system call that reaches beyond the end of the file fails, as it does on a mapping of the kernel, and the
+ * memory before the end is usable afterwards.
+ */
 static void call_beyond_the_end(enum fl_fault_engine engine)
 {
     int pipes[2];
@@ -209,7 +212,7 @@ static void on_plain_signal(int signo)
     plain_calls += signo == SIGBUS;
 }
 
-/* A signal that somebody sends is no fault: it reaches the handler that was there. */
+/* A signal that is sent is no fault: it reaches the program's own handler. */
 static void send_a_signal(enum fl_fault_engine engine)
 {
     CHECK(signal(SIGBUS, on_plain_signal) != SIG_ERR);
@@ -260,9 +263,10 @@ static void dies_of(void (*body)(enum fl_fault_engine engine), enum fl_fault_eng
     assert_int_equal(WTERMSIG(status), signo);
 }
 
-/* As with the kernel: neither ignoring nor blocking the signal helps against an access that cannot be
- * made. */
-static void an_error_that_nobody_can_see_kills(void **state)
+/*
+ * As with the kernel: neither ignoring nor blocking the signal helps against an access that cannot be made.
+ */
+static void an_error_without_a_handler_kills(void **state)
 {
     (void)state;
     dies_of(ignore_and_die, FL_FAULT_SIGNAL, SIGBUS);
@@ -323,7 +327,7 @@ int main(void)
         cmocka_unit_test(system_calls_beyond_the_end_fail),
         cmocka_unit_test(handlers_from_before_see_errors),
         cmocka_unit_test(sent_signals_reach_the_program),
-        cmocka_unit_test(an_error_that_nobody_can_see_kills),
+        cmocka_unit_test(an_error_without_a_handler_kills),
         cmocka_unit_test(no_privilege_is_needed_for_the_signal_engine),
         cmocka_unit_test(the_thread_engine_says_what_it_needs),
     };

@@ -1,8 +1,8 @@
 /*
  * linux_machine_test.c: the machine linux by itself, without the core: mappings, windows, bounce buffers.
  *
- * The test plays the core: its SIGBUS handler enters the page that was missed, as a fault would. What every
- * view must show is kept in plain arrays beside it.
+ * The test plays the core: its SIGBUS handler maps the absent page, as a fault would. Plain arrays hold the
+ * bytes that every view must show.
  */
 #include "linux_machine.h"
 #include "memfd.h"
@@ -86,8 +86,9 @@ static void start(size_t buffer_len_bytes)
     deny = false;
 }
 
-/* Takes every slot that one thread can have at once, so that what slots keep goes to the memfd, and gives
- * them back. */
+/*
+ * Takes every slot that one thread can have at once, so that their bytes go to the memfd, and puts them back.
+ */
 static void drain_buffers(void)
 {
     void *addr[2][MACHINE_RUN_MAX];
@@ -117,7 +118,7 @@ static void finish(void)
     linux_machine_fini();
 }
 
-/* Also after a test that failed half-way. */
+/* Runs also after a test that failed half-way. */
 static int teardown(void **state)
 {
     (void)state;
@@ -163,7 +164,7 @@ static void release(vm_pindex_t pindex, uint32_t npages)
     machine_release(&run);
 }
 
-/* Whether a load from va faults; the handler maps nothing then. */
+/* Whether a load from va faults; the handler does not map the page then. */
 static bool load_faults(vm_offset_t va)
 {
     deny = true;
@@ -200,12 +201,27 @@ static unsigned count_areas(void)
     return n;
 }
 
+/* The first npages pages of the object are attached at both views, for reading and writing. */
+static void start_with_views(uint32_t npages)
+{
+    start(1 << 20);
+    attach(VIEW_A, npages, VM_PROT_READ | VM_PROT_WRITE);
+    attach(VIEW_B, npages, VM_PROT_READ | VM_PROT_WRITE);
+}
+
+/* The same, and 16 pages with the value 1 are mapped read-only in both. */
+static void start_with_clean_pages(void)
+{
+    start_with_views(16);
+    fill(0, 16, 1);
+    map(VIEW_A, 0, 16, VM_PROT_READ, 0);
+    map(VIEW_B, 0, 16, VM_PROT_READ, 0);
+}
+
 static void a_filled_run_is_mapped_at_once_and_seen_by_every_view(void **state)
 {
     (void)state;
-    start(1 << 20);
-    attach(VIEW_A, 256, VM_PROT_READ | VM_PROT_WRITE);
-    attach(VIEW_B, 256, VM_PROT_READ | VM_PROT_WRITE);
+    start_with_views(256);
     fill(0, 64, 1);
     map(VIEW_A, 0, 64, VM_PROT_READ, 0);
     for (vm_pindex_t i = 0; i < 64; i++)
@@ -213,7 +229,7 @@ static void a_filled_run_is_mapped_at_once_and_seen_by_every_view(void **state)
     assert_int_equal(faults, 0);
     assert_page((void *)(VIEW_B + ptoa(5)), 5, 1);
     assert_int_equal(faults, 1);
-    map(VIEW_B, 0, 64, VM_PROT_READ, MACHINE_MAP_QUICK); /* page 5 is there already */
+    map(VIEW_B, 0, 64, VM_PROT_READ, MACHINE_MAP_QUICK); /* page 5 is mapped already */
     for (vm_pindex_t i = 0; i < 64; i++)
         assert_page((void *)(VIEW_B + ptoa(i)), i, 1);
     assert_int_equal(faults, 1);
@@ -224,12 +240,7 @@ static void a_filled_run_is_mapped_at_once_and_seen_by_every_view(void **state)
 static void a_clean_page_faults_on_its_first_store_and_after_each_wrprotect(void **state)
 {
     (void)state;
-    start(1 << 20);
-    attach(VIEW_A, 16, VM_PROT_READ | VM_PROT_WRITE);
-    attach(VIEW_B, 16, VM_PROT_READ | VM_PROT_WRITE);
-    fill(0, 16, 1);
-    map(VIEW_A, 0, 16, VM_PROT_READ, 0);
-    map(VIEW_B, 0, 16, VM_PROT_READ, 0);
+    start_with_clean_pages();
     for (int round = 0; round < 3; round++) {
         assert_true(store_faults(VIEW_A + ptoa(3)));
         map(VIEW_A, 3, 1, VM_PROT_READ | VM_PROT_WRITE, 0);
@@ -239,8 +250,10 @@ static void a_clean_page_faults_on_its_first_store_and_after_each_wrprotect(void
         machine_wrprotect(space, VIEW_A, VIEW_A + ptoa(16));
         machine_sync(space);
     }
-    /* A range with absent pages is write-protected too; the marks that stay behind do not outlive a
-     * writable mapping. */
+    /*
+     * A range with absent pages is write-protected too; a writable mapping
+     * that is made later clears the marks that this leaves.
+     */
     machine_unmap(space, VIEW_A, VIEW_A + ptoa(16), 0);
     machine_sync(space);
     assert_true(load_faults(VIEW_A));
@@ -254,12 +267,7 @@ static void a_clean_page_faults_on_its_first_store_and_after_each_wrprotect(void
 static void a_released_page_is_gone_from_every_view_and_comes_back_anew(void **state)
 {
     (void)state;
-    start(1 << 20);
-    attach(VIEW_A, 16, VM_PROT_READ | VM_PROT_WRITE);
-    attach(VIEW_B, 16, VM_PROT_READ | VM_PROT_WRITE);
-    fill(0, 16, 1);
-    map(VIEW_A, 0, 16, VM_PROT_READ, 0);
-    map(VIEW_B, 0, 16, VM_PROT_READ, 0);
+    start_with_clean_pages();
     machine_unmap(space, VIEW_A + ptoa(4), VIEW_A + ptoa(8), MACHINE_UNMAP_RELEASE);
     release(4, 4);
     assert_false(load_faults(VIEW_A + ptoa(3)));
@@ -297,7 +305,7 @@ static void rights_follow_protect(void **state)
     finish();
 }
 
-/* A child is given SIGSEGV, and never the zeros of a hole. */
+/* A child gets SIGSEGV, and never reads a hole as zeros. */
 static void a_child_reads_no_zeros(void **state)
 {
     (void)state;
@@ -332,15 +340,17 @@ static void scattered_pages_cost_no_areas(void **state)
         fill(i, 1, 1);
         map(VIEW_A, i, 1, i % 4 == 0 ? VM_PROT_READ : VM_PROT_READ | VM_PROT_WRITE, 0);
     }
-    /* It would be about NFRAMES more. A few may come from elsewhere: sanitizers map memory when they like. */
+    /*
+     * An area a page would be about NFRAMES more. A few may come from a
+     * sanitizer, which maps memory at any time.
+     */
     assert_in_range(count_areas(), 1, before + 16);
     for (vm_pindex_t i = 0; i < NFRAMES; i += 2)
         release(i, 1);
     finish();
 }
 
-/* The kernel's limit on areas makes attach fail and changes nothing; detach still takes the bytes out of
- * sight. */
+/* At the kernel's limit on areas attach fails and changes nothing; detach still unmaps the bytes. */
 static void the_limit_on_areas_is_an_error(void **state)
 {
     (void)state;
@@ -373,7 +383,7 @@ static void the_limit_on_areas_is_an_error(void **state)
 static _Atomic bool stop;
 static _Atomic unsigned attempts, loads;
 
-/* The access is tried again, for as long as nothing is mapped. */
+/* Returns, so that the access is tried again until a page is mapped. */
 static void on_reader_fault(int signo)
 {
     (void)signo;
@@ -390,7 +400,7 @@ static void *read_view(void *arg)
     return arg;
 }
 
-/* A load of a page that nobody entered must never succeed: it would have read a hole, as zeros. */
+/* A load of a page that was never entered must never succeed: it would have read a hole as zeros. */
 static void no_moment_shows_a_hole_while_a_view_changes(void **state)
 {
     (void)state;
@@ -453,7 +463,8 @@ static void a_page_filled_twice_has_the_later_bytes(void **state)
 
     start(64 * VM_PAGE_SIZE);
     attach(VIEW_A, 16, VM_PROT_READ | VM_PROT_WRITE);
-    for (unsigned round = 0; round < 4; round++) { /* in a slot, or in the memfd, before each of the two */
+    /* after each of the two fills, its bytes are in a slot or in the memfd */
+    for (unsigned round = 0; round < 4; round++) {
         for (unsigned value = 5; value < 7; value++) {
             fill(0, 1, value);
             if ((round & 1u << (value - 5)) != 0)
@@ -489,7 +500,7 @@ static void windows_have_their_limits(void **state)
     }
     assert_int_equal(error, -EAGAIN);
     assert_in_range(n, 2, 4);
-    big.npages = 32; /* the largest that may wait does not have to */
+    big.npages = 32; /* the largest request that may wait does not have to */
     assert_int_equal(machine_window_get(&big, MACHINE_WINDOW_FILL, false, wide), 0);
     for (uint32_t i = 1; i < 32; i++)
         assert_ptr_equal(wide[i], (char *)wide[0] + ptoa(i));
@@ -504,7 +515,7 @@ static void windows_have_their_limits(void **state)
     finish();
 }
 
-/* Windows of one page that nobody waits for, as many as there are; how many that is. */
+/* Takes windows of one page without waiting until there are no more. Returns how many. */
 static unsigned take_all(enum machine_window how, vm_pindex_t start, void **addr)
 {
     unsigned n = 0;
@@ -528,9 +539,11 @@ static void give_back(enum machine_window how, vm_pindex_t start, void **addr, u
     }
 }
 
-/* Writes behind leave some to reads ahead, and both the larger half to who waits; what they write is read
- * meanwhile. */
-static void writes_behind_are_in_nobodys_way(void **state)
+/*
+ * Asynchronous write-back leaves some slots for read-ahead, and both leave the larger half for callers that
+ * wait. Pages in write-back can be read meanwhile.
+ */
+static void write_back_leaves_windows_for_others(void **state)
 {
     (void)state;
     void *behind[64], *ahead[64], *wide[32];
@@ -540,7 +553,8 @@ static void writes_behind_are_in_nobodys_way(void **state)
     start(64 * VM_PAGE_SIZE);
     for (vm_pindex_t i = 0; i < 128; i += 16)
         fill(i, 16, 2);
-    unsigned nbehind = take_all(MACHINE_WINDOW_READ, 64, behind); /* of pages that slots kept, too */
+    /* also windows of pages whose bytes are in slots */
+    unsigned nbehind = take_all(MACHINE_WINDOW_READ, 64, behind);
     assert_in_range(nbehind, 15, 20);
     unsigned nahead = take_all(MACHINE_WINDOW_FILL, 200, ahead);
     assert_in_range(nbehind + nahead, 28, 31);
@@ -561,7 +575,7 @@ static void writes_behind_are_in_nobodys_way(void **state)
     give_back(MACHINE_WINDOW_READ, 64, behind, nbehind);
     assert_int_equal(take_all(MACHINE_WINDOW_FILL, 200, ahead), nbehind + nahead);
     give_back(MACHINE_WINDOW_FILL, 200, ahead, nbehind + nahead);
-    big.npages = 30; /* more than the share ever is: no use in trying again */
+    big.npages = 30; /* more than the share of such windows: it can never succeed */
     assert_int_equal(machine_window_get(&big, MACHINE_WINDOW_READ, true, wide), -ENOMEM);
     release(0, 128);
     finish();
@@ -571,7 +585,10 @@ static void writes_behind_are_in_nobodys_way(void **state)
 
 static pthread_barrier_t all_have_one;
 
-/* Each holds one page, all slots are taken but one, and all ask for a second: none may wait for ever. */
+/*
+ * Each thread has the window of one page, all slots but one are taken, and
+ * all ask for a second window: none may wait for ever.
+ */
 static void *copy_pages(void *arg)
 {
     vm_pindex_t pindex = (vm_pindex_t)arg;
@@ -737,10 +754,10 @@ int main(void)
         TEST(bytes_outlive_the_buffers),
         TEST(a_page_filled_twice_has_the_later_bytes),
         TEST(windows_have_their_limits),
-        TEST(writes_behind_are_in_nobodys_way),
+        TEST(write_back_leaves_windows_for_others),
         TEST(copies_do_not_wait_for_each_other),
         TEST(random_steps_match_arrays),
     };
-    (void)alarm(120); /* a lost wake-up ends the test, not the day */
+    (void)alarm(120); /* so that a lost wake-up ends the test */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /*
- * peek_test.c: reads of what is read again and again, which go past the kernel: their bytes, when they
- * change and when their pages go, and memory that cannot be reached.
+ * peek_test.c: reads of hot pages, which are copied from a view of the pool without a system call (peek.h):
+ * their bytes, while the bytes change and the pages are evicted, and reads into memory that is not mapped.
  */
 #include <errno.h>
 #include <faultline/faultline.h>
@@ -19,7 +19,7 @@
 
 #define PAGE  ((size_t)4096)
 #define FILE_ ((size_t)12 << 20)
-#define HOT   ((size_t)3 << 20) /* more than one stretch that is worth a view */
+#define HOT   ((size_t)3 << 20) /* more than one view covers */
 #define STEP  ((size_t)64 << 10)
 
 static char path[] = "/tmp/faultline-peek-XXXXXX";
@@ -73,7 +73,7 @@ static void expect(const char *got, size_t offset, size_t len_bytes)
         assert_int_equal((unsigned char)got[i], byte_at(offset + i));
 }
 
-/* Reads [0, HOT) so often that what can be shown is. */
+/* Reads [0, HOT) so often that it gets views. */
 static void heat(void)
 {
     for (int pass = 0; pass < 8; pass++)
@@ -95,7 +95,10 @@ static void hot_reads_have_the_bytes(void **state)
     end();
 }
 
-/* What mappings and writes change is read; what was evicted, and what is past the end, is read as always. */
+/*
+ * Reads see what mappings and writes changed. Evicted pages, and pages
+ * past the views, are read as any others.
+ */
 static void hot_reads_see_changes(void **state)
 {
     (void)state;
@@ -136,13 +139,13 @@ static void memory_that_cannot_be_reached_is_an_error(void **state)
     assert_int_equal(sigaction(SIGBUS, &action, &old_bus), 0);
     begin((size_t)16 << 20);
     heat();
-    assert_int_equal(fl_pread(file, holes + 100, 4 * PAGE - 100, 77, 0),
-                     2 * PAGE - 100); /* up to the first */
+    /* up to the first page that is not writable */
+    assert_int_equal(fl_pread(file, holes + 100, 4 * PAGE - 100, 77, 0), 2 * PAGE - 100);
     expect(holes + 100, 77, 2 * PAGE - 100);
     assert_int_equal(fl_pread(file, holes + 2 * PAGE, 100, 0, 0), -EFAULT);
     assert_int_equal(fl_pread(file, holes + 3 * PAGE, STEP, 0, 0), -EFAULT);
     assert_int_equal(fl_pread(file, NULL, STEP, 0, 0), -EFAULT);
-    assert_int_equal(fl_pread(file, buffer, STEP, 0, 0), STEP); /* and goes on */
+    assert_int_equal(fl_pread(file, buffer, STEP, 0, 0), STEP); /* and later reads work */
     expect(buffer, 0, STEP);
     end();
     assert_int_equal(handled, 0);
@@ -168,7 +171,7 @@ static void *read_at_random(void *arg)
     return NULL;
 }
 
-/* The limit is smaller than the file: pages go from under the views. */
+/* The limit is smaller than the file, so pages under the views are evicted. */
 static void threads_read_while_pages_go(void **state)
 {
     (void)state;

@@ -1,10 +1,10 @@
 /*
- * chaos_test.c: random operations while allocations, mappings and transfers fail at random, in too little
- * memory.
+ * chaos_test.c: random operations while allocations, mappings and
+ * transfers fail at random, in too little memory.
  *
- * There is no telling what each operation does then, so nothing is compared: but every result is a success
- * or an error that the operation may have, every structure stays whole, whatever was dirty can be written
- * once the disk is well again, and in the end nothing is left over.
+ * The effect of each operation is unknown then, so nothing is compared. But every result is a success or an
+ * error that the operation may have, every structure passes its check, every dirty page can be written once
+ * the disk works again, and in the end nothing is left over.
  */
 #include "model/outcome.h"
 #include "model/seeds.h"
@@ -51,8 +51,9 @@ static void set_weather(struct driver *d, struct prng *r, bool bad)
     }
 }
 
-/* The disks are well again: what is dirty can be written, and an error that nobody was told of is told
- * once. */
+/*
+ * The disks work again: dirty pages can be written, and an error that no descriptor was told of is told once.
+ */
 static bool write_all(struct driver *d)
 {
     static const int writers[] = {0, 1};

@@ -1,12 +1,12 @@
 /*
- * concurrent_test.c: several fibers in one address space at once, each in a window of its own, and each
- * against its own model.
+ * concurrent_test.c: several fibers in one address space at once, each in
+ * a window of its own, and each against its own model.
  *
  *   space: | window 0 | window 1 | …      fiber i: random operations in window i, on files of its own
- *                    └── all ──┴─▶ one file that everybody maps and reads, and nobody writes
+ *                    └── all ──┴─▶ one file that all fibers map and read, and none writes
  *
- * What they share is what is compared here without saying so: the map and its lock, the page queues, the
- * page daemon, the reverse maps, the allocators. FAULTLINE_SEED=n runs one seed.
+ * This tests what they share: the map and its lock, the page queues, the page daemon, the reverse maps, the
+ * allocators. FAULTLINE_SEED=n runs one seed.
  */
 #include "model/model.h"
 #include "model/oracle.h"
@@ -103,7 +103,7 @@ static bool run(uint64_t seed)
     if (same) {
         for (i = 0; i < n; i++)
             worker[i].oracle.model->destroy(worker[i].oracle.model);
-        sim_slices_destroy(n, slice); /* which checks everything, and looks for leaks */
+        sim_slices_destroy(n, slice); /* checks everything, and looks for leaks */
     }
     free(worker);
     return same;

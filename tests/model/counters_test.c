@@ -1,8 +1,8 @@
 /*
- * counters_test.c: no store is lost: fibers in several address spaces add to counters in one file, while
- * its pages are paged out, written back, advised away and unmapped under them.
+ * counters_test.c: no store is lost: fibers in several address spaces add to counters in one file, while its
+ * pages are paged out, written back, advised away and unmapped under them.
  *
- *   space 0: | file, shared |  fiber 0, fiber 1       counter c of page p: how often somebody added to it
+ *   space 0: | file, shared |  fiber 0, fiber 1       counter c of page p: how often a fiber added to it
  *   space 1: | file, shared |  fiber 2, fiber 3       in the end memory, and after msync the disk, know them
  */
 #include "sim/sim.h"
@@ -62,7 +62,7 @@ static void disturb(struct adder *adder)
         assert_int_equal(
             fl_sys_mprotect(map, va, VM_PAGE_SIZE, VM_PROT_READ | VM_PROT_WRITE | VM_PROT_EXECUTE), 0);
         break;
-    default: /* a private neighbour copies what it finds, and leaves it alone */
+    default: /* a private mapping of the page copies its bytes, and never changes the file */
         va = (vm_offset_t)fl_sys_mmap(map, 0, ptoa(8), VM_PROT_READ | VM_PROT_WRITE, FL_MAP_PRIVATE,
                                       &counters.file, 0);
         test_store8(map, va + 5, 1);
@@ -138,7 +138,7 @@ static void run(uint64_t seed)
     }
     sim_join_all();
     fl_vm_stats(&stats);
-    assert_true(stats.evictions > 0 && stats.write_backs > 0); /* or this test shows nothing */
+    assert_true(stats.evictions > 0 && stats.write_backs > 0); /* otherwise this test shows nothing */
     compare(disk);
     for (i = 0; i < SPACES; i++)
         fl_space_destroy(counters.map[i]);
@@ -153,7 +153,7 @@ static void test_no_store_is_lost(void **state)
 
     (void)state;
     for (i = 0; i < rounds; i++)
-        run(first + i); /* which prints the seed when it panics */
+        run(first + i); /* prints the seed if it panics */
 }
 
 int main(void)

@@ -5,16 +5,16 @@
  *   seed ─▶ computer, operations ─▶ core and model, step by step (oracle.h)
  *                                     └─ the disks ─ at each write, flush ─▶ every cut there could be
  *
- * In every second run the disks fail writes and flushes: what fsync then says is no promise, and what it
- * says later is. In the end, the disks well again, nothing was lost.
+ * In every second run the disks fail writes and flushes: an fsync that fails promises nothing, and a later
+ * one that succeeds does. In the end, when the disks work again, nothing was lost.
  *
- * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs the operations that a failure
- * printed.
+ * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs
+ * the operations that a failure printed.
  */
 #include "model/ledger.h"
 #include "model/model.h"
 #include "model/runner.h"
-#include "model/sim_driver.h"
+#include "model/sim_oracle.h"
 #include "support/boot.h"
 #include <malloc.h>
 
@@ -52,7 +52,10 @@ static void set_write_errors(struct oracle *oracle, struct prng *r)
 
     oracle->write_errors = true;
     oracle->calm = calm;
-    /* A hole that fails, or a write past the cache, may have been made in part: the model cannot follow. */
+    /*
+     * A punched hole that fails, or a direct write, may have been made in
+     * part, which the model cannot follow.
+     */
     oracle->subject->has &= ~(unsigned)(DRIVER_HAS_PUNCH | DRIVER_HAS_DIRECT | DRIVER_HAS_REMOVE);
     for (f = 0; f < DRIVER_FILES; f++) {
         struct sim_disk_faults *faults = sim_disk_faults(sim_driver_disk(oracle->subject, f));
@@ -66,16 +69,11 @@ static void set_write_errors(struct oracle *oracle, struct prng *r)
 static void setup(struct oracle *oracle, uint64_t seed, void *arg)
 {
     struct sim_params params = draw_computer(seed);
-    struct sim_files files = sim_files_draw(seed);
     struct crash *crash = arg;
     struct prng r;
 
     prng_init(&r, seed);
-    oracle->model = oracle->reference = model_driver_create();
-    oracle->subject = sim_driver_create_on(&params, files);
-    if (files.block_bytes != 0)
-        model_set_block(oracle->model, files.block_bytes);
-    oracle->max_pinned = params.nframes / 3;
+    sim_oracle_setup(oracle, &params, sim_files_draw(seed));
     oracle->check_every = 16;
     crash->ledger = ledger_create(oracle, seed);
     if (seed % 2 == 0)
@@ -96,7 +94,8 @@ int main(int argc, char **argv)
     struct crash crash = {.ledger = NULL};
 
     (void)mallopt(M_MMAP_THRESHOLD,
-                  DISK_BYTES_MAX); /* thousands of disks come and go: not each by two system calls */
+                  /* thousands of disks are allocated and freed: not each by two system calls */
+                  DISK_BYTES_MAX);
     struct sequence sequence = {
         .name = "crash_test", .setup = setup, .teardown = teardown, .arg = &crash, .mix = OP_MIX_SYNCS};
 

@@ -1,8 +1,8 @@
 /*
- * differences.h: where the core may answer otherwise than Linux, each with its name and its reason.
- * docs/design.md lists them.
+ * differences.h: where the core may answer otherwise than Linux, each with
+ * its name and its reason. docs/design.md lists them.
  *
- * What is not in the table is a bug of one of the two.
+ * A difference that is not in the table is a bug of one of the two.
  */
 #ifndef TESTS_MODEL_DIFFERENCES_H
 #define TESTS_MODEL_DIFFERENCES_H
@@ -12,8 +12,10 @@
 struct difference {
     const char *name;
     const char *reason;
-    /* Whether the two results of the operation are this difference. NULL: model_is_vague leaves such
-     * operations out. */
+    /*
+     * Whether the two results of the operation are this difference. NULL:
+     * model_is_vague leaves such operations out.
+     */
     bool (*allows)(const struct op *op, int64_t linux_result, int64_t our_result);
 };
 

@@ -67,7 +67,7 @@ static uint64_t whole_pages(uint64_t len)
     return (len + DRIVER_PAGE - 1) & ~(DRIVER_PAGE - 1);
 }
 
-/* A hint that is honoured: the page that it lies in begins a free place. */
+/* A hint is honoured if a free range begins at its page. */
 static bool is_honoured(struct driver *d, uint64_t addr, uint64_t len)
 {
     return addr != DRIVER_ANY && driver_is_free(d, addr & ~(DRIVER_PAGE - 1), whole_pages(len));
@@ -86,7 +86,7 @@ int64_t driver_mmap_placed(struct driver *d, driver_mmap_fn *raw, uint64_t addr,
     at = raw(d, DRIVER_ANY, len, prot, flags, handle, off);
     if (at >= -4095 && at < 0)
         return at;
-    d->munmap(d, (uint64_t)at, len); /* the window is full, the address space is not */
+    d->munmap(d, (uint64_t)at, len); /* the window is full, but the address space is not */
     return -ENOMEM;
 }
 

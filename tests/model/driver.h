@@ -1,14 +1,13 @@
 /*
- * driver.h: the one face that everything under comparison shows: the naive model, the core on a machine,
- * the real kernel.
+ * driver.h: the interface of all that is compared: the naive model, the core on a machine, the real kernel.
  *
  *      op ──▶ driver A (the reference)   ┐
  *         ──▶ driver B (the subject)     ┴─▶ oracle.c: same result, same errno, same bytes, same map
  *
- * Addresses are relative to the driver's window, which is empty at first: page 0 of the window has address
- * 0. DRIVER_ANY as
- * an address means NULL. Results are 0 or a negative errno; those that are addresses are relative again.
- * Where the address is the driver's choice it is the highest gap of the window that is long enough.
+ * Addresses are relative to the driver's window, which is empty at first: page 0 of
+ * the window has address 0. DRIVER_ANY as an address means NULL. Results are 0 or a
+ * negative errno; results that are addresses are relative again. Where the driver
+ * chooses the address, it chooses the highest gap of the window that is long enough.
  */
 #ifndef TESTS_MODEL_DRIVER_H
 #define TESTS_MODEL_DRIVER_H
@@ -46,7 +45,7 @@ struct driver_region {
     enum fl_inherit inherit;
 };
 
-/* System calls that are going on, and how much memory one of them uses at most. */
+/* System calls that are in progress at once, and how much memory one of them uses at most. */
 #define DRIVER_HOLDS      3
 #define DRIVER_HOLD_BYTES (6 * DRIVER_PAGE)
 struct driver_hold {
@@ -65,7 +64,7 @@ struct driver_hold {
 #define DRIVER_HAS_PUNCH     0x80 /* a call that punches a hole, and does all of it or nothing */
 #define DRIVER_HAS_LIMIT     0x10 /* a file that would grow beyond DRIVER_FILE_PAGES: -ENOSPC */
 
-#define DRIVER_HAS_HOLD 0x100 /* hold and its kin */
+#define DRIVER_HAS_HOLD 0x100 /* the calls about holds */
 
 struct driver;
 struct fl_iovec;
@@ -90,8 +89,10 @@ struct driver {
     int (*mlock)(struct driver *d, uint64_t addr, uint64_t len);
     int (*munlock)(struct driver *d, uint64_t addr, uint64_t len);
     uint64_t (*brk)(struct driver *d, uint64_t addr);
-    /* Within one page. Errors as fl_fault: -EFAULT nothing there, -EACCES forbidden, -ENXIO beyond the
-     * file, -EIO, -ENOMEM. */
+    /*
+     * Within one page. Errors as fl_fault: -EFAULT nothing there, -EACCES
+     * forbidden, -ENXIO beyond the file, -EIO, -ENOMEM.
+     */
     int (*load)(struct driver *d, uint64_t addr, void *bytes, size_t len);
     int (*store)(struct driver *d, uint64_t addr, const void *bytes, size_t len);
     /* The file's length changes behind the VM's back, and the VM is told. New bytes are zero. */
@@ -99,37 +100,40 @@ struct driver {
     /* The addresses of [start, end) will be needed, and those of [start2, end2). */
     int (*prefetch)(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2);
     /*
-     * System call number `slot`, whose predecessor ends, is going to touch [addr, addr + len), at most
-     * DRIVER_HOLD_BYTES: fl_hold. It ends when it likes. Errors as load.
+     * System call number `slot` begins, and its predecessor ends. It uses [addr, addr + len), at most
+     * DRIVER_HOLD_BYTES: fl_hold. It stays in progress until the next call of that number. Errors as load.
      */
     int (*hold)(struct driver *d, int slot, uint64_t addr, uint64_t len, int access);
     void (*unhold)(struct driver *d, int slot);
-    /* It touches bytes within one page of it, and takes no fault: -EFAULT when it does not find them. */
+    /*
+     * The call accesses bytes within one page of its range, without a fault:
+     * -EFAULT when they are not mapped.
+     */
     int (*held_load)(struct driver *d, int slot, uint64_t addr, void *bytes, size_t len);
     int (*held_store)(struct driver *d, int slot, uint64_t addr, const void *bytes, size_t len);
-    /* False: there is no such call. */
+    /* False: no such call is in progress. */
     bool (*held)(struct driver *d, int slot, struct driver_hold *hold);
-    /* preadv and pwritev of a handle, which may lack the right; flags: FL_IOCB_*. */
+    /* preadv and pwritev of a handle, which may not be open for that; flags: FL_IOCB_*. */
     driver_rw_fn *read, *write;
     int (*truncate)(struct driver *d, int handle, uint64_t len);
     int (*punch)(struct driver *d, int handle, uint64_t off, uint64_t len);
     int (*fsync)(struct driver *d, int handle, unsigned flags); /* FL_FSYNC_* */
-    int (*sync_range)(struct driver *d, int handle, uint64_t off, uint64_t len,
-                      unsigned flags); /* FL_SYNC_FILE_RANGE_* */
+    /* FL_SYNC_FILE_RANGE_* */
+    int (*sync_range)(struct driver *d, int handle, uint64_t off, uint64_t len, unsigned flags);
     int (*fadvise)(struct driver *d, int handle, uint64_t off, uint64_t len, int advice); /* FL_FADV_* */
-    /* What stands in the file, and how long it is, for the outside world to see. */
+    /* The bytes of the file and its length, as other processes see them. */
     int (*file_read)(struct driver *d, int file, uint64_t off, void *bytes, size_t len);
     uint64_t (*file_size)(struct driver *d, int file);
     /* The first region that ends after addr, merged with its equal neighbours. False: there is none. */
     bool (*region)(struct driver *d, uint64_t addr, struct driver_region *region);
-    /* Panics when something is wrong inside. */
+    /* Panics when a check of the driver's structures fails. */
     void (*check)(struct driver *d);
     void (*destroy)(struct driver *d);
 };
 
 /* Whether b continues a, so that the two are one region. */
 bool driver_region_joins(const struct driver_region *a, const struct driver_region *b);
-/* The descriptor's mode, as the calls of a kernel look at it: 0, or -EBADF. */
+/* Whether the descriptor's mode allows the call, as a kernel checks it: 0, or -EBADF. */
 int driver_may_read(int handle);
 int driver_may_write(int handle);
 /* The highest address of a gap of len bytes in the window, or DRIVER_ANY. Walks driver->region. */
@@ -137,8 +141,8 @@ uint64_t driver_find_gap(struct driver *d, uint64_t len);
 /* Whether [addr, addr + len) lies in the window and is free. */
 bool driver_is_free(struct driver *d, uint64_t addr, uint64_t len);
 /*
- * mmap and mremap for a driver whose address space is larger than its window: where the choice would be the
- * driver's, it is made here, and `raw` is asked for that place. raw: the driver's own call.
+ * mmap and mremap for a driver whose address space is larger than its window: where the driver would choose
+ * the address, it is chosen here, and `raw`, the driver's own call, is asked for that place.
  */
 int64_t driver_mmap_placed(struct driver *d, driver_mmap_fn *raw, uint64_t addr, uint64_t len, int prot,
                            int flags, int handle, uint64_t off);

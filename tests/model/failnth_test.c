@@ -1,6 +1,6 @@
 /*
- * failnth_test.c: fail the Nth allocation, mapping, read, write, flush, question for the length, and whatever
- * else a store does, for every N.
+ * failnth_test.c: fail the Nth allocation, mapping, read, write, flush, query of the length, and any other
+ * operation of a store, for every N.
  *
  *   for each scene and each kind of failure, N = 1, 2, …:
  *       boot ─▶ the Nth fails ─▶ scene: succeeds, or says why ─▶ checked ─▶ the scene again: succeeds
@@ -20,9 +20,9 @@
 #define P(n)  ((n)*DRIVER_PAGE)
 #define RW    (VM_PROT_READ | VM_PROT_WRITE)
 #define ANON  (FL_MAP_PRIVATE | FL_MAP_ANONYMOUS)
-#define N_MAX 2000 /* no scene has so many of anything */
+#define N_MAX 2000 /* no scene has so many operations of one kind */
 
-/* Returns from the scene with what failed. */
+/* Returns from the scene with the error. */
 #define TRY(call)                                                                                            \
     do {                                                                                                     \
         int64_t result_ = (call);                                                                            \
@@ -131,7 +131,8 @@ static int moving(struct driver *d)
 }
 
 /*
- * A system call holds pages of a file, of a private mapping and of none, and goes on beside everything else.
+ * A system call holds pages of a file, of a private mapping and of
+ * anonymous memory, and stays in progress during the rest.
  */
 static int held(struct driver *d)
 {
@@ -156,7 +157,7 @@ static int held(struct driver *d)
     TRY(expect(d, P(3), 0));
     TRY(d->munmap(d, 0, DRIVER_WINDOW_BYTES));
     d->unhold(d, 1);
-    return 0; /* the others go on, and the next scene, or the end, is beside them */
+    return 0; /* the other holds stay, also during the next scene or the end */
 }
 
 static int cut_off(struct driver *d)
@@ -178,7 +179,7 @@ static int cut_off(struct driver *d)
 static int heap(struct driver *d)
 {
     if (d->brk(d, DRIVER_BRK_START + P(3)) != DRIVER_BRK_START + P(3))
-        return -ENOMEM; /* that is how it fails */
+        return -ENOMEM; /* this is how it fails */
     TRY(put(d, DRIVER_BRK_START + P(1), 0x91));
     if (d->brk(d, DRIVER_BRK_START + P(9)) != DRIVER_BRK_START + P(9))
         return -ENOMEM;
@@ -186,7 +187,10 @@ static int heap(struct driver *d)
     return d->brk(d, DRIVER_BRK_START) == DRIVER_BRK_START ? 0 : -ENOMEM;
 }
 
-/* Writes all of it, as a program does: what is left after a short write is written again, and says why. */
+/*
+ * Writes everything, as a program does: the rest after a short write is
+ * written again, which returns the error.
+ */
 static int write_all(struct driver *d, int handle, uint64_t off, uint8_t byte, size_t len, unsigned flags)
 {
     static uint8_t bytes[16 * DRIVER_PAGE];
@@ -205,7 +209,7 @@ static int write_all(struct driver *d, int handle, uint64_t off, uint8_t byte, s
     return 0;
 }
 
-/* Reads all of it; it is what it should be. */
+/* Reads everything, and compares it. */
 static int expect_read(struct driver *d, int handle, uint64_t off, uint8_t byte, size_t len, unsigned flags)
 {
     static uint8_t bytes[16 * DRIVER_PAGE];
@@ -228,7 +232,7 @@ static int written(struct driver *d)
     TRY(d->set_size(d, 0, P(20) + 100));
     TRY(d->mmap(d, P(1), P(30), RW, FL_MAP_SHARED | FL_MAP_FIXED, 0, 0));
     TRY(put(d, P(3), 0xa0));
-    TRY(put(d, P(21) + 3000, 0xa1)); /* behind the end */
+    TRY(put(d, P(21) + 3000, 0xa1)); /* beyond the end */
     TRY(write_all(d, 0, 700, 0xa2, P(6), 0));
     TRY(expect(d, P(3), 0xa2));
     TRY(write_all(d, 0, P(22) + 5, 0xa3, 3000, 0));
@@ -388,7 +392,7 @@ static const struct failure failures[] = {
     {"allocate", allocate_countdown, is_io_error, true},
 };
 
-/* Also tells each descriptor of the writes that failed: its next mapping would be told otherwise. */
+/* Also reports failed writes to each descriptor, so that its next mapping is not told of them. */
 static void restart(struct driver *d)
 {
     for (int handle = 0; handle < DRIVER_HANDLES; handle++)
@@ -488,7 +492,7 @@ static void test_write_error_keeps_page_dirty(void **state)
     d->destroy(d);
 }
 
-/* A read that fails is a SIGBUS there and then; the next access reads again. */
+/* A read that fails is a SIGBUS for this access; the next access reads again. */
 static void test_read_error_is_one_access(void **state)
 {
     struct sim_params params = test_params(test_seed(1));

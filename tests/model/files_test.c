@@ -1,56 +1,35 @@
 /*
- * files_test.c: read, write, truncate and their kin, beside mappings of the same files, on the machine sim
- * against the naive model: every observable after every operation, the disk's bytes after every promise.
+ * files_test.c: read, write, truncate and the other calls on files, beside
+ * mappings of the same files, on the machine sim against the naive model: every
+ * observable after every operation, the disk's bytes after every promise.
  *
  *   seed ─▶ configuration (memory, CPUs, tortures, the disks' blocks, when transfers end) and operations
  *
- * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs the operations that a failure
- * printed.
+ * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs
+ * the operations that a failure printed.
  */
-#include "model/model.h"
 #include "model/runner.h"
-#include "model/sim_driver.h"
+#include "model/sim_oracle.h"
 #include "support/boot.h"
 
 #define OPS_WANTED 200000 /* calls on files */
 
-/* As model_test's, with less memory: dirty pages must go while others come. */
-static struct sim_params draw_computer(uint64_t seed)
-{
-    struct sim_params params = seed % 4 == 0 ? test_params(seed) : test_params_hostile(seed);
-
-    params.nframes = seed % 2 == 0 ? 1024 : 96;
-    params.dirty_expire_ns = seed % 5 == 0 ? 0 : 100000 << seed % 7;
-    if (seed % 8 == 3)
-        params.torture.copy_first = params.torture.referenced_unknown = true; /* as on linux */
-    return params;
-}
-
+/* Less memory than in model_test: dirty pages must be evicted for others. */
 static void setup(struct oracle *oracle, uint64_t seed, void *arg)
 {
-    struct sim_params params = draw_computer(seed);
-    struct sim_files files = sim_files_draw(seed);
+    struct sim_params params = sim_oracle_params(seed);
 
     (void)arg;
-    oracle->model = oracle->reference = model_driver_create();
-    oracle->subject = sim_driver_create_on(&params, files);
-    if (files.block_bytes != 0)
-        model_set_block(oracle->model, files.block_bytes);
-    oracle->max_pinned = params.nframes / 3;
+    params.nframes = seed % 2 == 0 ? 1024 : 96;
+    params.dirty_expire_ns = seed % 5 == 0 ? 0 : 100000 << seed % 7;
+    sim_oracle_setup(oracle, &params, sim_files_draw(seed));
     oracle->check_every = seed % 16 == 0 ? 1 : 8;
-}
-
-static void teardown(struct oracle *oracle, void *arg)
-{
-    (void)arg;
-    oracle->subject->destroy(oracle->subject);
-    oracle->model->destroy(oracle->model);
 }
 
 int main(int argc, char **argv)
 {
     struct sequence sequence = {
-        .name = "files_test", .setup = setup, .teardown = teardown, .mix = OP_MIX_FILES};
+        .name = "files_test", .setup = setup, .teardown = sim_oracle_teardown, .mix = OP_MIX_FILES};
 
     return runner_main(&sequence, test_budget(OPS_WANTED), argc, argv);
 }

@@ -1,15 +1,15 @@
 /*
- * holds_test.c: system calls that go on for as long as they like, in one mapping of one file, while other
- * threads do to it what a program may do.
+ * holds_test.c: system calls that stay in progress for as long as they like, with memory in one mapping of
+ * one file, while other threads do to it what a program may do.
  *
  *   fiber:  caller   hold a range ─▶ find it, store, look again … many steps later ─▶ let go
  *           caller   the same, elsewhere or there
  *           meddler  punch, write, sync, advise …, and in every other seed: cut off, grow, unmap and map
  *                    anew, end the file's last mapping as a hand-over to another kernel does
  *
- * Whoever waits for a hold waits for a caller that waits for him: the machine sim sees that nothing moves any
- * more. Whoever sleeps while it holds is caught by the same. A caller finds what it holds, unless it was cut
- * off or unmapped; and in the end nothing is left over. FAULTLINE_SEED=n runs one seed.
+ * A fiber that waits for a hold waits for a caller that waits for it, and a caller that sleeps while it holds
+ * pages blocks everything: the machine sim panics on both deadlocks. A caller finds the pages that it holds,
+ * unless they were cut off or unmapped; and in the end nothing is left over. FAULTLINE_SEED=n runs one seed.
  */
 #include "model/seeds.h"
 #include "support/boot.h"
@@ -34,9 +34,9 @@ static struct {
     struct fl_file file;
     struct vm_map *map;
     vm_offset_t at; /* of the mapping, for good */
-    bool all;       /* also what takes memory away from a call */
+    bool all;       /* also calls that unmap held memory */
     uint64_t seed;
-    uint32_t left; /* fibers that are not done */
+    uint32_t left; /* fibers that still run */
     bool wrong;
 } world;
 
@@ -46,14 +46,14 @@ static void complain(const char *what, int64_t result)
     world.wrong = true;
 }
 
-/* The result of a call that must succeed, or may say `allowed`. */
+/* The result of a call must be 0 or `allowed`. */
 static void expect(const char *what, int64_t result, int64_t allowed)
 {
     if (result < 0 && result != allowed)
         complain(what, result);
 }
 
-/* The same of an access, which must succeed unless the memory may be taken away. */
+/* The same for an access, which must succeed unless the memory may be unmapped. */
 static void expect_access(const char *what, int error)
 {
     bool taken = error == -EFAULT || error == -EACCES || error == -ENXIO;
@@ -63,7 +63,7 @@ static void expect_access(const char *what, int error)
 
 /* ---- who holds ----------------------------------------------------------------------------------------- */
 
-/* The held page as the host's kernel finds it. NULL: it is not there any more. */
+/* The held page as the host's kernel finds it. NULL: it is not mapped any more. */
 static uint8_t *find(const struct fl_hold *hold, vm_offset_t va, uint32_t i)
 {
     const struct vm_page *m = hold->page[i];
@@ -87,7 +87,7 @@ static void touch_held(const struct fl_hold *hold, vm_offset_t va, struct prng *
     if (bytes != NULL && hold->access == VM_PROT_WRITE)
         bytes[prng_below(r, VM_PAGE_SIZE)] = (uint8_t)prng_next(r);
     if (bytes == NULL && !world.all)
-        complain("a held page is gone, and nobody took it away", -EFAULT);
+        complain("a held page is not mapped any more, although nothing unmapped it", -EFAULT);
 }
 
 static void call(struct prng *r)
@@ -132,7 +132,7 @@ static void read_or_write(struct prng *r, bool write)
         expect("read", fl_vnode_read(world.file.vnode, &iov, 1, &iocb), 0);
 }
 
-/* A private neighbour: copies what it finds, and leaves it alone. */
+/* A private mapping of the file, which copies its bytes and never changes it. */
 static void look_privately(struct prng *r)
 {
     uint8_t byte;
@@ -190,7 +190,7 @@ static void meddle(struct prng *r)
     }
 }
 
-/* What takes the memory away from the calls that use it. */
+/* Operations that unmap the memory of calls in progress. */
 static void take_away(struct prng *r)
 {
     vm_pindex_t first = prng_below(r, PAGES);
@@ -202,7 +202,7 @@ static void take_away(struct prng *r)
     case 0:
         expect("truncate", fl_vnode_truncate(world.file.vnode, prng_below(r, ptoa(PAGES))), 0);
         break;
-    case 1: /* as a hand-over does: written, unmapped, and somebody else's for a while */
+    case 1: /* as a hand-over does: written, unmapped, and another kernel's for a while */
         expect("msync", fl_sys_msync(world.map, va, len, FL_MS_SYNC), -ENOMEM);
         expect("munmap", fl_sys_munmap(world.map, va, len), 0);
         sim_yield();
@@ -267,7 +267,7 @@ static bool run(uint64_t seed)
         sim_run("meddler", meddler, (void *)i);
     while (world.left > 0 && !world.wrong) {
         sim_sleep_ns(200000);
-        if (!world.all) /* a truncation that sleeps has pages behind the end (O3) */
+        if (!world.all) /* pages are beyond the end while a truncation sleeps (O3) */
             sim_vm_check();
     }
     if (world.wrong)

@@ -11,7 +11,7 @@
 #define PAGE         DRIVER_PAGE
 #define CAPACITY     (DRIVER_FILE_PAGES * PAGE)
 #define SUBSETS_MAX  3   /* writes of which all subsets are cut */
-#define CUT_PERMILLE 250 /* of the moments without a promise, in which whole disks are cut and read */
+#define CUT_PERMILLE 250 /* of the moments without a promise at which whole disks are cut and read */
 
 struct ledger_file {
     struct ledger *ledger;
@@ -19,7 +19,7 @@ struct ledger_file {
     int file;
     uint64_t size;          /* when the operation is done, */
     uint64_t low, high;     /* and meanwhile: between */
-    uint32_t npieces;       /* that are not durable, as just counted */
+    uint32_t npieces;       /* that are not durable, as of the last count */
     uint8_t last[CAPACITY]; /* the newest value of each byte, which is one of: */
     uint8_t may[CAPACITY][256 / 8];
 };
@@ -99,7 +99,7 @@ static void look_at_piece(uint64_t offset, const uint8_t *bytes, size_t len_byte
     look_at(f, offset, bytes, len_bytes, "a write that landed");
 }
 
-/* Takes the cut disk. */
+/* Consumes the cut disk. */
 static void look_at_cut(struct ledger_file *f, struct sim_disk *cut, const char *where)
 {
     uint64_t size = sim_disk_size(cut), off;
@@ -120,7 +120,7 @@ static void look_at_cut(struct ledger_file *f, struct sim_disk *cut, const char 
     sim_disk_destroy(cut);
 }
 
-/* What is not durable: every byte of it. */
+/* Every byte that is not durable. */
 static void look_at_pieces(struct ledger_file *f)
 {
     f->ledger->moments++;
@@ -139,8 +139,10 @@ static void cut(struct ledger_file *f)
         look_at_cut(f, sim_disk_power_cut(f->disk, prng_next(&f->ledger->prng)), "torn");
 }
 
-/* The power could go now. The durable bytes were looked at as pieces, and since the last promise: so not each
- * time again. */
+/*
+ * The power could fail now. Durable bytes were checked when they were
+ * promised, and are not checked each time again.
+ */
 static void moment(struct sim_disk *disk, void *arg)
 {
     struct ledger_file *f = arg;
@@ -173,7 +175,7 @@ static void note(struct ledger_file *f, const struct model_file *file)
 
     f->low = file->size < f->size ? file->size : f->size;
     f->high = file->size < f->size ? f->size : file->size;
-    for (i = f->size; i < file->size; i++) { /* longer: zeros first */
+    for (i = f->size; i < file->size; i++) { /* a longer file begins with zeros there */
         may_only(f, i, 0);
         f->last[i] = 0;
     }
@@ -196,7 +198,7 @@ static void before(struct oracle *oracle, const struct op *op)
         note(&ledger_of(oracle)->file[i], &model_of(oracle->model)->file[i]);
 }
 
-/* msync promises what is mapped shared. */
+/* msync promises the pages that are mapped shared. */
 static void promise_mapped(struct oracle *oracle, const struct op *op)
 {
     uint64_t at = op->addr, end = (op->addr + op->len + PAGE - 1) & ~(PAGE - 1), start, stop;

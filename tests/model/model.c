@@ -18,9 +18,9 @@ static int check_file(int prot, int flags, int handle)
     int type = flags & FL_MAP_TYPE;
 
     if (type == FL_MAP_SHARED || type == FL_MAP_SHARED_VALIDATE) {
+        /* flags from before MAP_TYPE existed */
         int known = FL_MAP_TYPE | FL_MAP_FIXED | FL_MAP_ANONYMOUS | FL_MAP_GROWSDOWN | FL_MAP_LOCKED |
-                    FL_MAP_NORESERVE | FL_MAP_POPULATE | FL_MAP_NONBLOCK |
-                    FL_MAP_STACK; /* the flags that are older than the type */
+                    FL_MAP_NORESERVE | FL_MAP_POPULATE | FL_MAP_NONBLOCK | FL_MAP_STACK;
 
         if (type == FL_MAP_SHARED_VALIDATE && (flags & ~known))
             return -EOPNOTSUPP;
@@ -34,7 +34,7 @@ static int check_file(int prot, int flags, int handle)
     return flags & FL_MAP_GROWSDOWN ? -EINVAL : 0;
 }
 
-/* Where it goes, or an error. */
+/* Its address, or an error. */
 static int64_t place(struct model *model, uint64_t addr, uint64_t len, int flags)
 {
     uint64_t at;
@@ -63,7 +63,7 @@ static bool populate(struct model *model, uint64_t addr, uint64_t len)
     return true;
 }
 
-/* What MAP_LOCKED, or growing something locked, does to new pages; that it fails is nobody's business. */
+/* The effect of MAP_LOCKED, or of growing a locked mapping, on new pages; failures are ignored. */
 static void lock_new(struct model *model, uint64_t addr, uint64_t len)
 {
     if (!populate(model, addr, len))
@@ -152,7 +152,7 @@ static int model_mprotect(struct driver *d, uint64_t addr, uint64_t len, int pro
             (void)model_page_populate(model, page);
         }
         page->prot = (uint8_t)prot;
-        page->held = 0; /* rights that went are gone for a call, too */
+        page->held = 0; /* a call in progress loses the revoked access, too */
     }
     return in_window(addr, len) ? 0 : -ENOMEM;
 }
@@ -164,7 +164,7 @@ static bool all_free(struct model *model, uint64_t addr, uint64_t len)
     return driver_is_free(&model->driver, addr, len);
 }
 
-/* The pages move, or with keep, the old ones stay but lose what they hold. */
+/* The pages move; with `keep`, the old ones stay mapped but lose their contents. */
 static void move_pages(struct model *model, uint64_t from, uint64_t to, uint64_t len, bool keep)
 {
     struct model_page *page = &model->page[to / PAGE];
@@ -348,8 +348,9 @@ static int advise_page(struct model *model, struct model_page *page, int advice)
             return -EINVAL;
         free(page->copy);
         page->copy = NULL;
-        page->touched = page->kept != 0;                              /* zeros then, where it is */
-        page->held = page->shared || page->file < 0 ? page->held : 0; /* there the file shows again */
+        /* reads as zeros then, where it is anonymous */
+        page->touched = page->kept != 0;
+        page->held = page->shared || page->file < 0 ? page->held : 0; /* the file shows there again */
         return 0;
     case FL_MADV_FREE:
         if (page->locked || page->shared || page->file >= 0)
@@ -417,7 +418,7 @@ static int model_mincore(struct driver *d, uint64_t addr, uint64_t len, unsigned
     return 0;
 }
 
-/* A call that failed left the locks of [addr, addr + len) as they were, or did not. */
+/* A call that failed may or may not have changed the locks of [addr, addr + len). */
 static int locks_vague(struct model *model, uint64_t addr, uint64_t len)
 {
     FOR_PAGES (model, page, addr, clip_len(addr, len))

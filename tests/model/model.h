@@ -1,14 +1,13 @@
 /*
- * model.h: a naive address space: what every other driver is compared with.
+ * model.h: a naive address space, which every other driver is compared with.
  *
  *   page[]:  | - | - | rw p file 0 page 3, own copy | r- s file 1 page 0 | rw p anonymous, zero | - | …
  *   file[]:  bytes and a size; a shared anonymous mapping is a nameless file
  *
- * One record for each page of the window, no ranges, no trees, no laziness: each call is a loop over pages
- * that does what Linux's
- * manual page says. Where Linux's own rules need to know what is one mapping (mremap), pages carry the
- * number of the call that made
- * them; where that is not enough to tell, model_is_vague says so and nobody is asked.
+ * One record for each page of the window, no ranges, no trees, no laziness: each call is
+ * a loop over pages that does what Linux's manual page says. Where Linux's own rules need
+ * to know what is one mapping (mremap), pages carry the number of the call that made
+ * them; where that does not decide, model_is_vague says so and the operation is skipped.
  *
  * Does not do: residency, write-back, threads.
  */
@@ -23,7 +22,7 @@
 struct model_file {
     uint8_t *bytes;
     uint64_t size, capacity;
-    /* Somebody stored beyond the end, in the last page: there, what was stored and zero are both right. */
+    /* A program stored beyond the end, in the last page: there, both the stored byte and zero are right. */
     bool tail_stored;
 };
 
@@ -32,14 +31,19 @@ struct model_page {
     uint8_t prot, behavior;
     int file;        /* or -1: private anonymous */
     uint64_t pindex; /* in the file */
-    /* A private mapping's own bytes, or NULL. Behind them one byte for each: it may as well be zero
-       (MADV_FREE, or copied from where that was so). */
+    /*
+     * A private mapping's own bytes, or NULL. Behind them, one byte for each says whether it may be zero
+     * instead (after MADV_FREE, or copied from such a byte).
+     */
     uint8_t *copy;
     bool lock_vague; /* locking failed, or the file was cut off there: differences.c */
-    bool free_vague; /* MADV_FREE: the page may be gone */
-    /* A bit for each system call that was given the page here and must still find it, without a fault. */
+    bool free_vague; /* MADV_FREE: the page may have been reclaimed */
+    /*
+     * A bit for each system call in progress that holds the page here and must
+     * still find it, without a fault.
+     */
     uint8_t held;
-    uint8_t kept; /* and for each that keeps the page in memory, wherever it is mapped */
+    uint8_t kept; /* a bit for each that keeps the page in memory, wherever it is mapped */
     uint32_t made_by;
 };
 
@@ -51,7 +55,7 @@ enum model_bug {
     MODEL_BUG_WRONG_ERRNO,    /* msync of a hole: -EINVAL */
     MODEL_BUG_OFFSET_BY_PAGE, /* mremap to a new place shows a file one page too far */
     MODEL_BUG_SHORT_WRITE,    /* a write of more than a page loses its last byte */
-    MODEL_BUG_STALE_TAIL,     /* what was stored behind the end shows when the file grows */
+    MODEL_BUG_STALE_TAIL,     /* bytes that were stored beyond the end show when the file grows */
     MODEL_BUGS,
 };
 
@@ -63,7 +67,7 @@ struct model {
     struct driver_hold hold[DRIVER_HOLDS]; /* len 0: none */
     uint32_t calls;
     uint64_t brk;
-    uint32_t block; /* of the files' stores */
+    uint32_t block; /* block size of the files' stores */
     enum model_bug bug;
 };
 
@@ -75,13 +79,13 @@ static inline struct model *model_of(struct driver *d)
 /* The smallest direct transfer; a page at first. */
 void model_set_block(struct driver *d, uint32_t block_bytes);
 void model_set_bug(struct driver *d, enum model_bug bug);
-/* Whether the call's result depends on what one mapping is, where the model cannot know. */
+/* Whether the call's result depends on what counts as one mapping, where the model cannot know it. */
 bool model_is_vague(struct driver *d, const struct op *op);
-/* Whether the byte at addr may as well be zero. */
+/* Whether the byte at addr may be zero instead. */
 bool model_byte_may_be_zero(struct driver *d, uint64_t addr);
-/* Pages that have no place but memory: private copies, anonymous ones, locked ones. */
+/* Pages that cannot leave memory: private copies, anonymous pages, locked pages. */
 uint64_t model_pinned_pages(struct driver *d);
-/* How many pages more that could become by the operation, at most. */
+/* How many more such pages the operation could make, at most. */
 uint64_t model_may_pin(struct driver *d, const struct op *op);
 
 /* The first region that ends after addr. */
@@ -100,23 +104,23 @@ void model_page_copy(const struct model *model, struct model_page *page);
 const uint8_t *model_page_bytes(const struct model *model, const struct model_page *page);
 /* MADV_FREE of a private anonymous page: from now on its bytes may be zero, until they are stored to. */
 void model_page_free(struct model_page *page);
-/* What reading or writing the page ahead does to it (populate, mlock). Errors: -EFAULT. */
+/* The effect of faulting the page in ahead, for reading or writing (populate, mlock). Errors: -EFAULT. */
 int model_page_populate(const struct model *model, struct model_page *page);
 int model_load(struct driver *d, uint64_t addr, void *bytes, size_t len);
 int model_store(struct driver *d, uint64_t addr, const void *bytes, size_t len);
 int model_set_size(struct driver *d, int file, uint64_t len);
 int model_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len);
 
-/* ---- model_hold.c: system calls that go on ---- */
+/* ---- model_hold.c: system calls in progress ---- */
 
 int model_hold(struct driver *d, int slot, uint64_t addr, uint64_t len, int access);
 void model_unhold(struct driver *d, int slot);
 bool model_held(struct driver *d, int slot, struct driver_hold *hold);
 int model_held_load(struct driver *d, int slot, uint64_t addr, void *bytes, size_t len);
 int model_held_store(struct driver *d, int slot, uint64_t addr, const void *bytes, size_t len);
-/* Whether the call may or may not find what it was given. */
+/* Whether a call in progress may or may not find the page that it holds. */
 bool model_held_is_vague(struct model *model, const struct op *op);
-/* Pages that calls keep in memory, whatever became of their mappings. */
+/* Pages that calls in progress keep in memory, whatever happened to their mappings. */
 uint64_t model_held_pages(const struct model *model);
 
 /* ---- model_file.c: calls on files ---- */

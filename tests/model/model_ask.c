@@ -1,4 +1,7 @@
-/* model_ask.c: what the oracle asks of the model: its map, what is vague in it, what cannot leave memory. See model.h. */
+/*
+ * model_ask.c: the oracle's queries of the model: its map, what is vague
+ * in it, what cannot leave memory. See model.h.
+ */
 #include "model/model_range.h"
 #include <faultline/vm.h>
 
@@ -35,7 +38,7 @@ bool model_region(struct driver *d, uint64_t addr, struct driver_region *region)
     return true;
 }
 
-/* Whether the two, neighbours that look the same from outside, are one mapping for certain. */
+/* Whether two adjacent pages that look alike from outside are certainly one mapping. */
 static bool surely_one(const struct model_page *a, const struct model_page *b)
 {
     return a->made_by == b->made_by && a->behavior == b->behavior && a->locked == b->locked;
@@ -51,7 +54,7 @@ static bool mremap_is_vague(struct model *model, const struct op *op)
     if (moves && !one_mapping(model, op->addr - op->addr % PAGE, len))
         return true; /* newer kernels move several mappings at once */
     if ((op->flags & FL_MREMAP_DONTUNMAP) && model->page[op->addr / PAGE].locked)
-        return true; /* Linux unlocks more than the range: the whole mapping that it was a part of */
+        return true; /* Linux unlocks more than the range: the whole mapping that contains it */
     FOR_PAGES (model, page, op->addr, len)
         if (page->mapped && !surely_one(page, &model->page[op->addr / PAGE]))
             return true;

@@ -1,4 +1,7 @@
-/* model_file.c: the model's files as read, write, truncate and their kin see them. See model.h. */
+/*
+ * model_file.c: the model's files as read, write, truncate and the other
+ * calls on files see them. See model.h.
+ */
 #include "model/model.h"
 #include <errno.h>
 #include <faultline/vm.h>
@@ -49,7 +52,7 @@ int64_t model_read(struct driver *d, int handle, const struct fl_iovec *iov, uns
     return (int64_t)(at - off);
 }
 
-/* The file is longer than it was: what somebody stored behind its end is not in it. */
+/* The file became longer: bytes that were stored beyond its old end are not in it. */
 static void grow(struct model_file *file, uint64_t size)
 {
     if (size <= file->size)
@@ -96,7 +99,7 @@ int model_truncate(struct driver *d, int handle, uint64_t len)
     return model_set_size(d, driver_handles[handle].file, len);
 }
 
-/* Bytes [off, end) of the file become zeros, as far as it goes. */
+/* Bytes [off, end) become zeros, up to the end of the file. */
 static void punch(struct model_file *file, uint64_t off, uint64_t end)
 {
     end = end < file->size ? end : file->size;

@@ -1,10 +1,10 @@
 /*
- * model_hold.c: system calls of the program that go on while it does other things. See model.h.
+ * model_hold.c: system calls of the program that stay in progress while it does other things. See model.h.
  *
- * Such a call was given the pages of its range, and finds them, without a fault, for as long as they are the
- * same pages of the same mapping with the same rights: whatever is punched, written back, advised or paged
- * out beside it. What is unmapped, moved, protected anew or cut off it may find or not, as under any kernel:
- * vague.
+ * Such a call holds the pages of its range. It finds them, without a fault, as long as
+ * they are the same pages of the same mapping with the same protection, whatever is
+ * punched, written back, advised or paged out meanwhile. Pages that are unmapped, moved,
+ * protected anew or cut off it may find or not, as under any kernel: they are vague.
  */
 #include "model/model_range.h"
 #include <errno.h>
@@ -16,8 +16,8 @@ static uint8_t bit_of(int slot)
 }
 
 /*
- * An unwritten page of a private mapping is the file's, or a copy that goes when the file is written: which
- * of them is the subject's own business.
+ * An unwritten page of a private mapping is the file's, or a copy that
+ * goes when the file is written: the subject chooses which.
  */
 static bool must_stay(const struct model_page *page)
 {
@@ -67,7 +67,7 @@ bool model_held(struct driver *d, int slot, struct driver_hold *hold)
     return true;
 }
 
-/* Page by page, so the page's own bit is what counts; the rights are those that it was held with. */
+/* Page by page, by each page's bit; the access is checked against the one that it was held for. */
 int model_held_load(struct driver *d, int slot, uint64_t addr, void *bytes, size_t len)
 {
     (void)slot;

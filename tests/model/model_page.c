@@ -57,7 +57,7 @@ int model_page_fault(const struct model *model, const struct model_page *page, i
 {
     if (!page->mapped)
         return -EFAULT;
-    /* On x86-64 whatever may be written or executed may be read. */
+    /* On x86-64 a page that may be written or executed may be read. */
     if (access == VM_PROT_WRITE ? !(page->prot & VM_PROT_WRITE) : page->prot == 0)
         return -EACCES;
     if (page->copy == NULL && beyond_end(model, page))

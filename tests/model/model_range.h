@@ -13,7 +13,7 @@
 #define FOR_PAGES(model, p, addr, len)                                                                       \
     for (struct model_page *p = &(model)->page[(addr) / PAGE], *end_ = p + NPAGES(len); p < end_; p++)
 
-/* Whether the range, rounded up, lies in the window. All drivers' windows are followed by nothing at all. */
+/* Whether the range, rounded up, lies in the window. Nothing is mapped behind the window of any driver. */
 static inline bool in_window(uint64_t addr, uint64_t len)
 {
     return addr <= DRIVER_WINDOW_BYTES && len <= DRIVER_WINDOW_BYTES - addr;

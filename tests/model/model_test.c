@@ -1,54 +1,32 @@
 /*
- * model_test.c: the core on the machine sim against the naive model: random sequences, every observable
- * after every operation.
+ * model_test.c: the core on the machine sim against the naive model:
+ * random sequences, every observable after every operation.
  *
  *   seed ─▶ configuration (memory, CPUs, tortures) and operations
  *
- * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs the operations that a failure
- * printed.
+ * FAULTLINE_SEED=n runs the sequence of that seed only; --replay FILE runs
+ * the operations that a failure printed.
  */
-#include "model/model.h"
 #include "model/runner.h"
-#include "model/sim_driver.h"
+#include "model/sim_oracle.h"
 #include "support/boot.h"
 
 #define OPS_WANTED 220000
 
-/* Every fourth sequence is peaceful, the rest hostile; half of them have less memory than the files need. */
-static struct sim_params draw_computer(uint64_t seed)
-{
-    struct sim_params params = seed % 4 == 0 ? test_params(seed) : test_params_hostile(seed);
-
-    params.nframes = seed % 2 == 0 ? 2048 : 128;
-    if (seed % 8 == 3)
-        params.torture.copy_first = params.torture.referenced_unknown = true; /* as on linux */
-    return params;
-}
-
+/* Half of the computers have less memory than the files need. */
 static void setup(struct oracle *oracle, uint64_t seed, void *arg)
 {
-    struct sim_params params = draw_computer(seed);
-    struct sim_files files = sim_files_draw(seed);
+    struct sim_params params = sim_oracle_params(seed);
 
     (void)arg;
-    oracle->model = oracle->reference = model_driver_create();
-    oracle->subject = sim_driver_create_on(&params, files);
-    if (files.block_bytes != 0)
-        model_set_block(oracle->model, files.block_bytes);
-    oracle->max_pinned = params.nframes / 3;
+    params.nframes = seed % 2 == 0 ? 2048 : 128;
+    sim_oracle_setup(oracle, &params, sim_files_draw(seed));
     oracle->check_every = seed % 16 == 0 ? 1 : 8;
-}
-
-static void teardown(struct oracle *oracle, void *arg)
-{
-    (void)arg;
-    oracle->subject->destroy(oracle->subject);
-    oracle->model->destroy(oracle->model);
 }
 
 int main(int argc, char **argv)
 {
-    struct sequence sequence = {.name = "model_test", .setup = setup, .teardown = teardown};
+    struct sequence sequence = {.name = "model_test", .setup = setup, .teardown = sim_oracle_teardown};
 
     return runner_main(&sequence, OPS_WANTED, argc, argv);
 }

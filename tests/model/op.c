@@ -31,7 +31,7 @@ static uint64_t draw_len(struct prng *r)
     return len;
 }
 
-/* A range of pages that mostly lies in something mapped, and mostly ends there too. */
+/* A range of pages that mostly begins in a mapping, and mostly ends there too. */
 static void draw_range(struct op *op, struct prng *r, struct driver *looked_at)
 {
     struct driver_region region;
@@ -62,7 +62,7 @@ static int draw_prot(struct prng *r)
     return prots[prng_below(r, sizeof(prots) / sizeof(prots[0]))];
 }
 
-/* The page that the file ends in, or one a little before. */
+/* The page in which the file ends, or one a little before. */
 static uint64_t draw_last_page(struct op *op, struct prng *r, struct driver *looked_at)
 {
     uint64_t last = looked_at->file_size(looked_at, driver_handles[op->handle].file) / PAGE;
@@ -150,7 +150,7 @@ static void draw_msync(struct op *op, struct prng *r, struct driver *looked_at)
     op->flags = flags[prng_below(r, 6)];
 }
 
-/* Where a file ends in what is mapped at op->addr or behind it, or op->addr. */
+/* The address at which a file ends in the mapping at op->addr or in a later one, or op->addr. */
 static uint64_t draw_at_end(const struct op *op, struct driver *looked_at)
 {
     struct driver_region region;
@@ -164,7 +164,7 @@ static uint64_t draw_at_end(const struct op *op, struct driver *looked_at)
     return region.start + (size - region.offset);
 }
 
-/* Bytes anywhere in something mapped, across page borders too. */
+/* Bytes anywhere in a mapping, across page borders too. */
 static void draw_access(struct op *op, struct prng *r, struct driver *looked_at)
 {
     draw_range(op, r, looked_at);
@@ -183,7 +183,7 @@ static void draw_set_size(struct op *op, struct prng *r)
         op->len += prng_below(r, PAGE);
 }
 
-/* A few pages of something mapped. */
+/* A few pages of a mapping. */
 static void draw_hold(struct op *op, struct prng *r, struct driver *looked_at)
 {
     draw_range(op, r, looked_at);
@@ -192,7 +192,7 @@ static void draw_hold(struct op *op, struct prng *r, struct driver *looked_at)
     op->prot = once_in(r, 3) ? VM_PROT_READ : VM_PROT_WRITE;
 }
 
-/* Bytes of what is held, if anything is. */
+/* Bytes of a range that is held, if there is one. */
 static void draw_held(struct op *op, struct prng *r, struct driver *looked_at)
 {
     struct driver_hold hold;
@@ -231,7 +231,7 @@ static enum op_kind draw_kind(struct prng *r, enum op_mix mix)
     return kinds[i].kind;
 }
 
-/* Nothing reaches over the window's end: behind it the drivers differ. */
+/* No range reaches beyond the window's end, where the drivers differ. */
 static void clip(struct op *op)
 {
     if (op->kind == OP_BRK || op->kind == OP_SET_SIZE || op_is_of_file(op))

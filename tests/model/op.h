@@ -1,8 +1,8 @@
 /*
  * op.h: one operation of a random sequence: drawn from a seed, printed as a line, read back from a line.
  *
- * A sequence is an array of operations with all their arguments fixed: it can be cut anywhere and run
- * again (shrink.h).
+ * A sequence is an array of operations with all their arguments fixed: it
+ * can be cut anywhere and run again (shrink.h).
  */
 #ifndef TESTS_MODEL_OP_H
 #define TESTS_MODEL_OP_H
@@ -26,10 +26,10 @@ enum op_kind {
     OP_STORE,
     OP_SET_SIZE,
     OP_PREFETCH,
-    OP_HOLD,   /* a system call begins that uses memory; it is number `handle` */
-    OP_UNHOLD, /* and ends, as late as it likes */
+    OP_HOLD,   /* a system call that uses memory begins; it is number `handle` */
+    OP_UNHOLD, /* and ends, at any later time */
     OP_HELD_LOAD,
-    OP_HELD_STORE, /* meanwhile it finds what it holds, without a fault */
+    OP_HELD_STORE, /* meanwhile it accesses the memory that it holds, without a fault */
     OP_READ,       /* from here on, calls on a file: op_is_of_file */
     OP_WRITE,
     OP_TRUNCATE,
@@ -40,7 +40,7 @@ enum op_kind {
     OP_KINDS,
 };
 
-/* What a sequence is made of. */
+/* The operations that a sequence is made of. */
 enum op_mix {
     OP_MIX_MAPS,  /* mostly calls on mappings */
     OP_MIX_FILES, /* mostly calls on files that are mapped here and there */
@@ -65,8 +65,10 @@ static inline bool op_is_of_file(const struct op *op)
     return op->kind >= OP_READ;
 }
 
-/* Draws the next operation. `looked_at` is a driver whose map and files it may look at, so that most
- * operations hit something. */
+/*
+ * Draws the next operation. `looked_at` is a driver whose map and files it
+ * may look at, so that most operations hit something.
+ */
 void op_draw(struct op *op, struct prng *r, struct driver *looked_at, enum op_mix mix);
 /* The arguments of an operation whose kind is drawn and op_is_of_file (op_file.c). */
 void op_draw_file(struct op *op, struct prng *r, struct driver *looked_at);

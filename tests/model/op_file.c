@@ -1,8 +1,8 @@
 /*
  * op_file.c: drawing calls on files. See op.h.
  *
- * Where things go wrong is where things end: at the file's end, at a page's, at a block's. So half of all
- * offsets lie there, and many calls of a sequence meet in the same few pages, which are mapped, too.
+ * Mistakes show at ends: at the end of a file, of a page, of a block. So half of all offsets lie there, and
+ * many calls of a sequence meet in the same few pages, which are mapped, too.
  */
 #include "model/op.h"
 #include <faultline/vm.h>
@@ -62,7 +62,7 @@ static uint64_t draw_len(struct prng *r)
     }
 }
 
-/* Of whole pages, which every store can, or of blocks, or of something that is to be refused. */
+/* Aligned to pages, which every store can transfer, or to blocks, or to neither, which must be refused. */
 static void draw_direct(struct op *op, struct prng *r)
 {
     uint64_t unit = once_in(r, 12) ? 1 : once_in(r, 2) ? PAGE : (uint64_t)BLOCK << prng_below(r, 3);

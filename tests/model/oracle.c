@@ -42,7 +42,7 @@ static bool same_bytes(struct oracle *oracle, const struct op *op, const struct 
     return true;
 }
 
-/* Only the model's vector can be compared: residency is the driver's own business. */
+/* Only the model's vector can be compared, because residency is up to the driver. */
 static bool same_vec(struct oracle *oracle, const struct op *op, const struct outcome *a,
                      const struct outcome *b)
 {
@@ -119,7 +119,7 @@ static bool same_file(struct oracle *oracle, int file, uint64_t off, uint64_t en
     return true;
 }
 
-/* What msync promised must stand in the files. */
+/* The files must hold what msync promised. */
 static bool same_synced(struct oracle *oracle, const struct op *op)
 {
     struct driver_region region;
@@ -137,7 +137,7 @@ static bool same_synced(struct oracle *oracle, const struct op *op)
     return true;
 }
 
-/* What fsync and its kin promised must stand in the file, and the file must be as long as it is. */
+/* The file must hold what fsync and the like promised, and have the model's length. */
 static bool same_written(struct oracle *oracle, const struct op *op, int64_t result)
 {
     int file = driver_handles[op->handle].file;
@@ -159,7 +159,7 @@ static bool same_written(struct oracle *oracle, const struct op *op, int64_t res
     return true;
 }
 
-/* Calls that wait for writes of what is in memory already, whatever becomes of them. */
+/* Calls that wait for writes of pages that are dirty already, whether the calls themselves succeed or not. */
 static bool waits_for_writes(const struct op *op)
 {
     return op->kind == OP_MSYNC || op->kind == OP_FSYNC || op->kind == OP_SYNC_RANGE ||
@@ -193,7 +193,7 @@ static bool same_outcome(struct oracle *oracle, const struct op *op, const struc
            op->kind == OP_HELD_STORE || same_map(oracle);
 }
 
-/* Where a file may not grow, and past the cache, not every driver can follow. */
+/* Not every driver can make direct writes, or limit the length of a file. */
 static bool is_fair_to_files(struct oracle *oracle, const struct op *op, unsigned both)
 {
     uint64_t limit = DRIVER_FILE_PAGES * PAGE, end = op->off + op->len;
@@ -210,7 +210,7 @@ static bool is_fair_to_files(struct oracle *oracle, const struct op *op, unsigne
            (!(op->flags & (FL_IOCB_APPEND | FL_IOCB_DSYNC)) || (both & DRIVER_HAS_DSYNC));
 }
 
-/* Whether the operation is one whose outcome all drivers can be held to. */
+/* Whether all drivers must give the same outcome for the operation. */
 static bool is_fair(struct oracle *oracle, const struct op *op)
 {
     unsigned both = oracle->reference->has & oracle->subject->has;
@@ -279,8 +279,10 @@ static bool finish_files(struct oracle *oracle)
     return true;
 }
 
-/* The disks are well again: whoever was not told of an old error is told now, and from then on all is as if
- * there had been none. */
+/*
+ * The disks work again: descriptors and mappings that were not told of an
+ * old error are told now, and no error is left.
+ */
 static bool hear_of_errors(struct oracle *oracle)
 {
     struct op op = {.kind = OP_FSYNC};

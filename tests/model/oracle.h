@@ -1,5 +1,5 @@
 /*
- * oracle.h: runs one operation on two drivers and compares everything that can be seen.
+ * oracle.h: runs one operation on two drivers and compares everything that can be observed.
  *
  *   op ─▶ reference ─┐  result and errno · bytes read · mincore · the file after msync · the whole map
  *      └▶ subject ───┴──────────────────────────▶ 0, or the difference in words
@@ -10,8 +10,8 @@
 #include "model/outcome.h"
 
 /*
- * Somebody who looks on: `before`, when the model has made the operation and the subject is about to;
- * `after`, when it has. False: something is wrong, and oracle->difference says what.
+ * An observer. before: the model has made the operation, and the subject is about to; after: the subject has.
+ * False: something is wrong, and oracle->difference says what.
  */
 struct oracle;
 struct oracle_watch {
@@ -20,17 +20,19 @@ struct oracle_watch {
 };
 
 struct oracle {
-    struct driver *model; /* always there: it says what is vague, and where the comparison would be unfair */
+    struct driver *model;     /* never NULL: it says what is vague, and where a comparison would be unfair */
     struct driver *reference; /* the model, or the real kernel */
     struct driver *subject;
     uint64_t max_pinned; /* operations that could keep more pages from leaving memory are left out */
-    bool write_errors; /* the subject's disks fail writes now and then: whoever waits for one may say -EIO, */
+    /* the subject's disks fail writes now and then: calls that wait for one may return -EIO, */
+    bool write_errors;
     void (*calm)(struct oracle *oracle); /* until this was called, before the end */
     const struct oracle_watch *watch;    /* or NULL */
     void *watcher;                       /* whose */
     uint32_t check_every;                /* steps between subject->check calls */
     uint32_t steps;
-    uint64_t ran, ran_file;                 /* operations that were really made; of those, op_is_of_file */
+    /* operations that were made, not skipped; of those, calls on files */
+    uint64_t ran, ran_file;
     struct outcome modelled, referred, got; /* of the last operation */
     char difference[512];
 };

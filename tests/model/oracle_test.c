@@ -1,11 +1,10 @@
 /*
  * oracle_test.c: the oracle itself: a mistake planted in the model is found by random operations, and the
- * sequence shrinks to a few
- * that still show it. An oracle that cannot fail proves nothing.
+ * sequence shrinks to a few that still show it. An oracle that cannot fail proves nothing.
  */
 #include "model/model.h"
 #include "model/shrink.h"
-#include "model/sim_driver.h"
+#include "model/sim_oracle.h"
 #include "support/boot.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,17 +26,14 @@ static void setup(struct oracle *oracle, uint64_t seed, void *arg)
     model_set_bug(oracle->model, *(const enum model_bug *)arg);
 }
 
-static void teardown(struct oracle *oracle, void *arg)
-{
-    (void)arg;
-    oracle->subject->destroy(oracle->subject);
-    oracle->model->destroy(oracle->model);
-}
-
 static void expect_found(enum model_bug bug, enum op_mix mix)
 {
-    struct sequence sequence = {
-        .name = "oracle_test", .setup = setup, .teardown = teardown, .arg = &bug, .seed = 1, .mix = mix};
+    struct sequence sequence = {.name = "oracle_test",
+                                .setup = setup,
+                                .teardown = sim_oracle_teardown,
+                                .arg = &bug,
+                                .seed = 1,
+                                .mix = mix};
     bool found = false;
     uint64_t s;
 
@@ -51,7 +47,7 @@ static void expect_found(enum model_bug bug, enum op_mix mix)
     assert_true(sequence.record->nops <= SHRUNK_AT_MOST);
     assert_false(sequence_run(&sequence, true));
     bug = MODEL_BUG_NONE;
-    assert_true(sequence_run(&sequence, true)); /* it was the mistake, and nothing else */
+    assert_true(sequence_run(&sequence, true)); /* the planted mistake caused the difference */
     sequence_fini(&sequence);
 }
 

@@ -1,4 +1,4 @@
-/* outcome.h: what one operation gave on one driver. */
+/* outcome.h: the outcome of one operation on one driver. */
 #ifndef TESTS_MODEL_OUTCOME_H
 #define TESTS_MODEL_OUTCOME_H
 
@@ -6,7 +6,7 @@
 
 struct outcome {
     int64_t result;
-    uint64_t nbytes; /* of an access, a read or a write: how far it came */
+    uint64_t nbytes; /* of an access, a read or a write: the bytes that it moved */
     uint8_t bytes[OP_LEN_MAX];
     unsigned char vec[DRIVER_WINDOW_PAGES + 1];
 };

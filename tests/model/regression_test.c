@@ -1,10 +1,10 @@
 /*
- * regression_test.c: what the oracle found once, shrunk, and run again for ever. Each was a difference
- * between the core and the model.
+ * regression_test.c: sequences that the oracle found and shrunk. Each was
+ * once a difference between the core and the model.
  */
 #include "model/model.h"
 #include "model/sequence.h"
-#include "model/sim_driver.h"
+#include "model/sim_oracle.h"
 #include "support/boot.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,18 +21,11 @@ static void setup(struct oracle *oracle, uint64_t seed, void *arg)
     oracle->subject = sim_driver_create(&params);
 }
 
-static void teardown(struct oracle *oracle, void *arg)
-{
-    (void)arg;
-    oracle->subject->destroy(oracle->subject);
-    oracle->model->destroy(oracle->model);
-}
-
-/* The operations run without a difference. */
+/* Runs the operations, which must show no difference. */
 static void run(const struct op *op, uint32_t nops)
 {
     struct sequence sequence = {
-        .name = "regression_test", .setup = setup, .teardown = teardown, .seed = test_seed(1)};
+        .name = "regression_test", .setup = setup, .teardown = sim_oracle_teardown, .seed = test_seed(1)};
 
     sequence_init(&sequence);
     memcpy(sequence.record->op, op, nops * sizeof(*op));
@@ -52,7 +45,7 @@ static void run(const struct op *op, uint32_t nops)
 #define PAGE DRIVER_PAGE
 #define RW   (VM_PROT_READ | VM_PROT_WRITE)
 
-/* What was stored behind the end of the file became the file's when it grew. */
+/* Bytes that were stored beyond the end of the file were in the file when it grew. */
 static void test_store_behind_end_then_grow(void **state)
 {
     (void)state;
@@ -63,7 +56,7 @@ static void test_store_behind_end_then_grow(void **state)
         {OP_LOAD, .addr = DRIVER_WINDOW_BYTES - PAGE, .len = PAGE});
 }
 
-/* The same, but the page was written back in between, and was read again. */
+/* The same, but the page was written back in between, and read again. */
 static void test_store_behind_end_then_sync_and_grow(void **state)
 {
     (void)state;
@@ -75,7 +68,7 @@ static void test_store_behind_end_then_sync_and_grow(void **state)
         {OP_LOAD, .addr = DRIVER_WINDOW_BYTES - PAGE, .len = PAGE});
 }
 
-/* mlock of something locked said 0, although it could not be reached any more. */
+/* mlock of locked pages returned 0, although they could not be accessed any more. */
 static void test_mlock_of_locked_unreachable(void **state)
 {
     (void)state;
@@ -94,7 +87,7 @@ static void test_populate_read_of_write_only(void **state)
         {OP_MADVISE, .addr = DRIVER_WINDOW_BYTES - 2 * PAGE, .len = PAGE, .flags = FL_MADV_POPULATE_READ});
 }
 
-/* A place that overlaps what is not even mapped: it was the second error that mremap told. */
+/* mremap to a place that overlaps its source, which is not mapped: it returned the second error. */
 static void test_mremap_onto_itself_unmapped(void **state)
 {
     (void)state;
@@ -102,7 +95,7 @@ static void test_mremap_onto_itself_unmapped(void **state)
          .flags = FL_MREMAP_MAYMOVE | FL_MREMAP_FIXED});
 }
 
-/* MADV_REMOVE of private anonymous memory said one thing before the first touch and another after it. */
+/* MADV_REMOVE of private anonymous memory returned one error before the first touch and another after it. */
 static void test_remove_from_touched_anonymous(void **state)
 {
     (void)state;

@@ -14,7 +14,7 @@ static int fail(struct sequence *sequence)
     fprintf(stderr, "%s: seed %" PRIu64 " failed at operation %u: %s\n", sequence->name, sequence->seed,
             sequence->record->failed_at, sequence->record->difference);
     sequence_shrink(sequence);
-    (void)sequence_run(sequence, false); /* its last words, for the reader */
+    (void)sequence_run(sequence, false); /* prints what the last run says */
     sequence_print(sequence, stderr);
     return EXIT_FAILURE;
 }

@@ -10,7 +10,7 @@
 /*
  * Runs run(seed) for `count` seeds from `first` on; FAULTLINE_SEED in the environment: that one alone,
  * FAULTLINE_ROUNDS: so many. Stops at the first that returns false, dies, or takes longer than seconds_max,
- * and says which. Returns main's result.
+ * and prints which. Returns main's result.
  */
 int seeds_run(const char *test, uint64_t first, uint64_t count, unsigned seconds_max,
               bool (*run)(uint64_t seed));

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Whether it still fails without op[at … at + n); if so, they are gone. */
+/* Whether it still fails without op[at … at + n); if so, removes them. */
 static bool drop(struct sequence *sequence, uint32_t at, uint32_t n)
 {
     struct sequence_record *record = sequence->record;

@@ -7,7 +7,7 @@
  * Everything happens on fiber 0; the page daemon and the disk are fibers of their own.
  */
 #include "model/sim_driver.h"
-#include "support/odd_disk.h"
+#include "support/odd_store.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
 #include <errno.h>
@@ -16,7 +16,7 @@
 
 #define PAGE         DRIVER_PAGE
 #define WINDOW_START ((vm_offset_t)0x100000000)
-#define BEHIND       (16 * DRIVER_PAGE) /* addresses that are there, but somebody else's */
+#define BEHIND       (16 * DRIVER_PAGE) /* addresses that exist, but are outside of the window */
 #define STRIDE       (DRIVER_WINDOW_BYTES + BEHIND)
 
 struct sim {
@@ -135,7 +135,7 @@ static int sim_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t 
 
 /* ---- system calls that go on ------------------------------------------------------------------ */
 
-#define HOLD_TRIES 50 /* where memory is short, what was had together is soon had together */
+#define HOLD_TRIES 50 /* where memory is short, pages that could be held together once can soon be again */
 
 static void sim_unhold(struct driver *d, int slot)
 {
@@ -161,7 +161,7 @@ static bool sim_held(struct driver *d, int slot, struct driver_hold *hold)
     return hold->len != 0;
 }
 
-/* The page at addr that call number slot has for this kind of access; NULL: none. */
+/* The page at addr that call number slot holds for this kind of access; NULL: none. */
 static struct vm_page *held_page(struct sim *sim, int slot, uint64_t addr, vm_prot_t access)
 {
     const struct driver_hold *hold = &sim->hold[slot];
@@ -173,9 +173,9 @@ static struct vm_page *held_page(struct sim *sim, int slot, uint64_t addr, vm_pr
 }
 
 /*
- * May the mapping of m, which is held, be gone, or have fewer rights than it had, and nobody is to blame?
- * When the machine was told to be forgetful; and where a page that backs m's object can be mapped at the same
- * place, for the core unmaps the place and not the page.
+ * Whether the mapping of the held page m may be gone or more restricted without a mistake: on a machine that
+ * was told to be forgetful; and where a page of a backing object can be mapped at the same place, because the
+ * core unmaps the place and not the page.
  */
 static bool may_be_forgotten(const struct vm_page *m)
 {
@@ -185,8 +185,8 @@ static bool may_be_forgotten(const struct vm_page *m)
 }
 
 /*
- * Where the host's kernel finds the byte at addr: in the page that is mapped there, or would be. NULL:
- * nowhere.
+ * Where the host's kernel finds the byte at addr: in the page that is
+ * mapped there, or would be. NULL: not mapped.
  */
 static uint8_t *held_byte(struct sim *sim, int slot, uint64_t addr, vm_prot_t access)
 {
@@ -205,7 +205,7 @@ static uint8_t *held_byte(struct sim *sim, int slot, uint64_t addr, vm_prot_t ac
 }
 
 /*
- * A private mapping took a clean copy of the page, and so it is write-protected: the call meets that, says
+ * A private mapping took a clean copy of the page, which was write-protected for that: the call then gets
  * EFAULT, and is made again with its memory held anew.
  */
 static int hold_anew(struct driver *d, int slot, uint64_t addr)
@@ -250,7 +250,7 @@ static void end_calls(struct driver *d)
 
 /* ---- files ------------------------------------------------------------------------------------- */
 
-/* What was moved is how far the offset came. */
+/* The bytes moved are the advance of the offset. */
 static int64_t moved(const struct fl_iocb *iocb, uint64_t off, int64_t result)
 {
     if (result >= 0 && !(iocb->flags & FL_IOCB_APPEND) && iocb->offset != off + (uint64_t)result)
@@ -374,7 +374,7 @@ static struct store *open_store(struct sim_disk *disk, enum sim_files_when when)
 {
     if (when == SIM_FILES_ANYHOW)
         return sim_disk_open(disk, false);
-    return odd_disk_open(disk, when == SIM_FILES_IN_SUBMIT ? ODD_IN_SUBMIT : ODD_IN_WAIT);
+    return odd_store(sim_disk_open(disk, false), when == SIM_FILES_IN_SUBMIT ? ODD_IN_SUBMIT : ODD_IN_WAIT);
 }
 
 struct sim_files sim_files_draw(uint64_t seed)
@@ -424,7 +424,7 @@ static void close_files(struct sim *sim)
 
     for (i = 0; i < DRIVER_HANDLES; i++)
         if (fl_vnode_close(sim->handle[i].vnode) != 0)
-            abort(); /* no test here ends with a disk that fails */
+            abort(); /* no test with this driver ends while its disks fail */
 }
 
 struct vm_map *sim_driver_map(struct driver *d)
@@ -446,8 +446,7 @@ static void destroy_disks(struct sim *sim, int n)
 }
 
 /*
- * Frees everything; sim_shutdown then panics when anything was left over. Calls that go on keep nothing
- * alive.
+ * Frees everything; sim_shutdown then panics if anything is left over. Calls in progress keep nothing alive.
  */
 static void sim_destroy(struct driver *d)
 {
@@ -543,7 +542,7 @@ static int64_t slice_mremap(struct driver *d, uint64_t addr, uint64_t len, uint6
     return driver_mremap_placed(d, sim_mremap, addr, len, new_len, flags, new_addr);
 }
 
-/* Others are always in the middle of something; sim_slices_destroy checks. */
+/* Other slices are always in the middle of an operation; sim_slices_destroy checks. */
 static void slice_check(struct driver *d)
 {
     (void)d;

@@ -5,19 +5,20 @@
 #include "model/driver.h"
 #include "sim/sim.h"
 
-/* How the files' disks are: blocks of this size, 0: of a page; and when their transfers end. */
+/* The disks of the files: their block size, 0: a page; and when their transfers end. */
 enum sim_files_when {
-    SIM_FILES_ANYHOW,    /* when the disk has done them */
-    SIM_FILES_IN_SUBMIT, /* odd_disk.h */
+    SIM_FILES_ANYHOW,    /* when the disk has moved the bytes */
+    SIM_FILES_IN_SUBMIT, /* odd_store.h */
     SIM_FILES_IN_WAIT,
 };
-#define SIM_FILES_ROOM 4096 /* pages: for every file, and yet so few that the disk is always asked */
+/* pages: room for every file, and yet so few that the disk is always asked for room */
+#define SIM_FILES_ROOM 4096
 struct sim_files {
     uint32_t block_bytes;
     enum sim_files_when when;
-    bool thin; /* all holes, for which there is room: sim_disk_make_thin */
+    bool thin; /* the files are all holes, for which there is room: sim_disk_make_thin */
 };
-/* Any of them, by the seed: half of all are of the first kind. */
+/* Draws one by the seed: half of them have SIM_FILES_ANYHOW. */
 struct sim_files sim_files_draw(uint64_t seed);
 
 /* Boots a computer of these parameters with one space and the files on disks of their own. One at a time. */
@@ -26,8 +27,7 @@ struct driver *sim_driver_create_on(const struct sim_params *params, struct sim_
 
 /*
  * The same with n windows in the one space, each with files of its own, but for the last file, which all of
- * them read. For fibers that run at once: a slice never looks beyond its window. sim_slices_destroy ends
- * them all.
+ * them read. For fibers that run at once: a slice uses only its own window. sim_slices_destroy ends them all.
  */
 #define SIM_SLICES_MAX 8
 void sim_slices_create(const struct sim_params *params, unsigned n, struct driver *slice[]);

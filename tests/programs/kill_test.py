@@ -1,5 +1,6 @@
-"""LMDB and SQLite killed in the middle, again and again, each time recovered by their own means: whatever a
-commit promised is there, nothing of what was not committed is, and the next run goes on from it."""
+"""LMDB and SQLite are killed in the middle of their work, again and again, and recover each time by their own
+means: all that was committed is there, nothing else is, and the next run continues from that.
+"""
 
 import hashlib
 import signal
@@ -93,7 +94,7 @@ class Model:
         self.turn, self.rows = -1, {}
 
     def digest(self, turn):
-        """Of a turn that is not before the last one asked for: nothing promised is undone."""
+        """The database's turn must not be before the last committed one: no commit is undone."""
         while self.turn < turn:
             self.turn += 1
             for key, value in changes(self.turn):
@@ -108,7 +109,7 @@ class Model:
 
 
 def recovered(name, model, promised, line):
-    """What a database says of itself when it is opened after a kill; returns its turn, or None."""
+    """Checks a database that is opened after a kill; returns its turn, or None."""
     words = line.decode().split()
     if not check(len(words) == 4 and words[0] == "opened", f"{name}: opens again: {line!r}"):
         return None
@@ -119,7 +120,7 @@ def recovered(name, model, promised, line):
 
 
 def kill_at(argv, lines, delay):
-    """Killed `delay` seconds after so many lines; all the whole lines that it had said, or None."""
+    """Kills the program `delay` seconds after so many lines; returns its complete lines, or None."""
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         said = [process.stdout.readline() for _ in range(lines)]
         time.sleep(delay)
@@ -132,7 +133,7 @@ def kill_at(argv, lines, delay):
 
 
 def killed(name, code, mode, engine, seed):
-    """Half of the times a native run recovers, half of the times the next one under the limit."""
+    """A native run and the next run under the limit take turns to recover."""
     rng, model = random.Random(seed), Model()
     path = os.path.join(directory, f"{name}-{mode}-{engine}")
     name = f"{name}, {mode}, {engine}, seed {seed}"

@@ -1,5 +1,6 @@
-"""LMDB, its database mapped and 8 × the limit: written by pwrite and through the mapping. What each side of
-the limit wrote, the other dumps, and the files are the same byte for byte."""
+"""LMDB, its database mapped and 8 × the limit: written by pwrite and through the mapping. A native run dumps
+what a run under the limit wrote, and the reverse, and the files are equal byte for byte.
+"""
 
 from harness import *
 
@@ -65,7 +66,7 @@ def argv(name, mode, turns):
 
 
 def written(mode, engine, part):
-    """Written under a limit: the same answers on the way, and the same file."""
+    """Writes under a limit: the output and the file must be those of the native run."""
     name, memory = f"{mode}-{engine}", MEMORY // part
     native = Run(argv(f"native-{name}", mode, 28 // part))
     size = os.stat(os.path.join(directory, f"native-{name}", "data.mdb")).st_blocks * 512
@@ -83,7 +84,7 @@ def written(mode, engine, part):
 
 
 def tools(engine):
-    """The database that a native run wrote, read by LMDB's own tools under a limit; and loaded again."""
+    """LMDB's own tools, under a limit, dump the database that a native run wrote, and load it again."""
     source, memory = database("native-pwrite-signal"), ["--fault", engine]
     size = len(data("native-pwrite-signal"))
     for tool in (["mdb_dump", "-a"], ["mdb_stat", "-a", "-e", "-f", "-r"]):
@@ -103,7 +104,7 @@ def tools(engine):
 
 
 def loaded():
-    """mdb_load appends in one transaction after the other, through its own mapping."""
+    """mdb_load appends in several transactions, through a mapping of its own."""
     dump = Run(["mdb_dump", "-s", "main", database("native-pwrite-signal")])
     for name, start in (("load-native", Run), ("load", lambda argv, **more: under(MEMORY, argv, **more))):
         run = start(["mdb_load", "-s", "main", database(name)], input=dump.out)

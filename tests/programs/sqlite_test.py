@@ -1,5 +1,6 @@
 """SQLite with its database mapped and 8 × the limit: it reads through the mapping and writes by pwrite, and
-both must see one file."""
+both must show the same bytes.
+"""
 
 from harness import *
 
@@ -59,7 +60,9 @@ def argv(name, *how):
 
 
 def written(journal, vacuum, turns, runs):
-    """The same answers on the way, and the same file (its digest is of the output); kept for the tool."""
+    """The output, which includes the file's digest, must be that of the native run; keeps the file for the
+    tool.
+    """
     turns = str(turns)
     base = os.path.join(directory, f"{journal}-native")
     native = Run(argv(f"{journal}-native", journal, turns, vacuum))
@@ -75,7 +78,7 @@ def written(journal, vacuum, turns, runs):
         os.unlink(os.path.join(directory, name))
 
 
-# Nothing is synced, so that only one truth makes them agree.
+# Nothing is synced, so they agree only if both see the same pages.
 TWO = r"""
 import random, sqlite3, sys
 random.seed(6)
@@ -98,7 +101,7 @@ print(one.execute("pragma integrity_check").fetchone(), two.execute("pragma inte
 
 
 def two_connections():
-    """Both map the database when it is small, and let their mappings grow with it."""
+    """Both connections map the database while it is small, and their mappings grow with it."""
     native = Run([PYTHON, "-c", TWO, os.path.join(directory, "two-native")])
     for memory, engine in ((1 << 20, "signal"), (2 << 20, "thread")):
         path = os.path.join(directory, f"two-{engine}")
@@ -106,12 +109,14 @@ def two_connections():
         if engine == "thread" and run.status == 125:
             continue
         same(f"sqlite, two connections, {engine}", native, run, memory)
-        dump = Run(["sqlite3", path, ".dump"]), Run(["sqlite3", os.path.join(directory, "two-native"), ".dump"])
+        dump = Run(["sqlite3", path, ".dump"]), Run(
+            ["sqlite3", os.path.join(directory, "two-native"), ".dump"]
+        )
         check(dump[0].out == dump[1].out, f"sqlite, two connections, {engine}: the same rows")
 
 
 def dumped():
-    """The tool reads what a native run wrote, and writes it again, each under a limit."""
+    """SQLite's tool dumps what a native run wrote, and loads it again, both under a limit."""
     base, copy = os.path.join(directory, "wal-native"), os.path.join(directory, "copy")
     tool = ["sqlite3", "-cmd", "pragma mmap_size=1000000000", "-cmd", "pragma cache_size=50"]
     native = Run([*tool, base, ".dump"])

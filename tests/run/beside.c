@@ -1,8 +1,7 @@
 /*
- * beside.c: a thread is in a system call whose memory is a mapping of a file, and others do to the mapping
- * and the file what programs do, by a program that knows nothing of Faultline. What it checks is true
- * natively, so it says "right", or what is wrong and exits with 1; a scene that takes too long is killed and
- * says where it was.
+ * beside.c: one thread is in a system call whose buffer is a mapping of a file, and others change the mapping
+ * and the file, in a program that knows nothing of Faultline. Its checks hold natively, so it prints "right",
+ * or prints what is wrong and exits with 1. A scene that takes too long is killed and prints where it was.
  *
  *   beside SCENE FILE
  *
@@ -34,11 +33,11 @@
 #define PAGES     16
 #define LEN       ((size_t)PAGES * PAGE)
 #define WHILE_NS  300000000
-#define SCENE_MAX 40 /* seconds: nothing here takes so long but a hang */
+#define SCENE_MAX 40 /* seconds: only a hang takes so long */
 
 static const char *path;
 static const char *volatile doing = "?";
-static int fd, source; /* the mapped file; what is read from */
+static int fd, source; /* the mapped file; the file that is read from */
 static unsigned char *map;
 static atomic_bool over;
 
@@ -181,7 +180,7 @@ static void write_all(void)
     CHECK(pwrite(source, map, LEN, 0) == (ssize_t)LEN);
 }
 
-/* What is cut off natively is not there either: EFAULT, or what came before. */
+/* Bytes that are cut off are not accessible natively either: EFAULT, or the bytes before them. */
 static void write_what_is_there(void)
 {
     doing = "pwrite";
@@ -216,7 +215,7 @@ static void files_anew(void)
     beside(move_within, map_anew);
 }
 
-/* The memory of a write may be the very page that is written, private and never written before. */
+/* The buffer of a write may be a private, unwritten page of the page that it writes. */
 static void overlap(void)
 {
     unsigned char *own = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
@@ -313,7 +312,7 @@ static void streams(void)
     streams_beside(advise);
 }
 
-/* Each fork hands the mappings to the kernel, so each finds new ones. */
+/* Each fork hands the mappings over to the kernel, so each round maps anew. */
 static void fork_steps(void)
 {
     doing = "fork";
@@ -380,7 +379,7 @@ static void end_to_wait(pthread_t thread, ssize_t expected)
     CHECK(close(quiet[0]) == 0 && close(quiet[1]) == 0);
 }
 
-/* The bytes come at last, into a hole. */
+/* The bytes come at last, and go into a hole. */
 static void punched(void)
 {
     pthread_t thread = begin_to_wait();
@@ -394,7 +393,8 @@ static void punched(void)
 }
 
 /*
- * … into a mapping that is another one, or the kernel's, by then, and whose file nobody writes to behind it.
+ * … into a mapping that was replaced, or handed over to the kernel,
+ * meanwhile. No late write reaches the old file.
  */
 static void handed_over(void)
 {
@@ -409,7 +409,7 @@ static void handed_over(void)
     CHECK(memcmp(map, "hello", 5) == 0);
     memcpy(map, "HELLO", 5);
     CHECK(munmap(map, LEN) == 0);
-    sleep(2); /* whatever the VM still had of it, it has written */
+    sleep(2); /* the VM has written all dirty pages of it */
     CHECK(pread(fd, bytes, 6, PAGE) == 6 && memcmp(bytes, "newest", 6) == 0);
     CHECK(pread(fd, bytes, 6, 0) == 6 && memcmp(bytes, "HELLO", 5) == 0);
 }

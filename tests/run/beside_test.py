@@ -1,10 +1,13 @@
-"""beside.c: a system call goes on in a mapping while other threads punch, cut, unmap, map anew, protect and fork."""
+"""beside.c: a system call on a mapping is in progress while other threads punch, truncate, unmap, remap,
+protect and fork.
+"""
 
 from harness import *
 
 BESIDE = os.path.join(os.path.dirname(CALLS), "beside")
 SCENES = ["files", "overlap", "streams", "punched", "handed_over", "mapped_anew", "everything_else"]
-# With the thread engine nobody sees the call, which meets memory that is being replaced: docs/run.md.
+# With the thread engine the call is not intercepted, and can meet memory that is being replaced.
+# See docs/run.md.
 REPLACED = ["files_anew", "streams_anew", "forks"]
 directory = scratch()
 file = os.path.join(directory, "file")

@@ -1,11 +1,11 @@
 /*
- * calls.c: system calls that are handed mapped memory, signals, and fork, by a program that knows nothing of
- * Faultline. It prints what it sees; the test (calls_test) compares a native run with runs under limits
- * smaller than the file.
+ * calls.c: system calls on mapped memory, signals, and fork, in a program that
+ * knows nothing of Faultline. It prints what it sees; the test (calls_test)
+ * compares a native run with runs under limits smaller than the file.
  *
- *   calls CASE FILE      FILE is 16 MiB or more of page-numbered bytes, made by the test, and may be changed
+ *   calls CASE FILE      FILE is 16 MiB or more of numbered pages, made by the test; it may change
  */
-#include "cases.h"
+#include "given_file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -23,21 +23,6 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define PAGE     4096u
-#define CHECK(x) ((x) ? (void)0 : (void)(printf("line %d: %s: %s\n", __LINE__, #x, strerror(errno)), exit(1)))
-
-static const char *path;
-static size_t size;
-
-static uint64_t sum(const volatile unsigned char *p, size_t n)
-{
-    uint64_t h = 1469598103934665603u;
-
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ p[i]) * 1099511628211u;
-    return h;
-}
 
 static unsigned char *map(int prot, int flags, int open_flags)
 {
@@ -85,7 +70,7 @@ static void *drain(void *arg)
     return NULL;
 }
 
-/* A pipe is written to from one mapping, longer than any hold; and read into another. */
+/* A pipe is written from one mapping, longer than any hold, and read into another. */
 static void case_pipe(void)
 {
     unsigned char *from = map(PROT_READ, MAP_PRIVATE, O_RDONLY);
@@ -103,7 +88,7 @@ static void case_pipe(void)
 
     CHECK(pipe(fd) == 0);
     CHECK(write(fd[1], "hello, mapping", 14) == 14);
-    n = read(fd[0], to + 5 * PAGE - 7, 64); /* across two pages that are not there */
+    n = read(fd[0], to + 5 * PAGE - 7, 64); /* across two pages that are not resident */
     printf("read %zd '%.14s'\n", n, (char *)to + 5 * PAGE - 7);
     printf("%lx\n", sum(to, size));
 }
@@ -184,7 +169,7 @@ static void case_odd(void)
     FILE *file;
 
     strcpy(name, "/proc/self/stat");
-    CHECK(madvise(m, size, MADV_DONTNEED) == 0); /* private: what was written is gone */
+    CHECK(madvise(m, size, MADV_DONTNEED) == 0); /* private: the written bytes are gone */
     printf("gone %d\n", strcmp(name, "/proc/self/stat") != 0);
     strcpy(name, "/etc/passwd");
     printf("stat %d %d\n", stat(name, st), S_ISREG(st->st_mode));
@@ -237,7 +222,7 @@ static void case_interrupt(void)
 
     CHECK(pipe(fd) == 0);
     CHECK(sigaction(SIGALRM, &action, NULL) == 0);
-    ualarm(50000, 50000); /* again and again: one may come before the read waits */
+    ualarm(50000, 50000); /* repeated, because one may come before the read waits */
     n = read(fd[0], m + 3 * PAGE - 1, 5);
     ualarm(0, 0);
     printf("read %zd %s alarms %d\n", n, strerror(errno), alarms > 0);
@@ -279,8 +264,8 @@ static void case_blocked(void)
 }
 
 /*
- * A file that becomes shorter: SIGBUS where it was, again and again, on the handler's way out by siglongjmp;
- * the rest lives.
+ * A file becomes shorter: accesses to the lost part raise SIGBUS each time, from which the handler leaves by
+ * siglongjmp; the rest stays accessible.
  */
 static void case_truncate(void)
 {
@@ -377,7 +362,7 @@ static void case_segv(void)
 
 /* ---- mappings -------------------------------------------------------------------------------------- */
 
-/* Fixed mappings over and beside managed ones, moved and cut. */
+/* Fixed mappings over managed ones and next to them, which are moved and cut. */
 static void case_fixed(void)
 {
     unsigned char *m = map(PROT_READ | PROT_WRITE, MAP_PRIVATE, O_RDONLY);
@@ -448,8 +433,8 @@ static void case_coherent(void)
 }
 
 /*
- * As databases do: written by pwrite and read through a mapping; written through a mapping and read by pread,
- * or synced by fsync.
+ * As databases do: written by pwrite and read through a mapping; written
+ * through a mapping and read by pread, or written back by fsync.
  */
 static void case_database(void)
 {
@@ -482,8 +467,8 @@ static void case_database(void)
 }
 
 /*
- * Closes every descriptor that it did not open; and then becomes another program, with bytes still to be
- * written.
+ * Closes every descriptor that it did not open, and then executes another
+ * program while pages are still dirty.
  */
 static void case_exec(void)
 {
@@ -501,7 +486,10 @@ static void case_exec(void)
     execlp("tail", "tail", "-c", "1", path, (char *)NULL);
 }
 
-/* A fork that nobody hears of: its child has no managed memory, and cannot harm its parent's. */
+/*
+ * A fork past libc, which the shim does not notice: its child has no
+ * managed memory, and cannot harm its parent's.
+ */
 static void case_raw_fork(void)
 {
     unsigned char *m = map(PROT_READ, MAP_PRIVATE, O_RDONLY);
@@ -625,7 +613,7 @@ static void *writer(void *arg)
     return (void *)n;
 }
 
-/* How many bytes of the mapping, and then of the file, are not what another thread last stored there. */
+/* Counts the bytes of the mapping, and then of the file, that are not what another thread last stored. */
 static void fork_while_written(size_t wrong[2])
 {
     unsigned char *s = map(PROT_READ | PROT_WRITE, MAP_SHARED, O_RDWR);
@@ -646,7 +634,7 @@ static void fork_while_written(size_t wrong[2])
     usleep(20000);
     go_on = 0;
     CHECK(pthread_join(thread, &n) == 0);
-    /* The last write to each place, by the writer's own rule; its places repeat after `size` steps. */
+    /* The last value of each place, by the rule of the writer; its places repeat after `size` steps. */
     memset(check, 0, size);
     most = (uint64_t)n;
     first = most > size ? most - size : 0;
@@ -699,11 +687,5 @@ int main(int argc, char **argv)
         {"fork_shared", case_fork_shared},
         {"fork_threads", case_fork_threads},
     };
-    struct stat st;
-
-    if (argc != 3 || stat(argv[2], &st) != 0)
-        return 2;
-    path = argv[2];
-    size = (size_t)st.st_size;
-    return CASE_RUN(cases, argv[1]) ? 0 : 2;
+    return given_file_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
 }

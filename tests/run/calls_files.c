@@ -1,11 +1,11 @@
 /*
- * calls_files.c: what calls on mapped files promise to several threads, processes and descriptors, by a
+ * calls_files.c: what calls on mapped files promise to several threads, processes and descriptors, in a
  * program that knows nothing of Faultline. It prints what it sees; the test (calls_files_test) compares a
  * native run with runs under limits smaller than the file.
  *
- *   calls_files CASE FILE      FILE is 16 MiB or more of page-numbered bytes, made by the test, and may be changed
+ *   calls_files CASE FILE      FILE is 16 MiB or more of numbered pages, made by the test; it may change
  */
-#include "cases.h"
+#include "given_file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -24,21 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAGE     4096u
-#define THREADS  4
-#define CHECK(x) ((x) ? (void)0 : (void)(printf("line %d: %s: %s\n", __LINE__, #x, strerror(errno)), exit(1)))
-
-static const char *path;
-static size_t size;
-
-static uint64_t sum(const volatile unsigned char *p, size_t n)
-{
-    uint64_t h = 1469598103934665603u;
-
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ p[i]) * 1099511628211u;
-    return h;
-}
+#define THREADS 4
 
 static unsigned char *map(int fd, int prot)
 {
@@ -63,7 +49,7 @@ static void told(const char *what, long r)
 
 /* ---- threads --------------------------------------------------------------------------------------- */
 
-#define STRIPE  1500u /* of each thread, in turns: not aligned, so that pages are shared */
+#define STRIPE  1500u /* bytes of each thread in turn: not aligned, so that threads share pages */
 #define RECORD  733u
 #define RECORDS 400
 
@@ -76,7 +62,7 @@ struct worker {
     uint64_t result;
 };
 
-/* Each thread has its own bytes, and sees only what it wrote there itself, by whatever way. */
+/* Each thread has bytes of its own, and sees there only what it wrote itself, by whatever call. */
 static void *work_stripes(void *arg)
 {
     struct worker *w = arg;
@@ -100,7 +86,7 @@ static void *work_stripes(void *arg)
     return NULL;
 }
 
-/* A record is written as a whole, behind the others', wherever the position is shared. */
+/* A record is written in one piece, behind all others, also where the position is shared. */
 static void *work_records(void *arg)
 {
     struct worker *w = arg;
@@ -191,7 +177,7 @@ static void *work_mapping(void *arg)
     return NULL;
 }
 
-/* A file becomes managed, and is no more, in the middle of the calls of others. */
+/* A file becomes managed, and is released again, while other threads make calls on it. */
 static void case_comes_and_goes(void)
 {
     int fd = opened(O_RDWR);
@@ -223,7 +209,7 @@ static void reap(pid_t pid)
     printf("child %d\n", status);
 }
 
-/* What was written before the fork and after it is there for both, by descriptor. */
+/* Both processes read by descriptor what was written before the fork and after it. */
 static void case_fork(void)
 {
     int fd = opened(O_RDWR);
@@ -252,7 +238,7 @@ static void case_fork(void)
     printf("%c\n", p[9000]);
 }
 
-/* Programs that are started see what was written, and may write. */
+/* Child programs see what was written, and may write. */
 static void case_system(void)
 {
     int fd = opened(O_RDWR);
@@ -279,7 +265,7 @@ static void case_system(void)
     wait(NULL);
 }
 
-/* A process that ends writes back what it wrote, mapped or not at the end. */
+/* A process that ends writes back its dirty pages, whether they are mapped at the end or not. */
 static void case_exit(void)
 {
     int fd = opened(O_RDWR);
@@ -292,7 +278,7 @@ static void case_exit(void)
 
 /* ---- descriptors ----------------------------------------------------------------------------------- */
 
-/* A descriptor of the file that comes as a message, in the place of a number that was something else. */
+/* A descriptor of the file is received in a message, under a number that stood for another file. */
 static void case_passed(void)
 {
     int fd = opened(O_RDWR), pair[2], other = open("/dev/null", O_RDWR), got;
@@ -308,7 +294,7 @@ static void case_passed(void)
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    /* closed where nobody sees it, as libc does inside itself */
+    /* closed past the shim, as libc does inside itself */
     CHECK(sendmsg(pair[0], &message, 0) == 1 && syscall(SYS_close, other) == 0);
     CHECK(recvmsg(pair[1], &message, 0) == 1);
     memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof got);
@@ -320,7 +306,7 @@ static void case_passed(void)
     printf("%c\n", p[51]);
 }
 
-/* Whether the number, which was something else and was closed where nobody sees it, is the mapped file now. */
+/* Reads by the number, which was another file, was closed past the shim, and is the mapped file now. */
 static void renumbered(const char *what, int number, int fd, off_t at)
 {
     static char next = 'A';
@@ -389,7 +375,7 @@ static void case_streams(void)
     CHECK(stream != NULL && fgetc(stream) != EOF && fclose(stream) == 0);
 }
 
-/* Written by a descriptor that cannot read, into a mapping that cannot write. */
+/* Written by a write-only descriptor, while the mapping is read-only. */
 static void case_write_only(void)
 {
     int ro = opened(O_RDONLY), wo = opened(O_WRONLY);
@@ -437,7 +423,7 @@ static void case_limit(void)
     printf("signals %d end %ld\n", exceeded, (long)lseek(fd, 0, SEEK_END));
 }
 
-/* What is written is data, wherever the file had a hole. */
+/* Written bytes count as data, also where the file had a hole. */
 static void case_holes(void)
 {
     int fd = opened(O_RDWR);
@@ -457,7 +443,7 @@ static void case_holes(void)
     printf("data %ld, %u\n", (long)lseek(fd, 0, SEEK_DATA), p[100 * PAGE]);
 }
 
-/* Another process, from before anything was mapped, that says what the file has at an offset. */
+/* Another process, forked before anything was mapped, which reports the bytes of the file at an offset. */
 static struct {
     int ask, answer;
 } observer;
@@ -488,7 +474,7 @@ static void observe(const char *what, off_t at)
     printf("%s %s\n", what, got);
 }
 
-/* What a call says to be on the disk has left the process. */
+/* Bytes that a call reported as synced have left the process. */
 static void case_synced(void)
 {
     int fd, synced;
@@ -519,7 +505,10 @@ static void case_synced(void)
     observe("munmap", 18 * PAGE);
 }
 
-/* Of a file that is mapped nowhere while another is: as fast as ever. Prints nothing but what it read. */
+/*
+ * Reads a file that is not mapped, while another is: this must be as fast
+ * as natively. Prints only what it read.
+ */
 static void case_cost(void)
 {
     char other[5000];
@@ -564,11 +553,5 @@ int main(int argc, char **argv)
         {"synced", case_synced},
         {"cost", case_cost},
     };
-    struct stat st;
-
-    if (argc != 3 || stat(argv[2], &st) != 0)
-        return 2;
-    path = argv[2];
-    size = (size_t)st.st_size;
-    return CASE_RUN(cases, argv[1]) ? 0 : 2;
+    return given_file_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -1,31 +1,30 @@
 """calls_files.c: what calls on mapped files promise to several threads, processes and descriptors.
 
-And what they cost where no file is mapped: not one system call more.
+And that calls on a file that is not mapped make no additional system call.
 """
 
 import re
 
-from harness import *
+from given_file import *
 
-PAGES = 5000
-CASES = "stripes position append comes_and_goes fork system exit passed numbers streams write_only limit holes synced".split()
-FILES = os.path.join(os.path.dirname(CALLS), "calls_files")
-SAME_CONTENTS = set(CASES) - {"stripes", "position", "append", "comes_and_goes"}  # threads in an order of their own
-directory = scratch()
-base = os.path.join(directory, "base")
-write_pages(base, PAGES)
-work = os.path.join(directory, "file")
-
-
-def prepared(case):
-    shutil.copyfile(base, work)
-    return [FILES, case, work]
+CASES = (
+    "stripes position append comes_and_goes fork system exit passed numbers streams write_only limit holes "
+    "synced"
+).split()
+SAME_CONTENTS = set(CASES) - {
+    "stripes",
+    "position",
+    "append",
+    "comes_and_goes",
+}  # threads in an order of their own
 
 
 def reads(argv):
     """The names of the system calls from the first to the last of the 1000 reads that the case makes."""
     trace = os.path.join(directory, "trace")
-    done = subprocess.run(["strace", "-f", "-o", trace, *argv], capture_output=True, timeout=TIMEOUT_S, check=False)
+    done = subprocess.run(
+        ["strace", "-f", "-o", trace, *argv], capture_output=True, timeout=TIMEOUT_S, check=False
+    )
     if done.returncode != 0:
         return None
     with open(trace, encoding="utf-8", errors="replace") as file:
@@ -36,23 +35,26 @@ def reads(argv):
 
 
 for case in CASES:
-    native = Run(prepared(case))
-    after = digest(work)
-    check(native.status == 0, f"{case} natively: {native.status} {native.out[-200:]!r}")
-    for memory, engine in ((2 << 20, "signal"), (8 << 20, "signal"), (4 << 20, "thread")):
-        run = under(memory, prepared(case), options=["--fault", engine])
-        if engine == "thread" and run.status == 125:
-            continue
-        same(f"{case} with {memory >> 20}M, {engine}", native, run, memory)
-        if case in SAME_CONTENTS:
-            check(digest(work) == after, f"{case} with {memory >> 20}M, {engine}: the file is the same")
+    list(under_limits("calls_files", case, same_file=case in SAME_CONTENTS))
 
 if shutil.which("strace"):
-    command = [FAULTLINE, "run", "--memory", "8M", "--fault", "thread", "--", *prepared("cost")]
+    command = [
+        FAULTLINE,
+        "run",
+        "--memory",
+        "8M",
+        "--fault",
+        "thread",
+        "--",
+        *prepared("calls_files", "cost"),
+    ]
     calls = reads(command)
     if calls is None:
         print("skip  system calls are not counted: no strace here, or no handler threads")
     else:
         others = [name for name in calls if name != "pread64"]
-        check(len(calls) == 1000 and others == [], f"1000 reads of a file that is not mapped, and nothing else {others[:9]}")
+        check(
+            len(calls) == 1000 and others == [],
+            f"1000 reads of a file that is not mapped, and nothing else {others[:9]}",
+        )
 finish()

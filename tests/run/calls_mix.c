@@ -1,16 +1,17 @@
 /*
- * calls_mix.c: every call on files, mixed at random with mappings of the same files, by a program that knows
- * nothing of Faultline. It prints what it sees; the test (calls_mix_test) compares a native run with runs under
- * limits smaller than the files, and the files afterwards.
+ * calls_mix.c: every call on files, mixed at random with mappings of the same files, in a program that knows
+ * nothing of Faultline. It prints what it sees; the test (calls_mix_test) compares a native run with runs
+ * under limits smaller than the files, and the files afterwards.
  *
  *   calls_mix SEED OPERATIONS DIRECTORY
  *
  *   file 0 … 2 ── descriptors: rw, ro, wo, append, direct, dsync; some shared by dup
  *      └───────── mappings: shared rw, shared ro, private; made and removed on the way
  *
- * An operation never touches a mapping behind the end of its file, and never reads and writes ranges of one
+ * An operation never touches a mapping beyond the end of its file, and never reads and writes ranges of one
  * file that overlap: there the kernel promises nothing.
  */
+#include "check.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -24,8 +25,6 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
-
-#define CHECK(x) ((x) ? (void)0 : (void)(printf("line %d: %s: %s\n", __LINE__, #x, strerror(errno)), exit(1)))
 
 #define FILES     3
 #define FDS       7
@@ -102,7 +101,7 @@ static int any_fd(int f)
     return file[f].fd[below(FDS)];
 }
 
-/* A place of len bytes inside the file that is mapped so, or NULL. */
+/* A range of len bytes that is mapped, of that kind, and inside the file; or NULL. */
 static unsigned char *any_place(int f, bool writable, size_t *len, size_t *at)
 {
     size_t m = below(MAPS), size = size_of(f);
@@ -122,7 +121,7 @@ static void told(const char *what, long r)
     printf("%s %ld%s%s\n", what, r, r < 0 ? " " : "", r < 0 ? strerror(error) : "");
 }
 
-/* What was read; the descriptor may be a direct one, which is choosy. */
+/* Prints what was read; a direct descriptor may refuse the call. */
 static void told_bytes(const char *what, long r, const unsigned char *p)
 {
     told(what, r);
@@ -302,7 +301,7 @@ static void op_sync(int f)
     }
 }
 
-/* Between a file and a mapping of another, or of itself elsewhere. */
+/* Between a file and a mapping of another file, or of another part of the same one. */
 static void op_managed_buffer(int f)
 {
     int g = (int)below(FILES);
@@ -398,7 +397,7 @@ static void op_sendfile(int f)
 
 static void op_splice(int f)
 {
-    int g = (f + 1) % FILES; /* what is in the pipe is the page itself, and so is written with it */
+    int g = (f + 1) % FILES; /* the pipe holds the page itself, so later stores show in it */
     loff_t from = any_offset(f), to = any_offset(g);
     ssize_t n = splice(file[f].fd[1], &from, pipe_fd[1], NULL, any_len() % 30000, 0);
 
@@ -439,7 +438,7 @@ static void open_all(int f)
     file[f].fd[FDS - 1] = dup(file[f].fd[0]);
 }
 
-/* Numbers change what they stand for, also by way of libc's own opens. */
+/* Descriptor numbers change their file, also by libc's own opens. */
 static void op_reopen(int f)
 {
     int g = (int)below(FILES);

@@ -24,7 +24,11 @@ def digests():
     return [digest(os.path.join(work, f"mix{i}")) for i in range(3)]
 
 
-seeds = [int(os.environ["FAULTLINE_SEED"])] if "FAULTLINE_SEED" in os.environ else [1, 2, 3, random.randrange(10**9)]
+seeds = (
+    [int(os.environ["FAULTLINE_SEED"])]
+    if "FAULTLINE_SEED" in os.environ
+    else [1, 2, 3, random.randrange(10**9)]
+)
 for seed in seeds:
     native = Run(prepared(seed))
     after = digests()
@@ -37,6 +41,8 @@ for seed in seeds:
         check(digests() == after, f"seed {seed} with {memory >> 20}M, {engine}: the files are the same")
         if native.out != run.out:
             mine, theirs = run.out.split(b"\n"), native.out.split(b"\n")
-            at = next((i for i, (a, b) in enumerate(zip(mine, theirs)) if a != b), min(len(mine), len(theirs)))
+            at = next(
+                (i for i, (a, b) in enumerate(zip(mine, theirs)) if a != b), min(len(mine), len(theirs))
+            )
             print(f"      line {at}: {mine[at:at + 2]}, natively {theirs[at:at + 2]}")
 finish()

@@ -1,8 +1,8 @@
 /*
  * cases.h: the cases of a program that is tested under Faultline: `PROGRAM CASE …` runs the one of that name.
  */
-#ifndef TESTS_PROGRAMS_CASES_H
-#define TESTS_PROGRAMS_CASES_H
+#ifndef TESTS_RUN_CASES_H
+#define TESTS_RUN_CASES_H
 
 #include <stdbool.h>
 #include <stddef.h>

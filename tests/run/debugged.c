@@ -1,7 +1,7 @@
 /*
- * debugged.c: debugged FILE [die]: maps the file, whose pages say which they are, and stands still in `here`
- * for a debugger (gdb_test): page 3 has been read by then, the last one has not. `die`: then touches what is
- * nowhere.
+ * debugged.c: debugged FILE [die]: maps the file of numbered pages, and calls
+ * `here`, where a debugger stops it (gdb_test): page 3 has been read by then,
+ * the last one has not. die: accesses an unmapped address afterwards.
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,12 +1,13 @@
 /*
- * descriptors.c: descriptors CASE DIRECTORY [N]: what a program with many mapped files sees of its
- * descriptors.
+ * descriptors.c: descriptors CASE DIRECTORY [N]: what a program with many
+ * mapped files sees of its descriptors.
  *
- *   many   maps N files, closes each descriptor, and then opens as many as its own limit allows: prints a sum and how
- *          many that were
+ *   many   maps N files, closes each descriptor, and then opens as many files as its own limit allows;
+ *          prints a sum and how many these were
  *   limit  prints its limit as it reads it itself, as a child by fork reads it, and as a shell does
- *   locks  a record lock outlives mapping, writing (the file ends amid a page), remapping and forgetting of its file
- *   remap  maps a file that it changes anew N times, and prints a sum; on standard error, what one pair costs
+ *   locks  a record lock survives that its file is mapped, written (it ends inside a page), remapped and
+ *          forgotten
+ *   remap  changes a file and maps it again N times, and prints a sum; on standard error, the cost of a pair
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -125,7 +126,7 @@ static void case_locks(int n)
         map[10]++;
         CHECK(munmap(map, FILE_BYTES) == 0);
     }
-    for (int i = 1; i < 200; i++) { /* so many come after it that it is forgotten */
+    for (int i = 1; i < 200; i++) { /* so many files are mapped after it that it is forgotten */
         int other = opened(i, O_RDONLY);
 
         map = mmap(NULL, FILE_BYTES, PROT_READ, MAP_SHARED, other, 0);

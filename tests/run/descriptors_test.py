@@ -1,5 +1,5 @@
-"""descriptors.c: a program with many mapped files pays no descriptor for them, keeps its record locks, and may map a file
-anew again and again.
+"""descriptors.c: mapped files take no descriptors of the program, which keeps its record locks, and may map a
+file again any number of times.
 """
 
 import re
@@ -29,7 +29,11 @@ def run(case, n, soft, hard, memory=64 << 20):
     native = Run(argv, preexec_fn=limited(soft, hard))
     ours = under(memory, argv, options=["--min-size", "0"], preexec_fn=limited(soft, hard))
     same(f"{case} {n}, {soft} of {hard} descriptors", native, ours, memory)
-    said = [line for line in ours.err.splitlines() if line.startswith(b"faultline:") and b"the program forked" not in line]
+    said = [
+        line
+        for line in ours.err.splitlines()
+        if line.startswith(b"faultline:") and b"the program forked" not in line
+    ]
     check(not said, f"{case} {n}: all of it is managed: {ours.err[-300:]!r}")
     return ours
 
@@ -39,18 +43,24 @@ if HARD >= 4096:
     run("many", MANY, 1024, HARD)
     run("limit", 300, 1024, HARD)
 
-# The hard limit itself is what the program has: its descriptors and ours share it, and that is enough for this.
+# The soft limit is the hard one: the program's descriptors and the shim's share it, which is enough here.
 argv = [DESCRIPTORS, "many", directory, "300"]
 tight = under(64 << 20, argv, options=["--min-size", "0"], preexec_fn=limited(1024, 1024))
 wanted = Run(argv).out.split(b",")[0]
-check(tight.status == 0 and tight.out.split(b",")[0] == wanted, f"300 files, hard limit 1024: {tight.out!r} {tight.err!r}")
+check(
+    tight.status == 0 and tight.out.split(b",")[0] == wanted,
+    f"300 files, hard limit 1024: {tight.out!r} {tight.err!r}",
+)
 check(tight.stats is not None and tight.stats["mappings_left_to_kernel"] == 0, "… all of them managed")
 
 for engine in ("signal", "thread"):
     argv = [DESCRIPTORS, "locks", directory, "50"]
     held = under(8 << 20, argv, options=["--min-size", "0", "--fault", engine])
     if held.status != 125:
-        check(held.status == 0 and held.out.count(b": locked") == 2, f"record locks, {engine}: {held.out!r} {held.err[-300:]!r}")
+        check(
+            held.status == 0 and held.out.count(b": locked") == 2,
+            f"record locks, {engine}: {held.out!r} {held.err[-300:]!r}",
+        )
 
 argv = [DESCRIPTORS, "remap", directory, str(REMAPS)]
 first = os.path.join(directory, "0")
@@ -66,8 +76,8 @@ check(read is not None and read <= 2 * size, f"remap: {read} bytes read of {size
 pair = re.search(rb"([0-9.]+) us a pair", again.err)
 check(pair is not None and float(pair[1]) < PAIR_US, f"remap: {again.err!r} natively {native.err!r}")
 
-# A file that nothing maps for a moment is as others left it, shows what was stored, may be executed, and ends when it is
-# unlinked.
+# A file that is not mapped for a moment: changes of other programs and stores are visible, it may be
+# executed, and it ends when it is unlinked.
 ANEW = """import mmap,os,subprocess,sys,time
 p='file'
 open(p,'wb').write(b'a'*1000000)
@@ -105,7 +115,10 @@ print('freed', not open_still())
 """
 argv = [PYTHON, "-c", ANEW]
 native = Run(argv, cwd=directory)
-check(native.status == 0 and native.out.endswith(b"freed True\n"), f"idle natively: {native.out!r} {native.err[-300:]!r}")
+check(
+    native.status == 0 and native.out.endswith(b"freed True\n"),
+    f"idle natively: {native.out!r} {native.err[-300:]!r}",
+)
 for engine in ("signal", "thread"):
     idle = under(16 << 20, argv, options=["--min-size", "0", "--fault", engine], cwd=directory)
     if idle.status != 125:

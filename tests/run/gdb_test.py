@@ -1,4 +1,6 @@
-"""debugged.c in gdb under Faultline, with tools/faultline.gdb: breakpoints, mapped bytes, and the place where it dies."""
+"""debugged.c in gdb under Faultline, with tools/faultline.gdb: breakpoints, mapped bytes, and the place where
+it dies.
+"""
 
 from harness import *
 

@@ -1,9 +1,10 @@
 /*
- * handed.c: handed FILE SECONDS forks|opened calls|no-calls: threads store to every mapping of the file,
- * read and write it, change its mappings and sleep on futexes in it, while it becomes the kernel's: as
- * somebody opens it, or as this process forks. Each thread knows what it stored: nothing may be lost, nor
- * anybody sleep for ever. no-calls: without system calls whose memory is a mapping, futexes among them.
- * Says "ready" when all have begun. Exits 0, or 1 with a line about the first thing that went wrong.
+ * handed.c: handed FILE SECONDS forks|opened calls|no-calls: threads store to every mapping
+ * of the file, read and write it, change its mappings and sleep on futexes in it, while it is
+ * handed over to the kernel: because another process opens it, or because this process forks.
+ * Each thread knows what it stored: no store may be lost, and no thread may sleep for ever.
+ * no-calls: without system calls whose memory is a mapping, and without futexes. Says "ready"
+ * when all have begun. Exits 0, or 1 with a line about the first thing that went wrong.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +40,7 @@ static void fail(const char *what, unsigned long at)
         fprintf(stderr, "%s at %lu: errno %s\n", what, at, strerror(errno));
 }
 
-/* Words that are this thread's own, in every page, stored through either mapping. */
+/* Stores to words of this thread's own in every page, through both mappings. */
 static void *stores(void *arg)
 {
     unsigned me = (unsigned)(uintptr_t)arg;
@@ -79,12 +80,12 @@ static void *private_stores(void *arg)
     return arg;
 }
 
-/* pread, pwrite, and calls whose memory is the mapping. */
+/* pread, pwrite, and calls whose buffer is the mapping. */
 static void *calls(void *arg)
 {
     static uint64_t value[NPAGES];
     unsigned seed = 99;
-    int other = memfd_create("other", 0); /* an ordinary file to the kernel, and no business of ours */
+    int other = memfd_create("other", 0); /* an ordinary file, which the shim does not manage */
 
     if (ftruncate(other, PAGE) != 0)
         fail("ftruncate", 0);
@@ -139,7 +140,7 @@ static void *ping(void *arg)
         if (now % 2 != me) {
             if (syscall(SYS_futex, turn, FUTEX_WAIT, now, &patience, NULL, 0) != 0 && errno == ETIMEDOUT &&
                 !stop)
-                fail("nobody woke the futex", now);
+                fail("the futex was not woken", now);
             continue;
         }
         *turn = now + 1;
@@ -158,7 +159,7 @@ static uint64_t sum(void)
     return all;
 }
 
-/* The child sees what the parent's threads store from now on: the memory is shared. */
+/* The child sees later stores of the parent's threads, because the memory is shared. */
 static void fork_and_look(void)
 {
     pid_t child = fork();

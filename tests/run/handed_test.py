@@ -1,6 +1,7 @@
-"""A file becomes the kernel's while threads store to all its mappings, read and write it, change its mappings and sleep on
-futexes in it: nothing is lost, no call fails, nobody sleeps for ever. Once because another process opens it, once because
-the process forks."""
+"""handed.c: a file is handed over to the kernel while threads store to all its mappings, read and write it,
+change its mappings and sleep on futexes in it: nothing is lost, no call fails, and no thread sleeps for
+ever. Once because another process opens it, once because the process forks.
+"""
 
 import os
 import subprocess
@@ -15,9 +16,23 @@ PATIENCE_S = 30
 
 
 def one(path, engine, memory, how):
-    """With handler threads the program's own system calls meet the hand-over (docs/run.md): it makes none there."""
-    argv = [FAULTLINE, "run", "--memory", memory, "--fault", engine, "--", HANDED, path, SECONDS, how,
-            "calls" if engine == "signal" else "no-calls"]
+    """With handler threads, system calls of the program can meet the hand-over (docs/run.md), so it makes
+    none.
+    """
+    argv = [
+        FAULTLINE,
+        "run",
+        "--memory",
+        memory,
+        "--fault",
+        engine,
+        "--",
+        HANDED,
+        path,
+        SECONDS,
+        how,
+        "calls" if engine == "signal" else "no-calls",
+    ]
     name = f"{engine}, {memory}, {how}"
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
         try:
@@ -37,8 +52,12 @@ def one(path, engine, memory, how):
 
 def main():
     directory = scratch()
-    native = subprocess.run([HANDED, os.path.join(directory, "native"), "0.5", "forks", "calls"], check=False,
-                            stdout=subprocess.DEVNULL, timeout=PATIENCE_S)
+    native = subprocess.run(
+        [HANDED, os.path.join(directory, "native"), "0.5", "forks", "calls"],
+        check=False,
+        stdout=subprocess.DEVNULL,
+        timeout=PATIENCE_S,
+    )
     check(native.returncode == 0, f"natively: {native.returncode}")
     for number, (engine, memory) in enumerate([("signal", "8M"), ("signal", "64M"), ("thread", "16M")]):
         for how in ("opened", "forks"):

@@ -1,11 +1,11 @@
 /*
- * maps.c: a program that arranges its mappings itself: files over addresses that it has reserved, mappings
- * that move to where it wants them, mappings that a child shall not have. It prints what it sees; the test
- * (maps_test) compares a native run with runs under limits smaller than the file.
+ * maps.c: a program that places its mappings itself: files over addresses that it reserved, mappings that it
+ * moves, mappings that a child does not inherit. It prints what it sees; the test (maps_test) compares a
+ * native run with runs under limits smaller than the file.
  *
- *   maps CASE FILE      FILE is 16 MiB or more of page-numbered bytes, made by the test, and may be changed
+ *   maps CASE FILE      FILE is 16 MiB or more of numbered pages, made by the test; it may change
  */
-#include "cases.h"
+#include "given_file.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -22,9 +22,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PAGE     4096u
-#define CHECK(x) ((x) ? (void)0 : (void)(printf("line %d: %s: %s\n", __LINE__, #x, strerror(errno)), exit(1)))
-
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
 #define MADV_KEEPONFORK 19
@@ -32,18 +29,6 @@
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
-
-static const char *path;
-static size_t size;
-
-static uint64_t sum(const volatile unsigned char *p, size_t n)
-{
-    uint64_t h = 1469598103934665603u;
-
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ p[i]) * 1099511628211u;
-    return h;
-}
 
 static int open_file(int flags)
 {
@@ -79,7 +64,7 @@ static void on_fault(int signo)
     siglongjmp(out, signo);
 }
 
-/* "r" with the byte, "w" if it can be written, too; or which signal says no; '-' where nothing is mapped. */
+/* "r" with the byte, and "w" if it can be written; or the signal; '-' where nothing is mapped. */
 static void show(const char *what, volatile unsigned char *p)
 {
     unsigned char vec;
@@ -139,7 +124,7 @@ static void child_of_reserved(unsigned char *r, unsigned char *m)
     reap(pid);
 }
 
-/* Everything that can happen to a reservation of 64 MiB once a file is mapped in its middle. */
+/* A reservation of 64 MiB with a file mapped in its middle, which is then changed in every way. */
 static void reserved_around(int prot, int flags, int file_prot, int type)
 {
     unsigned char *r = reserve(64 << 20, prot, flags);
@@ -157,7 +142,7 @@ static void reserved_around(int prot, int flags, int file_prot, int type)
     show("behind", m + size);
     if ((file_prot & PROT_WRITE) != 0)
         m[5 * PAGE] = 'x';
-    /* a part becomes memory, and takes system calls */
+    /* a part becomes anonymous memory, and is the buffer of system calls */
     show_result("mprotect", mprotect(r, 1 << 20, PROT_READ | PROT_WRITE));
     memset(r, 'h', 1 << 20);
     CHECK(pipe(pipe_fd) == 0);
@@ -180,7 +165,7 @@ static void reserved_around(int prot, int flags, int file_prot, int type)
     show_result("munlock", munlock(m - 4 * PAGE, 8 * PAGE));
     show_result("msync", msync(m - 4 * PAGE, 8 * PAGE, MS_SYNC));
     show_result("mprotect back", mprotect(m - 4 * PAGE, 8 * PAGE, file_prot));
-    /* something else in the file's place, and a file in that place */
+    /* anonymous memory in the file's place, and then a file there again */
     p = mmap(m + 100 * PAGE, 50 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
              0);
     CHECK(p == m + 100 * PAGE);
@@ -228,7 +213,7 @@ static void case_reserve(void)
     reserved_around(PROT_NONE, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
 }
 
-/* As programs map parts of themselves. */
+/* As dynamic loaders map programs. */
 static void case_image(void)
 {
     signal(SIGSEGV, on_fault);
@@ -300,7 +285,7 @@ static void case_lengths(void)
     say_filters();
 }
 
-/* Reservations that become heaps: nothing may cost more than it does natively. */
+/* Reservations that become heaps, which must cost no more than natively. */
 static void case_heap(void)
 {
     int zero = open("/dev/zero", O_RDONLY);
@@ -315,7 +300,7 @@ static void case_heap(void)
         memset(r, i, 4 << 20);
         memset(p, i, 4 << 20);
         CHECK(read(zero, r, 1 << 20) == 1 << 20 && r[0] == 0 && r[1 << 20] == i);
-        p = mremap(p, 4 << 20, 8 << 20, 0); /* what is behind it is mapped */
+        p = mremap(p, 4 << 20, 8 << 20, 0); /* the page behind it is mapped */
         printf("%s", p == MAP_FAILED ? "-" : "+");
         CHECK(madvise(r, 4 << 20, MADV_DONTNEED) == 0 && r[1 << 20] == 0);
         CHECK(munmap(r + (12 << 20), (256 - 12) << 20) == 0);
@@ -345,7 +330,7 @@ static void *write_on(void *arg)
     return NULL;
 }
 
-/* Whether each place has what was written there last. */
+/* Whether each place holds what was last written there. */
 static bool written_right(const struct writer *w)
 {
     uint64_t places = w->len / 64;
@@ -432,7 +417,7 @@ static void case_move(void)
 
 /* ---- children -------------------------------------------------------------------------------------- */
 
-/* What a child, and a child of the child, has of pages 0, 10, 20, … */
+/* The bytes that a child, and a child of the child, see of pages 0, 10, 20, … */
 static void show_child(const char *what, unsigned char *m, int pages)
 {
     printf("%s\n", what);
@@ -483,8 +468,8 @@ static void dont_fork(int prot, int type)
 }
 
 /*
- * Threads write to one page through two mappings of it, while the process forks: each has its bytes there
- * afterwards, and in the file.
+ * Threads write to one page through two mappings of it, while the process
+ * forks: each has its bytes there afterwards, and in the file.
  */
 static void case_fork_two(void)
 {
@@ -523,7 +508,7 @@ static void case_dontfork(void)
     dont_fork(PROT_READ | PROT_WRITE, MAP_SHARED);
 }
 
-/* No child has it: nothing needs to become the kernel's. */
+/* No child inherits it, so nothing needs to be handed over to the kernel. */
 static void case_private(void)
 {
     unsigned char *m = map_at(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
@@ -552,7 +537,7 @@ static void case_outside(void)
     printf("%lx\n", sum(map_at((void *)0x10000000000, size, PROT_READ, MAP_PRIVATE, 0), size));
 }
 
-/* A child that executes another program, and one that could not and ends. */
+/* One child executes another program; another one fails to, and ends. */
 static void case_exec_child(void)
 {
     unsigned char *m = map_at(NULL, size, PROT_READ, MAP_PRIVATE, 0);
@@ -591,11 +576,5 @@ int main(int argc, char **argv)
         {"inside", case_inside},   {"outside", case_outside},   {"exec_child", case_exec_child},
         {"child", case_child},
     };
-    struct stat st;
-
-    if (argc != 3 || stat(argv[2], &st) != 0)
-        return 2;
-    path = argv[2];
-    size = (size_t)st.st_size;
-    return CASE_RUN(cases, argv[1]) ? 0 : 2;
+    return given_file_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -1,36 +1,12 @@
-"""maps.c: files over reserved addresses, mappings that move, children without them; and what is told at the end."""
+"""maps.c: files over reserved addresses, mappings that move, children without them; and the report at the
+end.
+"""
 
 import re
 
-from harness import *
+from given_file import *
 
-PAGES = 5000
 SIZE = PAGES * 4096
-MAPS = os.path.join(os.path.dirname(CALLS), "maps")
-directory = scratch()
-base = os.path.join(directory, "base")
-write_pages(base, PAGES)
-work = os.path.join(directory, "file")
-
-
-def prepared(case):
-    shutil.copyfile(base, work)
-    return [MAPS, case, work]
-
-
-def engines(case):
-    """Runs of the case that behave as natively, with the engine's name."""
-    native = Run(prepared(case))
-    after = digest(work)
-    check(native.status == 0, f"{case} natively: {native.status} {native.out[-200:]!r}")
-    for memory, engine in ((2 << 20, "signal"), (8 << 20, "signal"), (4 << 20, "thread")):
-        run = under(memory, prepared(case), options=["--fault", engine])
-        if engine == "thread" and run.status == 125:
-            continue
-        name = f"{case} with {memory >> 20}M, {engine}"
-        same(name, native, run, memory)
-        check(digest(work) == after, f"{name}: the file is the same")
-        yield name, engine, run
 
 
 def line_of(run):
@@ -42,36 +18,35 @@ def filters_of(run):
 
 
 for case in ("move", "dontfork", *["fork_two"] * 5):
-    for name, engine, run in engines(case):
-        pass
+    list(under_limits("maps", case))
 
-for name, engine, run in engines("reserve"):
+for name, engine, run in under_limits("maps", "reserve"):
     left = run.stats["bytes_left_fixed"]
     check(run.stats["page_ins"] > PAGES and left <= 100 * 4096, f"{name}: managed, but for {left} bytes")
 
-# Pages that are written in private would have nowhere to go: such a mapping is the kernel's.
-for name, engine, run in engines("image"):
+# Written pages of a private mapping could not be evicted without swap: such a mapping is left to the kernel.
+for name, engine, run in under_limits("maps", "image"):
     check(run.stats["bytes_left_image"] >= 3 * SIZE, f"{name}: left {run.stats['bytes_left_image']}")
 
 for case in ("again", "lengths"):
-    for name, engine, run in engines(case):
+    for name, engine, run in under_limits("maps", case):
         check(run.stats["bytes_left_to_kernel"] == 0, f"{name}: all managed")
         if engine == "signal":
             check(filters_of(run) <= 6, f"{name}: {filters_of(run)} filters")
 
-# A reservation that is used as memory is the kernel's, and the filter does not look at it.
-for name, engine, run in engines("heap"):
+# A reservation that is used as anonymous memory is left to the kernel, and is not in the filter.
+for name, engine, run in under_limits("maps", "heap"):
     expected = 1 if engine == "signal" else 0
     check(filters_of(run) == expected, f"{name}: {filters_of(run)} filters")
     check(run.stats["mappings_peak"] == 0, f"{name}: nothing is managed")
 
-for name, engine, run in engines("private"):
+for name, engine, run in under_limits("maps", "private"):
     check(run.stats["bytes_left_to_kernel"] == 0, f"{name}: nothing is the kernel's")
     check(not line_of(run), f"{name}: nothing to say {run.err!r}")
 
 # The line at the end.
 for case, expected in (("inside", None), ("exec_child", None), ("outside", "fixed"), ("child", "forked")):
-    for name, engine, run in engines(case):
+    for name, engine, run in under_limits("maps", case):
         lines = line_of(run)
         if expected is None:
             check(not lines, f"{name}: nothing to say {lines}")

@@ -1,13 +1,13 @@
 /*
- * odd.c: odd CASE FOLDER: every call that the shim looks into, with odd arguments: pointers that are nowhere,
- * lengths and offsets at the ends of their types, descriptors of the wrong kind. It prints results, errors,
- * positions, offsets and what became of the bytes; the test (odd_test) compares a native run with runs on
- * managed files.
+ * odd.c: odd CASE FOLDER: every call that the shim intercepts, with odd arguments: unmapped pointers, extreme
+ * lengths and offsets, descriptors of the wrong kind. It prints results, errors, positions, offsets and the
+ * bytes afterwards; the test (odd_test) compares a native run with runs on managed files.
  *
  *      a, b   files of three pages and a bit, mapped and so managed; made anew before each call
  *      pipe   with "hello" in it, made anew before each call
  */
 #include "cases.h"
+#include "check.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -31,12 +31,11 @@
 #define PAGE     4096ul
 #define LEN      (3 * PAGE + 100)
 #define MOST     INT64_MAX
-#define CHECK(x) ((x) ? (void)0 : (void)(printf("line %d: %s: %s\n", __LINE__, #x, strerror(errno)), exit(1)))
 #define N(array) (sizeof(array) / sizeof(array)[0])
 
 static int a, b, a_ro, a_wo, b_ro, b_wo, b_append, folder, pipe_in, pipe_out, closed;
 static char *map_a, *map_b;
-static char *nowhere; /* a page that is not mapped; the one before it is */
+static char *nowhere; /* a page that is not mapped, behind one that is */
 static char memory[4 * PAGE];
 
 /* ---- the files -------------------------------------------------------------------------------------- */
@@ -90,7 +89,7 @@ static uint64_t sum(const char *p, size_t n)
     return h;
 }
 
-/* What a call left behind: positions, lengths, bytes of the files and of the pipe. */
+/* The state after a call: positions, lengths, bytes of the files and of the pipe. */
 static void told(const char *what, const char *arguments, long r)
 {
     const char *error = r < 0 ? strerrorname_np(errno) : "";
@@ -191,7 +190,7 @@ static int64_t *placed(const struct offset_argument *argument, int64_t *own)
 
 /* ---- copies ----------------------------------------------------------------------------------------- */
 
-/* A file into itself, where it meets itself: the kernel gives pages on, not bytes. */
+/* A file into itself, to an overlapping range: the kernel passes pages, not bytes. */
 static void case_sendfile(void)
 {
     char arguments[200];
@@ -283,7 +282,7 @@ static void on_alarm(int signo)
 }
 
 /*
- * One that must wait: for the bytes, or for an interruption; and one whose file refuses, which must not wait.
+ * A call that must wait for bytes or for an interruption; and one that its file refuses, which must not wait.
  */
 static void case_splice_waits(void)
 {
@@ -351,7 +350,7 @@ static void case_buffers(void)
 {
     static const struct fd_argument files[] = {
         {"b", &b}, {"b_ro", &b_ro}, {"b_wo", &b_wo}, {"append", &b_append}};
-    volatile size_t most = SIZE_MAX; /* which the compiler must not know */
+    volatile size_t most = SIZE_MAX; /* volatile, so that the compiler does not know it */
     char arguments[200];
 
     for (size_t f = 0; f < N(files); f++)
@@ -684,7 +683,7 @@ static void case_mmap(void)
             }
 }
 
-/* Pages beyond the end of the file, and such that nobody may touch, are no failure of mlockall. */
+/* mlockall does not fail because of pages beyond the end of the file, or of inaccessible ones. */
 static void case_lockall(void)
 {
     char *map = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, a, 0);
@@ -704,8 +703,8 @@ static void case_lockall(void)
 /* ---- descriptors ------------------------------------------------------------------------------------ */
 
 /*
- * Closes all that it did not open, as daemons do, past libc's names; the mappings stay. Nothing of ours is 0,
- * 1 or 2.
+ * Closes all descriptors that it did not open, as daemons do, past libc;
+ * the mappings stay. The shim has no descriptor 0, 1 or 2.
  */
 static void case_descriptors(void)
 {

@@ -1,9 +1,12 @@
-"""odd.c: odd arguments: what a call says, moves and leaves alone is the kernel's, on managed files as on any."""
+"""odd.c: odd arguments: calls on managed files return, move and leave alone what calls on other files do."""
 
 from harness import *
 
 ODD = os.path.join(os.path.dirname(CALLS), "odd")
-CASES = "sendfile copy_file_range splice splice_waits buffers vectors messages masks self remap mmap lockall descriptors".split()
+CASES = (
+    "sendfile copy_file_range splice splice_waits buffers vectors messages masks self remap mmap lockall "
+    "descriptors"
+).split()
 ENGINES = ((2 << 20, "signal"), (4 << 20, "thread"))
 directory = scratch()
 
@@ -22,8 +25,10 @@ def content():
 
 
 def differences(native, run):
-    """The first lines that are not the same."""
-    pairs = zip(native.out.decode(errors="replace").splitlines(), run.out.decode(errors="replace").splitlines())
+    """The first lines that differ."""
+    pairs = zip(
+        native.out.decode(errors="replace").splitlines(), run.out.decode(errors="replace").splitlines()
+    )
     return [f"      natively {a}\n      managed  {b}" for a, b in pairs if a != b]
 
 

@@ -1,6 +1,6 @@
 /*
- * refuse.c: refuse NUMBER PROGRAM ARGS…: runs the program with that system call refused (EPERM), as some
- * containers do.
+ * refuse.c: refuse NUMBER PROGRAM ARGS…: runs the program with that system
+ * call refused (EPERM), as some containers do.
  */
 #include <errno.h>
 #include <linux/filter.h>

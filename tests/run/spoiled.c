@@ -1,9 +1,9 @@
 /*
- * spoiled.c: spoiled CASE FILE: a mapped file that somebody else shortens, lengthens, removes or replaces, that
- * may not grow, or whose file system is full. What it prints is the same under the kernel and under
- * `faultline run`.
+ * spoiled.c: spoiled CASE FILE: a mapped file that another program shortens,
+ * lengthens, removes or replaces, that must not grow, or whose file system is
+ * full. What it prints is the same under the kernel and under `faultline run`.
  *
- * The somebody is another program: the shell, so that it has its own view of the file.
+ * The other program is the shell, so it has a view of its own of the file.
  */
 #include "cases.h"
 #include <errno.h>
@@ -43,7 +43,7 @@ static void shell(const char *format, size_t argument)
         printf("the shell failed: %s\n", command);
 }
 
-/* The number that stands at the start of a page, or what became of it. */
+/* The number at the start of a page, or the signal of the access. */
 static void look(const char *what, size_t at)
 {
     char digits[9] = "";
@@ -74,7 +74,10 @@ static long size_now(void)
     return fstat(fd, &st) != 0 ? -1 : (long)st.st_size;
 }
 
-/* What nobody has looked at yet ends at once; what is cached ends when the program next asks for the file. */
+/*
+ * A page that was not accessed yet is gone at once; a cached one is gone
+ * at the program's next call on the file.
+ */
 static void shortened(void)
 {
     size_t half = len / 2 / PAGE * PAGE + 100;
@@ -83,9 +86,9 @@ static void shortened(void)
     look("before", PAGE);
     look("before", len - PAGE);
     shell("truncate -s %zu \"$file\"", half);
-    look("absent, behind the end", len - 999 * PAGE);
-    tell("a read behind the end", pread(fd, &byte, 1, (off_t)(len - PAGE)));
-    look("cached, behind the end", len - PAGE);
+    look("absent, beyond the end", len - 999 * PAGE);
+    tell("a read beyond the end", pread(fd, &byte, 1, (off_t)(len - PAGE)));
+    look("cached, beyond the end", len - PAGE);
     look("the last page", half / PAGE * PAGE);
     look("behind it in the last page", half / PAGE * PAGE + 200);
     look("before the end", half - 300 * PAGE - 100);
@@ -111,7 +114,7 @@ static void shortened_while_read(void)
                 shell("truncate -s %zu \"$file\"", half);
         }
     }
-    /* Read ahead may have been what lies a little behind the end. */
+    /* Read-ahead may have read pages a little beyond the end. */
     printf("ended %s the cut, sum of half of it %s\n", at >= half ? "at or behind" : "before",
            sum > half / PAGE * '0' ? "right" : "wrong");
 }
@@ -122,7 +125,7 @@ static void lengthened(void)
 
     munmap((void *)map, len);
     map = mmap(NULL, longer, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    look("behind the end", len + 5 * PAGE);
+    look("beyond the end", len + 5 * PAGE);
     shell("truncate -s %zu \"$file\"", longer);
     look("lengthened", len + 5 * PAGE);
     shell("printf 00appended >>\"$file\"; true %zu", 0);
@@ -173,7 +176,7 @@ static void replaced(void)
     close(other);
 }
 
-/* RLIMIT_FSIZE: a write that would pass it is cut there, one behind it fails. */
+/* RLIMIT_FSIZE: a write across the limit is short, and one beyond it fails. */
 static void limited(void)
 {
     static char bytes[16 * PAGE];
@@ -192,7 +195,7 @@ static void limited(void)
     tell("msync", msync((void *)map, len, MS_SYNC));
 }
 
-/* The file system has room for a part of what is written: mapped pages of a hole, then a call. */
+/* The file system has room for only part of the writes: by mapped pages of a hole, then by a call. */
 static void full(void)
 {
     static char bytes[64 * PAGE];
@@ -229,7 +232,8 @@ static size_t stored_until(size_t start, size_t end)
 }
 
 /*
- * Far more is stored to a hole than the disk has room for, or any memory: a program that handles it goes on.
+ * Far more is stored to a hole than the disk or memory has room for: a
+ * program that handles the error goes on.
  */
 static void sparse(void)
 {

@@ -1,5 +1,7 @@
-"""spoiled.c: a mapped file that others shorten, lengthen, remove or replace, that may not grow, on a full disk: the
-same is seen, nothing is lost without a report, and the file ends up the same."""
+"""spoiled.c: a mapped file that others shorten, lengthen, remove or replace, that must not grow, or whose
+disk is full: the program sees the same as natively, no write is lost without a report, and the file is the
+same in the end.
+"""
 
 from harness import *
 
@@ -15,7 +17,9 @@ def content(path):
 
 
 def spoiled(case, base, where, whole=True, says=b""):
-    """Natively, then under each limit, on a copy each time. Not whole: as much as had room, and the program looks."""
+    """Runs natively, then under each limit, on a copy each time. Not whole: only part of it has room, and the
+    program checks it.
+    """
     work = os.path.join(where, "file")
     shutil.copyfile(base, work)
     native = Run([SPOILED, case, work])
@@ -36,7 +40,7 @@ def spoiled(case, base, where, whole=True, says=b""):
 
 
 def on_a_small_disk():
-    """A file system of 24 MiB in a file: where it cannot be had (loop devices, the right to mount), not at all."""
+    """A file system of 24 MiB in a file; None where it cannot be mounted (no loop device, no privilege)."""
     image, where = os.path.join(directory, "image"), os.path.join(directory, "disk")
     small = os.path.join(directory, "small")
     os.mkdir(where)

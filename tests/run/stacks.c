@@ -1,7 +1,7 @@
 /*
- * stacks.c: stacks CASE DATA FILE (of one length): a thread, a coroutine, a signal handler whose stack lies
- * in a mapping of the file, and is used deeply while other mapped memory is touched and signals come. What it
- * prints is the same natively and under `faultline run` (stacks_test).
+ * stacks.c: stacks CASE DATA FILE (of one length): a thread, a coroutine and a signal handler whose stacks
+ * lie in a mapping of the file, and are used deeply while other mapped memory is accessed and signals arrive.
+ * What it prints is the same natively and under `faultline run` (stacks_test).
  */
 #include "cases.h"
 #include <pthread.h>
@@ -39,7 +39,7 @@ static char *mapped(const char *path, int flags, int prot)
     return map;
 }
 
-/* A page of stack for each level, and a mapped page that is probably absent. */
+/* Uses a page of stack for each level, and accesses a mapped page that is probably absent. */
 __attribute__((noinline)) static unsigned long deep(unsigned level)
 {
     volatile char frame[PAGE];
@@ -67,7 +67,7 @@ static void alarms_start(void)
     CHECK(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &often, NULL) == 0);
 }
 
-/* Buffers of calls on the stack, too. */
+/* The buffers of calls are on the stack, too. */
 static unsigned long work(void)
 {
     char name[3 * PAGE];
@@ -188,7 +188,7 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IONBF, 0);
     data = mapped(argv[2], MAP_SHARED, PROT_READ);
     memory = mapped(argv[3], argv[1][0] == 's' ? MAP_SHARED : MAP_PRIVATE, PROT_READ | PROT_WRITE);
-    memory[2 * PAGE] = 's'; /* a page that was written before it is one of a stack's */
+    memory[2 * PAGE] = 's'; /* a page that was written before it becomes part of a stack */
     memory[size - PAGE] = 'e';
     (void)CASE_RUN(cases, argv[1] + 1);
     setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);

@@ -1,4 +1,6 @@
-"""stacks.c: stacks of threads, coroutines and signal handlers in mapped memory work, and what is beside them is right."""
+"""stacks.c: stacks of threads, coroutines and signal handlers in mapped memory work, and the memory beside
+them is right.
+"""
 
 from harness import *
 

@@ -87,7 +87,7 @@ for engine in ("signal", "thread"):
     if run.status == 125:
         check(one_line(line) and "userfaultfd" in line, f"one line: {line!r}")
 
-# An unprivileged user runs too, and is told what the thread engine needs.
+# It works for an unprivileged user too, who is told what the thread engine needs.
 if os.geteuid() == 0 and shutil.which("setpriv"):
     nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
     data = os.path.join(directory, "data")
@@ -111,7 +111,7 @@ if os.geteuid() == 0 and shutil.which("setpriv"):
                 good = run.status == 125 and one_line(line)
                 check(good, f"thread engine without privilege: {run.status} {line!r}")
 
-# Written pages of private mappings have nowhere to go: more of them than the limit end the process, in one line.
+# Without swap, written pages of private mappings stay in memory: more of them than the limit end the process.
 source = os.path.join(directory, "private")
 write_text(source, 16 << 20)
 program = """if True:
@@ -126,7 +126,9 @@ check(run.status == -9 and run.out == b"", f"private pages beyond the limit: sta
 check(one_line(line) and "raise --memory" in line, f"private pages beyond the limit: {line!r}")
 
 # No room for the window of addresses.
-run = Run(["sh", "-c", 'ulimit -v 4000000; exec "$@"', "sh", FAULTLINE, "run", "--memory", "4M", "--", "true"])
+run = Run(
+    ["sh", "-c", 'ulimit -v 4000000; exec "$@"', "sh", FAULTLINE, "run", "--memory", "4M", "--", "true"]
+)
 check(run.status == 125 and one_line(run.err.decode()), f"ulimit -v: {run.status} {run.err.decode()!r}")
 
 help_text = Run([FAULTLINE, "run", "--help"])

@@ -1,5 +1,7 @@
-"""Other processes are noticed, by fanotify and, where that is refused, by inotify: what a process under a limit stored is
-in the file soon after another opens it, and what another wrote is seen soon; with one line on standard error."""
+"""Other processes are noticed, by fanotify and, where that is refused, by inotify: the stores of a process
+under a limit are in the file soon after another process opens it, and writes of another process are
+visible soon; with one line on standard error.
+"""
 
 import os
 import subprocess
@@ -27,7 +29,7 @@ for line in sys.stdin:
 
 
 def soon(what):
-    """Asks again until it is true or the time is over."""
+    """Polls until it is true or the time is over."""
     end = time.monotonic() + SOON_S
     while not what():
         if time.monotonic() > end:
@@ -49,7 +51,9 @@ def one(directory, refused, mode):
     for number in refused:
         argv = [REFUSE, number, *argv]
     name = f"{mode}, refused {refused}"
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as holder:
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as holder:
         holder.stdout.readline()
 
         def shows(at, byte):
@@ -76,10 +80,34 @@ def main():
             one(directory, refused, mode)
     # Without either the program runs all the same.
     done = subprocess.run(
-        [REFUSE, FANOTIFY_INIT, REFUSE, INOTIFY_INIT1, FAULTLINE, "run", "--memory", "16M", "--verbose", "--", PYTHON,
-         "-c", HOLDER, os.path.join(directory, "w-0"), "r"], input=b"10\n", capture_output=True, check=False, timeout=30)
-    check(done.returncode == 0 and done.stdout.split() == [b"ready", b"66", b"66"] and b"noticed late" in done.stderr,
-          "without fanotify and inotify: runs, and --verbose says so")
+        [
+            REFUSE,
+            FANOTIFY_INIT,
+            REFUSE,
+            INOTIFY_INIT1,
+            FAULTLINE,
+            "run",
+            "--memory",
+            "16M",
+            "--verbose",
+            "--",
+            PYTHON,
+            "-c",
+            HOLDER,
+            os.path.join(directory, "w-0"),
+            "r",
+        ],
+        input=b"10\n",
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    check(
+        done.returncode == 0
+        and done.stdout.split() == [b"ready", b"66", b"66"]
+        and b"noticed late" in done.stderr,
+        "without fanotify and inotify: runs, and --verbose says so",
+    )
     finish()
 
 

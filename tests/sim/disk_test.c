@@ -1,6 +1,6 @@
 /*
- * disk_test.c: the simulated disk as a store: bytes against a plain array, order, failures, and every outcome
- * of a power cut.
+ * disk_test.c: the simulated disk as a store: bytes against a plain array,
+ * order, failures, and every outcome of a power cut.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -13,10 +13,10 @@
 #include "support/boot.h"
 
 #define NPAGES   16
-#define LAST_LEN 1234 /* bytes of the last page that are the file's */
+#define LAST_LEN 1234 /* bytes of the last page that are in the file */
 #define LEN      ((uint64_t)(NPAGES - 1) * VM_PAGE_SIZE + LAST_LEN)
 
-/* A request with its own pages. done() may be the last to see it; the test looks at `state`. */
+/* A request with its own pages. */
 struct io {
     struct store_request request;
     uint8_t page[8][VM_PAGE_SIZE];
@@ -152,7 +152,7 @@ static void set_block(uint32_t block_bytes)
     assert_int_equal(store->block_bytes, block_bytes);
 }
 
-/* One transfer of blocks: the bytes that it is about, and no others, on the disk and in memory. */
+/* One transfer of blocks changes its own bytes, and no others, on the disk and in memory. */
 static void block_step(struct io *io, uint32_t block)
 {
     uint64_t offset = prng_below(&prng, (NPAGES - 4) * VM_PAGE_SIZE / block) * block;
@@ -161,7 +161,7 @@ static void block_step(struct io *io, uint32_t block)
     bool write = prng_chance(&prng, 500);
 
     if (prng_chance(&prng, 200))
-        offset += ptoa(3); /* about the end */
+        offset += ptoa(3); /* around the end */
     io_random(io);
     memcpy(before, io->page, sizeof before);
     store->ops->submit(store, io_make(io, write ? STORE_WRITE : STORE_READ, offset, len_bytes,
@@ -201,7 +201,7 @@ static void test_blocks(void **state)
     }
 }
 
-/* Behind the VM's back: shorter, longer, and the bytes that were cut off do not come back. */
+/* Resized behind the VM's back, shorter and longer: the bytes that were cut off do not come back. */
 static void test_truncate(void **state)
 {
     (void)state;
@@ -246,7 +246,7 @@ static void test_many_at_once(void **state)
     for (unsigned i = 0; i < NPAGES; i++)
         io_start(&many[i], STORE_READ, i, 1, 0);
     assert_true(sim_disk_counts(disk).in_flight > 0);
-    for (unsigned i = 0; i < 2 * NPAGES; i++) /* two wait for each */
+    for (unsigned i = 0; i < 2 * NPAGES; i++) /* two fibers wait for each request */
         sim_run("wait", wait_for_one, &many[i % NPAGES]);
     sim_join_all();
     assert_int_equal(sim_disk_counts(disk).in_flight, 0);
@@ -261,7 +261,7 @@ static void test_many_at_once(void **state)
     down();
 }
 
-/* A batch is one moment of the disk's, and its transfers end in any order. */
+/* A batch reaches the disk at one moment, and its transfers end in any order. */
 static void test_batch(void **state)
 {
     (void)state;
@@ -361,7 +361,10 @@ static void count_moment(struct sim_disk *which, void *arg)
 
 /* ---- power cuts ------------------------------------------------------------------------------ */
 
-/* Which of three versions of its page each sector of the image has: bit mask of all that were seen. */
+/*
+ * Which of three versions of its page each sector of the image has, as a
+ * bit mask of all versions that were seen.
+ */
 static unsigned versions_seen(const struct sim_disk *image, uint8_t version[][VM_PAGE_SIZE],
                               unsigned nversions)
 {
@@ -381,8 +384,8 @@ static unsigned versions_seen(const struct sim_disk *image, uint8_t version[][VM
 }
 
 /*
- * A page that was flushed, written again, and is being written a third time: a cut shows any of the three,
- * sector by sector.
+ * A page that was flushed, written again, and is being written a third
+ * time: a power cut leaves any of the three, sector by sector.
  */
 static void test_power_cut(void **state)
 {
@@ -426,7 +429,9 @@ static void test_power_cut(void **state)
     down();
 }
 
-/* Two blocks of a page are in flight in one batch: a cut shows either, both or none, and nothing else. */
+/*
+ * Two blocks of a page are in flight in one batch: a power cut leaves either, both or none, and nothing else.
+ */
 static void test_power_cut_of_blocks(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /*
- * pmap_test.c: x86-64 page tables against a plain array of what is mapped; and the contract of machine.h that
- * the sim checks on top.
+ * pmap_test.c: x86-64 page tables against a plain array of what is mapped;
+ * and the rules of machine.h that the sim checks beside them.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -23,7 +23,7 @@ static const vm_offset_t region_start[NREGIONS] = {
     (1ull << 21) - 12 * 4096,     /* two page tables */
     (1ull << 30) - 12 * 4096,     /* two directories */
     (1ull << 39) - 12 * 4096,     /* two pointer tables */
-    (1ull << 46),                 /* alone up there */
+    (1ull << 46),                 /* alone in the upper half */
     (1ull << 47) - NPAGES * 4096, /* the end */
 };
 
@@ -92,7 +92,7 @@ static void enter(unsigned i)
     int error = pmap_enter_pte(&pmap, va_of(i), page.frame, page.prot, page.wired, &was);
     if (error != 0) {
         assert_int_equal(error, -ENOMEM);
-        assert_false(model[i].mapped); /* to replace takes no memory */
+        assert_false(model[i].mapped); /* replacing a mapping takes no memory */
         return;
     }
     assert_int_equal((was & X86_PG_V) != 0, model[i].mapped);
@@ -125,7 +125,7 @@ static void change_range(void)
     bool remove = prng_chance(&prng, 400);
     vm_prot_t prot = prng_chance(&prng, 100) ? VM_PROT_NONE : some_prot();
 
-    if (prng_chance(&prng, 800)) /* mostly small ones, or little would ever be mapped */
+    if (prng_chance(&prng, 800)) /* mostly short ones, or little would ever be mapped */
         end = start + ptoa(prng_range(&prng, 1, 6));
     if (remove)
         pmap_remove(&pmap, start, end);
@@ -141,7 +141,7 @@ static void change_range(void)
     }
 }
 
-/* What the hardware does, and what machine_harvest asks. */
+/* What the hardware does to an entry, and what machine_harvest returns. */
 static void touch(unsigned i)
 {
     if (!model[i].mapped)
@@ -236,7 +236,7 @@ static void test_model(void **state)
     against_model(test_seed(1), 0);
 }
 
-/* Too few page-table pages for everything at once: entering fails, and leaves no trace. */
+/* Too few page-table pages for all mappings at once: an enter that fails changes nothing. */
 static void test_model_short_of_tables(void **state)
 {
     (void)state;
@@ -246,7 +246,7 @@ static void test_model_short_of_tables(void **state)
         against_model(seed + ntables, ntables);
 }
 
-/* PT3: an unlinked table is nobody else's before pmap_free_pt_pages. */
+/* PT3: an unlinked table is not used again before pmap_free_pt_pages. */
 static void test_unlinked_tables_wait(void **state)
 {
     (void)state;
@@ -344,7 +344,7 @@ static void test_map_query_release(void **state)
     machine_down();
 }
 
-/* Every nth of the calls that may fail does once, and nothing is left over. */
+/* The nth call that may fail does, for every n, and nothing is left over. */
 static void test_fail_map_nth(void **state)
 {
     (void)state;

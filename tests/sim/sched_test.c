@@ -151,7 +151,7 @@ static void consume(void *arg)
     }
 }
 
-/* A wake-up after the release of the lock is never missed: otherwise this deadlocks. */
+/* A wake-up after the release of the lock is never missed; if it were, this would deadlock. */
 static void test_wait_misses_nothing(void **state)
 {
     (void)state;
@@ -281,7 +281,7 @@ static void deadlock(void *arg)
     machine_lock(&other_lock);
 }
 
-static void wait_for_nobody(void *arg)
+static void wait_without_a_waker(void *arg)
 {
     (void)arg;
     begin();
@@ -296,7 +296,7 @@ static void tick(void *arg)
         sim_sleep_ns(1000);
 }
 
-/* A lost wake-up that a periodic daemon would hide from the search for deadlocks. */
+/* A lost wake-up, which a periodic daemon would hide from the detection of deadlocks. */
 static void wait_beside_daemon(void *arg)
 {
     (void)arg;
@@ -306,7 +306,7 @@ static void wait_beside_daemon(void *arg)
     (void)machine_wait(&shared, &lock, UINT64_MAX);
 }
 
-/* A deadlock that looks like patience. */
+/* A deadlock that looks like a long wait, because a periodic fiber still runs. */
 static void poll(void *arg)
 {
     (void)arg;
@@ -356,7 +356,7 @@ static void test_catches(void **state)
     assert_true(test_panics(lock_twice, NULL, "takes a lock that it holds"));
     assert_true(test_panics(unlock_anothers, NULL, "unlocks a lock that it does not hold"));
     assert_true(test_panics(deadlock, NULL, "deadlock"));
-    assert_true(test_panics(wait_for_nobody, NULL, "deadlock"));
+    assert_true(test_panics(wait_without_a_waker, NULL, "deadlock"));
     assert_true(test_panics(wait_beside_daemon, NULL, "stuck"));
     assert_true(test_panics(poll, NULL, "stuck"));
     assert_true(test_panics(wait_without_lock, NULL, "does not hold the lock"));

@@ -1,7 +1,7 @@
 /*
- * sim_test.c: the whole simulated computer with the whole core in it: several programs on a file and on
- * anonymous memory, more pages than frames, every torture on; bytes are held against arrays, and one seed
- * replays one run.
+ * sim_test.c: the whole simulated computer with the whole core in it: several
+ * programs on a file and on anonymous memory, more pages than frames, every
+ * torture on; bytes are held against arrays, and one seed replays one run.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -19,15 +19,15 @@
 #define NFRAMES    64
 
 /*
- * One program: a shared mapping of which it alone writes a third, a private mapping of the file, and
- * anonymous memory.
+ * One program: a shared mapping of which it alone writes a third, a
+ * private mapping of the file, and anonymous memory.
  */
 struct program {
     struct vm_map *map;
     vm_offset_t shared, private, anon;
     unsigned id;
     struct prng prng;
-    uint8_t written[ptoa(FILE_PAGES)]; /* what this one's shared bytes must be */
+    uint8_t written[ptoa(FILE_PAGES)]; /* what this program's shared bytes must be */
     uint8_t copied[ptoa(FILE_PAGES)];
     bool is_copied[FILE_PAGES];
     uint8_t zeroed[ptoa(ANON_PAGES)];
@@ -61,7 +61,7 @@ static void access_shared(struct program *p)
     }
 }
 
-/* Only a few pages are ever copied: without swap they stay. */
+/* Only a few pages are ever copied, because without swap they stay in memory. */
 static void access_private(struct program *p)
 {
     uint64_t pindex = prng_below(&p->prng, 4) * NPROGRAMS;
@@ -69,7 +69,7 @@ static void access_private(struct program *p)
     uint8_t value = (uint8_t)prng_next(&p->prng);
 
     if (!p->is_copied
-             [pindex]) { /* the first store decides what the copy holds: any value that was there meanwhile */
+             [pindex]) { /* the first store makes the copy: it holds a value that the file had until then */
         p->is_copied[pindex] = true;
         test_store8(p->map, p->private + byte, value);
         assert_int_equal(
@@ -190,8 +190,8 @@ static void test_one_seed_one_run(void **state)
 }
 
 /*
- * Boot fails at each of its allocations in turn, and leaves nothing behind that would keep the next boot
- * from working.
+ * Boot fails at each of its allocations in turn, and leaves nothing behind
+ * that would keep the next boot from working.
  */
 static void test_boot_fails(void **state)
 {

@@ -1,6 +1,6 @@
 /*
  * tlb_test.c: the TLBs against a plain list of what was ever put in; and stale entries under the real core:
- * they live on until machine_sync, and a frame that is released before is caught.
+ * they stay until machine_sync, and a frame that is released before that is caught.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -24,7 +24,7 @@ struct model_entry {
 };
 
 static struct model_entry model[NCPUS][NSPACES][NVPNS];
-static char space_name[NSPACES]; /* a space is only compared, never looked into */
+static char space_name[NSPACES]; /* spaces are only compared, never dereferenced */
 static struct prng prng;
 
 static struct machine_space *space_of(uint64_t i)
@@ -178,8 +178,8 @@ static void test_fresh_without_torture(void **state)
 }
 
 /*
- * A store must find the modified bit set, or set it: also after a harvest, also through an entry that a
- * load had made.
+ * A store must find the modified bit set, or set it, even after a harvest,
+ * and even through an entry that a load made.
  */
 static void test_accessed_and_dirty(void **state)
 {
@@ -227,7 +227,7 @@ static void add_many(void *arg)
         assert_int_equal(sim_fetch_add(map, at + 8, 3, NULL), 0);
 }
 
-/* Atomic adds of many fibers, on several CPUs, while mappings vanish: not one is lost. */
+/* Atomic adds of many fibers, on several CPUs, while mappings vanish: none is lost. */
 static void test_fetch_add(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /*
  * store_file_test.c: the file store beside the kernel's own pread: random transfers of every shape, on a disk
- * file system and on tmpfs; ends of files, files that shrink, the page cache that must stay empty, and many
- * threads that wait for each other's reads.
+ * file system and on tmpfs; the ends of files, files that shrink, the kernel's page cache, which must stay
+ * empty, and many threads that wait for each other's reads.
  */
 #include <faultline/faultline.h>
 #include <faultline/machine.h>
@@ -137,7 +137,7 @@ static unsigned draw(struct pair *pair, unsigned below)
     return (unsigned)rand_r(&pair->seed) % below;
 }
 
-/* The memory of one transfer: in one piece, in pieces, or with every page apart. */
+/* The memory of one transfer: in one piece, in several pieces, or with each page on its own. */
 static void scatter(struct pair *pair, struct transfer *t, uint32_t npages)
 {
     unsigned stride = 1 + draw(pair, 3), start_page = draw(pair, 4), piece = 1 + draw(pair, npages);
@@ -175,8 +175,8 @@ static char *memory_of(const struct transfer *t, uint64_t at)
 #define BATCH 32
 
 /*
- * Up to BATCH short transfers at once, of blocks as small as the store has them, that do not overlap; with a
- * flag each, or none. What is in memory beside them stays, and so does what is in the file.
+ * Up to BATCH short transfers at once, in the store's smallest blocks, that do not overlap; each with one
+ * flag or none. The other bytes in memory and in the file stay.
  */
 static void batch_step(struct pair *pair, struct transfer *t)
 {
@@ -184,7 +184,7 @@ static void batch_step(struct pair *pair, struct transfer *t)
     struct store_request *request[BATCH];
     uint64_t at = (uint64_t)draw(pair, FILE_PAGES / 2) * VM_PAGE_SIZE;
     unsigned count = 1 + draw(pair, BATCH);
-    if (draw(pair, 16) == 0) /* about the end of the file */
+    if (draw(pair, 16) == 0) /* around the end of the file */
         at = (uint64_t)(FILE_PAGES - 3) * VM_PAGE_SIZE;
     for (; n < count; n++) {
         at += (uint64_t)draw(pair, 20) * block;
@@ -213,7 +213,10 @@ static void batch_step(struct pair *pair, struct transfer *t)
     }
 }
 
-/* From now on this process is on a system without direct I/O: opening a file for it says EINVAL. */
+/*
+ * From now on this process runs on a system without direct I/O: opening a
+ * file with O_DIRECT fails with EINVAL.
+ */
 static void forbid_direct_io(void)
 {
     struct sock_filter code[] = {
@@ -259,7 +262,7 @@ static void random_transfers_in(const char *dir, bool disk)
         assert_int_equal(cached_pages(pair.fd, FILE_PAGES), 0);
     assert_int_equal(pair.store->ops->flush(pair.store), 0);
     char *bytes = malloc(FILE_LEN + 1);
-    assert_int_equal(pread(pair.fd, bytes, FILE_LEN + 1, 0), FILE_LEN); /* no longer than before */
+    assert_int_equal(pread(pair.fd, bytes, FILE_LEN + 1, 0), FILE_LEN); /* the file is as long as before */
     assert_memory_equal(bytes, pair.model, FILE_LEN);
     free(bytes);
     pair.store->ops->close(pair.store);
@@ -285,7 +288,7 @@ static void random_transfers_match_on_tmpfs(void **state)
     random_transfers_in("/dev/shm", false);
 }
 
-/* F2: what is gone is an error and not zeros; what is left is read. */
+/* F2: bytes that were cut off give an error and not zeros; bytes that remain are read. */
 static void a_file_that_shrank_says_so(void **state)
 {
     (void)state;
@@ -401,7 +404,7 @@ static bool seen_locked(int fd)
     return WEXITSTATUS(status) != 0;
 }
 
-/* Any close of any descriptor of a file drops the process's record locks on it: ours must not. */
+/* Closing any descriptor of a file drops the process's record locks on it: the store must not. */
 static void record_locks_of_the_program_survive(void **state)
 {
     (void)state;
@@ -417,7 +420,7 @@ static void record_locks_of_the_program_survive(void **state)
     assert_int_equal(fcntl(fd, F_SETLK, &lock), 0);
     assert_int_equal(fl_store_file(fd, &store), 0);
     store->ops->close(store);
-    assert_int_equal(open_fds(), before); /* what had to stay open is closed by now */
+    assert_int_equal(open_fds(), before); /* the descriptors that had to stay open are closed by now */
     close(fd);
 }
 
@@ -444,8 +447,10 @@ static void a_forked_child_reads_and_writes_too(void **state)
     close(fd);
 }
 
-/* A read that ends must not look like a signal to the thread that started it (aio.c says which interface does
- * that). */
+/*
+ * A read that ends must not look like a signal to the thread that started
+ * it (aio.c says which interface does that).
+ */
 static void reads_interrupt_no_system_call(void **state)
 {
     (void)state;
@@ -493,8 +498,10 @@ static void closing_returns_every_descriptor(void **state)
 #define THREADS 4
 #define SLOTS   16
 
-/* Transfers in flight that every thread may start and every thread may wait for, as with read-ahead and
- * write-back. What is written is what is there. */
+/*
+ * Transfers in flight that every thread may start and every thread may wait for, as with read-ahead and
+ * write-back. What is written is what is there.
+ */
 static struct {
     struct store *store;
     char *model;
@@ -509,7 +516,7 @@ static struct {
     atomic_uint waits, shared_waits;
 } shared;
 
-/* => slot->lock is held, nobody waits. It is over: the bytes must be right. */
+/* Called with slot->lock held, while no thread waits. The transfer has ended: the bytes must be right. */
 static void slot_check(struct slot *slot)
 {
     if (atomic_load(&slot->transfer.done_calls) != 1 || atomic_load(&slot->transfer.error) != 0)
@@ -598,7 +605,7 @@ static long blocks_of(int fd, struct stat *st)
     return (long)st->st_blocks;
 }
 
-/* A hole gets its space; what has it is left alone, its times too; the length and the bytes stay. */
+/* A hole gets space. Parts that have space are left alone, as are the file's times, length and bytes. */
 static void a_hole_gets_its_space(void **state)
 {
     (void)state;
@@ -643,7 +650,7 @@ int main(void)
         cmocka_unit_test(closing_returns_every_descriptor),
         cmocka_unit_test(threads_wait_for_each_others_transfers),
         cmocka_unit_test(a_hole_gets_its_space),
-        cmocka_unit_test(random_transfers_match_without_direct_io), /* last: there is no way back */
+        cmocka_unit_test(random_transfers_match_without_direct_io), /* last, because it cannot be undone */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

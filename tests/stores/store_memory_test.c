@@ -1,6 +1,6 @@
 /*
- * store_memory_test.c: the store in memory beside an array of bytes: random transfers, a size that is no
- * multiple of a page.
+ * store_memory_test.c: the store in memory beside an array of bytes:
+ * random transfers, a size that is no multiple of a page.
  */
 #include <faultline/faultline.h>
 #include <faultline/store.h>

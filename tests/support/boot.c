@@ -15,8 +15,10 @@
 
 struct sim_params test_params(uint64_t seed)
 {
-    /* An assertion that fails in a fiber must not jump to the main stack, and a failed test leaves its
-     * computer on: so cmocka says what failed and stops. */
+    /*
+     * An assertion that fails in a fiber must not jump to the main stack, and a failed test leaves its
+     * computer on: so cmocka says what failed and stops.
+     */
     setenv("CMOCKA_TEST_ABORT", "1", 1);
     return (struct sim_params){.seed = seed, .ncpus = 2, .nframes = 256};
 }
@@ -38,7 +40,7 @@ struct sim_params test_params_hostile(uint64_t seed)
         .forgetful_permille = (uint32_t)prng_range(&prng, 0, 20),
         .window_busy_permille = (uint32_t)prng_range(&prng, 0, 100),
     };
-    /* simulated time is short: the flusher is to be in the way of everything */
+    /* short, as simulated runs are: the flusher is to run beside everything */
     params.dirty_expire_ns = prng_range(&prng, 10000, 1000000);
     return params;
 }
@@ -88,6 +90,15 @@ void test_fill(struct sim_disk *disk)
             page[i] = test_byte(offset + i);
         sim_disk_write(disk, offset, page, len_bytes);
     }
+}
+
+struct sim_disk *test_disk(uint64_t len_bytes, uint32_t block_bytes, uint64_t seed)
+{
+    struct sim_disk *disk = sim_disk_create(len_bytes, seed);
+
+    sim_disk_set_block(disk, block_bytes);
+    test_fill(disk);
+    return disk;
 }
 
 uint8_t test_load8(struct vm_map *map, vm_offset_t va)

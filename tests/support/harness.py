@@ -33,7 +33,7 @@ def finish():
 
 
 def scratch():
-    """A directory on a real file system: mappings of tmpfs are the kernel's."""
+    """A directory on a real file system: mappings of files on tmpfs are not managed."""
     directory = tempfile.mkdtemp(prefix="faultline-", dir=os.getcwd())
     atexit.register(shutil.rmtree, directory, True)
     return directory
@@ -51,13 +51,13 @@ def write_text(path, size, seed=1):
 
 
 def digest(path):
-    """Of the file's bytes, as the kernel has them."""
+    """The digest of the file's bytes, as the kernel sees them."""
     with open(path, "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
 
 
 def write_pages(path, pages):
-    """Every page says which one it is."""
+    """Writes pages that hold their number."""
     with open(path, "wb") as file:
         for i in range(pages):
             file.write((b"%08d page bytes, " % i * 200)[:4096])
@@ -76,7 +76,7 @@ class Run:
 
 
 def under(memory, argv, options=(), **more):
-    """The program under a limit, with its stats."""
+    """Runs the program under a limit. The result has its stats."""
     path = os.path.join(tempfile.gettempdir(), f"faultline-stats-{os.getpid()}.json")
     run = Run([FAULTLINE, "run", "--memory", str(memory), "--stats", path, *options, "--", *argv], **more)
     if os.path.exists(path):
@@ -87,7 +87,9 @@ def under(memory, argv, options=(), **more):
 
 
 def same(name, native, run, memory, data_bytes=None):
-    """The outputs and the status agree, the limit was kept, and the program did meet it."""
+    """Checks that the output and the status are the native ones, and that the program reached the limit and
+    kept it.
+    """
     good = native.status == run.status and native.out == run.out
     if not check(good, f"{name}: same output and status {native.status}"):
         print(f"      status {run.status}, {len(native.out)} and {len(run.out)} bytes; {run.err[-500:]!r}")

@@ -1,165 +1,172 @@
 /*
- * odd_store.c: transfers that end within submit, or not before somebody waits.
+ * odd_store.c: see odd_store.h.
+ *
+ *   ODD_IN_WAIT:  submit ─▶ list ─ the first wait ─▶ moved by the inner store ─▶ done ─▶ off the list
+ *                                ─ later waits sleep until it is off the list
+ *
+ * One host thread runs all fibers, so the list needs no lock.
  */
 #include "support/odd_store.h"
-#include "support/boot.h"
-
-#include <errno.h>
+#include "sim/sim.h"
 #include <stdlib.h>
-#include <string.h>
 
-#define ODD_PENDING 256
-#define ODD_BLOCK   512
+#define ODD_SUBMIT_NS 10000 /* simulated */
+#define ODD_POLL_NS   1000
 
-struct odd {
-    struct store store;
-    uint64_t len_bytes;
-    uint8_t *bytes; /* len_bytes, or NULL: page i is full of the byte i */
-    struct store_request *pending[ODD_PENDING];
+struct odd_transfer {
+    struct odd_transfer *next;
+    struct store_request *request;
+    struct store_request inner; /* what the inner store moves */
+    bool taken, done;
+    int error;
 };
 
-/* How many of the len_bytes at offset lie in the file. */
-static size_t odd_trim(const struct odd *odd, uint64_t offset, size_t len_bytes)
+struct odd_store {
+    struct store store; /* first */
+    struct store_ops ops;
+    struct store *inner;
+    struct odd_transfer *first;
+};
+
+static struct odd_store *odd_of(struct store *store)
 {
-    if (offset >= odd->len_bytes)
-        return 0;
-    return odd->len_bytes - offset < len_bytes ? (size_t)(odd->len_bytes - offset) : len_bytes;
+    return (struct odd_store *)store;
 }
 
-static void odd_transfer(struct odd *odd, struct store_request *request)
+static void inner_done(struct store_request *inner, int error)
 {
-    for (uint32_t i = 0; i < request->npages; i++) {
-        size_t start, len_bytes = store_request_piece(request, i, &start);
-        uint64_t page = trunc_page(request->offset) + ptoa(i);
-        size_t n = odd_trim(odd, page + start, len_bytes);
-        uint8_t *bytes = (uint8_t *)request->addr[i] + start;
-        if (odd->bytes == NULL && request->op == STORE_READ)
-            memset(bytes, (int)atop(page), len_bytes);
-        if (odd->bytes == NULL)
-            continue;
-        if (request->op == STORE_WRITE) {
-            memcpy(odd->bytes + page + start, bytes, n);
-        } else {
-            memcpy(bytes, odd->bytes + page + start, n);
-            memset(bytes + n, 0, len_bytes - n);
-        }
-    }
-    request->done(request, 0);
+    struct odd_transfer *t = (struct odd_transfer *)((char *)inner - offsetof(struct odd_transfer, inner));
+
+    t->error = error;
+    t->done = true;
+}
+
+/* Returns when the inner store has moved the bytes. */
+static void transfer(struct odd_store *odd, struct odd_transfer *t)
+{
+    t->inner = *t->request;
+    t->inner.done = inner_done;
+    odd->inner->ops->submit(odd->inner, &t->inner);
+    while (!t->done)
+        odd->inner->ops->wait(odd->inner, &t->inner);
 }
 
 static void odd_submit_now(struct store *store, struct store_request *request)
 {
-    sim_sleep_ns(10000);
-    odd_transfer((struct odd *)store, request);
-    sim_sleep_ns(10000);
+    struct odd_transfer t = {.request = request};
+
+    sim_sleep_ns(ODD_SUBMIT_NS);
+    transfer(odd_of(store), &t);
+    request->done(request, t.error);
+    sim_sleep_ns(ODD_SUBMIT_NS);
 }
 
 static void odd_submit_later(struct store *store, struct store_request *request)
 {
-    struct odd *odd = (struct odd *)store;
-    uint32_t i = 0;
-    while (odd->pending[i] != NULL)
-        if (++i == ODD_PENDING)
-            machine_panic("odd_store: more transfers at once than a test has use for");
-    odd->pending[i] = request;
+    struct odd_transfer *t = calloc(1, sizeof(*t));
+
+    if (t == NULL)
+        abort();
+    t->request = request;
+    t->next = odd_of(store)->first;
+    odd_of(store)->first = t;
 }
 
+static struct odd_transfer *find(struct odd_store *odd, const struct store_request *request)
+{
+    struct odd_transfer *t = odd->first;
+
+    while (t != NULL && t->request != request)
+        t = t->next;
+    return t;
+}
+
+/*
+ * A request that is not in the list has ended. Its address may hold a new
+ * request by then, which ends as well.
+ */
 static void odd_wait(struct store *store, struct store_request *request)
 {
-    struct odd *odd = (struct odd *)store;
-    for (uint32_t i = 0; i < ODD_PENDING; i++) {
-        if (odd->pending[i] != request)
-            continue;
-        odd->pending[i] = NULL;
-        odd_transfer(odd, request);
+    struct odd_store *odd = odd_of(store);
+    struct odd_transfer *t = find(odd, request), **link = &odd->first;
+
+    if (t == NULL)
+        return;
+    if (t->taken) {
+        while ((t = find(odd, request)) != NULL && t->taken)
+            sim_sleep_ns(ODD_POLL_NS);
         return;
     }
+    t->taken = true;
+    transfer(odd, t);
+    request->done(request, t->error);
+    while (*link != t)
+        link = &(*link)->next;
+    *link = t->next;
+    free(t);
 }
 
 static int odd_size(struct store *store, uint64_t *len_bytes)
 {
-    *len_bytes = ((struct odd *)store)->len_bytes;
-    return 0;
+    return odd_of(store)->inner->ops->size(odd_of(store)->inner, len_bytes);
 }
 
 static int odd_flush(struct store *store)
 {
-    (void)store;
-    return 0;
+    return odd_of(store)->inner->ops->flush(odd_of(store)->inner);
 }
 
 static int odd_truncate(struct store *store, uint64_t len_bytes)
 {
-    struct odd *odd = (struct odd *)store;
-    if (odd->bytes == NULL)
-        return -EOPNOTSUPP;
-    uint8_t *bytes = calloc(1, len_bytes + 1);
-    if (bytes == NULL)
-        abort();
-    memcpy(bytes, odd->bytes, odd_trim(odd, 0, len_bytes));
-    free(odd->bytes);
-    odd->bytes = bytes;
-    odd->len_bytes = len_bytes;
-    return 0;
+    return odd_of(store)->inner->ops->truncate(odd_of(store)->inner, len_bytes);
 }
 
 static int odd_punch(struct store *store, vm_ooffset_t offset, uint64_t len_bytes)
 {
-    struct odd *odd = (struct odd *)store;
-    if (odd->bytes == NULL)
-        return -EOPNOTSUPP;
-    memset(odd->bytes + offset, 0, odd_trim(odd, offset, len_bytes));
-    return 0;
+    return odd_of(store)->inner->ops->punch(odd_of(store)->inner, offset, len_bytes);
+}
+
+static int odd_allocate(struct store *store, vm_ooffset_t offset, uint64_t len_bytes)
+{
+    return odd_of(store)->inner->ops->allocate(odd_of(store)->inner, offset, len_bytes);
+}
+
+static uint64_t odd_room(struct store *store)
+{
+    return odd_of(store)->inner->ops->room(odd_of(store)->inner);
 }
 
 static void odd_close(struct store *store)
 {
-    free(((struct odd *)store)->bytes);
-    free(store);
+    struct odd_store *odd = odd_of(store);
+
+    if (odd->first != NULL)
+        machine_panic("odd_store: closed before every transfer was waited for");
+    odd->inner->ops->close(odd->inner);
+    free(odd);
 }
 
-static const struct store_ops now_ops = {
-    .name = "odd, in submit",
-    .submit = odd_submit_now,
-    .size = odd_size,
-    .flush = odd_flush,
-    .close = odd_close,
-    .truncate = odd_truncate,
-    .punch = odd_punch,
-};
-
-static const struct store_ops later_ops = {
-    .name = "odd, in wait",
-    .submit = odd_submit_later,
-    .wait = odd_wait,
-    .size = odd_size,
-    .flush = odd_flush,
-    .close = odd_close,
-    .truncate = odd_truncate,
-    .punch = odd_punch,
-};
-
-static struct odd *odd_create(uint64_t len_bytes, enum odd_store_when when)
+struct store *odd_store(struct store *inner, enum odd_store_when when)
 {
-    struct odd *odd = calloc(1, sizeof *odd);
+    struct odd_store *odd = calloc(1, sizeof(*odd));
+    bool now = when == ODD_IN_SUBMIT;
+
     if (odd == NULL)
         abort();
-    odd->store.ops = when == ODD_IN_SUBMIT ? &now_ops : &later_ops;
-    odd->len_bytes = len_bytes;
-    return odd;
-}
-
-struct store *odd_store(uint32_t npages, enum odd_store_when when)
-{
-    return &odd_create(ptoa(npages), when)->store;
-}
-
-struct store *odd_store_sized(uint64_t len_bytes, enum odd_store_when when)
-{
-    struct odd *odd = odd_create(len_bytes, when);
-    odd->store.block_bytes = ODD_BLOCK;
-    odd->bytes = calloc(1, len_bytes + 1);
-    if (odd->bytes == NULL)
-        abort();
+    odd->inner = inner;
+    odd->ops = (struct store_ops){
+        .name = now ? "odd, in submit" : "odd, in wait",
+        .submit = now ? odd_submit_now : odd_submit_later,
+        .wait = now ? NULL : odd_wait,
+        .size = odd_size,
+        .flush = odd_flush,
+        .close = odd_close,
+        .truncate = inner->ops->truncate != NULL ? odd_truncate : NULL,
+        .punch = inner->ops->punch != NULL ? odd_punch : NULL,
+        .allocate = inner->ops->allocate != NULL ? odd_allocate : NULL,
+        .room = inner->ops->room != NULL ? odd_room : NULL,
+    };
+    odd->store = *inner;
+    odd->store.ops = &odd->ops;
     return &odd->store;
 }

@@ -36,7 +36,7 @@ static void fill(struct vm_page *m, uint8_t byte, enum machine_window how)
     struct machine_run run = {m->object->machine, m->pindex, 1, &frame};
     void *addr;
     while (machine_window_get(&run, how, false, &addr) !=
-           0) /* injected failures are not for the test itself */
+           0) /* injected failures are meant for the core and not for the test */
         continue;
     memset(addr, byte, VM_PAGE_SIZE);
     machine_window_put(&run, how, &addr, true);

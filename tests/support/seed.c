@@ -18,8 +18,8 @@ static uint64_t from_environment(const char *name, uint64_t otherwise)
 }
 
 /*
- * Runs at every exit, says something only if the test program failed: cmocka exits with the number of
- * failed tests.
+ * Runs at every exit, and prints only if the test program failed: cmocka
+ * exits with the number of failed tests.
  */
 static void tell_seed(int status, void *arg)
 {
@@ -29,7 +29,7 @@ static void tell_seed(int status, void *arg)
                 (unsigned long long)last_seed, (unsigned long long)last_seed);
 }
 
-/* An assertion that aborts. stdio is safe enough in a process that is about to die of its own abort(). */
+/* An assertion that aborts. stdio is safe enough here, because the process dies of its own abort(). */
 static void tell_seed_and_die(int signo)
 {
     tell_seed(1, NULL);

@@ -1,14 +1,16 @@
 /*
- * seed.h: the seed of a test run: FAULTLINE_SEED in the environment, or the test's own default. Whatever
- * fails prints it.
+ * seed.h: the seed of a test run: FAULTLINE_SEED in the environment, or
+ * the test's own default. A test that fails prints it.
  */
 #ifndef TESTS_SUPPORT_SEED_H
 #define TESTS_SUPPORT_SEED_H
 
 #include "sim/prng.h"
 
-/* The seed to use where `otherwise` is the default. Remembered: an abort or a non-zero exit prints the last
- * one asked for. */
+/*
+ * The seed to use where `otherwise` is the default. An abort or a non-zero
+ * exit prints the last seed that was returned.
+ */
 uint64_t test_seed(uint64_t otherwise);
 /* FAULTLINE_ROUNDS in the environment, or `otherwise`: how long a random test runs. */
 uint64_t test_rounds(uint64_t otherwise);

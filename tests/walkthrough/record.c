@@ -1,10 +1,11 @@
 /*
- * record.c: the scenarios behind docs/walkthroughs: small programs on the machine sim whose function
- * calls are recorded (trace.c).
+ * record.c: the scenarios behind docs/walkthroughs: small programs on the
+ * machine sim whose function calls are recorded (trace.c).
  *
- *   walkthrough_record NAME ─▶ its scenarios, each a piece of one seed's tree, one after another on standard output
+ *   walkthrough_record NAME ─▶ its scenarios, one after another, on standard output: each is a piece of the
+ *                              tree of calls of one system call or fault
  *
- * Peaceful parameters and a fixed seed: what is recorded is the path, and it is the same each time.
+ * Without torture, and with a fixed seed: the recording is the ordinary path, and the same each time.
  */
 #include "support/boot.h"
 #include "support/pages.h"
@@ -94,7 +95,7 @@ static void scenario_mmap(void)
 
 /* ---- freebsd11-page-fault and freebsd21-page-fault ---- */
 
-/* The first misses that fit nothing read a page each: a stride could begin there. */
+/* The first misses that fit no stream read one page each: a stride could begin there. */
 static void miss_here_and_there(struct vm_map *map, vm_offset_t at)
 {
     (void)test_load8(map, at + 50 * PAGE);
@@ -134,8 +135,9 @@ static void scenario_zero_fill(void)
     world_end(&w);
 }
 
-/* Memory runs short: the only free frames belong to a reservation, which is broken; the page daemon is
- * woken. */
+/*
+ * Memory runs short: the only free frames belong to a reservation, which is broken; the page daemon is woken.
+ */
 static void scenario_shortage(void)
 {
     struct world w = world_make(1024, true);
@@ -267,7 +269,7 @@ static void scenario_file_write(void)
     trace_start("a write over a whole page and a part of the next, which is read first");
     write_bytes(&w, 8 * PAGE, PAGE + 100);
     trace_stop();
-    trace_start("a write behind the end: the file grows");
+    trace_start("a write beyond the end: the file grows");
     write_bytes(&w, FILE_LEN + 100, 100);
     trace_stop();
     world_end(&w);
@@ -302,7 +304,7 @@ static void scenario_file_sync(void)
     trace_stop();
 }
 
-/* A page whose bytes are being copied to somebody, as by a read, for a while. */
+/* A page is busy for a while, as if a read copied its bytes. */
 static void read_for_a_while(void *arg)
 {
     struct vm_object *object = arg;

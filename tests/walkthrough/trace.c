@@ -1,7 +1,6 @@
 /*
- * trace.c: records which functions run: the compiler calls these two hooks at the entry and the exit of
- * every function of the core and of the machine sim
- * (-finstrument-functions, the build with FAULTLINE_TRACE).
+ * trace.c: records which functions run: the compiler calls these two hooks at the entry and the exit of every
+ * function of the core and of the machine sim (-finstrument-functions, the build with FAULTLINE_TRACE).
  *
  *   event: thread, +function / -function, in the order in which they happened
  *

@@ -1,12 +1,13 @@
 /*
- * fsx.c: fsx [OPTIONS] FILE: operations on FILE, made anew, and FILE.model, which is what it must be.
+ * fsx.c: fsx [OPTIONS] FILE: operations on FILE, which is created, and
+ * FILE.model, which holds what FILE must hold.
  *
  *      --seed N      which operations (1)
  *      --ops N       how many of them (2000)
  *      --only LIST   those whose numbers stand in this file
  *      --memory N    the limit in bytes (1 MiB); --thread: the engine: of fsx_api
  *      --noise       a thread reads the mapped file all the while, wherever its end is
- *      --sync        everything is synced at the end, and not left to the file's last user
+ *      --sync        everything is synced at the end, and not left to the last close
  *      --verbose     tells each operation
  *
  * Exits with 1 when something differs, after one line that says where.
@@ -86,7 +87,7 @@ static struct {
     atomic_bool stop;
 } noise;
 
-/* What it reads is changed meanwhile: only that it reads or gets SIGBUS counts. */
+/* The bytes change meanwhile, so they are not compared: the thread must only read them or get SIGBUS. */
 static void *make_noise(void *seed)
 {
     unsigned state = (unsigned)*(uint64_t *)seed;

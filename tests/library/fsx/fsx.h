@@ -1,18 +1,18 @@
 /*
  * fsx.h: the exerciser of one real file: random reads, writes, mapped reads and writes, truncations, holes
- * and syncs, beside an array of bytes that says what must be there. (The idea: fsx, by Apple and others.)
+ * and syncs, beside an array of bytes that says what it must hold. (The idea: fsx, by Apple and others.)
  *
  *      fsx.c        arguments, the loop, the end: the kernel's view of the file
- *      fsx_ops.c    one operation: drawn from (seed, number) alone, fitted to what is there when it is done
+ *      fsx_ops.c    one operation: drawn from (seed, number) alone, fitted to the file as it is
  *      fsx_model.c  the bytes, who wrote them last, the comparison
  *      fsx_api.c    calls_* by faultline.h            ─▶ the program fsx_api
  *      fsx_posix.c  calls_* by the system's own calls ─▶ the program fsx_posix, also under `faultline run`
  *
- * An operation does not depend on those before it, so any of them can be left out: fsx_test.py shortens a
- * failing run that way.
+ * An operation does not depend on those before it, so any of them can be
+ * left out: fsx_test.py shortens a failing run that way.
  */
-#ifndef FSX_H
-#define FSX_H
+#ifndef TESTS_LIBRARY_FSX_FSX_H
+#define TESTS_LIBRARY_FSX_FSX_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,13 +42,13 @@ int64_t calls_pwritev(int fd, const struct iovec *iov, int n, uint64_t offset);
 /* By the descriptor's own position, which is set to offset before. */
 int64_t calls_read(int fd, void *to, size_t len, uint64_t offset);
 int64_t calls_write(int fd, const void *from, size_t len, uint64_t offset);
-/* Copies inside the file; the ranges do not overlap. -EOPNOTSUPP: there is no such call. */
+/* Copies inside the file; the ranges do not overlap. -EOPNOTSUPP: this program has no such call. */
 int64_t calls_copy(int fd, uint64_t from, uint64_t to, size_t len, unsigned way);
 int calls_truncate(int fd, uint64_t len);
 int calls_punch(int fd, uint64_t offset, uint64_t len);
-/* Zeros, and the file grows when they lie behind its end. -EOPNOTSUPP: there is no such call. */
+/* Writes zeros; the file grows if they lie beyond its end. -EOPNOTSUPP: this program has no such call. */
 int calls_zero(int fd, uint64_t offset, uint64_t len);
-/* The file is as long at least, its bytes stay. -EOPNOTSUPP: there is no such call. */
+/* The file becomes at least that long, and its bytes stay. -EOPNOTSUPP: this program has no such call. */
 int calls_allocate(int fd, uint64_t offset, uint64_t len);
 int calls_fsync(int fd, bool data);
 int calls_sync_range(int fd, uint64_t offset, uint64_t len, unsigned flags);
@@ -73,12 +73,20 @@ extern unsigned op_number; /* the operation that is being done */
 
 /* Says what went wrong in which operation, and exits with 1. */
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The bytes that data's owner writes at [offset, offset + len): they tell the operation from all others. */
+/*
+ * The bytes that the operation writes at [offset, offset + len), which
+ * differ from those of all other operations.
+ */
 void model_fill(unsigned char *to, uint64_t offset, size_t len, uint32_t data);
-/* [offset, offset + len) is what `from` holds from now on, zeros if it is NULL; the file may grow. */
+/*
+ * The model of [offset, offset + len) becomes the bytes of `from`, or zeros if it is NULL; the file may grow.
+ */
 void model_write(uint64_t offset, const unsigned char *from, size_t len);
 void model_truncate(size_t len);
-/* What was read at offset is what must be there, zeros behind the end; `by` says how it was read. */
+/*
+ * Fails unless the bytes read at offset are the model's, or zeros beyond
+ * the end; `by` says how they were read.
+ */
 void model_compare(const unsigned char *is, uint64_t offset, size_t len, const char *by);
 /* The kernel's own view of [offset, offset + len), past Faultline, of a file that was synced. */
 void model_compare_kernel(int kernel_fd, uint64_t offset, size_t len);
@@ -89,16 +97,16 @@ struct fsx_run {
     const char *path;
     uint64_t seed;
     int kernel_fd; /* for the kernel's own view */
-    bool verbose;  /* each operation is told */
+    bool verbose;  /* each operation is printed */
 };
 
 /* Opens every descriptor of the file. */
 void ops_start(const struct fsx_run *run);
 /* Does operation `number`. */
 void ops_do(unsigned number);
-/* Everything is read again; what is open is closed. */
+/* Reads everything again, and closes what is open. */
 void ops_finish(void);
-/* The handler of SIGBUS, there before calls_start. */
+/* The handler of SIGBUS, installed before calls_start. */
 void ops_on_bus(int signo);
 /* Whether an access ends in SIGBUS. */
 bool ops_cannot_reach(volatile unsigned char *at, bool writes);

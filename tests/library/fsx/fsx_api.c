@@ -46,14 +46,25 @@ int calls_close(int fd)
     return fl_close(files[fd].file);
 }
 
-/* A vector, piece by piece: there is no such call. */
-int64_t calls_preadv(int fd, const struct iovec *iov, int n, uint64_t offset)
+static int64_t read_piece(int fd, const struct iovec *piece, uint64_t offset)
+{
+    return fl_pread(files[fd].file, piece->iov_base, piece->iov_len, offset,
+                    files[fd].flags & FL_IOCB_DIRECT);
+}
+
+static int64_t write_piece(int fd, const struct iovec *piece, uint64_t offset)
+{
+    return fl_pwrite(files[fd].file, piece->iov_base, piece->iov_len, offset, files[fd].flags);
+}
+
+/* The library has no calls with vectors: piece by piece, up to the first that is short. */
+static int64_t each_piece(int64_t (*move)(int fd, const struct iovec *piece, uint64_t offset), int fd,
+                          const struct iovec *iov, int n, uint64_t offset)
 {
     size_t done = 0;
 
     for (int i = 0; i < n; i++) {
-        int64_t r = fl_pread(files[fd].file, iov[i].iov_base, iov[i].iov_len, offset + done,
-                             files[fd].flags & FL_IOCB_DIRECT);
+        int64_t r = move(fd, &iov[i], offset + done);
         if (r < 0)
             return r;
         done += (size_t)r;
@@ -63,20 +74,14 @@ int64_t calls_preadv(int fd, const struct iovec *iov, int n, uint64_t offset)
     return (int64_t)done;
 }
 
+int64_t calls_preadv(int fd, const struct iovec *iov, int n, uint64_t offset)
+{
+    return each_piece(read_piece, fd, iov, n, offset);
+}
+
 int64_t calls_pwritev(int fd, const struct iovec *iov, int n, uint64_t offset)
 {
-    size_t done = 0;
-
-    for (int i = 0; i < n; i++) {
-        int64_t r =
-            fl_pwrite(files[fd].file, iov[i].iov_base, iov[i].iov_len, offset + done, files[fd].flags);
-        if (r < 0)
-            return r;
-        done += (size_t)r;
-        if ((size_t)r < iov[i].iov_len)
-            break;
-    }
-    return (int64_t)done;
+    return each_piece(write_piece, fd, iov, n, offset);
 }
 
 int64_t calls_read(int fd, void *to, size_t len, uint64_t offset)
@@ -146,7 +151,7 @@ int calls_fadvise(int fd, uint64_t offset, uint64_t len, int advice)
 int64_t calls_size(int fd)
 {
     (void)fd;
-    return (int64_t)model_len; /* there is no such call: reads at the end tell */
+    return (int64_t)model_len; /* there is no such call; reads at the end show the length */
 }
 
 int calls_mmap(void **addr, size_t len, int prot, int flags, int fd, uint64_t offset)

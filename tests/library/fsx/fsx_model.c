@@ -12,7 +12,7 @@
 unsigned char model_bytes[FSX_LEN_MAX];
 size_t model_len;
 unsigned op_number;
-static unsigned written_by[FSX_LEN_MAX]; /* 0: nobody yet */
+static unsigned written_by[FSX_LEN_MAX]; /* 0: none yet */
 
 void fail(const char *format, ...)
 {
@@ -31,7 +31,7 @@ void model_fill(unsigned char *to, uint64_t offset, size_t len, uint32_t data)
 {
     for (size_t i = 0; i < len; i++) {
         uint64_t x = (offset + i + 1) * 0x9e3779b97f4a7c15u ^ data * 0xbf58476d1ce4e5b9u;
-        to[i] = (unsigned char)(x >> 56 | 1); /* never what a hole holds */
+        to[i] = (unsigned char)(x >> 56 | 1); /* never zero, as in a hole */
     }
 }
 

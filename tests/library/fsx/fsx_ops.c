@@ -1,7 +1,7 @@
 /*
  * fsx_ops.c: the operations. Each draws what it needs from a generator that starts with the run's seed and
  * the operation's number, fits it to the file, the descriptors and the mappings as they are, does it by
- * calls_*, and does the same to the model. One that finds nothing to do does nothing.
+ * calls_*, and does the same to the model. An operation that does not fit does nothing.
  */
 #include "fsx.h"
 
@@ -24,7 +24,7 @@ struct map {
     bool may_write, writable, locked;
 };
 
-/* A private mapping: the pages that were written are its own, whatever becomes of the file's. */
+/* A private mapping: written pages are its own, whatever happens to the file. */
 struct private
 {
     unsigned char *addr;
@@ -69,7 +69,10 @@ static size_t round_up(size_t n)
     return (n + FSX_PAGE - 1) & ~(FSX_PAGE - 1);
 }
 
-/* [*offset, *offset + *len) inside of [0, end): of any size, often at the edges of pages. False: end is 0. */
+/*
+ * Draws [*offset, *offset + *len) inside of [0, end), of any size, often
+ * at the edges of pages. False: end is 0.
+ */
 static bool draw_range(size_t end, uint64_t *offset, size_t *len)
 {
     size_t most = draw(8) == 0 ? (size_t)512 << 10 : draw(3) == 0 ? (size_t)40 << 10 : (size_t)6000;
@@ -86,7 +89,7 @@ static bool draw_range(size_t end, uint64_t *offset, size_t *len)
     return true;
 }
 
-/* For the direct descriptor. False: there is no whole page. */
+/* Aligns the range for the direct descriptor. False: it holds no whole page. */
 static bool align_range(size_t end, uint64_t *offset, size_t *len)
 {
     *offset -= *offset % FSX_PAGE;
@@ -218,7 +221,10 @@ static void op_map_write(void)
     model_write(offset, buffer, len);
 }
 
-/* A call of the file's own is given memory that maps the file: it reads there when it writes the file. */
+/*
+ * The buffer of a call on the file is a mapping of the same file: a read
+ * stores to the file, a write loads from it.
+ */
 static void op_call_mapped(void)
 {
     const struct map *map = draw_map();
@@ -261,7 +267,7 @@ static void op_copy(void)
 
 /* ---- the file's length and its holes ------------------------------------------------------------------- */
 
-/* Private pages beyond the new end are gone, and that which the end cuts may be. */
+/* Private pages beyond the new end are removed, and the page that the end cuts may be. */
 static void private_cut(size_t len)
 {
     for (unsigned i = 0; i < private.npages;)
@@ -403,7 +409,7 @@ static void op_madvise(void)
     if ((map->locked && (advice == MADV_DONTNEED || advice == MADV_COLD || advice == MADV_PAGEOUT)) ||
         (advice == MADV_REMOVE && (map->locked || !map->writable)))
         return;
-    if (advice <= MADV_SEQUENTIAL) { /* of a part, it would split the mapping, and mremap wants one */
+    if (advice <= MADV_SEQUENTIAL) { /* of a part, it would split the mapping, and mremap takes only one */
         offset = 0;
         len = map->len;
     }
@@ -506,7 +512,7 @@ static void op_protect(void)
          "mprotect");
 }
 
-/* Pages of the file at the mapping's start: more would take the limit's better part. */
+/* Locks pages at the mapping's start: more would take most of the limit. */
 static void op_lock(void)
 {
     struct map *map = draw_map();
@@ -531,7 +537,7 @@ static void op_reopen(void)
     must(calls_open(fd, run->path, fd_flags[fd]), 0, "open");
 }
 
-/* Nothing of the file is in use any more: then it begins anew. */
+/* Closes and unmaps everything, and opens and maps the file again. */
 static void op_let_go(void)
 {
     if (draw(4) != 0)
@@ -565,7 +571,7 @@ bool ops_cannot_reach(volatile unsigned char *at, bool writes)
     return false;
 }
 
-/* What lies in pages behind the file's last one cannot be reached. */
+/* Pages beyond the last page of the file cannot be accessed. */
 static void op_beyond(void)
 {
     const struct map *map = draw_map();
@@ -580,7 +586,7 @@ static void op_beyond(void)
     writes = map->writable && draw(2) == 0;
     told("beyond", offset, 1, (int)(map - maps));
     if (!ops_cannot_reach(map->addr + (offset - map->offset), writes))
-        fail("a page behind the end can be reached, at %#zx, length %#zx", (size_t)offset, model_len);
+        fail("a page beyond the end can be reached, at %#zx, length %#zx", (size_t)offset, model_len);
 }
 
 /* ---- private mappings ---------------------------------------------------------------------------------- */
@@ -601,7 +607,7 @@ static bool private_has(size_t page)
     return false;
 }
 
-/* The page is the file's up to now, and what is written here from now on. */
+/* The page shows the file until it is written, and its own bytes from then on. */
 static void private_write(size_t page)
 {
     unsigned char *own = private.bytes[private.npages];
@@ -613,7 +619,7 @@ static void private_write(size_t page)
     private.page[private.npages++] = page;
 }
 
-/* Written at once, before it is looked at: when an unwritten page is copied is nobody's promise. */
+/* Written at once, before it is read: when an unwritten page is copied is not defined. */
 static void op_private(void)
 {
     void *addr = NULL;

@@ -69,7 +69,7 @@ int64_t calls_write(int fd, const void *from, size_t len, uint64_t offset)
     return told(write(fds[fd], from, len));
 }
 
-/* sendfile goes to where the target's position is. */
+/* sendfile writes at the target's position. */
 static int64_t copy_some(int fd, uint64_t from, uint64_t to, size_t len, unsigned way)
 {
     loff_t in = (loff_t)from, out = (loff_t)to;

@@ -1,5 +1,6 @@
-"""fsx_test.py COMMAND…: runs fsx, the command, with one seed after the other, for some seconds; what it
-leaves is what its model says, as the kernel sees the file. A run that fails is shortened, operation by operation.
+"""fsx_test.py COMMAND…: runs fsx, the command, with one seed after the other, for some seconds. The file that
+it leaves must match its model, as the kernel sees the file. A run that fails is shortened, operation by
+operation.
 
 FAULTLINE_SEED: the first seed; FAULTLINE_SECONDS: for how long.
 """
@@ -24,7 +25,7 @@ def started(arguments):
 
 
 def attempt(directory, arguments):
-    """None when all went well, else what went wrong."""
+    """None if the run succeeded, else what went wrong."""
     path = os.path.join(directory, "file")
     try:
         done = started([*arguments, path])
@@ -41,7 +42,9 @@ def attempt(directory, arguments):
 
 
 def shortened(directory, arguments, error):
-    """Operations that still fail, and how: halves, then quarters … are left out while that works."""
+    """A shorter list of operations that still fails, and its failure: leaves out halves, then quarters, and
+    so on, as long as it still fails.
+    """
     path, until = os.path.join(directory, "only"), time.monotonic() + SHRINK_SECONDS
     last = re.search(r"operation (\d+)", error)
     operations = list(range(1, int(last.group(1)) + 1 if last and int(last.group(1)) else 2001))

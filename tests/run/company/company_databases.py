@@ -1,9 +1,9 @@
-"""company_databases.py: LMDB and SQLite shared by two to four processes, in every mixture of under Faultline
-(F) and not (N), under limits below and above the data, with every mapping managed and with the default.
-Names:
+"""company_databases.py: LMDB and SQLite shared by two to four processes, each under Faultline (F) or natively
+(N), in every mixture, under limits below and above the data, with every mapping managed and with the
+default. Names:
 
     databases/KIND/MIXTURE/LIMIT/MINSIZE      databases/lmdb-writemap/FFN/2M/min0
-    killed/…                                    one process is killed; what was acknowledged is there
+    killed/…                                    one process is killed; every acknowledged commit is there
 """
 
 import itertools
@@ -42,7 +42,7 @@ def template(scene, kind, fill):
 
 
 def roles(rng, count, most):
-    """At least one writer, and at most so many; mostly a reader too."""
+    """Draws roles: at least one writer, and at most so many; mostly a reader too."""
     while True:
         drawn = [rng.choice(("writer", "writer", "reader")) for _ in range(count)]
         if 0 < drawn.count("writer") <= most:
@@ -58,17 +58,17 @@ class Worker:
             return [line for line in file.read().split(b"\n")[:-1]]
 
     def come(self, lines):
-        """It said so many lines, or is no more."""
+        """Waits until it has printed so many lines, or has ended."""
         return len(self.lines()) >= lines or self.process.popen.poll() is not None
 
     def acknowledged(self):
-        """The last turn that it said to have committed."""
+        """The last turn that it reported as committed."""
         turns = [int(line.split()[1]) for line in self.lines() if line != b"ready"]
         return turns[-1] if turns else -1
 
 
 def cast(scene, kind, mixture, under, synced, fill, turns, kill):
-    """The workers, one after the other: at once, or each when the one before has come some way."""
+    """Starts the workers: all at once, or each when the one before has committed some turns."""
     rng = scene.rng
     order = rng.sample(mixture, len(mixture))
     # Of three that wait for glibc's robust mutex, one that is killed may take the wake-up of another with it.
@@ -121,7 +121,9 @@ def cast(scene, kind, mixture, under, synced, fill, turns, kill):
 
 
 def verify(scene, kind, writers, least, exactly, fill):
-    """By this process, natively: nothing lost, every record's content, the database's own check."""
+    """Checks natively, in this process: nothing is lost, every record is right, and the database's own check
+    passes.
+    """
     database = opened(kind, scene.path("db"))
     models = {name: Writer(scene.seed, name) for name in writers}
     with database.read() as txn:

@@ -1,6 +1,7 @@
-"""company_followers.py: readers that follow what another process appends: a log, and a systemd journal.
+"""company_followers.py: readers that follow the appends of another process: to a log, and to a systemd
+journal.
 
-    followers/log/HOW/MIXTURE/MINSIZE      mixture: the follower and the writer, F under Faultline, N not
+    followers/log/HOW/MIXTURE/MINSIZE      mixture: the follower and the writer, F under Faultline, N natively
     followers/journal/MIXTURE/MINSIZE      journalctl -f, beside systemd-journal-remote that writes
 """
 
@@ -55,12 +56,12 @@ class Log:
 
 
 def line(scene, turn):
-    """Of any length, so that it ends anywhere in a page, and now and then is some pages long."""
+    """A line of any length, so that it ends anywhere in a page, and is several pages long now and then."""
     return b"%06d " % turn + b"x" * scene.rng.choice((1, 9, 300, 300, 5000, 20000)) + b"\n"
 
 
 def follow_fstat(scene, log):
-    """As log viewers do: fstat says how long it is, the mapping has the rest."""
+    """As log viewers do: fstat gives the length, and the mapping the bytes."""
     for turn in range(100):
         text = line(scene, turn)
         log.append(text)
@@ -70,7 +71,7 @@ def follow_fstat(scene, log):
 
 
 def follow_anew(scene, log):
-    """The log is mapped anew as it grows, just as long as it is."""
+    """The log is mapped anew as it grows, with its exact length."""
     for turn in range(60):
         text = line(scene, turn)
         log.append(text)
@@ -83,7 +84,7 @@ def follow_anew(scene, log):
 
 
 def follow_opened(scene, log):
-    """It is closed, opened and mapped each time."""
+    """The log is closed, opened and mapped each time."""
     for turn in range(60):
         text = line(scene, turn)
         log.append(text)
@@ -94,12 +95,12 @@ def follow_opened(scene, log):
 
 
 def follow_silently(scene, log):
-    """It asks for nothing, and looks behind the end that it knows, in the page that it has."""
+    """The follower makes no call, and looks beyond the end that it knows, in the last page of its mapping."""
     for turn in range(20):
         text = b"%07d\n" % turn
         log.append(text)
         if (log.length - len(text)) % PAGE == 0:
-            log.follower.do("fstat", "f")  # a new page could be behind the end
+            log.follower.do("fstat", "f")  # a new page could be beyond the end
         log.follower.comes_to_see(text, at=log.length - len(text), within_ms=NOTICE_MS, what=f"turn {turn}: ")
 
 
@@ -133,7 +134,7 @@ def follow_stores(scene, log):
 
 
 def follow_rotated(scene, log):
-    """copytruncate: the log is copied, and cut to nothing, and grows again."""
+    """copytruncate: the log is copied, truncated to nothing, and grows again."""
     for turn in range(40):
         if turn % 8 == 7:
             log.writer.do("truncate", "f", 0)
@@ -192,7 +193,7 @@ def entry(number, text):
 
 
 def journal(scene, mixture, min_size):
-    """Every entry appears, in order, some moments after it was written; at the end the journal is sound."""
+    """Every entry appears, in order, soon after it was written; at the end the journal passes its check."""
     if not os.path.exists(REMOTE) or shutil.which("journalctl") is None:
         raise Skip("systemd-journal-remote and journalctl are needed")
     rng, path = scene.rng, scene.path("log.journal")
@@ -251,7 +252,7 @@ def listed(path):
 
 
 def appears(scene, said, written, follower):
-    """What was written is followed within two seconds: the journal's own pace is a quarter of one."""
+    """Entries are followed within two seconds; the journal itself takes up to a quarter of a second."""
     until = time.monotonic() + 2 * scene.options.patience
     while True:
         found = contents(said).splitlines()

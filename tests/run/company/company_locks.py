@@ -3,7 +3,7 @@ kind: n times 1,000 increments are n thousand.
 
     locks/KIND/MIXTURE/MINSIZE     locks/setlkw/FFN/default
     locks/same-KIND/…              the lock lies in the counter's own file
-    locks/joined/KIND/MIXTURE      the others come while the first one counts: no lock is lost
+    locks/joined/KIND/MIXTURE      the others map the file while the first one counts: no lock is lost
 """
 
 import itertools
@@ -33,7 +33,7 @@ TURNS_JOINED = 2500
 
 
 def all_counted(peers, path, turns, when=""):
-    """Each of them was sent `count` with so many turns: they all come to an end, and no increment is lost."""
+    """Each of them was sent `count` with so many turns: all must end, and no increment may be lost."""
     for peer in peers:
         back = peer.answer()
         if not back.startswith("0 "):
@@ -84,7 +84,7 @@ def counted(scene, kind, mixture, min_size, same):
 
 
 def joined(scene, kind, mixture):
-    """Again and again: the first counts already when the others open and map the file."""
+    """Repeatedly: the first counts already when the others open and map the file."""
     for turn in range(3 if scene.options.short else 15):
         path = new_file(scene, f"counter{turn}", bytes(LENGTH))
         locks = new_file(scene, f"locks{turn}", bytes(PAGE))

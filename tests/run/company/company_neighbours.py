@@ -1,6 +1,6 @@
 """company_neighbours.py: two processes under Faultline, and more, that share files with each other. If at
-most one of them can write and no other reads through a cache, both manage the file; else it is the kernel's
-in all of them, from before the second one's mmap, or open for writing, returns.
+most one of them can write and no other reads through a cache, both manage the file; otherwise the kernel
+manages it in all of them, from before the second one's mmap, or open for writing, returns.
 
     neighbours/managed/…     both manage it, and keep their limits
     neighbours/shared/…      the kernel's: every store is seen at once, one line on standard error says so
@@ -46,14 +46,16 @@ def filled(scene, name="file", count=COUNT):
 
 
 def everywhere(peer, mapping="m", length=LENGTH, data=None):
-    """Loads all of it: it is cached where there is a cache."""
+    """Loads all of it, so that it is cached where the process manages it."""
     found = peer.sum(mapping, length)
     if data is not None and found != sum_of(data):
         raise Wrong("all of the file: a peer does not see what it has")
 
 
 def said(peer, count, path):
-    """So many lines of the shim's name the file, by inode or by path: `count`, or one of several counts."""
+    """Checks how many lines of the shim name the file, by inode or by path: `count`, or one of several
+    counts.
+    """
     if peer.scene.options.native:
         return
     name = re.compile(rf"\b({os.stat(path).st_ino}|{re.escape(os.path.basename(path))})\b")
@@ -63,7 +65,7 @@ def said(peer, count, path):
 
 
 def back_and_forth(one, other, ways=("m", "m"), turns=30):
-    """Each stores in turn, next to each other, and the other sees it at once."""
+    """The two store in turn, to adjacent bytes, and each sees the other's stores at once."""
     for turn in range(turns):
         for number, (from_, to) in enumerate(((one, other), (other, one))):
             at, data = 9 * PAGE + turn * 32 + number * 16, b"turn %03d of %d" % (turn, number)
@@ -80,7 +82,7 @@ def back_and_forth(one, other, ways=("m", "m"), turns=30):
 
 
 def managed(scene, first, second):
-    """(how, sharing) of each; nobody can write what another caches."""
+    """(how, sharing) of each: no process can write a file that another caches."""
     path, data = filled(scene, count=2048)
     peers = [Peer(scene, under(scene, "2M")), Peer(scene, under(scene, "2M"))]
     for peer, (how, sharing) in zip(peers, (first, second)):
@@ -125,8 +127,9 @@ def writer_alone(scene):
 
 @scenario("neighbours/managed/one-after-the-other")
 def one_after_the_other(scene):
-    """The first has unmapped and closed it, or ended, when the second comes: the second manages it, and sees
-    all."""
+    """The first has unmapped and closed it, or ended, before the second opens it: the second manages it, and
+    sees all stores.
+    """
     first, second = two(scene)
     path, data = filled(scene)
     first.mapped(path, LENGTH)
@@ -154,7 +157,7 @@ def one_after_the_other(scene):
 
 
 def handed_over(scene, first, second):
-    """The first has it mapped, and cached, and dirty where it may write; then the second comes."""
+    """The first has it mapped, cached, and dirty where it may write; then the second opens and maps it."""
     one, other = two(scene)
     path, data = filled(scene)
     data = bytearray(data)
@@ -238,8 +241,7 @@ def truncating_open(scene):
 
 @scenario("neighbours/shared/inherited")
 def inherited(scene):
-    """A descriptor for writing that the second process was born with, as a shell's >>log: it opens
-    nothing."""
+    """The second process inherits a descriptor for writing, as from a shell's >>log: it opens nothing."""
     path, data = filled(scene)
     one = Peer(scene, under(scene)).mapped(path, LENGTH, "r")
     everywhere(one, data=data)
@@ -259,7 +261,7 @@ def inherited(scene):
 
 @scenario("neighbours/shared/adopted")
 def adopted(scene):
-    """Both were born with a descriptor of a file that has no name any more, and open nothing."""
+    """Both inherit a descriptor of a file that has no name any more, and open nothing."""
     path, data = filled(scene)
     with open(path, "r+b", buffering=0) as file:
         os.unlink(path)
@@ -275,8 +277,7 @@ def adopted(scene):
 
 @scenario("neighbours/shared/descriptors-closed")
 def descriptors_closed(scene):
-    """One of them closes all descriptors, as daemons do: its mapping lives on, and others are heard of
-    still."""
+    """One of them closes all descriptors, as daemons do: its mapping stays, and it still notices others."""
     one, other = two(scene)
     path, data = filled(scene)
     one.mapped(path, LENGTH)
@@ -292,7 +293,7 @@ def descriptors_closed(scene):
 
 @scenario("neighbours/shared/other-environment")
 def other_environment(scene):
-    """The second is started with an empty environment: it is the same user's all the same."""
+    """The second is started with an empty environment: it still belongs to the same user."""
     one = Peer(scene, under(scene))
     path, data = filled(scene)
     one.mapped(path, LENGTH)
@@ -328,8 +329,9 @@ def upgraded(scene):
 
 @scenario("neighbours/shared/read-by-read")
 def read_by_read(scene):
-    """A writer, and one that reads by read(2) and maps nothing: what was stored a moment ago is there, and
-    what is stored while it has it open."""
+    """A writer, and a process that reads by read(2) and maps nothing: it reads earlier stores, and those that
+    are made while it has the file open.
+    """
     one, other = two(scene)
     path, data = filled(scene)
     one.mapped(path, LENGTH)
@@ -392,8 +394,9 @@ def unlinked(scene):
 
 @scenario("neighbours/shared/many-mappings")
 def many_mappings(scene):
-    """Several mappings of one file in each, of parts, shared and private, when it is handed over: all go
-    on."""
+    """Each has several mappings of parts of one file, shared and private, when it is handed over: all keep
+    working.
+    """
     one, other = two(scene)
     path, data = filled(scene)
     data = bytearray(data)
@@ -431,8 +434,9 @@ def many_mappings(scene):
 
 @scenario("neighbours/shared/many-files")
 def many_files(scene):
-    """40 files, of which the second takes up every other one: one line for each, and the others stay
-    managed."""
+    """40 files, of which the second process opens every other one: one line for each of these, and the others
+    stay managed.
+    """
     one, other = two(scene)
     paths = [filled(scene, f"file{number}", 256) for number in range(40)]
     for number, (path, data) in enumerate(paths):
@@ -450,7 +454,9 @@ def many_files(scene):
 
 
 def several(scene, count):
-    """A third and a fourth come to what is the kernel's already, one ends, and another comes."""
+    """A third and a fourth map a file that was handed over to the kernel already, one ends, and another maps
+    it.
+    """
     path, data = filled(scene)
     data = bytearray(data)
     peers = []
@@ -531,7 +537,7 @@ for _how in ("fork", "exec", "spawn"):
 
 @scenario("neighbours/family/become")
 def become(scene):
-    """It executes another program: its entry in the registry is the new program's to make anew."""
+    """It executes another program, which makes its entry in the registry anew."""
     one, other = two(scene)
     path, data = filled(scene)
     one.mapped(path, LENGTH)
@@ -548,8 +554,9 @@ def become(scene):
 
 @scenario("neighbours/family/forked-reader")
 def forked_reader(scene):
-    """A child of a fork runs without Faultline: what it writes the parent sees, where it asks, and a moment
-    later."""
+    """A forked child runs without Faultline: the parent sees its writes at its next call, and shortly after
+    without one.
+    """
     parent = Peer(scene, under(scene))
     path, data = filled(scene)
     parent.mapped(path, LENGTH, "r")
@@ -567,7 +574,7 @@ def forked_reader(scene):
 
 @scenario("neighbours/family/second-comes-to-a-fork")
 def second_comes_to_a_fork(scene):
-    """Parent and forked child share it by the kernel; an unrelated process under Faultline joins."""
+    """Parent and forked child share the kernel's mapping; an unrelated process under Faultline joins."""
     parent, other = two(scene)
     path, data = filled(scene)
     parent.mapped(path, LENGTH)
@@ -607,8 +614,9 @@ def killed(scene):
 
 @scenario("neighbours/gone/killed-while-handing-over", seconds=60)
 def killed_while_handing_over(scene):
-    """The holder is killed at about the moment when the other comes: the other goes on, and sees whole
-    pages."""
+    """The holder is killed at about the moment when the other opens the file: the other goes on, and sees
+    whole pages.
+    """
     path, data = filled(scene)
     for turn in range(5 if scene.options.short else 40):
         holder, other = two(scene)
@@ -624,8 +632,9 @@ def killed_while_handing_over(scene):
 
 
 def stopped(scene, first, second):
-    """A holder that is stopped (^Z): the second does not wait for long; when the first goes on, both see
-    all."""
+    """A holder that is stopped (^Z): the second does not wait for long; when the first continues, both see
+    all stores.
+    """
     one, other = two(scene)
     path, data = filled(scene)
     one.mapped(path, LENGTH, first)
@@ -685,8 +694,9 @@ def stopped_many_files(scene):
 
 @scenario("neighbours/gone/parent-killed")
 def parent_killed(scene):
-    """A holder is killed, and its forked child, which runs without Faultline, lives on: nobody waits for the
-    dead."""
+    """A holder is killed, and its forked child, which runs without Faultline, lives on: no process waits for
+    the dead one.
+    """
     parent, other = two(scene)
     path, data = filled(scene)
     parent.mapped(path, LENGTH, "r")
@@ -732,7 +742,7 @@ def script(*lines):
 
 @scenario("neighbours/race/processes", seconds=120)
 def race_of_processes(scene):
-    """Three processes that live for a moment each map the same file, and store one byte each, on one page."""
+    """Three short-lived processes map the same file, and each stores one byte on the same page."""
     for turn in range(12 if scene.options.short else 250):
         path, data = filled(scene, f"file{turn % 3}", 256)
         data = bytearray(data)
@@ -759,8 +769,7 @@ def race_of_processes(scene):
 
 @scenario("neighbours/race/files", seconds=120)
 def race_of_files(scene):
-    """The same three processes, one new file after the other, which they map and store to at the same
-    moment."""
+    """The same three processes map one new file after another, and store to it at the same moment."""
     peers = [Peer(scene, under(scene)) for _ in range(3)]
     for turn in range(40 if scene.options.short else 500):
         path, data = filled(scene, f"file{turn % 5}", 256)
@@ -789,7 +798,8 @@ def race_of_files(scene):
 @scenario("neighbours/race/crossed", seconds=120)
 def race_crossed(scene):
     """Each has a file mapped that the other opens for writing at the same moment: they wait for each other,
-    and neither for ever."""
+    but not for ever.
+    """
     one, other = two(scene)
     for turn in range(20 if scene.options.short else 300):
         for peer, mine in ((one, "mine"), (other, "his")):
@@ -865,7 +875,7 @@ def race_of_a_busy_holder(scene):
 
 @scenario("neighbours/user/changed")
 def changed_user(scene):
-    """One of them was root's when it started, and has become another user."""
+    """One of them was started by root, and has become another user."""
     if os.geteuid() != 0:
         raise Skip("only root can become another user")
     one, other = two(scene)
@@ -884,7 +894,7 @@ def changed_user(scene):
 
 @scenario("neighbours/user/other-pid-namespace")
 def other_pid_namespace(scene):
-    """The second has process numbers of its own, as in a container that shares the files."""
+    """The second has a PID namespace of its own, as in a container that shares the files."""
     unshare = ["unshare", "--pid", "--fork", "--mount-proc"]
     if os.geteuid() != 0 or shutil.which("unshare") is None:
         raise Skip("only root can have another namespace")
@@ -905,7 +915,7 @@ def other_pid_namespace(scene):
 
 @scenario("neighbours/user/other")
 def other_user(scene):
-    """Another user's process is an outsider, whatever it runs under; and the registries do not mix."""
+    """A process of another user is an outsider, even under Faultline; and the registries do not mix."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         raise Skip("only root can be two users")
     drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]

@@ -1,9 +1,9 @@
 """company_outsiders.py: one process under Faultline has a file mapped, and outsiders, which are not under
 Faultline, change it or read it.
 
-    outsiders/ask/MAPPING/WAY       changed in many ways; after WAY of asking the mapping shows it, at once
+    outsiders/ask/MAPPING/WAY       changed in many ways; after the call WAY the mapping shows it at once
     outsiders/at-once/MAPPING/WAY   the same, within the time that it takes to notice the outsider
-    outsiders/notice/MAPPING        nobody asks: within 100 ms of the outsider's open or write
+    outsiders/notice/MAPPING        without a call: within 100 ms of the outsider's open or write
     outsiders/told/WAY              the other direction: what was stored, and unlocked by WAY, is read
     outsiders/dirty/…               both have changed the file: nothing of either is lost
 """
@@ -21,7 +21,7 @@ NOTICE_MS = 100
 
 
 class Changed:
-    """A file, what it must be, and the process under Faultline that has it mapped and cached."""
+    """A file, the bytes that it must hold, and the process under Faultline that has it mapped and cached."""
 
     def __init__(self, scene, name, peer, outsider, sharing, before=None):
         self.scene, self.peer, self.outsider = scene, peer, outsider
@@ -56,12 +56,12 @@ class Changed:
         return at, data
 
     def verify(self, what):
-        """All of the mapping is as the file: bytes, zeros behind the end, and no page after that."""
+        """The whole mapping is as the file: its bytes, zeros beyond the end, and no page after that."""
         if self.peer.sum("m", len(self.data)) != sum_of(self.data):
             raise Wrong(f"{what}: {self._where()}")
         end = -len(self.data) % PAGE
         if end:
-            self.peer.sees(bytes(min(end, 64)), at=len(self.data), what=f"{what}: behind the end ")
+            self.peer.sees(bytes(min(end, 64)), at=len(self.data), what=f"{what}: beyond the end ")
         back = self.peer.ask("load", "m", len(self.data) + end, 1)
         if len(self.data) + end < WINDOW and back != "SIGBUS":
             raise Wrong(f"{what}: a load of the page behind the last says {back}")
@@ -157,7 +157,7 @@ def by_punch(file):
 
 
 def by_rename(file):
-    """The mapping is of the old file, which no name leads to."""
+    """The mapping shows the old file, which has no name any more."""
     other = new_file(file.scene, "other", b"other bytes" * 1000)
     os.rename(other, file.path)
 
@@ -197,12 +197,12 @@ def open_again(peer, file):
 
 
 def close_another(peer, file):
-    """The descriptor that was open before."""
+    """By the descriptor that was open before."""
     peer.do("close", "c")
 
 
 def read(peer, file):
-    """Reads the file where the mapping is looked at, too: what was read the mapping shows."""
+    """Reads the bytes that are then looked at in the mapping, which must show what was read."""
     for at in range(0, len(file.data), 1 << 16):
         found, right = peer.pread("f", at, 1 << 16), bytes(file.data[at : at + (1 << 16)])
         if found != right:
@@ -306,9 +306,10 @@ for _way in (*ASKS, *SHARED_LOCKS, *FILE_LOCKS, *MEMORY_LOCKS, *SIGNALS):
 
 
 def change_and_ask_at_once(scene, sharing, way):
-    """An outsider opens the file, writes, and the mapping is looked at, all within the time that it takes to
-    be noticed: again and again, since it must be right before, while and after the file becomes the
-    kernel's."""
+    """An outsider opens the file and writes, and the mapping is read, all within the time that it takes to
+    notice the outsider: repeatedly, since the bytes must be right before, while and after the file is
+    handed over to the kernel.
+    """
     peer, outsider = pair(scene)
     outsider.do("init", "mutex", "l", 0)
     for turn in range(15 if scene.options.short else 100):
@@ -346,7 +347,7 @@ for _way in (*ASKS, "rdlock", "flock", "mutex"):
         )(change_and_ask_at_once)
 
 
-# ---- nobody asks
+# ---- without a call
 
 
 def noticed(scene, sharing, write):
@@ -371,7 +372,7 @@ for _write in ("pwrite", "store", "pwrite-before"):
 
 
 def noticed_tools(scene, sharing):
-    """Tools come and go; what they did is there a moment later."""
+    """Tools change the file and end; their changes are visible shortly after."""
     peer, outsider = pair(scene)
     for change in TOOLS if not scene.options.short else scene.rng.sample(TOOLS, 3):
         if change is by_rename:
@@ -391,8 +392,9 @@ for _sharing in ("rshared", "rwshared", "private"):
 
 @scenario("outsiders/before/store")
 def stored_before(scene):
-    """An outsider that had mapped the file, and stored to it, before anybody under Faultline knew it: its
-    next store moves no time stamp. With a lock, that is fresh all the same."""
+    """An outsider that had mapped the file, and stored to it, before any process under Faultline knew it: its
+    next store changes no time stamp. With a lock, the store is seen nevertheless.
+    """
     peer, outsider = pair(scene)
     file = Changed(scene, "file", peer, outsider, "rwshared", lambda file: dirty_before(file, outsider))
     for turn in range(20):
@@ -471,8 +473,7 @@ for _way in (
 
 @scenario("outsiders/told/open")
 def read_without_asking(scene):
-    """An outsider opens the file for reading: what was stored before is there a moment later, by every way to
-    read."""
+    """An outsider opens the file for reading: earlier stores are there soon after, by every way to read."""
     peer, outsider = pair(scene)
     for turn in range(6):
         file = Changed(scene, f"file{turn}", peer, outsider, "rwshared")
@@ -498,8 +499,9 @@ def read_without_asking(scene):
 
 @scenario("outsiders/told/cp")
 def copied_by_tools(scene):
-    """`cp`, `cat`, `cmp` and `sha256sum` beside a writer that synced nothing: what it stored a moment ago is
-    there by the next try."""
+    """`cp`, `cat`, `cmp` and `sha256sum` beside a writer that synced nothing: its latest stores are there at
+    the next try.
+    """
     peer, outsider = pair(scene)
     file = Changed(scene, "file", peer, outsider, "rwshared")
     for tool in ("cp", "dd"):
@@ -525,7 +527,9 @@ def copied_by_tools(scene):
 
 @scenario("outsiders/dirty/other-page")
 def dirty_other_page(scene):
-    """Dirty pages here, and an outsider writes other pages: both are in the file, and both see both."""
+    """Dirty pages here, and an outsider writes other pages: both changes are in the file, and both processes
+    see both.
+    """
     peer, outsider = pair(scene)
     for turn in range(6):
         file = Changed(scene, f"file{turn}", peer, outsider, "rwshared")
@@ -549,8 +553,9 @@ def dirty_other_page(scene):
 
 @scenario("outsiders/dirty/same-page")
 def dirty_same_page(scene):
-    """A dirty page here; an outsider opens the file and, a moment later, writes to the same page: both are
-    there."""
+    """A dirty page here; an outsider opens the file and, a moment later, writes to the same page: both
+    changes are there.
+    """
     peer, outsider = pair(scene)
     for turn in range(6):
         file = Changed(scene, f"file{turn}", peer, outsider, "rwshared")
@@ -574,8 +579,7 @@ def dirty_same_page(scene):
 
 @scenario("outsiders/dirty/truncated")
 def dirty_truncated(scene):
-    """Dirty pages behind the end that an outsider has cut off are gone, and do not come back; the rest is
-    there."""
+    """Dirty pages beyond the end that an outsider has cut off are gone, and stay gone; the rest stays."""
     peer, outsider = pair(scene)
     for turn in range(4):
         file = Changed(scene, f"file{turn}", peer, outsider, "rwshared")
@@ -597,7 +601,7 @@ def dirty_truncated(scene):
 
 @scenario("outsiders/dirty/private")
 def private_pages(scene):
-    """What a private mapping has written is its own; the rest is the file's."""
+    """Pages that a private mapping has written are its own; the others show the file."""
     peer, outsider = pair(scene)
     file = Changed(scene, "file", peer, outsider, "private")
     peer.store("m", 7 * PAGE, b"of my own")

@@ -1,8 +1,9 @@
-"""company_shells.py: SQLite's own command-line tool, two to four of it on one database, with mmap_size set.
+"""company_shells.py: two to four processes of SQLite's command-line tool on one database, with mmap_size set.
 
     shells/MODE/MIXTURE/LIMIT/MINSIZE
 
-In each round some of them write at the same moment; then all of them count, and must say the same, at once.
+In each round some of them write at the same moment; then all of them count, and must get the same result at
+once.
 """
 
 import itertools

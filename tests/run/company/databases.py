@@ -1,4 +1,4 @@
-"""databases.py: one view of the databases that the tests share between processes: LMDB and SQLite as a store
+"""databases.py: one interface to the databases that processes share in the tests: LMDB and SQLite as a store
 of keys and values with transactions.
 
     opened(kind, path, synced)     kind: one of KINDS
@@ -107,7 +107,7 @@ class Sqlite:
         self._patiently("create table if not exists kv (k blob primary key, v blob) without rowid")
 
     def _patiently(self, statement):
-        """SQLite says "locked" at once, and does not wait, where it fears a deadlock (two that recover)."""
+        """SQLite returns "locked" without waiting where a deadlock is possible (two that recover)."""
         until = time.monotonic() + BUSY_SECONDS
         while True:
             try:

@@ -1,4 +1,5 @@
-/* peer.c: the commands of peer.h about files and mappings, and the loop that reads them.
+/*
+ * peer.c: the commands of peer.h about files and mappings, and the loop that reads them.
  *
  *   peer            reads standard input
  *   peer IN OUT     opens these two, FIFOs, as its standard input and output first
@@ -396,7 +397,7 @@ static long do_pid(char **arg, char *more)
     return getpid();
 }
 
-/* adopt F N: the descriptor that the process was born with. */
+/* adopt F N: a descriptor that the process inherited. */
 static long do_adopt(char **arg, char *more)
 {
     (void)more;
@@ -404,7 +405,7 @@ static long do_adopt(char **arg, char *more)
     return 0;
 }
 
-/* closeall: as daemons do. The program's own are closed, too, but for the standard ones. */
+/* closeall: as daemons do. Closes all descriptors but the standard ones, also those of the peer's files. */
 static long do_closeall(char **arg, char *more)
 {
     (void)arg;
@@ -475,7 +476,7 @@ static void obey(char *line)
     usage("no such command, or not with so many arguments", arg[0]);
 }
 
-/* By read and not by stdio: after a fork, what a buffer holds would be obeyed twice. */
+/* By read and not by stdio: after a fork, both processes would obey the commands that a buffer holds. */
 static int read_line(char *line, size_t len)
 {
     size_t n = 0;

@@ -1,6 +1,7 @@
 /*
- * peer.h: the peer is a small process that does what a line on its standard input says, and answers with a
- * line. A test starts several, under Faultline and not, and so says exactly who does what when.
+ * peer.h: the peer is a small process that obeys commands on its standard
+ * input, one a line, and answers with a line each. A test starts several, under
+ * Faultline and natively, and so controls exactly which process does what when.
  *
  *   open f PATH rw  ─▶ 3          map m f 2097152 rw shared 0  ─▶ 0        load m 10 4  ─▶ 4 2e2e2e2e
  *   load m 99999999 1 ─▶ SIGBUS   fcntl taken: take setlk f 0  ─▶ EAGAIN
@@ -8,7 +9,8 @@
  * A command is NAME ARGUMENT…; the answer is a number and bytes in hexadecimal, or the error's name. Open
  * files and mappings have names of one letter.
  */
-#pragma once
+#ifndef TESTS_RUN_COMPANY_PEER_H
+#define TESTS_RUN_COMPANY_PEER_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -24,7 +26,7 @@ struct peer_map {
     size_t len_bytes;
 };
 
-/* What `name`, an argument, stands for; the process ends with a message when it stands for nothing. */
+/* The object called `name`; if there is none, the process ends with a message. */
 int peer_fd(const char *name);
 struct peer_map *peer_map(const char *name);
 
@@ -33,7 +35,7 @@ long peer_lock_init(char **arg);
 long peer_lock_take(char **arg);
 long peer_lock_drop(char **arg);
 
-/* peer_work.c: what takes many steps. The answer, and text into `more`. */
+/* peer_work.c: commands of many steps. Returns the answer, and puts text into `more`. */
 long peer_count(char **arg, char *more);
 long peer_watch(char **arg, char *more);
 long peer_threads(char **arg, char *more);
@@ -43,3 +45,5 @@ long peer_load(const volatile unsigned char *at, unsigned char *to, size_t len_b
 long peer_store(volatile unsigned char *at, const unsigned char *from, size_t len_bytes);
 size_t peer_unhex(const char *text, unsigned char *to);
 void peer_hex(const unsigned char *from, size_t len_bytes, char *text);
+
+#endif

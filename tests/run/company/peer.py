@@ -1,4 +1,4 @@
-"""peer.py: a peer process (peer.h) as an object: what it is asked, and its answers."""
+"""peer.py: a peer process (peer.h) as an object: its commands, and its answers."""
 
 import os
 import subprocess
@@ -38,14 +38,14 @@ class Peer:
         return self.answer()
 
     def do(self, *words):
-        """The answer's number; an error is wrong."""
+        """The answer's number; raises Wrong for an error."""
         words_back = self.ask(*words).split()
         if not words_back[0].lstrip("-").isdigit():
             raise Wrong(f"{' '.join(map(str, words))[:80]}: {' '.join(words_back)[:80]}")
         return int(words_back[0])
 
     def text(self, *words):
-        """What stands behind the number."""
+        """The bytes behind the number."""
         self.send(*words)
         back = self.answer().split()
         if not back[0].lstrip("-").isdigit():
@@ -87,7 +87,7 @@ class Peer:
             raise Wrong(f"{what}at {at} it reads {found[:24]!r}, and not {data[:24]!r}")
 
     def comes_to_see(self, data, mapping="m", at=0, within_ms=100, what=""):
-        """By loads, without asking for anything."""
+        """By loads alone, without any call."""
         self._watch("load", mapping, at, data, within_ms, what)
 
     def comes_to_read(self, data, file="f", at=0, within_ms=100, what=""):
@@ -104,7 +104,7 @@ class Peer:
         return int(self.text("sum", mapping, 0, length))
 
     def ends(self):
-        """It exits by itself, as a program does."""
+        """Lets it exit by itself, as a program does."""
         self.to.close()
         status = self.process.wait()
         if status != 0:
@@ -113,12 +113,12 @@ class Peer:
 
 
 def sum_of(data):
-    """What Peer.sum says of these bytes."""
+    """The result of Peer.sum for these bytes."""
     return zlib.adler32(data)
 
 
 def pages(count, seed=0):
-    """Bytes that say where they are."""
+    """Bytes that differ from place to place."""
     return b"".join((b"page %06d of %06d, " % (number, seed) * 256)[:PAGE] for number in range(count))
 
 

@@ -13,7 +13,7 @@
  *   cond                                  mapping, offset    mutex, condition and word: drop lets one take
  *   barrier                               mapping, offset    of two; both take it
  *
- * What only tries, tries until it has it.
+ * Calls that only try are repeated until they succeed.
  */
 #include "peer.h"
 #include <errno.h>

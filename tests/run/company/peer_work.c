@@ -1,5 +1,7 @@
-/* peer_work.c: the peer's commands that take many steps by themselves: count under a lock, watch for bytes,
- * map from several threads at once. */
+/*
+ * peer_work.c: the peer's commands that take many steps by themselves: count under a lock, watch for bytes,
+ * map from several threads at once.
+ */
 #include "peer.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -12,8 +14,8 @@
 #include <unistd.h>
 
 /*
- * count M AT N KIND OBJECT AT: N times: takes the lock, adds 1 to the eight bytes, drops it. Now and then
- * it sleeps a little, with the lock and without, so that the others come in between.
+ * count M AT N KIND OBJECT AT: N times: takes the lock, adds 1 to the eight bytes, and releases it. Now and
+ * then it sleeps a little, with the lock and without, so that the others come in between.
  */
 long peer_count(char **arg, char *more)
 {
@@ -48,9 +50,9 @@ static long milliseconds(void)
 }
 
 /*
- * watch HOW OBJECT AT BYTES MS: looks until the bytes are there, by load of a mapping or pread of a file,
- * and asks nothing else; the answer is the milliseconds that it took. ETIMEDOUT after MS milliseconds, but
- * no sooner than after MS / 5 looks: on a busy machine others come as seldom as we do.
+ * watch HOW OBJECT AT BYTES MS: polls, by loads from a mapping or pread of a file, until the bytes are there;
+ * the answer is the milliseconds that it took. ETIMEDOUT after MS milliseconds, but no sooner than after MS /
+ * 5 looks: on a busy machine the other process runs as rarely as this one.
  */
 long peer_watch(char **arg, char *more)
 {
@@ -107,8 +109,7 @@ static void *map_once(void *arg)
 }
 
 /*
- * threads N PATH LEN (r|rw): N threads open, map and sum the file at the same moment; all sums are the
- * same.
+ * threads N PATH LEN (r|rw): N threads open, map and sum the file at the same moment; all sums are the same.
  */
 long peer_threads(char **arg, char *more)
 {

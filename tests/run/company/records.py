@@ -1,11 +1,11 @@
-"""records.py: what the writers of one database write, by seed, writer and turn alone: whoever knows these
-three knows each record, so a reader can check all that a commit promised.
+"""records.py: the records that the writers of one database write. They depend only on seed, writer and turn,
+so a reader can check all that a commit promised.
 
     key            value
     count          how many turns all writers have committed together
     turn/W         the last turn that writer W committed
     W:NNNNNN       a record of writer W; each turn adds one, changes one, and takes some away
-    fill/NNNNN     ballast that nobody changes: it makes the database larger than the limit
+    fill/NNNNN     ballast that is never changed: it makes the database larger than the limit
 """
 
 import hashlib
@@ -24,7 +24,7 @@ def fill_value(number):
 
 
 class Writer:
-    """What a writer's records are after each turn; turn -1 is before the first."""
+    """A writer's records after each turn; turn -1 is before the first."""
 
     def __init__(self, seed, name):
         self.rng = random.Random(f"{seed}/{name}")
@@ -58,9 +58,9 @@ class Writer:
 
 def wrong(snapshot, writers, least, undone=None):
     """What is wrong with a snapshot (a database's get and prefix), or None. `writers` are Writer by name,
-    moved on to the turn that the snapshot is at; `least` are the turns that were promised. `undone`: a writer
-    that may be killed between its last commit and its promise: LMDB takes such a commit back, also when it
-    was seen already.
+    moved on to the turn that the snapshot is at; `least` are the turns that were promised. `undone`: a
+    writer that may be killed between its last commit and its promise: LMDB undoes such a commit, even if
+    it was seen already.
     """
     total = 0
     for name, writer in writers.items():

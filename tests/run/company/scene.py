@@ -4,7 +4,7 @@ directory of its own, its processes, and a time limit after which all of them ar
     @scenario("group/name", seconds=20)      registers a function; `short=True`: part of the short form
     def name(scene): …                       raises Wrong when something is not as it must be
 
-A test that passes with nobody under Faultline, and with everybody, is right; `scene.under = False` runs all
+A test is right if it passes with no process under Faultline, and with all; `scene.under = False` runs all
 natively (`run --native`), which proves the test.
 """
 
@@ -25,17 +25,17 @@ import traceback
 PYTHON = "/usr/bin/python3"  # Debian's, with its lmdb
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCENARIOS = []
-# Held by who starts a process, and by who has a test's file open for writing: between fork and exec a child has
-# the descriptors of all scenes, and would be one more process that writes the file.
+# Held while a process is started, and while a test's file is open for writing: between fork and exec a child
+# has the descriptors of all scenes, and would count as one more writer of the file.
 FORKING = threading.Lock()
 
 
 class Wrong(Exception):
-    """Something is not as it must be."""
+    """A check of the scenario failed."""
 
 
 class Skip(Exception):
-    """The scenario cannot be run here; the reason is said."""
+    """The scenario cannot be run here; the message is the reason."""
 
 
 class Scenario:
@@ -55,7 +55,7 @@ def scenario(name, args=(), seconds=20, short=True):
 
 
 def chosen(pattern, short):
-    """The scenarios whose name has the pattern in it, or matches it."""
+    """The scenarios whose name contains the pattern, or matches it."""
     found = [each for each in SCENARIOS if pattern in each.name or fnmatch.fnmatch(each.name, pattern)]
     return [each for each in found if each.short or not short]
 
@@ -76,7 +76,7 @@ class Process:
         scene.processes.append(self)
 
     def kill(self, number=signal.SIGKILL):
-        """Of the whole group: a process under Faultline is one process, a sudo or a shell is more."""
+        """Kills the whole group: sudo or a shell has children."""
         if self.popen.poll() is None:
             self.popen.send_signal(number)
 
@@ -128,7 +128,7 @@ class Scene:
         return os.path.join(self.directory, name)
 
     def say(self, what):
-        """Told when the scenario fails: what the seed drew."""
+        """Adds a value that the seed drew to the report of a failure."""
         self.drawn.append(what)
 
     def pause(self, seconds):
@@ -151,7 +151,7 @@ class Scene:
             raise Wrong(f"it takes more than {self.timer.interval:.0f} s; at {self.where}")
 
     def run(self):
-        """None when all was right, else what was wrong, with the processes' last words."""
+        """None if the scenario passed, else what was wrong, with the last output of the processes."""
         self.timer.start()
         try:
             self.scenario.function(self, *self.scenario.args)
@@ -190,7 +190,7 @@ class Scene:
 
 
 def waiting(process):
-    """Where the threads of a process that lives are, in the kernel's words."""
+    """The kernel stacks of the threads of a live process."""
     found = []
     for task in sorted(glob.glob(f"/proc/{process.popen.pid}/task/*")):
         try:

@@ -31,7 +31,7 @@ def fail(what):
 
 
 def look(txn):
-    """All that the snapshot must say, and some of the ballast."""
+    """Checks a snapshot, and some of the ballast."""
     error = wrong(txn, WRITERS, promised, undone=KILLED if KIND.startswith("lmdb") else None)
     if error is not None:
         fail(error)
@@ -46,7 +46,7 @@ def told(line):
 
 
 def tell(line):
-    """A reader that is busy misses a line; the next says more."""
+    """A busy reader misses a line; the next line tells it more."""
     for fd in TELL:
         try:
             os.write(fd, line)

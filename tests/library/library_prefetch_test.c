@@ -1,6 +1,6 @@
 /*
- * prefetch_hosted_test.c: fl_prefetch on real files: the bytes are right whatever is said ahead, also when
- * what says it lies in managed memory itself, and many pages come without a read of their own.
+ * library_prefetch_test.c: fl_prefetch on real files: the bytes are right whatever ranges are given, also
+ * when the array of ranges lies in managed memory, and many pages come without a read of their own.
  */
 #include <errno.h>
 #include <faultline/faultline.h>
@@ -86,12 +86,12 @@ static void scattered_pages_come_together(void **state)
     struct fl_stats stats;
     fl_stats(&stats);
     assert_true(stats.vm.page_ins > 4000);
-    assert_true(stats.vm.page_ins - stats.vm.readahead < 200); /* that a fault had to read by itself */
+    assert_true(stats.vm.page_ins - stats.vm.readahead < 200); /* page-ins by faults */
     assert_true(stats.peak_resident_bytes <= (size_t)4 << 20);
     end();
 }
 
-/* A thousand ranges, in steps; they lie in a page that is read when they are. */
+/* A thousand ranges, far apart; the array of ranges lies in pages that are faulted in as it is read. */
 static void ranges_may_lie_in_managed_memory(void **state)
 {
     (void)state;

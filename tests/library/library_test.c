@@ -1,7 +1,8 @@
 /*
- * hosted_test.c: the library as a program uses it, on the real machine: files several times the limit,
- * errors, limits, and what the kernel's own mapping would have shown instead.
+ * library_test.c: the library as a program uses it, on the machine linux: files several times the limit,
+ * errors and limits, compared with what the kernel's own mappings would show.
  */
+#include "support/require.h"
 #include <faultline/faultline.h>
 #include <faultline/store.h>
 
@@ -27,21 +28,9 @@
 #define LEN    (4 * LIMIT + 1234) /* of the file */
 #define NPAGES (LEN / PAGE + 1)
 
-/*
- * ---- what every test needs
- * ----------------------------------------------------------------------------------------------
- */
+/* ---- what every test needs ----------------------------------------------------------------------------- */
 
 static unsigned test_seed;
-
-/* Fails the whole program: for threads and handlers, where cmocka's assertions may not be used. */
-static void require(bool truth, const char *what)
-{
-    if (!truth) {
-        fprintf(stderr, "hosted_test: %s\n", what);
-        abort();
-    }
-}
 
 static void init(size_t limit, enum fl_fault_engine fault)
 {
@@ -52,7 +41,7 @@ static void init(size_t limit, enum fl_fault_engine fault)
     assert_int_equal(error, 0);
 }
 
-/* The pages that are counted never exceed the limit, and everything comes to its end in order. */
+/* The peak of resident pages does not exceed the limit, and the shutdown succeeds. */
 static void finish(void)
 {
     struct fl_stats stats;
@@ -94,7 +83,7 @@ static unsigned char *map_file(struct fl_file *file, size_t len, int prot, int f
     return addr;
 }
 
-/* Opens fd's file and maps its len bytes. The handle goes at once: mappings live on. */
+/* Opens fd's file and maps its len bytes. The handle is closed at once: mappings live on. */
 static unsigned char *map_fd(int fd, size_t len, int prot, int flags)
 {
     struct fl_file *file;
@@ -104,10 +93,7 @@ static unsigned char *map_fd(int fd, size_t len, int prot, int flags)
     return addr;
 }
 
-/*
- * ---- a program's own signal handler
- * --------------------------------------------------------------------------------------
- */
+/* ---- a program's own signal handler -------------------------------------------------------------------- */
 
 static _Thread_local sigjmp_buf caught_env;
 static _Thread_local volatile sig_atomic_t caught_armed;
@@ -116,7 +102,7 @@ static _Thread_local siginfo_t caught_info;
 static void catch_signal(int signo, siginfo_t *info, void *ucontext)
 {
     (void)ucontext;
-    require(caught_armed, "a signal that nobody waits for");
+    require(caught_armed, "an unexpected signal");
     caught_armed = 0;
     caught_info = *info;
     siglongjmp(caught_env, signo);
@@ -129,7 +115,7 @@ static void install_handlers(void)
     assert_int_equal(sigaction(SIGSEGV, &action, NULL), 0);
 }
 
-/* Reads or writes a byte; returns 0 or the signal that came of it. */
+/* Reads or writes a byte; returns 0 or the signal that it raised. */
 static int touch(volatile unsigned char *addr, bool write)
 {
     int signo = sigsetjmp(caught_env, 1);
@@ -152,10 +138,7 @@ static void assert_raises(int signo, int code, unsigned char *addr, bool write)
     assert_ptr_equal(caught_info.si_addr, addr);
 }
 
-/*
- * ---- reading --------------------------------------------------------------------------------------------
- * ----------------
- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 struct reader {
     pthread_t thread;
@@ -230,10 +213,7 @@ static void random_reads(void **state)
     read_with(read_at_random, 4, MAP_PRIVATE);
 }
 
-/*
- * ---- writing --------------------------------------------------------------------------------------------
- * ----------------
- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 struct writer {
     pthread_t thread;
@@ -318,7 +298,7 @@ static void private_writes_stay_here(void **state)
     close(fd);
 }
 
-/* Opened read-only first, then for writing: one file, one set of pages, and the writes arrive. */
+/* Opened read-only first, then for writing: it is one file with one set of pages, and writes reach it. */
 static void a_file_opened_twice_is_one(void **state)
 {
     (void)state;
@@ -348,10 +328,7 @@ static void a_file_opened_twice_is_one(void **state)
     close(fd);
 }
 
-/*
- * ---- ends of files
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- ends of files ------------------------------------------------------------------------------------- */
 
 static void the_last_page_ends_in_zeros(void **state)
 {
@@ -381,7 +358,9 @@ static void beyond_the_end_is_sigbus(void **state)
     assert_int_equal(touch(addr + 10 * PAGE - 1, false), 0);
     assert_raises(SIGBUS, BUS_ADRERR, addr + 10 * PAGE + 7, false);
     assert_raises(SIGBUS, BUS_ADRERR, addr + 19 * PAGE, true);
-    /* The file shrinks behind our back: what was not resident is gone, the rest of the process goes on. */
+    /*
+     * The file shrinks behind the VM's back: pages that were not resident are gone, and the process goes on.
+     */
     assert_int_equal(fl_madvise(addr, 20 * PAGE, MADV_DONTNEED), 0);
     assert_int_equal(fl_shutdown(), 0);
     init(LIMIT, FL_FAULT_AUTO);
@@ -416,19 +395,16 @@ static void forbidden_is_sigsegv(void **state)
     close(fd);
 }
 
-/*
- * ---- a store that fails
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- a store that fails -------------------------------------------------------------------------------- */
 
 #define BAD_PAGES 512
 
-/* The store of a program: bytes in memory, and pages that cannot be read or written just now. */
+/* A store of the program's own: bytes in memory, and pages that fail to be read or written. */
 struct bad_store {
     struct store store;
     unsigned char bytes[BAD_PAGES * PAGE];
     atomic_bool bad_read[BAD_PAGES], bad_write[BAD_PAGES];
-    atomic_int write_error; /* of all writes; 0: of the bad pages' only */
+    atomic_int write_error; /* of all writes; 0: only writes of bad pages fail */
     bool *closed;
 };
 
@@ -520,7 +496,7 @@ static void a_read_error_is_sigbus_there(void **state)
     assert_ptr_equal(told.addr, addr + 20 * PAGE + 3);
     assert_non_null(told.what);
     bad->bad_read[20] = false;
-    assert_memory_equal(addr, bad->bytes, BAD_PAGES * PAGE); /* the store recovered: so does the page */
+    assert_memory_equal(addr, bad->bytes, BAD_PAGES * PAGE); /* the store recovered, and so does the page */
     assert_int_equal(fl_close(file), 0);
     finish();
     assert_true(closed);
@@ -547,7 +523,7 @@ static void a_write_error_keeps_the_page(void **state)
     bad->bad_write[7] = false;
     assert_int_equal(fl_msync(addr, BAD_PAGES * PAGE, MS_SYNC), 0);
     assert_memory_equal(bad->bytes, model, BAD_PAGES * PAGE);
-    /* At the very end there is nobody to keep it for: the error is told. */
+    /* At the last close the page cannot be kept any more: the error is returned. */
     bad->bad_write[1] = true;
     addr[PAGE] ^= 1;
     assert_int_equal(fl_shutdown(), -EIO);
@@ -556,8 +532,8 @@ static void a_write_error_keeps_the_page(void **state)
 }
 
 /*
- * Memory is full of pages that the store does not take: a store that needs one more is told why, and goes on
- * later.
+ * Memory is full of pages that the disk refuses: an access that needs one
+ * more gets the error, and succeeds later.
  */
 static void memory_full_of_failed_writes_is_the_disks_error(void **state)
 {
@@ -585,7 +561,8 @@ static void memory_full_of_failed_writes_is_the_disks_error(void **state)
     bad->write_error = 0;
     for (; n < BAD_PAGES; n++)
         addr[n * PAGE] = 0x55;
-    (void)!fl_msync(addr, BAD_PAGES * PAGE, MS_SYNC); /* whether one failed since the last time */
+    /* 0, or the error of a write that failed since the last call */
+    (void)!fl_msync(addr, BAD_PAGES * PAGE, MS_SYNC);
     assert_int_equal(fl_msync(addr, BAD_PAGES * PAGE, MS_SYNC), 0);
     for (n = 0; n < BAD_PAGES; n++)
         assert_int_equal(bad->bytes[n * PAGE], 0x55);
@@ -594,10 +571,7 @@ static void memory_full_of_failed_writes_is_the_disks_error(void **state)
     assert_true(closed);
 }
 
-/*
- * ---- system calls, limits
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- system calls, limits ------------------------------------------------------------------------------ */
 
 static void pinned_memory_serves_system_calls(void **state)
 {
@@ -658,7 +632,10 @@ static void the_thread_engine_serves_system_calls(void **state)
     close(fd);
 }
 
-/* Every second page resident, and more of them than the kernel's vm.max_map_count allows areas. */
+/*
+ * Every second page is resident, and there are more of them than areas
+ * that the kernel's vm.max_map_count allows.
+ */
 static void scattered_pages_need_no_areas(void **state)
 {
     (void)state;
@@ -721,10 +698,7 @@ static void remapping_moves_the_bytes(void **state)
     close(fd);
 }
 
-/*
- * ---- beginnings and ends
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- beginnings and ends ------------------------------------------------------------------------------- */
 
 static void bad_options_say_what_to_change(void **state)
 {
@@ -845,8 +819,8 @@ static void without_a_handler_the_process_dies_properly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(
-            without_a_handler_the_process_dies_properly), /* first: the children start without a VM */
+        /* first: the children start without a VM */
+        cmocka_unit_test(without_a_handler_the_process_dies_properly),
         cmocka_unit_test(bad_options_say_what_to_change),
         cmocka_unit_test(sequential_reads),
         cmocka_unit_test(random_reads),
