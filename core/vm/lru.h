@@ -61,7 +61,7 @@ FL_NODISCARD bool page_homeless(const struct vm_page *m);
  */
 void mark_page_accessed(struct vm_page *m);
 
-/* Drains the batches of the calling thread's slot, or of all slots. Of the core's locks only (O) may be held. */
+/* Drain the batches of the calling thread's slot, or of all slots. No lock of the core's is held but (O). */
 void lru_add_drain(void);
 void lru_add_drain_all(void);
 
