@@ -213,8 +213,8 @@ static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot
 
 /*
  * Page m was used. It is mapped from now on, so the core may not see its next use: a page that was asked for
- * by itself is therefore active until page-out has looked at it. A page that came with a stream is used once,
- * and counts its uses like any other (mark_page_accessed). (O) of its object.
+ * by itself is active until page-out has looked at it. Of a page that was read ahead one use is expected: its
+ * uses count as those of any other page (mark_page_accessed). (O) of its object.
  */
 static void vm_fault_accessed(struct vm_page *m)
 {

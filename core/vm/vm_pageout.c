@@ -195,8 +195,8 @@ static void pass_over(struct vm_page *m, enum vm_page_queue queue, struct vm_pag
 }
 
 /*
- * One try at the head of the queue. False: batch->object is NULL if the queue is empty; otherwise another
- * thread has it locked, and on the last try the page is passed over.
+ * One try at the head of the queue, for an empty batch. False: batch->object is NULL if the queue is empty;
+ * otherwise another thread has it locked, and on the last try the page is passed over.
  */
 static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max, bool last)
     FL_TRY_ACQUIRE(true, batch->object->lock)
@@ -313,7 +313,7 @@ static bool inactive_victim(struct pageout_pass *pass, struct vm_page *m)
     return false;
 }
 
-/* If enough is being written, waits for the oldest transfer of all. No lock held. */
+/* If PAGEOUT_DEPTH transfers are on their way, waits for the oldest of all. No lock held. */
 static void launder_throttle(struct pageout_pass *pass)
 {
     if (vm_pager_active() < PAGEOUT_DEPTH)
@@ -324,7 +324,7 @@ static void launder_throttle(struct pageout_pass *pass)
 
 /* Begins to write m, with neighbours. Returns how many pages. */
 static uint32_t launder_start(struct pageout_pass *pass, struct vm_object *object, struct vm_page *m)
-    FL_RELEASE(object->lock) FL_NO_THREAD_SAFETY_ANALYSIS /* the pager releases the lock, through a pointer */
+    FL_RELEASE(object->lock) FL_NO_THREAD_SAFETY_ANALYSIS /* the pager releases it, behind a pointer */
 {
     vm_lock_assert(&object->lock);
     return vm_pager_ops(object)->launder(m, &pass->plug);
