@@ -11,9 +11,9 @@
  *                               └──────▶ orphan: no object, no bytes ──────────────────▶ free
  *
  * Locks. A field's comment names the lock that guards it: (O) the lock of the page's object; (Q) the lock of
- * the queues, vm_queues.lock; (F) vm_phys.lock; (c) none, constant after boot. C gives a field no way to name
- * a lock that lies in a structure: so functions assert (O) when they run, and the compiler checks (Q) and (F)
- * where a function needs them.
+ * the queues, vm_queues.lock; (F) vm_phys.lock; (c) none, constant after boot. Clang cannot name a lock that
+ * lies in a structure for a field (faultline/thread_safety.h). So functions assert (O) when they run, and the
+ * compiler checks (Q) and (F) where a function needs them.
  *
  * A page's identity (object, pindex) changes only under (O), and only while the page is busy and on no queue.
  * So a thread that holds (Q) and finds a page on a queue may read its `object`, and may try that object's
