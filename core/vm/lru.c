@@ -1,26 +1,28 @@
 /*
- * lru.c: the page queues' changes, in batches. (mm/swap.c, Linux.)
+ * lru.c: moves of pages between the page queues, in batches. (mm/swap.c, Linux.)
  *
  *   activate_page ─▶ lru_defer ─▶ lru_pvecs[slot of the thread].pvec[LRU_ACTIVATE]
  *                                     │ full, or lru_add_drain
- *                                     ▼ one (Q)
+ *                                     ▼ (Q) once
  *                    pagevec_lru_move_fn ─▶ del_page_from_lru_list, add_page_to_lru_list
  *
- *   vm_page.lru     where the page belongs: changes at once, under (O); what everybody decides by
- *   vm_page.lru_op  what a batch has still to do so that the queues say the same
- *   vm_page.queue   where it is: changes with the batch, under (Q), without (O)
+ *   vm_page.lru      where the page belongs: changes at once, under (O); all decisions go by it
+ *   vm_page.lru_op   what a batch has still to do so that the queues agree with `lru`
+ *   vm_page.queue    where the page is: changes with the batch, under (Q), without (O)
  *
- *                     lru_op      batches with an entry for the page
- *   activate_page     ACTIVATE    ACTIVATE
- *   deactivate_page   DEACTIVATE  ACTIVATE, DEACTIVATE     the first is stale from now on, and does nothing
- *   a flush           none        -
+ *   calls in turn       lru_op       batches with an entry for the page
+ *   activate_page       ACTIVATE     ACTIVATE
+ *   deactivate_page     DEACTIVATE   ACTIVATE, DEACTIVATE     the first is stale now, and does nothing
+ *   a drain             none         -
  *
- * An entry counts while the page's lru_op is the batch's kind; whoever takes it (Q) makes lru_op none, so two
- * entries of one kind move the page once. It is set under (O), after what it stands for was written, and
- * taken with acquire order: so the flush sees a page with an object and unwired, and neither changes before
- * who changes it has cleared lru_op, under (Q) (vm_page_wire, vm_page_free). That is P2.
+ * An entry counts while the page's lru_op is the batch's kind. A drain takes it under (Q): lru_op becomes
+ * none, so two entries of one kind move the page once.
  *
- * Locks: (O) → (L) → (Q). Does not do: choosing (vm_pageout.c); references: an entry has none.
+ * P2 holds because lru_op is set under (O) with release order, after the change of the page that it stands
+ * for, and taken with acquire order: the drain sees a page that has an object and is not wired. Code that
+ * changes either clears lru_op first, under (Q) (vm_page_wire, vm_page_free).
+ *
+ * Locks: (O), then (L), then (Q). Does not do: choosing pages (vm_pageout.c); references: an entry has none.
  */
 #include "vm/lru.h"
 #include "lib/kassert.h"
@@ -30,7 +32,7 @@
 #define PAGEVEC_SIZE 31
 #define LRU_SLOTS    8
 
-/* vm_page.lru_op, in the order in which they are drained */
+/* vm_page.lru_op, in the order in which a slot's batches are drained */
 enum lru_op {
     LRU_NONE,
     LRU_ADD,
@@ -42,6 +44,7 @@ enum lru_op {
     LRU_OPS,
 };
 
+/* Where each kind of batch puts its pages. */
 static const struct {
     enum vm_page_queue queue;
     bool head;
@@ -56,7 +59,7 @@ static const struct {
 
 struct pagevec {
     uint32_t n;
-    uint32_t page[PAGEVEC_SIZE]; /* numbers; in the order of the calls */
+    uint32_t page[PAGEVEC_SIZE]; /* page numbers, in the order of the calls */
 };
 
 static struct lru_slot {
@@ -69,13 +72,14 @@ void lru_startup(void)
     __builtin_memset(lru_pvecs, 0, sizeof lru_pvecs);
 }
 
+/* The slot of the calling thread. */
 static struct lru_slot *lru_slot(void)
 {
     return &lru_pvecs[machine_self() * UINT64_C(0x9e3779b97f4a7c15) >> 32 & (LRU_SLOTS - 1)];
 }
 _Static_assert((LRU_SLOTS & (LRU_SLOTS - 1)) == 0, "a mask");
 
-/* ---- flushing ------------------------------------------------------------------------------------------ */
+/* ---- draining ------------------------------------------------------------------------------------------ */
 
 static void add_page_to_lru_list(struct vm_page *m, enum lru_op op) FL_REQUIRES(vm_queues.lock)
 {
@@ -90,7 +94,7 @@ static void del_page_from_lru_list(struct vm_page *m) FL_REQUIRES(vm_queues.lock
     vm_page_remque(m);
 }
 
-/* Is the entry still what is to be done with m? Then nobody else does it. */
+/* Takes the entry. True: it still counts, and the caller moves the page. */
 static bool lru_take(struct vm_page *m, enum lru_op op) FL_REQUIRES(vm_queues.lock)
 {
     uint8_t want = (uint8_t)op;
@@ -104,8 +108,10 @@ static void __pagevec_lru_add_fn(struct vm_page *m) FL_REQUIRES(vm_queues.lock)
         add_page_to_lru_list(m, LRU_ADD);
 }
 
-static void __pagevec_lru_add(struct pagevec *pvec)
+static void __pagevec_lru_add(struct lru_slot *slot) FL_REQUIRES(slot->lock)
 {
+    struct pagevec *pvec = &slot->pvec[LRU_ADD];
+
     if (pvec->n == 0)
         return;
     vm_lock(&vm_queues.lock);
@@ -115,9 +121,11 @@ static void __pagevec_lru_add(struct pagevec *pvec)
     pvec->n = 0;
 }
 
-/* What goes to the head goes there last page first, so that neighbours stand in their order. */
-static void pagevec_lru_move_fn(struct pagevec *pvec, enum lru_op op)
+/* A batch that goes to the head of a queue is moved last page first, so that the pages keep their order. */
+static void pagevec_lru_move_fn(struct lru_slot *slot, enum lru_op op) FL_REQUIRES(slot->lock)
 {
+    struct pagevec *pvec = &slot->pvec[op];
+
     if (pvec->n == 0)
         return;
     vm_lock(&vm_queues.lock);
@@ -134,15 +142,15 @@ static void pagevec_lru_move_fn(struct pagevec *pvec, enum lru_op op)
 
 static void activate_page_drain(struct lru_slot *slot) FL_REQUIRES(slot->lock)
 {
-    pagevec_lru_move_fn(&slot->pvec[LRU_ACTIVATE], LRU_ACTIVATE);
+    pagevec_lru_move_fn(slot, LRU_ACTIVATE);
 }
 
 static void lru_slot_drain(struct lru_slot *slot)
 {
     vm_lock(&slot->lock);
-    __pagevec_lru_add(&slot->pvec[LRU_ADD]);
+    __pagevec_lru_add(slot);
     for (enum lru_op op = LRU_ROTATE; op < LRU_ACTIVATE; op++)
-        pagevec_lru_move_fn(&slot->pvec[op], op);
+        pagevec_lru_move_fn(slot, op);
     activate_page_drain(slot);
     vm_unlock(&slot->lock);
 }
@@ -160,48 +168,50 @@ void lru_add_drain_all(void)
 
 /* ---- collecting ---------------------------------------------------------------------------------------- */
 
-/* False: it was the last one that fits. */
-static bool pagevec_add(struct pagevec *pvec, const struct vm_page *m)
+/* False: the batch is full now. */
+static bool pagevec_add(struct lru_slot *slot, enum lru_op op, const struct vm_page *m)
+    FL_REQUIRES(slot->lock)
 {
+    struct pagevec *pvec = &slot->pvec[op];
+
     pvec->page[pvec->n++] = vm_page_frame(m);
     return pvec->n < PAGEVEC_SIZE;
 }
 
-/* An entry for m in the thread's batch of this kind. */
+/* Puts an entry for m into the thread's batch of this kind, and drains the batch when it is full. */
 static void lru_collect(struct vm_page *m, enum lru_op op)
 {
     struct lru_slot *slot = lru_slot();
-    struct pagevec *pvec = &slot->pvec[op];
 
     vm_lock(&slot->lock);
-    if (!pagevec_add(pvec, m)) {
+    if (!pagevec_add(slot, op, m)) {
         if (op == LRU_ADD)
-            __pagevec_lru_add(pvec);
+            __pagevec_lru_add(slot);
         else
-            pagevec_lru_move_fn(pvec, op);
+            pagevec_lru_move_fn(slot, op);
     }
     vm_unlock(&slot->lock);
 }
 
-/* m, whose `lru` says so already, goes where op says, with others. (O). */
-static void lru_defer(struct vm_page *m, enum lru_op op)
-{
-    if (atomic_load_explicit(&m->lru_op, memory_order_relaxed) == op)
-        return; /* some batch has it; or its flush takes it now, and puts it where we want it */
-    atomic_store_explicit(&m->lru_op, (uint8_t)op, memory_order_release);
-    lru_collect(m, op);
-}
-
-/* Is m to be moved at all? A wired page is on no queue; a new one comes by lru_cache_add. (O). */
-static bool page_lru(const struct vm_page *m)
+/* Does m belong on a queue? Otherwise it is new, or wired. Asserts (O). */
+static bool page_lru(const struct vm_page *m) FL_ASSERT_CAPABILITY(m->object->lock)
 {
     vm_lock_assert(&m->object->lock);
     return (m->lru & PL_LRU) != 0;
 }
 
-static void lru_clear(struct vm_page *m, uint8_t bits)
+static void lru_clear(struct vm_page *m, uint8_t bits) FL_REQUIRES(m->object->lock)
 {
     m->lru &= (uint8_t)~bits;
+}
+
+/* m, whose `lru` says so already, goes where op says, together with others. */
+static void lru_defer(struct vm_page *m, enum lru_op op) FL_REQUIRES(m->object->lock)
+{
+    if (atomic_load_explicit(&m->lru_op, memory_order_relaxed) == op)
+        return; /* a batch has it; or a drain takes it at this moment, and puts it in the same place */
+    atomic_store_explicit(&m->lru_op, (uint8_t)op, memory_order_release);
+    lru_collect(m, op);
 }
 
 void lru_cache_add(struct vm_page *m)
@@ -262,7 +272,10 @@ void rotate_reclaimable_page(struct vm_page *m)
     lru_defer(m, LRU_ROTATE);
 }
 
-/* Who frees m, or wires it, waits for (Q); who moves it elsewhere has set lru_op, or sets it after us. */
+/*
+ * A thread that frees or wires m waits for (Q). One that moves m elsewhere has set lru_op already, and then
+ * this does not; or it sets lru_op afterwards, and the entry for LRU_ROTATE is stale.
+ */
 bool lru_pass_over(struct vm_page *m)
 {
     uint8_t none = LRU_NONE;

@@ -1,55 +1,71 @@
 /*
- * lru.h: batches of page-queue operations, so that the queues' lock is taken once for many pages.
+ * lru.h: moves of pages between the page queues, in batches: the queues' lock is taken once for many pages.
  *
  *   lru_cache_add, activate_page, deactivate_page, deactivate_file_page, mark_page_lazyfree,
  *   rotate_reclaimable_page ─▶ pagevec of (slot, kind) ──full, or lru_add_drain──▶ the queues, under (Q)
  *
- * "Per CPU" is per slot: a thread hashes to one of LRU_SLOTS, whose lock (L) is a leaf above (Q) only. A page
- * in a batch has no reference: its descriptor says what is still to be done with it (lru_op), and whoever
- * takes the page off the queues for good clears that; a stale entry of a batch then does nothing.
- * (mm/swap.c, Linux; vm_batchqueue, FreeBSD.)
+ * Linux has these batches for each CPU; here a thread hashes to one of LRU_SLOTS slots, each with a lock (L).
+ * A page in a batch has no reference. Its descriptor says what a batch has still to do with it (lru_op). Code
+ * that takes the page off the queues for good clears that, and a stale entry of a batch then does nothing.
  *
- * Locks: (O) → (L) → (Q).
+ * Locks: (O), then (L), then (Q). (mm/swap.c, Linux; vm_batchqueue, FreeBSD.)
  */
 #ifndef CORE_VM_LRU_H
 #define CORE_VM_LRU_H
 
 #include "vm/vm_page.h"
 
+/* Empties all batches. Context: boot. */
 void lru_startup(void);
 
-/* All with the page's object locked (O); nothing happens to a wired page: it has no place in the queues. */
-void lru_cache_add(struct vm_page *m);   /* new: inactive, at the tail; nothing if it is not new */
-void activate_page(struct vm_page *m);   /* active, at the tail, new or not */
-void deactivate_page(struct vm_page *m); /* active → inactive, at the tail (MADV_COLD); forgets its use */
-void deactivate_file_page(struct vm_page *m);    /* not wanted: inactive, at the head; dirty: at the tail */
-void mark_page_lazyfree(struct vm_page *m);      /* MADV_FREE: inactive, at the head */
-void rotate_reclaimable_page(struct vm_page *m); /* its write-back is over: if inactive, to the head */
+/*
+ * Where a page is to go. (O) of its object held; the functions assert it when they move the page. A wired
+ * page is on no queue, so they do nothing with one. A page that is on a queue, or on its way to one, is not
+ * new.
+ */
+
+/* A new page: inactive, at the tail. Nothing if the page is not new. */
+void lru_cache_add(struct vm_page *m);
+/* Active, at the tail, whether the page is new or not. */
+void activate_page(struct vm_page *m);
+/* From active to inactive, at the tail (MADV_COLD). Its use is forgotten. */
+void deactivate_page(struct vm_page *m);
+/* Not wanted any more: inactive, at the head; if it must be written, at the tail until it is. */
+void deactivate_file_page(struct vm_page *m);
+/* MADV_FREE: inactive, at the head. */
+void mark_page_lazyfree(struct vm_page *m);
+/* Its write-back has ended: if it is inactive and clean, to the head. */
+void rotate_reclaimable_page(struct vm_page *m);
 
 /*
- * m is inactive, and page-out had it and could not have its object: it goes behind the others for now,
- * and back to the head with the next drain. In two steps, for a batch is not filled under (Q): the first
- * says whether the second is to be called, and needs no (O) because m is on a queue.
+ * Page-out found m at the head of the inactive queue, and could not lock its object. m goes to the tail for
+ * now, and back to the head when the batches are drained. This takes two steps, because a batch is not filled
+ * under (Q): the first one moves m, and says whether the caller is to call the second one after releasing
+ * (Q). (O) is not needed, because m is on a queue.
  */
 FL_NODISCARD bool lru_pass_over(struct vm_page *m) FL_REQUIRES(vm_queues.lock);
-void lru_passed_over(struct vm_page *m);
+void lru_passed_over(struct vm_page *m) FL_EXCLUDES(vm_queues.lock);
 
-/* Is m dirty, without a place to be written to? Page-out need not look at it. (O). */
+/* Is m dirty, with no place that it can be written to? Then page-out need not look at it. (O) held. */
 FL_NODISCARD bool page_homeless(const struct vm_page *m);
 
 /*
- * A fault or a read has used m, new or not. Inactive and never used: PL_REFERENCED. Inactive and
- * PL_REFERENCED, or tested by page-out: active. Active: PL_REFERENCED, which gives it another round there,
- * and no queue is touched. The first use of what was read along with others (PG_AHEAD) is what it was read
- * for, and no sign. What has no place to go, a dirty anonymous page, is active at once. (O).
+ * A fault or a read has used m, new or not. (O) held. What that means:
+ *
+ *   inactive, not used before              PL_REFERENCED
+ *   inactive, PL_REFERENCED or PG_TESTED   active
+ *   active                                 PL_REFERENCED: another round there; no queue changes
+ *   homeless                               active
+ *
+ * The first use of a page that was read together with others (PG_AHEAD) does not count: it was read for that.
  */
 void mark_page_accessed(struct vm_page *m);
 
-/* Does what the calling thread's slot has collected / what all have. No lock but (O)s held. */
+/* Drain the batches of the calling thread's slot, or of all slots. No lock of the core's is held but (O). */
 void lru_add_drain(void);
 void lru_add_drain_all(void);
 
-/* One reader less of each of npages pages of one object, which stay where they are. (O); takes no other. */
+/* Drops one reader of each of pages[0 … npages) of one object; their queues do not change. (O) held. */
 void release_pages(struct vm_page **pages, uint32_t npages);
 
 #endif

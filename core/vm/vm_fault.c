@@ -1,25 +1,22 @@
 /*
- * vm_fault.c: the page fault: from an address that the machine could not translate to a page that is
- * mapped there.
+ * vm_fault.c: the page fault: from an address that the machine could not translate to a page mapped there.
  *
  *   vm_fault_hold
- *     vm_fault_attempt                     again while it says VM_FAULT_RETRY
- *       vm_map_lookup                      entry, object, rights; makes the shadow on the first private
- *       write
- *       vm_fault_allocate                  a file's page that may lie in a hole is written: space, retry
- *       vm_fault_soft_fast                 the page is there and may be mapped as it is: done
- *       vm_fault_walk                      down the chain of objects; on success m is busy and valid
- *         vm_fault_readahead_mark          the mark was touched: next window, retry
- *         vm_fault_busy                    somebody else's page: sleep, retry
- *         vm_fault_getpages                the pager's turn, with neighbours
- *         vm_fault_zero_fill               the end of an anonymous chain
- *       vm_fault_copy                      private write, or a page that cannot be mapped through this
- *       entry
- *       vm_fault_drop_copies               a write makes the clean copies above it stale
- *       vm_fault_relookup                  was the map changed while it was unlocked?
- *       vm_fault_enter                     dirty, wire, hold, map, activate
+ *     vm_fault_attempt                     again while it returns VM_FAULT_RETRY
+ *       vm_fault_lookup                    entry, object, rights; a first private write makes the shadow here
+ *       vm_fault_allocate                  a write needs space in the source first: get it, retry
+ *       vm_fault_soft_fast                 the page is resident and can be mapped as it is: done
+ *       vm_fault_walk                      down the chain of objects; on success fs->m is busy and valid
+ *         vm_fault_readahead_mark          the page has read-ahead's mark: start the next window, retry
+ *         vm_fault_busy                    another thread has the page busy: sleep, retry
+ *         vm_fault_getpages                the pager has the page: read it, with neighbours
+ *         vm_fault_zero_fill               the chain ends: make a page of zeros
+ *       vm_fault_copy                      copy up: a private write, or the machine cannot map the page here
+ *       vm_fault_drop_copies               a write makes the clean copies of the page stale: drop them
+ *       vm_fault_relookup                  take (M) again: did the map change meanwhile?
+ *       vm_fault_enter                     dirty, map, wire, hold and activate the page
  *
- * The cases, by where the page is found and what the access is:
+ * What a fault does, by where it finds the page and what the access is:
  *
  *   found in         access   the machine can map it      it cannot
  *   first object     read     map without write           -
@@ -28,17 +25,26 @@
  *   backing object   write    copy up, dirty, map with write
  *   nowhere          any      zero fill in the first object
  *
- * first_m is a busy page in the first object that keeps others from copying the same page up at the same
- * time.
+ * The first object is the one that the entry refers to. Before the walk goes below it, it allocates the page
+ * there (fs->first_m): as long as that page is busy, no other thread copies the same page up.
  *
- * Locks: (M) shared from vm_map_lookup on, dropped for every I/O, window and sleep; (O) hand over hand down
- * the chain, the shadow first. A busy page is held while (M) is taken again: so nobody may wait for a busy
- * page with (M) held. VM_FAULT_NOWAIT: the page is taken as it is, valid and not busy, in the first object or
- * where it may be mapped from (vm_fault_at_once); everything else is left to a fault that may sleep
- * (vm_hold.c). Retries: each one follows a sleep on somebody else's progress, or a change of the map; nothing
- * here spins. The tries for memory are counted.
+ * Locks: (M) shared from vm_fault_lookup on; the fault releases it before all I/O, object windows and sleep.
+ * (O) hand over hand down the chain, the shadow first. The fault keeps its page busy while it takes (M)
+ * again: so no thread may wait for a busy page with (M) held.
  *
- * Does not do: choosing victims (vm_pageout.c), sizes of read-ahead (readahead.c), mapping more than the page
+ * Invariants: F1 a page that is not busy is valid, or its pager keeps parts of it (PG_PRIVATE). F2 a page
+ * that is about to be written has no clean copies above it, and stays busy while they are dropped. F3 the
+ * pages that vm_fault_unwire unwires lie in the entry. F4 lookup_still_valid is set while the fault holds
+ * (M), and only then.
+ *
+ * VM_FAULT_NOWAIT: the fault takes the page only as it is: valid, not busy, and in the first object or in one
+ * whose pages the machine can map here (vm_fault_at_once). It leaves everything else to a fault that may
+ * sleep (vm_hold.c).
+ *
+ * Retries: each one follows a sleep for the progress of another thread, or a change of the map; nothing
+ * spins. The tries for memory are counted (VM_FAULT_TRIES).
+ *
+ * Does not do: choosing victims (vm_pageout.c), sizing read-ahead (the pager), mapping more than the page
  * itself (vm_prefault.c), reverse mapping (vm_rmap.c).
  */
 #include "vm/vm_fault.h"
@@ -54,42 +60,62 @@
 #include "vm/vm_prefault.h"
 #include "vm/vm_rmap.h"
 
-#define VM_FAULT_RETRY 1  /* not an error: look everything up again */
-#define VM_FAULT_TRIES 64 /* of a fault that finds memory free again and again, but never for itself */
-#define VM_FAULT_READ  64 /* pages in one read that a fault waits for */
+/* Not an error: look everything up again. */
+#define VM_FAULT_RETRY 1
+/* Tries of a fault that finds memory free again and again, but never gets a page. */
+#define VM_FAULT_TRIES 64
+/* Pages in one read that a fault waits for. */
+#define VM_FAULT_READ 64
 
 struct faultstate {
-    /* what is asked */
+    /* What is asked. */
     struct vm_map *map;
     vm_offset_t va; /* page-aligned */
     vm_prot_t access;
-    unsigned flags;
+    unsigned flags; /* VM_FAULT_* */
     struct vm_page **hold;
     uint32_t memory_tries;
-    bool asked_ahead; /* read-ahead was asked what this miss is worth */
-    bool has_space;   /* the store was asked for the page's space, and gave it */
-    /* what the map says; valid while lookup_still_valid, then (M) is held shared */
+    bool asked_ahead; /* the pager was asked to start read-ahead for this fault */
+    bool has_space;   /* the pager was asked for the page's space, and gave it */
+
+    /* What the map says. It is current while lookup_still_valid is set, and then (M) is held shared. */
     bool lookup_still_valid;
-    uint32_t timestamp;
+    uint32_t timestamp; /* of the map at the lookup */
     struct vm_map_entry *entry;
     vm_prot_t prot;
     bool wired;
-    /* where the page belongs, with a reference and a pip once the slow path began */
+
+    /* Where the page belongs. The slow path has a reference to the object, and a pip. */
     struct vm_object *first_object;
     vm_pindex_t first_pindex;
     struct vm_page *first_m; /* busy, or NULL */
-    bool pip;                /* its pip is still ours */
-    /* where we are in the chain; a pip when object != first_object */
+    bool pip;                /* the fault still has its pip of first_object */
+
+    /* Where the walk is in the chain; with a pip if that is below first_object. */
     struct vm_object *object;
     vm_pindex_t pindex;
-    struct vm_page *m;         /* busy, or NULL */
-    struct vm_object *dirtied; /* with a reference: it has more dirty pages than it should; or NULL */
-    /* for the statistics */
+    struct vm_page *m; /* busy, or NULL */
+
+    /* An object that has more dirty pages than it should, with a reference; or NULL. */
+    struct vm_object *dirtied;
+
+    /* For the statistics. */
     bool paged_in, copied, zeroed;
 };
 
-static void
-vm_fault_unlock_map(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+/*
+ * Takes (M) shared. A field says from now on that it is held (F4), which the compiler's analysis of locks
+ * cannot follow: so this function and the next hide the lock from it.
+ */
+static void vm_fault_lock_map(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* a field says so */
+{
+    KASSERT(!fs->lookup_still_valid, "F4");
+    vm_map_lock_read(fs->map);
+    fs->lookup_still_valid = true;
+}
+
+/* Releases (M) if it is held, which vm_map_unlock_read asserts. */
+static void vm_fault_unlock_map(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* a field says so */
 {
     if (fs->lookup_still_valid) {
         vm_map_unlock_read(fs->map);
@@ -97,7 +123,21 @@ vm_fault_unlock_map(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* wheth
     }
 }
 
-/* Gives back a busy page: one with bytes of the object stays, one without goes. (O) of its object. */
+/*
+ * Asks the map what va means: *object and *pindex, fs->entry, ->prot and ->wired. Errors: as vm_map_lookup.
+ * On success (M) is held shared.
+ */
+static int vm_fault_lookup(struct faultstate *fs, struct vm_object **object, vm_pindex_t *pindex)
+{
+    int error = vm_map_lookup(fs->map, fs->va, fs->access, &fs->entry, object, pindex, &fs->prot, &fs->wired);
+    if (error != 0)
+        return error;
+    fs->lookup_still_valid = true;
+    fs->timestamp = fs->map->timestamp;
+    return 0;
+}
+
+/* Gives busy page m back: it stays if it has bytes of its object, and is freed if not. (O) of its object. */
 static void vm_fault_release_page(struct vm_page *m)
 {
     if ((m->flags & (PG_VALID | PG_PRIVATE)) == 0) {
@@ -108,58 +148,63 @@ static void vm_fault_release_page(struct vm_page *m)
     vm_page_xunbusy(m);
 }
 
-/* Leaves the object that the walk stands in, which is locked. */
-static void
-vm_fault_leave_object(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+/* Unlocks the object, and drops the walk's pip if it is below the first one. */
+static void vm_fault_leave_object(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
-    if (fs->object != fs->first_object)
-        vm_object_pip_wakeup(fs->object);
-    vm_unlock(&fs->object->lock);
+    if (object != fs->first_object)
+        vm_object_pip_wakeup(object);
+    vm_unlock(&object->lock);
 }
 
 /*
- * Drops everything that an attempt took, success or not. No object lock held. The reference may be the last
- * one if the map was unlocked meanwhile; but who must not sleep never unlocked it, and the entry has one,
- * too.
+ * Drops everything that an attempt took, whether it succeeded or not. No object lock held. Where the map was
+ * unlocked meanwhile, the reference may be the last one, which must not be dropped with (M) held. A fault
+ * that must not sleep has never unlocked the map; there the entry's reference keeps the object.
  */
-static void
-vm_fault_cleanup(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the locks are found through fs */
+static void vm_fault_cleanup(struct faultstate *fs)
 {
+    struct vm_object *object = fs->object, *first = fs->first_object;
     if (fs->m != NULL) {
-        vm_lock(&fs->object->lock);
+        vm_lock(&object->lock);
         vm_fault_release_page(fs->m);
-        vm_fault_leave_object(fs);
+        vm_fault_leave_object(fs, object);
     }
     if (fs->pip) {
-        vm_lock(&fs->first_object->lock);
+        vm_lock(&first->lock);
         if (fs->first_m != NULL)
             vm_fault_release_page(fs->first_m);
-        vm_object_pip_wakeup(fs->first_object);
-        vm_unlock(&fs->first_object->lock);
+        vm_object_pip_wakeup(first);
+        vm_unlock(&first->lock);
     }
     if (fs->flags & VM_FAULT_NOWAIT)
-        vm_object_deallocate(fs->first_object);
+        vm_object_deallocate(first);
     vm_fault_unlock_map(fs);
     if ((fs->flags & VM_FAULT_NOWAIT) == 0)
-        vm_object_deallocate(fs->first_object);
+        vm_object_deallocate(first);
 }
 
 /* ---- the end of a fault: the page is there ------------------------------------------------------------ */
 
-/* The rights that the page may be entered with now: writing only if all of it is dirty (N1). (O). */
-static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_page *m)
+/*
+ * The rights with which page m of the object may be entered now. Write only if all of the page is dirty (N1):
+ * a page of which the pager keeps parts may have clean ones, unless this access has just dirtied it.
+ */
+static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_object *object,
+                               const struct vm_page *m) FL_REQUIRES(object->lock)
 {
+    bool write = (fs->access & VM_PROT_WRITE) != 0;
     KASSERT((m->flags & PG_VALID) != 0, "N2");
-    KASSERT((fs->access & VM_PROT_WRITE) == 0 || (m->flags & PG_DIRTY) != 0, "N1");
-    vm_prot_t prot = fs->prot;
-    bool blocks = (m->flags & PG_PRIVATE) && (fs->access & VM_PROT_WRITE) == 0; /* some may be clean */
-    if (m->object != fs->first_object || (m->flags & (PG_DIRTY | PG_COPIED)) != PG_DIRTY || blocks)
-        prot &= (vm_prot_t)~VM_PROT_WRITE;
-    return prot;
+    KASSERT(!write || (m->flags & PG_DIRTY) != 0, "N1");
+    bool parts_clean = (m->flags & PG_PRIVATE) != 0 && !write;
+    if (object != fs->first_object || (m->flags & (PG_DIRTY | PG_COPIED)) != PG_DIRTY || parts_clean)
+        return fs->prot & (vm_prot_t)~VM_PROT_WRITE;
+    return fs->prot;
 }
 
-/* Enters page m as the access wants it: dirty, if it writes. (M) shared; (O), or m is busy and the caller has
- * made it dirty. For a write, m is in the first object and has no copies above it. */
+/*
+ * Enters page m at fs->va. (M) shared, and (O) of its object unless m is busy. For a write, m is dirty, in
+ * the first object, and has no copies above it. Errors: as pmap_enter.
+ */
 static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot)
 {
     unsigned map_flags = fs->wired || (fs->flags & VM_FAULT_WIRE) ? MACHINE_MAP_WIRED : 0;
@@ -167,8 +212,9 @@ static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot
 }
 
 /*
- * m is mapped, so its next use is seen by the machine, or by nobody: what was asked for by itself counts as
- * in use until page-out has looked. A page of a stream is used once. (O).
+ * Page m was used. It is mapped from now on, so the core may not see its next use: a page that was asked for
+ * by itself is active until page-out has looked at it. Of a page that was read ahead one use is expected: its
+ * uses count as those of any other page (mark_page_accessed). (O) of its object.
  */
 static void vm_fault_accessed(struct vm_page *m)
 {
@@ -178,160 +224,160 @@ static void vm_fault_accessed(struct vm_page *m)
         activate_page(m);
 }
 
-/* Page m of `object` is mapped: wires, holds, activates it, and enters neighbours. (M) shared; (O) held on
- * entry and return, released in between. */
+/*
+ * Page m of the object is mapped: wires, holds and activates it, and maps neighbours. (M) shared. (O) is
+ * released in between.
+ */
 static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, struct vm_page *m)
     FL_REQUIRES(object->lock)
 {
+    bool write = (fs->access & VM_PROT_WRITE) != 0;
     if (fs->flags & VM_FAULT_WIRE)
         vm_page_wire(m);
     if (fs->hold != NULL) {
         vm_page_hold(m);
         *fs->hold = m;
     }
-    bool ahead = fs->paged_in || (m->flags & PG_AHEAD) != 0; /* what was read along with it is wanted too */
+    bool ahead = fs->paged_in || (m->flags & PG_AHEAD) != 0; /* its neighbours were read with it */
     vm_fault_accessed(m);
     if (m->flags & PG_BUSY)
         vm_page_xunbusy(m);
-    bool throttled = (fs->access & VM_PROT_WRITE) && (fs->flags & VM_FAULT_HOLD) == 0;
+    bool throttled = write && (fs->flags & VM_FAULT_HOLD) == 0;
     if (throttled && vm_pager_home(object) && vm_pager_ops(object)->dirty_exceeded(object)) {
         vm_object_reference_locked(object);
         fs->dirtied = object;
     }
-    /* Only pages of the first object: of one below, the first object may have its own. */
-    if (object == fs->first_object && (fs->access & VM_PROT_WRITE) == 0 &&
-        (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
+    /* Only pages of the first object: it may have pages of its own in front of those of an object below. */
+    if (object == fs->first_object && !write && (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
         vm_fault_prefault(fs->entry, object, fs->va, m->pindex, fs->prot, ahead);
 }
 
-/* Is a page about to become dirty that may have no space in its source? (O) of first_object. */
-static bool vm_fault_lacks_space(const struct faultstate *fs)
+/* Does this write dirty a page of the first object that may lack space in the object's source? */
+static bool vm_fault_lacks_space(const struct faultstate *fs, struct vm_object *object)
+    FL_REQUIRES(object->lock)
 {
-    struct vm_object *object = fs->first_object;
     return (fs->access & VM_PROT_WRITE) && !fs->has_space && vm_pager_home(object) &&
            fs->first_pindex < object->size && vm_pager_ops(object)->lacks_space(object, fs->first_pindex);
 }
 
 /*
- * The source gives it the space, or the fault fails: it is the store that needs more space that learns of a
- * full disk, as with the kernel. (O) of first_object on entry, not on return.
+ * The pager gets space for the page of the first object, or the fault fails: the access that needs the space
+ * is the one that hears that there is none, as with a kernel.
  */
-static int
-vm_fault_allocate(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+static int vm_fault_allocate(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
-    struct vm_object *object = fs->first_object;
     vm_object_reference_locked(object);
     vm_unlock(&object->lock);
     vm_fault_unlock_map(fs);
     int error = vm_pager_ops(object)->page_mkwrite(object, fs->first_pindex);
     vm_object_deallocate(object);
-    fs->has_space = true; /* also where a truncation or a punch took it again: one question for one fault */
+    fs->has_space = true; /* the fault asks once, even if the space is taken away again meanwhile */
     return error == 0 ? VM_FAULT_RETRY : error;
 }
 
 /*
- * Can the fault be served with page m of the object that the walk stands in, or NULL, as it is, without
- * sleep? (O). Whoever makes a file's page dirty may have to write others first.
+ * Can the fault be served without sleep by what the walk finds in this object: page m, or NULL for none? A
+ * fault that dirties a page which has a home may have to wait until others are written.
  */
-static bool vm_fault_at_once(const struct faultstate *fs, const struct vm_page *m)
+static bool vm_fault_at_once(const struct faultstate *fs, const struct vm_object *object,
+                             const struct vm_page *m) FL_REQUIRES(object->lock)
 {
-    bool first = fs->object == fs->first_object, write = (fs->access & VM_PROT_WRITE) != 0;
+    bool first = object == fs->first_object, write = (fs->access & VM_PROT_WRITE) != 0;
     if (m == NULL)
-        return fs->object->backing_object != NULL && !write &&
-               !vm_object_invalidating(fs->object, fs->pindex);
+        return object->backing_object != NULL && !write && !vm_object_invalidating(object, fs->pindex);
     if ((m->flags & (PG_VALID | PG_BUSY | PG_READAHEAD)) != PG_VALID)
         return false;
     if (!first)
-        return !write && machine_can_map(fs->first_object->machine, fs->object->machine);
+        return !write && machine_can_map(fs->first_object->machine, object->machine);
     if (!write)
         return true;
-    return (m->flags & PG_COPIED) == 0 && (!vm_pager_home(fs->object) || (m->flags & PG_DIRTY) ||
-                                           !vm_pager_ops(fs->object)->dirty_exceeded(fs->object));
+    return (m->flags & PG_COPIED) == 0 &&
+           (!vm_pager_home(object) || (m->flags & PG_DIRTY) || !vm_pager_ops(object)->dirty_exceeded(object));
 }
 
-/* (O) of fs->object on entry, not on return. */
-static int vm_fault_would_sleep(struct faultstate *fs)
+static int vm_fault_would_sleep(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
-    vm_fault_leave_object(fs);
+    vm_fault_leave_object(fs, object);
     return VM_FAULT_WOULD_SLEEP;
 }
 
 /*
- * The common case: the page is in the first object, valid, nobody's, and nothing but the mapping lacks.
- * (M) shared and (O) of first_object, both kept when
- * it returns false; when true, *error is the fault's result.
+ * The common case: the page is in the first object, valid and not busy, and only the mapping is missing.
+ * True: *error is the fault's result; (O) was released in between. False: nothing was done. (M) shared, and
+ * kept.
  */
-static bool vm_fault_soft_fast(struct faultstate *fs,
-                               int *error) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+static bool vm_fault_soft_fast(struct faultstate *fs, struct vm_object *object, int *error)
+    FL_REQUIRES(object->lock)
 {
-    struct vm_page *m = vm_page_lookup(fs->first_object, fs->first_pindex);
+    struct vm_page *m = vm_page_lookup(object, fs->first_pindex);
     if (m == NULL || (m->flags & (PG_VALID | PG_BUSY | PG_READAHEAD)) != PG_VALID)
         return false;
-    if (fs->first_pindex >= fs->first_object->size) /* a truncation is about to remove it */
+    if (fs->first_pindex >= object->size) /* a truncation is about to remove it */
         return false;
     if ((fs->access & VM_PROT_WRITE) && (m->flags & PG_COPIED))
         return false;
-    if ((fs->flags & VM_FAULT_NOWAIT) && !vm_fault_at_once(fs, m))
+    if ((fs->flags & VM_FAULT_NOWAIT) && !vm_fault_at_once(fs, object, m))
         return false;
     if (fs->access & VM_PROT_WRITE)
         vm_page_dirty(m);
-    *error = vm_fault_map(fs, m, vm_fault_prot(fs, m));
+    *error = vm_fault_map(fs, m, vm_fault_prot(fs, object, m));
     if (*error == 0)
-        vm_fault_mapped(fs, fs->first_object, m);
+        vm_fault_mapped(fs, object, m);
     return true;
 }
 
 /* ---- the walk ----------------------------------------------------------------------------------------- */
 
-/* No page for us. (O) of fs->object on entry, not on return. */
-static int vm_fault_nomem(struct faultstate *fs)
+/* No page could be allocated for the object: waits for memory. */
+static int vm_fault_nomem(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
     if (fs->flags & VM_FAULT_NOWAIT)
-        return vm_fault_would_sleep(fs);
-    vm_fault_leave_object(fs);
+        return vm_fault_would_sleep(fs, object);
+    vm_fault_leave_object(fs, object);
     vm_fault_unlock_map(fs);
     int error = vm_wait();
     if (error != 0)
         return error;
-    /* There are free pages, and yet we got none: others were faster, or metadata ran out, which vm_wait
-     * cannot see. */
+    /* There are free pages, and yet this fault got none: other threads were faster, or there is no memory for
+       the radix tree, which vm_wait cannot see. */
     return ++fs->memory_tries < VM_FAULT_TRIES ? VM_FAULT_RETRY : -ENOMEM;
 }
 
-/* Page m is busy: waits until it is not, whatever it is then. (O) of fs->object on entry, not on return. */
-static int vm_fault_busy(struct faultstate *fs, struct vm_page *m)
+/* Page m of the object is busy, or its write-back must end first: waits for a change. */
+static int vm_fault_busy(struct faultstate *fs, struct vm_object *object, struct vm_page *m)
+    FL_RELEASE(object->lock)
 {
     vm_fault_unlock_map(fs);
     vm_page_busy_sleep(m);
-    vm_fault_leave_object(fs);
+    vm_fault_leave_object(fs, object);
     return VM_FAULT_RETRY;
 }
 
-/* For fs->pindex of the object that the walk stands in. (M) shared. */
-static struct readahead_control vm_fault_ractl(const struct faultstate *fs)
+/* What the pager needs to know of the fault's stream. (M) shared. */
+static struct readahead_control vm_fault_ractl(const struct faultstate *fs, struct vm_object *object)
 {
     return (struct readahead_control){
-        .object = fs->object,
+        .object = object,
         .stream = &fs->entry->stream,
         .behavior = vm_map_entry_behavior(fs->entry),
         .map = fs->map,
     };
 }
 
-/* The mark of read-ahead was touched: asks for the next window before waiting for this one. (O) on
- * entry, not on return. */
-static int vm_fault_readahead_mark(struct faultstate *fs, struct vm_page *m)
-    FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+/* Page m has read-ahead's mark: the pager starts the next window before the fault waits for this one. */
+static int vm_fault_readahead_mark(struct faultstate *fs, struct vm_object *object, struct vm_page *m)
+    FL_RELEASE(object->lock)
 {
-    struct readahead_control ractl = vm_fault_ractl(fs);
-    vm_pager_ops(fs->object)->readahead_mark(&ractl, m);
-    fs->lookup_still_valid = false;
-    vm_fault_leave_object(fs);
+    struct readahead_control ractl = vm_fault_ractl(fs, object);
+    vm_pager_ops(object)->readahead_mark(&ractl, m);
+    fs->lookup_still_valid = false; /* the pager has released (M) */
+    vm_fault_leave_object(fs, object);
     return VM_FAULT_RETRY;
 }
 
-/* A busy page for an absent neighbour, or NULL: it is there, or memory is short. (O). */
+/* A new busy page for an absent neighbour. NULL: it is not absent, must stay so, or memory is short. */
 static struct vm_page *vm_fault_page_lookup(struct vm_object *object, vm_pindex_t pindex)
+    FL_REQUIRES(object->lock)
 {
     if (vm_page_lookup(object, pindex) != NULL || vm_object_invalidating(object, pindex))
         return NULL;
@@ -339,19 +385,22 @@ static struct vm_page *vm_fault_page_lookup(struct vm_object *object, vm_pindex_
 }
 
 /*
- * Collects the neighbours that are worth reading in the same transfer, as ractl says: marray becomes busy
- * pages in order, fs->m among them at *reqpage. Returns how many. (O). (freebsd21-page-fault.md.)
+ * Allocates the neighbours of fs->m that are worth reading in the same transfer, as ractl says. Returns the
+ * number of pages in marray: all busy, in the order of their indices, marray[*reqpage] being fs->m.
+ * (vm_fault_additional_pages, FreeBSD 2.1.)
  */
-static uint32_t vm_fault_additional_pages(struct faultstate *fs, const struct readahead_control *ractl,
+static uint32_t vm_fault_additional_pages(struct faultstate *fs, struct vm_object *object,
+                                          const struct readahead_control *ractl,
                                           struct vm_page *marray[VM_FAULT_READ], uint32_t *reqpage)
+    FL_REQUIRES(object->lock)
 {
     uint32_t before, after, behind = ractl->behind, ahead = ractl->ahead, n = 0;
     struct vm_page *m;
-    if (!vm_pager_has_page(fs->object, fs->pindex, &before, &after))
+    if (!vm_pager_has_page(object, fs->pindex, &before, &after))
         before = after = 0;
     behind = behind < before ? behind : before;
     while (n < behind && n < VM_FAULT_READ / 2 &&
-           (m = vm_fault_page_lookup(fs->object, fs->pindex - n - 1)) != NULL)
+           (m = vm_fault_page_lookup(object, fs->pindex - n - 1)) != NULL)
         marray[n++] = m;
     for (uint32_t i = 0; i < n / 2; i++) { /* they came nearest first */
         m = marray[i];
@@ -362,15 +411,19 @@ static uint32_t vm_fault_additional_pages(struct faultstate *fs, const struct re
     marray[n++] = fs->m;
     ahead = ahead < after ? ahead : after;
     while (n - *reqpage - 1 < ahead && n < VM_FAULT_READ &&
-           (m = vm_fault_page_lookup(fs->object, fs->pindex + (n - *reqpage))) != NULL)
+           (m = vm_fault_page_lookup(object, fs->pindex + (n - *reqpage))) != NULL)
         marray[n++] = m;
     return n;
 }
 
-/* Starts the windows that the absent page belongs to. True: it did, and the locks were released. (O). */
-static bool vm_fault_readahead(struct faultstate *fs, struct readahead_control *ractl)
+/*
+ * Asks the pager, once in a fault, to start the windows that the absent page belongs to. True: it did, and
+ * has released (O) in between, and (M).
+ */
+static bool vm_fault_readahead(struct faultstate *fs, struct vm_object *object,
+                               struct readahead_control *ractl) FL_REQUIRES(object->lock)
 {
-    const struct pagerops *ops = vm_pager_ops(fs->object);
+    const struct pagerops *ops = vm_pager_ops(object);
     if (fs->asked_ahead || ops->readahead == NULL)
         return false;
     fs->asked_ahead = true;
@@ -378,45 +431,44 @@ static bool vm_fault_readahead(struct faultstate *fs, struct readahead_control *
 }
 
 /*
- * The page is absent, and the pager has it. A stream's comes with its window, which is started, and the next
- * one too, before anything waits; any other is read here, and so is one that no window brought. (O) on entry,
- * not on return. On success fs->m is busy.
+ * The page is absent, and the object's pager has it. If it belongs to a stream, the pager starts its window
+ * and the next one before anything waits. Any other page is read here, and so is one that no window brought.
+ * On success fs->m is busy and valid.
  */
-static int
-vm_fault_getpages(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+static int vm_fault_getpages(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
     struct vm_page *marray[VM_FAULT_READ];
-    struct readahead_control ractl = vm_fault_ractl(fs);
+    struct readahead_control ractl = vm_fault_ractl(fs, object);
     uint32_t reqpage;
-    if (vm_fault_readahead(fs, &ractl)) {
+    if (vm_fault_readahead(fs, object, &ractl)) {
         fs->lookup_still_valid = false;
         fs->paged_in = true;
-        vm_fault_leave_object(fs);
+        vm_fault_leave_object(fs, object);
         return VM_FAULT_RETRY;
     }
-    fs->m = vm_page_alloc(fs->object, fs->pindex, VM_ALLOC_NORMAL);
+    fs->m = vm_page_alloc(object, fs->pindex, VM_ALLOC_NORMAL);
     if (fs->m == NULL)
-        return vm_fault_nomem(fs);
-    uint32_t count = vm_fault_additional_pages(fs, &ractl, marray, &reqpage);
+        return vm_fault_nomem(fs, object);
+    uint32_t count = vm_fault_additional_pages(fs, object, &ractl, marray, &reqpage);
     vm_fault_unlock_map(fs);
-    vm_unlock(&fs->object->lock);
-    int error = vm_pager_get_pages(fs->object, marray, count, reqpage);
+    vm_unlock(&object->lock);
+    int error = vm_pager_get_pages(object, marray, count, reqpage);
     if (error == 0) {
         fs->paged_in = true;
         return 0;
     }
-    vm_lock(&fs->object->lock);
+    vm_lock(&object->lock);
     vm_page_free(fs->m);
     fs->m = NULL;
-    vm_fault_leave_object(fs);
-    /* The source is about to end before the page: vm_fault_beyond finds out. Or the source says so itself. */
+    vm_fault_leave_object(fs, object);
+    /* -ENXIO: the source became shorter, or claims so. Another try finds out (vm_fault_beyond). */
     return error == -ENXIO && ++fs->memory_tries < VM_FAULT_TRIES ? VM_FAULT_RETRY : error;
 }
 
-/* The chain ends: fs->first_m becomes a page of zeros. (O) of the last object on entry, not on return. */
-static int vm_fault_zero_fill(struct faultstate *fs)
+/* This object ends the chain: fs->first_m becomes a page of zeros, and the fault's page. */
+static int vm_fault_zero_fill(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
-    vm_fault_leave_object(fs);
+    vm_fault_leave_object(fs, object);
     vm_fault_unlock_map(fs);
     fs->object = fs->first_object;
     fs->pindex = fs->first_pindex;
@@ -427,13 +479,13 @@ static int vm_fault_zero_fill(struct faultstate *fs)
 }
 
 /*
- * The page lies beyond the end of the object: of its source as last known, so it asks how long that is now;
- * or of shared memory whose mapping mremap made longer. (O) on entry, not on return.
+ * The page lies beyond the object's end. Where the source's length decides that, the pager asks for its
+ * present length; otherwise this is memory whose mapping became longer than itself (mremap).
  */
-static int vm_fault_beyond(struct faultstate *fs)
+static int vm_fault_beyond(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
-    struct vm_object *object = fs->object; /* our reference to the first object keeps the chain below it */
-    vm_fault_leave_object(fs);
+    /* The fault's reference to the first object keeps the objects below it alive. */
+    vm_fault_leave_object(fs, object);
     vm_fault_unlock_map(fs);
     if (!vm_pager_bounded(object))
         return -ENXIO;
@@ -446,29 +498,27 @@ static int vm_fault_beyond(struct faultstate *fs)
     return inside ? VM_FAULT_RETRY : -ENXIO;
 }
 
-/* The source changes there (vm_object.invalidate_start): waits. (O) on entry, not on return. */
-static int
-vm_fault_invalidating(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+/* The absent page must stay absent while the source changes below it (vm_object.invalidate_start): waits. */
+static int vm_fault_invalidating(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
     vm_fault_unlock_map(fs);
-    vm_sleep(&fs->object->invalidate_start, &fs->object->lock);
-    vm_fault_leave_object(fs);
+    vm_sleep(&object->invalidate_start, &object->lock);
+    vm_fault_leave_object(fs, object);
     return VM_FAULT_RETRY;
 }
 
-/* Steps from fs->object, whose lock is held, to what backs it, and keeps the page made for the first
- * object. */
-static void vm_fault_next_object(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* hand over hand */
+/* Steps from the object to `next`, which backs it. fs->first_m stays busy in the first object. */
+static void vm_fault_next_object(struct faultstate *fs, struct vm_object *object, struct vm_object *next)
+    FL_RELEASE(object->lock) FL_ACQUIRE(next->lock)
 {
-    struct vm_object *next = fs->object->backing_object;
-    fs->pindex += fs->object->backing_pindex;
+    fs->pindex += object->backing_pindex;
     vm_lock(&next->lock);
     vm_object_pip_add(next);
-    vm_fault_leave_object(fs);
+    vm_fault_leave_object(fs, object);
     fs->object = next;
 }
 
-/* fs->m, which is busy, was written in part and never read: now the rest is. No object lock held. */
+/* Busy fs->m has only parts of its bytes: the pager reads the rest. No object lock held. */
 static int vm_fault_readpage(struct faultstate *fs)
 {
     vm_fault_unlock_map(fs);
@@ -477,59 +527,62 @@ static int vm_fault_readpage(struct faultstate *fs)
     return error;
 }
 
-/* Page m was found: ours, busy, when 0 is returned. (O) on entry, not on return. */
-static int vm_fault_found(struct faultstate *fs,
-                          struct vm_page *m) FL_NO_THREAD_SAFETY_ANALYSIS /* through fs */
+/* The walk has found page m in the object. On success fs->m is that page, busy and valid. */
+static int vm_fault_found(struct faultstate *fs, struct vm_object *object, struct vm_page *m)
+    FL_RELEASE(object->lock)
 {
     if (m->flags & PG_READAHEAD)
-        return vm_fault_readahead_mark(fs, m);
+        return vm_fault_readahead_mark(fs, object, m);
     bool valid = (m->flags & PG_VALID) != 0;
     if ((m->flags & PG_BUSY) || (!valid && (m->flags & PG_WRITEBACK)))
-        return vm_fault_busy(fs, m);
+        return vm_fault_busy(fs, object, m);
     KASSERT(valid || (m->flags & PG_PRIVATE), "F1");
     vm_page_xbusy(m);
     fs->m = m;
-    vm_unlock(&fs->object->lock);
+    vm_unlock(&object->lock);
     return valid ? 0 : vm_fault_readpage(fs);
 }
 
 /*
- * Down the chain from the first object, whose lock is held on entry and no lock on return. 0: fs->m, in
- * fs->object, is busy and valid, and fs->first_m
- * is busy if that is not the first object.
+ * Down the chain from the first object, which is locked on entry; no object is on return. On success fs->m,
+ * in fs->object, is busy and valid, and if that is not the first object, fs->first_m is busy there.
  */
-static int vm_fault_walk(struct faultstate *fs)
+static int vm_fault_walk(struct faultstate *fs, struct vm_object *object)
+    FL_RELEASE(object->lock) FL_NO_THREAD_SAFETY_ANALYSIS /* goes from lock to lock */
 {
-    for (;;) {
-        bool bounded = vm_pager_bounded(fs->object), nowait = (fs->flags & VM_FAULT_NOWAIT) != 0;
+    vm_lock_assert(&object->lock);
+    bool nowait = (fs->flags & VM_FAULT_NOWAIT) != 0;
+    for (struct vm_object *next;; object = next) {
+        bool bounded = vm_pager_bounded(object);
         uint32_t before, after;
-        if ((bounded || fs->object == fs->first_object) && fs->pindex >= fs->object->size) {
+        if ((bounded || object == fs->first_object) && fs->pindex >= object->size) {
             /* Also when the page is there: a truncation is about to remove it. */
-            return nowait && bounded ? vm_fault_would_sleep(fs) : vm_fault_beyond(fs);
+            return nowait && bounded ? vm_fault_would_sleep(fs, object) : vm_fault_beyond(fs, object);
         }
-        struct vm_page *m = vm_page_lookup(fs->object, fs->pindex);
-        if (nowait && !vm_fault_at_once(fs, m))
-            return vm_fault_would_sleep(fs);
+        struct vm_page *m = vm_page_lookup(object, fs->pindex);
+        if (nowait && !vm_fault_at_once(fs, object, m))
+            return vm_fault_would_sleep(fs, object);
         if (m != NULL)
-            return vm_fault_found(fs, m);
-        if (vm_object_invalidating(fs->object, fs->pindex))
-            return vm_fault_invalidating(fs);
-        if (vm_pager_has_page(fs->object, fs->pindex, &before, &after))
-            return vm_fault_getpages(fs);
-        if (fs->object == fs->first_object) {
-            fs->first_m = vm_page_alloc(fs->object, fs->pindex, VM_ALLOC_NORMAL);
+            return vm_fault_found(fs, object, m);
+        if (vm_object_invalidating(object, fs->pindex))
+            return vm_fault_invalidating(fs, object);
+        if (vm_pager_has_page(object, fs->pindex, &before, &after))
+            return vm_fault_getpages(fs, object);
+        if (object == fs->first_object) {
+            fs->first_m = vm_page_alloc(object, fs->pindex, VM_ALLOC_NORMAL);
             if (fs->first_m == NULL)
-                return vm_fault_nomem(fs);
+                return vm_fault_nomem(fs, object);
         }
-        if (fs->object->backing_object == NULL)
-            return vm_fault_zero_fill(fs);
-        vm_fault_next_object(fs);
+        next = object->backing_object;
+        if (next == NULL)
+            return vm_fault_zero_fill(fs, object);
+        vm_fault_next_object(fs, object, next);
     }
 }
 
 /* ---- copy --------------------------------------------------------------------------------------------- */
 
-/* The backing page is mapped as it is: the place kept for a copy is not needed. */
+/* The machine maps the backing object's page as it is: the page for a copy is not needed. */
 static void vm_fault_no_copy(struct faultstate *fs)
 {
     vm_lock(&fs->first_object->lock);
@@ -539,8 +592,10 @@ static void vm_fault_no_copy(struct faultstate *fs)
     fs->prot &= (vm_prot_t)~VM_PROT_WRITE;
 }
 
-/* A clean copy is about to be made of fs->m: whoever writes the original from now on must fault, and
- * will drop the copy. */
+/*
+ * A clean copy of fs->m is about to be made. From now on a write to the original must fault, so that it can
+ * drop the copy.
+ */
 static void vm_fault_mark_copied(struct faultstate *fs)
 {
     vm_lock(&fs->object->lock);
@@ -550,32 +605,34 @@ static void vm_fault_mark_copied(struct faultstate *fs)
     vm_unlock(&fs->object->lock);
 }
 
-/* The copy is made: fs->first_m becomes the fault's page, the original goes back. */
-static void
-vm_fault_take_copy(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the locks are found through fs */
+/* The copy is made: the fault gives the original back, and goes on with fs->first_m in the first object. */
+static void vm_fault_take_copy(struct faultstate *fs)
 {
-    vm_lock(&fs->object->lock);
+    struct vm_object *object = fs->object, *first = fs->first_object;
+    vm_lock(&object->lock);
     if (fs->wired && fs->m->wire_count > 0)
         vm_page_unwire(fs->m, PQ_ACTIVE);
     vm_fault_accessed(fs->m);
     vm_page_xunbusy(fs->m);
-    vm_fault_leave_object(fs);
+    vm_fault_leave_object(fs, object);
 
-    fs->object = fs->first_object;
+    fs->object = first;
     fs->pindex = fs->first_pindex;
     fs->m = fs->first_m;
     fs->first_m = NULL;
-    vm_lock(&fs->object->lock);
+    vm_lock(&first->lock);
     if ((fs->access & VM_PROT_WRITE) == 0)
         fs->m->flags |= PG_COPY;
     if (fs->wired && (fs->flags & VM_FAULT_WIRE) == 0)
         vm_page_wire(fs->m);
-    vm_unlock(&fs->object->lock);
+    vm_unlock(&first->lock);
     fs->copied = true;
 }
 
-/* fs->m was found below the first object: copies it up, or sees to it that it is mapped without the
- * write right. */
+/*
+ * If fs->m was found below the first object: copies it up, or has it mapped there without the write right.
+ * Errors: as vm_page_copy.
+ */
 static int vm_fault_copy(struct faultstate *fs)
 {
     if (fs->object == fs->first_object)
@@ -596,62 +653,63 @@ static int vm_fault_copy(struct faultstate *fs)
 }
 
 /*
- * fs->m is about to be written: clean copies of it above go. It is busy, so it stays what it is meanwhile,
- * and gets no new ones. One of the copies may be busy itself, and its owner on the way to (M).
+ * fs->m is about to be written: drops the clean copies of it above. The page is busy, so it stays where it is
+ * meanwhile and gets no new copies. (M) goes first: a copy may be busy too, and its owner may be about to
+ * take (M).
  */
-static void vm_fault_drop_copies(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* through fs */
+static void vm_fault_drop_copies(struct faultstate *fs)
 {
+    struct vm_object *object = fs->object;
     if ((fs->access & VM_PROT_WRITE) == 0)
         return;
-    vm_lock(&fs->object->lock);
+    vm_lock(&object->lock);
     if (fs->m->flags & PG_COPIED) {
         vm_fault_unlock_map(fs);
-        if (vm_object_invalidate_copies(fs->object, fs->pindex))
-            KASSERT(fs->m->object == fs->object && (fs->m->flags & PG_BUSY) != 0, "F2");
+        if (vm_object_invalidate_copies(object, fs->pindex))
+            KASSERT(fs->m->object == object && (fs->m->flags & PG_BUSY) != 0, "F2");
     }
-    vm_unlock(&fs->object->lock);
+    vm_unlock(&object->lock);
 }
 
 /* ---- enter -------------------------------------------------------------------------------------------- */
 
-/* Takes (M) shared again if it was dropped, and asks whether the address still means what it did. */
-static int
-vm_fault_relookup(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+/*
+ * Takes (M) shared again if it was released. VM_FAULT_RETRY: the address does not mean what it did; the
+ * rights may have changed in any case. Errors: as vm_map_lookup, without (M).
+ */
+static int vm_fault_relookup(struct faultstate *fs)
 {
     if (fs->lookup_still_valid)
         return 0;
-    vm_map_lock_read(fs->map);
-    fs->lookup_still_valid = true;
+    vm_fault_lock_map(fs);
     if (fs->map->timestamp == fs->timestamp)
         return 0;
     vm_fault_unlock_map(fs);
 
     struct vm_object *object;
     vm_pindex_t pindex;
-    int error =
-        vm_map_lookup(fs->map, fs->va, fs->access, &fs->entry, &object, &pindex, &fs->prot, &fs->wired);
+    int error = vm_fault_lookup(fs, &object, &pindex);
     if (error != 0)
         return error;
-    fs->lookup_still_valid = true;
-    fs->timestamp = fs->map->timestamp;
     return object == fs->first_object && pindex == fs->first_pindex ? 0 : VM_FAULT_RETRY;
 }
 
-/* Maps fs->m, which is busy, without (O), and lets it go. (M) shared. */
-static int
-vm_fault_enter(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through fs */
+/* Maps busy fs->m, with (O) released meanwhile, and gives it back. (M) shared. Errors: as pmap_enter. */
+static int vm_fault_enter(struct faultstate *fs)
 {
     struct vm_object *object = fs->object;
     struct vm_page *m = fs->m;
+    bool write = (fs->access & VM_PROT_WRITE) != 0;
     vm_lock(&object->lock);
     if (vm_pager_bounded(object) && fs->pindex >= object->size) {
+        /* A truncation is about to remove the page: vm_fault_beyond waits for its end. */
         vm_unlock(&object->lock);
-        return VM_FAULT_RETRY; /* about to be cut while we read: vm_fault_beyond waits for the outcome */
+        return VM_FAULT_RETRY;
     }
-    KASSERT((fs->access & VM_PROT_WRITE) == 0 || (m->flags & PG_COPIED) == 0, "F2");
-    if (fs->access & VM_PROT_WRITE)
+    KASSERT(!write || (m->flags & PG_COPIED) == 0, "F2");
+    if (write)
         vm_page_dirty(m);
-    vm_prot_t prot = vm_fault_prot(fs, m);
+    vm_prot_t prot = vm_fault_prot(fs, object, m);
     vm_unlock(&object->lock);
 
     int error = vm_fault_map(fs, m, prot);
@@ -660,7 +718,7 @@ vm_fault_enter(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock i
     vm_lock(&object->lock);
     vm_fault_mapped(fs, object, m);
     fs->m = NULL;
-    /* The fault's last hold on either object's lock: what cleanup would do in one more is done in this. */
+    /* The fault has the object's lock for the last time, so it drops its pip here and not in the cleanup. */
     vm_object_pip_wakeup(object);
     fs->pip = object != fs->first_object;
     vm_unlock(&object->lock);
@@ -682,32 +740,31 @@ static void vm_fault_count(const struct faultstate *fs, int error)
         vm_count(&vm_cnt.faults_zero, 1);
 }
 
-/* One try. 0, a negative errno, VM_FAULT_RETRY or _WOULD_SLEEP. No lock held on entry and return. */
-static int
-vm_fault_attempt(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+/*
+ * One attempt. Returns 0, a negative errno, VM_FAULT_RETRY or VM_FAULT_WOULD_SLEEP. No lock held on entry and
+ * return.
+ */
+static int vm_fault_attempt(struct faultstate *fs)
 {
-    int error = vm_map_lookup(fs->map, fs->va, fs->access, &fs->entry, &fs->first_object, &fs->first_pindex,
-                              &fs->prot, &fs->wired);
+    int error = vm_fault_lookup(fs, &fs->first_object, &fs->first_pindex);
     if (error != 0)
         return error;
-    fs->lookup_still_valid = true;
-    fs->timestamp = fs->map->timestamp;
-    fs->object = fs->first_object;
+    struct vm_object *object = fs->object = fs->first_object;
     fs->pindex = fs->first_pindex;
     fs->m = fs->first_m = NULL;
 
-    vm_lock(&fs->first_object->lock);
-    if (vm_fault_lacks_space(fs))
-        return vm_fault_allocate(fs);
-    if (vm_fault_soft_fast(fs, &error)) {
-        vm_unlock(&fs->first_object->lock);
+    vm_lock(&object->lock);
+    if (vm_fault_lacks_space(fs, object))
+        return vm_fault_allocate(fs, object);
+    if (vm_fault_soft_fast(fs, object, &error)) {
+        vm_unlock(&object->lock);
         vm_fault_unlock_map(fs);
         return error;
     }
-    vm_object_reference_locked(fs->first_object);
-    vm_object_pip_add(fs->first_object);
+    vm_object_reference_locked(object);
+    vm_object_pip_add(object);
     fs->pip = true;
-    error = vm_fault_walk(fs);
+    error = vm_fault_walk(fs, object);
     if (error == 0)
         error = vm_fault_copy(fs);
     if (error == 0)
@@ -751,11 +808,13 @@ int fl_fault(struct vm_map *map, vm_offset_t va, vm_prot_t access)
     return vm_fault(map, va, access, VM_FAULT_NORMAL);
 }
 
-/* The wired page that shows at pindex of the object: in it or below. Unwires it. */
-static void vm_fault_unwire_page(struct vm_object *object,
-                                 vm_pindex_t pindex) FL_NO_THREAD_SAFETY_ANALYSIS /* hand over hand */
+/* ---- unwiring ----------------------------------------------------------------------------------------- */
+
+/* Unwires the page that shows at pindex of the object, which may be in an object that backs it. */
+static void vm_fault_unwire_page(struct vm_object *object, vm_pindex_t pindex)
+    FL_RELEASE(object->lock) FL_NO_THREAD_SAFETY_ANALYSIS /* goes from lock to lock */
 {
-    vm_lock(&object->lock);
+    vm_lock_assert(&object->lock);
     struct vm_page *m;
     while ((m = vm_page_lookup(object, pindex)) == NULL && object->backing_object != NULL) {
         struct vm_object *next = object->backing_object;
@@ -764,7 +823,7 @@ static void vm_fault_unwire_page(struct vm_object *object,
         vm_unlock(&object->lock);
         object = next;
     }
-    /* It may be gone: a truncation unwires what it removes. */
+    /* The page may be gone, or a new one: a truncation unwires what it removes. */
     if (m != NULL && m->wire_count > 0)
         vm_page_unwire(m, PQ_ACTIVE);
     vm_unlock(&object->lock);
@@ -773,8 +832,11 @@ static void vm_fault_unwire_page(struct vm_object *object,
 void vm_fault_unwire(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end)
 {
     KASSERT(entry->map == map && entry->start <= start && end <= entry->end, "F3");
-    if (entry->object == NULL)
+    struct vm_object *object = entry->object;
+    if (object == NULL)
         return;
-    for (vm_offset_t va = start; va < end; va += VM_PAGE_SIZE)
-        vm_fault_unwire_page(entry->object, entry->pindex + atop(va - entry->start));
+    for (vm_offset_t va = start; va < end; va += VM_PAGE_SIZE) {
+        vm_lock(&object->lock);
+        vm_fault_unwire_page(object, vm_map_entry_pindex(entry, va));
+    }
 }

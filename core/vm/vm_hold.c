@@ -1,39 +1,42 @@
 /*
- * vm_hold.c: pages that a system call of the host is going to touch, kept resident and mapped while it
- * runs.
+ * vm_hold.c: holding the pages of a range while a system call of the host uses them: they stay resident and
+ * mapped as long as it runs.
  *
- *   fl_hold ─▶ hold_pass: each page, without sleep ── all of them ─▶ held ─▶ (the system call) ─▶ fl_unhold
- *       ▲          │ one would sleep
- *       │          ▼
- *       │      all let go ─▶ hold_fault_in: that one and those behind it, not held, sleeping as need be
- *       └──────────┘ again, HOLD_PASSES times; then -EAGAIN. A single page may be slept for: nothing is held.
+ *   fl_hold ─▶ hold_pass: hold each page, without sleep ── all are held ─▶ (the system call) ─▶ fl_unhold
+ *                  ▲    │ a fault would sleep
+ *                  │    ▼
+ *                  │   unhold all; hold_fault_in: bring in that page and those after it, sleeping, not held
+ *                  │    │
+ *                  └────┘ at most HOLD_PASSES times, then -EAGAIN
  *
- * A held page is neither paged out nor write-protected (vm_page.h), so the host's kernel, which cannot take
- * our faults, finds it. A hold lasts as long as a system call of the program; so two rules keep it from
- * stopping anybody else (docs/locking.md):
+ * A single page is held by a fault that may sleep when the passes are used up: then no other page is held.
  *
- *   - Who holds pages does not sleep for another one: not for whoever reads it in, punches, truncates or
- *     frees memory, any of whom might want the pages that are held already.
- *   - Nobody waits for a held page. What the program does to its own memory and files beside the call happens
- *     at once, and the page is left to its last user.
+ * A held page is neither evicted nor write-protected (vm_page.h). So the host's kernel, which cannot take a
+ * fault of the VM, finds it mapped. A hold lasts as long as a system call of the program, which may be for
+ * ever. Two rules keep it from stopping others (docs/locking.md):
  *
- * So a hold does not promise that the memory stays: a program that unmaps or cuts off what it handed to a
- * system call gets what it gets under any kernel.
+ *   - A thread that holds pages does not sleep to get another one. The thread that it would wait for, because
+ *     that one reads the page in, punches, truncates or frees memory, may want the pages that are held.
+ *   - No thread waits for a held page. What the program does to its own memory and files during the system
+ *     call happens at once, and the frame is left to the hold.
  *
- * Does not do: throttling of who dirties a held page, but for what hold_fault_in does before.
- * (vm_fault_quick_hold_pages, FreeBSD 11: whose first part does not sleep either, but keeps what it has.)
+ * So a hold does not promise that the memory stays: a program that unmaps or cuts off the memory which it has
+ * handed to a system call gets what it would get under any kernel.
+ *
+ * Does not do: throttling of a caller that dirties a held page. Only hold_fault_in's faults are throttled.
+ * (vm_fault_quick_hold_pages, FreeBSD 11: its first part does not sleep either, but keeps the pages it has.)
  */
 #include "lib/errno.h"
 #include "vm/vm_fault.h"
 #include "vm/vm_page.h"
 #include <faultline/vm.h>
 
-#define HOLD_PASSES                                                                                          \
-    4 /* what was faulted in may be gone again before it is held: memory is short, or others punch */
+/* A page that was faulted in may be gone before it is held: memory is short, or another thread punches. */
+#define HOLD_PASSES 4
 
 /*
- * Holds the pages from hold->npages on, up to npages. Errors: as fl_fault; VM_FAULT_WOULD_SLEEP if flags say
- * so.
+ * Holds the pages [hold->npages, npages) of the range that begins at start; hold->npages counts those that
+ * are held, on failure too. Errors: as fl_fault. VM_FAULT_WOULD_SLEEP, if flags have VM_FAULT_NOWAIT.
  */
 static int hold_pages(struct vm_map *map, vm_offset_t start, size_t npages, unsigned flags,
                       struct fl_hold *hold)
@@ -48,7 +51,10 @@ static int hold_pages(struct vm_map *map, vm_offset_t start, size_t npages, unsi
     return error;
 }
 
-/* All pages at once, or none. */
+/*
+ * Holds all pages without sleep. After VM_FAULT_WOULD_SLEEP the first hold->npages pages are held; after an
+ * error, none.
+ */
 static int hold_pass(struct vm_map *map, vm_offset_t start, size_t npages, unsigned flags,
                      struct fl_hold *hold)
 {
@@ -58,7 +64,7 @@ static int hold_pass(struct vm_map *map, vm_offset_t start, size_t npages, unsig
     return error;
 }
 
-/* The pages of [at, end) come in, and may go again. */
+/* Brings the pages of [at, end) in. They may be gone again by the time it returns. */
 static int hold_fault_in(struct vm_map *map, vm_offset_t at, vm_offset_t end, vm_prot_t access)
 {
     int error = 0;
@@ -67,6 +73,7 @@ static int hold_fault_in(struct vm_map *map, vm_offset_t at, vm_offset_t end, vm
     return error;
 }
 
+/* The passes. After an error, no page is held. */
 static int hold_range(struct vm_map *map, vm_offset_t start, size_t npages, struct fl_hold *hold)
 {
     for (unsigned pass = 0; pass < HOLD_PASSES; pass++) {

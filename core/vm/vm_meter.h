@@ -1,11 +1,10 @@
 /*
- * vm_meter.h: what the VM has done since it was booted, in numbers, for fl_vm_stats. (FreeBSD's vm_meter.)
+ * vm_meter.h: what the VM has done since boot, in numbers. (vm_meter, FreeBSD.)
  *
- *   vm_fault ─┐
- *   vm_pager ─┼─▶ vm_cnt.x += n ─▶ fl_vm_stats
- *   pageout  ─┘
+ *   vm_fault, lru, vm_pageout ─┐
+ *   the pagers                ─┴─▶ vm_count ─▶ vm_cnt ─▶ vm_counted ─▶ fl_vm_stats
  *
- * Lock: none. Each counter is an atomic of its own, added to with relaxed order: two counters that are read
+ * Locks: none. Each counter is an atomic that is added to in relaxed order, so two counters that are read
  * together need not agree.
  */
 #ifndef CORE_VM_VM_METER_H
@@ -15,23 +14,28 @@
 #include <stdatomic.h>
 
 struct vm_counters {
+    /* Faults; one that must not sleep and is tried again counts once. Of them: */
     _Atomic uint64_t faults;
-    _Atomic uint64_t faults_minor;
-    _Atomic uint64_t faults_cow;
-    _Atomic uint64_t faults_zero;
-    _Atomic uint64_t page_ins;
-    _Atomic uint64_t readahead;
-    _Atomic uint64_t evictions;
-    _Atomic uint64_t write_backs;
-    _Atomic uint64_t io_errors;
-    _Atomic uint64_t reactivations;
-    _Atomic uint64_t requests; /* handed to stores */
-    _Atomic uint64_t merges;   /* bios that went along in another's request */
+    _Atomic uint64_t faults_minor; /* succeeded without a read */
+    _Atomic uint64_t faults_cow;   /* copied a page */
+    _Atomic uint64_t faults_zero;  /* made a page of zeros */
+    /* Pages. */
+    _Atomic uint64_t page_ins;      /* read from sources */
+    _Atomic uint64_t readahead;     /* of page_ins, read before they were needed */
+    _Atomic uint64_t evictions;     /* freed by page-out */
+    _Atomic uint64_t write_backs;   /* written to sources */
+    _Atomic uint64_t reactivations; /* from inactive to active */
+    /* Transfers. */
+    _Atomic uint64_t requests;  /* handed to sources */
+    _Atomic uint64_t merges;    /* transfers that went along in the request of another */
+    _Atomic uint64_t io_errors; /* transfers that failed */
 };
 extern struct vm_counters vm_cnt;
 
-void vm_meter_startup(void); /* all zero; vm_page_startup calls it */
+/* Sets all counters to 0. Context: boot (vm_page_startup). */
+void vm_meter_startup(void);
 
+/* Adds n. Context: any lock may be held. */
 static inline void vm_count(_Atomic uint64_t *counter, uint64_t n)
 {
     atomic_fetch_add_explicit(counter, n, memory_order_relaxed);

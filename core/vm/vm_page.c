@@ -1,20 +1,24 @@
 /*
- * vm_page.c: the life of a physical page: where it comes from, whose it is, who waits for it, which queue
- * it is on.
+ * vm_page.c: the life of a physical page: where it comes from, which object it belongs to, who waits for it,
+ * which queue it is on.
  *
- *   vm_page_alloc ── (F) ─▶ vm_reserv_alloc_page, else vm_phys_alloc_pages, else vm_reserv_reclaim_inactive
- *        └───────── (O) ─▶ vm_page_insert ─▶ vm_radix
- *   vm_page_free ─── (O) ─▶ pmap_release ─▶ queue, radix ─▶ page_orphan: held? then the last unhold goes on
- *        └───────── (F) ─▶ vm_reserv_free_page, else vm_phys_free_pages
+ *   vm_page_alloc
+ *     (F)  vm_reserv_alloc_page, else vm_phys_alloc_pages, else vm_reserv_reclaim_inactive
+ *     (O)  vm_page_insert ─▶ vm_radix_insert
  *
- * The bytes and mappings of a freed page are given up before its frame is anybody else's: pmap_release comes
- * first. The reserve: an allocation of VM_ALLOC_NORMAL leaves vm_pageout.free_reserved pages, one for
- * read-ahead leaves free_min; page-out itself may have the last one, or it could never free any.
+ *   vm_page_free
+ *     (O)  pmap_release ─▶ off the queue ─▶ vm_page_remove ─▶ held? an orphan: vm_page_unhold frees it
+ *     (F)  vm_reserv_free_page, else vm_phys_free_pages
  *
- * Invariants P1 … P9 and locks: vm_page.h. Lock order here: (O) → (Q) or (F), never both of these at once.
- * What moves a page between the queues goes by batches (vm/lru.c); what takes it off them for good,
- * which is freeing and wiring, does so at once, and clears what a batch has to do with it.
- * Does not do: choosing pages to free (vm_pageout), sleeping for memory (vm_wait).
+ * A page's bytes and mappings go (pmap_release) before its frame can be used again. The reserve: an
+ * allocation of VM_ALLOC_NORMAL leaves vm_pageout.free_reserved pages, one for read-ahead leaves free_min.
+ * Page-out itself may have the last one, or it could never free any.
+ *
+ * Invariants P1 … P9 and locks: vm_page.h. Lock order here: (O), then (Q) or (F), never both of these at
+ * once. Moves between the queues go through batches (vm/lru.c). Freeing and wiring take a page off the queues
+ * for good: they do it at once, and clear what a batch has still to do with the page.
+ *
+ * Does not do: choosing pages to free (vm_pageout.c), sleeping for memory (vm_wait).
  */
 #include "vm/vm_page.h"
 #include "vm/lru.h"
@@ -35,7 +39,7 @@ _Atomic uint32_t vm_page_dirty_files;
 
 /* ---- startup ----------------------------------------------------------------------------------------- */
 
-/* Gives vm_phys all frames, in blocks as large as their alignment and the end allow. */
+/* Gives vm_phys all frames, in blocks as large as their alignment and the end of memory allow. */
 static void free_all_frames(void)
 {
     vm_lock(&vm_phys.lock);
@@ -77,7 +81,7 @@ int vm_page_startup(uint32_t nframes, bool superpages)
 
 /* ---- allocation -------------------------------------------------------------------------------------- */
 
-/* How many free pages this kind of request leaves alone. */
+/* How many free pages an allocation with `req` leaves. */
 static uint32_t reserve_for(unsigned req)
 {
     if ((req & VM_ALLOC_SYSTEM) != 0)
@@ -85,7 +89,7 @@ static uint32_t reserve_for(unsigned req)
     return (req & VM_ALLOC_READAHEAD) != 0 ? vm_pageout.free_min : vm_pageout.free_reserved;
 }
 
-/* A frame that is nobody's, for (object, pindex); or NULL. *low: the page daemon should run. */
+/* A free frame for (object, pindex), or NULL. *low: the page daemon should run. Takes (F). */
 static struct vm_page *frame_alloc(struct vm_object *object, vm_pindex_t pindex, unsigned req, bool *low)
 {
     struct vm_page *m = NULL;
@@ -106,7 +110,7 @@ static struct vm_page *frame_alloc(struct vm_object *object, vm_pindex_t pindex,
     return m;
 }
 
-/* Gives frames that are nobody's back. */
+/* Frees frames that have no object and no bytes. Takes (F); wakes threads that wait for memory. */
 static void frames_free(struct vm_page **pages, uint32_t npages)
 {
     vm_lock(&vm_phys.lock);
@@ -135,13 +139,14 @@ struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, unsi
     KASSERT(m->lru == 0 && m->hold_count == 0, "P6");
     m->flags = object->shadowed ? PG_BUSY | PG_COPIED : PG_BUSY;
     if (vm_page_insert(m, object, pindex) != 0) {
-        m->flags = 0; /* nobody ever saw its bytes: no machine_release */
+        m->flags = 0; /* the page was never in use: there are no bytes to release */
         frames_free(&m, 1);
         return NULL;
     }
     return m;
 }
 
+/* Wakes the threads that sleep on m. */
 static void page_wakeup(struct vm_page *m)
 {
     if ((m->flags & PG_WANTED) != 0) {
@@ -155,7 +160,10 @@ void vm_page_free(struct vm_page *m)
     vm_page_free_batch(&m, 1);
 }
 
-/* The pages are on no queue and in no batch from now on. Most that were never used were never on one. */
+/*
+ * Takes the pages off the queues and out of the batches, for good. Many were never on a queue: (Q) is taken
+ * from the first one that may be.
+ */
 static void pages_remque(struct vm_page **pages, uint32_t npages)
 {
     uint32_t i = 0;
@@ -173,8 +181,9 @@ static void pages_remque(struct vm_page **pages, uint32_t npages)
 }
 
 /*
- * m left its object, so that nobody can hold it anew. True: it is held, and its last user frees it. Either we
- * see the last hold go, or whoever lets it go sees the mark: it is one word.
+ * m has left its object, so no thread can hold it anew. True: it is held, and the last vm_page_unhold frees
+ * it. False: the caller does. The holds and the mark are one word: either this function finds no hold left,
+ * or the last vm_page_unhold finds the mark.
  */
 static bool page_orphan(struct vm_page *m)
 {
@@ -182,7 +191,8 @@ static bool page_orphan(struct vm_page *m)
         return false;
     if (atomic_fetch_or_explicit(&m->hold_count, VM_HOLD_ORPHAN, memory_order_acq_rel) != 0)
         return true;
-    atomic_store_explicit(&m->hold_count, 0, memory_order_relaxed); /* it went meanwhile: the page is ours */
+    /* The last hold went between the two steps, without the mark. */
+    atomic_store_explicit(&m->hold_count, 0, memory_order_relaxed);
     return false;
 }
 
@@ -204,7 +214,7 @@ void vm_page_free_released(struct vm_page **pages, uint32_t npages)
     for (uint32_t i = 0; i < npages; i++) {
         struct vm_page *m = pages[i];
         vm_page_remove(m);
-        page_wakeup(m); /* they look again under (O), and find it gone */
+        page_wakeup(m); /* the sleepers look again under (O), and find it gone */
         m->flags = 0;
         if (!page_orphan(m))
             pages[n++] = m;
@@ -221,8 +231,8 @@ void vm_page_free_batch(struct vm_page **pages, uint32_t npages)
     vm_page_free_released(pages, npages);
 }
 
-/* A page of the object became dirty, or is so no more. (O). */
-static void count_dirty(struct vm_object *object, bool dirty)
+/* A page of the object has become dirty, or clean. */
+static void count_dirty(struct vm_object *object, bool dirty) FL_REQUIRES(object->lock)
 {
     if (!vm_pager_home(object))
         return;
@@ -287,8 +297,8 @@ void vm_page_xunbusy(struct vm_page *m)
 {
     vm_lock_assert(&m->object->lock);
     KASSERT((m->flags & PG_BUSY) != 0, "P3");
-    KASSERT((m->flags & (PG_INFLIGHT | PG_WRITEBACK)) != PG_INFLIGHT,
-            "R1"); /* a read is the pager's to end */
+    /* While a read is in flight, the page belongs to the pager. */
+    KASSERT((m->flags & (PG_INFLIGHT | PG_WRITEBACK)) != PG_INFLIGHT, "R1");
     m->flags &= (uint16_t)~PG_BUSY;
     page_wakeup(m);
 }
@@ -308,7 +318,7 @@ void vm_page_busy_sleep(struct vm_page *m)
     vm_lock_assert(&object->lock);
     m->flags |= PG_WANTED;
     if ((m->flags & PG_INFLIGHT) != 0)
-        (void)!vm_pager_wait(object, m->pindex, m->pindex + 1); /* none: it is over, which is what counts */
+        (void)!vm_pager_wait(object, m->pindex, m->pindex + 1); /* false: the transfer has ended already */
     else
         vm_sleep(m, &object->lock);
 }
@@ -368,7 +378,7 @@ void vm_page_writeback_done(struct vm_page *m)
 
 /* ---- queues ------------------------------------------------------------------------------------------ */
 
-/* FreeBSD locks single pages here; one lock for all queues is what (Q) is. */
+/* FreeBSD locks a single page here; (Q) is one lock for all queues. */
 void vm_page_lock(struct vm_page *m)
 {
     (void)m;
@@ -447,8 +457,8 @@ void vm_page_wire(struct vm_page *m)
         m->wire_count++;
         return;
     }
-    /* Off its queue first: who finds it at the head of one and cannot have (O) puts it to the tail, and a
-     * wired page has no place there (P2). */
+    /* Off its queue before it counts as wired: page-out may find it at the head, fail to lock its object, and
+       move it to the tail, where a wired page has no place (P2). */
     vm_page_lock(m);
     atomic_store_explicit(&m->lru_op, 0, memory_order_relaxed);
     vm_page_remque(m);
@@ -503,8 +513,7 @@ void vm_page_unhold(struct vm_page *m)
 
 /* ---- bytes ------------------------------------------------------------------------------------------- */
 
-/* m's bytes are there. It is busy, so its object stays; the lock is for the other flags, which sleepers set.
- */
+/* Busy m has its bytes now. Being busy, it stays in its object; the lock is for sleepers that set flags. */
 static void page_set_valid(struct vm_page *m)
 {
     struct vm_object *object = m->object;
@@ -534,7 +543,7 @@ int vm_page_copy(struct vm_page *src, struct vm_page *dst)
 
 /* ---- checks ------------------------------------------------------------------------------------------ */
 
-/* Where the page's `lru` says that it is. */
+/* The queue that the page belongs on. */
 static enum vm_page_queue queue_of(const struct vm_page *m)
 {
     if ((m->lru & PL_LRU) == 0)

@@ -1,39 +1,51 @@
 /*
- * vm_page.h: one descriptor for each physical page, and the queues that page-out works on.
+ * vm_page.h: one descriptor for each physical page, and the queues of pages that page-out works on.
  *
- *                     vm_page_alloc                    fault done
- *        free (vm_phys) ─────────▶ busy, in its object ──────────▶ active ⇄ inactive
- *             ▲                                                       │ wire      │ clean, not referenced
- *             │                                                       ▼           │
- *             └──────────────────────── vm_page_free ◀──── wired (no queue)       │
- *             └────────────────────────────────────────────────── page daemon ◀───┘
+ *          vm_page_alloc                   fault or read done
+ *   free ────────────────▶ busy, in its object ─────────────▶ active ⇄ inactive   (or wired: on no queue)
+ *    ▲                                                           │         │
+ *    │                               truncation, end of object   │         │ page daemon: clean,
+ *    │                                                           │         │ not referenced
+ *    └──────────────────── vm_page_free ◀────────────────────────┴─────────┘
+ *                               │ held                              last vm_page_unhold
+ *                               └──────▶ orphan: no object, no bytes ──────────────────▶ free
  *
- *        held: a system call of the program's uses it. Whoever frees it waits for nobody:
- *          in its object ── vm_page_free ──▶ orphan (no object, no bytes) ── last vm_page_unhold ──▶ free
+ * Locks. A field's comment names the lock that guards it: (O) the lock of the page's object; (Q) the lock of
+ * the queues, vm_queues.lock; (F) vm_phys.lock; (c) none, constant after boot. Clang cannot name a lock that
+ * lies in a structure for a field (faultline/thread_safety.h). So functions assert (O) when they run, and the
+ * compiler checks (Q) and (F) where a function needs them.
  *
- * Locks. (O) the page's object's lock. (Q) the page queues' lock, vm_page_queue_lock. (F) vm_phys's lock.
- * (c) constant. A page's identity (object, pindex) changes only under (O), and only while the page is busy
- * and in no queue: so whoever holds (Q) and finds the page in a queue may read `object` and try (not wait
- * for) its lock. What a page's queue is to be changes under (O) alone (`lru`); what it is follows in batches,
- * under (Q) alone (`lru_op`, `queue`; vm/lru.h).
+ * A page's identity (object, pindex) changes only under (O), and only while the page is busy and on no queue.
+ * So a thread that holds (Q) and finds a page on a queue may read its `object`, and may try that object's
+ * lock, but not wait for it. The queue that a page belongs on changes under (O) alone (`lru`). The queue that
+ * it is on follows later, in batches, under (Q) alone (`lru_op`, `queue`; vm/lru.h).
  *
- * Holds. A hold lasts as long as a system call of the program, which may be for ever: so nobody waits for one
- * (docs/locking.md). What is held is neither paged out nor write-protected. What the program itself asks for
- * happens at once: a hole becomes zeros in the page where it is; what is cut off, unmapped or dropped takes
- * its page out of its object, and the page, an orphan then, is left to its last user (Linux: a page's last
- * reference). New holds are taken under (O) of the page's object; they are given back with no lock, because
- * the object may be gone by then: one atomic word says who frees the page (vm_page_unhold).
+ * Holds. A page is held while a system call of the program uses it, which may be for ever. So no thread waits
+ * for a hold (docs/locking.md). A held page is neither evicted nor write-protected. What the program itself
+ * asks for happens at once. A hole that it punches becomes zeros in the held page, which stays where it is. A
+ * page that it cuts off, unmaps or drops leaves its object; it is an orphan then, and its frame is left to
+ * the last hold (in Linux, to the page's last reference). A hold is taken under (O) of the page's object. It
+ * is given back with no lock, because the object may be gone by then: one atomic word says who frees the
+ * frame (vm_page_unhold).
  *
- * Invariants: P1 a page is in the radix tree of its object at its pindex, or has no object. P2 a page on a
- * queue, or with a lru_op, has an object, PL_LRU and wire_count 0. P3 a page without an object is free,
- * or busy on its way in or out, or an orphan. P4 dirty implies valid, or PG_PRIVATE. P5 PG_WRITEBACK implies
- * not free, and is cleared by whoever set it. P6 a free page is on no queue, not wired, not held, not read,
- * not dirty; an orphan too, but for its holds. P7
- * the marks RADIX_DIRTY and RADIX_WRITEBACK of a page say what its flags PG_DIRTY and PG_WRITEBACK say.
- * P8 the queues' links, heads, tails and counts agree with the pages, and a page without a lru_op is on
- * the queue that its PL_LRU and PL_ACTIVE say. P9 the wire, hold and reader counts never wrap.
+ * Invariants:
+ *   P1 A page is in the radix tree of its object at its pindex, or has no object.
+ *   P2 A page on a queue, or with an operation that a batch has still to do (lru_op), has an object and
+ *      PL_LRU, and is not wired.
+ *   P3 A page without an object is free, or busy on its way in or out, or an orphan. An orphan has only holds
+ *      and their mark VM_HOLD_ORPHAN, which no page in an object has. A page is made busy by one owner.
+ *   P4 A dirty page is valid, or the pager keeps parts of it (PG_PRIVATE).
+ *   P5 A page in write-back is not free. The code that began the write-back ends it.
+ *   P6 A free page is on no queue, in no batch that counts, not wired, held, read or dirty, and the pager
+ *      keeps nothing of it. The same is true of an orphan, but for its holds.
+ *   P7 A page's radix marks RADIX_DIRTY and RADIX_WRITEBACK say what PG_DIRTY and PG_WRITEBACK say.
+ *   P8 The queues' links, heads, tails and counts agree with the pages. A page without a lru_op is on the
+ *      queue that its PL_LRU and PL_ACTIVE name.
+ *   P9 The counts of wirings, holds and readers never wrap.
+ *   N1 A page that is mapped with the write right is dirty, and so is every part that the pager keeps of it.
+ *   N2 A page that is mapped is valid.
  *
- * Does not do: bytes (pmap.h), mappings (vm_rmap.h).
+ * Does not do: bytes (pmap.h), mappings (vm_rmap.h), choosing pages to free (vm_pageout.h).
  */
 #ifndef CORE_VM_VM_PAGE_H
 #define CORE_VM_VM_PAGE_H
@@ -44,6 +56,7 @@
 
 struct vm_object;
 
+/* No page, where a page number (a frame) is kept in 32 bits. */
 #define VM_PAGE_NONE UINT32_MAX
 
 enum vm_page_queue {
@@ -54,64 +67,72 @@ enum vm_page_queue {
 };
 
 /* vm_page.flags, all (O) */
-#define PG_BUSY       0x01  /* exclusively somebody's: identity and bytes are in change (vm_page_xbusy) */
-#define PG_WANTED     0x02  /* somebody sleeps on it until it is not busy, in write-back, or read */
-#define PG_VALID      0x04  /* the bytes are the object's */
-#define PG_DIRTY      0x08  /* newer than the store; anonymous: newer than zeros, until MADV_FREE */
-#define PG_WRITEBACK  0x10  /* a write to the store is on its way */
-#define PG_READAHEAD  0x20  /* the mark: whoever touches it starts the next read-ahead window */
-#define PG_INFLIGHT   0x40  /* busy or in write-back by a transfer that whoever needs the page drives */
-#define PG_COPY       0x80  /* a clean copy of the backing object's page, where machine_can_map said no */
-#define PG_COPIED     0x100 /* such copies of this page may exist above it */
-#define PG_WRITEERROR 0x200 /* the last write failed: still dirty, tried again; msync reports it */
-#define PG_TESTED                                                                                            \
-    0x400 /* the page daemon unmapped it to see whether a fault brings it back: not mapped ahead of one */
-#define PG_AHEAD                                                                                             \
-    0x800 /* came along with a read and was not touched since, as far as is known: a first touch is no sign of reuse */
-#define PG_PRIVATE 0x2000 /* the pager keeps parts of it: perhaps not valid, and yet not busy */
+#define PG_BUSY       0x01   /* one thread or transfer owns it: its identity and bytes may be changing */
+#define PG_WANTED     0x02   /* a thread sleeps on it until it is not busy, in write-back or read */
+#define PG_VALID      0x04   /* the bytes are the object's */
+#define PG_DIRTY      0x08   /* newer than the source; anonymous: newer than zeros, until MADV_FREE */
+#define PG_WRITEBACK  0x10   /* it is being written to the source */
+#define PG_READAHEAD  0x20   /* the mark of read-ahead: its first use starts the next window */
+#define PG_INFLIGHT   0x40   /* no thread waits for its transfer: one that needs the page drives it */
+#define PG_COPY       0x80   /* a clean copy of the backing object's page, where machine_can_map said no */
+#define PG_COPIED     0x100  /* such copies of this page may exist above it */
+#define PG_WRITEERROR 0x200  /* the last write failed: dirty still, written again; msync reports it */
+#define PG_TESTED     0x400  /* page-out looks whether a fault brings it back: never mapped ahead of one */
+#define PG_AHEAD      0x800  /* read together with others, no use known since: the first use is expected */
+#define PG_PRIVATE    0x2000 /* the pager keeps parts of it: it may be neither busy nor valid */
 
 /* vm_page.lru, all (O) */
-#define PL_LRU        0x1 /* on a queue, or on its way there */
-#define PL_ACTIVE     0x2 /* and that is the active one */
+#define PL_LRU        0x1 /* it belongs on a queue */
+#define PL_ACTIVE     0x2 /* … and that is the active one */
 #define PL_REFERENCED 0x4 /* used once since it came there (mark_page_accessed) */
-#define PL_RECLAIM    0x8 /* page-out waits for its write-back: the next victim when that is over */
+#define PL_RECLAIM    0x8 /* page-out waits for its write-back: it is the next victim afterwards */
 
 struct vm_page {
     struct vm_object *object; /* (O) */
     vm_pindex_t pindex;       /* (O) */
-    uint32_t q_next;          /* (Q) page numbers; on the free lists (F) */
-    uint32_t q_prev;          /* (Q), (F) */
-    /* What has one lock is one word: a compiler may read neighbours along, and TSan sees it. */
+    /* (Q) neighbours on the queue, by page number; (F) in vm_phys's free lists */
+    uint32_t q_next;
+    uint32_t q_prev;
+    /* The fields of one word have one lock: a compiler may read all of them for one, and TSan sees that. */
     uint16_t flags;      /* (O) PG_* */
-    uint16_t wire_count; /* (O) mlock: not paged out, mappings may still come and go */
-    uint32_t private;    /* (O) PG_PRIVATE: the pager's own */
+    uint16_t wire_count; /* (O) mlock: not evicted, though mappings may come and go */
+    uint32_t private;    /* (O) the pager's own, with PG_PRIVATE */
     uint8_t lru;         /* (O) PL_* */
-    uint8_t readers;     /* (O) copies of its bytes that the core is making: whoever frees it waits */
-    /* Grows under (O), falls with no lock: system calls that use it, | VM_HOLD_ORPHAN */
+    uint8_t readers;     /* (O) copies of its bytes that the core is making */
+    /* Grows under (O), falls with no lock: system calls that use the page, | VM_HOLD_ORPHAN */
     _Atomic uint16_t hold_count;
-    uint8_t queue;          /* (Q) enum vm_page_queue */
-    uint8_t order;          /* (F) of the free block that the page heads; VM_PHYS_NOFREE otherwise */
-    _Atomic uint8_t lru_op; /* set (O), taken (Q): what a batch has still to do with the page (vm/lru.h) */
+    uint8_t queue; /* (Q) enum vm_page_queue */
+    uint8_t order; /* (F) of the free block that the page heads; VM_PHYS_NOFREE otherwise */
+    /* Set under (O), taken under (Q): what a batch has still to do with the page (vm/lru.h) */
+    _Atomic uint8_t lru_op;
     uint8_t pad;
 };
-#define VM_HOLD_ORPHAN UINT16_C(0x8000) /* it left its object: the last hold frees it */
-_Static_assert(sizeof(struct vm_page) == 40,
-               "page + radix nodes + reservation stay below 72 bytes for each page");
+#define VM_HOLD_ORPHAN UINT16_C(0x8000) /* the page left its object: the last hold frees it */
+_Static_assert(sizeof(struct vm_page) == 40, "page + radix nodes + reservation: less than 72 bytes a page");
 
 struct vm_page_queues {
     struct vm_lock lock; /* (Q) */
     struct {
         uint32_t head, tail; /* page numbers; head is the oldest */
-        uint32_t count;
-    } q[PQ_COUNT];  /* (Q) */
-    uint32_t wired; /* (Q) pages with a wire_count, which are on no queue */
+        uint32_t count;      /* pages */
+    } q[PQ_COUNT];           /* (Q) */
+    uint32_t wired;          /* (Q) pages with a wire_count, which are on no queue */
 };
 
 extern struct vm_page *vm_page_array; /* (c) [vm_page_count] */
 extern uint32_t vm_page_count;        /* (c) */
 extern struct vm_page_queues vm_queues;
 
-/* Lays out the descriptors in the metadata memory; all pages are free afterwards. Errors: -ENOMEM. */
+/*
+ * Dirty pages of all objects whose dirty pages have a home, together (vm_object.dirty_count). No lock;
+ * writers are throttled by it.
+ */
+extern _Atomic uint32_t vm_page_dirty_files;
+
+/*
+ * Lays out the descriptors of nframes pages in the metadata memory; all pages are free afterwards. Errors:
+ * -ENOMEM. Context: boot.
+ */
 FL_NODISCARD int vm_page_startup(uint32_t nframes, bool superpages);
 
 static inline vm_frame_t vm_page_frame(const struct vm_page *m)
@@ -123,33 +144,37 @@ static inline struct vm_page *vm_page_of(vm_frame_t frame)
     return &vm_page_array[frame];
 }
 
-/* ---- allocation. Callers hold the object's lock. ----------------------------------------------------- */
+/* ---- allocation and identity. (O) held. --------------------------------------------------------------- */
 
-#define VM_ALLOC_NORMAL    0x0 /* fails when only the reserve is left */
-#define VM_ALLOC_SYSTEM    0x1 /* page-out itself: may use the reserve */
-#define VM_ALLOC_READAHEAD 0x2 /* fails as soon as the page daemon has work */
+#define VM_ALLOC_NORMAL    0x0 /* leaves the reserve, vm_pageout.free_reserved pages */
+#define VM_ALLOC_SYSTEM    0x1 /* for page-out itself: may take the last page */
+#define VM_ALLOC_READAHEAD 0x2 /* leaves vm_pageout.free_min pages */
 
 /*
- * A page for (object, pindex), which has none: busy, not valid, inserted in the object. NULL: no page (the
- * caller unlocks and calls vm_wait), or no memory for the radix tree. Wakes the page daemon when free pages
- * are below low water. Takes it from a reservation, else from vm_phys, else breaks a reservation
- * (freebsd11-page-fault.md).
+ * A new page at pindex of the object, where none is: busy, not valid. NULL: no page is free (the caller
+ * unlocks and calls vm_wait), or no memory for the radix tree. Wakes the page daemon when fewer than
+ * vm_pageout.free_wakeup pages are free. Takes the frame from a reservation, or from vm_phys, or breaks a
+ * reservation. (vm_page_alloc, FreeBSD 11.)
  */
 FL_NODISCARD struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, unsigned req);
 
 /*
- * Takes a busy, unwired page without mappings, which nobody reads, out of its object and queue, gives its
- * bytes back (machine_release) and frees it; one that is held becomes an orphan. Wakes its waiters.
+ * Takes busy page m out of its object and off its queue, gives its bytes back to the machine and frees the
+ * frame; a held page becomes an orphan. The page is not wired, mapped, in write-back or read. Wakes threads
+ * that sleep on it, which find it gone.
  */
 void vm_page_free(struct vm_page *m);
-/* vm_page_free for npages pages, sorted or not; neighbours go to the machine as one run. All of one
- * object. */
+/*
+ * vm_page_free for pages[0 … npages) of one object, in any order; neighbours go to the machine as one run.
+ * Overwrites the array.
+ */
 void vm_page_free_batch(struct vm_page **pages, uint32_t npages);
 /* vm_page_free_batch for pages whose bytes the machine has back already (pmap_release). */
 void vm_page_free_released(struct vm_page **pages, uint32_t npages);
 
-/* Puts a page into (object, pindex) / takes it out, not touching its queue. Errors: -ENOMEM. */
+/* Puts busy page m at pindex of the object, where none is. Its queue does not change. Errors: -ENOMEM. */
 FL_NODISCARD int vm_page_insert(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex);
+/* Takes busy page m, which belongs on no queue, out of its object. */
 void vm_page_remove(struct vm_page *m);
 
 /* The page at pindex, busy or not, or NULL. */
@@ -157,60 +182,85 @@ FL_NODISCARD struct vm_page *vm_page_lookup(const struct vm_object *object, vm_p
 /* The page with the least index >= pindex, or NULL. */
 FL_NODISCARD struct vm_page *vm_page_find_least(const struct vm_object *object, vm_pindex_t pindex);
 
-/* ---- busy. Callers hold the object's lock. ----------------------------------------------------------- */
-void vm_page_xbusy(struct vm_page *m);   /* the page was not busy */
-void vm_page_xunbusy(struct vm_page *m); /* wakes whoever waits */
-/* A transfer that nobody waits for, a read of the busy page or a write of the one in write-back, is about to
- * start. Whoever sleeps for the page looks again, and drives it: with some stores it would not end
- * otherwise. */
+/* ---- busy. (O) held. ---------------------------------------------------------------------------------- */
+
+/* The caller becomes the owner of page m, which is not busy. */
+void vm_page_xbusy(struct vm_page *m);
+/* The owner gives the page back. Wakes threads that sleep on it. */
+void vm_page_xunbusy(struct vm_page *m);
+/*
+ * A transfer for which no thread waits is about to start: a read of busy page m, or a write of m, which is in
+ * write-back. Threads that sleep on the page wake and drive the transfer: with some sources it would not end
+ * otherwise.
+ */
 void vm_page_inflight(struct vm_page *m);
-/* Sleeps, with the object unlocked meanwhile, until the page's state changed; drives its transfer if one
- * is in flight. The caller looks everything up again. */
+/*
+ * Sleeps on page m, which is busy, in write-back or read, until its state may have changed; drives its
+ * transfer if one is in flight. (O) is released in between, so the page may be gone: the caller looks
+ * everything up again.
+ */
 void vm_page_busy_sleep(struct vm_page *m);
 
-/* Dirty pages of files, of all objects together (vm_object.dirty_count). What writers are throttled by. */
-extern _Atomic uint32_t vm_page_dirty_files;
+/* ---- dirty. (O) held. --------------------------------------------------------------------------------- */
 
-/* ---- dirtiness. Callers hold the object's lock. ------------------------------------------------------ */
-/* Sets PG_DIRTY and the radix mark; PG_COPY goes. All of the valid page: with buffer heads, each of them. */
+/* All of valid page m becomes dirty, with the parts that the pager keeps. It is no clean copy any more. */
 void vm_page_dirty(struct vm_page *m);
-void __set_page_dirty(struct vm_page *m); /* the same, for who has said of its buffer heads which are dirty */
-void vm_page_undirty(struct vm_page *m);  /* clears both; the caller has write-protected every mapping */
+/* The same for a page of which the pager has marked the dirty parts itself. */
+void __set_page_dirty(struct vm_page *m);
+/* The page becomes clean. The caller has write-protected every mapping of it. */
+void vm_page_undirty(struct vm_page *m);
 
-/* ---- write-back. Callers hold the object's lock. ----------------------------------------------------- */
-void vm_page_writeback_start(struct vm_page *m); /* sets PG_WRITEBACK and the radix mark */
-void vm_page_writeback_done(struct vm_page *m);  /* clears both and wakes whoever waits */
+/* ---- write-back. (O) held. ---------------------------------------------------------------------------- */
 
-/* ---- queues: the lists themselves. Who has a page to move goes through vm/lru.h. ------------------- */
+/* Begins: sets PG_WRITEBACK and the radix mark. */
+void vm_page_writeback_start(struct vm_page *m);
+/* Ends: clears both, and wakes threads that sleep on the page. With PL_RECLAIM it is the next victim. */
+void vm_page_writeback_done(struct vm_page *m);
+
+/* ---- the queues themselves. A caller that has a page to move goes through vm/lru.h. -------------------- */
+
+/* (Q). (FreeBSD has a lock for each page here.) */
 void vm_page_lock(struct vm_page *m) FL_ACQUIRE(vm_queues.lock);
 void vm_page_unlock(struct vm_page *m) FL_RELEASE(vm_queues.lock);
-/* From no queue to this one's tail / head / from the queue it is on / the same, if it is on one. */
+/* From no queue to the tail, or the head, of this one. */
 void vm_page_enqueue(struct vm_page *m, enum vm_page_queue queue) FL_REQUIRES(vm_queues.lock);
 void vm_page_enqueue_head(struct vm_page *m, enum vm_page_queue queue) FL_REQUIRES(vm_queues.lock);
+/* Off the queue that it is on. */
 void vm_page_dequeue(struct vm_page *m) FL_REQUIRES(vm_queues.lock);
+/* Off the queue that it is on, if it is on one. */
 void vm_page_remque(struct vm_page *m) FL_REQUIRES(vm_queues.lock);
 
-/* ---- wiring, reading and holding. Callers hold the object's lock, but for the unhold. ----------------- */
-void vm_page_wire(struct vm_page *m);                             /* off its queue while wire_count > 0 */
-void vm_page_unwire(struct vm_page *m, enum vm_page_queue queue); /* the last one puts it on queue */
+/* ---- wired, read, held. (O) held, but for vm_page_unhold. ---------------------------------------------- */
+
+/* Wires the page once more. A wired page is on no queue. */
+void vm_page_wire(struct vm_page *m);
+/* Undoes one vm_page_wire. The last one puts the page on `queue`, or on none (PQ_NONE). */
+void vm_page_unwire(struct vm_page *m, enum vm_page_queue queue);
+
 /*
- * The core copies the page's bytes to somebody, with (O) released: the page stays as it is meanwhile, which
- * is short and waits for nobody; so whoever frees it may wait (vm_page_busy_sleep). At most VM_READERS_MAX.
+ * The core is going to copy the page's bytes with (O) released: until the reader is dropped the page is not
+ * freed. A copy is short and waits for nothing, so a thread that frees the page may wait for it
+ * (vm_page_busy_sleep). At most VM_READERS_MAX at a time.
  */
 #define VM_READERS_MAX UINT8_MAX
 void vm_page_reader_add(struct vm_page *m);
 void vm_page_reader_drop(struct vm_page *m);
+
+/* A system call of the program is going to use the page. */
 void vm_page_hold(struct vm_page *m);
-/* No lock needed. The last one frees an orphan. */
+/* It does not any more. The last one frees an orphan. Context: any thread, no lock needed. */
 void vm_page_unhold(struct vm_page *m);
 
-/* ---- bytes. The page is busy; no lock held. ---------------------------------------------------------- */
-/* m becomes zeros / dst (busy too) what src is; and valid. Errors: -ENOMEM (no window). */
+/* ---- bytes. The pages are busy; no lock held. ---------------------------------------------------------- */
+
+/* The page becomes zeros, and valid. Errors: -ENOMEM (no object window). */
 FL_NODISCARD int vm_page_zero_fill(struct vm_page *m);
+/* dst becomes a copy of src, and valid. Errors: -ENOMEM (no object window). */
 FL_NODISCARD int vm_page_copy(struct vm_page *src, struct vm_page *dst);
 
 /*
- * Drains the batches; P1 … P9 for every page, and vm_phys_check, vm_reserv_check. Context: nothing else runs.
+ * Panics unless P1 … P9 are true of every page; calls vm_phys_check and vm_reserv_check. Does what the
+ * batches have collected first. Context: nothing else runs.
  */
 void vm_page_check_all(void);
 

@@ -2,29 +2,34 @@
  * vm_pageout.c: the page daemon, and what a thread does that finds no free page.
  *
  *   pagedaemon_wakeup ─▶ vm_pageout_loop ─┐
- *   vm_wait, vm_pageout_scan ─────────────┴─▶ pageout_pass ─▶ scan_active     when inactive is short
+ *   vm_wait, vm_pageout_scan ─────────────┴─▶ pageout_pass ─▶ scan_active     when too few are inactive
  *                                                          └▶ scan_inactive   free, or launder
  *
- *   batch: up to PAGEOUT_BATCH pages of one object from the head of a queue, moved to its tail
+ * A batch is up to PAGEOUT_BATCH pages of one object from the head of a queue; they move to its tail:
  *
  *           head                                     tail
  *   queue    a1 a2 a3 b1 a4 …      a's object locked ─▶ b1 a4 … a1 a2 a3
  *
  * Pages of one object that became inactive one after the other are mostly neighbours: they are unmapped and
- * freed as runs. A pass looks at each page of a queue at most once. A dirty file page is passed over while
- * clean ones are found, and written when they are rare: many at a time, as many as are wanted free. It comes
- * back to the head of the queue when it is clean (rotate_reclaimable_page), and the next pass frees it.
- * A pass with `force` takes what is referenced too: for those who would get nothing else.
- * A page whose write failed is tried again, PAGEOUT_RETRIES of them in a pass. When memory is full of them,
- * vm_wait says what the write said: whoever wanted a page is told so, and may go on when there is space
- * again.
+ * freed as runs. A pass looks at each page of a queue at most once.
  *
- * Invariant: D1 the daemon frees only pages that are clean, not busy, wired, held or in write-back.
- * Locks: (Q) to pick, then the object's lock is tried; (O) → (R), (Q). (D) pagedaemon.lock, a leaf: taken
- * with any core lock held. Any number of threads may be in a pass. vm_wait ends: it counts its fruitless
- * passes, and waits for others a bounded number of times.
+ * A pass leaves dirty pages alone while it finds clean ones, and launders them when clean ones are rare: many
+ * at a time, as many as are wanted free. A laundered page comes back to the head of the queue when it is
+ * clean (rotate_reclaimable_page), and the next pass frees it.
  *
- * Does not do: swap. A dirty anonymous page has no place to go, and stays active.
+ * A pass with `force` takes referenced pages too. It follows passes that freed nothing.
+ *
+ * A page whose last write failed is written again, PAGEOUT_RETRIES of them in a pass. When memory is full of
+ * such pages, vm_wait returns the error of the write: the thread that wanted a page hears it, and may go on
+ * when the source has space again.
+ *
+ * Invariant: D1 the daemon frees only pages that are clean, not busy, wired, held, read or in write-back.
+ *
+ * Locks: (Q) to pick pages, then their object's lock is tried; (O), then (R) or (Q). (D) pagedaemon_lock, a
+ * leaf. Any number of threads may be in a pass. vm_wait ends: it counts its fruitless passes, and waits for
+ * others a bounded number of times.
+ *
+ * Does not do: swap. A dirty anonymous page cannot be written anywhere, and stays active.
  */
 #include "vm/vm_pageout.h"
 #include "vm/lru.h"
@@ -37,46 +42,57 @@
 #include "vm/vm_rmap.h"
 #include <faultline/vm.h>
 
-#define PAGEOUT_BATCH     64
-#define PAGEOUT_SPINS     8 /* tries, one after the other, before it waits a little between them */
+/* Pages in a batch. */
+#define PAGEOUT_BATCH 64
+/* Fewer frames are no VM. */
+#define PAGEOUT_NFRAMES 16
+
+/* Tries to lock the object of the next page; after the first PAGEOUT_SPINS it waits between them. */
+#define PAGEOUT_TRIES     64
+#define PAGEOUT_SPINS     8
 #define PAGEOUT_LITTLE_NS 20000
-#define PAGEOUT_TRIES     64 /* at the lock of the object whose page is next */
-#define PAGEOUT_NFRAMES   16 /* fewer frames are no VM */
-#define PAGEOUT_PAUSE_NS                                                                                     \
-    10000000 /* after a pass that got nowhere; and how long vm_wait sleeps at most before it looks again */
-#define PAGEOUT_FRUITLESS 2   /* passes in a row that end vm_wait when nothing is on its way */
-#define PAGEOUT_DEPTH     64  /* transfers on their way beside which page-out begins no more */
-#define PAGEOUT_PATIENCE  500 /* passes in a row that free nothing, even while something is: 5 s */
-#define PAGEOUT_DIRTY_LAG                                                                                    \
-    32 /* dirty pages passed over for each clean one found, roughly, before one is written */
-#define PAGEOUT_RETRIES 16 /* of writes that failed before, in a pass: what fails for good costs no more */
-#define PAGEOUT_AGING   3  /* passes in a row that only found out what is in use, before one takes what is */
+
+/* A pass begins no more transfers when so many are on their way. */
+#define PAGEOUT_DEPTH 64
+/* About so many dirty pages are passed over for each clean one found, before one is laundered. */
+#define PAGEOUT_DIRTY_LAG 32
+/* Writes that failed before, in a pass: pages that can never be written cost no more. */
+#define PAGEOUT_RETRIES 16
+
+/* Passes in a row that only found out what is in use, before one takes pages that are in use. */
+#define PAGEOUT_AGING 3
+/* Fruitless passes in a row that end vm_wait when nothing is on its way. */
+#define PAGEOUT_FRUITLESS 2
+/* Passes in a row that free nothing, which end vm_wait even while something is on its way: 5 s. */
+#define PAGEOUT_PATIENCE 500
+/* The daemon's sleep after a pass that freed nothing; the longest sleep in vm_wait before it looks again. */
+#define PAGEOUT_PAUSE_NS 10000000
 
 struct vm_pageout_params vm_pageout;
 
-static struct {
-    struct vm_lock lock; /* (D); its address is the daemon's channel */
-    bool stop;           /* (D) */
-    _Atomic bool wanted; /* set anywhere, cleared under (D): the daemon is awake, or will be */
-} pagedaemon;
+static struct vm_lock pagedaemon_lock; /* (D); its address is the daemon's channel */
+static bool pagedaemon_stop FL_GUARDED_BY(pagedaemon_lock);
+/* The daemon is awake, or will be. Set and cleared under (D); read without it before the daemon is woken. */
+static _Atomic bool pagedaemon_wanted;
 
-/* One pass, and what came of it. */
+/* One pass, and what came of it; in pages. */
 struct pageout_pass {
     uint32_t target; /* free pages to reach */
     bool force;
-    uint32_t freed, laundered; /* pages */
-    uint32_t aged;             /* pages that came nearer to being freed */
+    uint32_t freed, laundered;
+    uint32_t aged;             /* came nearer to being freed */
     uint32_t passed_over;      /* dirty ones */
-    uint32_t transient;        /* pages that are somebody's for the moment */
-    uint32_t retried;          /* writes of pages whose last one failed */
-    int write_error;           /* what that said; 0: it met none */
-    struct vm_pager_plug plug; /* writes that are to go together */
+    uint32_t transient;        /* busy, in write-back, or of a locked object */
+    uint32_t retried;          /* written again after a failed write */
+    int write_error;           /* what the failed writes said; 0: there was none */
+    struct vm_pager_plug plug; /* writes that are to start together */
 };
 
 struct pageout_batch {
-    struct vm_object *object; /* locked */
+    struct vm_object *object; /* locked once the batch is picked; NULL: the queue was empty */
     struct vm_page *m[PAGEOUT_BATCH];
-    uint32_t n;
+    uint32_t n;    /* pages in m */
+    uint32_t seen; /* pages of the queue that it stands for: n, or 1 that was passed over */
 };
 
 /* ---- marks --------------------------------------------------------------------------------------------- */
@@ -87,8 +103,9 @@ static uint32_t clamp(uint32_t n, uint32_t low, uint32_t high)
 }
 
 /*
- * Pages between low and high water. Where memory has room for it, such that the daemon is awake before the
- * next read-ahead window finds too little: what a stream's reader must free itself, it does not read.
+ * Pages between free_min and free_target. Where memory has room for it, they are enough for the daemon to be
+ * awake before the next read-ahead window finds too few: a stream's reader that must free pages does not
+ * read.
  */
 static uint32_t headroom(uint32_t nframes, uint32_t window)
 {
@@ -98,7 +115,11 @@ static uint32_t headroom(uint32_t nframes, uint32_t window)
 
 int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min, uint32_t target, uint32_t window)
 {
-    __builtin_memset(&pagedaemon, 0, sizeof pagedaemon);
+    __builtin_memset(&pagedaemon_lock, 0, sizeof pagedaemon_lock);
+    vm_lock(&pagedaemon_lock);
+    pagedaemon_stop = false;
+    vm_unlock(&pagedaemon_lock);
+    atomic_store(&pagedaemon_wanted, false);
     if (reserved == 0)
         reserved = clamp(nframes / 256, 2, 64);
     if (min == 0)
@@ -126,6 +147,7 @@ static uint32_t free_pages(void)
 
 /* ---- picking ------------------------------------------------------------------------------------------- */
 
+/* From its place on its queue to the tail. */
 static void requeue(struct vm_page *m) FL_REQUIRES(vm_queues.lock)
 {
     enum vm_page_queue queue = (enum vm_page_queue)m->queue;
@@ -134,18 +156,18 @@ static void requeue(struct vm_page *m) FL_REQUIRES(vm_queues.lock)
 }
 
 /*
- * Takes the pages of the locked object that stand together at the head, moving them to the tail. A dirty
- * inactive page makes a batch alone. No page is taken twice, though others may have made the queue
- * shorter than max.
+ * Takes up to `max` pages of batch->object that stand together at the head of the queue, and moves them to
+ * the tail. A dirty inactive page makes a batch alone. No page is taken twice, though the queue may have
+ * become shorter than `max`.
  */
 static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
-    FL_REQUIRES(vm_queues.lock)
+    FL_REQUIRES(vm_queues.lock, batch->object->lock)
 {
     if (max > vm_queues.q[queue].count)
         max = vm_queues.q[queue].count;
     while (batch->n < max) {
         struct vm_page *m = vm_page_of(vm_queues.q[queue].head);
-        if (m->object != batch->object) /* its flags are somebody else's, then */
+        if (m->object != batch->object) /* its flags have another object's lock */
             break;
         bool dirty = queue == PQ_INACTIVE && (m->flags & PG_DIRTY) != 0;
         if (dirty && batch->n > 0)
@@ -155,11 +177,13 @@ static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, ui
         if (dirty)
             break;
     }
+    batch->seen = batch->n;
 }
 
 /*
- * Page m at the head of the queue is somebody's: what stands behind it comes first. A page of the
- * inactive queue comes back to its place before the next pass. *rotate: lru_passed_over is to be called.
+ * The object of page m, at the head of the queue, stays locked: m goes behind the other pages. On the
+ * inactive queue it comes back to the head before the next pass; *rotate: the caller is to call
+ * lru_passed_over.
  */
 static void pass_over(struct vm_page *m, enum vm_page_queue queue, struct vm_page **rotate)
     FL_REQUIRES(vm_queues.lock)
@@ -171,14 +195,14 @@ static void pass_over(struct vm_page *m, enum vm_page_queue queue, struct vm_pag
 }
 
 /*
- * One try at the head of the queue. False: its object is locked by somebody; then, on the last try, the
- * page is passed over. Otherwise batch->n says how many pages were taken, 0: the queue is empty.
+ * One try at the head of the queue, for an empty batch. False: batch->object is NULL if the queue is empty;
+ * otherwise another thread has it locked, and on the last try the page is passed over.
  */
-static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max,
-                      bool last) FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is kept when a field says so */
+static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max, bool last)
+    FL_TRY_ACQUIRE(true, batch->object->lock)
 {
     struct vm_page *rotate = NULL;
-    bool taken = true;
+    bool taken = false;
     vm_lock(&vm_queues.lock);
     uint32_t head = vm_queues.q[queue].head;
     if (head != VM_PAGE_NONE) {
@@ -196,33 +220,37 @@ static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, uin
     return taken;
 }
 
-/* Who has the lock of a large file's object may have it for as long as a window takes to be made. */
+/* Sleeps a little: a large object may be locked for as long as it takes to prepare a read-ahead window. */
 static void pageout_pause(void)
 {
-    vm_lock(&pagedaemon.lock);
-    (void)vm_sleep_until(&pagedaemon.stop, &pagedaemon.lock, machine_time_ns() + PAGEOUT_LITTLE_NS);
-    vm_unlock(&pagedaemon.lock);
+    vm_lock(&pagedaemon_lock);
+    (void)vm_sleep_until(&pagedaemon_stop, &pagedaemon_lock, machine_time_ns() + PAGEOUT_LITTLE_NS);
+    vm_unlock(&pagedaemon_lock);
 }
 
 /*
- * A batch of at most `max` pages from the head of the queue. Returns how many pages were looked at, 0: the
- * queue is empty. batch->n may be 0 nevertheless: the object was somebody's. Otherwise batch->object is
- * locked.
+ * Picks a batch of at most `max` pages, and at least one, from the head of the queue. True: batch->object is
+ * locked. False: the queue is empty (batch->object is NULL), or a page was passed over.
  *
  * Faults hold an object's lock for moments only, so it is tried some times before the page is passed over:
- * with one large file every page has the same lock, and to pass them all over would spoil their order.
+ * with one large object every page has the same lock, and to pass them all over would spoil their order.
  */
-static uint32_t batch_pick(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
+static bool batch_pick(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
+    FL_TRY_ACQUIRE(true, batch->object->lock)
 {
-    batch->n = 0;
     max = max < PAGEOUT_BATCH ? max : PAGEOUT_BATCH;
     for (uint32_t tries = 1; tries <= PAGEOUT_TRIES; tries++) {
+        batch->object = NULL;
+        batch->n = batch->seen = 0;
         if (batch_try(batch, queue, max, tries == PAGEOUT_TRIES))
-            return batch->n;
+            return true;
+        if (batch->object == NULL)
+            return false;
         if (tries >= PAGEOUT_SPINS)
             pageout_pause();
     }
-    return 1;
+    batch->seen = 1;
+    return false;
 }
 
 static uint32_t queue_count(enum vm_page_queue queue)
@@ -233,10 +261,11 @@ static uint32_t queue_count(enum vm_page_queue queue)
     return n;
 }
 
-/* Is m somebody's for the moment, so that it is left alone? (O). */
-static bool page_in_use(struct pageout_pass *pass, const struct vm_page *m)
+/* Is page m of the object in use, so that it is left alone? */
+static bool page_in_use(struct pageout_pass *pass, const struct vm_object *object, const struct vm_page *m)
+    FL_REQUIRES(object->lock)
 {
-    if ((m->flags & (PG_BUSY | PG_WRITEBACK)) || m->pindex >= m->object->size) { /* W2 */
+    if ((m->flags & (PG_BUSY | PG_WRITEBACK)) || m->pindex >= object->size) { /* W2 */
         pass->transient++;
         return true;
     }
@@ -246,8 +275,8 @@ static bool page_in_use(struct pageout_pass *pass, const struct vm_page *m)
 /* ---- the inactive queue -------------------------------------------------------------------------------- */
 
 /*
- * Unmaps and frees the victims, which are busy. The machine gives their bytes back without the object's lock,
- * so that faults on other pages of the file do not wait for it. (O) held on entry and return.
+ * Unmaps and frees the victims m[0 … n), which are busy. The machine gives their bytes back with (O)
+ * released, so that faults on other pages of the object do not wait for it.
  */
 static void free_victims(struct pageout_pass *pass, struct vm_object *object, struct vm_page **m, uint32_t n)
     FL_REQUIRES(object->lock)
@@ -266,13 +295,13 @@ static void free_victims(struct pageout_pass *pass, struct vm_object *object, st
 }
 
 /*
- * A clean page that nobody has: is it to go? (O). One use is what it came for; who is used once more
- * after a look at it (PG_TESTED) is active. On a machine that cannot tell, only a fault is a reference,
- * and it has made the page active already.
+ * Is clean page m, which is not in use, to go? The first use of a page is expected; one that is used again
+ * after page-out has looked at it (PG_TESTED) becomes active. On a machine that cannot tell, only a fault is
+ * a use, and it has made the page active already. (O) of its object.
  */
 static bool inactive_victim(struct pageout_pass *pass, struct vm_page *m)
 {
-    if ((m->lru & PL_ACTIVE) != 0) /* a batch has it */
+    if ((m->lru & PL_ACTIVE) != 0) /* a batch is going to move it */
         return false;
     if (pass->force || (vm_rmap_referenced(m) & MACHINE_REFERENCED) == 0)
         return true;
@@ -284,7 +313,7 @@ static bool inactive_victim(struct pageout_pass *pass, struct vm_page *m)
     return false;
 }
 
-/* Enough is being written: waits for the oldest of it, whosever it is. No lock held. */
+/* If PAGEOUT_DEPTH transfers are on their way, waits for the oldest of all. No lock held. */
 static void launder_throttle(struct pageout_pass *pass)
 {
     if (vm_pager_active() < PAGEOUT_DEPTH)
@@ -293,14 +322,21 @@ static void launder_throttle(struct pageout_pass *pass)
     (void)!vm_pager_wait_any();
 }
 
-/*
- * m is dirty, and alone in its batch: its write begins, and it comes back to the head of the queue,
- * clean. (O) on entry, not on return.
- */
-static void launder(struct pageout_pass *pass, struct vm_page *m)
-    FL_NO_THREAD_SAFETY_ANALYSIS /* launder releases the lock of the object that m has now */
+/* Begins to write m, with neighbours. Returns how many pages. */
+static uint32_t launder_start(struct pageout_pass *pass, struct vm_object *object, struct vm_page *m)
+    FL_RELEASE(object->lock) FL_NO_THREAD_SAFETY_ANALYSIS /* the pager releases it, behind a pointer */
 {
-    struct vm_object *object = m->object;
+    vm_lock_assert(&object->lock);
+    return vm_pager_ops(object)->launder(m, &pass->plug);
+}
+
+/*
+ * Page m of the object is dirty, and alone in its batch. Begins to write it, unless clean pages are there to
+ * be found, or it cannot be written. It comes back to the head of the queue when it is clean.
+ */
+static void launder(struct pageout_pass *pass, struct vm_object *object, struct vm_page *m)
+    FL_RELEASE(object->lock)
+{
     bool spared = !pass->force && pass->passed_over < pass->freed + PAGEOUT_DIRTY_LAG;
     bool homeless = page_homeless(m);
     bool failed = !homeless && (m->flags & PG_WRITEERROR) != 0;
@@ -308,10 +344,10 @@ static void launder(struct pageout_pass *pass, struct vm_page *m)
         pass->write_error = vm_pager_ops(object)->last_error(object);
         spared = spared || pass->retried >= PAGEOUT_RETRIES;
     }
-    if (!homeless && !spared && !page_in_use(pass, m)) {
+    if (!homeless && !spared && !page_in_use(pass, object, m)) {
         pass->retried += failed;
-        uint32_t npages = vm_pager_ops(object)->launder(m, &pass->plug);
-        pass->laundered += failed ? 0 : npages; /* what fails again and again is no progress */
+        uint32_t npages = launder_start(pass, object, m);
+        pass->laundered += failed ? 0 : npages; /* a write that fails again and again is no progress */
         launder_throttle(pass);
         return;
     }
@@ -321,9 +357,9 @@ static void launder(struct pageout_pass *pass, struct vm_page *m)
     vm_unlock(&object->lock);
 }
 
-/* (O) of the batch's object on entry, not on return. */
-static void inactive_batch(struct pageout_pass *pass, struct pageout_batch *batch)
-    FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through batch */
+/* Frees what it can of the batch, clean pages of the object; or launders the one dirty page. */
+static void inactive_batch(struct pageout_pass *pass, struct vm_object *object,
+                           const struct pageout_batch *batch) FL_RELEASE(object->lock)
 {
     struct vm_page *victim[PAGEOUT_BATCH];
     uint32_t n = 0;
@@ -331,41 +367,40 @@ static void inactive_batch(struct pageout_pass *pass, struct pageout_batch *batc
         struct vm_page *m = batch->m[i];
         if (m->flags & PG_DIRTY) {
             KASSERT(batch->n == 1, "D1");
-            launder(pass, m);
+            launder(pass, object, m);
             return;
         }
-        if (page_in_use(pass, m) || !inactive_victim(pass, m))
+        if (page_in_use(pass, object, m) || !inactive_victim(pass, m))
             continue;
         KASSERT(m->wire_count == 0 && m->hold_count == 0, "D1");
-        if ((m->flags & PG_PRIVATE) && !vm_pager_ops(m->object)->releasepage(m))
+        if ((m->flags & PG_PRIVATE) && !vm_pager_ops(object)->releasepage(m))
             continue;
         vm_page_xbusy(m);
         victim[n++] = m;
     }
-    free_victims(pass, batch->object, victim, n);
-    vm_unlock(&batch->object->lock);
+    free_victims(pass, object, victim, n);
+    vm_unlock(&object->lock);
 }
 
 static void scan_inactive(struct pageout_pass *pass)
 {
     struct pageout_batch batch;
-    uint32_t left = queue_count(PQ_INACTIVE), free, seen;
+    uint32_t left = queue_count(PQ_INACTIVE), free;
     while (left > 0 && (free = free_pages()) + pass->laundered < pass->target) {
         uint32_t max = pass->target - free;
-        seen = batch_pick(&batch, PQ_INACTIVE, max < left ? max : left);
-        if (seen == 0)
-            return;
-        left -= seen;
-        if (batch.n > 0)
-            inactive_batch(pass, &batch);
-        else
+        if (batch_pick(&batch, PQ_INACTIVE, max < left ? max : left))
+            inactive_batch(pass, batch.object, &batch);
+        else if (batch.object != NULL)
             pass->transient++;
+        else
+            return;
+        left -= batch.seen;
     }
 }
 
 /* ---- the active queue ---------------------------------------------------------------------------------- */
 
-/* Is m, which is active, not in use any more? Who was used since the last look has another round. (O). */
+/* Is active page m to become inactive? One that was used since the last look stays. (O) of its object. */
 static bool active_aged(struct pageout_pass *pass, struct vm_page *m, unsigned seen)
 {
     bool referenced = (seen & MACHINE_REFERENCED) != 0 || (m->lru & PL_REFERENCED) != 0;
@@ -375,8 +410,8 @@ static bool active_aged(struct pageout_pass *pass, struct vm_page *m, unsigned s
 }
 
 /*
- * Makes the pages inactive, where their next use brings them back. Where the machine cannot tell, they are
- * unmapped, and the next fault is the use. (O).
+ * Makes the pages m[0 … n) of one object inactive, where their next use brings them back. Where the machine
+ * cannot tell (`unmap`), they are unmapped, and the next fault is that use. (O) of the object.
  */
 static void deactivate(struct vm_page **m, uint32_t n, bool unmap)
 {
@@ -389,16 +424,16 @@ static void deactivate(struct vm_page **m, uint32_t n, bool unmap)
     lru_add_drain();
 }
 
-/* (O) of the batch's object on entry, not on return. */
-static void active_batch(struct pageout_pass *pass, struct pageout_batch *batch)
-    FL_NO_THREAD_SAFETY_ANALYSIS /* the lock is found through batch */
+/* Makes pages of the batch inactive that were not used since the last look. */
+static void active_batch(struct pageout_pass *pass, struct vm_object *object,
+                         const struct pageout_batch *batch) FL_RELEASE(object->lock)
 {
     struct vm_page *old[PAGEOUT_BATCH];
     uint32_t n = 0;
     bool unknown = false;
     for (uint32_t i = 0; i < batch->n; i++) {
         struct vm_page *m = batch->m[i];
-        if (page_in_use(pass, m) || page_homeless(m) || (m->lru & PL_ACTIVE) == 0)
+        if (page_in_use(pass, object, m) || page_homeless(m) || (m->lru & PL_ACTIVE) == 0)
             continue;
         unsigned seen = vm_rmap_referenced(m);
         unknown = unknown || (seen & MACHINE_REFERENCED_UNKNOWN) != 0;
@@ -406,10 +441,10 @@ static void active_batch(struct pageout_pass *pass, struct pageout_batch *batch)
             old[n++] = m;
     }
     deactivate(old, n, unknown);
-    vm_unlock(&batch->object->lock);
+    vm_unlock(&object->lock);
 }
 
-/* Refills the inactive queue: up to a third of both, and what is missing of the target. */
+/* Refills the inactive queue: up to a third of both queues, and as many more as are missing to the target. */
 static void scan_active(struct pageout_pass *pass)
 {
     struct pageout_batch batch;
@@ -419,14 +454,13 @@ static void scan_active(struct pageout_pass *pass)
     uint32_t want = (left + queue_count(PQ_INACTIVE)) / 3 + (pass->target - free);
     uint32_t have;
     while (left > 0 && (have = queue_count(PQ_INACTIVE)) < want) {
-        uint32_t seen = batch_pick(&batch, PQ_ACTIVE, want - have < left ? want - have : left);
-        if (seen == 0)
-            return;
-        left -= seen;
-        if (batch.n > 0)
-            active_batch(pass, &batch);
-        else
+        if (batch_pick(&batch, PQ_ACTIVE, want - have < left ? want - have : left))
+            active_batch(pass, batch.object, &batch);
+        else if (batch.object != NULL)
             pass->transient++;
+        else
+            return;
+        left -= batch.seen;
     }
 }
 
@@ -442,7 +476,7 @@ static struct pageout_pass pageout_pass(uint32_t target, bool force)
     return pass;
 }
 
-/* Did it free a page, or bring one nearer to it? */
+/* Did the pass free pages, or bring some nearer to it? */
 static bool pass_fruitful(const struct pageout_pass *pass)
 {
     return pass->freed > 0 || pass->laundered > 0 || (pass->aged > 0 && !pass->force);
@@ -457,31 +491,31 @@ uint32_t vm_pageout_scan(uint32_t target)
 
 void pagedaemon_wakeup(void)
 {
-    if (atomic_load_explicit(&pagedaemon.wanted, memory_order_relaxed))
+    if (atomic_load_explicit(&pagedaemon_wanted, memory_order_relaxed))
         return;
-    vm_lock(&pagedaemon.lock); /* the daemon looks at `wanted` under it before it sleeps */
-    atomic_store(&pagedaemon.wanted, true);
-    vm_unlock(&pagedaemon.lock);
-    machine_wake(&pagedaemon.lock);
+    vm_lock(&pagedaemon_lock); /* the daemon looks at pagedaemon_wanted under it before it sleeps */
+    atomic_store(&pagedaemon_wanted, true);
+    vm_unlock(&pagedaemon_lock);
+    machine_wake(&pagedaemon_lock);
 }
 
 /*
- * Passes until there is enough, or until one got nowhere that takes whatever it can get: that is the one
- * after a pass that got nowhere, or after some that only found out what is in use.
+ * Passes until enough pages are free (true), or until a pass with `force` was fruitless (false). A pass has
+ * `force` after a fruitless one, or after PAGEOUT_AGING that only found out what is in use.
  */
 static bool pagedaemon_work(void)
 {
     uint32_t aging = 0;
     bool force = false;
     while (free_pages() < vm_pageout.free_target) {
-        vm_lock(&pagedaemon.lock);
-        bool stop = pagedaemon.stop;
-        vm_unlock(&pagedaemon.lock);
+        vm_lock(&pagedaemon_lock);
+        bool stop = pagedaemon_stop;
+        vm_unlock(&pagedaemon_lock);
         if (stop)
             return true;
         struct pageout_pass pass = pageout_pass(vm_pageout.free_target, force);
         if (pass.freed == 0 && pass.laundered > 0)
-            (void)!vm_pager_wait_any(); /* what is written comes back to be freed; none: it is there already */
+            (void)!vm_pager_wait_any(); /* pages that were written can be freed; false: they can be already */
         if (!pass_fruitful(&pass) && force)
             return false;
         aging = pass.freed + pass.laundered > 0 ? 0 : aging + 1;
@@ -492,33 +526,33 @@ static bool pagedaemon_work(void)
 
 void vm_pageout_loop(void)
 {
-    vm_lock(&pagedaemon.lock);
-    while (!pagedaemon.stop) {
-        if (!atomic_load(&pagedaemon.wanted)) {
-            vm_sleep(&pagedaemon.lock, &pagedaemon.lock);
+    vm_lock(&pagedaemon_lock);
+    while (!pagedaemon_stop) {
+        if (!atomic_load(&pagedaemon_wanted)) {
+            vm_sleep(&pagedaemon_lock, &pagedaemon_lock);
             continue;
         }
-        vm_unlock(&pagedaemon.lock);
+        vm_unlock(&pagedaemon_lock);
         bool enough = pagedaemon_work();
-        vm_lock(&pagedaemon.lock);
-        if (!enough && !pagedaemon.stop) /* `wanted` stays, so that nobody wakes it before its time */
-            (void)vm_sleep_until(&pagedaemon.lock, &pagedaemon.lock, machine_time_ns() + PAGEOUT_PAUSE_NS);
-        atomic_store(&pagedaemon.wanted, false);
+        vm_lock(&pagedaemon_lock);
+        if (!enough && !pagedaemon_stop) /* pagedaemon_wanted stays set, so that no thread wakes it early */
+            (void)vm_sleep_until(&pagedaemon_lock, &pagedaemon_lock, machine_time_ns() + PAGEOUT_PAUSE_NS);
+        atomic_store(&pagedaemon_wanted, false);
     }
-    vm_unlock(&pagedaemon.lock);
+    vm_unlock(&pagedaemon_lock);
 }
 
 void vm_pageout_stop(void)
 {
-    vm_lock(&pagedaemon.lock);
-    pagedaemon.stop = true;
-    vm_unlock(&pagedaemon.lock);
-    machine_wake(&pagedaemon.lock);
+    vm_lock(&pagedaemon_lock);
+    pagedaemon_stop = true;
+    vm_unlock(&pagedaemon_lock);
+    machine_wake(&pagedaemon_lock);
 }
 
-/* ---- for want of a page -------------------------------------------------------------------------------- */
+/* ---- waiting for a page -------------------------------------------------------------------------------- */
 
-/* Sleeps until a page is freed, or a while. */
+/* Sleeps until pages are freed, PAGEOUT_PAUSE_NS at most. */
 static void wait_for_free(void)
 {
     vm_lock(&vm_phys.lock);
@@ -530,9 +564,7 @@ static void wait_for_free(void)
     vm_unlock(&vm_phys.lock);
 }
 
-/*
- * The pass that was the last one freed nothing. What cannot be written is the reason, if there is any such.
- */
+/* The last pass freed nothing. If it met pages that could not be written, they are the reason. */
 static int vm_wait_result(const struct pageout_pass *pass)
 {
     if (free_pages() > vm_pageout.free_reserved)
@@ -546,7 +578,7 @@ int vm_wait(void)
     uint32_t fruitless = 0, aging = 0, patience = PAGEOUT_PATIENCE;
     while (free_pages() <= vm_pageout.free_reserved) {
         struct pageout_pass pass = pageout_pass(target, fruitless > 0 || aging > PAGEOUT_AGING);
-        if (pass.freed > 0) { /* others may have taken them: then they got on */
+        if (pass.freed > 0) { /* if other threads have taken the pages, those made progress */
             patience = PAGEOUT_PATIENCE;
             continue;
         }
@@ -558,7 +590,7 @@ int vm_wait(void)
         if ((fruitless >= PAGEOUT_FRUITLESS || pass.laundered > 0) && !vm_pager_wait_any())
             wait_for_free();
     }
-    return 0; /* there were free pages: gone again by now is no failure, the caller comes back */
+    return 0; /* pages were free: if they are gone again, the caller comes back */
 }
 
 /* ---- what vm.h offers ---------------------------------------------------------------------------------- */

@@ -1,46 +1,58 @@
 /*
- * vm_pageout.h: the page daemon: keeps between free_min and free_target pages free.
+ * vm_pageout.h: page-out: keeps between free_min and free_target pages free.
  *
- *   active ──not referenced──▶ inactive ──clean──▶ unmapped, freed
- *      ▲───referenced again─────┘    └──dirty──▶ write-back ─▶ inactive again
+ *      ┌──────── referenced ────────┐
+ *      ▼                            │
+ *   active ── not referenced ──▶ inactive ── clean ──▶ unmapped and freed
+ *                                   ▲  └──── dirty ──▶ write-back ─┐
+ *                                   └────── clean, at the head ◀───┘
  *
- * Where the machine cannot tell whether a page was referenced, a page that becomes inactive is unmapped,
- * and
- * a fault that finds it there is the reference (as VMS and Mach did). A page with no place to go
- * (anonymous,
- * without swap) is skipped.
- * Locks: (Q) is held to pick, then the page's object's lock is tried, never waited for.
+ * Where the machine cannot tell whether a page was referenced, a page that becomes inactive is unmapped, and
+ * a fault that finds it there is the reference (as in VMS and Mach). A dirty page that cannot be written
+ * anywhere, because it is anonymous and there is no swap, is skipped.
+ *
+ * Locks: (Q) is held to pick pages; their object's lock is tried, and never waited for.
  */
 #ifndef CORE_VM_VM_PAGEOUT_H
 #define CORE_VM_VM_PAGEOUT_H
 
 #include "vm/vm_page.h"
 
+/* Numbers of free pages: free_reserved < free_min <= free_wakeup < free_target < nframes. */
 struct vm_pageout_params {
-    uint32_t free_reserved, free_min, free_target; /* pages; reserved < min < target < nframes */
-    uint32_t free_wakeup; /* halfway from min to target: below it the daemon is woken, so that it works beside
-                             the program, and read-ahead, which stops at min, does not have to wait for it */
+    uint32_t free_reserved; /* left to page-out itself */
+    uint32_t free_min;      /* read-ahead stops here */
+    uint32_t free_target;   /* the daemon frees until so many are free */
+    /* Below it the daemon is woken. It lies halfway from free_min to free_target, so that the daemon works
+       beside the program, and read-ahead need not wait for it. */
+    uint32_t free_wakeup;
 };
-extern struct vm_pageout_params vm_pageout;
+extern struct vm_pageout_params vm_pageout; /* (c) after boot */
 
 /*
- * Pages; 0: chosen. `window`: pages that one read-ahead asks for at a time. Errors: -EINVAL: not reserved < min
- * < target < nframes, or too few frames.
+ * Sets vm_pageout from `reserved`, `min` and `target`, in pages; each that is 0 is chosen here. `window`: the
+ * pages that read-ahead asks for at a time. Errors: -EINVAL unless reserved < min < target < nframes, or if
+ * nframes is too small for a VM. Context: boot.
  */
 FL_NODISCARD int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min, uint32_t target,
                                     uint32_t window);
+
+/* The page daemon is to work. Context: any of the core's locks may be held, but not the daemon's own. */
 void pagedaemon_wakeup(void);
+
 /*
- * A page allocation failed: waits until pages were freed, doing a share of the work itself. No lock
- * held. 0:
- * try again. Else whole passes freed nothing, and nothing is being written that could become free: the error
- * of the last write, -ENOSPC, -EIO …, when dirty pages of files are among what cannot go, as they could not
- * be written; -ENOMEM: all is dirty without a place to go, wired, or held.
+ * No page could be allocated: waits until pages are free, and does a share of the work itself. No lock held.
+ * Returns 0: try again. Errors, when whole passes have freed nothing and nothing is on its way that could
+ * become free: what the last write said (-ENOSPC, -EIO …), when some of the dirty pages could not be written;
+ * -ENOMEM when all pages are wired, held, or dirty with no place to be written to.
  */
 FL_NODISCARD int vm_wait(void);
-/* One pass: frees until `target` pages are free. Returns the number freed. No lock held. */
+
+/* One pass: frees until `target` pages are free. Returns how many it freed. No lock held. */
 uint32_t vm_pageout_scan(uint32_t target);
-void vm_pageout_loop(void); /* fl_pageout_run */
+
+/* The page daemon: returns after vm_pageout_stop. Context: a thread of its own (fl_pageout_run). */
+void vm_pageout_loop(void);
 void vm_pageout_stop(void);
 
 #endif

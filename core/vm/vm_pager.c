@@ -1,12 +1,12 @@
 /*
  * vm_pager.c: the table of pagers, and the pager of anonymous memory.
  *
- *   vm_pager_startup ─▶ [OBJT_DEFAULT]     vm_pager_register ─▶ the other rows, while the VM boots
+ *   vm_pager_startup ─▶ [OBJT_DEFAULT]     vm_pager_register ─▶ the other rows, at boot
  *
- * Anonymous memory has no source: what is absent is zeros, which the fault makes. It has no home either: its
- * dirty pages stay.
+ * Anonymous memory has no source: an absent page is zeros, which the fault makes. It has no home either: its
+ * dirty pages stay in memory.
  *
- * Does not do: files (file/vnode_pager.c), which pages (vm_fault.c, vm_pageout.c).
+ * Does not do: other sources (file/vnode_pager.c), choosing pages (vm_fault.c, vm_pageout.c).
  */
 #include "vm/vm_pager.h"
 #include "lib/errno.h"
@@ -26,7 +26,7 @@ const struct pagerops *pagertab[OBJT_COUNT];
 void vm_pager_startup(void)
 {
     for (unsigned type = 0; type < OBJT_COUNT; type++)
-        pagertab[type] = &defaultpagerops; /* until its own pager registers */
+        pagertab[type] = &defaultpagerops; /* until a pager registers */
 }
 
 void vm_pager_register(enum vm_object_type type, const struct pagerops *ops)

@@ -1,33 +1,35 @@
 /*
- * vm_prefault.c: mapping ahead of the faults that would come next.
+ * vm_prefault.c: mapping pages ahead of the faults that would come next.
  *
- *   neighbours   va ██▓▓▓▓▓▓#      what is resident behind the page, up to the mark of read-ahead
- *   arrived      va ██  ▓    ▓  ▓  what a prefetch or a stride brought page by page, wherever it lies
+ *   neighbours   va ██▓▓▓▓▓▓#      resident pages after the faulting one, up to the mark of read-ahead
+ *   arrived      va ██  ▓    ▓  ▓  pages that the pager read one by one, wherever they lie in the entry
  *
- * The mark must be touched to work, so it is never mapped ahead. Pages are busy while they are entered, so
- * that the lock is free for others during the machine's work. It is all a wish: what the machine leaves out
- * will fault.
+ * The page with the mark (#) must be touched to start the next window, so it is never mapped ahead. Pages are
+ * busy while they are entered, so that others can have the object's lock while the machine works. Nothing
+ * here fails: a page that the machine leaves out will fault.
  *
- * Locks: (M) shared, (O). Does not do: reading (vm_fault.c, file/readahead.c).
+ * Locks: (M) shared, (O). Does not do: reading (vm_fault.c, the pager).
  */
 #include "vm/vm_prefault.h"
 #include "vm/pmap.h"
 #include "vm/vm_pager.h"
 
+/* At most so many pages for one fault: */
 #define PREFAULT_RESIDENT 16 /* neighbours of a page that was found resident */
-#define PREFAULT_AHEAD    64 /* neighbours of a page that was read along with them */
-#define PREFAULT_ARRIVED  32
+#define PREFAULT_AHEAD    64 /* neighbours of a page that was read together with them */
+#define PREFAULT_ARRIVED  32 /* pages that the pager read one by one */
 
-/* Does the pager still learn what the entry's stream is? (M) shared, (O). */
+/* Has the pager not yet found out what kind of stream the entry has? (M) shared. */
 static bool stream_young(const struct vm_map_entry *entry, const struct vm_object *object)
+    FL_REQUIRES(object->lock)
 {
     const struct pagerops *ops = vm_pager_ops(object);
     return ops->readahead_young != NULL && ops->readahead_young(&entry->stream);
 }
 
-/* How many pages behind va may be mapped. (M) shared, (O). */
+/* How many pages after the one at va may be mapped. (M) shared. */
 static uint32_t prefault_limit(const struct vm_map_entry *entry, const struct vm_object *object,
-                               vm_offset_t va, vm_pindex_t pindex, bool ahead)
+                               vm_offset_t va, vm_pindex_t pindex, bool ahead) FL_REQUIRES(object->lock)
 {
     uint64_t limit = PREFAULT_RESIDENT;
     if (ahead)
@@ -39,16 +41,16 @@ static uint32_t prefault_limit(const struct vm_map_entry *entry, const struct vm
     return (uint32_t)(limit < there ? limit : there);
 }
 
-/* The resident neighbours behind pindex, busy. Returns how many. (O). */
+/* m[0 … limit): the resident neighbours after pindex, which become busy. Returns how many. */
 static uint32_t prefault_collect(struct vm_object *object, vm_pindex_t pindex, uint32_t limit, bool ahead,
-                                 struct vm_page **m)
+                                 struct vm_page **m) FL_REQUIRES(object->lock)
 {
     uint32_t n = 0;
     while (n < limit) {
         struct vm_page *p = vm_page_lookup(object, pindex + 1 + n);
         if (p == NULL || (p->flags & (PG_VALID | PG_BUSY | PG_READAHEAD | PG_TESTED)) != PG_VALID)
             break;
-        if (ahead && (p->flags & PG_AHEAD) == 0) /* touched already: the stream goes the other way */
+        if (ahead && (p->flags & PG_AHEAD) == 0) /* used before: the stream goes the other way */
             break;
         vm_page_xbusy(p);
         m[n++] = p;
@@ -56,7 +58,10 @@ static uint32_t prefault_collect(struct vm_object *object, vm_pindex_t pindex, u
     return n;
 }
 
-/* They are mapped. `seen`: they count as touched; nothing else will tell. (O). */
+/*
+ * The n pages are mapped, and not busy any more. `seen`: they count as used from now on, because their first
+ * use will not fault. (O) of their object.
+ */
 static void prefault_done(struct vm_page **m, uint32_t n, bool seen)
 {
     for (uint32_t i = 0; i < n; i++) {
