@@ -12,8 +12,9 @@
  * of the kernel's, stay the kernel's, as all mappings of one file must see the same bytes. That an area was
  * locked is forgotten when it is adopted.
  */
-#include "shim.h"
+#include "areas.h"
 #include "fdtable.h"
+#include "mapping.h"
 #include <fcntl.h>
 #include <linux_fd.h>
 #include <stdio.h>
@@ -124,7 +125,9 @@ static int find_area(const char *line, void *arg)
     return 1;
 }
 
-/* A descriptor of the program's that the area could have been mapped from; one that may write, if there is. */
+/*
+ * A descriptor of the program's that the area could have been mapped from; one that may write, if there is.
+ */
 static int fd_of_area(const struct area *area)
 {
     struct rlimit limit = {0};

@@ -6,11 +6,12 @@
  *   posix_spawn, system, popen    ─▶ files_sync
  *   vfork, then exec* in the child ▶ stats_finish ─▶ files_sync: the child shares our memory
  *
- * libc's variants call each other inside themselves, so each name is taken over. A child of fork has
- * nothing managed.
+ * libc's variants call each other inside themselves, so each
+ * name is taken over. A child of fork has nothing managed.
  */
-#include "shim.h"
+#include "files.h"
 #include "real.h"
+#include "stats.h"
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -75,8 +76,8 @@ static size_t count_args(va_list args)
 }
 
 /*
- * argv[0] and what follows it, NULL included, into argv on the caller's stack: malloc may not be used
- * between vfork and here.
+ * argv[0] and what follows it, NULL included, into argv on the
+ * caller's stack: malloc may not be used between vfork and here.
  */
 #define EXEC_ARGV(first, args, argv)                                                                         \
     do {                                                                                                     \

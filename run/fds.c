@@ -3,9 +3,9 @@
  *
  *      close_range(3, ~0):   | the program's | ours | the program's | ours | …    but ours are closed
  *
- * To the program our descriptors do not exist: closing one is EBADF, and so is putting another in its
- * place, which no program does on purpose with numbers so high. What happens in the child of a fork is the
- * child's own affair.
+ * To the program our descriptors do not exist: closing one is EBADF, and so is
+ * putting another in its place, which no program does on purpose with numbers
+ * so high. What happens in the child of a fork is the child's own affair.
  */
 #include "fdtable.h"
 #include "fresh.h"

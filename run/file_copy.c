@@ -1,6 +1,6 @@
 /*
- * file_copy.c: calls that copy between descriptors inside the kernel, when one of them is a managed file;
- * and lseek.
+ * file_copy.c: calls that copy between descriptors inside
+ * the kernel, when one of them is a managed file; and lseek.
  *
  *   from managed, to another      dirty pages of the range ─▶ file ─▶ the kernel's call
  *   from a file, to managed       read, a buffer at a time ─▶ buffer ─▶ write, both by file_io
@@ -36,8 +36,7 @@ static bool is_managed(int fd)
 /* ---- the program's offsets -------------------------------------------------------------------------- */
 
 /*
- * One of them, or else the descriptor's own position, which is set when the copy is done, as the kernel
- * does.
+ * One of them, or else the descriptor's own position, which is set when the copy is done, as the kernel does.
  */
 struct copy_offset {
     int fd;
@@ -187,8 +186,7 @@ static long copy_pieces(struct copy *copy, char *buffer, size_t most)
 static long copy_through_buffer(struct copy *copy)
 {
     size_t most = copy->len < COPY_BYTES ? copy->len : COPY_BYTES;
-    long memory =
-        linux_syscall(SYS_mmap, 0, round_page(most), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    long memory = shim_memory(most);
     long r = 0;
 
     if (linux_syscall_failed(memory))
@@ -202,7 +200,7 @@ static long copy_through_buffer(struct copy *copy)
             linux_syscall(SYS_close, copy->own[1]);
         }
     }
-    linux_syscall(SYS_munmap, memory, round_page(most));
+    shim_memory_free((void *)memory, most);
     return r;
 }
 
@@ -331,9 +329,7 @@ FL_EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offse
 
 /* ---- lseek ----------------------------------------------------------------------------------------- */
 
-/*
- * Not while a call moves the position; and what is dirty is data, wherever the file still has a hole.
- */
+/* Not while a call moves the position; and what is dirty is data, wherever the file still has a hole. */
 FL_EXPORT off_t lseek(int fd, off_t offset, int whence)
 {
     struct fd_call call;
@@ -343,9 +339,9 @@ FL_EXPORT off_t lseek(int fd, off_t offset, int whence)
         return shim_real()->lseek(fd, offset, whence);
     if (whence == SEEK_DATA || whence == SEEK_HOLE)
         (void)!fl_vnode_sync(call.file->vnode, 0, UINT64_MAX);
-    pthread_mutex_lock(&call.file->position);
+    shim_mutex_lock(&call.file->position);
     r = linux_syscall(SYS_lseek, fd, offset, whence);
-    pthread_mutex_unlock(&call.file->position);
+    shim_mutex_unlock(&call.file->position);
     fd_end(&call);
     return shim_return(r);
 }

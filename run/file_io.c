@@ -21,10 +21,13 @@
  * Locks: file.position, then everything of the core's. Signals are blocked throughout.
  */
 #include "file_io.h"
+#include "hold.h"
 #include "locks.h"
 #include "self_memory.h"
 #include "user_copy.h"
 #include "vector.h"
+#include "window.h"
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
 #include <string.h>
@@ -127,7 +130,9 @@ static int io_look_at_size(struct fd_call *call)
 
 /* ---- moving ---------------------------------------------------------------------------------------- */
 
-/* Signals a direct transfer that is not aligned as the store wants it; the kernel's own may be less strict. */
+/*
+ * Signals a direct transfer that is not aligned as the store wants it; the kernel's own may be less strict.
+ */
 static int64_t io_core(const struct fd_call *call, bool writes, const struct iovec *iov, size_t n,
                        struct fl_iocb *iocb)
 {
@@ -166,8 +171,7 @@ static int64_t io_write_copy(const struct fd_call *call, const struct iovec *pie
                              bool *beside)
 {
     size_t len = piece->iov_len < VM_PAGE_SIZE ? piece->iov_len : VM_PAGE_SIZE;
-    long memory =
-        linux_syscall(SYS_mmap, 0, VM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long memory = shim_memory(VM_PAGE_SIZE);
     struct iovec copy = {(void *)memory, len};
     int64_t r;
 
@@ -176,7 +180,7 @@ static int64_t io_write_copy(const struct fd_call *call, const struct iovec *pie
     r = user_copy_in(copy.iov_base, piece->iov_base, len);
     if (r == 0)
         r = io_turn(call, true, &copy, 1, iocb, beside);
-    linux_syscall(SYS_munmap, memory, VM_PAGE_SIZE);
+    shim_memory_free(copy.iov_base, VM_PAGE_SIZE);
     return r;
 }
 
@@ -203,7 +207,7 @@ static long io_in_turns(const struct file_io *io, const struct fd_call *call, st
         if (reached)
             r = io_turn(call, io->writes, piece, n, iocb, beside);
         hold_drop(&held);
-        if (r == -EFAULT && reached && io->writes && tries > 0 && shim_in_window((uintptr_t)piece->iov_base))
+        if (r == -EFAULT && reached && io->writes && tries > 0 && window_has((uintptr_t)piece->iov_base))
             r = io_write_copy(call, piece, iocb, beside);
         if (r > 0) {
             done += (size_t)r;
@@ -256,30 +260,44 @@ static void io_beside(struct file_io *io, const struct fd_call *call, uint64_t a
     }
 }
 
+/* At iocb->offset. False: the call is the kernel's. */
+static bool io_at(struct file_io *io, struct fd_call *call, struct vector *vector, bool core,
+                  struct fl_iocb *iocb, long *result)
+{
+    uint64_t total = io_total(vector->piece, vector->npieces), at = iocb->offset;
+    bool done = core && io_move(io, call, vector, total, iocb, result);
+
+    if (!core || (!done && call->file->beside))
+        io_beside(io, call, at, total);
+    return done;
+}
+
+/* At the descriptor's position, which moves. */
+static bool io_at_position(struct file_io *io, struct fd_call *call, struct vector *vector, bool core,
+                           struct fl_iocb *iocb, long *result)
+{
+    bool done;
+
+    shim_mutex_lock(&call->file->position);
+    iocb->offset = (uint64_t)linux_syscall(SYS_lseek, call->fd, 0, SEEK_CUR);
+    done = io_at(io, call, vector, core, iocb, result);
+    if (done && *result > 0)
+        linux_syscall(SYS_lseek, call->fd, iocb->offset, SEEK_SET);
+    shim_mutex_unlock(&call->file->position);
+    return done;
+}
+
 static bool io_vector(struct file_io *io, struct fd_call *call, struct vector *vector, bool core,
                       long *result)
 {
     struct fl_iocb iocb = {(vm_ooffset_t)io->offset, io_iocb_flags(io, call)};
     uint64_t total = io_total(vector->piece, vector->npieces);
-    bool positioned = io->offset == FILE_IO_POSITION;
-    bool done = false;
 
     if (total == 0 || !vector_is_user(vector) || io_is_beyond(io, total))
         return false;
-    if (positioned) {
-        pthread_mutex_lock(&call->file->position);
-        iocb.offset = (uint64_t)linux_syscall(SYS_lseek, call->fd, 0, SEEK_CUR);
-    }
-    if (core)
-        done = io_move(io, call, vector, total, &iocb, result);
-    if (!core || (!done && call->file->beside))
-        io_beside(io, call, iocb.offset, total);
-    if (positioned) {
-        if (done && *result > 0)
-            linux_syscall(SYS_lseek, call->fd, iocb.offset, SEEK_SET);
-        pthread_mutex_unlock(&call->file->position);
-    }
-    return done;
+    if (io->offset == FILE_IO_POSITION)
+        return io_at_position(io, call, vector, core, &iocb, result);
+    return io_at(io, call, vector, core, &iocb, result);
 }
 
 static bool io_call(struct file_io *io, struct fd_call *call, long *result)

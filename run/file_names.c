@@ -6,6 +6,7 @@
  */
 #include "file_io.h"
 #include "real.h"
+#include "vector.h"
 
 /* preadv2 alone knows an offset of -1. */
 static int64_t name_offset(off_t offset)
@@ -89,8 +90,8 @@ FL_EXPORT ssize_t pwrite64(int fd, const void *from, size_t len, off64_t offset)
 }
 
 /*
- * What programs that were compiled with _FORTIFY_SOURCE call instead: a read that is longer than its buffer
- * ends them.
+ * What programs that were compiled with _FORTIFY_SOURCE call
+ * instead: a read that is longer than its buffer ends them.
  */
 extern _Noreturn void __chk_fail(void);
 FL_EXPORT ssize_t __read_chk(int fd, void *to, size_t len, size_t room);

@@ -16,7 +16,10 @@
 #include "fdtable.h"
 #include "fresh.h"
 #include "real.h"
+#include "window.h"
+#include <fcntl.h>
 #include <linux/falloc.h>
+#include <string.h>
 
 /* After a change by the kernel alone. */
 static void size_changed(struct file *file)
@@ -101,7 +104,7 @@ bool file_truncate_path(const char *path, off_t len, long *result)
     struct file *file;
     sigset_t saved;
 
-    if (files_mapped == 0 || !shim_on() || len < 0 || shim_in_window((uintptr_t)path))
+    if (files_mapped == 0 || !shim_on() || len < 0 || window_has((uintptr_t)path))
         return false;
     linux_signals_block(&saved);
     file = writable_at(path);

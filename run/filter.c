@@ -15,7 +15,7 @@
  * What it has in registers that a call does not use is chance, so of the calls that every program makes
  * first, and of other frequent ones, only those count that are used. Of the rest all six do.
  */
-#include "shim.h"
+#include "filter.h"
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -30,8 +30,7 @@
 #define FILTER_AT_LEAST(k, yes, no) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)(k), yes, no)
 #define FILTER_RETURN(k)            BPF_STMT(BPF_RET | BPF_K, k)
 /*
- * In the place of the range's ends, until filter_build knows them. Nothing else is compared with `at
- * least`.
+ * In the place of the range's ends, until filter_build knows them. Nothing else is compared with `at least`.
  */
 #define FILTER_FROM 0
 #define FILTER_TO   1

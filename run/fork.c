@@ -16,11 +16,16 @@
  *
  * Lock: (S) from prepare to the end.
  */
+#include "fork.h"
+#include "file_idle.h"
+#include "files.h"
 #include "handover.h"
-#include "real.h"
 #include "registry.h"
-#include "watch.h"
+#include "signals.h"
+#include "stats.h"
 #include "user_copy.h"
+#include "watch.h"
+#include "window.h"
 #include <string.h>
 #include <sys/mman.h>
 
@@ -38,8 +43,8 @@ struct fork_page {
 };
 
 /*
- * What the child needs to know. It must not ask the core, which goes on changing in the parent, in memory
- * that both see.
+ * What the child needs to know. It must not ask the core, which
+ * goes on changing in the parent, in memory that both see.
  */
 static struct {
     sigset_t saved;
@@ -48,8 +53,9 @@ static struct {
     struct fork_page *page;
     char *bytes;
     size_t nregions, npages, most_regions, most_pages;
-} image;
+} image FL_GUARDED_BY(shim_lock);
 
+/* Of which little may be used. NULL: no memory. */
 static void *fork_memory(size_t len)
 {
     long memory = linux_syscall(SYS_mmap, 0, round_page(len), PROT_READ | PROT_WRITE,
@@ -62,14 +68,14 @@ static void *fork_memory(size_t len)
  * Marks the files that a shared mapping may write, and of which the child has one: all their shared
  * mappings go. That the child has none of them is what the program may have asked for (MADV_DONTFORK).
  */
-static void find_written(void)
+static void find_written(void) FL_REQUIRES(shim_lock)
 {
     struct fl_region region;
 
     files_unmark();
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
          va = region.end) {
-        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        struct file *file = file_of_region(&region);
 
         image.most_regions += !region.reserved;
         if (file == NULL || !region.shared)
@@ -82,16 +88,16 @@ static void find_written(void)
 /* ---- handing over ---------------------------------------------------------------------------------- */
 
 /*
- * What cannot be written to its file the child cannot have: its ranges stay empty, and the parent's are
- * managed as before.
+ * What cannot be written to its file the child cannot have: its
+ * ranges stay empty, and the parent's are managed as before.
  */
-static void hand_over_written(void)
+static void hand_over_written(void) FL_REQUIRES(shim_lock)
 {
     struct fl_region region;
 
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
          va = region.end) {
-        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        struct file *file = file_of_region(&region);
         int error;
 
         if (file == NULL || !region.shared || !file->written || !file->inherited)
@@ -108,7 +114,7 @@ static void hand_over_written(void)
 
 /* ---- the others: described, and what was written copied -------------------------------------------- */
 
-static bool image_alloc(void)
+static bool image_alloc(void) FL_REQUIRES(shim_lock)
 {
     image.most_pages =
         atop(shim_config.memory_limit_bytes); /* more cannot be written: they have nowhere else to be */
@@ -118,7 +124,7 @@ static bool image_alloc(void)
     return image.region != NULL && image.page != NULL && image.bytes != NULL;
 }
 
-static void image_free(void)
+static void image_free(void) FL_REQUIRES(shim_lock)
 {
     if (image.region != NULL)
         linux_syscall(SYS_munmap, image.region, round_page(image.most_regions * sizeof *image.region));
@@ -130,7 +136,7 @@ static void image_free(void)
 }
 
 /* Copies the pages that the private mapping has written. Errors: of fl_hold. */
-static int copy_written(const struct fl_region *region)
+static int copy_written(const struct fl_region *region) FL_REQUIRES(shim_lock)
 {
     vm_offset_t va = region->start;
     int error = 0;
@@ -150,7 +156,7 @@ static int copy_written(const struct fl_region *region)
  * A mapping that nobody may read is made readable for the copy: other threads notice nothing but a fault
  * that would have been one.
  */
-static int describe(const struct fl_region *region, const struct file *file)
+static int describe(const struct fl_region *region, const struct file *file) FL_REQUIRES(shim_lock)
 {
     struct fork_region *own = &image.region[image.nregions];
     size_t len = region->end - region->start;
@@ -184,29 +190,15 @@ static uint64_t inherited_bytes(void)
     return bytes;
 }
 
-static void fork_prepare(void)
+/* Describes every region that the child inherits and that stays managed here. */
+static void describe_all(void) FL_REQUIRES(shim_lock)
 {
+    bool room = image_alloc();
     struct fl_region region;
-    bool room;
 
-    if (!shim_on())
-        return;
-    shim_enter(&image.saved);
-    image.prepared = true;
-    if (files_sync_locked(NULL) != 0)
-        shim_say("fork: written data did not reach its file, and is missing in the child");
-    files_forked();
-    find_written();
-    if (image.most_regions == 0) {
-        stats_forks(0);
-        return;
-    }
-    stats_forks(inherited_bytes());
-    hand_over_written();
-    room = image_alloc();
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
          va = region.end) {
-        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        struct file *file = file_of_region(&region);
         int error = room ? 0 : -ENOMEM;
 
         if (file == NULL || region.reserved || region.inherit == FL_INHERIT_NONE ||
@@ -220,7 +212,32 @@ static void fork_prepare(void)
     }
 }
 
-static void fork_parent(void)
+static void prepare_locked(void) FL_REQUIRES(shim_lock)
+{
+    if (files_sync_locked(NULL) != 0)
+        shim_say("fork: written data did not reach its file, and is missing in the child");
+    files_forked();
+    find_written();
+    if (image.most_regions == 0) {
+        stats_forks(0);
+        return;
+    }
+    stats_forks(inherited_bytes());
+    hand_over_written();
+    describe_all();
+}
+
+/* The three handlers hold (S) from one to the next, which the analysis cannot follow. */
+static void fork_prepare(void) FL_NO_THREAD_SAFETY_ANALYSIS
+{
+    if (!shim_on())
+        return;
+    shim_enter(&image.saved);
+    image.prepared = true;
+    prepare_locked();
+}
+
+static void fork_parent(void) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     if (!image.prepared)
         return;
@@ -233,7 +250,7 @@ static void fork_parent(void)
 /* ---- the child ------------------------------------------------------------------------------------- */
 
 /* Maps the file itself, and puts the written pages in; *page goes on to the first page of the next region. */
-static long child_map(const struct fork_region *region, size_t *page)
+static long child_map(const struct fork_region *region, size_t *page) FL_REQUIRES(shim_lock)
 {
     size_t len = region->end - region->start;
     bool has_pages = *page < image.npages && image.page[*page].va < region->end;
@@ -248,7 +265,7 @@ static long child_map(const struct fork_region *region, size_t *page)
     return has_pages ? linux_syscall(SYS_mprotect, region->start, len, region->prot) : 0;
 }
 
-static void fork_child(void)
+static void fork_child(void) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     size_t page = 0;
 
@@ -268,7 +285,7 @@ static void fork_child(void)
     registry_fork_child();
     watch_fork_child();
     stats_forked_child();
-    shim_lock_reset();
+    shim_mutex_reset(&shim_lock);
     signals_fork_child();
     linux_signals_restore(&image.saved);
 }

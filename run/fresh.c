@@ -5,20 +5,23 @@
  *                                                     │ no
  *                                                  fl_vnode_revalidate: ours? ─ no ─▶ clean pages forgotten
  *
- * A stamp that moved because of our own write-back costs one more question to the store, which knows
- * (change.h).
+ * A stamp that moved because of our own write-back costs one
+ * more question to the store, which knows (change.h).
  *
- * What another process wrote to a page that is dirty here meets what was stored here when that is written:
- * the whole page replaces the other's. Programs that take locks never do that; of others it is said, once
- * for each file.
+ * What another process wrote to a page that is dirty here meets what was stored
+ * here when that is written: the whole page replaces the other's. Programs that
+ * take locks never do that; of others it is said, once for each file.
  *
  * Locks: (S) for the list of files; none for a single one.
  */
 #include "fresh.h"
 #include "fdtable.h"
+#include "file_idle.h"
+#include "files.h"
 #include "registry.h"
 #include "watch.h"
 #include <change.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 /* ---- one file -------------------------------------------------------------------------------------- */
@@ -65,8 +68,8 @@ static bool is_fresh(const struct file *file, const struct stat *st)
 }
 
 /*
- * All files are as they were at the last look: nearly always so, of few files, and then it costs one
- * fstat for each.
+ * All files are as they were at the last look: nearly always
+ * so, of few files, and then it costs one fstat for each.
  */
 static bool all_are_fresh(void)
 {
@@ -113,7 +116,7 @@ void fresh_range(vm_offset_t start, vm_offset_t end)
     shim_enter(&saved);
     for (vm_offset_t va = start; fl_space_region(fl_space(), va, &region) == 0 && region.start < end;
          va = region.end) {
-        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        struct file *file = file_of_region(&region);
 
         if (file != NULL)
             look_at(file);

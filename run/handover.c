@@ -16,10 +16,9 @@
  * change the bytes. One that touches them gets SIGSEGV, and waits in the signal handler until the gate is
  * open (handover_waited); a system call that does says EFAULT, and is made again by trap.c.
  *
- * No page may become dirty once the kernel's mapping is there: it would be written over what is stored
- * there. So calls that are in the cache are waited for (file_cache_enter); and a fault that was on its way
- * to a store when the gate was shut may make its page dirty after the first sync, but not once the region
- * is gone.
+ * No page may become dirty once the kernel's mapping is there: it would be written over what is stored there.
+ * So calls that are in the cache are waited for (file_cache_enter); and a fault that was on its way to a
+ * store when the gate was shut may make its page dirty after the first sync, but not once the region is gone.
  *
  * A thread that sleeps on a futex in the memory sleeps on a page of ours, and those who wake it would wake
  * the file's. So it is woken once, looks again, and waits at the gate: slot[] has the addresses. Its owner
@@ -31,7 +30,10 @@
  * Does not do: the way back. A file that was handed over stays the kernel's as long as the process lives.
  */
 #include "handover.h"
+#include "eligible.h"
+#include "file_idle.h"
 #include "registry.h"
+#include "window.h"
 #include <linux/futex.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -46,8 +48,8 @@ static struct {
     /* Never unmapped: a thread at the gate may read it late. */
     struct fl_region *_Atomic region;
     _Atomic size_t nregions;
-    size_t room;            /* (S) of region[] */
-    _Atomic unsigned count; /* changes when it is shut and when it opens */
+    size_t room FL_GUARDED_BY(shim_lock); /* of region[] */
+    _Atomic unsigned count;               /* changes when it is shut and when it opens */
 } gate;
 
 static _Atomic vm_offset_t slot[FUTEX_SLOTS]; /* where a thread waits on a futex, or 0 */
@@ -83,15 +85,14 @@ bool handover_waited(vm_offset_t va)
 }
 
 /* Room for n regions in the gate's list. Errors: of mmap. */
-static int gate_room(size_t n)
+static int gate_room(size_t n) FL_REQUIRES(shim_lock)
 {
     long memory;
 
     if (n <= gate.room)
         return 0;
     n *= 2;
-    memory = linux_syscall(SYS_mmap, 0, round_page(n * sizeof(struct fl_region)), PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    memory = shim_memory(n * sizeof(struct fl_region));
     if (linux_syscall_failed(memory))
         return (int)memory;
     gate.region = (struct fl_region *)memory;
@@ -257,6 +258,43 @@ static long region_copy(const struct fl_region *region, const struct file *file)
     return error;
 }
 
+/*
+ * The region is reserved for the kernel from now on, which maps nothing there yet. Errors: of
+ * fl_sys_munmap; -ENOMEM: the region may be gone. In the zone it stays reserved as it is removed.
+ */
+static int region_leave(const struct fl_region *region) FL_REQUIRES(shim_lock)
+{
+    int error = (int)window_remove(region->start, region->end);
+
+    return error != 0 || zone_has(region->start) ? error : window_reserve(region->start, region->end);
+}
+
+/*
+ * The region becomes the kernel's own mapping of the file, or, unless that is 0, the one
+ * made at `copy`, which moves here. Errors: of mmap(2): nothing is mapped here then.
+ */
+static int region_arrive(const struct fl_region *region, const struct file *file, vm_offset_t copy)
+    FL_REQUIRES(shim_lock)
+{
+    size_t len = region->end - region->start;
+    long r;
+
+    if (copy != 0)
+        r = linux_syscall(SYS_mremap, copy, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, region->start);
+    else
+        r = linux_syscall(SYS_mmap, region->start, len, region->prot, MAP_SHARED | MAP_FIXED, file->fd,
+                          region->offset);
+    if (linux_syscall_failed(r)) {
+        (void)!window_remove(region->start, region->end);
+        return (int)r;
+    }
+    if (region->shared)
+        eligible_left_shared();
+    if (region->inherit == FL_INHERIT_NONE)
+        linux_syscall(SYS_madvise, region->start, len, MADV_DONTFORK);
+    return region->wired ? (int)linux_syscall(SYS_mlock, region->start, len) : 0;
+}
+
 /* ---- the file -------------------------------------------------------------------------------------- */
 
 /* What is made for the regions before they go, in the order of gate.region. */
@@ -311,23 +349,22 @@ static void regions_open(struct handover *handover)
 }
 
 /*
- * The point of no return: the core knows the regions no more. What the kernel refuses to map then (it has
- * no memory for an area) is not mapped any more, and a touch is SIGSEGV: never wrong bytes. The first
- * error.
+ * The point of no return: the core knows the regions no more. What the kernel refuses to map then (it has no
+ * memory for an area) is not mapped any more, and a touch is SIGSEGV: never wrong bytes. The first error.
  */
-static int regions_move(struct handover *handover)
+static int regions_move(struct handover *handover) FL_REQUIRES(shim_lock)
 {
     int first = 0;
     int error;
 
     for (size_t i = 0; i < handover->n; i++) {
-        error = mapping_leave(&gate.region[i]);
+        error = region_leave(&gate.region[i]);
         first = first != 0 ? first : error;
     }
     error = fl_vnode_sync(handover->file->vnode, 0, UINT64_MAX);
     first = first != 0 ? first : error;
     for (size_t i = 0; i < handover->n; i++) {
-        error = mapping_arrive(&gate.region[i], handover->file, handover->copy[i]);
+        error = region_arrive(&gate.region[i], handover->file, handover->copy[i]);
         if (error == 0)
             stats_left(handover->reason, gate.region[i].end - gate.region[i].start);
         first = first != 0 ? first : error;
@@ -339,7 +376,7 @@ static int regions_move(struct handover *handover)
  * The gate is shut. A file whose bytes cannot be written stays as it is, to the last region: the kernel's
  * mappings would show other bytes.
  */
-static int file_move(struct handover *handover)
+static int file_move(struct handover *handover) FL_REQUIRES(shim_lock)
 {
     bool beside = handover->file->beside;
     int error = regions_shut(handover);
@@ -359,9 +396,9 @@ static int file_move(struct handover *handover)
 int handover_file(struct file *file, enum left_reason reason)
 {
     struct handover handover = {.file = file, .reason = reason, .n = regions_of(file, NULL, 0)};
-    size_t len = round_page((handover.n + 1) * sizeof *handover.copy);
+    size_t len = (handover.n + 1) * sizeof *handover.copy;
     int error = gate_room(handover.n);
-    long memory = linux_syscall(SYS_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    long memory = shim_memory(len);
 
     if (linux_syscall_failed(memory))
         return (int)memory;
@@ -374,7 +411,7 @@ int handover_file(struct file *file, enum left_reason reason)
         error = file_move(&handover);
         gate_open();
     }
-    linux_syscall(SYS_munmap, memory, len);
+    shim_memory_free(handover.copy, len);
     if (error == 0)
         registry_hand_over(file->dev, file->ino);
     file_unmapped_push(file);

@@ -4,11 +4,10 @@
  *      [va, va + len)  ──▶  |chunk| then |chunk| …   chunk: FL_HOLD_MAX pages, an eighth of the limit at most
  *      list ─▶ hold ─▶ hold        what one system call holds               spare ─▶ hold ─▶ hold
  *
- * In the kernel an absent page is no fault that anybody serves (the signal engine): the call says EFAULT.
- * So its pages are made resident, and held, until it is done. An eighth, because several threads do so at
- * once and a held page cannot be evicted. Transfers that can be made in turns ask hold_turn_bytes, which
- * gives less the more is held already; and when memory is short nevertheless, a hold waits a little, then
- * shrinks.
+ * In the kernel an absent page is no fault that anybody serves (the signal engine): the call says EFAULT. So
+ * its pages are made resident, and held, until it is done. An eighth, because several threads do so at once
+ * and a held page cannot be evicted. Transfers that can be made in turns ask hold_turn_bytes, which gives
+ * less the more is held already; and when memory is short nevertheless, a hold waits a little, then shrinks.
  *
  * A hold stops nobody (docs/locking.md): another thread may unmap what is held, map anew there, cut the
  * file off and make it long again, or fork, which hands a mapping to the kernel. A call that the kernel was
@@ -19,7 +18,10 @@
  * A struct fl_hold is 2 KiB and a signal handler may stand on a small stack, so holds come from a pool.
  * Lock: (H) the pool's, innermost, taken with all signals blocked.
  */
+#include "hold.h"
+#include "file_errors.h"
 #include "handover.h"
+#include "window.h"
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -38,17 +40,16 @@ struct hold {
 
 static _Atomic size_t hold_total_bytes; /* held now */
 
-static pthread_mutex_t hold_lock = PTHREAD_MUTEX_INITIALIZER; /* (H) */
-static struct hold *hold_spare;                               /* (H) */
+static struct shim_mutex hold_lock = SHIM_MUTEX_INITIALIZER; /* (H) */
+static struct hold *hold_spare FL_GUARDED_BY(hold_lock);
 
 static struct hold *hold_alloc(void)
 {
     struct hold *hold = NULL;
 
-    pthread_mutex_lock(&hold_lock);
+    shim_mutex_lock(&hold_lock);
     if (hold_spare == NULL) {
-        long slab = linux_syscall(SYS_mmap, 0, HOLD_SLAB_BYTES, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1);
+        long slab = shim_memory(HOLD_SLAB_BYTES);
 
         for (size_t i = 0; slab > 0 && i < HOLD_SLAB_BYTES / sizeof *hold; i++) {
             struct hold *fresh = (struct hold *)slab + i;
@@ -61,16 +62,16 @@ static struct hold *hold_alloc(void)
         hold = hold_spare;
         hold_spare = hold->next;
     }
-    pthread_mutex_unlock(&hold_lock);
+    shim_mutex_unlock(&hold_lock);
     return hold;
 }
 
 static void hold_free(struct hold *hold)
 {
-    pthread_mutex_lock(&hold_lock);
+    shim_mutex_lock(&hold_lock);
     hold->next = hold_spare;
     hold_spare = hold;
-    pthread_mutex_unlock(&hold_lock);
+    shim_mutex_unlock(&hold_lock);
 }
 
 size_t hold_chunk_bytes(void)
@@ -101,8 +102,7 @@ static void hold_wait(void)
 }
 
 /*
- * Holds a beginning of [va, va + *len), ever smaller while it fails. Errors, for the first page: as
- * fl_hold.
+ * Holds a beginning of [va, va + *len), ever smaller while it fails. Errors, for the first page: as fl_hold.
  */
 static int hold_beginning(vm_offset_t va, size_t *len, vm_prot_t access, struct fl_hold *pages)
 {
@@ -143,7 +143,7 @@ static int hold_mapped(vm_offset_t va, size_t *len, vm_prot_t access, struct fl_
 {
     for (;;) { /* ends: each turn follows a hand-over, or a mapping that took another's place */
         unsigned before = handover_count();
-        size_t reserved = mapping_reserved_from(va);
+        size_t reserved = window_reserved_from(va);
         int error;
 
         if (reserved != 0) {
@@ -168,10 +168,10 @@ int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access)
     if (error != 0) {
         hold_free(hold);
         /*
-         * What the kernel says when its own access fails: a place beyond the file or a store's error is
-         * EFAULT there too.
+         * What the kernel says when its own access fails: a place
+         * beyond the file or a store's error is EFAULT there too.
          */
-        files_say_why(va, error);
+        file_errors_say(va, error);
         return error == -ENOMEM ? -ENOMEM : -EFAULT;
     }
     hold->len = *len;

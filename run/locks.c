@@ -1,7 +1,7 @@
 /*
- * locks.c: what programs synchronise by with other processes: locks of files, and locks in memory that
- * several processes share. Taking one makes managed files fresh, releasing one writes what was stored
- * (fresh.h).
+ * locks.c: what programs synchronise by with other processes: locks of
+ * files, and locks in memory that several processes share. Taking one makes
+ * managed files fresh, releasing one writes what was stored (fresh.h).
  *
  *   fcntl, flock, lockf           by the command                  fcntl itself is in opens.c
  *   close                         releases what was locked        fds.c asks locks_closing
@@ -19,10 +19,12 @@
  */
 #include "locks.h"
 #include "fdtable.h"
+#include "file_idle.h"
 #include "fresh.h"
 #include "handover.h"
 #include "real.h"
 #include "user_copy.h"
+#include "window.h"
 #include <linux_fd.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -65,7 +67,7 @@ bool locks_are_beside_memory(int fd)
 }
 
 /* The file is the kernel's from now on, if it is managed: NULL is not. (S) held. */
-static void becomes_kernels(struct file *file, const char *why)
+static void becomes_kernels(struct file *file, const char *why) FL_REQUIRES(shim_lock)
 {
     if (file != NULL && handover_file(file, LEFT_SHARED) == 0)
         shim_verbose("inode %lu is the kernel's from now on: %s", (unsigned long)file->ino, why);
@@ -181,15 +183,14 @@ FL_EXPORT int lockf64(int fd, int command, off64_t len)
 #define BARRIER_SHARED 3
 
 /*
- * A lock that processes share and that lies in a managed file: they meet in its very bytes, of which only
- * the kernel has one copy for all. So the file becomes the kernel's before the lock is touched. Returns
- * `shared`.
+ * A lock that processes share and that lies in a managed file: they meet in its very bytes, of which only the
+ * kernel has one copy for all. So the file becomes the kernel's before the lock is touched. Returns `shared`.
  */
 static bool shared_at(const void *lock, bool shared)
 {
     sigset_t saved;
 
-    if (!shared || files_mapped == 0 || !shim_on() || !shim_in_window((uintptr_t)lock))
+    if (!shared || files_mapped == 0 || !shim_on() || !window_has((uintptr_t)lock))
         return shared;
     shim_enter(&saved);
     becomes_kernels(file_at((uintptr_t)lock), "a lock that processes share lies in it");

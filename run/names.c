@@ -3,8 +3,9 @@
  *
  * Each does what libc's own does: the call, and errno.
  */
-#include "shim.h"
+#include "mapping.h"
 #include "real.h"
+#include "stats.h"
 #include <stdarg.h>
 #include <sys/mman.h>
 

@@ -9,6 +9,7 @@
  * processes when a lease says that somebody has the file open (watch.c).
  */
 #include "peer_files.h"
+#include "areas.h"
 #include "shim.h"
 #include <dirent.h>
 #include <fcntl.h>

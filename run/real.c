@@ -5,9 +5,10 @@
  * libc, or another preloaded library that wraps it as well. A name that this libc does not have stays NULL
  * and is never called: the program could not have linked with it.
  */
-#include "shim.h"
 #include "real.h"
 #include <dlfcn.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
 const struct shim_real *shim_real(void)
 {

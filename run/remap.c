@@ -8,7 +8,9 @@
  *
  * Lock: (S).
  */
-#include "shim.h"
+#include "mapping.h"
+#include "file_idle.h"
+#include "window.h"
 #include <sys/mman.h>
 
 /* The whole range shows the region's file, with the region's rights, without a hole. (S) held. */
@@ -29,7 +31,7 @@ static bool remap_range_is_one(const struct fl_region *first, vm_offset_t end)
 
 /* (S) held. */
 static long remap_managed(const struct fl_region *region, vm_offset_t start, size_t len, uint64_t pgoff,
-                          int flags)
+                          int flags) FL_REQUIRES(shim_lock)
 {
     struct fl_file file = {.mode = FL_FREAD | FL_FWRITE, .vnode = region->vnode};
     long r;
@@ -53,7 +55,7 @@ long mapping_remap_file_pages(vm_offset_t start, size_t len, int prot, uint64_t 
     sigset_t saved;
     long r = -EINVAL;
 
-    if (!shim_on() || !shim_in_window(start))
+    if (!shim_on() || !window_has(start))
         return linux_syscall(SYS_remap_file_pages, start, len, prot, pgoff, flags);
     start = trunc_page(start);
     len = trunc_page(len);

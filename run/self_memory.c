@@ -18,6 +18,7 @@
 #include "self_memory.h"
 #include "user_copy.h"
 #include "vector.h"
+#include "window.h"
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -135,7 +136,7 @@ bool self_mem_is(int fd, const struct stat *st)
 /* At most a page; managed, or the kernel's. As pread and pwrite of the descriptor. */
 static long mem_move(const struct file_io *io, vm_offset_t va, void *memory, size_t len)
 {
-    bool managed = shim_in_window(va) && !mapping_is_reserved(va);
+    bool managed = window_has(va) && !window_is_reserved(va);
     char page[VM_PAGE_SIZE];
     long n = (long)len;
 

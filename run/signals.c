@@ -11,17 +11,20 @@
  * the program asks sigaction for is written down, and told back to it.
  *
  * A thread that blocks a signal which it needs for a fault is killed by the kernel: SIGBUS and SIGSEGV, and
- * SIGSYS with the signal engine, are left out of every mask that the program sets; what it set is
- * remembered for the thread and told back. A fault of its own with such a signal "blocked" ends it, as it
- * would.
+ * SIGSYS with the signal engine, are left out of every mask that the program sets; what it set is remembered
+ * for the thread and told back. A fault of its own with such a signal "blocked" ends it, as it would.
  *
  * The handler of SIGSEGV runs on the alternate stack if the program asked for that (stack overflow); SIGBUS
  * is always handled on the program's stack: paging needs room. Lock: (A) the program's actions, taken with
  * all signals blocked, innermost.
  */
+#include "signals.h"
+#include "file_errors.h"
 #include "handover.h"
 #include "real.h"
+#include "trap.h"
 #include "user_copy.h"
+#include "window.h"
 #include <string.h>
 
 enum {
@@ -32,8 +35,8 @@ enum {
 };
 
 static const int action_signo[ACTIONS] = {SIGBUS, SIGSEGV, SIGSYS};
-static struct sigaction action[ACTIONS]; /* (A) the program's */
-static pthread_mutex_t action_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct shim_mutex action_lock = SHIM_MUTEX_INITIALIZER;      /* (A) */
+static struct sigaction action[ACTIONS] FL_GUARDED_BY(action_lock); /* the program's */
 
 /* What this thread believes to block and does not: a bit for each action. */
 static _Thread_local unsigned signals_hidden __attribute__((tls_model("initial-exec")));
@@ -69,8 +72,8 @@ static long self(void)
 }
 
 /*
- * The default action, with the same siginfo; the signal is not blocked. A debugger stops here
- * (tools/faultline.gdb).
+ * The default action, with the same siginfo; the signal is
+ * not blocked. A debugger stops here (tools/faultline.gdb).
  */
 __attribute__((noinline)) static void signals_die(int signo, siginfo_t *info)
 {
@@ -85,24 +88,23 @@ __attribute__((noinline)) static void signals_die(int signo, siginfo_t *info)
 }
 
 /*
- * Does what the program has for the signal, as the kernel would: with the mask of the interrupted code and
- * that of its sigaction, but for the signals that the handler itself may need. No lock is held: it may
- * leave by siglongjmp.
+ * Does what the program has for the signal, as the kernel would: with the mask
+ * of the interrupted code and that of its sigaction, but for the signals that
+ * the handler itself may need. No lock is held: it may leave by siglongjmp.
  */
 static void signals_chain(int signo, siginfo_t *info, void *ucontext)
 {
     int i = signo == SIGBUS ? ACTION_BUS : signo == SIGSEGV ? ACTION_SEGV : ACTION_SYS;
     bool fatal = info->si_code > 0 && (signals_hidden & 1u << i) != 0;
-    struct sigaction *slot = &action[i];
     struct sigaction now;
     sigset_t all, mask;
 
     linux_signals_block(&all);
-    pthread_mutex_lock(&action_lock);
-    now = *slot;
+    shim_mutex_lock(&action_lock);
+    now = action[i];
     if ((now.sa_flags & (int)SA_RESETHAND) != 0)
-        slot->sa_handler = SIG_DFL;
-    pthread_mutex_unlock(&action_lock);
+        action[i].sa_handler = SIG_DFL;
+    shim_mutex_unlock(&action_lock);
 
     mask = ((const ucontext_t *)ucontext)->uc_sigmask;
     if (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN) {
@@ -150,9 +152,9 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
 
     if (error == -ENXIO && file_grew(va))
         return;
-    if (error == -EFAULT && (handover_waited(va) || mapping_is_reserved(va) || maybe_stale()))
+    if (error == -EFAULT && (handover_waited(va) || window_is_reserved(va) || maybe_stale()))
         return;
-    files_say_why(va, error);
+    file_errors_say(va, error);
     if (error == -ENOMEM) {
         struct fl_vm_stats stats;
 
@@ -171,7 +173,7 @@ static void signals_fault(int signo, siginfo_t *info, void *ucontext)
     vm_offset_t va = (vm_offset_t)info->si_addr;
     if (linux_peek_fault(info, ucontext))
         return;
-    bool reserved = shim_on() && info->si_code > 0 && (!shim_in_window(va) || mapping_is_reserved(va));
+    bool reserved = shim_on() && info->si_code > 0 && (!window_has(va) || window_is_reserved(va));
 
     if ((shim_on() && info->si_code > 0 && handover_waited(va)) || (reserved && maybe_stale()))
         return;
@@ -188,11 +190,23 @@ static void signals_trap(int signo, siginfo_t *info, void *ucontext)
     errno = saved_errno;
 }
 
-/* Before fl_init, which puts its own handlers there. */
 void signals_remember(void)
 {
+    shim_mutex_lock(&action_lock);
     for (int i = 0; i < ACTIONS; i++)
         shim_real()->sigaction(action_signo[i], NULL, &action[i]);
+    shim_mutex_unlock(&action_lock);
+}
+
+/* What the program has for the signal now. */
+static struct sigaction action_get(int i)
+{
+    struct sigaction now;
+
+    shim_mutex_lock(&action_lock);
+    now = action[i];
+    shim_mutex_unlock(&action_lock);
+    return now;
 }
 
 static int signals_install(int signo, void (*handler)(int, siginfo_t *, void *), int flags)
@@ -210,7 +224,7 @@ int signals_start(void)
 
     linux_fault_set_deliver(signals_deliver);
     if (error == 0)
-        error = signals_install(SIGSEGV, signals_fault, action[ACTION_SEGV].sa_flags & SA_ONSTACK);
+        error = signals_install(SIGSEGV, signals_fault, action_get(ACTION_SEGV).sa_flags & SA_ONSTACK);
     if (error != 0)
         return error;
     sigemptyset(&needed);
@@ -223,9 +237,13 @@ int signals_start(void)
 
 void signals_fork_child(void)
 {
-    pthread_mutex_init(&action_lock, NULL);
-    shim_real()->sigaction(SIGBUS, &action[ACTION_BUS], NULL);
-    shim_real()->sigaction(SIGSEGV, &action[ACTION_SEGV], NULL);
+    struct sigaction bus, segv;
+
+    shim_mutex_reset(&action_lock);
+    bus = action_get(ACTION_BUS);
+    segv = action_get(ACTION_SEGV);
+    shim_real()->sigaction(SIGBUS, &bus, NULL);
+    shim_real()->sigaction(SIGSEGV, &segv, NULL);
 }
 
 /* ---- sigaction ------------------------------------------------------------------------------------- */
@@ -251,11 +269,11 @@ FL_EXPORT int sigaction(int signo, const struct sigaction *act, struct sigaction
     if (i < 0)
         return shim_real()->sigaction(signo, act != NULL ? &wanted : NULL, old);
     linux_signals_block(&saved);
-    pthread_mutex_lock(&action_lock);
+    shim_mutex_lock(&action_lock);
     before = action[i];
     if (act != NULL)
         action[i] = wanted;
-    pthread_mutex_unlock(&action_lock);
+    shim_mutex_unlock(&action_lock);
     if (i == ACTION_SEGV && act != NULL)
         (void)signals_install(SIGSEGV, signals_fault, wanted.sa_flags & SA_ONSTACK);
     linux_signals_restore(&saved);
@@ -325,8 +343,8 @@ FL_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
 }
 
 /*
- * A copy of the mask without them, of as much as the kernel looks at; NULL, and what is nowhere, stays as
- * it is.
+ * A copy of the mask without them, of as much as the kernel
+ * looks at; NULL, and what is nowhere, stays as it is.
  */
 static const sigset_t *stripped(const sigset_t *mask, sigset_t *copy)
 {

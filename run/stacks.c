@@ -15,9 +15,13 @@
  *
  * Does not do: stacks that the program goes to by its own instructions, or by clone (docs/run.md).
  */
+#include "file_idle.h"
+#include "files.h"
 #include "handover.h"
 #include "real.h"
 #include "user_copy.h"
+#include "window.h"
+#include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -25,8 +29,8 @@
 
 static bool stack_is_managed(const void *memory, size_t len)
 {
-    return shim_on() && shim_config.fault != FL_FAULT_THREAD && len != 0 &&
-           shim_in_window((vm_offset_t)memory) && len <= LINUX_WINDOW_END - (vm_offset_t)memory;
+    return shim_on() && shim_config.fault != FL_FAULT_THREAD && len != 0 && window_has((vm_offset_t)memory) &&
+           len <= LINUX_WINDOW_END - (vm_offset_t)memory;
 }
 
 /* Signals as the program has them. */
@@ -41,7 +45,7 @@ static void stack_at(const void *memory, size_t len)
     shim_enter(&saved);
     for (vm_offset_t va = trunc_page((vm_offset_t)memory);
          va < end && fl_space_region(fl_space(), va, &region) == 0 && region.start < end; va = region.end) {
-        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        struct file *file = file_of_region(&region);
         int error = file != NULL ? handover_file(file, LEFT_STACK) : 0;
 
         if (error != 0)
@@ -89,7 +93,7 @@ static void *stack_run(void *arg)
 {
     struct stack_start start = *(struct stack_start *)arg;
 
-    linux_syscall(SYS_munmap, arg, VM_PAGE_SIZE);
+    shim_memory_free(arg, VM_PAGE_SIZE);
     return stack_call(start.top, start.run, start.arg);
 }
 
@@ -122,8 +126,7 @@ static int attr_without_stack(const pthread_attr_t *asked, pthread_attr_t *attr)
 static int create_on(pthread_t *thread, const pthread_attr_t *asked, char *top, void *(*run)(void *),
                      void *arg)
 {
-    long page =
-        linux_syscall(SYS_mmap, 0, VM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    long page = shim_memory(VM_PAGE_SIZE);
     pthread_attr_t attr;
     int error;
 
@@ -136,7 +139,7 @@ static int create_on(pthread_t *thread, const pthread_attr_t *asked, char *top, 
         (void)pthread_attr_destroy(&attr);
     }
     if (error != 0)
-        linux_syscall(SYS_munmap, page, VM_PAGE_SIZE);
+        shim_memory_free((void *)page, VM_PAGE_SIZE);
     return error;
 }
 

@@ -7,6 +7,7 @@
  * Where no file is mapped they cost a load more than libc's.
  */
 #include "fresh.h"
+#include "files.h"
 #include "real.h"
 #include <sys/stat.h>
 #include <sys/sysmacros.h>

@@ -14,7 +14,8 @@
  * has no limit: what it inherited counts as eligible and left. It says so in a page that it shares with its
  * parent, and takes it back when it executes a program, which has a limit of its own.
  */
-#include "shim.h"
+#include "stats.h"
+#include "files.h"
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -210,8 +211,8 @@ static bool stats_telling(void)
 }
 
 /*
- * The sync comes each time that it may be needed: destructors run in an order that nobody knows, and _exit
- * comes last.
+ * The sync comes each time that it may be needed: destructors
+ * run in an order that nobody knows, and _exit comes last.
  */
 void stats_finish(void)
 {

@@ -1,7 +1,6 @@
 /*
- * streams.c: FILE streams of managed files. libc reads and writes for a stream inside itself, past every
- * name that we could take over; so a stream that is opened on a managed file is one with functions of its
- * own.
+ * streams.c: FILE streams of managed files. libc reads and writes for a stream inside itself, past every name
+ * that we could take over; so a stream that is opened on a managed file is one with functions of its own.
  *
  *   fopen, fdopen ─▶ managed? ─ no ─▶ libc's own
  *                       │ yes
@@ -17,6 +16,7 @@
 #include "fresh.h"
 #include "real.h"
 #include <stdio.h>
+#include <string.h>
 
 /* ---- the functions --------------------------------------------------------------------------------- */
 
@@ -132,7 +132,9 @@ FL_EXPORT FILE *fopen64(const char *path, const char *mode)
     return fopen(path, mode);
 }
 
-/* What the descriptor was opened for is what the stream is to do; "a" makes it append. Errors: as fdopen's. */
+/*
+ * What the descriptor was opened for is what the stream is to do; "a" makes it append. Errors: as fdopen's.
+ */
 static int fdopen_prepare(const struct fd_call *call, int flags)
 {
     if (((flags & O_ACCMODE) != O_WRONLY && !fd_may_read(call)) ||

@@ -1,15 +1,16 @@
 /*
- * syscall_table.c: which arguments of which system calls are pointers, which way the bytes go, and how many
- * they are.
+ * syscall_table.c: which arguments of which system calls are
+ * pointers, which way the bytes go, and how many they are.
  *
  * Only calls whose buffers may be longer than two pages, or whose direction matters, need a line: trap.c
  * makes the two pages at each pointer of any other call resident, writable where the mapping is. Lines are
  * sorted by number for the binary search.
  *
- * Does not do: pointers behind pointers (vector.c has those that programs use), ioctl's many structures
- * (two pages of each).
+ * Does not do: pointers behind pointers (vector.c has those that
+ * programs use), ioctl's many structures (two pages of each).
  */
-#include "shim.h"
+#include "syscall_table.h"
+#include <stddef.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>

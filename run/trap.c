@@ -1,6 +1,6 @@
 /*
- * trap.c: system calls that are handed managed memory, wherever they are made: in the program, in libc, in
- * any library.
+ * trap.c: system calls that are handed managed memory, wherever
+ * they are made: in the program, in libc, in any library.
  *
  *   syscall ─▶ seccomp: does an argument point into the window?  no ─▶ the kernel
  *                 │ yes, and not from linux_syscall
@@ -22,10 +22,16 @@
  * The handler runs with all signals blocked, on the program's stack, and so holds little there; while a
  * call sleeps, the program's own mask is in force, so that its signals interrupt it.
  */
+#include "trap.h"
 #include "file_io.h"
+#include "filter.h"
 #include "handover.h"
+#include "hold.h"
+#include "mapping.h"
+#include "syscall_table.h"
 #include "user_copy.h"
 #include "vector.h"
+#include "window.h"
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -71,7 +77,7 @@ static int hold_arg(struct hold **held, vm_offset_t va, size_t len, vm_prot_t ac
     size_t most = hold_chunk_bytes();
     int error = 0;
 
-    if (!shim_in_window(va))
+    if (!window_has(va))
         return 0;
     if (len > most)
         len = most;
@@ -114,7 +120,7 @@ static bool may_repeat(const struct syscall_rule *rule)
 static vm_offset_t first_managed(const struct syscall_rule *rule, const uint64_t arg[TRAP_ARGS])
 {
     for (int i = 0; i < SYSCALL_ARGS_MAX && rule->arg[i].kind != ARG_END; i++)
-        if (shim_in_window(arg[rule->arg[i].arg]))
+        if (window_has(arg[rule->arg[i].arg]))
             return arg[rule->arg[i].arg];
     return 0;
 }
@@ -133,8 +139,7 @@ static long call_once(const struct syscall_rule *rule, long number, const uint64
 }
 
 /*
- * A call that the table does not know: the pages that each pointer points at, writable where the mapping
- * is.
+ * A call that the table does not know: the pages that each pointer points at, writable where the mapping is.
  */
 static long call_unknown(long number, const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
 {
@@ -143,7 +148,7 @@ static long call_unknown(long number, const uint64_t arg[TRAP_ARGS], const sigse
     long r = 0;
 
     for (int i = 0; r == 0 && i < TRAP_ARGS; i++) {
-        if (!shim_in_window(arg[i]) || fl_space_region(fl_space(), arg[i], &region) != 0)
+        if (!window_has(arg[i]) || fl_space_region(fl_space(), arg[i], &region) != 0)
             continue;
         if (region.start <= arg[i] && !region.reserved)
             r = hold_arg(&held, arg[i], TRAP_UNKNOWN_BYTES - (arg[i] & VM_PAGE_MASK),
@@ -158,10 +163,10 @@ static long call_unknown(long number, const uint64_t arg[TRAP_ARGS], const sigse
 /* ---- transfers longer than a chunk ----------------------------------------------------------------- */
 
 /*
- * A file always gives what is asked for, and so a read of it goes on, also where a turn came back short
- * because its memory was taken away: it ends at 0 or an error. A pipe, a socket, a terminal may give less,
- * and that is where a read ends. A socket's messages must not be cut, so there each turn is as long as can
- * be.
+ * A file always gives what is asked for, and so a read of it goes on, also where a
+ * turn came back short because its memory was taken away: it ends at 0 or an error.
+ * A pipe, a socket, a terminal may give less, and that is where a read ends. A
+ * socket's messages must not be cut, so there each turn is as long as can be.
  */
 enum turns {
     TURNS_LONG = 0x1,
@@ -198,8 +203,8 @@ static long call_in_turns(const struct syscall_rule *rule, long number, const ui
     size_t done = 0;
     long r = 0;
 
-    if (!shim_in_window(arg[buffer->arg]) || len == 0 ||
-        mapping_reserved_from(arg[buffer->arg]) >= len) /* nothing to hold, so nothing to cut */
+    if (!window_has(arg[buffer->arg]) || len == 0 ||
+        window_reserved_from(arg[buffer->arg]) >= len) /* nothing to hold, so nothing to cut */
         return call_once(rule, number, arg, mask);
     __builtin_memcpy(turn, arg, sizeof turn);
     for (;;) { /* ends: each turn moves something, or is counted */
@@ -402,7 +407,7 @@ bool trap_signal(siginfo_t *info, void *ucontext)
     if (info->si_code != 1 /* SYS_SECCOMP */)
         return false;
     for (int i = 0; i < TRAP_ARGS; i++) /* of the zone: by the filter of the program before this one */
-        ours |= shim_in_window(arg[i]) || shim_in_zone(arg[i]);
+        ours |= window_has(arg[i]) || zone_has(arg[i]);
     trap_probed |= info->si_syscall == TRAP_PROBE;
     if (ours)
         reg[REG_RAX] = trap_call(info->si_syscall, arg, &uc->uc_sigmask);

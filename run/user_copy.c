@@ -10,10 +10,12 @@
  * through for as long as it takes. The names, which are called with the program's own mask, need not do
  * that: the program cannot block these two (signals.c).
  *
- * Does not do: memory of the child of a fork, where the handlers are the program's own, and every pointer
- * the kernel's to look at.
+ * Does not do: memory of the child of a fork, where the handlers
+ * are the program's own, and every pointer the kernel's to look at.
  */
 #include "user_copy.h"
+#include "hold.h"
+#include "window.h"
 #include <linux_sigaction.h>
 
 #define USER_COPY_TRIES 16
@@ -36,7 +38,7 @@ static int copy_once(vm_offset_t program, char *own, size_t *len, vm_prot_t acce
     struct hold *held = NULL;
     int error = 0;
 
-    if (shim_on() && shim_in_window(program))
+    if (shim_on() && window_has(program))
         error = hold_add(&held, program, len, access);
     if (error == 0)
         error = access == VM_PROT_WRITE ? copy_faulting((void *)program, own, *len)
@@ -53,7 +55,7 @@ static int user_copy(vm_offset_t program, char *own, size_t len, vm_prot_t acces
         size_t n = len;
         int error = copy_once(program, own, &n, access);
 
-        if (error == -EFAULT && shim_on() && shim_in_window(program) && tries-- > 0)
+        if (error == -EFAULT && shim_on() && window_has(program) && tries-- > 0)
             continue;
         if (error != 0)
             return error;
@@ -79,7 +81,7 @@ bool user_read(void *own, const void *program, size_t len)
     sigset_t saved;
     int error;
 
-    if (!shim_in_window((uintptr_t)program))
+    if (!window_has((uintptr_t)program))
         return linux_peek_bytes(own, program, len) == 0;
     linux_signals_block(&saved);
     error = user_copy_in(own, program, len);

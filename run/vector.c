@@ -10,13 +10,16 @@
  * a chunk is at least 128 KiB).
  */
 #include "vector.h"
-#include "real.h"
 #include "self_memory.h"
+#include "trap.h"
 #include "user_copy.h"
+#include "window.h"
 #include <limits.h>
 #include <memfd.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 
 int vector_open(struct vector *vector, const struct iovec *program, size_t npieces)
 {
@@ -29,23 +32,22 @@ int vector_open(struct vector *vector, const struct iovec *program, size_t npiec
     vector->first = 0;
     vector->mapped = npieces > VECTOR_SMALL;
     if (vector->mapped) {
-        long memory = linux_syscall(SYS_mmap, 0, round_page(npieces * sizeof *program),
-                                    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+        long memory = shim_memory(npieces * sizeof *program);
 
         if (memory < 0)
             return (int)memory;
         vector->piece = (struct iovec *)memory;
     }
     error = user_copy_in(vector->piece, program, npieces * sizeof *program);
-    if (error != 0 && vector->mapped)
-        linux_syscall(SYS_munmap, vector->piece, round_page(npieces * sizeof *program));
+    if (error != 0)
+        vector_close(vector);
     return error;
 }
 
 void vector_close(struct vector *vector)
 {
     if (vector->mapped)
-        linux_syscall(SYS_munmap, vector->piece, round_page(vector->npieces * sizeof *vector->piece));
+        shim_memory_free(vector->piece, vector->npieces * sizeof *vector->piece);
 }
 
 #define USER_END_SURE                                                                                        \
@@ -77,8 +79,8 @@ int vector_hold(struct vector *vector, vm_prot_t access, size_t room, struct hol
         size_t cost;
         int error;
 
-        if (!shim_in_window((uintptr_t)piece->iov_base) || len == 0 ||
-            mapping_reserved_from((uintptr_t)piece->iov_base) >= len)
+        if (!window_has((uintptr_t)piece->iov_base) || len == 0 ||
+            window_reserved_from((uintptr_t)piece->iov_base) >= len)
             continue;
         if (room < VM_PAGE_SIZE)
             return 0;
@@ -148,7 +150,7 @@ struct vector_io {
 static vm_offset_t vector_managed(const struct vector *vector)
 {
     for (size_t i = vector->first; i < vector->npieces; i++)
-        if (shim_in_window((uintptr_t)vector->piece[i].iov_base) && vector->piece[i].iov_len > 0)
+        if (window_has((uintptr_t)vector->piece[i].iov_base) && vector->piece[i].iov_len > 0)
             return (uintptr_t)vector->piece[i].iov_base;
     return 0;
 }
@@ -228,8 +230,8 @@ static long vector_file(long number, const uint64_t arg[6], const sigset_t *mask
 }
 
 /*
- * Of another process (this one itself is self_memory.c's): only the local side is ours to hold. One prefix:
- * the call may be short.
+ * Of another process (this one itself is self_memory.c's): only the
+ * local side is ours to hold. One prefix: the call may be short.
  */
 static long vector_process(long number, const uint64_t arg[6], const sigset_t *mask)
 {
@@ -258,7 +260,7 @@ static int message_hold(const struct msghdr *message, vm_prot_t access, struct h
         size_t len = side[i].iov_len;
         int error;
 
-        if (!shim_in_window((uintptr_t)side[i].iov_base) || len == 0)
+        if (!window_has((uintptr_t)side[i].iov_base) || len == 0)
             continue;
         error = hold_add(held, (uintptr_t)side[i].iov_base, &len, access);
         if (error != 0)

@@ -7,6 +7,7 @@
 #include "self_memory.h"
 #include "user_copy.h"
 #include "vector.h"
+#include "window.h"
 #include <limits.h>
 
 /* What cannot be read is the kernel's to refuse. */
@@ -16,14 +17,14 @@ static bool iov_is_managed(const struct iovec *iov, size_t npieces)
 
     if (!shim_on() || npieces > IOV_MAX)
         return false;
-    if (shim_in_window((uintptr_t)iov))
+    if (window_has((uintptr_t)iov))
         return true;
     for (size_t done = 0, n; done < npieces; done += n) {
         n = npieces - done < VECTOR_SMALL ? npieces - done : VECTOR_SMALL;
         if (!user_read(piece, iov + done, n * sizeof *piece))
             return false;
         for (size_t i = 0; i < n; i++)
-            if (shim_in_window((uintptr_t)piece[i].iov_base))
+            if (window_has((uintptr_t)piece[i].iov_base))
                 return true;
     }
     return false;
@@ -37,9 +38,8 @@ static bool message_is_managed(const struct msghdr *program, bool *ancillary)
     if (!shim_on() || !user_read(&message, program, sizeof message))
         return false;
     *ancillary |= message.msg_controllen != 0;
-    return shim_in_window((uintptr_t)program) || shim_in_window((uintptr_t)message.msg_name) ||
-           shim_in_window((uintptr_t)message.msg_control) ||
-           iov_is_managed(message.msg_iov, message.msg_iovlen);
+    return window_has((uintptr_t)program) || window_has((uintptr_t)message.msg_name) ||
+           window_has((uintptr_t)message.msg_control) || iov_is_managed(message.msg_iov, message.msg_iovlen);
 }
 
 /* The kernel takes no more than IOV_MAX at a time. */

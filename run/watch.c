@@ -1,6 +1,5 @@
 /*
- * watch.c: other processes that open or change a managed file are noticed, and the file becomes the
- * kernel's.
+ * watch.c: other processes that open or change a managed file are noticed, and the file becomes the kernel's.
  *
  *   fanotify ─┐                  ┌─ our own process did it ─▶ nothing
  *             ├─▶ the watcher ───┼─ opened, and this process can write it ─────────▶ handover_file
@@ -27,10 +26,12 @@
  *
  * Lock: (S) for each event; the descriptors are set once.
  *
- * Does not do: processes that had the file open before it was managed here and store to it through a
- * mapping: fresh.c.
+ * Does not do: processes that had the file open before it was
+ * managed here and store to it through a mapping: fresh.c.
  */
 #include "watch.h"
+#include "file_idle.h"
+#include "files.h"
 #include "fresh.h"
 #include "handover.h"
 #include "peer_files.h"
@@ -50,10 +51,10 @@
 #define WATCH_HANDLE_MAX 128 /* MAX_HANDLE_SZ of the kernel */
 
 static struct {
-    _Atomic int fd;  /* fanotify's or inotify's, or -1: not yet, or not to be had */
-    bool tried;      /* (S) */
-    bool inotify;    /* (c) once fd is there: which of the two */
-    uint64_t thread; /* (c) */
+    _Atomic int fd;                      /* fanotify's or inotify's, or -1: not yet, or not to be had */
+    bool tried FL_GUARDED_BY(shim_lock); /* to open it */
+    bool inotify;                        /* (c) once fd is there: which of the two */
+    uint64_t thread;                     /* (c) */
 } watch = {.fd = -1};
 
 /* ---- who is it? ------------------------------------------------------------------------------------ */
@@ -100,8 +101,8 @@ static long lease_probe(int fd, int type)
 }
 
 /*
- * Whether anybody has the file of fd, which is open for reading alone, open for writing: as far as it is
- * to be told.
+ * Whether anybody has the file of fd, which is open for
+ * reading alone, open for writing: as far as it is to be told.
  */
 static bool has_writer(int fd)
 {
@@ -154,7 +155,7 @@ void watch_hand_over(struct file *file, pid_t with)
                  (unsigned long)file->ino, strerrordesc_np(-error));
 }
 
-static void watch_event(uint64_t mask, uint64_t hash)
+static void watch_event(uint64_t mask, uint64_t hash) FL_REQUIRES(shim_lock)
 {
     struct file *file = file_of_handle(hash);
 
@@ -168,7 +169,7 @@ static void watch_event(uint64_t mask, uint64_t hash)
  * The same where nobody says who it was. One that has closed the file again wanted the bytes all the same, or
  * changed them: perhaps while we wrote some, which hides its change from the stamp.
  */
-static void watch_event_of_anybody(uint64_t handle)
+static void watch_event_of_anybody(uint64_t handle) FL_REQUIRES(shim_lock)
 {
     struct file *file = file_of_handle(handle);
     struct stat st;
@@ -184,7 +185,7 @@ static void watch_event_of_anybody(uint64_t handle)
 }
 
 /* Events were lost: whatever can be written here may be open elsewhere. */
-static void watch_overflow(void)
+static void watch_overflow(void) FL_REQUIRES(shim_lock)
 {
     struct file *next;
 
@@ -197,7 +198,7 @@ static void watch_overflow(void)
 
 /* ---- fanotify -------------------------------------------------------------------------------------- */
 
-static void fanotify_one(const struct fanotify_event_metadata *event)
+static void fanotify_one(const struct fanotify_event_metadata *event) FL_REQUIRES(shim_lock)
 {
     const struct fanotify_event_info_fid *info = (const struct fanotify_event_info_fid *)(event + 1);
 
@@ -209,7 +210,7 @@ static void fanotify_one(const struct fanotify_event_metadata *event)
         watch_event(event->mask, handle_hash((const struct file_handle *)info->handle));
 }
 
-static void fanotify_all(const char *events, long len)
+static void fanotify_all(const char *events, long len) FL_REQUIRES(shim_lock)
 {
     const struct fanotify_event_metadata *event = (const struct fanotify_event_metadata *)events;
 
@@ -217,7 +218,7 @@ static void fanotify_all(const char *events, long len)
         fanotify_one(event);
 }
 
-static void inotify_all(const char *events, long len)
+static void inotify_all(const char *events, long len) FL_REQUIRES(shim_lock)
 {
     const struct inotify_event *event;
 
@@ -248,7 +249,7 @@ static void watch_read(void)
 }
 
 /* Errors: of inotify_init1. (S) held. */
-static int watch_open(void)
+static int watch_open(void) FL_REQUIRES(shim_lock)
 {
     int fd, low;
 
@@ -281,7 +282,7 @@ static long fanotify_mark_file(const struct file *file, unsigned how, uint64_t m
 }
 
 /* Watches for opens, and for changes. Sets the kernel's name of the file. Errors: of the two. */
-static long watch_mark(struct file *file, bool changes)
+static long watch_mark(struct file *file, bool changes) FL_REQUIRES(shim_lock)
 {
     char path[32];
     long r;
@@ -333,7 +334,7 @@ void watch_forked(struct file *file)
 /* ---- the thread ------------------------------------------------------------------------------------ */
 
 /* Another process wants the file, or this one found that another has it. */
-static void watch_asked(dev_t dev, ino_t ino)
+static void watch_asked(dev_t dev, ino_t ino) FL_REQUIRES(shim_lock)
 {
     struct file *file = file_find(dev, ino);
 
@@ -393,7 +394,7 @@ static void *watch_run(void *arg)
             watch_read();
         if (n == 0) {
             watch_tick();
-            files_tick();
+            file_idle_tick();
         }
     }
     return arg;
