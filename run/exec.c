@@ -1,13 +1,12 @@
 /*
- * exec.c: a process that becomes another program, or starts one: what it wrote to managed files reaches
- * them first, for the other to see.
+ * exec.c: the process executes or starts another program: what it wrote to
+ * managed files is written back first, so that the other program sees it.
  *
- *   exec*                         ─▶ stats_finish ─▶ files_sync, stats
- *   posix_spawn, system, popen    ─▶ files_sync
- *   vfork, then exec* in the child ▶ stats_finish ─▶ files_sync: the child shares our memory
+ *   exec*                           ─▶ stats_finish ─▶ files_sync, stats
+ *   posix_spawn, system, popen      ─▶ files_sync
+ *   vfork, then exec* in the child  ─▶ stats_finish ─▶ files_sync: the child shares the parent's memory
  *
- * libc's variants call each other inside themselves, so each
- * name is taken over. A child of fork has nothing managed.
+ * libc's variants call each other internally, so each name is replaced. A child of fork has no managed files.
  */
 #include "files.h"
 #include "real.h"
@@ -65,7 +64,7 @@ FL_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const
     return exec_failed(shim_real()->execveat(fd, path, argv, envp, flags));
 }
 
-/* How many arguments there are, with the NULL behind them. */
+/* How many arguments there are, argv[0] and the NULL behind them included. */
 static size_t count_args(va_list args)
 {
     size_t n = 2;
@@ -76,8 +75,8 @@ static size_t count_args(va_list args)
 }
 
 /*
- * argv[0] and what follows it, NULL included, into argv on the
- * caller's stack: malloc may not be used between vfork and here.
+ * Copies argv[0] and the arguments behind it, NULL included, to
+ * argv on the caller's stack: malloc must not be used after vfork.
  */
 #define EXEC_ARGV(first, args, argv)                                                                         \
     do {                                                                                                     \

@@ -111,10 +111,10 @@ static int file_upgrade(struct file *file, int fd, unsigned mode) FL_REQUIRES(sh
     if (error != 0)
         return error;
     watch_forget(file);
-    (void)!fl_close(file->handle); /* the new handle keeps the vnode */
+    (void)!fl_close(file->handle); /* no error: the new handle keeps the vnode */
     file->handle = handle;
     file->fd = file_fd(file);
-    file->mode |= mode; /* the right to write is the only one that can have been missing */
+    file->mode |= mode; /* only the right to write can have been missing */
     watch_file(file);
     return 0;
 }
@@ -167,7 +167,7 @@ static int file_write_back(struct file *file) FL_REQUIRES(shim_lock)
 
     if (error == 0)
         fl_vnode_invalidate(file->vnode, 0, UINT64_MAX);
-    watch_forget(file); /* by the descriptor, which goes with the handle */
+    watch_forget(file); /* before the handle, whose descriptor it needs, is closed */
     closed = fl_close(file->handle);
     return error != 0 ? error : closed;
 }

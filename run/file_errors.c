@@ -1,7 +1,7 @@
 /*
  * file_errors.c: accesses to a mapping that the core could not serve: is it really an error, and why?
  *
- *   -ENXIO, behind the end ─▶ file_grew: another process made the file longer? ─ yes ─▶ the access is tried again
+ *   -ENXIO, behind the end ─▶ file_grew: has another process made the file longer? ─ yes ─▶ try again
  *   -ENOSPC, -EDQUOT, -EIO ─▶ file_errors_say: one line that names the file and the remedy
  *
  * Lock: (S).

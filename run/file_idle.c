@@ -97,7 +97,7 @@ void file_idle_trim(uint32_t most, uint64_t before)
         struct file *file = idle.oldest;
 
         if (!file_try_close(file))
-            idle_remove(file); /* file_release makes it idle again */
+            idle_remove(file); /* file_release will make it idle again */
     }
 }
 

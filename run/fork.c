@@ -1,6 +1,6 @@
 /*
- * fork.c: what becomes of managed mappings when the process forks. The child lives without Faultline: all
- * of its memory is the kernel's own.
+ * fork.c: what becomes of managed mappings when the process forks. The
+ * child runs without Faultline: all of its memory is the kernel's own.
  *
  *   mapping in the parent        the parent afterwards             the child
  *   any, of a file that a        the kernel's mapping              the same: what was shared stays shared
@@ -9,12 +9,12 @@
  *   private                      managed                           the kernel's mapping; pages written before
  *                                                                   the fork are copied
  *
- * Managed views are not inherited (MADV_DONTFORK), so the child's ranges are empty until fork_child fills
- * them, before fork returns there: it never sees wrong bytes. Only pages that a private mapping has written
- * are copied, through anonymous memory outside of the limit that lives as long as the fork takes. vfork,
- * posix_spawn, system and popen share the parent's memory until exec and come by none of this.
+ * The machine's mappings are not inherited (MADV_DONTFORK), so the child's ranges are empty until fork_child
+ * fills them, before fork returns there: the child never sees wrong bytes. Only pages that a private mapping
+ * has written are copied, through anonymous memory that is outside the limit and is freed when the fork
+ * ends. vfork, posix_spawn, system and popen share the parent's memory until exec, and need none of this.
  *
- * Lock: (S) from prepare to the end.
+ * Lock: (S) from fork_prepare to fork_parent. The child resets it.
  */
 #include "fork.h"
 #include "file_idle.h"
@@ -39,12 +39,12 @@ struct fork_region {
 
 struct fork_page {
     vm_offset_t va;
-    uint64_t at; /* its bytes' number in image.bytes */
+    uint64_t at; /* the index of its copy in image.bytes, in pages */
 };
 
 /*
- * What the child needs to know. It must not ask the core, which
- * goes on changing in the parent, in memory that both see.
+ * What the child needs to know. It must not ask the core, whose
+ * memory it shares with the parent, where the core goes on working.
  */
 static struct {
     sigset_t saved;
@@ -55,7 +55,7 @@ static struct {
     size_t nregions, npages, most_regions, most_pages;
 } image FL_GUARDED_BY(shim_lock);
 
-/* Of which little may be used. NULL: no memory. */
+/* Memory that is allocated by the kernel page by page, as it is used. NULL: no memory. */
 static void *fork_memory(size_t len)
 {
     long memory = linux_syscall(SYS_mmap, 0, round_page(len), PROT_READ | PROT_WRITE,
@@ -65,8 +65,9 @@ static void *fork_memory(size_t len)
 }
 
 /*
- * Marks the files that a shared mapping may write, and of which the child has one: all their shared
- * mappings go. That the child has none of them is what the program may have asked for (MADV_DONTFORK).
+ * Marks the files that a shared mapping may write, and those of which the
+ * child inherits a shared mapping. Files with both marks are handed over.
+ * The child inherits none if the program asked for that (MADV_DONTFORK).
  */
 static void find_written(void) FL_REQUIRES(shim_lock)
 {
@@ -88,8 +89,7 @@ static void find_written(void) FL_REQUIRES(shim_lock)
 /* ---- handing over ---------------------------------------------------------------------------------- */
 
 /*
- * What cannot be written to its file the child cannot have: its
- * ranges stay empty, and the parent's are managed as before.
+ * A file whose dirty pages cannot be written stays managed in the parent, and the child's ranges stay empty.
  */
 static void hand_over_written(void) FL_REQUIRES(shim_lock)
 {
@@ -104,7 +104,7 @@ static void hand_over_written(void) FL_REQUIRES(shim_lock)
             continue;
         error = handover_file(file, LEFT_FORK);
         if (error != 0) {
-            file->inherited = false; /* it is tried once */
+            file->inherited = false; /* so that it is not tried again */
             shim_say("fork: shared mappings of inode %lu cannot be handed to the kernel (%s) and are missing "
                      "in the child",
                      (unsigned long)file->ino, strerrordesc_np(-error));
@@ -112,12 +112,11 @@ static void hand_over_written(void) FL_REQUIRES(shim_lock)
     }
 }
 
-/* ---- the others: described, and what was written copied -------------------------------------------- */
+/* ---- what stays managed: described for the child, and written pages copied --------------------------- */
 
 static bool image_alloc(void) FL_REQUIRES(shim_lock)
 {
-    image.most_pages =
-        atop(shim_config.memory_limit_bytes); /* more cannot be written: they have nowhere else to be */
+    image.most_pages = atop(shim_config.memory_limit_bytes); /* written private pages stay in memory */
     image.region = fork_memory(image.most_regions * sizeof *image.region);
     image.page = fork_memory(image.most_pages * sizeof *image.page);
     image.bytes = fork_memory(ptoa(image.most_pages));
@@ -153,8 +152,8 @@ static int copy_written(const struct fl_region *region) FL_REQUIRES(shim_lock)
 }
 
 /*
- * A mapping that nobody may read is made readable for the copy: other threads notice nothing but a fault
- * that would have been one.
+ * A mapping that may not be read is made readable for the copy.
+ * Another thread that reads it meanwhile only misses a fault.
  */
 static int describe(const struct fl_region *region, const struct file *file) FL_REQUIRES(shim_lock)
 {
@@ -178,7 +177,7 @@ static int describe(const struct fl_region *region, const struct file *file) FL_
     return error;
 }
 
-/* What is managed and will be in the child, too. */
+/* The bytes of managed mappings that the child inherits. */
 static uint64_t inherited_bytes(void)
 {
     struct fl_region region;
@@ -249,7 +248,7 @@ static void fork_parent(void) FL_NO_THREAD_SAFETY_ANALYSIS
 
 /* ---- the child ------------------------------------------------------------------------------------- */
 
-/* Maps the file itself, and puts the written pages in; *page goes on to the first page of the next region. */
+/* Maps the file, and copies the written pages in; *page advances to the first page of the next region. */
 static long child_map(const struct fork_region *region, size_t *page) FL_REQUIRES(shim_lock)
 {
     size_t len = region->end - region->start;

@@ -1,6 +1,6 @@
 /*
- * handover.c: a managed file becomes the kernel's, while the program runs: because a child of fork is to
- * see the same bytes, or another process has the file.
+ * handover.c: a managed file becomes the kernel's while the program runs, because
+ * a child of fork must see the same bytes, or another process uses the file.
  *
  *   handover_file ─▶ gate shut ─▶ futex waiters woken ─▶ views cannot be stored to, or touched
  *                 ─▶ calls go past the cache ─▶ those that are in it end ─▶ fl_vnode_sync
@@ -11,23 +11,24 @@
  *   shared                        PROT_NONE         of the file, at its place
  *   private                       PROT_READ         made elsewhere, written pages copied in, then moved
  *
- * All regions of the file are shut before the first one changes hands: what a thread stores through one of
- * them would be overwritten otherwise by a page that another still holds dirty. From then on no thread can
- * change the bytes. One that touches them gets SIGSEGV, and waits in the signal handler until the gate is
- * open (handover_waited); a system call that does says EFAULT, and is made again by trap.c.
+ * All regions of the file are shut before the first one is handed over. Otherwise a store through one
+ * of them could be overwritten by a page that is still dirty in another. From then on no thread can
+ * change the bytes. A thread that touches them gets SIGSEGV, and waits in the signal handler until
+ * the gate is open (handover_waited); a system call fails with EFAULT, and trap.c makes it again.
  *
- * No page may become dirty once the kernel's mapping is there: it would be written over what is stored there.
- * So calls that are in the cache are waited for (file_cache_enter); and a fault that was on its way to a
- * store when the gate was shut may make its page dirty after the first sync, but not once the region is gone.
+ * No page may become dirty once the kernel's mapping is there, since its write-back would
+ * overwrite what is stored through that mapping. So the hand-over waits for calls that are in
+ * the cache (file_cache_enter). A write fault that began before the gate was shut may dirty
+ * its page after the first sync, but not after the region is gone: hence the second sync.
  *
- * A thread that sleeps on a futex in the memory sleeps on a page of ours, and those who wake it would wake
- * the file's. So it is woken once, looks again, and waits at the gate: slot[] has the addresses. Its owner
- * writes its slot before it looks at the gate, and the gate is shut before the slots are looked at, so one
- * of the two sees the other.
+ * A thread that sleeps on a futex in the memory sleeps on the core's page, and a later
+ * wake-up goes to the kernel's page. So such a thread is woken, looks again, and waits at the
+ * gate. The addresses stand in slot[]. A thread writes its slot before it looks at the gate,
+ * and the gate is shut before the slots are read, so that one of the two sees the other.
  *
  * Lock: (S) throughout; the gate and the slots are atomics.
  *
- * Does not do: the way back. A file that was handed over stays the kernel's as long as the process lives.
+ * Does not do: manage the file again. It stays the kernel's as long as the process lives.
  */
 #include "handover.h"
 #include "eligible.h"
@@ -39,9 +40,9 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#define GATE_LOOK_NS 10000000 /* a thread at the gate looks again, should a wake-up be lost with a signal */
+#define GATE_LOOK_NS 10000000 /* a thread at the gate looks again: a signal may swallow a wake-up */
 #define FUTEX_SLOTS  512      /* threads that sleep in managed memory */
-#define FUTEX_ROUNDS 1000     /* of a millisecond: a woken thread needs a processor to leave its slot */
+#define FUTEX_ROUNDS 1000     /* of a millisecond each: a woken thread needs a processor to leave its slot */
 
 static struct {
     _Atomic uint32_t shut; /* a futex: 1 while regions are handed over */
@@ -63,7 +64,7 @@ unsigned handover_count(void)
 
 static bool gate_has(vm_offset_t va)
 {
-    size_t n = gate.nregions; /* read first: a list that grew is another one */
+    size_t n = gate.nregions; /* read first: a list that grows is a new one, at another address */
     const struct fl_region *region = gate.region;
     bool has = false;
 
@@ -115,7 +116,7 @@ static void gate_open(void)
     linux_syscall(SYS_futex, &gate.shut, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
 
-/* Without memory for the list the gate stays open: a thread may meet the moment between, as before. */
+/* Without memory for the list the gate stays open: then a thread may find nothing there for a moment. */
 void handover_replace_begin(vm_offset_t start, vm_offset_t end)
 {
     if (gate_room(1) != 0)
@@ -157,7 +158,7 @@ void handover_futex_end(int taken)
         slot[taken] = 0;
 }
 
-/* Nobody sleeps on a futex in the regions any more. The gate is shut. */
+/* Wakes the threads that sleep on futexes in the regions, until none does. The gate is shut. */
 static void futexes_wake(void)
 {
     const struct timespec moment = {0, 1000000};
@@ -181,7 +182,7 @@ static void futexes_wake(void)
 
 /* ---- the regions ----------------------------------------------------------------------------------- */
 
-/* The managed regions of the file, at most `most`, or only counted: region is NULL. */
+/* Fills in at most `most` managed regions of the file, unless region is NULL. Returns how many there are. */
 static size_t regions_of(const struct file *file, struct fl_region *region, size_t most)
 {
     struct fl_region at;
@@ -198,8 +199,8 @@ static size_t regions_of(const struct file *file, struct fl_region *region, size
 }
 
 /*
- * No thread changes the bytes from now on. A private region can be read while it is copied, also one that
- * nobody may read: other threads notice nothing but a fault that would have been one.
+ * No thread changes the bytes from now on. A private region is readable while it is copied,
+ * even one that may not be read: another thread that reads it meanwhile only misses a fault.
  */
 static int region_shut(const struct fl_region *region)
 {
@@ -223,7 +224,9 @@ static void region_open(const struct fl_region *region)
         linux_syscall(SYS_mprotect, region->start, len, region->prot);
 }
 
-/* One page, which a truncation may take away meanwhile. hold.c would ask for (S) then. Errors: of fl_hold. */
+/*
+ * Copies a page, unless a truncation has removed it. Not by hold.c, which may take (S). Errors: of fl_hold.
+ */
 static int page_copy(void *to, vm_offset_t va)
 {
     struct fl_hold hold;
@@ -237,7 +240,7 @@ static int page_copy(void *to, vm_offset_t va)
     return error;
 }
 
-/* The kernel's private mapping of the same bytes, somewhere. Errors: of mmap, of fl_hold. */
+/* The kernel's private mapping of the same bytes, at any address. Errors: of mmap(2), fl_hold. */
 static long region_copy(const struct fl_region *region, const struct file *file)
 {
     size_t len = region->end - region->start;
@@ -297,7 +300,7 @@ static int region_arrive(const struct fl_region *region, const struct file *file
 
 /* ---- the file -------------------------------------------------------------------------------------- */
 
-/* What is made for the regions before they go, in the order of gate.region. */
+/* One hand-over. Arrays are in the order of gate.region. */
 struct handover {
     struct file *file;
     enum left_reason reason;
@@ -314,7 +317,7 @@ static int regions_shut(const struct handover *handover)
     return error;
 }
 
-/* Calls that are in the cache end: transfers and copies, which wait for nothing of the program's. */
+/* Waits for calls that are in the cache: transfers and copies, which do not wait for the program. */
 static void cache_drain(struct file *file)
 {
     const struct timespec moment = {0, 100000};
@@ -336,7 +339,7 @@ static int regions_copy(struct handover *handover)
     return 0;
 }
 
-/* Nothing has changed hands: all is as it was. */
+/* Before the first region was handed over: everything is as before. */
 static void regions_open(struct handover *handover)
 {
     for (size_t i = 0; i < handover->n; i++) {
@@ -349,8 +352,8 @@ static void regions_open(struct handover *handover)
 }
 
 /*
- * The point of no return: the core knows the regions no more. What the kernel refuses to map then (it has no
- * memory for an area) is not mapped any more, and a touch is SIGSEGV: never wrong bytes. The first error.
+ * The point of no return: the core forgets the regions. If the kernel then has no memory for a mapping,
+ * nothing is mapped there, and an access is SIGSEGV, never wrong bytes. Errors: the first one.
  */
 static int regions_move(struct handover *handover) FL_REQUIRES(shim_lock)
 {
@@ -373,8 +376,8 @@ static int regions_move(struct handover *handover) FL_REQUIRES(shim_lock)
 }
 
 /*
- * The gate is shut. A file whose bytes cannot be written stays as it is, to the last region: the kernel's
- * mappings would show other bytes.
+ * The gate is shut. If the file's dirty pages cannot be written, all of its
+ * regions stay managed, since the kernel's mappings would show other bytes.
  */
 static int file_move(struct handover *handover) FL_REQUIRES(shim_lock)
 {

@@ -2,8 +2,8 @@
  * mapping.c: the calls of the mmap family that work on a range of
  * addresses: munmap, mprotect, msync, madvise, mlock, munlock, mincore.
  *
- *   |··free··| managed | reserved | managed |     a range is taken apart into spans (window.h): the core serves
- *        └────── one call ──────┘                 those that are managed or free, the kernel the reserved ones
+ *   |··free··| managed | reserved | managed |   a range is taken apart into spans (window.h): the core serves
+ *        └────── one call ──────┘               those that are managed or free, the kernel the reserved ones
  *
  * Lock: (S) around every call that changes mappings, so that the range consists of the same
  * spans until the call is done. Where nothing is reserved, the core orders the calls by itself.
@@ -47,7 +47,7 @@ static long span_each(long number, vm_offset_t addr, size_t len, int arg,
     sigset_t saved;
     long r = 0;
 
-    /* The rights change with (S) held: a hand-over keeps them away for a while. */
+    /* mprotect always takes (S), since a hand-over changes the protection of its regions for a while. */
     if ((window_is_whole() && number != SYS_mprotect) || range_is_odd(addr, len)) {
         linux_signals_block(&saved);
         r = managed(fl_space(), addr, len, arg);

@@ -96,7 +96,7 @@ static long mmap_reserved(const struct mmap_args *args) FL_REQUIRES(shim_lock)
 
     if ((args->addr & VM_PAGE_MASK) != 0 || args->len == 0)
         return -EINVAL;
-    if (zone_has(args->addr)) { /* the kernel's already, but for what is managed there */
+    if (zone_has(args->addr)) { /* reserved already, but for what is managed there */
         struct span span = window_span(args->addr, end);
 
         r = 0;
@@ -144,14 +144,14 @@ static long mmap_managed(const struct mmap_args *args, bool *opened) FL_REQUIRES
         if (r != 0)
             return r;
     }
-    if (zone) /* what is reserved there goes as the file comes: nobody sees a gap */
+    if (zone) /* fl_sys_mmap replaces what is reserved there in a single step */
         file_account(args->addr, end, -1);
     r = fl_sys_mmap(fl_space(), addr, args->len, args->prot, args->flags & MAPPING_FLAGS, &as_opened,
                     args->offset);
     if (r > 0)
         file_account((vm_offset_t)r, (vm_offset_t)r + round_page(args->len), 1);
     if (zone && r < 0) {
-        file_account(args->addr, end, 1); /* what is left */
+        file_account(args->addr, end, 1); /* of what is still mapped */
         reservation_settle(args->addr, end);
     }
     file_unmapped_push(file);

@@ -1,7 +1,7 @@
 /*
  * names.c: libc's names for the mmap family and for the ends of a process, as the program calls them.
  *
- * Each does what libc's own does: the call, and errno.
+ * Each makes the call and sets errno, as libc's own does.
  */
 #include "mapping.h"
 #include "real.h"
@@ -39,7 +39,7 @@ FL_EXPORT int madvise(void *addr, size_t len, int advice)
     return (int)shim_return(mapping_madvise((vm_offset_t)addr, len, advice));
 }
 
-/* Returns the error, and POSIX_MADV_DONTNEED must not drop anything (as glibc's own). */
+/* Returns the error. POSIX_MADV_DONTNEED does nothing, as in glibc, since it must not drop anything. */
 FL_EXPORT int posix_madvise(void *addr, size_t len, int advice)
 {
     return advice == POSIX_MADV_DONTNEED ? 0 : (int)-mapping_madvise((vm_offset_t)addr, len, advice);

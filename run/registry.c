@@ -7,7 +7,7 @@
  *                                        └─▶ claim_again: the others let go of it altogether ─▶ managed
  *                                                         else ─▶ the kernel's
  *
- *   parts: registry_memory.c (the shared memory, its places, the filters), registry_records.c, registry_inbox.c
+ *   parts: registry_memory.c (shared memory, places, filters), registry_records.c, registry_inbox.c
  *
  * A process inserts its own record first and looks for others afterwards, both sequentially
  * consistent. So of two processes that come at once, at least one sees the other, and gives way.
@@ -186,7 +186,7 @@ enum registry_verdict registry_claim(dev_t dev, ino_t ino, bool writes, pid_t *w
     if (!managed) {
         own = record_insert(dev, ino, hash, writes ? STATE_WRITES : 0);
         if (own == NULL)
-            return REGISTRY_KERNELS; /* no room to say that it is ours */
+            return REGISTRY_KERNELS; /* the table is full: no other process could know of the claim */
         own_change(own, 0, STATE_HELD);
     } else {
         own_change(own, 0, STATE_WRITES);

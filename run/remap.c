@@ -1,10 +1,10 @@
 /*
- * remap.c: remap_file_pages: other pages of its file at a place in a shared mapping.
+ * remap.c: remap_file_pages: a part of a shared mapping shows other pages of the same file.
  *
  *      | file 0 1 2 3 4 5 6 7 |  ─ start = 2nd page, two pages, pgoff 6 ─▶  | 0 | 6 7 | 3 4 5 6 7 |
  *
- * As on Linux since 4.0 it is an mmap of the same file over the old one; so the file's accounts stay as
- * they are. What the kernel maps, also inside the window, is the kernel's.
+ * As on Linux since 4.0 it is an mmap of the same file over the old mapping, so the file's mapped bytes
+ * stay the same. Where the kernel maps the range, also inside the window, the call is the kernel's.
  *
  * Lock: (S).
  */
@@ -36,7 +36,7 @@ static long remap_managed(const struct fl_region *region, vm_offset_t start, siz
     struct fl_file file = {.mode = FL_FREAD | FL_FWRITE, .vnode = region->vnode};
     long r;
 
-    /* To Linux a mapping by a descriptor that cannot write is no shared one. */
+    /* Linux does not count a mapping as shared if its descriptor cannot write. */
     if (!region->shared || (region->max_prot & VM_PROT_WRITE) == 0 || region->vnode == NULL ||
         !remap_range_is_one(region, start + len))
         return -EINVAL;

@@ -1,36 +1,34 @@
 /*
- * reservation.c: addresses that the program reserves, with anonymous memory that
- * it does not mean to use as it is, in order to map files there with MAP_FIXED
- * afterwards. They come from the lowest quarter of the window, the zone:
+ * reservation.c: addresses that the program reserves, by anonymous memory that it cannot write, in order to
+ * map files over it with MAP_FIXED afterwards. They come from the lowest quarter of the window, the zone:
  *
  *   window:  |          zone, in slots of 4 GiB          |        what the core hands out        |
  *            |R1 |   |R2      R2|   |R3 |   |            |                 managed | managed    |
  *             closed    opened        closed
  *
- *   mmap(NULL, len, PROT_NONE, anonymous) ─▶ reservation_place ─▶ closed: in every way the kernel's memory
+ *   mmap(NULL, len, PROT_NONE, anonymous) ─▶ reservation_place ─▶ closed: the kernel's, outside the window
  *   mmap(R2 + x, len, file, MAP_FIXED)    ─▶ reservation_open  ─▶ opened: a part of the window, managed
  *
- * Most reservations become heaps. So a closed one costs nothing: window_has says no, no
- * call on it comes by the core, and the seccomp filter does not look at it. When the first
- * file is to be managed in one, that one is opened: a filter for its slots is added, and
- * window_has says yes from then on. The place of an opened one that has ended goes to the
- * next one of the same length: a program that maps file after file so opens one.
+ * Most reservations become heaps. So a closed one costs nothing: window_has denies its addresses,
+ * no call on it reaches the core, and the seccomp filter ignores it. A reservation is opened when
+ * the first file is to be managed in it: a filter for its slots is added, and window_has includes
+ * them from then on. When an opened reservation has ended, the next one of the same length takes
+ * its place, so that a program that maps file after file in this way opens only one.
  *
- * A filter cannot be taken away, and each costs every system call a little. So the
- * last one that is added opens all the slots behind those in use, and from then on
- * every new reservation is taken for one that files are mapped over. Those that are
- * closed then stay closed, and files that are mapped over them are the kernel's.
+ * A filter cannot be removed, and each one costs every system call a little. So the last filter opens all
+ * the slots behind those in use, and from then on every new reservation is treated as one that files will be
+ * mapped over. A reservation that is closed then stays closed, and files mapped over it are the kernel's.
  *
- * A program that this one executes has its filters, too, and in it the slots are trapped, though closed:
- * that costs time where a heap lies there, and nothing else.
+ * A program that this one executes inherits the filters, so calls on these slots are
+ * trapped there although they are closed. That only costs time, if a heap lies there.
  *
- * Between two reservations lies a free slot: no range of the program's has one part in an opened and one in
- * a closed one. Whether a reservation has ended is found out when a place is looked for.
+ * Invariant: between two reservations lies a free slot, so that no range of the program's lies in an
+ * opened and a closed one. Whether a reservation has ended is found out when a place is looked for.
  *
- * Lock: (S) for everything but what window_has reads. Does not do: reservations that
- * ask for an address, that can be written or executed, or are smaller than what would
- * be managed. A program that unmaps a part of its reservation in one thread while it
- * maps a file there, for the first time, in another, may lose the file's mapping.
+ * Lock: (S) for everything but zone_opened, which window_has reads. Does not do:
+ * reservations that ask for an address, that can be written or executed, or are smaller
+ * than what would be managed. A program that unmaps a part of its reservation in one thread
+ * while it maps a file there, for the first time, in another, may lose the file's mapping.
  */
 #include "reservation.h"
 #include "filter.h"
@@ -38,8 +36,8 @@
 #include <sys/mman.h>
 
 #define ZONE_FILTERS_MAX 5
-#define ZONE_COLOURS     64 /* so many reservations in a row begin at different offsets in their slots, … */
-#define ZONE_COLOUR      ((vm_offset_t)2 << 20) /* … by one huge page each: they do not share cache sets */
+#define ZONE_COLOURS     64 /* so many reservations in a row begin at different offsets in their slots */
+#define ZONE_COLOUR      ((vm_offset_t)2 << 20) /* the offsets differ by a huge page: no shared cache sets */
 
 static struct slot {
     uint32_t nslots; /* (S) of the reservation that begins here; 0: none does */
@@ -71,7 +69,7 @@ int reservation_start(void)
 
 /* ---- places ---------------------------------------------------------------------------------------- */
 
-/* Anonymous, and as it is good for nothing: to be mapped over, or made writable later. */
+/* Anonymous memory that cannot be written: it is to be mapped over, or made writable later. */
 static bool is_reservation(vm_offset_t addr, size_t len, int prot, int flags)
 {
     return zone_is_there && addr == 0 && (prot & ~PROT_READ) == 0 &&
@@ -147,8 +145,8 @@ static long find_place(size_t len, size_t nslots) FL_REQUIRES(shim_lock)
 }
 
 /*
- * As the kernel chooses: only what can consist of huge pages begins with one. In what else begins so, the
- * first touch would take one, of which the program asked for a part.
+ * As the kernel chooses: memory begins at a huge page only if its length is a multiple of one. Otherwise
+ * the first touch would allocate a whole huge page, of which the program asked for a part only.
  */
 static vm_offset_t place_in_slot(size_t first, size_t len)
 {
@@ -172,7 +170,7 @@ long reservation_place(vm_offset_t addr, size_t len, int prot, int flags)
     if (first >= 0) {
         r = linux_syscall(SYS_mmap, place_in_slot((size_t)first, round_page(len)), len, prot,
                           flags | MAP_FIXED_NOREPLACE, -1, 0);
-        if (r != -ENOMEM) /* -EEXIST: by a mapping that we do not know. The next search passes it */
+        if (r != -ENOMEM) /* -EEXIST: the kernel maps something here; the next search skips the slots */
             slots_take((size_t)first, nslots, len);
     }
     shim_leave(&saved);
@@ -181,7 +179,10 @@ long reservation_place(vm_offset_t addr, size_t len, int prot, int flags)
 
 /* ---- opening --------------------------------------------------------------------------------------- */
 
-/* From the first slot of the first reservation that the range meets to the last one of the last. */
+/*
+ * From the first slot of the first reservation that the
+ * range touches to behind the last slot of the last one.
+ */
 static void range_slots(vm_offset_t start, vm_offset_t end, size_t *first, size_t *behind)
     FL_REQUIRES(shim_lock)
 {
@@ -204,7 +205,7 @@ static int slots_open(size_t first, size_t behind) FL_REQUIRES(shim_lock)
 {
     int error = 0;
 
-    if (shim_config.fault != FL_FAULT_THREAD) { /* that engine needs none */
+    if (shim_config.fault != FL_FAULT_THREAD) { /* handler threads serve the kernel's own faults */
         error = filter_install(slot_address(first), slot_address(behind));
         filters += error == 0;
     }

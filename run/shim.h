@@ -2,12 +2,12 @@
  * shim.h: the preloaded library behind `faultline run`: what all of its parts share.
  * The other headers of this folder belong to one part each, and include this one.
  *
- *   program ──mmap, munmap, …──▶ names.c ─▶ mapping, mmap, mremap ─┐
- *   program ──read, fsync, …───▶ file_names.c ─▶ file_io, file_*  ─┤ window: what is where      ├─▶ fl_sys_*
- *   program ──readv, sendmsg …─▶ vector_names.c ─▶ vector         ─┤ files, file: what is open   ├─▶ fl_vnode_*
- *   program ──sigaction …──────▶ signals                          ─┤ fdtable: descriptors        ├─▶ fl_hold
- *   libc ──write(2), stat(2)──SIGSYS─▶ trap, filter, syscall_table ┤ hold: pages during a call   ├─▶ fl_open_fd
- *   fork, exec, exit ──────────▶ fork, exec, stats                ─┘                            (vm.h, faultline.h)
+ *   program ──mmap, munmap, …──▶ names.c ─▶ mapping, mmap, mremap ─┐  window: what lies where ─▶ fl_sys_*
+ *   program ──read, fsync, …───▶ file_names.c ─▶ file_io, file_* ──┤  files, file: open files ─▶ fl_vnode_*
+ *   program ──readv, sendmsg …─▶ vector_names.c ─▶ vector ─────────┼▶ fdtable: descriptors
+ *   program ──sigaction …──────▶ signals ──────────────────────────┤  hold: pages during a call ─▶ fl_hold
+ *   libc ──write(2), …──SIGSYS─▶ trap, filter, syscall_table ──────┤
+ *   fork, exec, exit ──────────▶ fork, exec, stats ────────────────┘
  *
  *   other processes:  registry (those under Faultline), watch (all), fresh (their changes), handover (the
  *                     kernel takes a file over)

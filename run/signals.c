@@ -1,5 +1,5 @@
 /*
- * signals.c: SIGBUS, SIGSEGV and SIGSYS are the shim's; the program believes they are its own.
+ * signals.c: the shim handles SIGBUS, SIGSEGV and SIGSYS, while the program sees its own actions and masks.
  *
  *   kernel ─▶ signals_fault ─▶ linux_fault_signal ─▶ fl_fault ─ 0 ─▶ the access is tried again
  *                 │ not managed            └ error ─▶ signals_deliver
@@ -7,16 +7,18 @@
  *             signals_chain: what the program has ◀───────┘
  *   kernel ─▶ signals_trap ─▶ trap_signal
  *
- * The shim's handlers stand in the kernel's table, in the place of those that fl_init put there. Whatever
- * the program asks sigaction for is written down, and told back to it.
+ * The shim's handlers replace those that fl_init installed in the kernel. What
+ * the program sets by sigaction is kept here, and given back when it asks.
  *
- * A thread that blocks a signal which it needs for a fault is killed by the kernel: SIGBUS and SIGSEGV, and
- * SIGSYS with the signal engine, are left out of every mask that the program sets; what it set is remembered
- * for the thread and told back. A fault of its own with such a signal "blocked" ends it, as it would.
+ * The kernel kills a thread that blocks a signal which it needs for a fault. So SIGBUS and
+ * SIGSEGV, and SIGSYS with the signal engine, are left out of every mask that the program
+ * sets. What the thread set is remembered, and given back when it asks. A fault of the
+ * program's own with such a signal "blocked" ends it, as it would without the shim.
  *
- * The handler of SIGSEGV runs on the alternate stack if the program asked for that (stack overflow); SIGBUS
- * is always handled on the program's stack: paging needs room. Lock: (A) the program's actions, taken with
- * all signals blocked, innermost.
+ * The handler of SIGSEGV runs on the alternate stack if the program asked for that (stack
+ * overflow). SIGBUS is always handled on the program's stack, since paging needs room.
+ *
+ * Lock: (A), taken with all signals blocked; no other lock is taken while it is held.
  */
 #include "signals.h"
 #include "file_errors.h"
@@ -38,7 +40,7 @@ static const int action_signo[ACTIONS] = {SIGBUS, SIGSEGV, SIGSYS};
 static struct shim_mutex action_lock = SHIM_MUTEX_INITIALIZER;      /* (A) */
 static struct sigaction action[ACTIONS] FL_GUARDED_BY(action_lock); /* the program's */
 
-/* What this thread believes to block and does not: a bit for each action. */
+/* The signals that this thread has set as blocked and that are not: a bit for each action. */
 static _Thread_local unsigned signals_hidden __attribute__((tls_model("initial-exec")));
 
 static bool engine_is_signal(void)
@@ -52,7 +54,7 @@ static bool is_needed(int i)
     return i != ACTION_SYS || engine_is_signal();
 }
 
-/* -1: not one of those that the shim has taken. */
+/* The index of the action; -1: the signal is not the shim's. */
 static int action_of(int signo)
 {
     int state = atomic_load_explicit(shim_state, memory_order_acquire);
@@ -72,8 +74,8 @@ static long self(void)
 }
 
 /*
- * The default action, with the same siginfo; the signal is
- * not blocked. A debugger stops here (tools/faultline.gdb).
+ * Takes the default action, with the same siginfo. The signal
+ * is not blocked. A debugger stops here (tools/faultline.gdb).
  */
 __attribute__((noinline)) static void signals_die(int signo, siginfo_t *info)
 {
@@ -88,9 +90,9 @@ __attribute__((noinline)) static void signals_die(int signo, siginfo_t *info)
 }
 
 /*
- * Does what the program has for the signal, as the kernel would: with the mask
- * of the interrupted code and that of its sigaction, but for the signals that
- * the handler itself may need. No lock is held: it may leave by siglongjmp.
+ * Takes the program's action for the signal, as the kernel would: with the mask of the
+ * interrupted code and that of its sigaction, without the signals that the handler
+ * itself may need. No lock is held, since the handler may leave by siglongjmp.
  */
 static void signals_chain(int signo, siginfo_t *info, void *ucontext)
 {
@@ -129,8 +131,8 @@ static void signals_chain(int signo, siginfo_t *info, void *ucontext)
 /* ---- the handlers in the kernel's table ------------------------------------------------------------ */
 
 /*
- * A fault at a place that is mapped now, but was it when the access was made? Each thread tries again once
- * after each mapping that was handed over or replaced: what was meant for the program comes again.
+ * Whether a fault may be out of date: the address is mapped now, but may not have been mapped at the
+ * access. Each thread tries again once after each hand-over or replaced mapping; a real fault comes again.
  */
 static bool maybe_stale(void)
 {
@@ -143,8 +145,8 @@ static bool maybe_stale(void)
 }
 
 /*
- * linux_fault_set_deliver: an error of the core's. A file that has grown meanwhile is no error, nor is a
- * mapping that is just being handed to the kernel, or that another one is just taking the place of.
+ * Delivers an error of the core (linux_fault_set_deliver). It is no error if the file has
+ * grown meanwhile, or if the mapping is being handed to the kernel or replaced at this moment.
  */
 static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int error)
 {
@@ -160,8 +162,7 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
 
         fl_vm_stats(&stats);
         shim_say("written pages of private mappings and locked pages (%zu bytes), which have nowhere else to "
-                 "go, exceed "
-                 "the limit of %zu bytes: raise --memory",
+                 "go, exceed the limit of %zu bytes: raise --memory",
                  (size_t)ptoa(stats.wired), shim_config.memory_limit_bytes);
         linux_syscall(SYS_kill, linux_syscall(SYS_getpid), SIGKILL);
     }
@@ -231,7 +232,8 @@ int signals_start(void)
     for (int i = 0; i < ACTIONS; i++)
         if (is_needed(i))
             sigaddset(&needed, action_signo[i]);
-    shim_real()->pthread_sigmask(SIG_UNBLOCK, &needed, NULL); /* what the program was started with */
+    /* The program may have been started with them blocked. */
+    shim_real()->pthread_sigmask(SIG_UNBLOCK, &needed, NULL);
     return engine_is_signal() ? signals_install(SIGSYS, signals_trap, 0) : 0;
 }
 
@@ -261,7 +263,7 @@ FL_EXPORT int sigaction(int signo, const struct sigaction *act, struct sigaction
     struct sigaction wanted, before;
     sigset_t saved;
 
-    if (act != NULL) { /* copied outside of the lock: it may lie in managed memory */
+    if (act != NULL) { /* copied before (A) is taken, since it may lie in managed memory */
         wanted = *act;
         if (shim_on())
             strip(&wanted.sa_mask);
@@ -293,7 +295,7 @@ FL_EXPORT __sighandler_t signal(int signo, __sighandler_t handler)
 
 /* ---- masks ----------------------------------------------------------------------------------------- */
 
-/* The thread's belief after a change, and before it in *old. */
+/* Notes what the thread sets as blocked; adds to *old what it had set before. */
 static void belief(int how, const sigset_t *set, sigset_t *old)
 {
     unsigned named = 0;
@@ -343,8 +345,8 @@ FL_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
 }
 
 /*
- * A copy of the mask without them, of as much as the kernel
- * looks at; NULL, and what is nowhere, stays as it is.
+ * A copy of the mask without the signals that are needed, as long as the
+ * kernel's. NULL, and a mask that cannot be read, are passed on as they are.
  */
 static const sigset_t *stripped(const sigset_t *mask, sigset_t *copy)
 {

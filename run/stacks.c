@@ -3,17 +3,17 @@
  *
  *      pthread_create (with pthread_attr_setstack), makecontext, sigaltstack ─▶ in the window? ─▶ stack_at
  *
- * The kernel itself writes to a stack, at any moment: the frames of signals, also of the one that tells of
- * a fault. With the signal engine it finds absent pages there and kills the process. So the file that a
- * stack lies in becomes the kernel's as soon as the program says that it is one (handover.h).
+ * The kernel writes to a stack at any moment: the frames of signals, also of the signal that reports a
+ * fault. With the signal engine it kills the process when it finds an absent page there. So the file
+ * in which a stack lies becomes the kernel's as soon as the program declares the stack (handover.h).
  *
- * libc keeps a thread's descriptor at the upper end of its stack, and makes system calls on it with every
- * signal blocked, where the filter cannot trap any. So the thread gets a stack of libc's for that, and goes
- * over to the program's before it calls the program's function.
+ * libc keeps a thread's descriptor at the upper end of its stack, and makes system calls on
+ * it with every signal blocked, which the filter could not trap. So the thread starts on a
+ * stack of libc's, and changes to the program's before it calls the program's function.
  *
- * Handler threads (--fault thread) serve the kernel's own faults: nothing is done then.
+ * With --fault thread the handler threads serve the kernel's own faults, and nothing of this is needed.
  *
- * Does not do: stacks that the program goes to by its own instructions, or by clone (docs/run.md).
+ * Does not do: stacks to which the program changes by its own instructions, or by clone (docs/run.md).
  */
 #include "file_idle.h"
 #include "files.h"
@@ -33,7 +33,7 @@ static bool stack_is_managed(const void *memory, size_t len)
            len <= LINUX_WINDOW_END - (vm_offset_t)memory;
 }
 
-/* Signals as the program has them. */
+/* Hands over the files in which the stack lies. Signals as the program has them. */
 static void stack_at(const void *memory, size_t len)
 {
     vm_offset_t end = round_page((vm_offset_t)memory + len);
@@ -64,7 +64,7 @@ struct stack_start {
     char *top;
 };
 
-/* Calls run(arg) on the stack below top; unwinders find the way back. */
+/* Calls run(arg) on the stack below top; unwinders can follow. */
 void *stack_call(char *top, void *(*run)(void *arg), void *arg);
 __asm__(".pushsection .text\n"
         ".globl stack_call\n"
@@ -97,7 +97,7 @@ static void *stack_run(void *arg)
     return stack_call(start.top, start.run, start.arg);
 }
 
-/* All that the program asked for but the place of the stack. Errors: as pthread_attr_init's. */
+/* Copies the attributes without the stack. Errors: of pthread_attr_init. */
 static int attr_without_stack(const pthread_attr_t *asked, pthread_attr_t *attr)
 {
     struct sched_param param;
@@ -166,7 +166,7 @@ FL_EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
     return shim_real()->sigaltstack(stack, old);
 }
 
-/* Returns libc's own. */
+/* Returns libc's makecontext. */
 void *stack_context(const ucontext_t *context);
 
 __attribute__((used)) void *stack_context(const ucontext_t *context)

@@ -1,17 +1,16 @@
 /*
- * user_copy.c: the one way in which the shim reads and writes memory whose address the program gave it.
+ * user_copy.c: copies between the shim's memory and the program's (user_copy.h).
  *
- *      managed?  yes ─▶ a beginning held ─▶ copy ─▶ let go ─▶ the rest
- *                no ──▶ copy                                       copy: one instruction; when it faults, the
- *                                                                  handler ends it there (linux_peek_fault)
+ *      managed?  yes ─▶ hold a beginning ─▶ copy ─▶ drop the hold ─▶ the rest
+ *                no ──▶ copy                 copy: one instruction; linux_peek_fault ends it where it faults
  *
- * A truncation or a hole may take a managed page out of the mapping while it is held: then once more, a few
- * times; what is really gone cannot be held. A fault inside the copy needs SIGSEGV and SIGBUS: they are let
- * through for as long as it takes. The names, which are called with the program's own mask, need not do
- * that: the program cannot block these two (signals.c).
+ * A truncation or a punched hole may remove a held page from the mapping: then the copy
+ * is tried again, a few times, until the page is there or cannot be held. A fault inside
+ * the copy needs SIGSEGV and SIGBUS, so they are unblocked during the copy. user_read
+ * runs with the program's own mask, in which they are never blocked (signals.c).
  *
- * Does not do: memory of the child of a fork, where the handlers
- * are the program's own, and every pointer the kernel's to look at.
+ * Does not do: copies in the child of a fork, where the signal handlers
+ * are the program's own. There the kernel checks every pointer.
  */
 #include "user_copy.h"
 #include "hold.h"
@@ -32,7 +31,7 @@ static int copy_faulting(void *to, const void *from, size_t len)
     return left == 0 ? 0 : -EFAULT;
 }
 
-/* A beginning of what is asked for, or all of it: *len says how much. */
+/* Copies a beginning of *len bytes, or all of them: *len is its length afterwards. */
 static int copy_once(vm_offset_t program, char *own, size_t *len, vm_prot_t access)
 {
     struct hold *held = NULL;

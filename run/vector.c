@@ -1,13 +1,13 @@
 /*
- * vector.c: calls whose pointers hide in memory, where no filter sees them: readv and its family, sendmsg
- * and its family, process_vm_*, vmsplice.
+ * vector.c: calls with pointers in memory, which the seccomp filter does not see: readv and
+ * its family, sendmsg and its family, process_vm_readv and process_vm_writev, vmsplice.
  *
  *      iov:   | own | managed | own | managed | managed |
- *             └──────────── a prefix ─────────┘   managed bytes held, at most a chunk; the call; the next one
+ *             └──────────── a prefix ─────────┘   hold at most a chunk of managed bytes, call, next prefix
  *
- * The exported names come here when any piece is managed, and go to libc otherwise. A vector whose managed
- * bytes fit in one chunk is one call to the kernel, as the program made it; that is every datagram (hold.c:
- * a chunk is at least 128 KiB).
+ * The exported names come here when a piece is managed, and go to libc otherwise. A
+ * vector whose managed bytes fit in one chunk is one call to the kernel, as the program
+ * made it. So every datagram stays whole, since a chunk is at least 128 KiB (hold.c).
  */
 #include "vector.h"
 #include "self_memory.h"
@@ -50,8 +50,8 @@ void vector_close(struct vector *vector)
         shim_memory_free(vector->piece, vector->npieces * sizeof *vector->piece);
 }
 
-#define USER_END_SURE                                                                                        \
-    (((vm_offset_t)1 << 47) - VM_PAGE_SIZE) /* higher on some processors: the kernel knows */
+/* The end of user memory; on some processors it is higher, and the kernel is asked. */
+#define USER_END_SURE (((vm_offset_t)1 << 47) - VM_PAGE_SIZE)
 
 static bool user_reaches(vm_offset_t end)
 {
@@ -140,13 +140,13 @@ struct vector_io {
     vm_prot_t access;       /* what the kernel does with the pieces */
     uint64_t arg[6];        /* arg[1] is the vector or the message */
     bool in_turns;          /* goes on after a complete prefix; else a short transfer is the answer */
-    bool to_the_end;        /* and after a part of one: of a file, which ends at 0 or an error */
-    bool again;             /* EFAULT: nothing was lost, as long as the memory is there again */
+    bool to_the_end;        /* and after a part of one: a file, whose end is 0 or an error */
+    bool again;             /* EFAULT loses nothing: the call can be repeated */
     bool positioned;        /* arg[3] is the file's offset */
-    struct msghdr *message; /* of sendmsg and recvmsg: ours, its vector is set here */
+    struct msghdr *message; /* of sendmsg and recvmsg: the shim's copy; its vector is set for each prefix */
 };
 
-/* The first address that is left to do and managed; 0: none. */
+/* The first managed address that is not done; 0: none. */
 static vm_offset_t vector_managed(const struct vector *vector)
 {
     for (size_t i = vector->first; i < vector->npieces; i++)
@@ -196,7 +196,10 @@ static long vector_transfer(struct vector_io *io, struct vector *vector, const s
     return done > 0 ? (long)done : r;
 }
 
-/* A read of a file goes on to its end, one of a pipe ends with what is there (trap.c); a write goes on. */
+/*
+ * A read of a file goes on to the file's end, one of a pipe
+ * ends with what is there (trap.c). A write goes on.
+ */
 static void look_at_file(struct vector_io *io, int fd)
 {
     bool writes = io->access == VM_PROT_READ, file;
@@ -230,8 +233,8 @@ static long vector_file(long number, const uint64_t arg[6], const sigset_t *mask
 }
 
 /*
- * Of another process (this one itself is self_memory.c's): only the
- * local side is ours to hold. One prefix: the call may be short.
+ * Another process's memory (self_memory.c has this one's): only
+ * the local side is held. One prefix, since the call may be short.
  */
 static long vector_process(long number, const uint64_t arg[6], const sigset_t *mask)
 {
@@ -288,7 +291,7 @@ static long message_call(long number, int fd, struct msghdr *program, int flags,
         r = vector_open(&vector, message.msg_iov, message.msg_iovlen);
     if (r != 0)
         return r;
-    /* What comes beside the bytes is not given twice. */
+    /* The kernel gives a sender's name and control data only once. */
     io.again = (sends || (message.msg_name == NULL && message.msg_control == NULL)) &&
                vector_keeps_data(fd, S_IFSOCK, sends);
     r = vector_is_user(&vector) ? message_hold(&message, io.access, &held) : -EFAULT;
@@ -296,7 +299,7 @@ static long message_call(long number, int fd, struct msghdr *program, int flags,
         r = vector_transfer(&io, &vector, mask);
     hold_drop(&held);
     vector_close(&vector);
-    if (r >= 0 && !sends) { /* what recvmsg tells beside the bytes */
+    if (r >= 0 && !sends) { /* what recvmsg says about the bytes */
         struct msghdr answer;
 
         if (user_copy_in(&answer, program, sizeof answer) != 0)
@@ -311,8 +314,8 @@ static long message_call(long number, int fd, struct msghdr *program, int flags,
 }
 
 /*
- * One message after the other. recvmmsg's timeout is looked at by the kernel between messages; here the
- * first message waits as long as it takes, the others do not wait.
+ * One message after the other. The kernel checks recvmmsg's timeout between messages;
+ * here the first message waits without a limit, and the others do not wait.
  */
 static long messages_call(long number, const uint64_t arg[6], const sigset_t *mask)
 {

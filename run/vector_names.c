@@ -1,6 +1,6 @@
 /*
- * vector_names.c: libc's names for the calls of vector.c; those of files are called by file_names.c.
- * Without managed memory in the vector they are libc's own, which are cancellation points too.
+ * vector_names.c: libc's names for the calls of vector.c; file_names.c calls those that read and write
+ * files. Without managed memory in the vector they call libc's own, which are cancellation points.
  */
 #include "fdtable.h"
 #include "real.h"
@@ -10,7 +10,7 @@
 #include "window.h"
 #include <limits.h>
 
-/* What cannot be read is the kernel's to refuse. */
+/* False when the vector cannot be read: the kernel refuses it. */
 static bool iov_is_managed(const struct iovec *iov, size_t npieces)
 {
     struct iovec piece[VECTOR_SMALL];
@@ -30,7 +30,7 @@ static bool iov_is_managed(const struct iovec *iov, size_t npieces)
     return false;
 }
 
-/* *ancillary: it has room for descriptors. */
+/* *ancillary is set when the message has room for descriptors. */
 static bool message_is_managed(const struct msghdr *program, bool *ancillary)
 {
     struct msghdr message;
@@ -146,7 +146,7 @@ FL_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     return managed(SYS_sendmsg, U(fd), U(message), U(flags), 0, 0, 0);
 }
 
-/* A message may have brought descriptors (SCM_RIGHTS), of whatever files. */
+/* A message may have brought descriptors of managed files (SCM_RIGHTS). */
 static long received(long r)
 {
     if (r >= 0 && files_mapped != 0)

@@ -1,12 +1,12 @@
 /*
  * window.h: the addresses where mappings are managed, and what lies where in them.
  *
- *   LINUX_WINDOW_START       ZONE_END                                                    LINUX_WINDOW_END
- *   |  zone: program's reservations  |··free··| managed | managed |··free··| reserved |··free··|
- *      (reservation.h)                  │          │                          │
- *                                       │          └ an entry of the core     └ the core's entry says reserved:
- *                                       └ PROT_NONE, the machine's              the kernel maps something there
- *                                                                               (MAP_FIXED)
+ *   LINUX_WINDOW_START  ZONE_END                                             LINUX_WINDOW_END
+ *            |   zone    |··free··| managed | managed |··free··| reserved |··free··|
+ *                 │          │         │                            │
+ *                 │          │         └ the core's entry           └ the core's entry says reserved:
+ *                 │          └ PROT_NONE, the machine's               the kernel maps here (MAP_FIXED)
+ *                 └ addresses that the program reserves (reservation.h)
  *
  * In the zone everything that is not managed is reserved, and stays reserved when it is unmapped.
  */
