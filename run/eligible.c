@@ -100,7 +100,7 @@ bool eligible_file_still(struct mmap_args *args)
  */
 bool eligible_length(const struct mmap_args *args)
 {
-    if ((args->flags & MAP_TYPE) == MAP_SHARED && locks_make_shared(args->fd, (uint64_t)args->st.st_size))
+    if ((args->flags & MAP_TYPE) == MAP_SHARED && locks_forbid_managing(args->fd, (uint64_t)args->st.st_size))
         return false;
     if (args->len >= shim_config.min_size_bytes)
         return true;
@@ -138,7 +138,7 @@ static bool shared_with_others(const struct mmap_args *args)
         return true;
     }
     writes |= registry_may_write(args->st.st_dev, args->st.st_ino);
-    if (!watch_has_company(args->fd, &args->st, writes, &with))
+    if (!watch_used_elsewhere(args->fd, &args->st, writes, &with))
         return false;
     watch_say_shared(args->fd, args->st.st_ino, with);
     return true;

@@ -1,7 +1,8 @@
 /*
  * fds.c: the shim's own descriptors, and programs that close descriptors that they did not open.
  *
- *      close_range(3, ~0):   | the program's | ours | the program's | ours | …    closes all but ours
+ *      close_range(3, ~0):   | the program's | the shim's | the program's | the shim's | …
+ *                            └── closed ─────┘            └── closed ─────┘
  *
  * For the program the shim's descriptors do not exist: closing one is EBADF. So is replacing one by
  * dup2, which no program does on purpose with numbers so high. A child of a fork may close them.

@@ -60,7 +60,7 @@ static struct file *file_alloc(void) FL_REQUIRES(shim_lock)
     file_spare = file->next_key;
     file->next_key = file->next_vnode = file->next_unmapped = file->next_idle = file->prev_idle = NULL;
     file->unmapped = file->idle = file->came_back = file->written = file->inherited = false;
-    file->beside = file->told_overwritten = false;
+    file->bypass = file->told_overwritten = false;
     file->mapped_bytes = file->size_seen = file->ctime_seen = 0;
     return file;
 }
@@ -126,7 +126,7 @@ int file_get(int fd, const struct stat *st, unsigned mode, struct file **out)
     if (file == NULL)
         return file_open(fd, st, mode, out);
     *out = file;
-    if (!file->beside)
+    if (!file->bypass)
         file_revalidate(file, st);
     return (mode & ~file->mode) != 0 ? file_upgrade(file, fd, mode) : 0;
 }

@@ -82,7 +82,7 @@ static int offset_tell(const struct copy_offset *offset, bool moved)
 }
 
 /* Beyond the end of any file: the kernel refuses it before a byte is copied. */
-static bool range_is_odd(int64_t offset, size_t len)
+static bool range_is_beyond(int64_t offset, size_t len)
 {
     return offset < 0 || len > (uint64_t)(INT64_MAX - offset);
 }
@@ -268,11 +268,11 @@ FL_EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *
 /* ---- sendfile --------------------------------------------------------------------------------------- */
 
 /* The kernel refuses the call, or finds nothing to read. */
-static bool sendfile_is_odd(const struct copy *copy, size_t len)
+static bool sendfile_is_refused(const struct copy *copy, size_t len)
 {
     struct stat st;
 
-    if (range_is_odd(copy->from.value, len) || range_is_odd(copy->to.value, copy->len) ||
+    if (range_is_beyond(copy->from.value, len) || range_is_beyond(copy->to.value, copy->len) ||
         linux_syscall(SYS_fstat, copy->from.fd, &st) != 0)
         return true;
     return S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && copy->from.value >= st.st_size);
@@ -283,7 +283,7 @@ FL_EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
     struct copy copy = {.len = len < COPY_MAX ? len : COPY_MAX, .pipe = -1};
 
     if (!is_managed(out) || !offset_read(&copy.from, in, offset) || !offset_read(&copy.to, out, NULL) ||
-        sendfile_is_odd(&copy, len)) {
+        sendfile_is_refused(&copy, len)) {
         write_back_before(in, offset, len);
         return shim_real()->sendfile(out, in, offset, len);
     }
@@ -309,7 +309,7 @@ static bool splice_is_ours(int in, int out, const struct copy_offset *to, size_t
     if (in_flags < 0 || (in_flags & O_PATH) != 0 || (in_flags & O_ACCMODE) == O_WRONLY || out_flags < 0 ||
         (out_flags & (O_PATH | O_APPEND)) != 0 || (out_flags & O_ACCMODE) == O_RDONLY)
         return false;
-    if (len == 0 || range_is_odd(to->value, len) || (flags & ~SPLICE_FLAGS) != 0)
+    if (len == 0 || range_is_beyond(to->value, len) || (flags & ~SPLICE_FLAGS) != 0)
         return false;
     return linux_syscall(SYS_fstat, in, &st) == 0 && S_ISFIFO(st.st_mode);
 }

@@ -65,14 +65,14 @@ static bool idle_is_harmless(const struct file *file)
 {
     struct stat st;
 
-    if (file->beside || linux_syscall(SYS_fstat, file->fd, &st) != 0 || st.st_nlink == 0)
+    if (file->bypass || linux_syscall(SYS_fstat, file->fd, &st) != 0 || st.st_nlink == 0)
         return false;
     return (file->mode & FL_FWRITE) == 0 || (st.st_mode & 0111) == 0;
 }
 
 /*
  * A file is written back when it becomes idle, since other processes may be told of it. But not one
- * that comes back again and again, if the kernel tells us when another process opens it (watch.c).
+ * that comes back again and again, if the kernel tells when another process opens it (watch.c).
  */
 static bool idle_may_be_dirty(const struct file *file) FL_REQUIRES(shim_lock)
 {

@@ -113,7 +113,7 @@ static int io_prepare(const struct file_io *io, struct fd_call *call)
         return -EINVAL;
     if ((io->flags & RWF_NOWAIT) != 0)
         return -EAGAIN;
-    if (call->file->beside || (io->writes && io_is_limited()))
+    if (call->file->bypass || (io->writes && io_is_limited()))
         return 0;
     return !io->writes || file_make_writable(call->file, call->fd, call->flags);
 }
@@ -150,14 +150,14 @@ static int64_t io_core(const struct fd_call *call, bool writes, const struct iov
                   : fl_vnode_read(vnode, pieces, (uint32_t)n, iocb);
 }
 
-/* As io_core; *beside: nothing was done, since the file was handed to the kernel. */
+/* As io_core; *bypass: nothing was done, since the file was handed to the kernel. */
 static int64_t io_turn(const struct fd_call *call, bool writes, const struct iovec *iov, size_t n,
-                       struct fl_iocb *iocb, bool *beside)
+                       struct fl_iocb *iocb, bool *bypass)
 {
     int64_t r = 0;
 
-    *beside = !file_cache_enter(call->file);
-    if (*beside)
+    *bypass = !file_cache_enter(call->file);
+    if (*bypass)
         return 0;
     r = io_core(call, writes, iov, n, iocb);
     file_cache_leave(call->file);
@@ -170,7 +170,7 @@ static int64_t io_turn(const struct fd_call *call, bool writes, const struct iov
  * which is unmapped for the write: so at most a page is copied first, and written from the copy.
  */
 static int64_t io_write_copy(const struct fd_call *call, const struct iovec *piece, struct fl_iocb *iocb,
-                             bool *beside)
+                             bool *bypass)
 {
     size_t len = piece->iov_len < VM_PAGE_SIZE ? piece->iov_len : VM_PAGE_SIZE;
     long memory = shim_memory(VM_PAGE_SIZE);
@@ -181,14 +181,14 @@ static int64_t io_write_copy(const struct fd_call *call, const struct iovec *pie
         return memory;
     r = user_copy_in(copy.iov_base, piece->iov_base, len);
     if (r == 0)
-        r = io_turn(call, true, &copy, 1, iocb, beside);
+        r = io_turn(call, true, &copy, 1, iocb, bypass);
     shim_memory_free(copy.iov_base, VM_PAGE_SIZE);
     return r;
 }
 
 /* In each turn as many of the managed pieces are held as there is room for. */
 static long io_in_turns(const struct file_io *io, const struct fd_call *call, struct vector *vector,
-                        struct fl_iocb *iocb, bool *beside)
+                        struct fl_iocb *iocb, bool *bypass)
 {
     vm_prot_t access = io->writes ? VM_PROT_READ : VM_PROT_WRITE;
     size_t done = 0;
@@ -207,10 +207,10 @@ static long io_in_turns(const struct file_io *io, const struct fd_call *call, st
         reached = r == 0;
         managed = held != NULL;
         if (reached)
-            r = io_turn(call, io->writes, piece, n, iocb, beside);
+            r = io_turn(call, io->writes, piece, n, iocb, bypass);
         hold_drop(&held);
         if (r == -EFAULT && reached && io->writes && tries > 0 && window_has((uintptr_t)piece->iov_base))
-            r = io_write_copy(call, piece, iocb, beside);
+            r = io_write_copy(call, piece, iocb, bypass);
         if (r > 0) {
             done += (size_t)r;
             /*
@@ -233,7 +233,7 @@ static bool io_move(struct file_io *io, const struct fd_call *call, struct vecto
 {
     uint64_t at = (iocb->flags & FL_IOCB_APPEND) != 0 ? (uint64_t)call->st.st_size : iocb->offset;
     uint64_t len = total;
-    bool beside = false;
+    bool bypass = false;
 
     if (at > INT64_MAX - total)
         return false;
@@ -244,15 +244,15 @@ static bool io_move(struct file_io *io, const struct fd_call *call, struct vecto
             return true;
     }
     io_cap(vector, len < IO_MAX_BYTES ? len : IO_MAX_BYTES);
-    *result = io_in_turns(io, call, vector, iocb, &beside);
-    if (io->writes && *result > 0 && locks_are_beside_memory(call->fd))
+    *result = io_in_turns(io, call, vector, iocb, &bypass);
+    if (io->writes && *result > 0 && locks_want_write_through(call->fd))
         /* An error is told by the next fsync. */
         (void)!fl_vnode_sync(call->file->vnode, iocb->offset - (uint64_t)*result, (uint64_t)*result);
-    return !beside || *result > 0;
+    return !bypass || *result > 0;
 }
 
 /* Before the kernel does it: writes dirty pages back, and notes which clean ones to drop after a write. */
-static void io_beside(struct file_io *io, const struct fd_call *call, uint64_t at, uint64_t total)
+static void io_bypass(struct file_io *io, const struct fd_call *call, uint64_t at, uint64_t total)
 {
     if (io_appends(io, call)) {
         at = (uint64_t)call->st.st_size;
@@ -260,8 +260,8 @@ static void io_beside(struct file_io *io, const struct fd_call *call, uint64_t a
     }
     (void)!fl_vnode_sync(call->file->vnode, at, total); /* an error is told by the next fsync */
     if (io->writes) {
-        io->behind = at;
-        io->behind_len = total;
+        io->stale_at = at;
+        io->stale_len = total;
     }
 }
 
@@ -272,8 +272,8 @@ static bool io_at(struct file_io *io, struct fd_call *call, struct vector *vecto
     uint64_t total = io_total(vector->piece, vector->npieces), at = iocb->offset;
     bool done = core && io_move(io, call, vector, total, iocb, result);
 
-    if (!core || (!done && call->file->beside))
-        io_beside(io, call, at, total);
+    if (!core || (!done && call->file->bypass))
+        io_bypass(io, call, at, total);
     return done;
 }
 
@@ -341,7 +341,7 @@ bool file_io_managed(struct file_io *io, long *result)
 
 /* ---- after a write by the kernel ------------------------------------------------------------------- */
 
-void file_io_behind(const struct file_io *io)
+void file_io_drop_stale(const struct file_io *io)
 {
     struct fd_call call;
     unsigned what;
@@ -350,8 +350,8 @@ void file_io_behind(const struct file_io *io)
         return;
     (void)!fl_vnode_setsize(call.file->vnode); /* on an error the next access behind the end asks again */
     (void)!fl_vnode_revalidate(call.file->vnode, true, &what);
-    if (io->behind_len != 0)
-        fl_vnode_invalidate(call.file->vnode, io->behind, io->behind_len);
+    if (io->stale_len != 0)
+        fl_vnode_invalidate(call.file->vnode, io->stale_at, io->stale_len);
     else
         fl_vnode_invalidate(call.file->vnode, 0, UINT64_MAX);
     fd_end(&call);

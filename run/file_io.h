@@ -22,13 +22,13 @@ struct file_io {
     const struct iovec *iov;
     size_t niov;
     uint32_t generation; /* files_generation before the call; set by file_io */
-    uint64_t behind,
-        behind_len; /* what a write by the kernel changes of a managed file, in bytes; 0, 0: nothing */
+    uint64_t stale_at,
+        stale_len; /* what a write by the kernel changes of a managed file, in bytes; 0, 0: nothing */
 };
 
 /* What file_io and file_io_after do for a managed file. */
 bool file_io_managed(struct file_io *io, long *result);
-void file_io_behind(const struct file_io *io);
+void file_io_drop_stale(const struct file_io *io);
 
 /* True: the call is done, *result is the kernel's answer. False: the call is the kernel's. */
 static inline bool file_io(struct file_io *io, long *result)
@@ -40,8 +40,8 @@ static inline bool file_io(struct file_io *io, long *result)
 /* After a write by the kernel, of a file that the core cannot write, or that became managed meanwhile. */
 static inline void file_io_after(const struct file_io *io)
 {
-    if (io->behind_len != 0 || files_generation != io->generation)
-        file_io_behind(io);
+    if (io->stale_len != 0 || files_generation != io->generation)
+        file_io_drop_stale(io);
 }
 
 /*

@@ -178,17 +178,17 @@ static long size_fallocate(const struct fd_call *call, int mode, off_t offset, o
 bool file_fallocate(int fd, int mode, off_t offset, off_t len, long *result)
 {
     struct fd_call call;
-    bool odd;
+    bool bad;
 
     if (fd_is_other(fd) || !fd_begin(fd, &call))
         return false;
-    odd = !fd_may_write(&call) || offset < 0 || len <= 0 || offset > INT64_MAX - len;
-    if (!odd && file_make_writable(call.file, fd, call.flags) && file_cache_enter(call.file)) {
+    bad = !fd_may_write(&call) || offset < 0 || len <= 0 || offset > INT64_MAX - len;
+    if (!bad && file_make_writable(call.file, fd, call.flags) && file_cache_enter(call.file)) {
         *result = size_fallocate(&call, mode, offset, len);
         file_cache_leave(call.file);
     } else {
         *result = linux_syscall(SYS_fallocate, fd, mode, offset, len);
-        if (!odd) {
+        if (!bad) {
             size_changed(call.file);
             fl_vnode_invalidate(call.file->vnode, (uint64_t)offset, UINT64_MAX - (uint64_t)offset);
         }

@@ -208,7 +208,7 @@ void files_unmark(void)
 void files_forked(void)
 {
     for (struct file *file = file_all; file != NULL; file = file->next) {
-        file->beside = true;
+        file->bypass = true;
         watch_forked(file);
     }
     file_idle_trim(0, 0);

@@ -322,7 +322,7 @@ static void cache_drain(struct file *file)
 {
     const struct timespec moment = {0, 100000};
 
-    file->beside = true;
+    file->bypass = true;
     while (file->in_cache != 0)
         linux_syscall(SYS_nanosleep, &moment, NULL);
 }
@@ -381,7 +381,7 @@ static int regions_move(struct handover *handover) FL_REQUIRES(shim_lock)
  */
 static int file_move(struct handover *handover) FL_REQUIRES(shim_lock)
 {
-    bool beside = handover->file->beside;
+    bool bypass = handover->file->bypass;
     int error = regions_shut(handover);
 
     cache_drain(handover->file);
@@ -392,7 +392,7 @@ static int file_move(struct handover *handover) FL_REQUIRES(shim_lock)
     if (error == 0)
         return regions_move(handover);
     regions_open(handover);
-    handover->file->beside = beside;
+    handover->file->bypass = bypass;
     return error;
 }
 

@@ -53,7 +53,7 @@ static bool was_locked(int fd)
 
 static _Atomic bool small_is_mapped; /* a small locked file is mapped, or was */
 
-bool locks_make_shared(int fd, uint64_t size_bytes)
+bool locks_forbid_managing(int fd, uint64_t size_bytes)
 {
     bool small = size_bytes < LOCKED_SMALL_BYTES && was_locked(fd);
 
@@ -62,7 +62,7 @@ bool locks_make_shared(int fd, uint64_t size_bytes)
     return small;
 }
 
-bool locks_are_beside_memory(int fd)
+bool locks_want_write_through(int fd)
 {
     return small_is_mapped && was_locked(fd);
 }
@@ -77,7 +77,7 @@ static void becomes_kernels(struct file *file, const char *why) FL_REQUIRES(shim
 
 /*
  * A lock was taken by fd. If its file is managed and small, it becomes the kernel's. Only
- * the first lock is looked at: locks_make_shared looks at files that are mapped later.
+ * the first lock is looked at: locks_forbid_managing looks at files that are mapped later.
  */
 static void locked(int fd)
 {

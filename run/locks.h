@@ -19,11 +19,11 @@ void locks_closing(int fd);
  * Whether a lock was taken by the descriptor of a file so small that processes may use its bytes
  * between two locks, at any moment (SQLite's index of its log): such a file is not managed.
  */
-bool locks_make_shared(int fd, uint64_t size_bytes);
+bool locks_forbid_managing(int fd, uint64_t size_bytes);
 /*
  * Whether the program may announce what it writes by the descriptor in shared memory, without a lock
  * that is released: a lock was taken by the descriptor, and a small locked file is mapped as well.
  */
-bool locks_are_beside_memory(int fd);
+bool locks_want_write_through(int fd);
 
 #endif

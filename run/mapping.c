@@ -20,7 +20,7 @@
 /* ---- spans ----------------------------------------------------------------------------------------- */
 
 /* Bad arguments (unaligned, wrapping, no length): the core refuses them, given in one piece. */
-static bool range_is_odd(vm_offset_t addr, size_t len)
+static bool range_is_bad(vm_offset_t addr, size_t len)
 {
     return (addr & VM_PAGE_MASK) != 0 || len == 0 || round_page(len) < len ||
            !window_has_range(addr, round_page(len));
@@ -48,7 +48,7 @@ static long span_each(long number, vm_offset_t addr, size_t len, int arg,
     long r = 0;
 
     /* mprotect always takes (S), since a hand-over changes the protection of its regions for a while. */
-    if ((window_is_whole() && number != SYS_mprotect) || range_is_odd(addr, len)) {
+    if ((window_is_whole() && number != SYS_mprotect) || range_is_bad(addr, len)) {
         linux_signals_block(&saved);
         r = managed(fl_space(), addr, len, arg);
         linux_signals_restore(&saved);
@@ -85,7 +85,7 @@ long mapping_munmap(vm_offset_t addr, size_t len)
 
     if (!shim_on() || !window_has(addr))
         return linux_syscall(SYS_munmap, addr, len);
-    if (range_is_odd(addr, len))
+    if (range_is_bad(addr, len))
         return span_each(SYS_munmap, addr, len, 0, managed_munmap);
     shim_enter(&saved);
     r = window_remove(addr, addr + round_page(len));

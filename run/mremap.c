@@ -80,8 +80,8 @@ static long mremap_managed(vm_offset_t old_addr, size_t old_len, size_t new_len,
 }
 
 /* What Linux refuses whatever is mapped there. */
-static bool mremap_is_odd(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags,
-                          vm_offset_t new_addr)
+static bool mremap_is_refused(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags,
+                              vm_offset_t new_addr)
 {
     bool fixed = (flags & MREMAP_FIXED) != 0;
 
@@ -103,7 +103,7 @@ static long mremap_leaving(vm_offset_t old_addr, size_t old_len, size_t new_len,
     struct file *file;
     int error;
 
-    if (mremap_is_odd(old_addr, old_len, new_len, flags, new_addr))
+    if (mremap_is_refused(old_addr, old_len, new_len, flags, new_addr))
         return -EINVAL;
     if (fl_space_region(fl_space(), old_addr, &region) != 0 || region.start > old_addr ||
         region.vnode == NULL)

@@ -99,7 +99,7 @@ static int await_visit(struct registry_record *record, uint64_t owner, uint32_t 
     if (owner == registry_me || (state & STATE_WANTED) == 0 || owner == silent_owner)
         return 0;
     while (!record_answers(record, owner, state)) {
-        if (now_ns() - begun > ((state & STATE_AT_IT) != 0 ? WAIT_WRITTEN_NS : WAIT_ANSWER_NS)) {
+        if (now_ns() - begun > ((state & STATE_MOVING) != 0 ? WAIT_WRITTEN_NS : WAIT_ANSWER_NS)) {
             shim_say(
                 "process %u does not hand over a file that it shares with this one: is it stopped? What it "
                 "wrote may be missing here",
@@ -243,7 +243,7 @@ void registry_hand_over_begins(dev_t dev, ino_t ino)
     struct registry_record *own = own_record_of(dev, ino);
 
     if (own != NULL)
-        own_change(own, 0, STATE_AT_IT);
+        own_change(own, 0, STATE_MOVING);
 }
 
 void registry_hand_over(dev_t dev, ino_t ino)
@@ -251,7 +251,7 @@ void registry_hand_over(dev_t dev, ino_t ino)
     struct registry_record *own = own_record_of(dev, ino);
 
     if (own != NULL)
-        own_change(own, STATE_HELD | STATE_AT_IT, STATE_KERNEL);
+        own_change(own, STATE_HELD | STATE_MOVING, STATE_KERNEL);
 }
 
 void registry_forget(dev_t dev, ino_t ino)

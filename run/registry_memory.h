@@ -24,10 +24,11 @@
 #define BUCKET_RECORDS   16
 #define FILTER_BITS      8192
 
-#define OWNER_NOBODY UINT64_MAX /* the record is being taken down */
+#define OWNER_CLEARING UINT64_MAX /* the record is being taken down */
 
 struct registry_record {
-    _Atomic uint64_t owner; /* 0: free; OWNER_NOBODY; else place + 1, and the generation in the upper half */
+    _Atomic uint64_t
+        owner; /* 0: free; OWNER_CLEARING; else place + 1, and the generation in the upper half */
     _Atomic uint64_t dev;
     _Atomic uint64_t ino;
     _Atomic uint32_t state; /* STATE_* (registry_records.h), a futex; 0: no record, or not yet */

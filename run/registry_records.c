@@ -3,7 +3,7 @@
  *
  *   bucket[hash] ─ full ─▶ overflowed ─▶ the next bucket …     at most BUCKETS_MOST
  *
- *   state:  0 ──insert──▶ HELD, or HELD + WRITES ──another asks──▶ + WANTED ──▶ + AT_IT ──▶ KERNEL
+ *   state:  0 ──insert──▶ HELD, or HELD + WRITES ──another asks──▶ + WANTED ──▶ + MOVING ──▶ KERNEL
  *           each change is a compare-and-swap, on a futex that other processes wait on
  *
  * A record is stale when the generation of its owner is not that of its place any more, or when
@@ -48,7 +48,7 @@ int records_each(dev_t dev, ino_t ino, uint64_t hash,
 
 void record_take_down(struct registry_record *record, uint64_t owner)
 {
-    if (!atomic_compare_exchange_strong(&record->owner, &owner, OWNER_NOBODY))
+    if (!atomic_compare_exchange_strong(&record->owner, &owner, OWNER_CLEARING))
         return;
     record->state = 0;
     record->owner = 0;
@@ -79,7 +79,7 @@ static struct registry_record *bucket_take(struct registry_record bucket[BUCKET_
     for (int i = 0; i < BUCKET_RECORDS; i++) {
         uint64_t owner = bucket[i].owner;
 
-        if (owner != 0 && owner != OWNER_NOBODY && !owner_is_current(owner)) {
+        if (owner != 0 && owner != OWNER_CLEARING && !owner_is_current(owner)) {
             record_take_down(&bucket[i], owner);
             owner = bucket[i].owner;
         }

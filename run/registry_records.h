@@ -12,7 +12,7 @@
 #define STATE_WRITES   0x2   /* … and may write it */
 #define STATE_KERNEL   0x4   /* the file is the kernel's in the owner, for as long as it lives */
 #define STATE_WANTED   0x8   /* another process asks the owner to hand the file over */
-#define STATE_AT_IT    0x10  /* the owner is handing it over */
+#define STATE_MOVING   0x10  /* the owner is handing it over */
 #define STATE_SEQUENCE 0x100 /* and above: tells a record from the next one in the same place */
 
 /* Visits each record of the file, as it is now, until visit returns other than 0, which is returned. */

@@ -1,7 +1,7 @@
 /*
  * watch.c: other processes that open or change a managed file are noticed, and the file becomes the kernel's.
  *
- *   fanotify ─┐                  ┌─ our own process did it ─▶ nothing
+ *   fanotify ─┐                  ┌─ this process did it ─▶ nothing
  *             ├─▶ the watcher ───┼─ opened, and this process can write it ─────────▶ handover_file
  *   registry ─┘                  ├─ opened, and this process can only read it
  *   (asked)                      │     is it open for writing anywhere? (a lease tells) ─▶ handover_file
@@ -115,7 +115,7 @@ static bool has_writer(int fd)
  * A second descriptor of the program's own prevents the lease, too, so /proc decides for
  * a process that writes. A process that only reads knows that the writer is another one.
  */
-bool watch_has_company(int fd, const struct stat *st, bool writes, pid_t *with)
+bool watch_used_elsewhere(int fd, const struct stat *st, bool writes, pid_t *with)
 {
     *with = 0;
     if (writes ? lease_probe(fd, F_WRLCK) == 0 : !has_writer(fd))
@@ -146,7 +146,7 @@ void watch_hand_over(struct file *file, pid_t with)
 {
     int error;
 
-    if (file->mapped_bytes == 0 && (file->beside || file_let_go(file)))
+    if (file->mapped_bytes == 0 && (file->bypass || file_let_go(file)))
         return; /* it is the kernel's already and is closed after the last call on it, or was idle */
     error = handover_file(file, LEFT_SHARED);
     if (error == 0)
@@ -161,7 +161,7 @@ static void watch_event(uint64_t mask, uint64_t hash) FL_REQUIRES(shim_lock)
 {
     struct file *file = file_of_handle(hash);
 
-    if (file == NULL || (file->beside && file->mapped_bytes == 0))
+    if (file == NULL || (file->bypass && file->mapped_bytes == 0))
         return;
     if ((mask & FAN_MODIFY) != 0 || can_write(file) || has_writer(file->fd))
         watch_hand_over(file, 0);
@@ -172,12 +172,12 @@ static void watch_event(uint64_t mask, uint64_t hash) FL_REQUIRES(shim_lock)
  * closed the file again may have read it, so dirty pages are written back; or changed
  * it while a write-back hid that from the time stamp, so clean pages are dropped.
  */
-static void watch_event_of_anybody(uint64_t handle) FL_REQUIRES(shim_lock)
+static void watch_event_inotify(uint64_t handle) FL_REQUIRES(shim_lock)
 {
     struct file *file = file_of_handle(handle);
     struct stat st;
 
-    if (file == NULL || file->beside || linux_syscall(SYS_fstat, file->fd, &st) != 0)
+    if (file == NULL || file->bypass || linux_syscall(SYS_fstat, file->fd, &st) != 0)
         return;
     if (file_revalidate(file, &st) || peer_with(file->dev, file->ino, !can_write(file)) != 0) {
         watch_hand_over(file, 0);
@@ -230,7 +230,7 @@ static void inotify_all(const char *events, long len) FL_REQUIRES(shim_lock)
         if ((event->mask & IN_Q_OVERFLOW) != 0)
             watch_overflow();
         else if ((event->mask & IN_IGNORED) == 0)
-            watch_event_of_anybody((uint64_t)event->wd + 1);
+            watch_event_inotify((uint64_t)event->wd + 1);
     }
 }
 

@@ -25,7 +25,7 @@ void watch_forked(struct file *file) FL_REQUIRES(shim_lock);
  * writing, or, if this process `writes` it, at all. *with: which process, or 0 where that is not known. fd is
  * the program's, and the shim has no descriptor of the file. May take milliseconds if another process has.
  */
-bool watch_has_company(int fd, const struct stat *st, bool writes, pid_t *with) FL_EXCLUDES(shim_lock);
+bool watch_used_elsewhere(int fd, const struct stat *st, bool writes, pid_t *with) FL_EXCLUDES(shim_lock);
 /* Says on standard error why the file of fd is the kernel's. `with`: another process, or 0. */
 void watch_say_shared(int fd, ino_t ino, pid_t with);
 /*
