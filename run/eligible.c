@@ -17,7 +17,6 @@
 #include "watch.h"
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/vfs.h>
@@ -36,10 +35,9 @@ static bool kernel_has_shared FL_GUARDED_BY(shim_lock);
 static bool is_shared_memory(int fd)
 {
     static const char place[] = "/dev/shm/";
-    char link[32], name[sizeof place];
+    char name[sizeof place];
 
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    return linux_syscall(SYS_readlink, link, name, sizeof name) == (long)sizeof name &&
+    return shim_fd_path(fd, name, sizeof name) == (long)sizeof name &&
            memcmp(name, place, sizeof place - 1) == 0;
 }
 

@@ -1,6 +1,6 @@
 /*
- * eligible.h: which mappings mmap manages (eligible.c). The questions are asked in
- * the order in which they stand here; the first no leaves the mapping to the kernel.
+ * eligible.h: which mappings mmap manages (eligible.c). mmap asks the
+ * questions in this order, until an answer leaves the mapping to the kernel.
  */
 #ifndef RUN_ELIGIBLE_H
 #define RUN_ELIGIBLE_H
@@ -25,7 +25,7 @@ bool eligible_file(struct mmap_args *args);
 bool eligible_file_still(struct mmap_args *args) FL_REQUIRES(shim_lock);
 /* Long enough, or of a file that has managed mappings, or will have some soon. */
 bool eligible_length(const struct mmap_args *args) FL_REQUIRES(shim_lock);
-/* Not a part of a program that is written all over: a private and writable mapping at a fixed address. */
+/* Private and writable, for a fixed address: like a part of a program, which is left to the kernel. */
 bool eligible_is_image(const struct mmap_args *args) FL_REQUIRES(shim_lock);
 /*
  * Claims a file that is new here, or is to be written for the first time, in the

@@ -232,11 +232,8 @@ void file_release(struct file *file)
 
 void file_path(int fd, ino_t ino, char path[PATH_MAX])
 {
-    char link[32];
-    long len;
+    long len = shim_fd_path(fd, path, PATH_MAX - 1);
 
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    len = linux_syscall(SYS_readlink, link, path, PATH_MAX - 1);
     if (len > 0)
         path[len] = '\0';
     else

@@ -213,10 +213,7 @@ static long io_in_turns(const struct file_io *io, const struct fd_call *call, st
             r = io_write_copy(call, piece, iocb, bypass);
         if (r > 0) {
             done += (size_t)r;
-            /*
-                         * A short turn with managed memory may mean that the
-                         * memory was taken away, not that the file ended.
-                         */
+            /* A turn is short, too, when its managed memory was taken away. */
             more = vector_advance(vector, n, rest, (size_t)r) || managed;
             tries = 0;
         } else if (r == -EFAULT && reached && managed) {

@@ -22,8 +22,9 @@ struct file_io {
     const struct iovec *iov;
     size_t niov;
     uint32_t generation; /* files_generation before the call; set by file_io */
-    uint64_t stale_at,
-        stale_len; /* what a write by the kernel changes of a managed file, in bytes; 0, 0: nothing */
+
+    /* [stale_at, stale_at + stale_len): what a write by the kernel changes of a managed file. */
+    uint64_t stale_at, stale_len;
 };
 
 /* What file_io and file_io_after do for a managed file. */

@@ -25,7 +25,6 @@
 #include "stats.h"
 #include "user_copy.h"
 #include "watch.h"
-#include "window.h"
 #include <string.h>
 #include <sys/mman.h>
 
@@ -253,9 +252,9 @@ static long child_map(const struct fork_region *region, size_t *page) FL_REQUIRE
 {
     size_t len = region->end - region->start;
     bool has_pages = *page < image.npages && image.page[*page].va < region->end;
-    long r =
-        linux_syscall(SYS_mmap, region->start, len, has_pages ? PROT_READ | PROT_WRITE : region->prot,
-                      MAP_FIXED | (region->shared ? MAP_SHARED : MAP_PRIVATE), region->fd, region->offset);
+    int prot = has_pages ? PROT_READ | PROT_WRITE : region->prot;
+    int flags = MAP_FIXED | (region->shared ? MAP_SHARED : MAP_PRIVATE);
+    long r = linux_syscall(SYS_mmap, region->start, len, prot, flags, region->fd, region->offset);
 
     if (linux_syscall_failed(r))
         return r;

@@ -3,7 +3,7 @@
  *
  *   lock taken ─▶ fresh_all ─▶ each file: fstat ─▶ st_ctim as before? ─ yes ─▶ nothing
  *                                                     │ no
- *                                                  fl_vnode_revalidate: ours? ─ no ─▶ clean pages dropped
+ *                                                  fl_vnode_revalidate: by us? ─ no ─▶ clean pages dropped
  *
  * When the stamp moved because of this process's own write-back, the store can tell (change.h).
  *
@@ -37,8 +37,8 @@ static void tell_overwritten(struct file *file)
         return;
     file_path(file->fd, file->ino, path);
     shim_say(
-        "%s: another process wrote to it while bytes stored here were not written yet: where both are in one "
-        "page, these replace the other's",
+        "%s: another process wrote to it while bytes stored here were not written yet: where both are in "
+        "one page, these replace the other's",
         path);
 }
 

@@ -2,14 +2,14 @@
  * handover.c: a managed file becomes the kernel's while the program runs, because
  * a child of fork must see the same bytes, or another process uses the file.
  *
- *   handover_file ─▶ gate shut ─▶ futex waiters woken ─▶ views cannot be stored to, or touched
- *                 ─▶ calls go past the cache ─▶ those that are in it end ─▶ fl_vnode_sync
- *                 ─▶ each region: fl_sys_munmap, fl_space_reserve ─▶ fl_vnode_sync
- *                 ─▶ each region: the kernel's mapping ─▶ gate open
+ *   handover_file ─▶ gate_shut ─▶ futexes_wake ─▶ regions_shut: no store reaches the pages
+ *                 ─▶ calls bypass the cache, cache_drain ─▶ fl_vnode_sync
+ *                 ─▶ each region: region_leave ─▶ fl_vnode_sync
+ *                 ─▶ each region: region_arrive, the kernel's mapping ─▶ gate_open
  *
- *   region                        view meanwhile    the kernel's mapping
- *   shared                        PROT_NONE         of the file, at its place
- *   private                       PROT_READ         made elsewhere, written pages copied in, then moved
+ *   region      protected by    the kernel's mapping
+ *   shared      PROT_NONE       of the file, at the same address
+ *   private     PROT_READ       made elsewhere, written pages copied in, then moved
  *
  * All regions of the file are shut before the first one is handed over. Otherwise a store through one
  * of them could be overwritten by a page that is still dirty in another. From then on no thread can

@@ -17,6 +17,7 @@
  * if it has moved nothing and loses nothing: files, pipes, streams, and everything that is sent.
  *
  * A struct fl_hold is 2 KiB, and a signal handler may run on a small stack, so holds come from a pool.
+ *
  * Lock: (H) the pool's, innermost, taken with all signals blocked.
  */
 #include "hold.h"

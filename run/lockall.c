@@ -35,7 +35,7 @@ static int lock_area(const char *line, void *arg)
 
 /*
  * The end of the region's pages that can be locked: the end of its file, or its start if it may
- * not be accessed. The kernel, too, locks the pages that there are, and returns success. (S) held.
+ * not be accessed. The kernel, too, locks the pages that there are, and returns success.
  */
 static vm_offset_t lock_end(const struct fl_region *region) FL_REQUIRES(shim_lock)
 {

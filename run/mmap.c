@@ -1,5 +1,5 @@
 /*
- * mmap.c: mmap.
+ * mmap.c: mmap, by the core or by the kernel.
  *
  *   mapping_mmap ─┬─ anonymous, without an address ─▶ reservation_place: addresses to map files over later
  *                 ├─ eligible (eligible.c) ─────────▶ mmap_managed: fl_sys_mmap, inside the window

@@ -1,5 +1,5 @@
 /*
- * mremap.c: mremap.
+ * mremap.c: mremap, by the core or by the kernel.
  *
  *   old place     new place                    by
  *   managed       the window, or any place     mremap_managed: fl_sys_mremap

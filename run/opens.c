@@ -19,7 +19,7 @@
 #include <stdarg.h>
 
 /* fd is a new descriptor, or -1. Returns it. */
-static int again(int fd)
+static int number_new(int fd)
 {
     if (fd >= 0 && files_mapped != 0)
         fd_forget(fd);
@@ -29,7 +29,7 @@ static int again(int fd)
 /* fd is a descriptor of a newly opened file, or -1. Returns it. */
 static int opened(int fd, int flags)
 {
-    (void)again(fd);
+    (void)number_new(fd);
     if (fd >= 0)
         fresh_opened(fd, flags);
     return fd;
@@ -167,13 +167,13 @@ int __openat64_2(int dir, const char *path, int flags)
 
 FL_EXPORT int dup(int fd)
 {
-    return again(shim_real()->dup(fd));
+    return number_new(shim_real()->dup(fd));
 }
 
 /* dup2 and dup3 are in fds.c. */
 static int duplicated(int command, int r)
 {
-    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? again(r) : r;
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? number_new(r) : r;
 }
 
 /* fcntl's third argument: a long, a pointer, or none. */

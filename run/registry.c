@@ -100,10 +100,9 @@ static int await_visit(struct registry_record *record, uint64_t owner, uint32_t 
         return 0;
     while (!record_answers(record, owner, state)) {
         if (now_ns() - begun > ((state & STATE_MOVING) != 0 ? WAIT_WRITTEN_NS : WAIT_ANSWER_NS)) {
-            shim_say(
-                "process %u does not hand over a file that it shares with this one: is it stopped? What it "
-                "wrote may be missing here",
-                (unsigned)owner_peer(owner)->pid);
+            shim_say("process %u does not hand over a file that it shares with this one: is it stopped? What "
+                     "it wrote may be missing here",
+                     (unsigned)owner_peer(owner)->pid);
             silent_owner = owner;
             return 0;
         }

@@ -61,7 +61,7 @@ void registry_forget(dev_t dev, ino_t ino) FL_REQUIRES(shim_lock);
 bool registry_is_shared(void);
 /* Whether another process manages the file. */
 bool registry_is_held(dev_t dev, ino_t ino);
-/* Whether this process may have opened the file for writing since it started: never a wrong no. */
+/* Whether this process may have opened the file for writing since it started. A no is certain. */
 bool registry_may_write(dev_t dev, ino_t ino);
 
 /* ---- for watch.c ----------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /*
- * registry_inbox.c: how Faultline processes inbox_ask each other for a file (registry_inbox.h).
+ * registry_inbox.c: how Faultline processes ask each other for a file (registry_inbox.h).
  *
  *   inbox_ask ─┬─▶ peer.asked + 1                      found within a second: registry_anything_asked
  *              └─▶ datagram to @faultline-UID-OWNER ─▶ watch.c's thread: registry_socket, registry_asked
@@ -9,6 +9,7 @@
  */
 #include "registry_inbox.h"
 #include "registry.h"
+#include "registry_memory.h"
 #include <linux_fd.h>
 #include <stdio.h>
 #include <sys/socket.h>

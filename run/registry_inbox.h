@@ -5,7 +5,8 @@
 #ifndef RUN_REGISTRY_INBOX_H
 #define RUN_REGISTRY_INBOX_H
 
-#include "registry_memory.h"
+#include <stdint.h>
+#include <sys/types.h>
 
 /* Opens this process's inbox. Without one, requests are found once a second. */
 void inbox_open(void);

@@ -27,8 +27,7 @@
 #define OWNER_CLEARING UINT64_MAX /* the record is being taken down */
 
 struct registry_record {
-    _Atomic uint64_t
-        owner; /* 0: free; OWNER_CLEARING; else place + 1, and the generation in the upper half */
+    _Atomic uint64_t owner; /* 0: free; OWNER_CLEARING; else generation << 32 | place + 1 */
     _Atomic uint64_t dev;
     _Atomic uint64_t ino;
     _Atomic uint32_t state; /* STATE_* (registry_records.h), a futex; 0: no record, or not yet */
@@ -79,7 +78,7 @@ bool owner_lives(uint64_t owner);
 
 /* The hash of a file, for its bucket and for the filters. */
 uint64_t registry_hash(dev_t dev, ino_t ino);
-/* A peer's filter: whether it may have opened a file of that hash for writing. Never a wrong no. */
+/* A peer's filter says whether it may have opened a file of that hash for writing. A no is certain. */
 bool filter_has(const struct registry_peer *peer, uint64_t hash);
 void filter_add(struct registry_peer *peer, uint64_t hash);
 /* A living peer other than this one that has the file open for writing, managed or not: its process, or 0. */

@@ -13,7 +13,7 @@
 #include "window.h"
 #include <sys/mman.h>
 
-/* The whole range shows the region's file, with the region's rights, without a hole. (S) held. */
+/* The whole range shows the region's file, with the region's rights, without a hole. */
 static bool remap_range_is_one(const struct fl_region *first, vm_offset_t end)
 {
     struct fl_region next = *first;
@@ -29,7 +29,6 @@ static bool remap_range_is_one(const struct fl_region *first, vm_offset_t end)
     return true;
 }
 
-/* (S) held. */
 static long remap_managed(const struct fl_region *region, vm_offset_t start, size_t len, uint64_t pgoff,
                           int flags) FL_REQUIRES(shim_lock)
 {

@@ -25,8 +25,9 @@
  * Invariant: between two reservations lies a free slot, so that no range of the program's lies in an
  * opened and a closed one. Whether a reservation has ended is found out when a place is looked for.
  *
- * Lock: (S) for everything but zone_opened, which window_has reads. Does not do:
- * reservations that ask for an address, that can be written or executed, or are smaller
+ * Lock: (S) for everything but zone_opened, which window_has reads.
+ *
+ * Does not do: reservations that ask for an address, that can be written or executed, or are smaller
  * than what would be managed. A program that unmaps a part of its reservation in one thread
  * while it maps a file there, for the first time, in another, may lose the file's mapping.
  */

@@ -22,7 +22,6 @@
 #include "window.h"
 #include <limits.h>
 #include <linux/magic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
@@ -118,7 +117,7 @@ static bool mem_path_is_ours(char *path)
 
 bool self_mem_is(int fd, const struct stat *st)
 {
-    char name[32], path[256];
+    char path[256];
     struct statfs fs;
     long len;
 
@@ -126,8 +125,7 @@ bool self_mem_is(int fd, const struct stat *st)
         return false;
     if (linux_syscall(SYS_fstatfs, fd, &fs) != 0 || fs.f_type != PROC_SUPER_MAGIC)
         return false;
-    (void)snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-    len = linux_syscall(SYS_readlink, name, path, sizeof path - 1);
+    len = shim_fd_path(fd, path, sizeof path - 1);
     if (len <= 0)
         return false;
     path[len] = '\0';
@@ -195,9 +193,10 @@ static bool mem_is_not_ours(const struct file_io *io, vm_offset_t va, const stru
 static bool mem_call(const struct file_io *io, struct vector *vector, long *result)
 {
     bool positioned = io->offset == FILE_IO_POSITION;
-    vm_offset_t va =
-        positioned ? (vm_offset_t)linux_syscall(SYS_lseek, io->fd, 0, SEEK_CUR) : (vm_offset_t)io->offset;
+    vm_offset_t va = (vm_offset_t)io->offset;
 
+    if (positioned)
+        va = (vm_offset_t)linux_syscall(SYS_lseek, io->fd, 0, SEEK_CUR);
     if (mem_is_not_ours(io, va, vector))
         return false;
     *result = mem_transfer(io, &va, vector);

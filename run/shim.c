@@ -58,6 +58,16 @@ void shim_memory_free(void *memory, size_t len)
     linux_syscall(SYS_munmap, memory, round_page(len));
 }
 
+/* ---- descriptors ----------------------------------------------------------------------------------- */
+
+long shim_fd_path(int fd, char *path, size_t size)
+{
+    char link[32];
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return linux_syscall(SYS_readlink, link, path, size);
+}
+
 /* ---- messages -------------------------------------------------------------------------------------- */
 
 static void shim_line(const char *format, va_list args)
@@ -112,7 +122,8 @@ static enum fl_fault_engine config_engine(void)
 }
 
 /*
- * The path is copied, since the program may change its environment. False: the launcher did not start this.
+ * The path is copied, since the program may change its
+ * environment. False: the launcher did not start this process.
  */
 static bool config_read(void)
 {

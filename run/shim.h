@@ -90,6 +90,14 @@ static inline long shim_return(long result)
     return result;
 }
 
+/* ---- descriptors ----------------------------------------------------------------------------------- */
+
+/*
+ * The path of the file that fd is open on, without a NUL, cut at
+ * size bytes. Returns its length. Errors: of readlink(2) on /proc.
+ */
+long shim_fd_path(int fd, char *path, size_t size);
+
 /* ---- memory ---------------------------------------------------------------------------------------- */
 
 /*

@@ -193,9 +193,11 @@ static void signals_trap(int signo, siginfo_t *info, void *ucontext)
 
 void signals_remember(void)
 {
+    const struct shim_real *real = shim_real();
+
     shim_mutex_lock(&action_lock);
     for (int i = 0; i < ACTIONS; i++)
-        shim_real()->sigaction(action_signo[i], NULL, &action[i]);
+        real->sigaction(action_signo[i], NULL, &action[i]);
     shim_mutex_unlock(&action_lock);
 }
 
@@ -296,7 +298,7 @@ FL_EXPORT __sighandler_t signal(int signo, __sighandler_t handler)
 /* ---- masks ----------------------------------------------------------------------------------------- */
 
 /* Notes what the thread sets as blocked; adds to *old what it had set before. */
-static void belief(int how, const sigset_t *set, sigset_t *old)
+static void hidden_update(int how, const sigset_t *set, sigset_t *old)
 {
     unsigned named = 0;
 
@@ -330,7 +332,7 @@ FL_EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
     }
     error = shim_real()->pthread_sigmask(how, set != NULL ? &wanted : NULL, old);
     if (error == 0)
-        belief(how, set != NULL ? &asked : NULL, old);
+        hidden_update(how, set != NULL ? &asked : NULL, old);
     return error;
 }
 

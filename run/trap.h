@@ -15,7 +15,10 @@
  * since the filter of the program that executed this one may be in force. Errors: of mmap(2).
  */
 FL_NODISCARD int trap_gate(void);
-/* Installs the filter. The handler of SIGSYS is in place. Errors: of filter_install. */
+/*
+ * Installs the filter, unless this program inherited one. The
+ * handler of SIGSYS is in place. Errors: of filter_install.
+ */
 FL_NODISCARD int trap_start(void);
 /* The handler of SIGSYS. False: the signal is not one of the filter's. */
 bool trap_signal(siginfo_t *info, void *ucontext);

@@ -215,8 +215,8 @@ static void look_at_file(struct vector_io *io, int fd)
 
 static long vector_file(long number, const uint64_t arg[6], const sigset_t *mask)
 {
-    bool writes =
-        number == SYS_writev || number == SYS_pwritev || number == SYS_pwritev2 || number == SYS_vmsplice;
+    bool splices = number == SYS_vmsplice;
+    bool writes = number == SYS_writev || number == SYS_pwritev || number == SYS_pwritev2 || splices;
     struct vector_io io = {.number = number, .access = writes ? VM_PROT_READ : VM_PROT_WRITE};
     struct vector vector;
     long r = vector_open(&vector, (const struct iovec *)arg[1], arg[2]);
@@ -224,9 +224,9 @@ static long vector_file(long number, const uint64_t arg[6], const sigset_t *mask
     if (r != 0)
         return r;
     memcpy(io.arg, arg, sizeof io.arg);
-    if (number != SYS_vmsplice)
+    if (!splices)
         look_at_file(&io, (int)arg[0]);
-    io.positioned = number != SYS_readv && number != SYS_writev && number != SYS_vmsplice;
+    io.positioned = number != SYS_readv && number != SYS_writev && !splices;
     r = vector_is_user(&vector) ? vector_transfer(&io, &vector, mask) : -EFAULT;
     vector_close(&vector);
     return r;
@@ -321,12 +321,12 @@ static long messages_call(long number, const uint64_t arg[6], const sigset_t *ma
 {
     struct mmsghdr *program = (struct mmsghdr *)arg[1];
     bool sends = number == SYS_sendmmsg;
+    long one = sends ? SYS_sendmsg : SYS_recvmsg;
     int flags = (int)arg[3] & ~MSG_WAITFORONE;
     unsigned done;
 
     for (done = 0; done < (unsigned)arg[2] && done < IOV_MAX; done++) {
-        long r =
-            message_call(sends ? SYS_sendmsg : SYS_recvmsg, (int)arg[0], &program[done].msg_hdr, flags, mask);
+        long r = message_call(one, (int)arg[0], &program[done].msg_hdr, flags, mask);
         unsigned len = (unsigned)r;
 
         if (r < 0)

@@ -268,9 +268,8 @@ static int watch_open(void) FL_REQUIRES(shim_lock)
     if (low >= 0)
         linux_syscall(SYS_close, low);
     if (fd < 0)
-        shim_verbose(
-            "what other processes do to mapped files is noticed late: neither fanotify nor inotify: %s",
-            strerrordesc_np(-fd));
+        shim_verbose("changes by other processes are noticed late: no fanotify and no inotify: %s",
+                     strerrordesc_np(-fd));
     watch.fd = fd < 0 ? -1 : fd;
     registry_wake_self();
     return watch.fd;
