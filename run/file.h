@@ -46,7 +46,7 @@ struct file {
     bool inherited FL_GUARDED_BY(shim_lock);       /* fork.c: the child has a shared mapping of it */
     uint64_t handle_hash FL_GUARDED_BY(shim_lock); /* watch.c: the kernel's name of it; 0: not watched */
 
-    _Atomic bool bypass; /* calls bypass the cache: a child shares its descriptors, or the kernel has it */
+    _Atomic bool bypass;           /* calls bypass the cache: a child has descriptors, or the kernel has it */
     _Atomic uint32_t in_cache;     /* calls between file_cache_enter and file_cache_leave */
     _Atomic uint32_t refs;         /* calls under way; FILE_DEAD: closed, or about to be */
     _Atomic uint64_t mapped_bytes; /* of managed mappings; changes under (S) */

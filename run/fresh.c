@@ -36,10 +36,9 @@ static void tell_overwritten(struct file *file)
     if (atomic_exchange(&file->told_overwritten, true))
         return;
     file_path(file->fd, file->ino, path);
-    shim_say(
-        "%s: another process wrote to it while bytes stored here were not written yet: where both are in "
-        "one page, these replace the other's",
-        path);
+    shim_say("%s: another process wrote to it while bytes stored here were not written yet: where both are "
+             "in one page, these replace the other's",
+             path);
 }
 
 bool file_revalidate(struct file *file, const struct stat *st)

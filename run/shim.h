@@ -2,11 +2,11 @@
  * shim.h: the preloaded library behind `faultline run`: what all of its parts share.
  * The other headers of this folder belong to one part each, and include this one.
  *
- *   program ──mmap, munmap, …──▶ names.c ─▶ mapping, mmap, mremap ─┐  window: what lies where ─▶ fl_sys_*
- *   program ──read, fsync, …───▶ file_names.c ─▶ file_io, file_* ──┤  files, file: open files ─▶ fl_vnode_*
- *   program ──readv, sendmsg …─▶ vector_names.c ─▶ vector ─────────┼▶ fdtable: descriptors
- *   program ──sigaction …──────▶ signals ──────────────────────────┤  hold: pages during a call ─▶ fl_hold
- *   libc ──write(2), …──SIGSYS─▶ trap, filter, syscall_table ──────┤
+ *   program ──mmap, munmap, …──▶ names.c ─▶ mapping, mmap, mremap ─┐
+ *   program ──read, fsync, …───▶ file_names.c ─▶ file_io, file_* ──┤    window       what lies where
+ *   program ──readv, sendmsg …─▶ vector_names.c ─▶ vector ─────────┤    files, file  managed files
+ *   program ──sigaction …──────▶ signals ──────────────────────────┼─▶  fdtable      descriptors      ─▶ core
+ *   libc ──write(2), …──SIGSYS─▶ trap, filter, syscall_table ──────┤    hold         resident pages
  *   fork, exec, exit ──────────▶ fork, exec, stats ────────────────┘
  *
  *   other processes:  registry (those under Faultline), watch (all), fresh (their changes), handover (the
