@@ -43,7 +43,7 @@ struct registry_peer {
 };
 
 struct registry {
-    _Atomic uint32_t version;
+    uint32_t reserved;           /* 0: the version stands in the name of the file */
     _Atomic uint32_t peers_high; /* no peer ever had this place, or a higher one */
     _Atomic uint32_t held;       /* HELD records of all peers; too high after a kill, never too low */
     uint32_t pad;
