@@ -19,6 +19,7 @@
 #include "fork.h"
 #include "file_idle.h"
 #include "files.h"
+#include "gate.h"
 #include "handover.h"
 #include "registry.h"
 #include "signals.h"
@@ -279,7 +280,7 @@ static void fork_child(void) FL_NO_THREAD_SAFETY_ANALYSIS
             shim_say("fork: a mapping is missing in the child: %s", strerrordesc_np((int)-r));
     }
     image_free();
-    handover_fork_child();
+    gate_fork_child();
     registry_fork_child();
     watch_fork_child();
     stats_forked_child();

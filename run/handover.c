@@ -2,7 +2,7 @@
  * handover.c: a managed file becomes the kernel's while the program runs, because
  * a child of fork must see the same bytes, or another process uses the file.
  *
- *   handover_file ─▶ gate_shut ─▶ futexes_wake ─▶ regions_shut: no store reaches the pages
+ *   handover_file ─▶ gate_shut ─▶ gate_wake_sleepers ─▶ regions_shut: no store reaches the pages
  *                 ─▶ calls bypass the cache, cache_drain ─▶ fl_vnode_sync
  *                 ─▶ each region: region_leave ─▶ fl_vnode_sync
  *                 ─▶ each region: region_arrive, the kernel's mapping ─▶ gate_open
@@ -14,171 +14,26 @@
  * All regions of the file are shut before the first one is handed over. Otherwise a store through one
  * of them could be overwritten by a page that is still dirty in another. From then on no thread can
  * change the bytes. A thread that touches them gets SIGSEGV, and waits in the signal handler until
- * the gate is open (handover_waited); a system call fails with EFAULT, and trap.c makes it again.
+ * the gate is open (gate_waited); a system call fails with EFAULT, and trap.c makes it again.
  *
  * No page may become dirty once the kernel's mapping is there, since its write-back would
  * overwrite what is stored through that mapping. So the hand-over waits for calls that are in
  * the cache (file_cache_enter). A write fault that began before the gate was shut may dirty
  * its page after the first sync, but not after the region is gone: hence the second sync.
  *
- * A thread that sleeps on a futex in the memory sleeps on the core's page, and a later
- * wake-up goes to the kernel's page. So such a thread is woken, looks again, and waits at the
- * gate. The addresses stand in slot[]. A thread writes its slot before it looks at the gate,
- * and the gate is shut before the slots are read, so that one of the two sees the other.
- *
- * Lock: (S) throughout; the gate and the slots are atomics.
+ * Lock: (S) throughout. Threads that meet the hand-over wait at the gate (gate.c).
  *
  * Does not do: manage the file again. It stays the kernel's as long as the process lives.
  */
 #include "handover.h"
 #include "eligible.h"
 #include "file_idle.h"
+#include "gate.h"
 #include "registry.h"
 #include "window.h"
-#include <linux/futex.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-
-#define GATE_LOOK_NS 10000000 /* a thread at the gate looks again: a signal may swallow a wake-up */
-#define FUTEX_SLOTS  512      /* threads that sleep in managed memory */
-#define FUTEX_ROUNDS 1000     /* of a millisecond each: a woken thread needs a processor to leave its slot */
-
-static struct {
-    _Atomic uint32_t shut; /* a futex: 1 while regions are handed over */
-    /* Never unmapped: a thread at the gate may read it late. */
-    struct fl_region *_Atomic region;
-    _Atomic size_t nregions;
-    size_t room FL_GUARDED_BY(shim_lock); /* of region[] */
-    _Atomic unsigned count;               /* changes when it is shut and when it opens */
-} gate;
-
-static _Atomic vm_offset_t slot[FUTEX_SLOTS]; /* where a thread waits on a futex, or 0 */
-
-unsigned handover_count(void)
-{
-    return gate.count;
-}
-
-/* ---- the gate -------------------------------------------------------------------------------------- */
-
-static bool gate_has(vm_offset_t va)
-{
-    size_t n = gate.nregions; /* read first: a list that grows is a new one, at another address */
-    const struct fl_region *region = gate.region;
-    bool has = false;
-
-    for (size_t i = 0; !has && i < n; i++)
-        has = va >= region[i].start && va < region[i].end;
-    return has;
-}
-
-bool handover_waited(vm_offset_t va)
-{
-    const struct timespec moment = {0, GATE_LOOK_NS};
-    bool waited = false;
-
-    while (gate.shut != 0 && gate_has(va)) {
-        waited = true;
-        linux_syscall(SYS_futex, &gate.shut, FUTEX_WAIT_PRIVATE, 1, &moment, NULL, 0);
-    }
-    return waited;
-}
-
-/* Room for n regions in the gate's list. Errors: of mmap. */
-static int gate_room(size_t n) FL_REQUIRES(shim_lock)
-{
-    long memory;
-
-    if (n <= gate.room)
-        return 0;
-    n *= 2;
-    memory = shim_memory(n * sizeof(struct fl_region));
-    if (linux_syscall_failed(memory))
-        return (int)memory;
-    gate.region = (struct fl_region *)memory;
-    gate.room = n;
-    return 0;
-}
-
-static void gate_shut(size_t n)
-{
-    gate.nregions = n;
-    gate.count++;
-    gate.shut = 1;
-}
-
-static void gate_open(void)
-{
-    gate.nregions = 0;
-    gate.shut = 0;
-    gate.count++;
-    linux_syscall(SYS_futex, &gate.shut, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
-}
-
-/* Without memory for the list the gate stays open: then a thread may find nothing there for a moment. */
-void handover_replace_begin(vm_offset_t start, vm_offset_t end)
-{
-    if (gate_room(1) != 0)
-        return;
-    gate.region[0] = (struct fl_region){.start = start, .end = end};
-    gate_shut(1);
-}
-
-void handover_replace_end(void)
-{
-    gate_open();
-}
-
-/* ---- futexes --------------------------------------------------------------------------------------- */
-
-int handover_futex_begin(vm_offset_t va)
-{
-    for (;;) { /* each turn another thread took the slot, or a hand-over ended */
-        int taken = HANDOVER_NO_SLOT;
-
-        for (int i = 0; i < FUTEX_SLOTS && taken < 0; i++) {
-            int at = (int)((va / 64 + (unsigned)i) % FUTEX_SLOTS);
-            vm_offset_t none = 0;
-
-            if (slot[at] == 0 && atomic_compare_exchange_strong(&slot[at], &none, va))
-                taken = at;
-        }
-        if (gate.shut == 0 || !gate_has(va))
-            return taken;
-        if (taken >= 0)
-            slot[taken] = 0;
-        (void)handover_waited(va);
-    }
-}
-
-void handover_futex_end(int taken)
-{
-    if (taken >= 0)
-        slot[taken] = 0;
-}
-
-/* Wakes the threads that sleep on futexes in the regions, until none does. The gate is shut. */
-static void futexes_wake(void)
-{
-    const struct timespec moment = {0, 1000000};
-    bool any = true;
-
-    for (int round = 0; any && round < FUTEX_ROUNDS; round++) {
-        any = false;
-        for (int i = 0; i < FUTEX_SLOTS; i++) {
-            vm_offset_t va = slot[i];
-
-            if (va == 0 || !gate_has(va))
-                continue;
-            any = true;
-            linux_syscall(SYS_futex, va, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
-            linux_syscall(SYS_futex, va, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
-        }
-        if (any)
-            linux_syscall(SYS_nanosleep, &moment, NULL);
-    }
-}
 
 /* ---- the regions ----------------------------------------------------------------------------------- */
 
@@ -300,12 +155,13 @@ static int region_arrive(const struct fl_region *region, const struct file *file
 
 /* ---- the file -------------------------------------------------------------------------------------- */
 
-/* One hand-over. Arrays are in the order of gate.region. */
+/* One hand-over. */
 struct handover {
     struct file *file;
     enum left_reason reason;
     size_t n;
-    vm_offset_t *copy; /* [n] the kernel's private mapping of the same bytes, or 0 */
+    struct fl_region *region; /* [n] the gate's list */
+    vm_offset_t *copy;        /* [n] the kernel's private mapping of the region's bytes, or 0 */
 };
 
 static int regions_shut(const struct handover *handover)
@@ -313,7 +169,7 @@ static int regions_shut(const struct handover *handover)
     int error = 0;
 
     for (size_t i = 0; error == 0 && i < handover->n; i++)
-        error = region_shut(&gate.region[i]);
+        error = region_shut(&handover->region[i]);
     return error;
 }
 
@@ -330,7 +186,7 @@ static void cache_drain(struct file *file)
 static int regions_copy(struct handover *handover)
 {
     for (size_t i = 0; i < handover->n; i++) {
-        long copy = gate.region[i].shared ? 0 : region_copy(&gate.region[i], handover->file);
+        long copy = handover->region[i].shared ? 0 : region_copy(&handover->region[i], handover->file);
 
         if (copy < 0)
             return (int)copy;
@@ -343,7 +199,7 @@ static int regions_copy(struct handover *handover)
 static void regions_open(struct handover *handover)
 {
     for (size_t i = 0; i < handover->n; i++) {
-        const struct fl_region *region = &gate.region[i];
+        const struct fl_region *region = &handover->region[i];
 
         if (handover->copy[i] != 0)
             linux_syscall(SYS_munmap, handover->copy[i], region->end - region->start);
@@ -361,15 +217,15 @@ static int regions_move(struct handover *handover) FL_REQUIRES(shim_lock)
     int error;
 
     for (size_t i = 0; i < handover->n; i++) {
-        error = region_leave(&gate.region[i]);
+        error = region_leave(&handover->region[i]);
         first = first != 0 ? first : error;
     }
     error = fl_vnode_sync(handover->file->vnode, 0, UINT64_MAX);
     first = first != 0 ? first : error;
     for (size_t i = 0; i < handover->n; i++) {
-        error = region_arrive(&gate.region[i], handover->file, handover->copy[i]);
+        error = region_arrive(&handover->region[i], handover->file, handover->copy[i]);
         if (error == 0)
-            stats_left(handover->reason, gate.region[i].end - gate.region[i].start);
+            stats_left(handover->reason, handover->region[i].end - handover->region[i].start);
         first = first != 0 ? first : error;
     }
     return first;
@@ -400,7 +256,7 @@ int handover_file(struct file *file, enum left_reason reason)
 {
     struct handover handover = {.file = file, .reason = reason, .n = regions_of(file, NULL, 0)};
     size_t len = (handover.n + 1) * sizeof *handover.copy;
-    int error = gate_room(handover.n);
+    int error = gate_list(handover.n, &handover.region);
     long memory = shim_memory(len);
 
     if (linux_syscall_failed(memory))
@@ -408,9 +264,9 @@ int handover_file(struct file *file, enum left_reason reason)
     handover.copy = (vm_offset_t *)memory;
     registry_hand_over_begins(file->dev, file->ino);
     if (error == 0) {
-        handover.n = regions_of(file, gate.region, handover.n);
+        handover.n = regions_of(file, handover.region, handover.n);
         gate_shut(handover.n);
-        futexes_wake();
+        gate_wake_sleepers();
         error = file_move(&handover);
         gate_open();
     }
@@ -419,11 +275,4 @@ int handover_file(struct file *file, enum left_reason reason)
         registry_hand_over(file->dev, file->ino);
     file_unmapped_push(file);
     return error;
-}
-
-void handover_fork_child(void)
-{
-    gate.shut = 0;
-    gate.nregions = 0;
-    memset(slot, 0, sizeof slot);
 }

@@ -22,7 +22,7 @@
  */
 #include "hold.h"
 #include "file_errors.h"
-#include "handover.h"
+#include "gate.h"
 #include "window.h"
 #include <pthread.h>
 #include <string.h>
@@ -135,7 +135,7 @@ static int hold_beginning(vm_offset_t va, size_t *len, vm_prot_t access, struct 
 
 bool hold_again(vm_offset_t va, unsigned *tries)
 {
-    if (handover_waited(va))
+    if (gate_waited(va))
         return true;
     linux_syscall(SYS_sched_yield);
     return (*tries)++ < HOLD_AGAIN;
@@ -145,7 +145,7 @@ bool hold_again(vm_offset_t va, unsigned *tries)
 static int hold_mapped(vm_offset_t va, size_t *len, vm_prot_t access, struct fl_hold *pages)
 {
     for (;;) { /* ends: each turn follows a hand-over, or a mapping that took another's place */
-        unsigned before = handover_count();
+        unsigned before = gate_count();
         size_t reserved = window_reserved_from(va);
         int error;
 
@@ -154,7 +154,7 @@ static int hold_mapped(vm_offset_t va, size_t *len, vm_prot_t access, struct fl_
             return 0;
         }
         error = hold_beginning(va, len, access, pages);
-        if (error != -EFAULT || !(handover_waited(va) || handover_count() != before))
+        if (error != -EFAULT || !(gate_waited(va) || gate_count() != before))
             return error;
     }
 }

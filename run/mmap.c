@@ -15,7 +15,7 @@
 #include "fdtable.h"
 #include "file_idle.h"
 #include "files.h"
-#include "handover.h"
+#include "gate.h"
 #include "registry.h"
 #include "reservation.h"
 #include "stats.h"
@@ -169,10 +169,10 @@ static long mmap_managed_gated(const struct mmap_args *args, bool *opened) FL_RE
     long r;
 
     if (replaces(args))
-        handover_replace_begin(args->addr, args->addr + round_page(args->len));
+        gate_shut_range(args->addr, args->addr + round_page(args->len));
     r = mmap_managed(args, opened);
     if (replaces(args))
-        handover_replace_end();
+        gate_open();
     return r;
 }
 
@@ -180,9 +180,9 @@ static long mmap_reserved_gated(const struct mmap_args *args) FL_REQUIRES(shim_l
 {
     long r;
 
-    handover_replace_begin(args->addr, args->addr + round_page(args->len));
+    gate_shut_range(args->addr, args->addr + round_page(args->len));
     r = mmap_reserved(args);
-    handover_replace_end();
+    gate_open();
     return r;
 }
 

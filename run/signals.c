@@ -22,7 +22,7 @@
  */
 #include "signals.h"
 #include "file_errors.h"
-#include "handover.h"
+#include "gate.h"
 #include "real.h"
 #include "trap.h"
 #include "user_copy.h"
@@ -137,7 +137,7 @@ static void signals_chain(int signo, siginfo_t *info, void *ucontext)
 static bool maybe_stale(void)
 {
     static _Thread_local unsigned known __attribute__((tls_model("initial-exec")));
-    unsigned now = handover_count();
+    unsigned now = gate_count();
     bool stale = known != now;
 
     known = now;
@@ -154,7 +154,7 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
 
     if (error == -ENXIO && file_grew(va))
         return;
-    if (error == -EFAULT && (handover_waited(va) || window_is_reserved(va) || maybe_stale()))
+    if (error == -EFAULT && (gate_waited(va) || window_is_reserved(va) || maybe_stale()))
         return;
     file_errors_say(va, error);
     if (error == -ENOMEM) {
@@ -176,7 +176,7 @@ static void signals_fault(int signo, siginfo_t *info, void *ucontext)
         return;
     bool reserved = shim_on() && info->si_code > 0 && (!window_has(va) || window_is_reserved(va));
 
-    if ((shim_on() && info->si_code > 0 && handover_waited(va)) || (reserved && maybe_stale()))
+    if ((shim_on() && info->si_code > 0 && gate_waited(va)) || (reserved && maybe_stale()))
         return;
     if (!shim_on() || reserved || !linux_fault_signal(signo, info, ucontext))
         signals_chain(signo, info, ucontext);

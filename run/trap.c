@@ -25,7 +25,7 @@
 #include "trap.h"
 #include "file_io.h"
 #include "filter.h"
-#include "handover.h"
+#include "gate.h"
 #include "hold.h"
 #include "mapping.h"
 #include "syscall_table.h"
@@ -282,12 +282,12 @@ static long call_futex(const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
     long r = -EFAULT;
 
     for (int i = 0; r == -EFAULT && i < TRAP_FUTEX_RETRIES; i++) {
-        int slot = handover_futex_begin(arg[0]);
+        int slot = gate_futex_begin(arg[0]);
 
         r = futex_touch(arg);
         if (r == 0)
-            r = slot != HANDOVER_NO_SLOT ? trap_issue(SYS_futex, arg, mask) : futex_look_again(arg, mask);
-        handover_futex_end(slot);
+            r = slot != GATE_NO_SLOT ? trap_issue(SYS_futex, arg, mask) : futex_look_again(arg, mask);
+        gate_futex_end(slot);
     }
     return r;
 }
