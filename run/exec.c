@@ -1,8 +1,8 @@
 /*
- * exec.c: the process executes or starts another program: what it wrote to
- * managed files is written back first, so that the other program sees it.
+ * exec.c: the process executes or starts another program, or exits: what it
+ * wrote to managed files is written back first, so that other programs see it.
  *
- *   exec*                           ─▶ stats_finish ─▶ files_sync, stats
+ *   exec*, _exit, quick_exit        ─▶ stats_finish ─▶ files_sync, stats        exit: shim.c's destructor
  *   posix_spawn, system, popen      ─▶ files_sync
  *   vfork, then exec* in the child  ─▶ stats_finish ─▶ files_sync: the child shares the parent's memory
  *
@@ -153,4 +153,25 @@ FL_EXPORT FILE *popen(const char *command, const char *mode)
 {
     (void)!files_sync(NULL);
     return shim_real()->popen(command, mode);
+}
+
+/* ---- the end of a process -------------------------------------------------------------------------- */
+
+FL_EXPORT _Noreturn void _exit(int status)
+{
+    stats_finish();
+    shim_real()->_exit(status);
+    __builtin_unreachable();
+}
+
+FL_EXPORT _Noreturn void _Exit(int status)
+{
+    _exit(status);
+}
+
+FL_EXPORT _Noreturn void quick_exit(int status)
+{
+    stats_finish();
+    shim_real()->quick_exit(status);
+    __builtin_unreachable();
 }

@@ -1,6 +1,5 @@
 /*
- * file_copy.c: calls by which the kernel copies between
- * descriptors, when one of them is a managed file; and lseek.
+ * file_copy.c: calls by which the kernel copies between descriptors, when one of them is a managed file.
  *
  *   from managed, to another      write back the range ─▶ the kernel's call
  *   from a file, to managed       read, a buffer at a time ─▶ buffer ─▶ write, both by file_io
@@ -326,31 +325,4 @@ FL_EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offse
     }
     pthread_testcancel();
     return shim_return(copy_through(&copy));
-}
-
-/* ---- lseek ----------------------------------------------------------------------------------------- */
-
-/*
- * Not while a call moves the position. Dirty pages over a
- * hole are data, so SEEK_DATA and SEEK_HOLE write back first.
- */
-FL_EXPORT off_t lseek(int fd, off_t offset, int whence)
-{
-    struct fd_call call;
-    long r;
-
-    if (fd_is_other(fd) || !fd_begin(fd, &call))
-        return shim_real()->lseek(fd, offset, whence);
-    if (whence == SEEK_DATA || whence == SEEK_HOLE)
-        (void)!fl_vnode_sync(call.file->vnode, 0, UINT64_MAX);
-    shim_mutex_lock(&call.file->position);
-    r = linux_syscall(SYS_lseek, fd, offset, whence);
-    shim_mutex_unlock(&call.file->position);
-    fd_end(&call);
-    return shim_return(r);
-}
-
-FL_EXPORT off64_t lseek64(int fd, off64_t offset, int whence)
-{
-    return lseek(fd, offset, whence);
 }

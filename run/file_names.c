@@ -1,5 +1,6 @@
 /*
- * file_names.c: libc's names for reading and writing a descriptor, as the program calls them.
+ * file_names.c: libc's names for reading and writing a
+ * descriptor, and for its position, as the program calls them.
  *
  * A call on a file that is not managed goes to libc's own function; with a vector, by way
  * of vector_names.c, since the vector may name managed memory. All are cancellation points.
@@ -187,4 +188,31 @@ FL_EXPORT ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset,
 FL_EXPORT ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
 {
     return pwritev2(fd, iov, n, offset, flags);
+}
+
+/* ---- lseek ----------------------------------------------------------------------------------------- */
+
+/*
+ * Not while a call moves the position. Dirty pages over a
+ * hole are data, so SEEK_DATA and SEEK_HOLE write back first.
+ */
+FL_EXPORT off_t lseek(int fd, off_t offset, int whence)
+{
+    struct fd_call call;
+    long r;
+
+    if (fd_is_other(fd) || !fd_begin(fd, &call))
+        return shim_real()->lseek(fd, offset, whence);
+    if (whence == SEEK_DATA || whence == SEEK_HOLE)
+        (void)!fl_vnode_sync(call.file->vnode, 0, UINT64_MAX);
+    shim_mutex_lock(&call.file->position);
+    r = linux_syscall(SYS_lseek, fd, offset, whence);
+    shim_mutex_unlock(&call.file->position);
+    fd_end(&call);
+    return shim_return(r);
+}
+
+FL_EXPORT off64_t lseek64(int fd, off64_t offset, int whence)
+{
+    return lseek(fd, offset, whence);
 }

@@ -1,11 +1,9 @@
 /*
- * names.c: libc's names for the mmap family and for the ends of a process, as the program calls them.
+ * names.c: libc's names for the mmap family, as the program calls them.
  *
  * Each makes the call and sets errno, as libc's own does.
  */
 #include "mapping.h"
-#include "real.h"
-#include "stats.h"
 #include <stdarg.h>
 #include <sys/mman.h>
 
@@ -92,25 +90,4 @@ FL_EXPORT void *mremap(void *old_addr, size_t old_len, size_t new_len, int flags
         va_end(args);
     }
     return (void *)shim_return(mapping_mremap((vm_offset_t)old_addr, old_len, new_len, flags, new_addr));
-}
-
-/* ---- the end of a process -------------------------------------------------------------------------- */
-
-FL_EXPORT _Noreturn void _exit(int status)
-{
-    stats_finish();
-    shim_real()->_exit(status);
-    __builtin_unreachable();
-}
-
-FL_EXPORT _Noreturn void _Exit(int status)
-{
-    _exit(status);
-}
-
-FL_EXPORT _Noreturn void quick_exit(int status)
-{
-    stats_finish();
-    shim_real()->quick_exit(status);
-    __builtin_unreachable();
 }

@@ -6,7 +6,7 @@
  * need a line. For any other call trap.c holds two pages at each pointer, for writing
  * where the mapping is writable. Lines are sorted by number for the binary search.
  *
- * Does not do: pointers in memory (vector.c has the common
+ * Does not do: pointers in memory (vector_calls.c has the common
  * calls); the structures of ioctl (two pages of each are held).
  */
 #include "syscall_table.h"

@@ -7,7 +7,7 @@
  *                 ▼
  *              SIGSYS ─▶ trap_signal ─▶ trap_call ─┬─ the mmap family ─▶ mapping.c
  *                                                 ├─ reads, writes of managed files ─▶ file_io.c
- *                                                 ├─ readv, sendmsg …─▶ vector.c
+ *                                                 ├─ readv, sendmsg …─▶ vector_calls.c
  *                                                 ├─ in syscall_table: hold the buffers, call, drop
  *                                                 └─ unknown: hold what each pointer points at
  *

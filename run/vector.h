@@ -1,5 +1,6 @@
 /*
- * vector.h: calls that take a vector of pieces of memory, and the vector itself (vector.c, vector_names.c).
+ * vector.h: calls that take a vector of pieces of memory, and
+ * the vector itself (vector.c, vector_calls.c, vector_names.c).
  */
 #ifndef RUN_VECTOR_H
 #define RUN_VECTOR_H

@@ -1,5 +1,5 @@
 /*
- * vector_names.c: libc's names for the calls of vector.c; file_names.c calls those that read and write
+ * vector_names.c: libc's names for the calls of vector_calls.c; file_names.c calls those that read and write
  * files. Without managed memory in the vector they call libc's own, which are cancellation points.
  */
 #include "fdtable.h"
