@@ -14,7 +14,6 @@
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 static void exec_begin(void)
 {

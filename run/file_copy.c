@@ -15,7 +15,6 @@
 #include "file_io.h"
 #include "real.h"
 #include "user_copy.h"
-#include <sys/mman.h>
 #include <sys/sendfile.h>
 
 #define COPY_BYTES   ((size_t)256 << 10)

@@ -31,7 +31,6 @@
 #include <limits.h>
 #include <linux/fs.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 #define IO_MAX_BYTES 0x7ffff000u /* of one call: MAX_RW_COUNT of the kernel */

@@ -24,10 +24,7 @@
 #include "file_errors.h"
 #include "gate.h"
 #include "window.h"
-#include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/uio.h>
 #include <time.h>
 
 struct hold {

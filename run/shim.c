@@ -17,7 +17,6 @@
 #include "stats.h"
 #include "trap.h"
 #include "watch.h"
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

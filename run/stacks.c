@@ -22,7 +22,6 @@
 #include "user_copy.h"
 #include "window.h"
 #include <string.h>
-#include <sys/mman.h>
 #include <ucontext.h>
 
 /* ---- the file becomes the kernel's ------------------------------------------------------------------ */

@@ -33,7 +33,6 @@
 #include "vector.h"
 #include "window.h"
 #include <linux/futex.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #define TRAP_ARGS          6
