@@ -1,19 +1,20 @@
 /*
- * areas.c: the kernel's own areas of the process, as /proc/self/maps tells them: for those calls that must
- * know what the kernel maps, and are rare.
+ * areas.c: what the kernel maps in the process, as
+ * /proc/self/maps tells it, for rare calls that must know it.
  *
- *   mremap that grows ─▶ areas_adopt ─▶ which file is it? ─▶ a descriptor of it ─▶ mapping_mmap ─▶ the old one goes
+ *   mremap that grows ─▶ areas_adopt ─▶ the area's file ─▶ a descriptor of it ─▶ mapping_mmap_grown ─▶ munmap
  *   mmap of a file    ─▶ areas_map   ─▶ does the kernel map it, too?
  *
- * A database maps its file when it is small, which is the kernel's to do, and lets the mapping grow with
- * the file: when it has grown to where it would have been managed from the start, it is managed.
+ * A database maps its file when it is small, and lets the mapping grow with the file. A small mapping
+ * is left to the kernel; when it has grown to --min-size, areas_adopt replaces it by a managed one.
  *
- * Does not do: the mapping of a file without an open descriptor, and one of a file that has another mapping
- * of the kernel's, stay the kernel's, as all mappings of one file must see the same bytes. That an area was
- * locked is forgotten when it is adopted.
+ * Does not do: a mapping of a file without an open descriptor, or of a file that the kernel
+ * maps a second time, stays the kernel's, since all mappings of one file must show the same
+ * bytes. An area that was locked (mlock) is not locked any more when it is adopted.
  */
-#include "shim.h"
+#include "areas.h"
 #include "fdtable.h"
+#include "mapping.h"
 #include <fcntl.h>
 #include <linux_fd.h>
 #include <stdio.h>
@@ -30,7 +31,7 @@ struct area {
     ino_t ino; /* 0: no file */
 };
 
-/* Each line of that file of /proc, until visit returns other than 0. */
+/* Each line of a file of /proc, until visit returns other than 0, which is returned. Errors: of open(2). */
 static int lines_each(const char *path, int (*visit)(const char *line, void *arg), void *arg)
 {
     char text[8192];
@@ -73,7 +74,7 @@ static bool area_parse(const char *line, struct area *area)
     return true;
 }
 
-/* ---- is there one of this file? -------------------------------------------------------------------- */
+/* ---- the areas of one file ------------------------------------------------------------------------- */
 
 struct area_search {
     dev_t dev;
@@ -110,7 +111,7 @@ int areas_of_process(pid_t pid, dev_t dev, ino_t ino, bool writes)
 
 /* ---- adoption -------------------------------------------------------------------------------------- */
 
-/* arg: start and end say which, the rest is filled in. */
+/* arg: a struct area, of which start and end are given; fills in the rest. */
 static int find_area(const char *line, void *arg)
 {
     struct area *wanted = arg;
@@ -124,7 +125,10 @@ static int find_area(const char *line, void *arg)
     return 1;
 }
 
-/* A descriptor of the program's that the area could have been mapped from; one that may write, if there is. */
+/*
+ * A descriptor of the program's that the area could have
+ * been mapped from, preferably one that may write; -1: none.
+ */
 static int fd_of_area(const struct area *area)
 {
     struct rlimit limit = {0};

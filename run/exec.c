@@ -1,20 +1,19 @@
 /*
- * exec.c: a process that becomes another program, or starts one: what it wrote to managed files reaches
- * them first, for the other to see.
+ * exec.c: the process executes or starts another program, or exits: what it
+ * wrote to managed files is written back first, so that other programs see it.
  *
- *   exec*                         ─▶ stats_finish ─▶ files_sync, stats
- *   posix_spawn, system, popen    ─▶ files_sync
- *   vfork, then exec* in the child ▶ stats_finish ─▶ files_sync: the child shares our memory
+ *   exec*, _exit, quick_exit        ─▶ stats_finish ─▶ files_sync, stats        exit: shim.c's destructor
+ *   posix_spawn, system, popen      ─▶ files_sync
+ *   vfork, then exec* in the child  ─▶ stats_finish ─▶ files_sync: the child shares the parent's memory
  *
- * libc's variants call each other inside themselves, so each name is taken over. A child of fork has
- * nothing managed.
+ * libc's variants call each other internally, so each name is replaced. A child of fork has no managed files.
  */
-#include "shim.h"
+#include "files.h"
 #include "real.h"
+#include "stats.h"
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 static void exec_begin(void)
 {
@@ -64,7 +63,7 @@ FL_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const
     return exec_failed(shim_real()->execveat(fd, path, argv, envp, flags));
 }
 
-/* How many arguments there are, with the NULL behind them. */
+/* How many arguments there are, argv[0] and the NULL behind them included. */
 static size_t count_args(va_list args)
 {
     size_t n = 2;
@@ -75,8 +74,8 @@ static size_t count_args(va_list args)
 }
 
 /*
- * argv[0] and what follows it, NULL included, into argv on the caller's stack: malloc may not be used
- * between vfork and here.
+ * Copies argv[0] and the arguments behind it, NULL included, to
+ * argv on the caller's stack: malloc must not be used after vfork.
  */
 #define EXEC_ARGV(first, args, argv)                                                                         \
     do {                                                                                                     \
@@ -153,4 +152,25 @@ FL_EXPORT FILE *popen(const char *command, const char *mode)
 {
     (void)!files_sync(NULL);
     return shim_real()->popen(command, mode);
+}
+
+/* ---- the end of a process -------------------------------------------------------------------------- */
+
+FL_EXPORT _Noreturn void _exit(int status)
+{
+    stats_finish();
+    shim_real()->_exit(status);
+    __builtin_unreachable();
+}
+
+FL_EXPORT _Noreturn void _Exit(int status)
+{
+    _exit(status);
+}
+
+FL_EXPORT _Noreturn void quick_exit(int status)
+{
+    stats_finish();
+    shim_real()->quick_exit(status);
+    __builtin_unreachable();
 }

@@ -1,11 +1,11 @@
 /*
- * fds.c: our descriptors, and programs that close what they did not open.
+ * fds.c: the shim's own descriptors, and programs that close descriptors that they did not open.
  *
- *      close_range(3, ~0):   | the program's | ours | the program's | ours | …    but ours are closed
+ *      close_range(3, ~0):   | the program's | the shim's | the program's | the shim's | …
+ *                            └── closed ─────┘            └── closed ─────┘
  *
- * To the program our descriptors do not exist: closing one is EBADF, and so is putting another in its
- * place, which no program does on purpose with numbers so high. What happens in the child of a fork is the
- * child's own affair.
+ * For the program the shim's descriptors do not exist: closing one is EBADF. So is replacing one by
+ * dup2, which no program does on purpose with numbers so high. A child of a fork may close them.
  */
 #include "fdtable.h"
 #include "fresh.h"
@@ -31,12 +31,12 @@ FL_EXPORT int close(int fd)
     if (files_mapped != 0) {
         locks_closing(fd);
         fresh_closing(fd);
-        fd_forget(fd); /* before: the number may be another thread's at once */
+        fd_forget(fd); /* before the close: another thread may get the number at once */
     }
     return shim_real()->close(fd);
 }
 
-/* The target is another open file from now on. */
+/* The number r belongs to another open file from now on. */
 static int replaced(int r)
 {
     if (r >= 0 && files_mapped != 0)

@@ -5,8 +5,8 @@
  *                                        ├─ (S): the table of files has it ──────────▶ managed, kept in slot
  *                                        └─ no ─▶ the slot says so, if nothing changed since before fstat
  *
- * Lock: none for the slots; (S) to look a file up. A child of vfork shares the slots but not the
- * descriptors: it may forget, and says nothing.
+ * Lock: none for the slots; (S) to look up a file. A child of vfork shares
+ * the slots but not the descriptors: it may clear a slot, but enters nothing.
  */
 #include "fdtable.h"
 #include "fresh.h"
@@ -16,7 +16,7 @@
 
 struct fd_slot fd_slots[FD_SLOTS];
 
-/* ---- what is known --------------------------------------------------------------------------------- */
+/* ---- slots ----------------------------------------------------------------------------------------- */
 
 void fd_forget(int fd)
 {
@@ -38,7 +38,7 @@ void fd_forget_all(void)
     files_generation_next();
 }
 
-/* `before` and `generation` are older than what the answer comes from (FD1). */
+/* Enters "not managed". `before` and `generation` were read before the fstat that says so (FD1). */
 static void slot_say_other(int fd, uint64_t before, uint32_t generation)
 {
     if ((unsigned)fd >= FD_SLOTS || linux_syscall(SYS_getpid) != shim_config.pid)
@@ -67,7 +67,7 @@ static struct file *slot_file(int fd, const struct stat *st)
     file = file_lookup(st->st_dev, st->st_ino);
     if (file != NULL && slot != NULL) {
         slot->file = file;
-        slot->told = 0; /* it has heard of nothing since the file is managed */
+        slot->told = 0; /* told of no error since the file is managed */
     }
     return file;
 }
@@ -85,7 +85,7 @@ bool fd_begin(int fd, struct fd_call *call)
     if (linux_syscall(SYS_fstat, fd, &call->st) == 0) {
         call->file = S_ISREG(call->st.st_mode) ? slot_file(fd, &call->st) : NULL;
         if (call->file == NULL) {
-            if (!self_mem_is(fd, &call->st)) /* which is asked again each time: self_memory.c */
+            if (!self_mem_is(fd, &call->st)) /* asked on each call: self_memory.c */
                 slot_say_other(fd, before, generation);
         } else {
             flags = linux_syscall(SYS_fcntl, fd, F_GETFL);
@@ -117,7 +117,7 @@ bool fd_path_is_managed(int dir, const char *path, int flags)
     struct stat st;
     sigset_t saved;
 
-    /* By libc, since the path may be managed memory, which the trap serves. */
+    /* By libc's call, not linux_syscall: the path may be managed memory, which the trap serves. */
     if (fstatat(dir, path, &st, flags) == 0 && S_ISREG(st.st_mode)) {
         linux_signals_block(&saved);
         file = file_lookup(st.st_dev, st.st_ino);

@@ -1,22 +1,20 @@
 /*
- * file_copy.c: calls that copy between descriptors inside the kernel, when one of them is a managed file;
- * and lseek.
+ * file_copy.c: calls by which the kernel copies between descriptors, when one of them is a managed file.
  *
- *   from managed, to another      dirty pages of the range ─▶ file ─▶ the kernel's call
+ *   from managed, to another      write back the range ─▶ the kernel's call
  *   from a file, to managed       read, a buffer at a time ─▶ buffer ─▶ write, both by file_io
- *   from a pipe, to managed       tee ─▶ own pipe ─▶ buffer ─▶ write ─▶ what was written leaves the pipe
+ *   from a pipe, to managed       tee ─▶ own pipe ─▶ buffer ─▶ write ─▶ consume the written bytes of the pipe
  *
- * What goes to a managed file goes through the core, so that a store to the same page meanwhile is not
- * lost. What the kernel would refuse it is asked to refuse: the call as it came when no byte could move, or
- * else a copy of no byte. A pipe keeps its bytes until the file has them.
+ * Bytes for a managed file go through the core, so that a store to the same page meanwhile is
+ * not lost. Arguments are checked by the kernel: it gets the call as it came when no byte
+ * could be copied, or else a copy of length 0. A pipe keeps its bytes until the file has them.
  *
- * Does not do: sharing blocks between files (reflinks), if the file that is written is managed; a pipe that
- * several read at once: another may take what is on its way to the file.
+ * Does not do: share blocks between files (reflinks) if the file that is written is managed;
+ * exclude other readers of the pipe, which may take bytes that are on their way to the file.
  */
 #include "file_io.h"
 #include "real.h"
 #include "user_copy.h"
-#include <sys/mman.h>
 #include <sys/sendfile.h>
 
 #define COPY_BYTES   ((size_t)256 << 10)
@@ -36,8 +34,8 @@ static bool is_managed(int fd)
 /* ---- the program's offsets -------------------------------------------------------------------------- */
 
 /*
- * One of them, or else the descriptor's own position, which is set when the copy is done, as the kernel
- * does.
+ * An offset that the program gave, or the descriptor's own
+ * position, which is set when the copy is done, as the kernel does.
  */
 struct copy_offset {
     int fd;
@@ -58,13 +56,13 @@ static bool offset_read(struct copy_offset *offset, int fd, off64_t *program)
     return true;
 }
 
-/* What the kernel is given in its place, for a call that only looks at it. */
+/* A copy of it for the kernel, in a call that moves no bytes. */
 static int64_t *offset_own(struct copy_offset *offset)
 {
     return offset->program != NULL ? &offset->value : NULL;
 }
 
-/* Tells the program how far it got. Errors: -EFAULT, though the bytes were copied, as the kernel has it. */
+/* Stores how far the copy came. Errors: -EFAULT, although the bytes were copied, as with the kernel. */
 static int offset_tell(const struct copy_offset *offset, bool moved)
 {
     sigset_t saved;
@@ -81,13 +79,13 @@ static int offset_tell(const struct copy_offset *offset, bool moved)
     return error;
 }
 
-/* No file reaches so far: the kernel refuses it before a byte moves. */
-static bool range_is_odd(int64_t offset, size_t len)
+/* Beyond the end of any file: the kernel refuses it before a byte is copied. */
+static bool range_is_beyond(int64_t offset, size_t len)
 {
     return offset < 0 || len > (uint64_t)(INT64_MAX - offset);
 }
 
-/* Before the kernel reads the descriptor. An error is told by the next fsync. */
+/* Writes back what the kernel is about to read from the descriptor. An error is told by the next fsync. */
 static void write_back_before(int fd, off64_t *program, size_t len)
 {
     struct copy_offset offset;
@@ -106,8 +104,8 @@ struct copy {
     struct copy_offset from, to; /* a pipe has no `from` */
     size_t len;
     unsigned flags; /* of splice */
-    int pipe;       /* what is read, if it is one; else -1 */
-    int own[2];     /* then: a pipe of our own, empty between the pieces */
+    int pipe;       /* the pipe that is read, or -1 */
+    int own[2];     /* with a pipe: a pipe of the shim's, empty between the pieces */
 };
 
 /* Errors: of the first write. */
@@ -125,7 +123,7 @@ static long write_all(struct copy *copy, const char *buffer, size_t len)
     return done > 0 ? (long)done : r;
 }
 
-/* What was not written counts as not read. */
+/* Bytes that were not written count as not read. */
 static long copy_from_file(struct copy *copy, char *buffer, size_t len)
 {
     int64_t at = copy->from.value;
@@ -136,21 +134,21 @@ static long copy_from_file(struct copy *copy, char *buffer, size_t len)
     return r;
 }
 
-/* What was written leaves the pipe, by way of our own, which is emptied into the buffer. */
+/* Consumes the written bytes of the pipe, by way of the shim's own pipe and the buffer. */
 static void pipe_consume(const struct copy *copy, char *buffer, size_t len)
 {
     while (len > 0) {
         long n = linux_syscall(SYS_splice, copy->pipe, NULL, copy->own[1], NULL, len, SPLICE_F_NONBLOCK);
 
         if (n <= 0)
-            return; /* somebody else has read it */
+            return; /* another thread or process has read them */
         len -= (size_t)n;
         for (long r = 1; n > 0 && r > 0; n -= r)
             r = linux_syscall(SYS_read, copy->own[0], buffer, n);
     }
 }
 
-/* Waits, for the first byte, as splice does: interrupted and restarted like it, too. */
+/* Waits for the first byte as splice does, and is interrupted and restarted in the same way. */
 static long copy_from_pipe(struct copy *copy, char *buffer, size_t len, unsigned flags)
 {
     long got = linux_syscall(SYS_tee, copy->pipe, copy->own[1], len, flags);
@@ -187,8 +185,7 @@ static long copy_pieces(struct copy *copy, char *buffer, size_t most)
 static long copy_through_buffer(struct copy *copy)
 {
     size_t most = copy->len < COPY_BYTES ? copy->len : COPY_BYTES;
-    long memory =
-        linux_syscall(SYS_mmap, 0, round_page(most), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    long memory = shim_memory(most);
     long r = 0;
 
     if (linux_syscall_failed(memory))
@@ -202,11 +199,11 @@ static long copy_through_buffer(struct copy *copy)
             linux_syscall(SYS_close, copy->own[1]);
         }
     }
-    linux_syscall(SYS_munmap, memory, round_page(most));
+    shim_memory_free((void *)memory, most);
     return r;
 }
 
-/* If both are positions of one descriptor, it is where the reading ended, as with the kernel. */
+/* If both are positions of one descriptor, it ends up where the reading ended, as with the kernel. */
 static long copy_through(struct copy *copy)
 {
     long r = copy_through_buffer(copy);
@@ -220,8 +217,8 @@ static long copy_through(struct copy *copy)
 /* ---- copy_file_range -------------------------------------------------------------------------------- */
 
 /*
- * How much of copy->len there is to copy, which is not more while the file grows by that. Errors, as the
- * kernel's: -EINVAL when the two ranges of one file meet.
+ * How much of copy->len there is to copy, fixed before the copy makes the file
+ * longer. Errors, as the kernel's: -EINVAL when the ranges overlap in one file.
  */
 static long copy_room(const struct copy *copy)
 {
@@ -239,7 +236,7 @@ static long copy_room(const struct copy *copy)
     return len > COPY_MAX ? COPY_MAX : len;
 }
 
-/* Beyond 2^64: the kernel refuses it first of all. */
+/* Beyond 2^64: the kernel refuses it before anything else. */
 static bool range_wraps(int64_t offset, size_t len)
 {
     return (uint64_t)offset + len < len;
@@ -268,12 +265,12 @@ FL_EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *
 
 /* ---- sendfile --------------------------------------------------------------------------------------- */
 
-/* The kernel refuses it, or finds nothing to read. */
-static bool sendfile_is_odd(const struct copy *copy, size_t len)
+/* The kernel refuses the call, or finds nothing to read. */
+static bool sendfile_is_refused(const struct copy *copy, size_t len)
 {
     struct stat st;
 
-    if (range_is_odd(copy->from.value, len) || range_is_odd(copy->to.value, copy->len) ||
+    if (range_is_beyond(copy->from.value, len) || range_is_beyond(copy->to.value, copy->len) ||
         linux_syscall(SYS_fstat, copy->from.fd, &st) != 0)
         return true;
     return S_ISDIR(st.st_mode) || (S_ISREG(st.st_mode) && copy->from.value >= st.st_size);
@@ -284,7 +281,7 @@ FL_EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t len)
     struct copy copy = {.len = len < COPY_MAX ? len : COPY_MAX, .pipe = -1};
 
     if (!is_managed(out) || !offset_read(&copy.from, in, offset) || !offset_read(&copy.to, out, NULL) ||
-        sendfile_is_odd(&copy, len)) {
+        sendfile_is_refused(&copy, len)) {
         write_back_before(in, offset, len);
         return shim_real()->sendfile(out, in, offset, len);
     }
@@ -300,7 +297,7 @@ FL_EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t len)
 
 /* ---- splice ----------------------------------------------------------------------------------------- */
 
-/* From a pipe that can be read, to a file that can be written there: the kernel refuses all else. */
+/* From a readable pipe to a writable place of the file. The kernel refuses everything else. */
 static bool splice_is_ours(int in, int out, const struct copy_offset *to, size_t len, unsigned flags)
 {
     long in_flags = linux_syscall(SYS_fcntl, in, F_GETFL);
@@ -310,7 +307,7 @@ static bool splice_is_ours(int in, int out, const struct copy_offset *to, size_t
     if (in_flags < 0 || (in_flags & O_PATH) != 0 || (in_flags & O_ACCMODE) == O_WRONLY || out_flags < 0 ||
         (out_flags & (O_PATH | O_APPEND)) != 0 || (out_flags & O_ACCMODE) == O_RDONLY)
         return false;
-    if (len == 0 || range_is_odd(to->value, len) || (flags & ~SPLICE_FLAGS) != 0)
+    if (len == 0 || range_is_beyond(to->value, len) || (flags & ~SPLICE_FLAGS) != 0)
         return false;
     return linux_syscall(SYS_fstat, in, &st) == 0 && S_ISFIFO(st.st_mode);
 }
@@ -327,30 +324,4 @@ FL_EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offse
     }
     pthread_testcancel();
     return shim_return(copy_through(&copy));
-}
-
-/* ---- lseek ----------------------------------------------------------------------------------------- */
-
-/*
- * Not while a call moves the position; and what is dirty is data, wherever the file still has a hole.
- */
-FL_EXPORT off_t lseek(int fd, off_t offset, int whence)
-{
-    struct fd_call call;
-    long r;
-
-    if (fd_is_other(fd) || !fd_begin(fd, &call))
-        return shim_real()->lseek(fd, offset, whence);
-    if (whence == SEEK_DATA || whence == SEEK_HOLE)
-        (void)!fl_vnode_sync(call.file->vnode, 0, UINT64_MAX);
-    pthread_mutex_lock(&call.file->position);
-    r = linux_syscall(SYS_lseek, fd, offset, whence);
-    pthread_mutex_unlock(&call.file->position);
-    fd_end(&call);
-    return shim_return(r);
-}
-
-FL_EXPORT off64_t lseek64(int fd, off64_t offset, int whence)
-{
-    return lseek(fd, offset, whence);
 }

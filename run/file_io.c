@@ -5,43 +5,45 @@
  *   read, pwritev2 … ─▶ fd_is_other? ─ yes ─▶ the kernel
  *                          │ no
  *                       fd_begin ─ io_prepare ─▶ position ─▶ in turns: hold, fl_vnode_read/_write ─▶ position
- *                                      │ odd, or not to be done here
- *                                      └▶ the kernel ─▶ file_io_after: what it wrote is forgotten
+ *                                      │ refused by the kernel, or not to be done here
+ *                                      └▶ the kernel ─▶ file_io_after: drops the pages that it wrote
  *
- * Arguments that the kernel refuses are the kernel's to refuse: the call is handed on as it came.
+ * A call with arguments that the kernel refuses is passed on to the kernel as it came.
  *
- * Besides the cache go the reads and writes of a file that a child of fork shares, which has no part in our
- * cache; writes of a file that cannot be opened for reading and writing; writes of a process with a limit
- * to the length of its files (RLIMIT_FSIZE). Dirty pages are written first, and clean ones forgotten after
- * a write; what is stored to the same page meanwhile wins.
+ * These bypass the cache: reads and writes of a file that a child of fork shares, which does not see
+ * the cache; writes of a file that cannot be opened for reading and writing; writes of a process with
+ * a limit on the length of its files (RLIMIT_FSIZE). Dirty pages are written back first, and clean
+ * ones are dropped after a write. A store to the same page in between replaces the written bytes.
  *
- * The position of a descriptor belongs to the open file, which other descriptors may share; it is moved
- * under the file's own lock, by whichever descriptor.
+ * The position of a descriptor belongs to the open file, which other descriptors may
+ * share. So calls move it under one lock for each file, (P), by whichever descriptor.
  *
- * Locks: file.position, then everything of the core's. Signals are blocked throughout.
+ * Locks: (P) file.position, then (S) and the core's. Signals are blocked throughout.
  */
 #include "file_io.h"
+#include "hold.h"
 #include "locks.h"
 #include "self_memory.h"
 #include "user_copy.h"
 #include "vector.h"
+#include "window.h"
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/fs.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 #define IO_MAX_BYTES 0x7ffff000u /* of one call: MAX_RW_COUNT of the kernel */
 
-/* What else pwritev2 may say, of kernels newer than these headers. */
+/* Flags of pwritev2 in kernels that are newer than these headers. */
 #define IO_NOAPPEND  0x20
 #define IO_ATOMIC    0x40
 #define IO_DONTCACHE 0x80
 #define IO_FLAGS     (RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | IO_NOAPPEND | IO_DONTCACHE)
 
-/* ---- before ---------------------------------------------------------------------------------------- */
+/* ---- checks ---------------------------------------------------------------------------------------- */
 
-/* The sum of the pieces' lengths; 0: nothing to do, or for the kernel to refuse. */
+/* The sum of the pieces' lengths; 0: nothing to do, or more than the kernel accepts. */
 static uint64_t io_total(const struct iovec *piece, size_t n)
 {
     uint64_t total = 0;
@@ -54,7 +56,7 @@ static uint64_t io_total(const struct iovec *piece, size_t n)
     return total;
 }
 
-/* No call moves more than IO_MAX_BYTES. */
+/* Cuts the vector to `most` bytes. */
 static void io_cap(struct vector *vector, uint64_t most)
 {
     for (size_t i = 0; i < vector->npieces; i++) {
@@ -64,11 +66,11 @@ static void io_cap(struct vector *vector, uint64_t most)
     }
 }
 
-/* No file reaches so far, and the kernel refuses it even where O_APPEND makes nothing of the offset. */
+/* Beyond the end of any file: the kernel refuses it, even where O_APPEND ignores the offset. */
 static bool io_is_beyond(const struct file_io *io, uint64_t total)
 {
     if (!io->own && total > IO_MAX_BYTES)
-        total = IO_MAX_BYTES; /* a vector is cut first */
+        total = IO_MAX_BYTES; /* the kernel cuts a vector before it checks */
     return io->offset > 0 && (uint64_t)io->offset > INT64_MAX - total;
 }
 
@@ -87,7 +89,7 @@ static unsigned io_iocb_flags(const struct file_io *io, const struct fd_call *ca
     return io_appends(io, call) ? flags | FL_IOCB_APPEND : flags;
 }
 
-/* The limit is the kernel's to keep, and also meets the core's memory, which is a file to the kernel. */
+/* Whether the process has a limit on the length of files. The kernel enforces it. */
 static bool io_is_limited(void)
 {
     struct rlimit limit;
@@ -97,7 +99,8 @@ static bool io_is_limited(void)
 }
 
 /*
- * Whether the core does it: 1; the kernel: 0; or an error. RWF_NOWAIT: nobody here knows what would wait.
+ * 1: the core does it; 0: the kernel does. Errors: -EOPNOTSUPP, -EINVAL;
+ * -EAGAIN for RWF_NOWAIT, since the core cannot tell whether it would wait.
  */
 static int io_prepare(const struct file_io *io, struct fd_call *call)
 {
@@ -109,12 +112,12 @@ static int io_prepare(const struct file_io *io, struct fd_call *call)
         return -EINVAL;
     if ((io->flags & RWF_NOWAIT) != 0)
         return -EAGAIN;
-    if (call->file->beside || (io->writes && io_is_limited()))
+    if (call->file->bypass || (io->writes && io_is_limited()))
         return 0;
     return !io->writes || file_make_writable(call->file, call->fd, call->flags);
 }
 
-/* Others may have changed the file's length since the last call. Errors: of the store. */
+/* Another process may have changed the file's length since the last call. Errors: of the store. */
 static int io_look_at_size(struct fd_call *call)
 {
     uint64_t size = (uint64_t)call->st.st_size;
@@ -125,9 +128,12 @@ static int io_look_at_size(struct fd_call *call)
     return fl_vnode_setsize(call->file->vnode);
 }
 
-/* ---- moving ---------------------------------------------------------------------------------------- */
+/* ---- transfer -------------------------------------------------------------------------------------- */
 
-/* Signals a direct transfer that is not aligned as the store wants it; the kernel's own may be less strict. */
+/*
+ * Reads or writes at iocb->offset. A direct transfer that the store refuses
+ * as unaligned is made through the cache, as the kernel may be less strict.
+ */
 static int64_t io_core(const struct fd_call *call, bool writes, const struct iovec *iov, size_t n,
                        struct fl_iocb *iocb)
 {
@@ -143,14 +149,14 @@ static int64_t io_core(const struct fd_call *call, bool writes, const struct iov
                   : fl_vnode_read(vnode, pieces, (uint32_t)n, iocb);
 }
 
-/* As the core, and not at all once the file is handed to the kernel: *beside. */
+/* As io_core; *bypass: nothing was done, since the file was handed to the kernel. */
 static int64_t io_turn(const struct fd_call *call, bool writes, const struct iovec *iov, size_t n,
-                       struct fl_iocb *iocb, bool *beside)
+                       struct fl_iocb *iocb, bool *bypass)
 {
     int64_t r = 0;
 
-    *beside = !file_cache_enter(call->file);
-    if (*beside)
+    *bypass = !file_cache_enter(call->file);
+    if (*bypass)
         return 0;
     r = io_core(call, writes, iov, n, iocb);
     file_cache_leave(call->file);
@@ -158,16 +164,15 @@ static int64_t io_turn(const struct fd_call *call, bool writes, const struct iov
 }
 
 /*
- * The core could not reach the memory of a write though it was held. Either another thread took it away; or
- * it is an unwritten page of a private mapping of the very page that is written, whose clean copy goes
- * before that: so a page of it at a time is copied first.
+ * The core could not reach the source of a write though it was held. Either another thread took it
+ * away. Or the source is an unwritten page of a private mapping of the very page that is written,
+ * which is unmapped for the write: so at most a page is copied first, and written from the copy.
  */
 static int64_t io_write_copy(const struct fd_call *call, const struct iovec *piece, struct fl_iocb *iocb,
-                             bool *beside)
+                             bool *bypass)
 {
     size_t len = piece->iov_len < VM_PAGE_SIZE ? piece->iov_len : VM_PAGE_SIZE;
-    long memory =
-        linux_syscall(SYS_mmap, 0, VM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long memory = shim_memory(VM_PAGE_SIZE);
     struct iovec copy = {(void *)memory, len};
     int64_t r;
 
@@ -175,14 +180,14 @@ static int64_t io_write_copy(const struct fd_call *call, const struct iovec *pie
         return memory;
     r = user_copy_in(copy.iov_base, piece->iov_base, len);
     if (r == 0)
-        r = io_turn(call, true, &copy, 1, iocb, beside);
-    linux_syscall(SYS_munmap, memory, VM_PAGE_SIZE);
+        r = io_turn(call, true, &copy, 1, iocb, bypass);
+    shim_memory_free(copy.iov_base, VM_PAGE_SIZE);
     return r;
 }
 
-/* The pieces that are managed memory are held, as many at a time as there is room for. */
+/* In each turn as many of the managed pieces are held as there is room for. */
 static long io_in_turns(const struct file_io *io, const struct fd_call *call, struct vector *vector,
-                        struct fl_iocb *iocb, bool *beside)
+                        struct fl_iocb *iocb, bool *bypass)
 {
     vm_prot_t access = io->writes ? VM_PROT_READ : VM_PROT_WRITE;
     size_t done = 0;
@@ -201,13 +206,13 @@ static long io_in_turns(const struct file_io *io, const struct fd_call *call, st
         reached = r == 0;
         managed = held != NULL;
         if (reached)
-            r = io_turn(call, io->writes, piece, n, iocb, beside);
+            r = io_turn(call, io->writes, piece, n, iocb, bypass);
         hold_drop(&held);
-        if (r == -EFAULT && reached && io->writes && tries > 0 && shim_in_window((uintptr_t)piece->iov_base))
-            r = io_write_copy(call, piece, iocb, beside);
+        if (r == -EFAULT && reached && io->writes && tries > 0 && window_has((uintptr_t)piece->iov_base))
+            r = io_write_copy(call, piece, iocb, bypass);
         if (r > 0) {
             done += (size_t)r;
-            /* Where memory was taken away the turn is short, and not the file. */
+            /* A turn is short, too, when its managed memory was taken away. */
             more = vector_advance(vector, n, rest, (size_t)r) || managed;
             tries = 0;
         } else if (r == -EFAULT && reached && managed) {
@@ -218,42 +223,69 @@ static long io_in_turns(const struct file_io *io, const struct fd_call *call, st
     return done > 0 ? (long)done : (long)r;
 }
 
-/* At iocb->offset, of `total` bytes. False: the kernel's to do. */
+/* By the core, `total` bytes at iocb->offset. False: the call is the kernel's. */
 static bool io_move(struct file_io *io, const struct fd_call *call, struct vector *vector, uint64_t total,
                     struct fl_iocb *iocb, long *result)
 {
     uint64_t at = (iocb->flags & FL_IOCB_APPEND) != 0 ? (uint64_t)call->st.st_size : iocb->offset;
     uint64_t len = total;
-    bool beside = false;
+    bool bypass = false;
 
     if (at > INT64_MAX - total)
         return false;
     if (io->writes) {
-        *result =
-            fl_vnode_allocate(call->file->vnode, at, &len); /* told to this write, not to a later fsync */
+        /* A full disk is told to this write, not to a later fsync. */
+        *result = fl_vnode_allocate(call->file->vnode, at, &len);
         if (*result != 0)
             return true;
     }
     io_cap(vector, len < IO_MAX_BYTES ? len : IO_MAX_BYTES);
-    *result = io_in_turns(io, call, vector, iocb, &beside);
-    if (io->writes && *result > 0 &&
-        locks_are_beside_memory(call->fd)) /* an error is told by the next fsync */
+    *result = io_in_turns(io, call, vector, iocb, &bypass);
+    if (io->writes && *result > 0 && locks_want_write_through(call->fd))
+        /* An error is told by the next fsync. */
         (void)!fl_vnode_sync(call->file->vnode, iocb->offset - (uint64_t)*result, (uint64_t)*result);
-    return !beside || *result > 0;
+    return !bypass || *result > 0;
 }
 
-/* The kernel is going to do it: what is dirty is in the file before, and what is clean is forgotten after. */
-static void io_beside(struct file_io *io, const struct fd_call *call, uint64_t at, uint64_t total)
+/* Before the kernel does it: writes dirty pages back, and notes which clean ones to drop after a write. */
+static void io_bypass(struct file_io *io, const struct fd_call *call, uint64_t at, uint64_t total)
 {
     if (io_appends(io, call)) {
         at = (uint64_t)call->st.st_size;
-        total = INT64_MAX - at; /* others may append, too */
+        total = INT64_MAX - at; /* another process may append first */
     }
     (void)!fl_vnode_sync(call->file->vnode, at, total); /* an error is told by the next fsync */
     if (io->writes) {
-        io->behind = at;
-        io->behind_len = total;
+        io->stale_at = at;
+        io->stale_len = total;
     }
+}
+
+/* At iocb->offset. False: the call is the kernel's. */
+static bool io_at(struct file_io *io, struct fd_call *call, struct vector *vector, bool core,
+                  struct fl_iocb *iocb, long *result)
+{
+    uint64_t total = io_total(vector->piece, vector->npieces), at = iocb->offset;
+    bool done = core && io_move(io, call, vector, total, iocb, result);
+
+    if (!core || (!done && call->file->bypass))
+        io_bypass(io, call, at, total);
+    return done;
+}
+
+/* At the descriptor's position, which moves. */
+static bool io_at_position(struct file_io *io, struct fd_call *call, struct vector *vector, bool core,
+                           struct fl_iocb *iocb, long *result)
+{
+    bool done;
+
+    shim_mutex_lock(&call->file->position);
+    iocb->offset = (uint64_t)linux_syscall(SYS_lseek, call->fd, 0, SEEK_CUR);
+    done = io_at(io, call, vector, core, iocb, result);
+    if (done && *result > 0)
+        linux_syscall(SYS_lseek, call->fd, iocb->offset, SEEK_SET);
+    shim_mutex_unlock(&call->file->position);
+    return done;
 }
 
 static bool io_vector(struct file_io *io, struct fd_call *call, struct vector *vector, bool core,
@@ -261,25 +293,12 @@ static bool io_vector(struct file_io *io, struct fd_call *call, struct vector *v
 {
     struct fl_iocb iocb = {(vm_ooffset_t)io->offset, io_iocb_flags(io, call)};
     uint64_t total = io_total(vector->piece, vector->npieces);
-    bool positioned = io->offset == FILE_IO_POSITION;
-    bool done = false;
 
     if (total == 0 || !vector_is_user(vector) || io_is_beyond(io, total))
         return false;
-    if (positioned) {
-        pthread_mutex_lock(&call->file->position);
-        iocb.offset = (uint64_t)linux_syscall(SYS_lseek, call->fd, 0, SEEK_CUR);
-    }
-    if (core)
-        done = io_move(io, call, vector, total, &iocb, result);
-    if (!core || (!done && call->file->beside))
-        io_beside(io, call, iocb.offset, total);
-    if (positioned) {
-        if (done && *result > 0)
-            linux_syscall(SYS_lseek, call->fd, iocb.offset, SEEK_SET);
-        pthread_mutex_unlock(&call->file->position);
-    }
-    return done;
+    if (io->offset == FILE_IO_POSITION)
+        return io_at_position(io, call, vector, core, &iocb, result);
+    return io_at(io, call, vector, core, &iocb, result);
 }
 
 static bool io_call(struct file_io *io, struct fd_call *call, long *result)
@@ -318,24 +337,25 @@ bool file_io_managed(struct file_io *io, long *result)
 
 /* ---- after a write by the kernel ------------------------------------------------------------------- */
 
-void file_io_behind(const struct file_io *io)
+void file_io_drop_stale(const struct file_io *io)
 {
     struct fd_call call;
     unsigned what;
 
     if (!fd_begin(io->fd, &call))
         return;
-    (void)!fl_vnode_setsize(call.file->vnode); /* asked again by whoever goes beyond what is known */
+    (void)!fl_vnode_setsize(call.file->vnode); /* on an error the next access behind the end asks again */
     (void)!fl_vnode_revalidate(call.file->vnode, true, &what);
-    if (io->behind_len != 0)
-        fl_vnode_invalidate(call.file->vnode, io->behind, io->behind_len);
+    if (io->stale_len != 0)
+        fl_vnode_invalidate(call.file->vnode, io->stale_at, io->stale_len);
     else
         fl_vnode_invalidate(call.file->vnode, 0, UINT64_MAX);
     fd_end(&call);
 }
 
-/* ---- for the trap ------------------------------------------------------------------ */
+/* ---- for the trap ---------------------------------------------------------------------------------- */
 
+/* False: the call neither reads nor writes a descriptor. */
 static bool call_of(long number, struct file_io *io, const uint64_t arg[6])
 {
     switch (number) {

@@ -1,13 +1,15 @@
 /*
- * file_names.c: libc's names for reading and writing a descriptor, as the program calls them.
+ * file_names.c: libc's names for reading and writing a
+ * descriptor, and for its position, as the program calls them.
  *
- * What is no managed file goes to libc's own function, by way of vector_names.c if there is a vector, which
- * may have managed memory in it. All are cancellation points.
+ * A call on a file that is not managed goes to libc's own function; with a vector, by way
+ * of vector_names.c, since the vector may name managed memory. All are cancellation points.
  */
 #include "file_io.h"
 #include "real.h"
+#include "vector.h"
 
-/* preadv2 alone knows an offset of -1. */
+/* Only preadv2 and pwritev2 accept the offset -1, which means the position. */
 static int64_t name_offset(off_t offset)
 {
     return offset < 0 ? INT64_MIN : offset;
@@ -22,14 +24,14 @@ static inline bool name_io(struct file_io *io, long *result)
     return file_io_managed(io, result);
 }
 
-/* The read, or else the call. */
+/* The read by the core, or else the call. */
 #define NAME_READ(io, call)                                                                                  \
     ({                                                                                                       \
         long result_;                                                                                        \
         name_io((io), &result_) ? shim_return(result_) : (call);                                             \
     })
 
-/* The write, or else the call and what comes after it; errno stays what the call made it. */
+/* The write by the core, or else the call and file_io_after; errno is the call's. */
 #define NAME_WRITE(io, call)                                                                                 \
     ({                                                                                                       \
         long result_;                                                                                        \
@@ -89,8 +91,8 @@ FL_EXPORT ssize_t pwrite64(int fd, const void *from, size_t len, off64_t offset)
 }
 
 /*
- * What programs that were compiled with _FORTIFY_SOURCE call instead: a read that is longer than its buffer
- * ends them.
+ * Programs that were compiled with _FORTIFY_SOURCE call these
+ * instead. A read that is longer than its buffer ends them.
  */
 extern _Noreturn void __chk_fail(void);
 FL_EXPORT ssize_t __read_chk(int fd, void *to, size_t len, size_t room);
@@ -118,7 +120,7 @@ ssize_t __pread64_chk(int fd, void *to, size_t len, off64_t offset, size_t room)
 
 /* ---- vectors --------------------------------------------------------------------------------------- */
 
-/* A negative number of pieces is as wrong as too many. */
+/* A negative number of pieces becomes a number that is too large. */
 static struct file_io vector_io(int fd, bool writes, const struct iovec *iov, int n, int64_t offset,
                                 int flags)
 {
@@ -186,4 +188,31 @@ FL_EXPORT ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t offset,
 FL_EXPORT ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t offset, int flags)
 {
     return pwritev2(fd, iov, n, offset, flags);
+}
+
+/* ---- lseek ----------------------------------------------------------------------------------------- */
+
+/*
+ * Not while a call moves the position. Dirty pages over a
+ * hole are data, so SEEK_DATA and SEEK_HOLE write back first.
+ */
+FL_EXPORT off_t lseek(int fd, off_t offset, int whence)
+{
+    struct fd_call call;
+    long r;
+
+    if (fd_is_other(fd) || !fd_begin(fd, &call))
+        return shim_real()->lseek(fd, offset, whence);
+    if (whence == SEEK_DATA || whence == SEEK_HOLE)
+        (void)!fl_vnode_sync(call.file->vnode, 0, UINT64_MAX);
+    shim_mutex_lock(&call.file->position);
+    r = linux_syscall(SYS_lseek, fd, offset, whence);
+    shim_mutex_unlock(&call.file->position);
+    fd_end(&call);
+    return shim_return(r);
+}
+
+FL_EXPORT off64_t lseek64(int fd, off64_t offset, int whence)
+{
+    return lseek(fd, offset, whence);
 }

@@ -1,24 +1,27 @@
 /*
- * file_size.c: calls that change how long a managed file is, or where its bytes are: through the core, so
- * that mappings see it and no write-back of an old page makes the file long again.
+ * file_size.c: calls that change the length or the holes of a managed file. They go through the
+ * core, so that mappings see the change, and no write-back of an old page extends the file again.
  *
- *   ftruncate, truncate, O_TRUNC ─▶ fl_vnode_truncate         no writer: the kernel's, then fl_vnode_setsize
+ *   ftruncate, truncate, O_TRUNC ─▶ fl_vnode_truncate     read-only here: the kernel, then fl_vnode_setsize
  *   fallocate  0                 ─▶ blocks by the kernel ─▶ fl_vnode_extend
  *              KEEP_SIZE         ─▶ the kernel's
  *              PUNCH_HOLE        ─▶ fl_vnode_punch
  *              ZERO_RANGE        ─▶ fl_vnode_punch ─▶ as 0 or KEEP_SIZE
  *              COLLAPSE, INSERT  ─▶ EOPNOTSUPP: bytes cannot move under mappings that are stored to
  *
- * A file that nobody could open for writing here has no dirty pages: what the kernel does to it is told to
- * the core afterwards. Arguments that are wrong are the kernel's to refuse.
+ * A file that the shim could not open for writing has no dirty pages: the kernel changes
+ * it, and the core asks for the new length afterwards. The kernel refuses wrong arguments.
  */
 #include "file_size.h"
 #include "fdtable.h"
 #include "fresh.h"
 #include "real.h"
+#include "window.h"
+#include <fcntl.h>
 #include <linux/falloc.h>
+#include <string.h>
 
-/* After a change by the kernel alone. */
+/* After a change by the kernel: the core asks for the new length, and for what else has changed. */
 static void size_changed(struct file *file)
 {
     int error = fl_vnode_setsize(file->vnode);
@@ -95,13 +98,13 @@ static struct file *writable_at(const char *path)
     return file;
 }
 
-/* A path in managed memory is left to the kernel, which is told it by the trap. */
+/* A path in managed memory is left to libc's call, which the trap serves. */
 bool file_truncate_path(const char *path, off_t len, long *result)
 {
     struct file *file;
     sigset_t saved;
 
-    if (files_mapped == 0 || !shim_on() || len < 0 || shim_in_window((uintptr_t)path))
+    if (files_mapped == 0 || !shim_on() || len < 0 || window_has((uintptr_t)path))
         return false;
     linux_signals_block(&saved);
     file = writable_at(path);
@@ -140,7 +143,7 @@ FL_EXPORT int truncate64(const char *path, off64_t len)
 
 /* ---- fallocate ------------------------------------------------------------------------------------- */
 
-/* The kernel's blocks, then the length. */
+/* The kernel allocates the blocks, the core sets the length. */
 static long allocate(const struct fd_call *call, int mode, off_t offset, off_t len)
 {
     long r = linux_syscall(SYS_fallocate, call->fd, FALLOC_FL_KEEP_SIZE, offset, len);
@@ -175,17 +178,17 @@ static long size_fallocate(const struct fd_call *call, int mode, off_t offset, o
 bool file_fallocate(int fd, int mode, off_t offset, off_t len, long *result)
 {
     struct fd_call call;
-    bool odd;
+    bool bad;
 
     if (fd_is_other(fd) || !fd_begin(fd, &call))
         return false;
-    odd = !fd_may_write(&call) || offset < 0 || len <= 0 || offset > INT64_MAX - len;
-    if (!odd && file_make_writable(call.file, fd, call.flags) && file_cache_enter(call.file)) {
+    bad = !fd_may_write(&call) || offset < 0 || len <= 0 || offset > INT64_MAX - len;
+    if (!bad && file_make_writable(call.file, fd, call.flags) && file_cache_enter(call.file)) {
         *result = size_fallocate(&call, mode, offset, len);
         file_cache_leave(call.file);
     } else {
         *result = linux_syscall(SYS_fallocate, fd, mode, offset, len);
-        if (!odd) {
+        if (!bad) {
             size_changed(call.file);
             fl_vnode_invalidate(call.file->vnode, (uint64_t)offset, UINT64_MAX - (uint64_t)offset);
         }
@@ -207,7 +210,7 @@ FL_EXPORT int fallocate64(int fd, int mode, off64_t offset, off64_t len)
     return fallocate(fd, mode, offset, len);
 }
 
-/* Returns the error: EOPNOTSUPP where libc would write zeros in the place of file systems that cannot. */
+/* Returns the error: EOPNOTSUPP where the file system cannot; libc would write zeros there. */
 FL_EXPORT int posix_fallocate(int fd, off_t offset, off_t len)
 {
     long r;

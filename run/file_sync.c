@@ -1,18 +1,19 @@
 /*
- * file_sync.c: calls that bring what was written to the disk, and advice: fsync and its kin, sync, fadvise.
+ * file_sync.c: calls that write to the disk, and advice:
+ * fsync, fdatasync, sync_file_range, sync, posix_fadvise.
  *
  *   fsync ─▶ fl_vnode_sync_range: dirty pages ─▶ file ─▶ the kernel's fsync, on the program's descriptor
  *
- * The kernel's own call follows, and so the times, the length and the disk's cache are its business, as are
- * errors of the descriptor. Each descriptor hears of a failed write-back once; a number that stands for
- * another open file from now on has heard of nothing (fdtable.c).
+ * The kernel's own call follows, and takes care of the times, the length and the disk's
+ * cache, and of errors of the descriptor. Each descriptor is told of a failed write-back
+ * once; a new open file under the same number has been told of nothing (fdtable.c).
  */
 #include "fdtable.h"
 #include "real.h"
 
 #define SYNC_ALL (FL_SYNC_FILE_RANGE_WAIT_BEFORE | FL_SYNC_FILE_RANGE_WRITE | FL_SYNC_FILE_RANGE_WAIT_AFTER)
 
-/* Writes the range back, and tells the descriptor. Errors: of write-backs. */
+/* Writes the range back. Errors: of write-backs that the descriptor has not been told of. */
 static int sync_range(const struct fd_call *call, uint64_t offset, uint64_t len, unsigned flags)
 {
     _Atomic(fl_errseq_t) *told = fd_told(call->fd);
@@ -24,7 +25,7 @@ static int sync_range(const struct fd_call *call, uint64_t offset, uint64_t len,
     return error;
 }
 
-/* Before the kernel's own fsync. Errors: as fsync's. */
+/* Writes the whole file back, before the kernel's own fsync. Errors: as fsync's. */
 static int sync_before(int fd)
 {
     struct fd_call call;
@@ -37,7 +38,7 @@ static int sync_before(int fd)
     return error;
 }
 
-/* The kernel's call is made in any case; the first error is told. */
+/* The kernel's call is made in any case; the first error is returned. */
 #define SYNC_FD(fd, call)                                                                                    \
     ({                                                                                                       \
         int error_ = sync_before(fd);                                                                        \
@@ -67,14 +68,14 @@ FL_EXPORT int syncfs(int fd)
     return error != 0 && r == 0 ? (int)shim_return(error) : r;
 }
 
-/* Has no way to tell an error: the next fsync does. */
+/* Cannot return an error: the next fsync does. */
 FL_EXPORT void sync(void)
 {
     (void)!files_sync(NULL);
     shim_real()->sync();
 }
 
-/* Wrong arguments are the kernel's to refuse, which then has nothing to write. */
+/* The kernel checks the arguments; it has nothing to write yet. */
 FL_EXPORT int sync_file_range(int fd, off64_t offset, off64_t len, unsigned flags)
 {
     int r = shim_real()->sync_file_range(fd, offset, len, flags);
@@ -102,7 +103,7 @@ static int advise(int fd, off_t offset, off_t len, int advice)
     return error;
 }
 
-/* Returns the error. The kernel's call looks at the arguments; what it keeps of the file is nothing. */
+/* Returns the error. The kernel's call checks the arguments; its own cache has nothing of the file. */
 FL_EXPORT int posix_fadvise(int fd, off_t offset, off_t len, int advice)
 {
     int error = shim_real()->posix_fadvise(fd, offset, len, advice);

@@ -1,21 +1,21 @@
 /*
  * filter.c: the seccomp filter: which system calls are trapped (trap.c says why).
  *
- *   head    any register in the range?  ─ no ─▶ allow                    what nearly every call comes by
+ *   head    any register in the range?  ─ no ─▶ allow                    nearly every call ends here
  *              │ yes
- *   caller  from linux_syscall, or a call that no handler can make? ─▶ allow
+ *   caller  made by linux_syscall? ─ yes ─▶ allow
  *              │
  *   calls   used by the call: 1, 2, 3, 4 registers ─┐   more, or unknown ─▶ trap
  *   tail    one of these in the range?  ◀───────────┘   no ─▶ allow
  *
- * The range is the window but for the zone, and whatever part of the zone has been opened (reservation.c):
- * each has a filter of its own, and the strictest one says what happens.
+ * The range is the window without the zone. Each part of the zone that is opened (reservation.c)
+ * has a filter of its own; the kernel runs all filters, and the strictest answer counts.
  *
- * The filter outlives execve, and a program that was just started has no handler until the shim is there.
- * What it has in registers that a call does not use is chance, so of the calls that every program makes
- * first, and of other frequent ones, only those count that are used. Of the rest all six do.
+ * The filter outlives execve, and a program that was just started has no handler until the shim is loaded.
+ * Registers that a call does not use hold chance values. So for the calls that every program makes first,
+ * and for other frequent ones, the table says how many registers the call uses. For the rest all six count.
  */
-#include "shim.h"
+#include "filter.h"
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -30,18 +30,18 @@
 #define FILTER_AT_LEAST(k, yes, no) BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, (uint32_t)(k), yes, no)
 #define FILTER_RETURN(k)            BPF_STMT(BPF_RET | BPF_K, k)
 /*
- * In the place of the range's ends, until filter_build knows them. Nothing else is compared with `at
- * least`.
+ * Stand for the ends of the range, until filter_build
+ * replaces them: nothing else is compared by FILTER_AT_LEAST.
  */
 #define FILTER_FROM 0
 #define FILTER_TO   1
-/* Goes `hit` instructions behind these three when the argument lies in the range. */
+/* Skips `hit` instructions behind these three when the argument lies in the range. */
 #define FILTER_ARG(n, hit)                                                                                   \
     FILTER_LOAD_HIGH(args[n]), FILTER_AT_LEAST(FILTER_FROM, 0, 1), FILTER_AT_LEAST(FILTER_TO, 0, hit)
 
 #define FILTER_LENGTH(part) (sizeof(part) / sizeof(part)[0])
 
-/* Calls, and how many registers they use; FILTER_NONE: those that a handler cannot make. */
+/* Calls, and how many registers they use. FILTER_NONE: calls that the handler cannot make for the program. */
 #define FILTER_NONE 0
 static const struct {
     uint16_t number;
@@ -141,7 +141,7 @@ static const struct sock_filter tail[] = {
     FILTER_RETURN(SECCOMP_RET_TRAP),
 };
 
-/* Where a call of so many registers enters the tail. */
+/* The instruction of the tail where a call of so many registers enters. */
 static size_t tail_entry(unsigned registers)
 {
     return registers == FILTER_NONE ? FILTER_LENGTH(tail) - 2 : 1 + 3 * (4 - registers);
@@ -186,8 +186,8 @@ int filter_install(vm_offset_t start, vm_offset_t end)
     if (r != -EACCES)
         return r > 0 ? -EBUSY : (int)r; /* positive: the thread that has a filter of its own */
     /*
-     * Without CAP_SYS_ADMIN the kernel wants a promise first: programs that this one starts gain no rights
-     * (sudo, ping: docs/run.md).
+     * Without CAP_SYS_ADMIN the kernel requires a promise first: programs
+     * that this one starts gain no rights (sudo, ping: docs/run.md).
      */
     r = linux_syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (r == 0)

@@ -1,6 +1,6 @@
 /*
- * fork.c: what becomes of managed mappings when the process forks. The child lives without Faultline: all
- * of its memory is the kernel's own.
+ * fork.c: what becomes of managed mappings when the process forks. The
+ * child runs without Faultline: all of its memory is the kernel's own.
  *
  *   mapping in the parent        the parent afterwards             the child
  *   any, of a file that a        the kernel's mapping              the same: what was shared stays shared
@@ -9,18 +9,23 @@
  *   private                      managed                           the kernel's mapping; pages written before
  *                                                                   the fork are copied
  *
- * Managed views are not inherited (MADV_DONTFORK), so the child's ranges are empty until fork_child fills
- * them, before fork returns there: it never sees wrong bytes. Only pages that a private mapping has written
- * are copied, through anonymous memory outside of the limit that lives as long as the fork takes. vfork,
- * posix_spawn, system and popen share the parent's memory until exec and come by none of this.
+ * The machine's mappings are not inherited (MADV_DONTFORK), so the child's ranges are empty until fork_child
+ * fills them, before fork returns there: the child never sees wrong bytes. Only pages that a private mapping
+ * has written are copied, through anonymous memory that is outside the limit and is freed when the fork
+ * ends. vfork, posix_spawn, system and popen share the parent's memory until exec, and need none of this.
  *
- * Lock: (S) from prepare to the end.
+ * Lock: (S) from fork_prepare to fork_parent. The child resets it.
  */
+#include "fork.h"
+#include "file_idle.h"
+#include "files.h"
+#include "gate.h"
 #include "handover.h"
-#include "real.h"
 #include "registry.h"
-#include "watch.h"
+#include "signals.h"
+#include "stats.h"
 #include "user_copy.h"
+#include "watch.h"
 #include <string.h>
 #include <sys/mman.h>
 
@@ -34,12 +39,12 @@ struct fork_region {
 
 struct fork_page {
     vm_offset_t va;
-    uint64_t at; /* its bytes' number in image.bytes */
+    uint64_t at; /* the index of its copy in image.bytes, in pages */
 };
 
 /*
- * What the child needs to know. It must not ask the core, which goes on changing in the parent, in memory
- * that both see.
+ * What the child needs to know. It must not ask the core, whose
+ * memory it shares with the parent, where the core goes on working.
  */
 static struct {
     sigset_t saved;
@@ -48,8 +53,9 @@ static struct {
     struct fork_page *page;
     char *bytes;
     size_t nregions, npages, most_regions, most_pages;
-} image;
+} image FL_GUARDED_BY(shim_lock);
 
+/* Memory that is allocated by the kernel page by page, as it is used. NULL: no memory. */
 static void *fork_memory(size_t len)
 {
     long memory = linux_syscall(SYS_mmap, 0, round_page(len), PROT_READ | PROT_WRITE,
@@ -59,17 +65,18 @@ static void *fork_memory(size_t len)
 }
 
 /*
- * Marks the files that a shared mapping may write, and of which the child has one: all their shared
- * mappings go. That the child has none of them is what the program may have asked for (MADV_DONTFORK).
+ * Marks the files that a shared mapping may write, and those of which the
+ * child inherits a shared mapping. Files with both marks are handed over.
+ * The child inherits none if the program asked for that (MADV_DONTFORK).
  */
-static void find_written(void)
+static void find_written(void) FL_REQUIRES(shim_lock)
 {
     struct fl_region region;
 
     files_unmark();
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
          va = region.end) {
-        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        struct file *file = file_of_region(&region);
 
         image.most_regions += !region.reserved;
         if (file == NULL || !region.shared)
@@ -82,23 +89,22 @@ static void find_written(void)
 /* ---- handing over ---------------------------------------------------------------------------------- */
 
 /*
- * What cannot be written to its file the child cannot have: its ranges stay empty, and the parent's are
- * managed as before.
+ * A file whose dirty pages cannot be written stays managed in the parent, and the child's ranges stay empty.
  */
-static void hand_over_written(void)
+static void hand_over_written(void) FL_REQUIRES(shim_lock)
 {
     struct fl_region region;
 
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
          va = region.end) {
-        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        struct file *file = file_of_region(&region);
         int error;
 
         if (file == NULL || !region.shared || !file->written || !file->inherited)
             continue;
         error = handover_file(file, LEFT_FORK);
         if (error != 0) {
-            file->inherited = false; /* it is tried once */
+            file->inherited = false; /* so that it is not tried again */
             shim_say("fork: shared mappings of inode %lu cannot be handed to the kernel (%s) and are missing "
                      "in the child",
                      (unsigned long)file->ino, strerrordesc_np(-error));
@@ -106,19 +112,18 @@ static void hand_over_written(void)
     }
 }
 
-/* ---- the others: described, and what was written copied -------------------------------------------- */
+/* ---- what stays managed: described for the child, and written pages copied --------------------------- */
 
-static bool image_alloc(void)
+static bool image_alloc(void) FL_REQUIRES(shim_lock)
 {
-    image.most_pages =
-        atop(shim_config.memory_limit_bytes); /* more cannot be written: they have nowhere else to be */
+    image.most_pages = atop(shim_config.memory_limit_bytes); /* written private pages stay in memory */
     image.region = fork_memory(image.most_regions * sizeof *image.region);
     image.page = fork_memory(image.most_pages * sizeof *image.page);
     image.bytes = fork_memory(ptoa(image.most_pages));
     return image.region != NULL && image.page != NULL && image.bytes != NULL;
 }
 
-static void image_free(void)
+static void image_free(void) FL_REQUIRES(shim_lock)
 {
     if (image.region != NULL)
         linux_syscall(SYS_munmap, image.region, round_page(image.most_regions * sizeof *image.region));
@@ -130,7 +135,7 @@ static void image_free(void)
 }
 
 /* Copies the pages that the private mapping has written. Errors: of fl_hold. */
-static int copy_written(const struct fl_region *region)
+static int copy_written(const struct fl_region *region) FL_REQUIRES(shim_lock)
 {
     vm_offset_t va = region->start;
     int error = 0;
@@ -147,10 +152,10 @@ static int copy_written(const struct fl_region *region)
 }
 
 /*
- * A mapping that nobody may read is made readable for the copy: other threads notice nothing but a fault
- * that would have been one.
+ * A mapping that may not be read is made readable for the copy.
+ * Another thread that reads it meanwhile only misses a fault.
  */
-static int describe(const struct fl_region *region, const struct file *file)
+static int describe(const struct fl_region *region, const struct file *file) FL_REQUIRES(shim_lock)
 {
     struct fork_region *own = &image.region[image.nregions];
     size_t len = region->end - region->start;
@@ -172,7 +177,7 @@ static int describe(const struct fl_region *region, const struct file *file)
     return error;
 }
 
-/* What is managed and will be in the child, too. */
+/* The bytes of managed mappings that the child inherits. */
 static uint64_t inherited_bytes(void)
 {
     struct fl_region region;
@@ -184,29 +189,15 @@ static uint64_t inherited_bytes(void)
     return bytes;
 }
 
-static void fork_prepare(void)
+/* Describes every region that the child inherits and that stays managed here. */
+static void describe_all(void) FL_REQUIRES(shim_lock)
 {
+    bool room = image_alloc();
     struct fl_region region;
-    bool room;
 
-    if (!shim_on())
-        return;
-    shim_enter(&image.saved);
-    image.prepared = true;
-    if (files_sync_locked(NULL) != 0)
-        shim_say("fork: written data did not reach its file, and is missing in the child");
-    files_forked();
-    find_written();
-    if (image.most_regions == 0) {
-        stats_forks(0);
-        return;
-    }
-    stats_forks(inherited_bytes());
-    hand_over_written();
-    room = image_alloc();
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
          va = region.end) {
-        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        struct file *file = file_of_region(&region);
         int error = room ? 0 : -ENOMEM;
 
         if (file == NULL || region.reserved || region.inherit == FL_INHERIT_NONE ||
@@ -220,7 +211,32 @@ static void fork_prepare(void)
     }
 }
 
-static void fork_parent(void)
+static void prepare_locked(void) FL_REQUIRES(shim_lock)
+{
+    if (files_sync_locked(NULL) != 0)
+        shim_say("fork: written data did not reach its file, and is missing in the child");
+    files_forked();
+    find_written();
+    if (image.most_regions == 0) {
+        stats_forks(0);
+        return;
+    }
+    stats_forks(inherited_bytes());
+    hand_over_written();
+    describe_all();
+}
+
+/* The three handlers hold (S) from one to the next, which the analysis cannot follow. */
+static void fork_prepare(void) FL_NO_THREAD_SAFETY_ANALYSIS
+{
+    if (!shim_on())
+        return;
+    shim_enter(&image.saved);
+    image.prepared = true;
+    prepare_locked();
+}
+
+static void fork_parent(void) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     if (!image.prepared)
         return;
@@ -232,14 +248,14 @@ static void fork_parent(void)
 
 /* ---- the child ------------------------------------------------------------------------------------- */
 
-/* Maps the file itself, and puts the written pages in; *page goes on to the first page of the next region. */
-static long child_map(const struct fork_region *region, size_t *page)
+/* Maps the file, and copies the written pages in; *page advances to the first page of the next region. */
+static long child_map(const struct fork_region *region, size_t *page) FL_REQUIRES(shim_lock)
 {
     size_t len = region->end - region->start;
     bool has_pages = *page < image.npages && image.page[*page].va < region->end;
-    long r =
-        linux_syscall(SYS_mmap, region->start, len, has_pages ? PROT_READ | PROT_WRITE : region->prot,
-                      MAP_FIXED | (region->shared ? MAP_SHARED : MAP_PRIVATE), region->fd, region->offset);
+    int prot = has_pages ? PROT_READ | PROT_WRITE : region->prot;
+    int flags = MAP_FIXED | (region->shared ? MAP_SHARED : MAP_PRIVATE);
+    long r = linux_syscall(SYS_mmap, region->start, len, prot, flags, region->fd, region->offset);
 
     if (linux_syscall_failed(r))
         return r;
@@ -248,7 +264,7 @@ static long child_map(const struct fork_region *region, size_t *page)
     return has_pages ? linux_syscall(SYS_mprotect, region->start, len, region->prot) : 0;
 }
 
-static void fork_child(void)
+static void fork_child(void) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     size_t page = 0;
 
@@ -264,11 +280,11 @@ static void fork_child(void)
             shim_say("fork: a mapping is missing in the child: %s", strerrordesc_np((int)-r));
     }
     image_free();
-    handover_fork_child();
+    gate_fork_child();
     registry_fork_child();
     watch_fork_child();
     stats_forked_child();
-    shim_lock_reset();
+    shim_mutex_reset(&shim_lock);
     signals_fork_child();
     linux_signals_restore(&image.saved);
 }

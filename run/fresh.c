@@ -1,24 +1,25 @@
 /*
- * fresh.c: when the cache is held against its files, and when it is written to them (fresh.h).
+ * fresh.c: when the cache is compared with the files, and when it is written back to them (fresh.h).
  *
  *   lock taken ─▶ fresh_all ─▶ each file: fstat ─▶ st_ctim as before? ─ yes ─▶ nothing
  *                                                     │ no
- *                                                  fl_vnode_revalidate: ours? ─ no ─▶ clean pages forgotten
+ *                                                  fl_vnode_revalidate: by us? ─ no ─▶ clean pages dropped
  *
- * A stamp that moved because of our own write-back costs one more question to the store, which knows
- * (change.h).
+ * When the stamp moved because of this process's own write-back, the store can tell (change.h).
  *
- * What another process wrote to a page that is dirty here meets what was stored here when that is written:
- * the whole page replaces the other's. Programs that take locks never do that; of others it is said, once
- * for each file.
+ * When another process writes to a page that is dirty here, the write-back of the whole page overwrites the
+ * other's bytes. Programs that take locks never do that; otherwise the shim says so, once for each file.
  *
- * Locks: (S) for the list of files; none for a single one.
+ * Locks: (S) for the table of files; none for a single file.
  */
 #include "fresh.h"
 #include "fdtable.h"
+#include "file_idle.h"
+#include "files.h"
 #include "registry.h"
 #include "watch.h"
 #include <change.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 /* ---- one file -------------------------------------------------------------------------------------- */
@@ -35,10 +36,9 @@ static void tell_overwritten(struct file *file)
     if (atomic_exchange(&file->told_overwritten, true))
         return;
     file_path(file->fd, file->ino, path);
-    shim_say(
-        "%s: another process wrote to it while bytes stored here were not written yet: where both are in one "
-        "page, these replace the other's",
-        path);
+    shim_say("%s: another process wrote to it while bytes stored here were not written yet: where both are "
+             "in one page, these replace the other's",
+             path);
 }
 
 bool file_revalidate(struct file *file, const struct stat *st)
@@ -49,15 +49,15 @@ bool file_revalidate(struct file *file, const struct stat *st)
     if (file->ctime_seen == now && file_stamps_are_fine())
         return false;
     if (fl_vnode_revalidate(file->vnode, false, &what) != 0)
-        return false; /* the length could not be asked for: next time */
+        return false; /* the length could not be read: the next call tries again */
     if ((what & FL_CHANGED_LATER) == 0)
-        file->ctime_seen = now; /* afterwards: who sees it may rely on the cache */
+        file->ctime_seen = now; /* last: a thread that sees it relies on the cache */
     if ((what & FL_CHANGED_OVERWRITTEN) != 0)
         tell_overwritten(file);
     return (what & FL_CHANGED_BYTES) != 0;
 }
 
-/* By a glance without (S), which may fail to see that it is so. */
+/* Without (S) the file may be another one by now: then false. */
 static bool is_fresh(const struct file *file, const struct stat *st)
 {
     return file->ino == st->st_ino && file->dev == st->st_dev && file->ctime_seen == stamp(st) &&
@@ -65,8 +65,8 @@ static bool is_fresh(const struct file *file, const struct stat *st)
 }
 
 /*
- * All files are as they were at the last look: nearly always so, of few files, and then it costs one
- * fstat for each.
+ * Whether no file has changed since the last look. Nearly always
+ * true; costs one fstat for each file, while they are few.
  */
 static bool all_are_fresh(void)
 {
@@ -113,7 +113,7 @@ void fresh_range(vm_offset_t start, vm_offset_t end)
     shim_enter(&saved);
     for (vm_offset_t va = start; fl_space_region(fl_space(), va, &region) == 0 && region.start < end;
          va = region.end) {
-        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        struct file *file = file_of_region(&region);
 
         if (file != NULL)
             look_at(file);
@@ -123,7 +123,7 @@ void fresh_range(vm_offset_t start, vm_offset_t end)
 
 void fresh_stat(const struct stat *program)
 {
-    const struct stat st = *program; /* before signals are blocked: it may be managed memory */
+    const struct stat st = *program; /* copied before signals are blocked: it may be managed memory */
     int saved_errno = errno;
     struct file *file;
     sigset_t saved;
@@ -170,7 +170,7 @@ void fresh_release(void)
 
 /* ---- opening --------------------------------------------------------------------------------------- */
 
-/* The file is open for writing in this process: nobody else has a cache of it, from now on. */
+/* This process has opened the file for writing: no other process keeps a cache of it from now on. */
 static void announce_writer(const struct stat *st)
 {
     struct file *file;
@@ -207,7 +207,7 @@ void fresh_changing_path(const char *path)
     int saved_errno = errno;
     struct stat st;
 
-    /* By libc, since the path may be managed memory, which the trap serves. */
+    /* By libc's call, not linux_syscall: the path may be managed memory, which the trap serves. */
     if (shim_on() && registry_is_shared() && stat(path, &st) == 0 && S_ISREG(st.st_mode))
         announce_writer(&st);
     errno = saved_errno;

@@ -1,45 +1,48 @@
 /*
- * fresh.h: what other processes wrote to a managed file is seen when the program asks for it, and what was
- * written here is in the file when it lets others know.
+ * fresh.h: the program sees what other processes wrote to a managed file when
+ * it asks for it, and what it stored is in the file when it lets others know.
  *
  *      acquire   a lock of any kind                                        ─▶ fresh_all
  *      release   a lock of any kind                                        ─▶ fresh_release
  *      ask       open, read, fstat, stat, statx of the file                ─▶ fresh_stat, file_revalidate
  *                msync(MS_INVALIDATE), MADV_DONTNEED, POSIX_FADV_DONTNEED  ─▶ fresh_range, file_revalidate
  *
- * The kernel's stamp of the last change (st_ctim) tells whether anything happened. (Close-to-open
- * consistency, NFS.)
+ * The time of the last change (st_ctim) tells whether
+ * anything happened. This is NFS's close-to-open consistency.
+ *
+ * errno stays as it is, in every function here.
  */
 #ifndef RUN_FRESH_H
 #define RUN_FRESH_H
 
-#include "shim.h"
+#include "file.h"
 
 /*
- * st is what the file is like now: if another process changed it since the last look, the cache forgets
- * what is clean of it, and knows the new length. Returns whether one did. Signals are blocked; (S) or not.
+ * st is the file's status now. If another process changed the file since the last look, clean
+ * pages are dropped, and the new length counts: true. Signals are blocked; with or without (S).
  */
 bool file_revalidate(struct file *file, const struct stat *st);
 
-/* All managed files are as others left them. errno stays. */
-void fresh_all(void);
-/* The files that show in [start, end). errno stays. */
-void fresh_range(vm_offset_t start, vm_offset_t end);
-/* st was just asked for: if it is of a managed file, that one is looked at. errno stays. */
-void fresh_stat(const struct stat *st);
+/* ---- acquiring and asking -------------------------------------------------------------------------- */
+
+/* Revalidates all managed files. */
+void fresh_all(void) FL_EXCLUDES(shim_lock);
+/* … the files that are mapped in [start, end). */
+void fresh_range(vm_offset_t start, vm_offset_t end) FL_EXCLUDES(shim_lock);
+/* … the file that st, which the program was just given, belongs to, if it is managed. */
+void fresh_stat(const struct stat *st) FL_EXCLUDES(shim_lock);
+
+/* ---- releasing and opening ------------------------------------------------------------------------- */
+
+/* Writes back what was stored to managed files. An error is told by the next fsync. */
+void fresh_release(void) FL_EXCLUDES(shim_lock);
+/* A descriptor is about to be closed: revalidates its file, and writes it back if nothing maps it. */
+void fresh_closing(int fd) FL_EXCLUDES(shim_lock);
 /*
- * The same of a descriptor that is about to be closed; dirty pages of a file that nothing maps are
- * written.
+ * fd was just opened with these open flags: tells other processes under Faultline before the program goes on.
  */
-void fresh_closing(int fd);
-/* What was stored here is in its file: others may look. errno stays; an error is told by the next fsync. */
-void fresh_release(void);
-/*
- * fd was just opened, with these open flags: other processes under Faultline learn of it before the program
- * does. errno stays.
- */
-void fresh_opened(int fd, int flags);
-/* The file at the path is about to be changed past any descriptor (truncate(2)). errno stays. */
-void fresh_changing_path(const char *path);
+void fresh_opened(int fd, int flags) FL_EXCLUDES(shim_lock);
+/* The file at the path is about to be changed without a descriptor (truncate(2)). */
+void fresh_changing_path(const char *path) FL_EXCLUDES(shim_lock);
 
 #endif

@@ -1,29 +1,30 @@
 /*
- * hold.c: managed memory that the kernel is going to touch on the program's behalf.
+ * hold.c: managed memory that stays resident while the kernel works on it for the program.
  *
  *      [va, va + len)  ──▶  |chunk| then |chunk| …   chunk: FL_HOLD_MAX pages, an eighth of the limit at most
- *      list ─▶ hold ─▶ hold        what one system call holds               spare ─▶ hold ─▶ hold
+ *      list ─▶ hold ─▶ hold        what one system call holds               hold_spare ─▶ hold ─▶ hold
  *
- * In the kernel an absent page is no fault that anybody serves (the signal engine): the call says EFAULT.
- * So its pages are made resident, and held, until it is done. An eighth, because several threads do so at
- * once and a held page cannot be evicted. Transfers that can be made in turns ask hold_turn_bytes, which
- * gives less the more is held already; and when memory is short nevertheless, a hold waits a little, then
- * shrinks.
+ * With the signal engine no fault inside the kernel is served: a call that is given an absent
+ * page fails with EFAULT. So its pages are made resident, and held until the call returns. A
+ * chunk is an eighth of the limit, because held pages cannot be evicted and several threads
+ * hold at once. Transfers that can be made in turns ask hold_turn_bytes, which gives less the
+ * more is held already; when memory is short nevertheless, a hold waits a little, then shrinks.
  *
- * A hold stops nobody (docs/locking.md): another thread may unmap what is held, map anew there, cut the
- * file off and make it long again, or fork, which hands a mapping to the kernel. A call that the kernel was
- * making says EFAULT then, though natively it would have found memory at each moment. So it is made again
- * with its memory held anew (hold_again), where it has moved nothing and what it was to move is still
- * there: files, pipes, streams, and whatever is sent.
+ * A hold does not stop other threads (docs/locking.md): they may unmap the held memory, map
+ * something else there, truncate the file and extend it again, or fork, which hands a mapping to
+ * the kernel. The kernel's call then fails with EFAULT, though under the kernel alone it would have
+ * found memory at each moment. So the memory is held anew and the call is made again (hold_again),
+ * if it has moved nothing and loses nothing: files, pipes, streams, and everything that is sent.
  *
- * A struct fl_hold is 2 KiB and a signal handler may stand on a small stack, so holds come from a pool.
+ * A struct fl_hold is 2 KiB, and a signal handler may run on a small stack, so holds come from a pool.
+ *
  * Lock: (H) the pool's, innermost, taken with all signals blocked.
  */
-#include "handover.h"
-#include <pthread.h>
+#include "hold.h"
+#include "file_errors.h"
+#include "gate.h"
+#include "window.h"
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/uio.h>
 #include <time.h>
 
 struct hold {
@@ -34,21 +35,20 @@ struct hold {
 
 #define HOLD_SLAB_BYTES ((size_t)64 << 10)
 #define HOLD_TRIES      200 /* a millisecond each: for other threads' calls to end */
-#define HOLD_AGAIN      100 /* times in a row that other threads take the memory of one call away */
+#define HOLD_AGAIN      100 /* times in a row that other threads may take away the memory of one call */
 
 static _Atomic size_t hold_total_bytes; /* held now */
 
-static pthread_mutex_t hold_lock = PTHREAD_MUTEX_INITIALIZER; /* (H) */
-static struct hold *hold_spare;                               /* (H) */
+static struct shim_mutex hold_lock = SHIM_MUTEX_INITIALIZER; /* (H) */
+static struct hold *hold_spare FL_GUARDED_BY(hold_lock);
 
 static struct hold *hold_alloc(void)
 {
     struct hold *hold = NULL;
 
-    pthread_mutex_lock(&hold_lock);
+    shim_mutex_lock(&hold_lock);
     if (hold_spare == NULL) {
-        long slab = linux_syscall(SYS_mmap, 0, HOLD_SLAB_BYTES, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1);
+        long slab = shim_memory(HOLD_SLAB_BYTES);
 
         for (size_t i = 0; slab > 0 && i < HOLD_SLAB_BYTES / sizeof *hold; i++) {
             struct hold *fresh = (struct hold *)slab + i;
@@ -61,16 +61,16 @@ static struct hold *hold_alloc(void)
         hold = hold_spare;
         hold_spare = hold->next;
     }
-    pthread_mutex_unlock(&hold_lock);
+    shim_mutex_unlock(&hold_lock);
     return hold;
 }
 
 static void hold_free(struct hold *hold)
 {
-    pthread_mutex_lock(&hold_lock);
+    shim_mutex_lock(&hold_lock);
     hold->next = hold_spare;
     hold_spare = hold;
-    pthread_mutex_unlock(&hold_lock);
+    shim_mutex_unlock(&hold_lock);
 }
 
 size_t hold_chunk_bytes(void)
@@ -101,8 +101,8 @@ static void hold_wait(void)
 }
 
 /*
- * Holds a beginning of [va, va + *len), ever smaller while it fails. Errors, for the first page: as
- * fl_hold.
+ * Holds the longest beginning of [va, va + *len) that
+ * fl_hold accepts. Errors, for the first page: of fl_hold.
  */
 static int hold_beginning(vm_offset_t va, size_t *len, vm_prot_t access, struct fl_hold *pages)
 {
@@ -132,18 +132,18 @@ static int hold_beginning(vm_offset_t va, size_t *len, vm_prot_t access, struct 
 
 bool hold_again(vm_offset_t va, unsigned *tries)
 {
-    if (handover_waited(va))
+    if (gate_waited(va))
         return true;
     linux_syscall(SYS_sched_yield);
     return (*tries)++ < HOLD_AGAIN;
 }
 
-/* hold_beginning, or less if it is the kernel's own memory, where there is nothing to hold. */
+/* As hold_beginning; memory that the kernel maps needs no hold, and *len is cut to its end. */
 static int hold_mapped(vm_offset_t va, size_t *len, vm_prot_t access, struct fl_hold *pages)
 {
     for (;;) { /* ends: each turn follows a hand-over, or a mapping that took another's place */
-        unsigned before = handover_count();
-        size_t reserved = mapping_reserved_from(va);
+        unsigned before = gate_count();
+        size_t reserved = window_reserved_from(va);
         int error;
 
         if (reserved != 0) {
@@ -151,7 +151,7 @@ static int hold_mapped(vm_offset_t va, size_t *len, vm_prot_t access, struct fl_
             return 0;
         }
         error = hold_beginning(va, len, access, pages);
-        if (error != -EFAULT || !(handover_waited(va) || handover_count() != before))
+        if (error != -EFAULT || !(gate_waited(va) || gate_count() != before))
             return error;
     }
 }
@@ -168,10 +168,10 @@ int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access)
     if (error != 0) {
         hold_free(hold);
         /*
-         * What the kernel says when its own access fails: a place beyond the file or a store's error is
-         * EFAULT there too.
+         * As the kernel's own access fails: an address beyond
+         * the file, or an I/O error, is EFAULT there, too.
          */
-        files_say_why(va, error);
+        file_errors_say(va, error);
         return error == -ENOMEM ? -ENOMEM : -EFAULT;
     }
     hold->len = *len;

@@ -1,8 +1,8 @@
 /*
- * limits.c: the program changes its limit on open files: not in the moment while that is raised for a
- * descriptor of ours (linux_fd.h), or what it set would be undone.
+ * limits.c: the program reads and sets its limit on open files. The machine raises that limit for a moment
+ * when it opens a descriptor (linux_fd.h); a change by the program waits for that, since it would be undone.
  *
- * Does not do: changes by another process (prlimit with its pid), or by syscall(2).
+ * Does not do: changes by another process (prlimit with this one's pid), or by syscall(2).
  */
 #include "user_copy.h"
 #include <linux_fd.h>

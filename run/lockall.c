@@ -1,13 +1,15 @@
 /*
- * lockall.c: mlockall and munlockall: the managed mappings by the core, everything else by the kernel, one
- * area at a time.
+ * lockall.c: mlockall and munlockall: the core locks the
+ * managed mappings, the kernel everything else, area by area.
  *
- * The kernel's own mlockall would lock the machine's views and windows too: it would fill them all, and
- * none of their pages could be evicted again. So the areas of /proc/self/maps are locked one by one,
- * without those that show a memfd. MCL_FUTURE has no such way: mappings made later are not locked
- * (docs/run.md).
+ * The kernel's own mlockall would lock the machine's windows, too: it would fill all of them, and none
+ * of their pages could be evicted again. So the areas of /proc/self/maps are locked one by one, without
+ * those of a memfd. MCL_FUTURE cannot be done so: mappings made later are not locked (docs/run.md).
  */
-#include "shim.h"
+#include "mapping.h"
+#include "areas.h"
+#include "files.h"
+#include "window.h"
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,8 +17,8 @@
 #define LOCKALL_FLAGS (MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)
 
 /*
- * One line of /proc/self/maps; -ENOMEM and -EAGAIN of areas that cannot be locked (vvar, PROT_NONE) are no
- * failure of mlockall.
+ * Locks the area of one line of /proc/self/maps. An area that
+ * cannot be locked at all (vvar, PROT_NONE) is left out.
  */
 static int lock_area(const char *line, void *arg)
 {
@@ -24,21 +26,20 @@ static int lock_area(const char *line, void *arg)
     unsigned long start, end;
     long r;
 
-    if (sscanf(line, "%lx-%lx", &start, &end) != 2 || shim_in_window(start) ||
-        strstr(line, " ---p ") != NULL || strstr(line, "memfd:") != NULL || strstr(line, "[v") != NULL ||
-        strstr(line, "anon_inode:") != NULL)
+    if (sscanf(line, "%lx-%lx", &start, &end) != 2 || window_has(start) || strstr(line, " ---p ") != NULL ||
+        strstr(line, "memfd:") != NULL || strstr(line, "[v") != NULL || strstr(line, "anon_inode:") != NULL)
         return 0;
     r = linux_syscall(SYS_mlock2, start, end - start, *flags);
     return r == -EINVAL || r == -EFAULT ? 0 : (int)r;
 }
 
 /*
- * Where the region's pages end that can be locked at all: at the end of its file, and nowhere in what
- * nobody may touch. The kernel, too, locks what there is and calls that a success. (S) held.
+ * The end of the region's pages that can be locked: the end of its file, or its start if it may
+ * not be accessed. The kernel, too, locks the pages that there are, and returns success.
  */
-static vm_offset_t lock_end(const struct fl_region *region)
+static vm_offset_t lock_end(const struct fl_region *region) FL_REQUIRES(shim_lock)
 {
-    const struct file *file = region->vnode != NULL ? file_of_vnode(region->vnode) : NULL;
+    const struct file *file = file_of_region(region);
     uint64_t len = region->end - region->start;
     struct stat st;
 

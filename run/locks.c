@@ -1,40 +1,43 @@
 /*
- * locks.c: what programs synchronise by with other processes: locks of files, and locks in memory that
- * several processes share. Taking one makes managed files fresh, releasing one writes what was stored
- * (fresh.h).
+ * locks.c: locks by which programs synchronise with other processes: of files, and in memory that processes
+ * share. Taking one revalidates managed files, releasing one writes back what was stored (fresh.h).
  *
  *   fcntl, flock, lockf           by the command                  fcntl itself is in opens.c
- *   close                         releases what was locked        fds.c asks locks_closing
- *   pthread_mutex_*, _rwlock_*,   if they were made for several   of one process: two loads more
+ *   close                         releases                        fds.c calls locks_closing
+ *   pthread_mutex_*, _rwlock_*,   only those made for several     others cost two loads more
  *   _cond_*, _barrier_*, sem_*    processes
- *   semop                         both: which it is nobody can tell
+ *   semop                         both, as it may be either
  *
- * A small file that is locked is one that processes use together, perhaps without a lock for each access:
- * it is the kernel's from then on.
+ * Processes that lock a small file may share its bytes without
+ * a lock for each access, so the file becomes the kernel's.
  *
- * A lock that is made weaker (F_WRLCK to F_RDLCK) is released and acquired. One that fails is neither.
+ * A lock that is made weaker (F_WRLCK to F_RDLCK) counts as
+ * released and taken. A lock that is not granted counts as neither.
  *
- * Does not do: locks of a program's own making (futexes, atomics), messages: pipes, sockets, signals. What
- * is known of another process by these alone is fresh within moments (watch.c).
+ * Does not do: locks that the program builds itself (futexes, atomics), and
+ * messages (pipes, sockets, signals). Between processes that synchronise by
+ * these alone, watch.c notices the other one within milliseconds.
  */
 #include "locks.h"
 #include "fdtable.h"
+#include "file_idle.h"
 #include "fresh.h"
 #include "handover.h"
 #include "real.h"
 #include "user_copy.h"
+#include "window.h"
 #include <linux_fd.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <sys/file.h>
 #include <sys/sem.h>
 
-/* Files below this are small: below it nothing is managed unless --min-size says so. */
+/* Shorter files are small. By default nothing smaller is managed (--min-size). */
 #define LOCKED_SMALL_BYTES ((uint64_t)1 << 20)
 
 /* ---- locks of files -------------------------------------------------------------------------------- */
 
-/* Descriptors by which a lock was taken, ever: closing them may release it. */
+/* Descriptors by which a lock was taken: closing one may release it. */
 static _Atomic uint64_t locked_by[FD_SLOTS / 64];
 
 static void remember(int fd)
@@ -48,9 +51,9 @@ static bool was_locked(int fd)
     return (unsigned)fd < FD_SLOTS && (locked_by[fd / 64] >> fd % 64 & 1) != 0;
 }
 
-static _Atomic bool small_is_mapped; /* a small file that is locked, ever */
+static _Atomic bool small_is_mapped; /* a small locked file is mapped, or was */
 
-bool locks_make_shared(int fd, uint64_t size_bytes)
+bool locks_forbid_managing(int fd, uint64_t size_bytes)
 {
     bool small = size_bytes < LOCKED_SMALL_BYTES && was_locked(fd);
 
@@ -59,13 +62,13 @@ bool locks_make_shared(int fd, uint64_t size_bytes)
     return small;
 }
 
-bool locks_are_beside_memory(int fd)
+bool locks_want_write_through(int fd)
 {
     return small_is_mapped && was_locked(fd);
 }
 
-/* The file is the kernel's from now on, if it is managed: NULL is not. (S) held. */
-static void becomes_kernels(struct file *file, const char *why)
+/* Hands the file over; NULL: nothing is managed. */
+static void becomes_kernels(struct file *file, const char *why) FL_REQUIRES(shim_lock)
 {
     if (file != NULL && handover_file(file, LEFT_SHARED) == 0)
         shim_verbose("inode %lu is the kernel's from now on: %s", (unsigned long)file->ino, why);
@@ -73,8 +76,8 @@ static void becomes_kernels(struct file *file, const char *why)
 }
 
 /*
- * A lock was taken by fd, of a managed file perhaps, which is the kernel's then if it is small. Once: what is
- * mapped later is looked at when it is (locks_make_shared).
+ * A lock was taken by fd. If its file is managed and small, it becomes the kernel's. Only
+ * the first lock is looked at: locks_forbid_managing looks at files that are mapped later.
  */
 static void locked(int fd)
 {
@@ -107,14 +110,14 @@ bool locks_is_command(int command)
     return command == F_SETLK || command == F_SETLKW || command == F_OFD_SETLK || command == F_OFD_SETLKW;
 }
 
-/* A record lock of the process goes when any descriptor of its file is closed, ours too. */
+/* Closing any descriptor of a file drops the process's record locks on it: the shim closes none meanwhile. */
 static void record_locking(int command, bool begins)
 {
     if (command != F_OFD_SETLK && command != F_OFD_SETLKW && shim_on())
         linux_fd_locking(begins);
 }
 
-/* Without a mapped file the call costs a few loads more. */
+/* While no file is mapped, the call costs a few loads more. */
 int locks_fcntl(int fd, int command, void *lock)
 {
     short type = F_RDLCK;
@@ -123,7 +126,7 @@ int locks_fcntl(int fd, int command, void *lock)
     if (files_mapped != 0) {
         struct flock copy;
 
-        if (user_read(&copy, lock, sizeof copy)) /* a bad pointer is the kernel's to refuse */
+        if (user_read(&copy, lock, sizeof copy)) /* the kernel refuses a bad pointer */
             type = copy.l_type;
         if (type != F_WRLCK)
             fresh_release();
@@ -181,15 +184,14 @@ FL_EXPORT int lockf64(int fd, int command, off64_t len)
 #define BARRIER_SHARED 3
 
 /*
- * A lock that processes share and that lies in a managed file: they meet in its very bytes, of which only
- * the kernel has one copy for all. So the file becomes the kernel's before the lock is touched. Returns
- * `shared`.
+ * A lock that processes share and that lies in a managed file is the same bytes for all of them only in
+ * the kernel's cache. So the file becomes the kernel's before the lock is touched. Returns `shared`.
  */
 static bool shared_at(const void *lock, bool shared)
 {
     sigset_t saved;
 
-    if (!shared || files_mapped == 0 || !shim_on() || !shim_in_window((uintptr_t)lock))
+    if (!shared || files_mapped == 0 || !shim_on() || !window_has((uintptr_t)lock))
         return shared;
     shim_enter(&saved);
     becomes_kernels(file_at((uintptr_t)lock), "a lock that processes share lies in it");
@@ -217,7 +219,7 @@ static bool barrier_is_shared(const pthread_barrier_t *barrier)
     return shared_at(barrier, ((const int *)barrier)[BARRIER_SHARED] != 0);
 }
 
-/* The owner may have died: the lock is held all the same. */
+/* EOWNERDEAD: the lock is held as well. */
 static int acquired(bool shared, int r)
 {
     if (shared && (r == 0 || r == EOWNERDEAD))
@@ -232,7 +234,7 @@ static bool releases(bool shared)
     return shared;
 }
 
-/* name(lock, …): acquires, or releases, or both. */
+/* libc's name(lock, …), which acquires the lock, or releases it. */
 #define ACQUIRES(kind, name, lock, ...)                                                                      \
     ({                                                                                                       \
         bool shared_ = kind##_is_shared(lock);                                                               \
@@ -243,7 +245,7 @@ static bool releases(bool shared)
         (void)releases(kind##_is_shared(lock));                                                              \
         shim_real()->name(lock);                                                                             \
     })
-/* A wait releases the mutex, and has it again also when the time is over. */
+/* A wait releases the mutex, and holds it again afterwards, also after a timeout. */
 #define WAITS(name, cond, mutex, ...)                                                                        \
     ({                                                                                                       \
         bool shared_ = releases(mutex_is_shared(mutex));                                                     \
@@ -341,7 +343,7 @@ FL_EXPORT int pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mute
     return WAITS(pthread_cond_clockwait, cond, mutex, clock, until);
 }
 
-/* Who arrives lets the others see, and sees what they did. */
+/* A thread that arrives publishes its stores, and then sees those of the others. */
 FL_EXPORT int pthread_barrier_wait(pthread_barrier_t *barrier)
 {
     bool shared = releases(barrier_is_shared(barrier));
@@ -376,7 +378,7 @@ FL_EXPORT int sem_post(sem_t *sem)
     return RELEASES(sem, sem_post, sem);
 }
 
-/* Which of the two it is nobody can tell. */
+/* An operation may take, or release, or both. */
 FL_EXPORT int semop(int set, struct sembuf *ops, size_t n)
 {
     fresh_release();

@@ -1,5 +1,6 @@
 /*
- * locks.h: record locks, for the names that have other tasks besides: fcntl (opens.c), close (fds.c).
+ * locks.h: the program's record locks, for the names that
+ * also do other things: fcntl (opens.c), close (fds.c).
  */
 #ifndef RUN_LOCKS_H
 #define RUN_LOCKS_H
@@ -11,17 +12,18 @@
 bool locks_is_command(int command);
 /* fcntl with such a command. */
 int locks_fcntl(int fd, int command, void *lock);
-/*
- * Whether a lock was taken by the descriptor, of a file so small that processes may use its bytes at any
- * moment between two locks (SQLite's index of its log): such a file is not to be managed.
- */
-bool locks_make_shared(int fd, uint64_t size_bytes);
-/*
- * Whether what is written by the descriptor may be announced to other processes in memory, without a lock
- * that is released: a lock was taken by it, and the program maps a small file that is locked as well.
- */
-bool locks_are_beside_memory(int fd);
-/* The descriptor is about to be closed: its locks go. */
+/* The descriptor is about to be closed, and its locks are dropped: what was stored is written back. */
 void locks_closing(int fd);
+
+/*
+ * Whether a lock was taken by the descriptor of a file so small that processes may use its bytes
+ * between two locks, at any moment (SQLite's index of its log): such a file is not managed.
+ */
+bool locks_forbid_managing(int fd, uint64_t size_bytes);
+/*
+ * Whether the program may announce what it writes by the descriptor in shared memory, without a lock
+ * that is released: a lock was taken by the descriptor, and a small locked file is mapped as well.
+ */
+bool locks_want_write_through(int fd);
 
 #endif

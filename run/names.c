@@ -1,10 +1,9 @@
 /*
- * names.c: libc's names for the mmap family and for the ends of a process, as the program calls them.
+ * names.c: libc's names for the mmap family, as the program calls them.
  *
- * Each does what libc's own does: the call, and errno.
+ * Each makes the call and sets errno, as libc's own does.
  */
-#include "shim.h"
-#include "real.h"
+#include "mapping.h"
 #include <stdarg.h>
 #include <sys/mman.h>
 
@@ -38,7 +37,7 @@ FL_EXPORT int madvise(void *addr, size_t len, int advice)
     return (int)shim_return(mapping_madvise((vm_offset_t)addr, len, advice));
 }
 
-/* Returns the error, and POSIX_MADV_DONTNEED must not drop anything (as glibc's own). */
+/* Returns the error. POSIX_MADV_DONTNEED does nothing, as in glibc, since it must not drop anything. */
 FL_EXPORT int posix_madvise(void *addr, size_t len, int advice)
 {
     return advice == POSIX_MADV_DONTNEED ? 0 : (int)-mapping_madvise((vm_offset_t)addr, len, advice);
@@ -91,25 +90,4 @@ FL_EXPORT void *mremap(void *old_addr, size_t old_len, size_t new_len, int flags
         va_end(args);
     }
     return (void *)shim_return(mapping_mremap((vm_offset_t)old_addr, old_len, new_len, flags, new_addr));
-}
-
-/* ---- the end of a process -------------------------------------------------------------------------- */
-
-FL_EXPORT _Noreturn void _exit(int status)
-{
-    stats_finish();
-    shim_real()->_exit(status);
-    __builtin_unreachable();
-}
-
-FL_EXPORT _Noreturn void _Exit(int status)
-{
-    _exit(status);
-}
-
-FL_EXPORT _Noreturn void quick_exit(int status)
-{
-    stats_finish();
-    shim_real()->quick_exit(status);
-    __builtin_unreachable();
 }

@@ -1,13 +1,14 @@
 /*
- * opens.c: calls that make descriptors: the table forgets what it knew of the number (fdtable.h), and
- * O_TRUNC of a managed file goes through the core.
+ * opens.c: calls that make descriptors. The table of descriptors forgets what it knew
+ * of the number (fdtable.h), and O_TRUNC of a managed file goes through the core.
  *
  *   open, openat, creat, dup*, fcntl(F_DUPFD*) ─▶ the kernel ─▶ fd_forget
  *   fopen, freopen                             ─▶ streams.c
  *   recvmsg with ancillary data                ─▶ vector_names.c ─▶ fd_forget_all
  *
- * Only what can give a descriptor of a file that is managed already is here: pipes, sockets, new files
- * (mkstemp, tmpfile) are none, and when a file becomes managed everything is forgotten anyway.
+ * Only calls that can give a descriptor of an already managed file are here.
+ * Pipes, sockets and new files (mkstemp, tmpfile) cannot be managed already,
+ * and when a file becomes managed the whole table is forgotten anyway.
  */
 #include "fdtable.h"
 #include "file_size.h"
@@ -17,18 +18,18 @@
 #include "registry.h"
 #include <stdarg.h>
 
-/* The new descriptor of an open file that there was before, or -1. */
-static int again(int fd)
+/* fd is a new descriptor, or -1. Returns it. */
+static int number_new(int fd)
 {
     if (fd >= 0 && files_mapped != 0)
         fd_forget(fd);
     return fd;
 }
 
-/* The new descriptor of a new open file, or -1. */
+/* fd is a descriptor of a newly opened file, or -1. Returns it. */
 static int opened(int fd, int flags)
 {
-    (void)again(fd);
+    (void)number_new(fd);
     if (fd >= 0)
         fresh_opened(fd, flags);
     return fd;
@@ -36,7 +37,7 @@ static int opened(int fd, int flags)
 
 /* ---- open ------------------------------------------------------------------------------------------ */
 
-/* The path is a managed file, which is to be truncated by whoever may write it. */
+/* Whether the call truncates a managed file, here or in another process. */
 static bool truncates_managed(int dir, const char *path, int flags)
 {
     if (!shim_on() || (flags & O_TRUNC) == 0 || (flags & O_ACCMODE) == O_RDONLY ||
@@ -45,7 +46,7 @@ static bool truncates_managed(int dir, const char *path, int flags)
     return fd_path_is_managed(dir, path, (flags & O_NOFOLLOW) != 0 ? AT_SYMLINK_NOFOLLOW : 0);
 }
 
-/* Opened without O_TRUNC, then truncated. */
+/* Opens without O_TRUNC, then truncates. */
 static int open_and_truncate(int dir, const char *path, int flags, mode_t mode)
 {
     int fd = opened(shim_real()->openat(dir, path, flags & ~O_TRUNC, mode), flags);
@@ -53,7 +54,7 @@ static int open_and_truncate(int dir, const char *path, int flags, mode_t mode)
 
     if (fd < 0)
         return fd;
-    if (!file_truncate_fd(fd, 0, &r)) /* another file has the name by now */
+    if (!file_truncate_fd(fd, 0, &r)) /* the name belongs to another file by now */
         r = linux_syscall(SYS_ftruncate, fd, 0);
     if (r == 0)
         return fd;
@@ -61,7 +62,7 @@ static int open_and_truncate(int dir, const char *path, int flags, mode_t mode)
     return (int)shim_return(r);
 }
 
-/* After O_TRUNC by the kernel: of a file that became managed meanwhile, or was opened O_RDONLY. */
+/* After O_TRUNC by the kernel, of a file that became managed meanwhile, or was opened O_RDONLY. */
 static int truncated(int fd, int flags)
 {
     struct stat st;
@@ -71,7 +72,7 @@ static int truncated(int fd, int flags)
     return opened(fd, flags);
 }
 
-/* The mode is there if the flags say so. */
+/* The mode argument, which exists only with O_CREAT or O_TMPFILE; else 0. */
 #define OPEN_MODE(flags)                                                                                     \
     ({                                                                                                       \
         mode_t mode_ = 0;                                                                                    \
@@ -134,8 +135,8 @@ FL_EXPORT int open_by_handle_at(int mount, struct file_handle *handle, int flags
 }
 
 /*
- * What programs that were compiled with _FORTIFY_SOURCE call instead, without a mode. One that is needed
- * and missing ends them in libc's own; here it is 0.
+ * Programs that were compiled with _FORTIFY_SOURCE call these instead, without a
+ * mode. Where the flags need one, libc's own end the program; here the mode is 0.
  */
 FL_EXPORT int __open_2(const char *path, int flags);
 FL_EXPORT int __open64_2(const char *path, int flags);
@@ -166,16 +167,16 @@ int __openat64_2(int dir, const char *path, int flags)
 
 FL_EXPORT int dup(int fd)
 {
-    return again(shim_real()->dup(fd));
+    return number_new(shim_real()->dup(fd));
 }
 
 /* dup2 and dup3 are in fds.c. */
 static int duplicated(int command, int r)
 {
-    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? again(r) : r;
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? number_new(r) : r;
 }
 
-/* All its arguments are a long or a pointer, or none. */
+/* fcntl's third argument: a long, a pointer, or none. */
 #define FCNTL_ARG(command)                                                                                   \
     ({                                                                                                       \
         va_list args_;                                                                                       \

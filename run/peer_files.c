@@ -5,10 +5,11 @@
  *                  └▶ /proc/PID/maps: shared, writable, that inode?     descriptors close, mappings stay
  *   peer_with      ─▶ /proc: each process
  *
- * It is asked of a process that once opened the file, or one of the same hash, for writing; and of all
- * processes when a lease says that somebody has the file open (watch.c).
+ * The registry asks it of a process that once opened the file, or one of the same hash, for
+ * writing; watch.c asks it of all processes when a lease shows that the file is open elsewhere.
  */
 #include "peer_files.h"
+#include "areas.h"
 #include "shim.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* As the kernel has it. */
+/* struct linux_dirent64 of the kernel. */
 struct entry {
     uint64_t ino;
     int64_t off;
@@ -63,7 +64,9 @@ struct wanted_file {
     bool writes; /* only a writer counts */
 };
 
-/* The open flags of another process's descriptor: "flags:\t0100002" in octal. A failure is a writer. */
+/*
+ * The open flags of another process's descriptor, in octal: "flags:\t0100002". On failure O_RDWR is assumed.
+ */
 static long peer_flags(pid_t pid, int fd)
 {
     char text[256], path[48];
@@ -105,7 +108,7 @@ bool peer_may_write(pid_t pid, dev_t dev, ino_t ino)
     return r != 0 && r != -ENOENT && r != -ESRCH; /* it has ended */
 }
 
-/* What cannot be read is another user's, or gone. */
+/* A process that cannot be read is another user's, or has ended. */
 static int visit_process(int pid, void *arg)
 {
     struct wanted_file *wanted = arg;

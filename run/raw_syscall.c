@@ -1,16 +1,18 @@
 /*
- * raw_syscall.c: libc's syscall(2): calls on descriptors that must not meet ours (fds.c), and a process's
- * look at its own memory (self_memory.c), are served as by their names; every other goes to the kernel at
- * once, in libc's own words.
+ * raw_syscall.c: libc's syscall(2). Calls on descriptors (fds.c) and on the process's own memory
+ * (self_memory.c) are served as by their names; every other call goes to the kernel at once.
  *
  *      syscall(SYS_close_range, …) ─▶ syscall_named ─▶ close_range       the six of them
  *      syscall(any other, …)       ─▶ kernel                            six comparisons
  *
- * It must be no function of C: programs hand it clone with a stack on which it is to return.
+ * It cannot be written in C, since programs make clone by it, which returns on a new stack. It
+ * cannot jump to linux_syscall6 either, whose registers are the same: the seccomp filter lets every
+ * call of that instruction pass, and the program's calls with managed memory must be trapped.
  *
- * Does not do: programs that enter the kernel by an instruction of their own. The seccomp filter could trap
- * close_range, but it outlives execve: a program without the shim would be killed by the trap. What is
- * closed so ends the process at the next fault or eviction, in one line (linux_fd_lost).
+ * Does not do: programs that enter the kernel by an instruction of their own. The
+ * seccomp filter could trap close_range, but it outlives execve, and the trap would kill
+ * a program without the shim. If a program closes a descriptor of the shim's in that
+ * way, the process ends at the next fault or eviction, with one line (linux_fd_lost).
  */
 #include "shim.h"
 #include <sys/uio.h>

@@ -1,13 +1,14 @@
 /*
  * real.c: libc's own functions behind the names that the shim exports (real.h).
  *
- * They are looked up with dlsym(RTLD_NEXT): the next library after the shim that has the name, which is
- * libc, or another preloaded library that wraps it as well. A name that this libc does not have stays NULL
- * and is never called: the program could not have linked with it.
+ * They are looked up with dlsym(RTLD_NEXT), in the libraries behind the shim: libc's,
+ * or one of another preloaded library that wraps it as well. A name that this libc
+ * lacks stays NULL, and is not called: the program could not have been linked with it.
  */
-#include "shim.h"
 #include "real.h"
 #include <dlfcn.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
 const struct shim_real *shim_real(void)
 {

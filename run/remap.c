@@ -1,17 +1,19 @@
 /*
- * remap.c: remap_file_pages: other pages of its file at a place in a shared mapping.
+ * remap.c: remap_file_pages: a part of a shared mapping shows other pages of the same file.
  *
  *      | file 0 1 2 3 4 5 6 7 |  ─ start = 2nd page, two pages, pgoff 6 ─▶  | 0 | 6 7 | 3 4 5 6 7 |
  *
- * As on Linux since 4.0 it is an mmap of the same file over the old one; so the file's accounts stay as
- * they are. What the kernel maps, also inside the window, is the kernel's.
+ * As on Linux since 4.0 it is an mmap of the same file over the old mapping, so the file's mapped bytes
+ * stay the same. Where the kernel maps the range, also inside the window, the call is the kernel's.
  *
  * Lock: (S).
  */
-#include "shim.h"
+#include "mapping.h"
+#include "file_idle.h"
+#include "window.h"
 #include <sys/mman.h>
 
-/* The whole range shows the region's file, with the region's rights, without a hole. (S) held. */
+/* The whole range shows the region's file, with the region's rights, without a hole. */
 static bool remap_range_is_one(const struct fl_region *first, vm_offset_t end)
 {
     struct fl_region next = *first;
@@ -27,14 +29,13 @@ static bool remap_range_is_one(const struct fl_region *first, vm_offset_t end)
     return true;
 }
 
-/* (S) held. */
 static long remap_managed(const struct fl_region *region, vm_offset_t start, size_t len, uint64_t pgoff,
-                          int flags)
+                          int flags) FL_REQUIRES(shim_lock)
 {
     struct fl_file file = {.mode = FL_FREAD | FL_FWRITE, .vnode = region->vnode};
     long r;
 
-    /* To Linux a mapping by a descriptor that cannot write is no shared one. */
+    /* Linux does not count a mapping as shared if its descriptor cannot write. */
     if (!region->shared || (region->max_prot & VM_PROT_WRITE) == 0 || region->vnode == NULL ||
         !remap_range_is_one(region, start + len))
         return -EINVAL;
@@ -53,7 +54,7 @@ long mapping_remap_file_pages(vm_offset_t start, size_t len, int prot, uint64_t 
     sigset_t saved;
     long r = -EINVAL;
 
-    if (!shim_on() || !shim_in_window(start))
+    if (!shim_on() || !window_has(start))
         return linux_syscall(SYS_remap_file_pages, start, len, prot, pgoff, flags);
     start = trunc_page(start);
     len = trunc_page(len);

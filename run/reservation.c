@@ -1,53 +1,52 @@
 /*
- * reservation.c: addresses that the program reserves, with anonymous memory that it does not mean to use as
- * it is, in order to map files there with MAP_FIXED afterwards. They come from the lowest quarter of the
- * window, the zone:
+ * reservation.c: addresses that the program reserves, by anonymous memory that it cannot write, in order to
+ * map files over it with MAP_FIXED afterwards. They come from the lowest quarter of the window, the zone:
  *
  *   window:  |          zone, in slots of 4 GiB          |        what the core hands out        |
  *            |R1 |   |R2      R2|   |R3 |   |            |                 managed | managed    |
  *             closed    opened        closed
  *
- *   mmap(NULL, len, PROT_NONE, anonymous) ─▶ reservation_place ─▶ closed: in every way the kernel's memory
+ *   mmap(NULL, len, PROT_NONE, anonymous) ─▶ reservation_place ─▶ closed: the kernel's, outside the window
  *   mmap(R2 + x, len, file, MAP_FIXED)    ─▶ reservation_open  ─▶ opened: a part of the window, managed
  *
- * Most reservations become heaps. So a closed one costs nothing: shim_in_window says no, no call on it
- * comes by the core, and the seccomp filter does not look at it. When the first file is to be managed in
- * one, that one is opened: a filter for its slots is added, and shim_in_window says yes from then on. The
- * place of an opened one that has ended goes to the next one of the same length: a program that maps file
- * after file so opens one.
+ * Most reservations become heaps. So a closed one costs nothing: window_has denies its addresses,
+ * no call on it reaches the core, and the seccomp filter ignores it. A reservation is opened when
+ * the first file is to be managed in it: a filter for its slots is added, and window_has includes
+ * them from then on. When an opened reservation has ended, the next one of the same length takes
+ * its place, so that a program that maps file after file in this way opens only one.
  *
- * A filter cannot be taken away, and each costs every system call a little. So the last one that is added
- * opens all the slots behind those in use, and from then on every new reservation is taken for one that
- * files are mapped over. Those that are closed then stay closed, and files that are mapped over them are
- * the kernel's.
+ * A filter cannot be removed, and each one costs every system call a little. So the last filter opens all
+ * the slots behind those in use, and from then on every new reservation is treated as one that files will be
+ * mapped over. A reservation that is closed then stays closed, and files mapped over it are the kernel's.
  *
- * A program that this one executes has its filters, too, and in it the slots are trapped, though closed:
- * that costs time where a heap lies there, and nothing else.
+ * A program that this one executes inherits the filters, so calls on these slots are
+ * trapped there although they are closed. That only costs time, if a heap lies there.
  *
- * Between two reservations lies a free slot: no range of the program's has one part in an opened and one in
- * a closed one. Whether a reservation has ended is found out when a place is looked for.
+ * Invariant: between two reservations lies a free slot, so that no range of the program's lies in an
+ * opened and a closed one. Whether a reservation has ended is found out when a place is looked for.
  *
- * Lock: (S) for everything but what shim_in_window reads.
- * Does not do: reservations that ask for an address, that can be written or executed, or are smaller than
- * what would be managed. A program that unmaps a part of its reservation in one thread while it maps a file
- * there, for the first time, in another, may lose the file's mapping.
+ * Lock: (S) for everything but zone_opened, which window_has reads.
+ *
+ * Does not do: reservations that ask for an address, that can be written or executed, or are smaller
+ * than what would be managed. A program that unmaps a part of its reservation in one thread
+ * while it maps a file there, for the first time, in another, may lose the file's mapping.
  */
-#include "shim.h"
+#include "reservation.h"
+#include "filter.h"
+#include "window.h"
 #include <sys/mman.h>
 
 #define ZONE_FILTERS_MAX 5
-#define ZONE_COLOURS     64 /* so many reservations in a row begin at different offsets in their slots, … */
-#define ZONE_COLOUR      ((vm_offset_t)2 << 20) /* … by one huge page each: they do not share cache sets */
-
-_Atomic bool zone_opened[ZONE_SLOTS];
+#define ZONE_COLOURS     64 /* so many reservations in a row begin at different offsets in their slots */
+#define ZONE_COLOUR      ((vm_offset_t)2 << 20) /* the offsets differ by a huge page: no shared cache sets */
 
 static struct slot {
     uint32_t nslots; /* (S) of the reservation that begins here; 0: none does */
     uint32_t into;   /* (S) 1 + how many slots behind its beginning; 0: the slot is free */
     size_t len;      /* (S) of the reservation, in bytes */
-} slots[ZONE_SLOTS];
-static unsigned filters;   /* (S) of the zone */
-static bool zone_is_there; /* (c) */
+} slots[ZONE_SLOTS] FL_GUARDED_BY(shim_lock);
+static unsigned filters FL_GUARDED_BY(shim_lock); /* of the zone */
+static bool zone_is_there;                        /* (c) */
 
 static vm_offset_t slot_address(size_t slot)
 {
@@ -71,7 +70,7 @@ int reservation_start(void)
 
 /* ---- places ---------------------------------------------------------------------------------------- */
 
-/* Anonymous, and as it is good for nothing: to be mapped over, or made writable later. */
+/* Anonymous memory that cannot be written: it is to be mapped over, or made writable later. */
 static bool is_reservation(vm_offset_t addr, size_t len, int prot, int flags)
 {
     return zone_is_there && addr == 0 && (prot & ~PROT_READ) == 0 &&
@@ -79,21 +78,21 @@ static bool is_reservation(vm_offset_t addr, size_t len, int prot, int flags)
            len >= shim_config.min_size_bytes && len < ZONE_END - LINUX_WINDOW_START;
 }
 
-static void slots_take(size_t first, size_t nslots, size_t len)
+static void slots_take(size_t first, size_t nslots, size_t len) FL_REQUIRES(shim_lock)
 {
     slots[first] = (struct slot){.nslots = (uint32_t)nslots, .len = len};
     for (size_t i = 0; i < nslots; i++)
         slots[first + i].into = (uint32_t)i + 1;
 }
 
-static void slots_free(size_t first)
+static void slots_free(size_t first) FL_REQUIRES(shim_lock)
 {
     for (size_t i = 0, n = slots[first].nslots; i < n; i++)
         slots[first + i] = (struct slot){0};
 }
 
 /* Nothing is mapped in the reservation's slots any more. */
-static bool has_ended(size_t first)
+static bool has_ended(size_t first) FL_REQUIRES(shim_lock)
 {
     vm_offset_t start = slot_address(first);
     size_t len = slots[first].nslots * ZONE_SLOT_BYTES;
@@ -107,7 +106,7 @@ static bool has_ended(size_t first)
 }
 
 /* The slots of an opened reservation that had this length and has ended; -1: none. */
-static long find_like(size_t len)
+static long find_like(size_t len) FL_REQUIRES(shim_lock)
 {
     for (size_t i = 0; i < ZONE_SLOTS; i++)
         if (slots[i].nslots != 0 && slots[i].len == len && zone_opened[i] && has_ended(i))
@@ -116,7 +115,7 @@ static long find_like(size_t len)
 }
 
 /* A run of free slots, all opened or all closed, with a free one at each end; -1: none. */
-static long find_free(size_t nslots, bool opened)
+static long find_free(size_t nslots, bool opened) FL_REQUIRES(shim_lock)
 {
     size_t run = 0;
 
@@ -128,7 +127,7 @@ static long find_free(size_t nslots, bool opened)
     return -1;
 }
 
-static long find_place(size_t len, size_t nslots)
+static long find_place(size_t len, size_t nslots) FL_REQUIRES(shim_lock)
 {
     bool opened = filters >= ZONE_FILTERS_MAX;
     long first = find_like(len);
@@ -147,8 +146,8 @@ static long find_place(size_t len, size_t nslots)
 }
 
 /*
- * As the kernel chooses: only what can consist of huge pages begins with one. In what else begins so, the
- * first touch would take one, of which the program asked for a part.
+ * As the kernel chooses: memory begins at a huge page only if its length is a multiple of one. Otherwise
+ * the first touch would allocate a whole huge page, of which the program asked for a part only.
  */
 static vm_offset_t place_in_slot(size_t first, size_t len)
 {
@@ -172,7 +171,7 @@ long reservation_place(vm_offset_t addr, size_t len, int prot, int flags)
     if (first >= 0) {
         r = linux_syscall(SYS_mmap, place_in_slot((size_t)first, round_page(len)), len, prot,
                           flags | MAP_FIXED_NOREPLACE, -1, 0);
-        if (r != -ENOMEM) /* -EEXIST: by a mapping that we do not know. The next search passes it */
+        if (r != -ENOMEM) /* -EEXIST: the kernel maps something here; the next search skips the slots */
             slots_take((size_t)first, nslots, len);
     }
     shim_leave(&saved);
@@ -181,8 +180,12 @@ long reservation_place(vm_offset_t addr, size_t len, int prot, int flags)
 
 /* ---- opening --------------------------------------------------------------------------------------- */
 
-/* From the first slot of the first reservation that the range meets to the last one of the last. */
+/*
+ * From the first slot of the first reservation that the
+ * range touches to behind the last slot of the last one.
+ */
 static void range_slots(vm_offset_t start, vm_offset_t end, size_t *first, size_t *behind)
+    FL_REQUIRES(shim_lock)
 {
     *first = slot_of(start);
     *behind = slot_of(end - 1) + 1;
@@ -199,11 +202,11 @@ static bool all_opened(size_t first, size_t behind)
     return first == behind;
 }
 
-static int slots_open(size_t first, size_t behind)
+static int slots_open(size_t first, size_t behind) FL_REQUIRES(shim_lock)
 {
     int error = 0;
 
-    if (shim_config.fault != FL_FAULT_THREAD) { /* that engine needs none */
+    if (shim_config.fault != FL_FAULT_THREAD) { /* handler threads serve the kernel's own faults */
         error = filter_install(slot_address(first), slot_address(behind));
         filters += error == 0;
     }

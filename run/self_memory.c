@@ -1,26 +1,27 @@
 /*
- * self_memory.c: a program that looks at its own memory from outside, as unwinders and crash reporters do
- * to be safe from bad pointers. The kernel would find absent pages there, and say EFAULT or EIO.
+ * self_memory.c: a program that reads and writes its own memory from outside,
+ * as unwinders and crash reporters do to be safe from bad pointers. The
+ * kernel does not serve a fault there: an absent page would be EFAULT or EIO.
  *
- *      process_vm_readv   remote ─▶ user_copy_in ─▶ page ─▶ user_copy_out ─▶ local      writev: the other way
- *      /proc/self/mem     the window's managed part so; the rest by the kernel's pread and pwrite and the page
+ *   process_vm_readv   remote ─▶ user_copy_in ─▶ page ─▶ user_copy_out ─▶ local      writev: the other way
+ *   /proc/self/mem     managed memory in the same way; the rest by the kernel's pread and pwrite
  *
- * A page at a time, so that what lies before a place that cannot be reached is transferred, as by the
- * kernel. Only one side is held at a time.
+ * The transfer goes page by page, and ends at the first byte that cannot
+ * be reached, as the kernel's does. Only one side is held at a time.
  *
- * A descriptor of /proc/PID/mem, or of /proc/PID/task/TID/mem, may have come by any way: it is known by its
- * name, at the first call on it. All others cost one look at their fstat, once (fdtable.c).
+ * A descriptor of /proc/PID/mem, or of /proc/PID/task/TID/mem, may have been
+ * opened or received in any way, so it is recognised by its name, at each call
+ * on it. Any other descriptor costs a look at its fstat, once (fdtable.c).
  *
- * Does not do: reading what the mapping forbids to read, or writing what it forbids to write (the kernel
- * lets /proc/self/mem do both); streams of stdio on it; the memory of other processes, whose absent pages
- * say EFAULT and EIO (docs/run.md).
+ * Does not do: accesses that the mapping forbids (the kernel allows them by /proc/self/mem); streams of
+ * stdio on such a descriptor; other processes' memory, where an absent page is EFAULT or EIO (docs/run.md).
  */
 #include "self_memory.h"
 #include "user_copy.h"
 #include "vector.h"
+#include "window.h"
 #include <limits.h>
 #include <linux/magic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
@@ -40,9 +41,9 @@ static size_t within_page(vm_offset_t va, size_t len)
     return n < len ? n : len;
 }
 
-/* ---- process_vm_readv and its brother --------------------------------------------------------------- */
+/* ---- process_vm_readv and process_vm_writev --------------------------------------------------------- */
 
-/* The first piece that is not done and not empty; NULL: none. */
+/* The first piece that is neither done nor empty; NULL: none. */
 static struct iovec *piece_next(struct vector *vector)
 {
     while (vector->first < vector->npieces && vector->piece[vector->first].iov_len == 0)
@@ -116,7 +117,7 @@ static bool mem_path_is_ours(char *path)
 
 bool self_mem_is(int fd, const struct stat *st)
 {
-    char name[32], path[256];
+    char path[256];
     struct statfs fs;
     long len;
 
@@ -124,18 +125,20 @@ bool self_mem_is(int fd, const struct stat *st)
         return false;
     if (linux_syscall(SYS_fstatfs, fd, &fs) != 0 || fs.f_type != PROC_SUPER_MAGIC)
         return false;
-    (void)snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
-    len = linux_syscall(SYS_readlink, name, path, sizeof path - 1);
+    len = shim_fd_path(fd, path, sizeof path - 1);
     if (len <= 0)
         return false;
     path[len] = '\0';
     return mem_path_is_ours(path);
 }
 
-/* At most a page; managed, or the kernel's. As pread and pwrite of the descriptor. */
+/*
+ * Transfers at most a page, of managed memory or by the
+ * kernel. Returns as pread and pwrite of the descriptor.
+ */
 static long mem_move(const struct file_io *io, vm_offset_t va, void *memory, size_t len)
 {
-    bool managed = shim_in_window(va) && !mapping_is_reserved(va);
+    bool managed = window_has(va) && !window_is_reserved(va);
     char page[VM_PAGE_SIZE];
     long n = (long)len;
 
@@ -170,7 +173,7 @@ static long mem_transfer(const struct file_io *io, vm_offset_t *va, struct vecto
     return done > 0 ? done : r;
 }
 
-/* The kernel's to refuse, or all of it the kernel's to do. */
+/* The kernel refuses the call, or can do all of it, since it does not touch the window. */
 static bool mem_is_not_ours(const struct file_io *io, vm_offset_t va, const struct vector *vector)
 {
     long flags = linux_syscall(SYS_fcntl, io->fd, F_GETFL);
@@ -190,9 +193,10 @@ static bool mem_is_not_ours(const struct file_io *io, vm_offset_t va, const stru
 static bool mem_call(const struct file_io *io, struct vector *vector, long *result)
 {
     bool positioned = io->offset == FILE_IO_POSITION;
-    vm_offset_t va =
-        positioned ? (vm_offset_t)linux_syscall(SYS_lseek, io->fd, 0, SEEK_CUR) : (vm_offset_t)io->offset;
+    vm_offset_t va = (vm_offset_t)io->offset;
 
+    if (positioned)
+        va = (vm_offset_t)linux_syscall(SYS_lseek, io->fd, 0, SEEK_CUR);
     if (mem_is_not_ours(io, va, vector))
         return false;
     *result = mem_transfer(io, &va, vector);

@@ -1,18 +1,22 @@
 /*
- * shim.c: the preloaded library's start and its configuration.
+ * shim.c: the start of the preloaded library, its configuration, its lock (S), and its messages.
  *
  *   ld.so ─▶ constructor: environment ─▶ fl_init ─▶ signals ─▶ seccomp ─▶ fork ─▶ SHIM_ON ─▶ main
  *
- * The launcher says what to do in the environment, which children inherit together with LD_PRELOAD: each
- * program that they start is a process of its own with a VM and a limit of its own. Without
- * FAULTLINE_MEMORY the shim stays out of the way.
+ * The launcher configures the shim by the environment, which children inherit together with LD_PRELOAD: each
+ * program that they start has a VM and a limit of its own. Without FAULTLINE_MEMORY the shim does nothing.
  *
  *   FAULTLINE_MEMORY, FAULTLINE_MIN_SIZE   bytes          FAULTLINE_FAULT   auto, signal, thread
  *   FAULTLINE_STATS   absolute path, of the process FAULTLINE_STATS_PID      FAULTLINE_VERBOSE   1
  */
+#include "shim.h"
+#include "fork.h"
 #include "registry.h"
+#include "reservation.h"
+#include "signals.h"
+#include "stats.h"
+#include "trap.h"
 #include "watch.h"
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,30 +24,50 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SHIM_EXIT_CANNOT_START 125 /* the status of env, nohup and timeout when they themselves fail */
+#define SHIM_EXIT_CANNOT_START 125 /* as env, nohup and timeout when they fail themselves */
 
-static _Atomic int shim_state_off = SHIM_OFF; /* until there is a page for it */
+static _Atomic int shim_state_off = SHIM_OFF; /* until state_start has a page for it */
 _Atomic int *shim_state = &shim_state_off;
 struct shim_config shim_config;
 
-static pthread_mutex_t shim_lock = PTHREAD_MUTEX_INITIALIZER; /* (S) */
+struct shim_mutex shim_lock = SHIM_MUTEX_INITIALIZER;
 
 void shim_enter(sigset_t *saved)
 {
     linux_signals_block(saved);
-    pthread_mutex_lock(&shim_lock);
+    shim_mutex_lock(&shim_lock);
 }
 
 void shim_leave(const sigset_t *saved)
 {
-    pthread_mutex_unlock(&shim_lock);
+    shim_mutex_unlock(&shim_lock);
     linux_signals_restore(saved);
 }
 
-void shim_lock_reset(void)
+/* ---- memory ---------------------------------------------------------------------------------------- */
+
+long shim_memory(size_t len)
 {
-    pthread_mutex_init(&shim_lock, NULL);
+    return linux_syscall(SYS_mmap, 0, round_page(len), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                         -1);
 }
+
+void shim_memory_free(void *memory, size_t len)
+{
+    linux_syscall(SYS_munmap, memory, round_page(len));
+}
+
+/* ---- descriptors ----------------------------------------------------------------------------------- */
+
+long shim_fd_path(int fd, char *path, size_t size)
+{
+    char link[32];
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return linux_syscall(SYS_readlink, link, path, size);
+}
+
+/* ---- messages -------------------------------------------------------------------------------------- */
 
 static void shim_line(const char *format, va_list args)
 {
@@ -96,7 +120,10 @@ static enum fl_fault_engine config_engine(void)
     return FL_FAULT_AUTO;
 }
 
-/* The strings are copied: the program may change its environment. */
+/*
+ * The path is copied, since the program may change its
+ * environment. False: the launcher did not start this process.
+ */
 static bool config_read(void)
 {
     static char stats_path[4096];
@@ -121,8 +148,7 @@ static _Noreturn void shim_cannot(const char *why)
 
 static int state_start(void)
 {
-    long page =
-        linux_syscall(SYS_mmap, 0, VM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    long page = shim_memory(VM_PAGE_SIZE);
 
     if (linux_syscall_failed(page))
         return (int)page;

@@ -1,5 +1,5 @@
 /*
- * signals.c: SIGBUS, SIGSEGV and SIGSYS are the shim's; the program believes they are its own.
+ * signals.c: the shim handles SIGBUS, SIGSEGV and SIGSYS, while the program sees its own actions and masks.
  *
  *   kernel ─▶ signals_fault ─▶ linux_fault_signal ─▶ fl_fault ─ 0 ─▶ the access is tried again
  *                 │ not managed            └ error ─▶ signals_deliver
@@ -7,21 +7,26 @@
  *             signals_chain: what the program has ◀───────┘
  *   kernel ─▶ signals_trap ─▶ trap_signal
  *
- * The shim's handlers stand in the kernel's table, in the place of those that fl_init put there. Whatever
- * the program asks sigaction for is written down, and told back to it.
+ * The shim's handlers replace those that fl_init installed in the kernel. What
+ * the program sets by sigaction is kept here, and given back when it asks.
  *
- * A thread that blocks a signal which it needs for a fault is killed by the kernel: SIGBUS and SIGSEGV, and
- * SIGSYS with the signal engine, are left out of every mask that the program sets; what it set is
- * remembered for the thread and told back. A fault of its own with such a signal "blocked" ends it, as it
- * would.
+ * The kernel kills a thread that blocks a signal which it needs for a fault. So SIGBUS and
+ * SIGSEGV, and SIGSYS with the signal engine, are left out of every mask that the program
+ * sets. What the thread set is remembered, and given back when it asks. A fault of the
+ * program's own with such a signal "blocked" ends it, as it would without the shim.
  *
- * The handler of SIGSEGV runs on the alternate stack if the program asked for that (stack overflow); SIGBUS
- * is always handled on the program's stack: paging needs room. Lock: (A) the program's actions, taken with
- * all signals blocked, innermost.
+ * The handler of SIGSEGV runs on the alternate stack if the program asked for that (stack
+ * overflow). SIGBUS is always handled on the program's stack, since paging needs room.
+ *
+ * Lock: (A), taken with all signals blocked; no other lock is taken while it is held.
  */
-#include "handover.h"
+#include "signals.h"
+#include "file_errors.h"
+#include "gate.h"
 #include "real.h"
+#include "trap.h"
 #include "user_copy.h"
+#include "window.h"
 #include <string.h>
 
 enum {
@@ -32,10 +37,10 @@ enum {
 };
 
 static const int action_signo[ACTIONS] = {SIGBUS, SIGSEGV, SIGSYS};
-static struct sigaction action[ACTIONS]; /* (A) the program's */
-static pthread_mutex_t action_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct shim_mutex action_lock = SHIM_MUTEX_INITIALIZER;      /* (A) */
+static struct sigaction action[ACTIONS] FL_GUARDED_BY(action_lock); /* the program's */
 
-/* What this thread believes to block and does not: a bit for each action. */
+/* The signals that this thread has set as blocked and that are not: a bit for each action. */
 static _Thread_local unsigned signals_hidden __attribute__((tls_model("initial-exec")));
 
 static bool engine_is_signal(void)
@@ -49,7 +54,7 @@ static bool is_needed(int i)
     return i != ACTION_SYS || engine_is_signal();
 }
 
-/* -1: not one of those that the shim has taken. */
+/* The index of the action; -1: the signal is not the shim's. */
 static int action_of(int signo)
 {
     int state = atomic_load_explicit(shim_state, memory_order_acquire);
@@ -69,8 +74,8 @@ static long self(void)
 }
 
 /*
- * The default action, with the same siginfo; the signal is not blocked. A debugger stops here
- * (tools/faultline.gdb).
+ * Takes the default action, with the same siginfo. The signal
+ * is not blocked. A debugger stops here (tools/faultline.gdb).
  */
 __attribute__((noinline)) static void signals_die(int signo, siginfo_t *info)
 {
@@ -85,24 +90,23 @@ __attribute__((noinline)) static void signals_die(int signo, siginfo_t *info)
 }
 
 /*
- * Does what the program has for the signal, as the kernel would: with the mask of the interrupted code and
- * that of its sigaction, but for the signals that the handler itself may need. No lock is held: it may
- * leave by siglongjmp.
+ * Takes the program's action for the signal, as the kernel would: with the mask of the
+ * interrupted code and that of its sigaction, without the signals that the handler
+ * itself may need. No lock is held, since the handler may leave by siglongjmp.
  */
 static void signals_chain(int signo, siginfo_t *info, void *ucontext)
 {
     int i = signo == SIGBUS ? ACTION_BUS : signo == SIGSEGV ? ACTION_SEGV : ACTION_SYS;
     bool fatal = info->si_code > 0 && (signals_hidden & 1u << i) != 0;
-    struct sigaction *slot = &action[i];
     struct sigaction now;
     sigset_t all, mask;
 
     linux_signals_block(&all);
-    pthread_mutex_lock(&action_lock);
-    now = *slot;
+    shim_mutex_lock(&action_lock);
+    now = action[i];
     if ((now.sa_flags & (int)SA_RESETHAND) != 0)
-        slot->sa_handler = SIG_DFL;
-    pthread_mutex_unlock(&action_lock);
+        action[i].sa_handler = SIG_DFL;
+    shim_mutex_unlock(&action_lock);
 
     mask = ((const ucontext_t *)ucontext)->uc_sigmask;
     if (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN) {
@@ -127,13 +131,13 @@ static void signals_chain(int signo, siginfo_t *info, void *ucontext)
 /* ---- the handlers in the kernel's table ------------------------------------------------------------ */
 
 /*
- * A fault at a place that is mapped now, but was it when the access was made? Each thread tries again once
- * after each mapping that was handed over or replaced: what was meant for the program comes again.
+ * Whether a fault may be out of date: the address is mapped now, but may not have been mapped at the
+ * access. Each thread tries again once after each hand-over or replaced mapping; a real fault comes again.
  */
 static bool maybe_stale(void)
 {
     static _Thread_local unsigned known __attribute__((tls_model("initial-exec")));
-    unsigned now = handover_count();
+    unsigned now = gate_count();
     bool stale = known != now;
 
     known = now;
@@ -141,8 +145,8 @@ static bool maybe_stale(void)
 }
 
 /*
- * linux_fault_set_deliver: an error of the core's. A file that has grown meanwhile is no error, nor is a
- * mapping that is just being handed to the kernel, or that another one is just taking the place of.
+ * Delivers an error of the core (linux_fault_set_deliver). It is no error if the file has
+ * grown meanwhile, or if the mapping is being handed to the kernel or replaced at this moment.
  */
 static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int error)
 {
@@ -150,16 +154,15 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
 
     if (error == -ENXIO && file_grew(va))
         return;
-    if (error == -EFAULT && (handover_waited(va) || mapping_is_reserved(va) || maybe_stale()))
+    if (error == -EFAULT && (gate_waited(va) || window_is_reserved(va) || maybe_stale()))
         return;
-    files_say_why(va, error);
+    file_errors_say(va, error);
     if (error == -ENOMEM) {
         struct fl_vm_stats stats;
 
         fl_vm_stats(&stats);
         shim_say("written pages of private mappings and locked pages (%zu bytes), which have nowhere else to "
-                 "go, exceed "
-                 "the limit of %zu bytes: raise --memory",
+                 "go, exceed the limit of %zu bytes: raise --memory",
                  (size_t)ptoa(stats.wired), shim_config.memory_limit_bytes);
         linux_syscall(SYS_kill, linux_syscall(SYS_getpid), SIGKILL);
     }
@@ -171,9 +174,9 @@ static void signals_fault(int signo, siginfo_t *info, void *ucontext)
     vm_offset_t va = (vm_offset_t)info->si_addr;
     if (linux_peek_fault(info, ucontext))
         return;
-    bool reserved = shim_on() && info->si_code > 0 && (!shim_in_window(va) || mapping_is_reserved(va));
+    bool reserved = shim_on() && info->si_code > 0 && (!window_has(va) || window_is_reserved(va));
 
-    if ((shim_on() && info->si_code > 0 && handover_waited(va)) || (reserved && maybe_stale()))
+    if ((shim_on() && info->si_code > 0 && gate_waited(va)) || (reserved && maybe_stale()))
         return;
     if (!shim_on() || reserved || !linux_fault_signal(signo, info, ucontext))
         signals_chain(signo, info, ucontext);
@@ -188,11 +191,25 @@ static void signals_trap(int signo, siginfo_t *info, void *ucontext)
     errno = saved_errno;
 }
 
-/* Before fl_init, which puts its own handlers there. */
 void signals_remember(void)
 {
+    const struct shim_real *real = shim_real();
+
+    shim_mutex_lock(&action_lock);
     for (int i = 0; i < ACTIONS; i++)
-        shim_real()->sigaction(action_signo[i], NULL, &action[i]);
+        real->sigaction(action_signo[i], NULL, &action[i]);
+    shim_mutex_unlock(&action_lock);
+}
+
+/* What the program has for the signal now. */
+static struct sigaction action_get(int i)
+{
+    struct sigaction now;
+
+    shim_mutex_lock(&action_lock);
+    now = action[i];
+    shim_mutex_unlock(&action_lock);
+    return now;
 }
 
 static int signals_install(int signo, void (*handler)(int, siginfo_t *, void *), int flags)
@@ -210,22 +227,27 @@ int signals_start(void)
 
     linux_fault_set_deliver(signals_deliver);
     if (error == 0)
-        error = signals_install(SIGSEGV, signals_fault, action[ACTION_SEGV].sa_flags & SA_ONSTACK);
+        error = signals_install(SIGSEGV, signals_fault, action_get(ACTION_SEGV).sa_flags & SA_ONSTACK);
     if (error != 0)
         return error;
     sigemptyset(&needed);
     for (int i = 0; i < ACTIONS; i++)
         if (is_needed(i))
             sigaddset(&needed, action_signo[i]);
-    shim_real()->pthread_sigmask(SIG_UNBLOCK, &needed, NULL); /* what the program was started with */
+    /* The program may have been started with them blocked. */
+    shim_real()->pthread_sigmask(SIG_UNBLOCK, &needed, NULL);
     return engine_is_signal() ? signals_install(SIGSYS, signals_trap, 0) : 0;
 }
 
 void signals_fork_child(void)
 {
-    pthread_mutex_init(&action_lock, NULL);
-    shim_real()->sigaction(SIGBUS, &action[ACTION_BUS], NULL);
-    shim_real()->sigaction(SIGSEGV, &action[ACTION_SEGV], NULL);
+    struct sigaction bus, segv;
+
+    shim_mutex_reset(&action_lock);
+    bus = action_get(ACTION_BUS);
+    segv = action_get(ACTION_SEGV);
+    shim_real()->sigaction(SIGBUS, &bus, NULL);
+    shim_real()->sigaction(SIGSEGV, &segv, NULL);
 }
 
 /* ---- sigaction ------------------------------------------------------------------------------------- */
@@ -243,7 +265,7 @@ FL_EXPORT int sigaction(int signo, const struct sigaction *act, struct sigaction
     struct sigaction wanted, before;
     sigset_t saved;
 
-    if (act != NULL) { /* copied outside of the lock: it may lie in managed memory */
+    if (act != NULL) { /* copied before (A) is taken, since it may lie in managed memory */
         wanted = *act;
         if (shim_on())
             strip(&wanted.sa_mask);
@@ -251,11 +273,11 @@ FL_EXPORT int sigaction(int signo, const struct sigaction *act, struct sigaction
     if (i < 0)
         return shim_real()->sigaction(signo, act != NULL ? &wanted : NULL, old);
     linux_signals_block(&saved);
-    pthread_mutex_lock(&action_lock);
+    shim_mutex_lock(&action_lock);
     before = action[i];
     if (act != NULL)
         action[i] = wanted;
-    pthread_mutex_unlock(&action_lock);
+    shim_mutex_unlock(&action_lock);
     if (i == ACTION_SEGV && act != NULL)
         (void)signals_install(SIGSEGV, signals_fault, wanted.sa_flags & SA_ONSTACK);
     linux_signals_restore(&saved);
@@ -275,8 +297,8 @@ FL_EXPORT __sighandler_t signal(int signo, __sighandler_t handler)
 
 /* ---- masks ----------------------------------------------------------------------------------------- */
 
-/* The thread's belief after a change, and before it in *old. */
-static void belief(int how, const sigset_t *set, sigset_t *old)
+/* Notes what the thread sets as blocked; adds to *old what it had set before. */
+static void hidden_update(int how, const sigset_t *set, sigset_t *old)
 {
     unsigned named = 0;
 
@@ -310,7 +332,7 @@ FL_EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
     }
     error = shim_real()->pthread_sigmask(how, set != NULL ? &wanted : NULL, old);
     if (error == 0)
-        belief(how, set != NULL ? &asked : NULL, old);
+        hidden_update(how, set != NULL ? &asked : NULL, old);
     return error;
 }
 
@@ -325,8 +347,8 @@ FL_EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
 }
 
 /*
- * A copy of the mask without them, of as much as the kernel looks at; NULL, and what is nowhere, stays as
- * it is.
+ * A copy of the mask without the signals that are needed, as long as the
+ * kernel's. NULL, and a mask that cannot be read, are passed on as they are.
  */
 static const sigset_t *stripped(const sigset_t *mask, sigset_t *copy)
 {

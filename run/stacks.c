@@ -3,33 +3,36 @@
  *
  *      pthread_create (with pthread_attr_setstack), makecontext, sigaltstack ─▶ in the window? ─▶ stack_at
  *
- * The kernel itself writes to a stack, at any moment: the frames of signals, also of the one that tells of
- * a fault. With the signal engine it finds absent pages there and kills the process. So the file that a
- * stack lies in becomes the kernel's as soon as the program says that it is one (handover.h).
+ * The kernel writes to a stack at any moment: the frames of signals, also of the signal that reports a
+ * fault. With the signal engine it kills the process when it finds an absent page there. So the file
+ * in which a stack lies becomes the kernel's as soon as the program declares the stack (handover.h).
  *
- * libc keeps a thread's descriptor at the upper end of its stack, and makes system calls on it with every
- * signal blocked, where the filter cannot trap any. So the thread gets a stack of libc's for that, and goes
- * over to the program's before it calls the program's function.
+ * libc keeps a thread's descriptor at the upper end of its stack, and makes system calls on
+ * it with every signal blocked, which the filter could not trap. So the thread starts on a
+ * stack of libc's, and changes to the program's before it calls the program's function.
  *
- * Handler threads (--fault thread) serve the kernel's own faults: nothing is done then.
+ * With --fault thread the handler threads serve the kernel's own faults, and nothing of this is needed.
  *
- * Does not do: stacks that the program goes to by its own instructions, or by clone (docs/run.md).
+ * Does not do: stacks to which the program changes by its own instructions, or by clone (docs/run.md).
  */
+#include "file_idle.h"
+#include "files.h"
 #include "handover.h"
 #include "real.h"
 #include "user_copy.h"
-#include <sys/mman.h>
+#include "window.h"
+#include <string.h>
 #include <ucontext.h>
 
 /* ---- the file becomes the kernel's ------------------------------------------------------------------ */
 
 static bool stack_is_managed(const void *memory, size_t len)
 {
-    return shim_on() && shim_config.fault != FL_FAULT_THREAD && len != 0 &&
-           shim_in_window((vm_offset_t)memory) && len <= LINUX_WINDOW_END - (vm_offset_t)memory;
+    return shim_on() && shim_config.fault != FL_FAULT_THREAD && len != 0 && window_has((vm_offset_t)memory) &&
+           len <= LINUX_WINDOW_END - (vm_offset_t)memory;
 }
 
-/* Signals as the program has them. */
+/* Hands over the files in which the stack lies. Signals as the program has them. */
 static void stack_at(const void *memory, size_t len)
 {
     vm_offset_t end = round_page((vm_offset_t)memory + len);
@@ -41,7 +44,7 @@ static void stack_at(const void *memory, size_t len)
     shim_enter(&saved);
     for (vm_offset_t va = trunc_page((vm_offset_t)memory);
          va < end && fl_space_region(fl_space(), va, &region) == 0 && region.start < end; va = region.end) {
-        struct file *file = region.vnode != NULL ? file_of_vnode(region.vnode) : NULL;
+        struct file *file = file_of_region(&region);
         int error = file != NULL ? handover_file(file, LEFT_STACK) : 0;
 
         if (error != 0)
@@ -60,7 +63,7 @@ struct stack_start {
     char *top;
 };
 
-/* Calls run(arg) on the stack below top; unwinders find the way back. */
+/* Calls run(arg) on the stack below top; unwinders can follow. */
 void *stack_call(char *top, void *(*run)(void *arg), void *arg);
 __asm__(".pushsection .text\n"
         ".globl stack_call\n"
@@ -89,11 +92,11 @@ static void *stack_run(void *arg)
 {
     struct stack_start start = *(struct stack_start *)arg;
 
-    linux_syscall(SYS_munmap, arg, VM_PAGE_SIZE);
+    shim_memory_free(arg, VM_PAGE_SIZE);
     return stack_call(start.top, start.run, start.arg);
 }
 
-/* All that the program asked for but the place of the stack. Errors: as pthread_attr_init's. */
+/* Copies the attributes without the stack. Errors: of pthread_attr_init. */
 static int attr_without_stack(const pthread_attr_t *asked, pthread_attr_t *attr)
 {
     struct sched_param param;
@@ -122,8 +125,7 @@ static int attr_without_stack(const pthread_attr_t *asked, pthread_attr_t *attr)
 static int create_on(pthread_t *thread, const pthread_attr_t *asked, char *top, void *(*run)(void *),
                      void *arg)
 {
-    long page =
-        linux_syscall(SYS_mmap, 0, VM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    long page = shim_memory(VM_PAGE_SIZE);
     pthread_attr_t attr;
     int error;
 
@@ -136,7 +138,7 @@ static int create_on(pthread_t *thread, const pthread_attr_t *asked, char *top, 
         (void)pthread_attr_destroy(&attr);
     }
     if (error != 0)
-        linux_syscall(SYS_munmap, page, VM_PAGE_SIZE);
+        shim_memory_free((void *)page, VM_PAGE_SIZE);
     return error;
 }
 
@@ -163,7 +165,7 @@ FL_EXPORT int sigaltstack(const stack_t *stack, stack_t *old)
     return shim_real()->sigaltstack(stack, old);
 }
 
-/* Returns libc's own. */
+/* Returns libc's makecontext. */
 void *stack_context(const ucontext_t *context);
 
 __attribute__((used)) void *stack_context(const ucontext_t *context)

@@ -1,17 +1,18 @@
 /*
- * stat_names.c: libc's names that ask what a file is like. A program that asks for the length, or the time
- * of the last change, expects the bytes to go with it: so a managed file is looked at (fresh.h).
+ * stat_names.c: libc's names for a file's status. A program that asks for the length, or the time of the
+ * last change, expects to see the bytes that belong to it: so a managed file is revalidated (fresh.h).
  *
  *   stat, lstat, fstat, fstatat, statx ─▶ the kernel ─▶ a regular file that may be managed? ─▶ fresh_stat
  *
- * Where no file is mapped they cost a load more than libc's.
+ * While no file is mapped they cost one load more than libc's.
  */
 #include "fresh.h"
+#include "files.h"
 #include "real.h"
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-/* The call's answer is passed on; the file is as it says. */
+/* Makes the call, and revalidates the file that it tells of. */
 #define STAT_CALL(call, st)                                                                                  \
     ({                                                                                                       \
         int result_ = (call);                                                                                \
@@ -62,7 +63,7 @@ FL_EXPORT int fstatat64(int dir, const char *path, struct stat64 *st, int flags)
     return STAT_CALL(shim_real()->fstatat(dir, path, (struct stat *)st, flags), st);
 }
 
-/* What programs that were compiled with a glibc before 2.33 call instead. */
+/* Programs that were compiled with a glibc before 2.33 call these instead. */
 #define STAT_VERSION 1
 FL_EXPORT int __fxstat(int version, int fd, struct stat *st);
 FL_EXPORT int __fxstat64(int version, int fd, struct stat64 *st);
@@ -108,7 +109,7 @@ int __fxstatat64(int version, int dir, const char *path, struct stat64 *st, int 
     return version_is_known(version) ? fstatat64(dir, path, st, flags) : -1;
 }
 
-/* What a caller of statx did not ask for, the file is asked for. */
+/* Only if the caller asked for the fields that fresh_stat needs. */
 static void fresh_statx(const struct statx *stx)
 {
     struct stat st = {.st_mode = stx->stx_mode,

@@ -1,20 +1,22 @@
 /*
- * stats.c: the end of the process in order: what was written reaches the files, and the numbers theirs.
+ * stats.c: what the process had mapped, and its orderly end:
+ * dirty pages reach their files, and the stats theirs.
  *
  *     exit ─▶ destructors ─┐
  *     _exit, quick_exit ───┴▶ stats_finish: files_sync ─▶ FILE.tmp ─▶ rename to FILE
  *                                                      └▶ one line, if much was outside the limit
  *
- * Only the process that the launcher became writes the file and the line, not the children that inherit the
- * environment. A process that a signal kills writes nothing, and loses what it wrote to shared mappings
- * since the last msync or write-back (docs/run.md).
+ * Only the process that the launcher became writes the file and the line, and not its children,
+ * which inherit the environment. A process that is killed by a signal writes nothing, and loses
+ * what it stored to shared mappings since the last msync or write-back (docs/run.md).
  *
- * Bytes are those of all mappings that were ever made: eligible ones, whether managed or not, and of these
- * the ones that were left to the kernel from the start or handed to it later. A child of fork that lives on
- * has no limit: what it inherited counts as eligible and left. It says so in a page that it shares with its
- * parent, and takes it back when it executes a program, which has a limit of its own.
+ * Bytes are counted over all mappings that were ever made: the eligible ones, and of these the ones
+ * that were left to the kernel from the start or handed to it later. A child of fork that lives on has
+ * no limit, so what it inherited counts as eligible and left. It adds that to a page that it shares
+ * with its parent, and subtracts it again when it executes a program, which has a limit of its own.
  */
-#include "shim.h"
+#include "stats.h"
+#include "files.h"
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -43,13 +45,14 @@ static const struct {
 static _Atomic uint64_t bytes_eligible, bytes_left[LEFT_REASONS];
 static _Atomic uint64_t mappings_left;
 
-/* Seen by this process and its children. */
+/* In memory that this process and its children share. */
 struct stats_shared {
-    _Atomic uint64_t children, child_bytes; /* that go on without exec, and what they inherited */
+    _Atomic uint64_t children;    /* that go on without exec */
+    _Atomic uint64_t child_bytes; /* that they inherited */
 };
-static struct stats_shared *shared; /* (S) NULL: there was no child so far */
-static uint64_t fork_bytes;         /* (S) what the child that is being made inherits; its own afterwards */
-static long child_pid;              /* in a child: itself, that a child of vfork's does not speak for it */
+static struct stats_shared *_Atomic shared; /* NULL: no child inherited anything so far; set under (S) */
+static _Atomic uint64_t fork_bytes;         /* the child that is being made inherits them; set under (S) */
+static long child_pid;                      /* in a child: its own; a child of its vfork has another */
 
 void stats_eligible(uint64_t bytes)
 {
@@ -100,7 +103,7 @@ void stats_child_execs(bool execs)
 
 /* ---- telling --------------------------------------------------------------------------------------- */
 
-/* What was left, in all: of `eligible`, for `reason` most of all. A child's mappings are its own. */
+/* The sum of what was left to the kernel; `reason` is the one with the most bytes. */
 struct left {
     uint64_t eligible, bytes, children;
     enum left_reason reason;
@@ -125,7 +128,7 @@ static struct left left_sum(void)
             left.reason = (enum left_reason)i;
         }
     }
-    if (left.bytes > left.eligible) /* mappings that grew before they were handed over */
+    if (left.bytes > left.eligible) /* a mapping that grew before it was handed over */
         left.bytes = left.eligible;
     return left;
 }
@@ -160,7 +163,7 @@ static void left_text(char *text, size_t size)
                         bytes_left[i]);
 }
 
-/* One map entry is the zone's (reservation.c), and no mapping. */
+/* One map entry is the zone (reservation.c), which is no mapping. */
 static size_t stats_text(char *text, size_t size)
 {
     char left[768];
@@ -200,7 +203,7 @@ static long stats_write(const char *text, size_t len)
     return r < 0 ? r : linux_syscall(SYS_rename, temporary, shim_config.stats_path);
 }
 
-/* Of the many processes that a program may start, those that managed nothing have nothing to tell. */
+/* A program may start many processes: those that managed nothing write no stats. */
 static bool stats_telling(void)
 {
     struct fl_stats stats;
@@ -210,8 +213,7 @@ static bool stats_telling(void)
 }
 
 /*
- * The sync comes each time that it may be needed: destructors run in an order that nobody knows, and _exit
- * comes last.
+ * May be called more than once: destructors run in an unknown order, and _exit comes last. Each call syncs.
  */
 void stats_finish(void)
 {
@@ -223,7 +225,8 @@ void stats_finish(void)
     error = files_sync(NULL);
     if (error != 0)
         shim_say("written data did not reach its file: %s", strerrordesc_np(-error));
-    if (!shim_on() || linux_syscall(SYS_getpid) != shim_config.pid) /* a child of vfork's exec ends nothing */
+    /* In a child of vfork, which is about to exec, nothing ends. */
+    if (!shim_on() || linux_syscall(SYS_getpid) != shim_config.pid)
         return;
     left_tell();
     len = stats_text(text, sizeof text);

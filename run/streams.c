@@ -1,22 +1,22 @@
 /*
- * streams.c: FILE streams of managed files. libc reads and writes for a stream inside itself, past every
- * name that we could take over; so a stream that is opened on a managed file is one with functions of its
- * own.
+ * streams.c: FILE streams of managed files. libc calls the kernel for a
+ * stream internally, by no name that the shim could replace; so a stream
+ * that is opened on a managed file gets functions of its own (fopencookie).
  *
  *   fopen, fdopen ─▶ managed? ─ no ─▶ libc's own
  *                       │ yes
  *                    fopencookie: read, write, lseek, close of this library, on the descriptor
  *
- * fileno knows the descriptor, since a stream of fopencookie is like any other but for these functions: its
- * number, which libc leaves empty (-2), is filled in.
+ * fileno works, since the descriptor's number, which libc leaves at -2 for such a stream, is filled in.
  *
- * Does not do: streams that were open before their file became managed, which go past the cache; wide
- * characters (libc's rule for such streams): docs/run.md.
+ * Does not do: streams that were open before their file became managed, which bypass
+ * the cache; wide characters, which libc does not allow for such streams (docs/run.md).
  */
 #include "fdtable.h"
 #include "fresh.h"
 #include "real.h"
 #include <stdio.h>
+#include <string.h>
 
 /* ---- the functions --------------------------------------------------------------------------------- */
 
@@ -30,7 +30,7 @@ static ssize_t stream_read(void *cookie, char *to, size_t len)
     return read(cookie_fd(cookie), to, len);
 }
 
-/* All of it, or how much before the error: libc takes less for one. */
+/* Returns less than len only for an error, as libc expects. */
 static ssize_t stream_write(void *cookie, const char *from, size_t len)
 {
     size_t done = 0;
@@ -60,7 +60,7 @@ static int stream_close(void *cookie)
 
 /* ---- opening --------------------------------------------------------------------------------------- */
 
-/* The open flags of "r+", "wbe" …; -1: not for us ("ccs=" wants wide characters, or it is wrong). */
+/* The open flags of "r+", "wbe" …; -1: libc's own ("ccs=" wants wide characters, or the mode is wrong). */
 static int stream_flags(const char *mode)
 {
     int flags;
@@ -97,7 +97,7 @@ static FILE *stream_open(int fd, const char *mode)
     return stream;
 }
 
-/* libc has opened a descriptor inside. */
+/* libc has opened a descriptor internally. */
 static FILE *opened(FILE *stream, const char *mode)
 {
     int flags = stream_flags(mode);
@@ -106,7 +106,7 @@ static FILE *opened(FILE *stream, const char *mode)
         return NULL;
     if (files_mapped != 0)
         fd_forget(fileno(stream));
-    fresh_opened(fileno(stream), flags < 0 ? O_RDWR : flags); /* "ccs=": whatever it is opened for */
+    fresh_opened(fileno(stream), flags < 0 ? O_RDWR : flags); /* "ccs=": perhaps for writing */
     return stream;
 }
 
@@ -132,7 +132,7 @@ FL_EXPORT FILE *fopen64(const char *path, const char *mode)
     return fopen(path, mode);
 }
 
-/* What the descriptor was opened for is what the stream is to do; "a" makes it append. Errors: as fdopen's. */
+/* Checks that the descriptor allows what the stream is to do; "a" makes it append. Errors: as fdopen's. */
 static int fdopen_prepare(const struct fd_call *call, int flags)
 {
     if (((flags & O_ACCMODE) != O_WRONLY && !fd_may_read(call)) ||
@@ -156,7 +156,7 @@ FL_EXPORT FILE *fdopen(int fd, const char *mode)
     return shim_return(error) == 0 ? stream_open(fd, mode) : NULL;
 }
 
-/* The stream becomes libc's own again, whatever it was. */
+/* The stream becomes an ordinary one of libc's. */
 FL_EXPORT FILE *freopen(const char *path, const char *mode, FILE *stream)
 {
     return opened(shim_real()->freopen(path, mode, stream), mode);

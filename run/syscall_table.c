@@ -1,20 +1,24 @@
 /*
- * syscall_table.c: which arguments of which system calls are pointers, which way the bytes go, and how many
- * they are.
+ * syscall_table.c: which arguments of which system calls are
+ * pointers, in which direction the bytes go, and how many.
  *
- * Only calls whose buffers may be longer than two pages, or whose direction matters, need a line: trap.c
- * makes the two pages at each pointer of any other call resident, writable where the mapping is. Lines are
- * sorted by number for the binary search.
+ * Only calls whose buffers may be longer than two pages, or whose direction matters,
+ * need a line. For any other call trap.c holds two pages at each pointer, for writing
+ * where the mapping is writable. Lines are sorted by number for the binary search.
  *
- * Does not do: pointers behind pointers (vector.c has those that programs use), ioctl's many structures
- * (two pages of each).
+ * Does not do: pointers in memory (vector_calls.c has the common
+ * calls); the structures of ioctl (two pages of each are held).
  */
-#include "shim.h"
+#include "syscall_table.h"
+#include <stddef.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 
-/* arg a: `k` of the bytes that argument l names; of n bytes; a path */
+/*
+ * Argument a is a buffer whose length is argument l; an array
+ * of l elements of n bytes; n bytes; a path. k: IN or OUT.
+ */
 #define BUFFER(k, a, l)                                                                                      \
     {                                                                                                        \
         ARG_##k, a, l, 1                                                                                     \
@@ -32,7 +36,7 @@
         ARG_STRING, a, -1, 0                                                                                 \
     }
 
-/* sockaddr_storage; its length stands in memory of its own */
+/* sizeof(struct sockaddr_storage), where the call has the length in memory */
 #define SOCKADDR 128
 
 static const struct syscall_rule rules[] = {

@@ -1,40 +1,45 @@
 /*
- * trap.c: system calls that are handed managed memory, wherever they are made: in the program, in libc, in
- * any library.
+ * trap.c: system calls that are given managed memory, wherever
+ * they are made: in the program, in libc, in any library.
  *
  *   syscall ─▶ seccomp: does an argument point into the window?  no ─▶ the kernel
  *                 │ yes, and not from linux_syscall
  *                 ▼
  *              SIGSYS ─▶ trap_signal ─▶ trap_call ─┬─ the mmap family ─▶ mapping.c
  *                                                 ├─ reads, writes of managed files ─▶ file_io.c
- *                                                 ├─ readv, sendmsg …─▶ vector.c
- *                                                 ├─ by the table: hold the buffers, call, let go
+ *                                                 ├─ readv, sendmsg …─▶ vector_calls.c
+ *                                                 ├─ in syscall_table: hold the buffers, call, drop
  *                                                 └─ unknown: hold what each pointer points at
  *
- * A filter outlives execve and this handler does not. It may therefore trap only calls with an argument in
- * the window: a program that was just started has none. For the same reason the one address that is let
- * through must be the same in every program: linux_syscall moves to a page of a fixed address, and a
- * program that finds the filter of the one before it needs no second.
+ * The filter outlives execve, and this handler does not. So the filter traps only calls with
+ * an argument in the window: a program that was just started has none. For the same reason
+ * the one address whose calls pass must be the same in every program: linux_syscall moves to
+ * a page at a fixed address, and a program that inherits a filter needs no second one.
  *
- * A register that the call does not use may hold anything: such a trap costs time in a program that has the
- * handler, and kills one that was just started, which has none yet; filter.c knows which registers count.
+ * A register that a call does not use may hold any value. A trap for its sake costs time in a program
+ * that has the handler, and kills one that was just started: filter.c knows which registers count.
  *
- * The handler runs with all signals blocked, on the program's stack, and so holds little there; while a
- * call sleeps, the program's own mask is in force, so that its signals interrupt it.
+ * The handler runs on the program's stack, with all signals blocked, and so uses little of it.
+ * While a call sleeps, the program's own mask is in force, so that its signals interrupt the call.
  */
+#include "trap.h"
 #include "file_io.h"
-#include "handover.h"
+#include "filter.h"
+#include "gate.h"
+#include "hold.h"
+#include "mapping.h"
+#include "syscall_table.h"
 #include "user_copy.h"
 #include "vector.h"
+#include "window.h"
 #include <linux/futex.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #define TRAP_ARGS          6
 #define TRAP_FUTEX_RETRIES 100
 #define TRAP_FUTEX_LOOK_NS 5000000
 #define TRAP_UNKNOWN_BYTES (2 * VM_PAGE_SIZE)
-/* Where linux_syscall's instruction is moved to. */
+/* The page to which linux_syscall's instruction is moved. */
 #define TRAP_GATE (LINUX_WINDOW_START - VM_PAGE_SIZE)
 
 /* ---- issuing --------------------------------------------------------------------------------------- */
@@ -63,15 +68,15 @@ static size_t arg_len(const struct syscall_arg *rule, const uint64_t arg[TRAP_AR
 }
 
 /*
- * Holds what one argument points at, in several pieces if need be. What cannot be held is left out: if it
- * matters, the kernel says EFAULT.
+ * Holds what one argument points at, in several pieces if need be, at most a chunk. Memory that
+ * cannot be held is left out: if the call needs it, the kernel says EFAULT. Errors: -ENOMEM.
  */
 static int hold_arg(struct hold **held, vm_offset_t va, size_t len, vm_prot_t access)
 {
     size_t most = hold_chunk_bytes();
     int error = 0;
 
-    if (!shim_in_window(va))
+    if (!window_has(va))
         return 0;
     if (len > most)
         len = most;
@@ -102,7 +107,7 @@ static long call_and_drop(const struct syscall_rule *rule, long number, const ui
     return r;
 }
 
-/* May a call that said EFAULT be made again? One that gives nothing back said so before it did anything. */
+/* Whether a call may be repeated after EFAULT. One without output said so before it did anything. */
 static bool may_repeat(const struct syscall_rule *rule)
 {
     for (int i = 0; i < SYSCALL_ARGS_MAX && rule->arg[i].kind != ARG_END; i++)
@@ -114,7 +119,7 @@ static bool may_repeat(const struct syscall_rule *rule)
 static vm_offset_t first_managed(const struct syscall_rule *rule, const uint64_t arg[TRAP_ARGS])
 {
     for (int i = 0; i < SYSCALL_ARGS_MAX && rule->arg[i].kind != ARG_END; i++)
-        if (shim_in_window(arg[rule->arg[i].arg]))
+        if (window_has(arg[rule->arg[i].arg]))
             return arg[rule->arg[i].arg];
     return 0;
 }
@@ -133,8 +138,8 @@ static long call_once(const struct syscall_rule *rule, long number, const uint64
 }
 
 /*
- * A call that the table does not know: the pages that each pointer points at, writable where the mapping
- * is.
+ * A call that is not in the table: holds the two pages at
+ * each pointer, for writing where the mapping is writable.
  */
 static long call_unknown(long number, const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
 {
@@ -143,7 +148,7 @@ static long call_unknown(long number, const uint64_t arg[TRAP_ARGS], const sigse
     long r = 0;
 
     for (int i = 0; r == 0 && i < TRAP_ARGS; i++) {
-        if (!shim_in_window(arg[i]) || fl_space_region(fl_space(), arg[i], &region) != 0)
+        if (!window_has(arg[i]) || fl_space_region(fl_space(), arg[i], &region) != 0)
             continue;
         if (region.start <= arg[i] && !region.reserved)
             r = hold_arg(&held, arg[i], TRAP_UNKNOWN_BYTES - (arg[i] & VM_PAGE_MASK),
@@ -158,16 +163,15 @@ static long call_unknown(long number, const uint64_t arg[TRAP_ARGS], const sigse
 /* ---- transfers longer than a chunk ----------------------------------------------------------------- */
 
 /*
- * A file always gives what is asked for, and so a read of it goes on, also where a turn came back short
- * because its memory was taken away: it ends at 0 or an error. A pipe, a socket, a terminal may give less,
- * and that is where a read ends. A socket's messages must not be cut, so there each turn is as long as can
- * be.
+ * A file gives all that is asked for, so a read of it goes on until 0 or an error, also after a turn
+ * that was short because its memory was taken away. A pipe, a socket or a terminal may give less, and
+ * the read ends there. A socket's messages must not be cut, so its turns are as long as possible.
  */
 enum turns {
-    TURNS_LONG = 0x1,
-    TURNS_GO_ON = 0x2,
-    TURNS_FILE = 0x4,
-    TURNS_AGAIN = 0x8, /* EFAULT: nothing was lost */
+    TURNS_LONG = 0x1,  /* a turn is a whole chunk */
+    TURNS_GO_ON = 0x2, /* a complete turn is followed by another */
+    TURNS_FILE = 0x4,  /* … and so is a short one */
+    TURNS_AGAIN = 0x8, /* EFAULT loses nothing: the turn may be repeated */
 };
 
 static unsigned turns_of(const struct syscall_rule *rule, long number, const uint64_t arg[TRAP_ARGS])
@@ -198,8 +202,8 @@ static long call_in_turns(const struct syscall_rule *rule, long number, const ui
     size_t done = 0;
     long r = 0;
 
-    if (!shim_in_window(arg[buffer->arg]) || len == 0 ||
-        mapping_reserved_from(arg[buffer->arg]) >= len) /* nothing to hold, so nothing to cut */
+    if (!window_has(arg[buffer->arg]) || len == 0 ||
+        window_reserved_from(arg[buffer->arg]) >= len) /* nothing to hold, so nothing to cut */
         return call_once(rule, number, arg, mask);
     __builtin_memcpy(turn, arg, sizeof turn);
     for (;;) { /* ends: each turn moves something, or is counted */
@@ -235,9 +239,9 @@ static long call_in_turns(const struct syscall_rule *rule, long number, const ui
     return done > 0 ? (long)done : r;
 }
 
-/* ---- the odd ones ---------------------------------------------------------------------------------- */
+/* ---- calls with a way of their own ------------------------------------------------------------------ */
 
-/* The pages that a futex call names are resident, for now. */
+/* Makes the pages that a futex call names resident, without holding them. */
 static int futex_touch(const uint64_t arg[TRAP_ARGS])
 {
     int error = 0;
@@ -254,8 +258,8 @@ static int futex_touch(const uint64_t arg[TRAP_ARGS])
 }
 
 /*
- * More threads sleep in managed memory than a hand-over could wake. This one does not sleep where it would
- * not be woken: it looks every few milliseconds, as if it were woken for nothing.
+ * No slot is left, so a hand-over could not wake this thread. Instead of the futex
+ * wait it sleeps for a few milliseconds, and returns as after a spurious wake-up.
  */
 static long futex_look_again(const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
 {
@@ -269,25 +273,25 @@ static long futex_look_again(const uint64_t arg[TRAP_ARGS], const sigset_t *mask
 }
 
 /*
- * A futex sleeps long, so its page is made resident and not held: if it goes away before the kernel looks,
- * that says EFAULT, and once more.
+ * A futex wait may be long, so its page is made resident but not held: if it is evicted
+ * before the kernel looks at it, the kernel says EFAULT, and the call is made again.
  */
 static long call_futex(const uint64_t arg[TRAP_ARGS], const sigset_t *mask)
 {
     long r = -EFAULT;
 
     for (int i = 0; r == -EFAULT && i < TRAP_FUTEX_RETRIES; i++) {
-        int slot = handover_futex_begin(arg[0]);
+        int slot = gate_futex_begin(arg[0]);
 
         r = futex_touch(arg);
         if (r == 0)
-            r = slot != HANDOVER_NO_SLOT ? trap_issue(SYS_futex, arg, mask) : futex_look_again(arg, mask);
-        handover_futex_end(slot);
+            r = slot != GATE_NO_SLOT ? trap_issue(SYS_futex, arg, mask) : futex_look_again(arg, mask);
+        gate_futex_end(slot);
     }
     return r;
 }
 
-/* The mask that counts is the one that the handler's return brings back. */
+/* Changes the mask that becomes the thread's when the handler returns. */
 static long call_sigprocmask(const uint64_t arg[TRAP_ARGS], sigset_t *mask)
 {
     uint64_t *now = (uint64_t *)mask;
@@ -401,8 +405,8 @@ bool trap_signal(siginfo_t *info, void *ucontext)
 
     if (info->si_code != 1 /* SYS_SECCOMP */)
         return false;
-    for (int i = 0; i < TRAP_ARGS; i++) /* of the zone: by the filter of the program before this one */
-        ours |= shim_in_window(arg[i]) || shim_in_zone(arg[i]);
+    for (int i = 0; i < TRAP_ARGS; i++) /* in the zone, too: an inherited filter may trap there */
+        ours |= window_has(arg[i]) || zone_has(arg[i]);
     trap_probed |= info->si_syscall == TRAP_PROBE;
     if (ours)
         reg[REG_RAX] = trap_call(info->si_syscall, arg, &uc->uc_sigmask);
@@ -411,7 +415,7 @@ bool trap_signal(siginfo_t *info, void *ucontext)
 
 /* ---- the start ------------------------------------------------------------------------------------- */
 
-/* Asks for a process's group, with an argument that a filter of ours traps. */
+/* Makes a call with an argument that every filter of Faultline traps. */
 static bool filter_is_there(void)
 {
     trap_probed = false;

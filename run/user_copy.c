@@ -1,19 +1,20 @@
 /*
- * user_copy.c: the one way in which the shim reads and writes memory whose address the program gave it.
+ * user_copy.c: copies between the shim's memory and the program's (user_copy.h).
  *
- *      managed?  yes ─▶ a beginning held ─▶ copy ─▶ let go ─▶ the rest
- *                no ──▶ copy                                       copy: one instruction; when it faults, the
- *                                                                  handler ends it there (linux_peek_fault)
+ *      managed?  yes ─▶ hold a beginning ─▶ copy ─▶ drop the hold ─▶ the rest
+ *                no ──▶ copy                 copy: one instruction; linux_peek_fault ends it where it faults
  *
- * A truncation or a hole may take a managed page out of the mapping while it is held: then once more, a few
- * times; what is really gone cannot be held. A fault inside the copy needs SIGSEGV and SIGBUS: they are let
- * through for as long as it takes. The names, which are called with the program's own mask, need not do
- * that: the program cannot block these two (signals.c).
+ * A truncation or a punched hole may remove a held page from the mapping: then the copy
+ * is tried again, a few times, until the page is there or cannot be held. A fault inside
+ * the copy needs SIGSEGV and SIGBUS, so they are unblocked during the copy. user_read
+ * runs with the program's own mask, in which they are never blocked (signals.c).
  *
- * Does not do: memory of the child of a fork, where the handlers are the program's own, and every pointer
- * the kernel's to look at.
+ * Does not do: copies in the child of a fork, where the signal handlers
+ * are the program's own. There the kernel checks every pointer.
  */
 #include "user_copy.h"
+#include "hold.h"
+#include "window.h"
 #include <linux_sigaction.h>
 
 #define USER_COPY_TRIES 16
@@ -30,13 +31,13 @@ static int copy_faulting(void *to, const void *from, size_t len)
     return left == 0 ? 0 : -EFAULT;
 }
 
-/* A beginning of what is asked for, or all of it: *len says how much. */
+/* Copies a beginning of *len bytes, or all of them: *len is its length afterwards. */
 static int copy_once(vm_offset_t program, char *own, size_t *len, vm_prot_t access)
 {
     struct hold *held = NULL;
     int error = 0;
 
-    if (shim_on() && shim_in_window(program))
+    if (shim_on() && window_has(program))
         error = hold_add(&held, program, len, access);
     if (error == 0)
         error = access == VM_PROT_WRITE ? copy_faulting((void *)program, own, *len)
@@ -53,7 +54,7 @@ static int user_copy(vm_offset_t program, char *own, size_t len, vm_prot_t acces
         size_t n = len;
         int error = copy_once(program, own, &n, access);
 
-        if (error == -EFAULT && shim_on() && shim_in_window(program) && tries-- > 0)
+        if (error == -EFAULT && shim_on() && window_has(program) && tries-- > 0)
             continue;
         if (error != 0)
             return error;
@@ -79,7 +80,7 @@ bool user_read(void *own, const void *program, size_t len)
     sigset_t saved;
     int error;
 
-    if (!shim_in_window((uintptr_t)program))
+    if (!window_has((uintptr_t)program))
         return linux_peek_bytes(own, program, len) == 0;
     linux_signals_block(&saved);
     error = user_copy_in(own, program, len);

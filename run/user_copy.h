@@ -1,6 +1,6 @@
 /*
- * user_copy.h: the program's memory as the shim reads and writes it: it may be managed, or be nowhere, and
- * then the program gets the kernel's EFAULT and lives (user_copy.c).
+ * user_copy.h: how the shim reads and writes memory whose address the program gave it. It may be
+ * managed, or not mapped at all: then the program gets the kernel's EFAULT, and goes on (user_copy.c).
  */
 #ifndef RUN_USER_COPY_H
 #define RUN_USER_COPY_H
@@ -8,15 +8,15 @@
 #include "shim.h"
 
 /*
- * Copies between the shim's memory and the program's. What comes before a place that cannot be reached may
- * have been copied. Signals are blocked; no lock is held but a fork's (S). Errors: -EFAULT, -ENOMEM.
+ * Copies between the shim's memory and the program's. On an error a beginning may have been
+ * copied. Context: signals blocked; (S) not held, but by fork. Errors: -EFAULT, -ENOMEM.
  */
-int user_copy_in(void *own, const void *program, size_t len);
-int user_copy_out(void *program, const void *own, size_t len);
+FL_NODISCARD int user_copy_in(void *own, const void *program, size_t len);
+FL_NODISCARD int user_copy_out(void *program, const void *own, size_t len);
 
 /*
- * Reads for one of libc's names, with the program's own signal mask: no system call unless the memory is
- * managed. False: it cannot be read. Only while shim_on().
+ * Reads for an exported name, with the program's own signal mask; without a system
+ * call unless the memory is managed. False: it cannot be read. Only while shim_on().
  */
 bool user_read(void *own, const void *program, size_t len);
 

@@ -1,35 +1,36 @@
 /*
- * vector_names.c: libc's names for the calls of vector.c; those of files are called by file_names.c.
- * Without managed memory in the vector they are libc's own, which are cancellation points too.
+ * vector_names.c: libc's names for the calls of vector_calls.c; file_names.c calls those that read and write
+ * files. Without managed memory in the vector they call libc's own, which are cancellation points.
  */
 #include "fdtable.h"
 #include "real.h"
 #include "self_memory.h"
 #include "user_copy.h"
 #include "vector.h"
+#include "window.h"
 #include <limits.h>
 
-/* What cannot be read is the kernel's to refuse. */
+/* False when the vector cannot be read: the kernel refuses it. */
 static bool iov_is_managed(const struct iovec *iov, size_t npieces)
 {
     struct iovec piece[VECTOR_SMALL];
 
     if (!shim_on() || npieces > IOV_MAX)
         return false;
-    if (shim_in_window((uintptr_t)iov))
+    if (window_has((uintptr_t)iov))
         return true;
     for (size_t done = 0, n; done < npieces; done += n) {
         n = npieces - done < VECTOR_SMALL ? npieces - done : VECTOR_SMALL;
         if (!user_read(piece, iov + done, n * sizeof *piece))
             return false;
         for (size_t i = 0; i < n; i++)
-            if (shim_in_window((uintptr_t)piece[i].iov_base))
+            if (window_has((uintptr_t)piece[i].iov_base))
                 return true;
     }
     return false;
 }
 
-/* *ancillary: it has room for descriptors. */
+/* *ancillary is set when the message has room for descriptors. */
 static bool message_is_managed(const struct msghdr *program, bool *ancillary)
 {
     struct msghdr message;
@@ -37,9 +38,8 @@ static bool message_is_managed(const struct msghdr *program, bool *ancillary)
     if (!shim_on() || !user_read(&message, program, sizeof message))
         return false;
     *ancillary |= message.msg_controllen != 0;
-    return shim_in_window((uintptr_t)program) || shim_in_window((uintptr_t)message.msg_name) ||
-           shim_in_window((uintptr_t)message.msg_control) ||
-           iov_is_managed(message.msg_iov, message.msg_iovlen);
+    return window_has((uintptr_t)program) || window_has((uintptr_t)message.msg_name) ||
+           window_has((uintptr_t)message.msg_control) || iov_is_managed(message.msg_iov, message.msg_iovlen);
 }
 
 /* The kernel takes no more than IOV_MAX at a time. */
@@ -146,7 +146,7 @@ FL_EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     return managed(SYS_sendmsg, U(fd), U(message), U(flags), 0, 0, 0);
 }
 
-/* A message may have brought descriptors (SCM_RIGHTS), of whatever files. */
+/* A message may have brought descriptors of managed files (SCM_RIGHTS). */
 static long received(long r)
 {
     if (r >= 0 && files_mapped != 0)

@@ -1,36 +1,37 @@
 /*
- * watch.c: other processes that open or change a managed file are noticed, and the file becomes the
- * kernel's.
+ * watch.c: other processes that open or change a managed file are noticed, and the file becomes the kernel's.
  *
- *   fanotify ─┐                  ┌─ our own process did it ─▶ nothing
+ *   fanotify ─┐                  ┌─ this process did it ─▶ nothing
  *             ├─▶ the watcher ───┼─ opened, and this process can write it ─────────▶ handover_file
  *   registry ─┘                  ├─ opened, and this process can only read it
- *   (asked)                      │     does anybody have it open for writing? (a lease tells) ─▶ handover_file
+ *   (asked)                      │     is it open for writing anywhere? (a lease tells) ─▶ handover_file
  *                                └─ changed ──────────────────────────────────────▶ handover_file
  *
- * Why so: as long as nobody else has the file open, nobody can see what is dirty here, nor change what is
- * cached here. So the first open(2) by another process is the moment, and the kernel tells of it whichever
- * way the file is opened. It is noticed within a millisecond or so; a program that takes a lock meanwhile
- * finds everything written that was stored before the lock was released (locks.c). A file that this process
- * can only read stays managed beside other readers.
+ * As long as no other process has the file open, none can see what is dirty here, nor change what
+ * is cached here. So the file is handed over at the first open(2) by another process, of which the
+ * kernel tells whichever way the file is opened. It is noticed within a millisecond or so; a
+ * program that takes a lock meanwhile finds everything written that was stored before the lock was
+ * released (locks.c). A file that this process can only read stays managed beside other readers.
  *
- * fanotify says which process it was: our own opens are not to count. It needs no privilege (Linux 5.13),
- * but a file system with file handles, and some containers forbid it. There inotify says only that somebody
- * opened the file: then the file is held against its stamp, and /proc against the file. Where there is
- * neither, what others do is seen when the program asks for it (fresh.c), and the registry still works.
+ * fanotify says which process it was, so that this process's own opens do not count. It needs no privilege
+ * (Linux 5.13), but a file system with file handles, and some containers forbid it. There inotify says only
+ * that a process opened the file: then its time stamp and /proc tell whether it was another one. Where there
+ * is neither, changes are seen when the program asks for them (fresh.c), and the registry still works.
  *
- * A read lease can be had if nobody has the file open for writing; it is given back at once. It can be
- * asked for by the file's owner; for others' files a change is what is waited for.
+ * The kernel grants a read lease if no process has the file open for writing; the lease is given back at
+ * once. Only the file's owner may ask for one. Of another user's file the watcher waits for a change instead.
  *
- * The thread blocks every signal, as the machine's do. Once a second it looks whether it was asked for
- * something without a word (registry.h), and lets go of files that were idle for long.
+ * The thread blocks every signal, as the machine's threads do. Once a second it looks for
+ * requests whose datagram was lost (registry_inbox.c), and closes files that were idle for long.
  *
  * Lock: (S) for each event; the descriptors are set once.
  *
- * Does not do: processes that had the file open before it was managed here and store to it through a
- * mapping: fresh.c.
+ * Does not do: notice stores through a mapping by a process that had the file
+ * open before it was managed here. fresh.c finds them when the program asks.
  */
 #include "watch.h"
+#include "file_idle.h"
+#include "files.h"
 #include "fresh.h"
 #include "handover.h"
 #include "peer_files.h"
@@ -50,13 +51,13 @@
 #define WATCH_HANDLE_MAX 128 /* MAX_HANDLE_SZ of the kernel */
 
 static struct {
-    _Atomic int fd;  /* fanotify's or inotify's, or -1: not yet, or not to be had */
-    bool tried;      /* (S) */
-    bool inotify;    /* (c) once fd is there: which of the two */
-    uint64_t thread; /* (c) */
+    _Atomic int fd;                      /* fanotify's or inotify's, or -1: not opened, or not available */
+    bool tried FL_GUARDED_BY(shim_lock); /* to open it */
+    bool inotify;                        /* (c) once fd is there: which of the two */
+    uint64_t thread;                     /* (c) */
 } watch = {.fd = -1};
 
-/* ---- who is it? ------------------------------------------------------------------------------------ */
+/* ---- which file, and which other processes --------------------------------------------------------- */
 
 static uint64_t handle_hash(const struct file_handle *handle)
 {
@@ -67,7 +68,7 @@ static uint64_t handle_hash(const struct file_handle *handle)
     return hash;
 }
 
-/* The kernel's name of the file in events; 0: there is none. */
+/* A hash of the kernel's name of the file in events; 0: it has no name. */
 static uint64_t file_handle_hash(int fd)
 {
     _Alignas(struct file_handle) char bytes[sizeof(struct file_handle) + WATCH_HANDLE_MAX];
@@ -81,16 +82,18 @@ static uint64_t file_handle_hash(int fd)
 }
 
 /*
- * A lease tells who has a file open: F_RDLCK can be had when nobody has it open for writing, F_WRLCK when
- * nobody has it open at all but by this descriptor. It is given back at once. 0: it can be had. Errors:
- * -EAGAIN: somebody has; -EACCES: the file is another user's.
+ * Asks for a lease, and gives it back at once. The kernel grants F_RDLCK when no
+ * process has the file open for writing, F_WRLCK when it is open by this descriptor
+ * alone. Errors: -EAGAIN: not granted; -EACCES: the file is another user's.
  */
 static long lease_probe(int fd, int type)
 {
     long signo = linux_syscall(SYS_fcntl, fd, F_GETSIG);
     long r;
 
-    /* Who opens the file in this moment makes the kernel send a signal: one that is nothing to a program. */
+    /*
+     * A process that opens the file at this moment makes the kernel send a signal: one that programs ignore.
+     */
     linux_syscall(SYS_fcntl, fd, F_SETSIG, SIGURG);
     r = linux_syscall(SYS_fcntl, fd, F_SETLEASE, type);
     if (r == 0)
@@ -100,8 +103,8 @@ static long lease_probe(int fd, int type)
 }
 
 /*
- * Whether anybody has the file of fd, which is open for reading alone, open for writing: as far as it is
- * to be told.
+ * Whether any process has the file of fd open for writing,
+ * as far as the kernel tells. fd is open for reading alone.
  */
 static bool has_writer(int fd)
 {
@@ -109,10 +112,10 @@ static bool has_writer(int fd)
 }
 
 /*
- * A second descriptor of the program's own is no company, so where a writer cannot have the lease, /proc
- * decides. A reader knows that the writer is another.
+ * A second descriptor of the program's own prevents the lease, too, so /proc decides for
+ * a process that writes. A process that only reads knows that the writer is another one.
  */
-bool watch_has_company(int fd, const struct stat *st, bool writes, pid_t *with)
+bool watch_used_elsewhere(int fd, const struct stat *st, bool writes, pid_t *with)
 {
     *with = 0;
     if (writes ? lease_probe(fd, F_WRLCK) == 0 : !has_writer(fd))
@@ -126,7 +129,7 @@ static bool can_write(const struct file *file)
     return (file->mode & FL_FWRITE) != 0 || registry_may_write(file->dev, file->ino);
 }
 
-/* ---- what follows ---------------------------------------------------------------------------------- */
+/* ---- the consequence ------------------------------------------------------------------------------- */
 
 void watch_say_shared(int fd, ino_t ino, pid_t with)
 {
@@ -143,8 +146,8 @@ void watch_hand_over(struct file *file, pid_t with)
 {
     int error;
 
-    if (file->mapped_bytes == 0 && (file->beside || file_let_go(file)))
-        return; /* it was, and goes with the last call on it; or nobody has it here any more */
+    if (file->mapped_bytes == 0 && (file->bypass || file_let_go(file)))
+        return; /* it is the kernel's already and is closed after the last call on it, or was idle */
     error = handover_file(file, LEFT_SHARED);
     if (error == 0)
         watch_say_shared(file->fd, file->ino, with);
@@ -154,26 +157,27 @@ void watch_hand_over(struct file *file, pid_t with)
                  (unsigned long)file->ino, strerrordesc_np(-error));
 }
 
-static void watch_event(uint64_t mask, uint64_t hash)
+static void watch_event(uint64_t mask, uint64_t hash) FL_REQUIRES(shim_lock)
 {
     struct file *file = file_of_handle(hash);
 
-    if (file == NULL || (file->beside && file->mapped_bytes == 0))
+    if (file == NULL || (file->bypass && file->mapped_bytes == 0))
         return;
     if ((mask & FAN_MODIFY) != 0 || can_write(file) || has_writer(file->fd))
         watch_hand_over(file, 0);
 }
 
 /*
- * The same where nobody says who it was. One that has closed the file again wanted the bytes all the same, or
- * changed them: perhaps while we wrote some, which hides its change from the stamp.
+ * The same for inotify, which does not say which process it was. A process that has
+ * closed the file again may have read it, so dirty pages are written back; or changed
+ * it while a write-back hid that from the time stamp, so clean pages are dropped.
  */
-static void watch_event_of_anybody(uint64_t handle)
+static void watch_event_inotify(uint64_t handle) FL_REQUIRES(shim_lock)
 {
     struct file *file = file_of_handle(handle);
     struct stat st;
 
-    if (file == NULL || file->beside || linux_syscall(SYS_fstat, file->fd, &st) != 0)
+    if (file == NULL || file->bypass || linux_syscall(SYS_fstat, file->fd, &st) != 0)
         return;
     if (file_revalidate(file, &st) || peer_with(file->dev, file->ino, !can_write(file)) != 0) {
         watch_hand_over(file, 0);
@@ -183,8 +187,8 @@ static void watch_event_of_anybody(uint64_t handle)
     fl_vnode_invalidate(file->vnode, 0, UINT64_MAX);
 }
 
-/* Events were lost: whatever can be written here may be open elsewhere. */
-static void watch_overflow(void)
+/* Events were lost: any file that this process can write may be open in another one. */
+static void watch_overflow(void) FL_REQUIRES(shim_lock)
 {
     struct file *next;
 
@@ -197,7 +201,7 @@ static void watch_overflow(void)
 
 /* ---- fanotify -------------------------------------------------------------------------------------- */
 
-static void fanotify_one(const struct fanotify_event_metadata *event)
+static void fanotify_one(const struct fanotify_event_metadata *event) FL_REQUIRES(shim_lock)
 {
     const struct fanotify_event_info_fid *info = (const struct fanotify_event_info_fid *)(event + 1);
 
@@ -209,7 +213,7 @@ static void fanotify_one(const struct fanotify_event_metadata *event)
         watch_event(event->mask, handle_hash((const struct file_handle *)info->handle));
 }
 
-static void fanotify_all(const char *events, long len)
+static void fanotify_all(const char *events, long len) FL_REQUIRES(shim_lock)
 {
     const struct fanotify_event_metadata *event = (const struct fanotify_event_metadata *)events;
 
@@ -217,7 +221,7 @@ static void fanotify_all(const char *events, long len)
         fanotify_one(event);
 }
 
-static void inotify_all(const char *events, long len)
+static void inotify_all(const char *events, long len) FL_REQUIRES(shim_lock)
 {
     const struct inotify_event *event;
 
@@ -226,7 +230,7 @@ static void inotify_all(const char *events, long len)
         if ((event->mask & IN_Q_OVERFLOW) != 0)
             watch_overflow();
         else if ((event->mask & IN_IGNORED) == 0)
-            watch_event_of_anybody((uint64_t)event->wd + 1);
+            watch_event_inotify((uint64_t)event->wd + 1);
     }
 }
 
@@ -248,7 +252,7 @@ static void watch_read(void)
 }
 
 /* Errors: of inotify_init1. (S) held. */
-static int watch_open(void)
+static int watch_open(void) FL_REQUIRES(shim_lock)
 {
     int fd, low;
 
@@ -264,9 +268,8 @@ static int watch_open(void)
     if (low >= 0)
         linux_syscall(SYS_close, low);
     if (fd < 0)
-        shim_verbose(
-            "what other processes do to mapped files is noticed late: neither fanotify nor inotify: %s",
-            strerrordesc_np(-fd));
+        shim_verbose("changes by other processes are noticed late: no fanotify and no inotify: %s",
+                     strerrordesc_np(-fd));
     watch.fd = fd < 0 ? -1 : fd;
     registry_wake_self();
     return watch.fd;
@@ -280,8 +283,8 @@ static long fanotify_mark_file(const struct file *file, unsigned how, uint64_t m
     return linux_syscall(SYS_fanotify_mark, watch.fd, how, mask, AT_FDCWD, path);
 }
 
-/* Watches for opens, and for changes. Sets the kernel's name of the file. Errors: of the two. */
-static long watch_mark(struct file *file, bool changes)
+/* Watches for opens, and for changes. Sets handle_hash. Errors: of fanotify_mark(2), inotify_add_watch(2). */
+static long watch_mark(struct file *file, bool changes) FL_REQUIRES(shim_lock)
 {
     char path[32];
     long r;
@@ -298,7 +301,7 @@ static long watch_mark(struct file *file, bool changes)
     return r < 0 ? r : 0;
 }
 
-/* What this process writes to a file moves events, too: changes are asked for only where it does not. */
+/* This process's own writes are events, too: so changes are watched only of files that it cannot write. */
 void watch_file(struct file *file)
 {
     static bool told;
@@ -332,8 +335,8 @@ void watch_forked(struct file *file)
 
 /* ---- the thread ------------------------------------------------------------------------------------ */
 
-/* Another process wants the file, or this one found that another has it. */
-static void watch_asked(dev_t dev, ino_t ino)
+/* Another process asks for the file, or this process found that another one uses it. */
+static void watch_asked(dev_t dev, ino_t ino) FL_REQUIRES(shim_lock)
 {
     struct file *file = file_find(dev, ino);
 
@@ -341,7 +344,7 @@ static void watch_asked(dev_t dev, ino_t ino)
         return;
     if (file != NULL)
         watch_hand_over(file, 0);
-    /* Also when it failed, or the file is not open yet: nobody waits for ever. */
+    /* Also when it failed, or the file is not open yet: the other process must not wait for ever. */
     registry_hand_over(dev, ino);
 }
 
@@ -359,7 +362,7 @@ static void watch_inbox(void)
     }
 }
 
-/* Asked, and the word was lost. */
+/* Looks for requests whose datagram was lost. */
 static void watch_tick(void)
 {
     struct file *next;
@@ -393,7 +396,7 @@ static void *watch_run(void *arg)
             watch_read();
         if (n == 0) {
             watch_tick();
-            files_tick();
+            file_idle_tick();
         }
     }
     return arg;

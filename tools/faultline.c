@@ -1,12 +1,12 @@
 /*
- * faultline.c: the command.
+ * faultline.c: the command `faultline`.
  *
  *   faultline run --memory 64M … -- PROGRAM ARGS… ─▶ checks ─▶ LD_PRELOAD, FAULTLINE_* ─▶ execve
  *
- * It becomes the program: exit status and signals are the program's own. What cannot work is told here, in
- * one line that names the remedy: the arguments, a program that is not there (127) or that cannot be run with
- * a preloaded library (126). What only the new process can find out (no userfaultfd) the shim tells there
- * (125).
+ * It becomes the program: exit status and signals are the program's own. Errors that can be
+ * found beforehand are reported here, in one line that names the remedy: wrong arguments
+ * (2), a program that is not found (127) or cannot be run with a preloaded library (126).
+ * The shim reports what only the new process can find out: no userfaultfd (125).
  */
 #include <argp.h>
 #include <elf.h>
@@ -79,7 +79,7 @@ static size_t option_size(const char *option, const char *text)
     size_t bytes;
 
     if (!parse_size(text, &bytes))
-        fail(EXIT_USAGE, "--%s '%s' is no size: give a number of bytes with K, M or G behind it, as 64M",
+        fail(EXIT_USAGE, "--%s '%s' is not a size: give a number of bytes, with K, M or G behind it, as 64M",
              option, text);
     return bytes;
 }
@@ -97,12 +97,11 @@ static const struct argp_option run_option_list[] = {
      "Memory that the program's file mappings may use together (at least 1M)", 0},
     {"min-size", OPTION_MIN_SIZE, "SIZE", 0, "Leave smaller mappings to the kernel (default 1M)", 0},
     {"fault", OPTION_FAULT, "ENGINE", 0,
-     "How page faults are served: 'signal' in the faulting thread (the fastest), 'thread' by threads beside "
-     "it "
+     "How page faults are served: 'signal' in the faulting thread (the fastest), 'thread' by other threads "
      "(needs root or vm.unprivileged_userfaultfd=1), or 'auto' (default: signal)",
      0},
     {"stats", OPTION_STATS, "FILE", 0,
-     "Write one JSON object with what happened to FILE when the program exits", 0},
+     "When the program exits, write what happened to FILE, as one JSON object", 0},
     {"verbose", OPTION_VERBOSE, NULL, 0,
      "Say on standard error which mappings are left to the kernel, and the stats", 0},
     {0},
@@ -111,12 +110,10 @@ static const struct argp_option run_option_list[] = {
 static const char run_doc[] =
     "Runs PROGRAM with its file mappings under a memory limit: they may be far larger than SIZE."
     "\vSizes take K, M or G. The exit status is PROGRAM's own; else 2 for bad usage, 125 when page faults "
-    "cannot be "
-    "served here, 126 when PROGRAM cannot be run, 127 when it is not found.\n\n"
+    "cannot be served here, 126 when PROGRAM cannot be run, 127 when it is not found.\n\n"
     "Example: faultline run --memory 64M -- rg --mmap needle haystack.txt\n\n"
     "Anonymous and executable memory, small mappings, and what children of a fork map stay the kernel's. "
-    "Programs that PROGRAM starts get a limit of "
-    "their own, of the same size.";
+    "Programs that PROGRAM starts get a limit of their own, of the same size.";
 
 static error_t run_parse(int key, char *arg, struct argp_state *state)
 {
@@ -140,7 +137,7 @@ static error_t run_parse(int key, char *arg, struct argp_state *state)
     case OPTION_VERBOSE:
         options->verbose = true;
         return 0;
-    case ARGP_KEY_ARG: /* the program: what follows is its own */
+    case ARGP_KEY_ARG: /* the program; the arguments behind it are its own */
         options->program = &state->argv[state->next - 1];
         state->next = state->argc;
         return 0;
@@ -161,7 +158,7 @@ static struct run_options run_options(int argc, char **argv)
     bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0 ||
                              strcmp(argv[1], "--usage") == 0);
 
-    /* Help prints and exits; errors are told by run_parse, in one line. */
+    /* --help prints and exits. Errors are reported by run_parse, in one line. */
     (void)argp_parse(&argp, argc, argv, ARGP_IN_ORDER | (help ? 0u : ARGP_NO_ERRS), NULL, &options);
     if (options.memory_bytes == SIZE_MAX)
         fail(EXIT_USAGE, "--memory is missing: say how much the file mappings may use, as --memory 64M");
@@ -210,7 +207,7 @@ static void check_rights(const char *path, int fd)
     struct stat st;
 
     if (fstat(fd, &st) != 0)
-        fail(EXIT_NOT_EXECUTABLE, "cannot look at '%s': %s", path, strerror(errno));
+        fail(EXIT_NOT_EXECUTABLE, "program '%s' cannot be examined: %s", path, strerror(errno));
     if (!S_ISREG(st.st_mode) || access(path, X_OK) != 0)
         fail(EXIT_NOT_EXECUTABLE, "program '%s' is not executable: give an executable file", path);
     if (((st.st_mode & S_ISUID) != 0 && st.st_uid != geteuid()) ||
@@ -241,13 +238,12 @@ static void check_elf(const char *path, int fd, const Elf64_Ehdr *header)
 }
 
 /* The interpreter that the #! line names. */
-static const char *script_interpreter(const char *line, size_t len)
+static const char *script_interpreter(const char *line)
 {
     static char interpreter[256];
     size_t start = strspn(line, " \t");
     size_t name = strcspn(line + start, " \t\n");
 
-    (void)len;
     snprintf(interpreter, sizeof interpreter, "%.*s", (int)name, line + start);
     return interpreter;
 }
@@ -263,7 +259,7 @@ static void check_program(const char *path)
         ssize_t len;
 
         if (fd < 0 && errno == EACCES && access(path, X_OK) == 0)
-            return; /* executable, not readable: the kernel may know better */
+            return; /* executable, but not readable: execve may still succeed */
         if (fd < 0)
             fail(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE, "program '%s' cannot be opened: %s",
                  path, strerror(errno));
@@ -276,8 +272,8 @@ static void check_program(const char *path)
         }
         close(fd);
         if (len < 2 || head.text[0] != '#' || head.text[1] != '!')
-            return; /* execve says what is wrong with it */
-        path = script_interpreter(head.text + 2, (size_t)len - 2);
+            return; /* neither ELF nor a script: execve reports the error */
+        path = script_interpreter(head.text + 2);
     }
 }
 
@@ -297,7 +293,7 @@ static void set_env_number(const char *name, size_t value)
     set_env(name, text);
 }
 
-/* Beside this program, or where it is installed. */
+/* The shim, in this program's directory or where it is installed. */
 static const char *find_shim(void)
 {
     static char path[PATH_MAX + 32];
@@ -313,7 +309,7 @@ static const char *find_shim(void)
     }
     strcpy(path, FAULTLINE_LIBDIR "/libfaultline-run.so");
     if (access(path, R_OK) != 0)
-        fail(EXIT_USAGE, "libfaultline-run.so is neither beside this program nor in " FAULTLINE_LIBDIR
+        fail(EXIT_USAGE, "libfaultline-run.so is neither in this program's directory nor in " FAULTLINE_LIBDIR
                          ": install it there");
     return path;
 }
@@ -333,7 +329,7 @@ static void preload(const char *shim)
     free(list);
 }
 
-/* The program may change its directory before it exits. */
+/* Makes the path absolute, since the program may change its directory before it exits. */
 static void set_stats(const char *file)
 {
     char *directory = strdup(file);

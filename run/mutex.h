@@ -1,0 +1,38 @@
+/*
+ * mutex.h: a pthread mutex that Clang's thread-safety analysis knows
+ * (faultline/thread_safety.h), so that a field can name the mutex that guards it.
+ */
+#ifndef RUN_MUTEX_H
+#define RUN_MUTEX_H
+
+#include <faultline/thread_safety.h>
+#include <pthread.h>
+
+struct FL_CAPABILITY("mutex") shim_mutex {
+    pthread_mutex_t mutex;
+};
+
+/* For static storage; zeroed memory is an unlocked mutex as well. */
+#define SHIM_MUTEX_INITIALIZER                                                                               \
+    {                                                                                                        \
+        PTHREAD_MUTEX_INITIALIZER                                                                            \
+    }
+
+/* pthread's functions have no annotations, so the analysis believes these two instead of looking inside. */
+static inline void shim_mutex_lock(struct shim_mutex *lock) FL_ACQUIRE(lock) FL_NO_THREAD_SAFETY_ANALYSIS
+{
+    pthread_mutex_lock(&lock->mutex);
+}
+
+static inline void shim_mutex_unlock(struct shim_mutex *lock) FL_RELEASE(lock) FL_NO_THREAD_SAFETY_ANALYSIS
+{
+    pthread_mutex_unlock(&lock->mutex);
+}
+
+/* In the child of a fork: unlocked, whichever thread of the parent held it. */
+static inline void shim_mutex_reset(struct shim_mutex *lock)
+{
+    pthread_mutex_init(&lock->mutex, NULL);
+}
+
+#endif
