@@ -7,7 +7,7 @@
  * All of it runs in the signal handler of the faulting thread, with no lock held. Does not do: errors of
  * calls, which are returned.
  */
-#include "library.h"
+#include "library_state.h"
 #include "linux_syscall.h"
 
 #include <errno.h>

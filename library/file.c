@@ -11,7 +11,7 @@
  *
  * Does not do: reading and writing (file_io.c).
  */
-#include "library.h"
+#include "library_state.h"
 #include "linux_pool.h"
 #include "linux_syscall.h"
 

@@ -9,7 +9,7 @@
  * The caller's memory may be managed itself. The core takes no fault while it copies, so such memory is held,
  * as much of it at a time as the limit allows.
  */
-#include "library.h"
+#include "library_state.h"
 #include "linux_syscall.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /*
  * library.c: the library that a Linux program links: faultline.h in terms of the core (vm.h) and the machine
- * (linux_machine.h). Here are its start and its end; library.h lists the other files.
+ * (linux_machine.h). Here are its start and its end; library_state.h lists the other files.
  *
  *   fl_init       limit = buffers + frames ─▶ linux_machine_init ─▶ fl_vm_boot ─▶ fl_space_create
  *                                                                             ─▶ linux_machine_start
@@ -18,7 +18,7 @@
  *
  * Locks: none here; fl_init and fl_shutdown are not for two threads at a time.
  */
-#include "library.h"
+#include "library_state.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,11 +1,4 @@
-/*
- * library.h: what the files of the library share, and what it offers to the shim of `faultline
- * run` beside faultline.h.
- *
- *     library.c    start, end, statistics            file_io.c    read and write without a mapping
- *     error.c      errors that the program must see  mapping.c    the calls on address ranges
- *     file.c       open files, their list
- */
+/* library.h: what the library offers beside faultline.h, to the shim of `faultline run` and to tests. */
 #ifndef LIBRARY_LIBRARY_H
 #define LIBRARY_LIBRARY_H
 
@@ -14,35 +7,7 @@
 #include <faultline/faultline.h>
 #include <faultline/vm.h>
 
-extern struct library {
-    struct vm_map *map; /* NULL: not started */
-    struct fl_options options;
-} library;
-
 /* The address space behind fl_mmap, for vm.h's finer calls; NULL before fl_init. */
 FL_NODISCARD struct vm_map *fl_space(void);
-
-/*
- * One call into the core: `call` is evaluated with all signals blocked, and its result is returned as `type`;
- * -EINVAL if the library is not started.
- */
-#define LIBRARY_CALL(type, call)                                                                             \
-    ({                                                                                                       \
-        sigset_t library_saved;                                                                              \
-        linux_signals_block(&library_saved);                                                                 \
-        type library_result = library.map == NULL ? -EINVAL : (call);                                        \
-        linux_signals_restore(&library_saved);                                                               \
-        library_result;                                                                                      \
-    })
-
-/* linux_machine_params.deliver: tells the program of an error at an access. No lock is held here. It does not
- * return when a handler of the program's leaves by siglongjmp. */
-void library_deliver(int signo, siginfo_t *info, void *ucontext, int error);
-
-/* Why dirty pages of an open file cannot be written, a negative errno; 0: they can be. */
-FL_NODISCARD int library_write_error(void);
-
-/* Closes every file that is open. Returns the first error, of write-back. Context: signals are blocked. */
-FL_NODISCARD int library_close_all(void);
 
 #endif

@@ -6,7 +6,7 @@
  * What a call reads or writes in the program's memory goes through the stack: that memory may be managed
  * itself, and must not be touched inside the core.
  */
-#include "library.h"
+#include "library_state.h"
 
 #include <errno.h>
 #include <string.h>

@@ -4,6 +4,7 @@
 #include "support/memory_store.h"
 
 #include <errno.h>
+#include <faultline/types.h>
 #include <stdlib.h>
 #include <string.h>
 
