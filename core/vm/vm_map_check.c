@@ -42,14 +42,17 @@ static void vm_map_check_pages(struct vm_map *map, vm_offset_t start, vm_offset_
     }
 }
 
+/* A4, A5. */
 static void vm_map_check_object(struct vm_map_entry *entry)
 {
     const struct tree_node *node = &entry->rmap_node;
 
     KASSERT(entry->object->ref_count > 0 && !entry->object->dead, "A4");
+    vm_rwlock_read(&vm_rmap_lock);
     while (node->parent != NULL)
         node = node->parent;
     KASSERT(entry->object->entries.root == node, "A5");
+    vm_rwlock_read_done(&vm_rmap_lock);
 }
 
 static void vm_map_check_entry(struct vm_map *map, struct vm_map_entry *entry)
