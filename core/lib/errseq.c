@@ -1,8 +1,8 @@
 /*
  * errseq.c: the counter and the SEEN bit of errseq.h.
  *
- * Both change by compare-and-swap. A failed attempt means that another thread's change succeeded, so the loops
- * end.
+ * Both change by compare-and-swap. A failed attempt means that another thread's change succeeded, so the
+ * loops end.
  */
 #include "lib/errseq.h"
 #include "lib/kassert.h"

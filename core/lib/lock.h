@@ -12,7 +12,8 @@
  *                                       the functions that use the field say FL_REQUIRES(object->lock).
  *
  * A function that is called with a lock held says so with FL_REQUIRES, or FL_REQUIRES_SHARED if a reader's
- * hold is enough, when one of its parameters leads to the lock. Otherwise its comment names the lock's letter.
+ * hold is enough, when one of its parameters leads to the lock. Otherwise its comment names the lock's
+ * letter.
  *
  * Invariants: L1 a thread that releases a lock, or asserts that it holds one, holds it. L2 a reader/writer
  * lock has one writer or any number of readers, never both.
@@ -33,9 +34,9 @@ void vm_unlock(struct vm_lock *lock) FL_RELEASE(lock);
 /* Panics (L1) if this thread does not hold the lock. */
 void vm_lock_assert(const struct vm_lock *lock) FL_ASSERT_CAPABILITY(lock);
 /*
- * Sleeps on the channel `chan`, an address, until machine_wake of it. The lock is released meanwhile, and held
- * again on return. A wake-up that comes after the release is not missed. It may return early, so callers loop
- * over their condition.
+ * Sleeps on the channel `chan`, an address, until machine_wake of it. The lock is released meanwhile, and
+ * held again on return. A wake-up that comes after the release is not missed. It may return early, so callers
+ * loop over their condition.
  */
 void vm_sleep(const void *chan, struct vm_lock *lock) FL_REQUIRES(lock);
 /* The same, until machine_time_ns() >= deadline_ns at the latest. Returns 0, or -ETIMEDOUT. */

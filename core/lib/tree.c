@@ -43,7 +43,9 @@ static void replace(struct tree *tree, struct tree_node *node, struct tree_node 
         with->parent = node->parent;
 }
 
-/* p's child on the given side takes p's place, and p becomes its other child. The caller sets the balances. */
+/*
+ * p's child on the given side takes p's place, and p becomes its other child. The caller sets the balances.
+ */
 static struct tree_node *rotate(struct tree *tree, struct tree_node *p, bool left)
 {
     struct tree_node *c = *child(p, left);

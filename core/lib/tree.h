@@ -33,7 +33,10 @@ struct tree {
 
 #define tree_entry(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
 
-/* Links node as the left or right child of `parent`, which has none there (NULL: as the root), and rebalances. */
+/*
+ * Links node as the left or right child of `parent`, which has none there (NULL: as the root), and
+ * rebalances.
+ */
 void tree_insert(struct tree *tree, struct tree_node *node, struct tree_node *parent, bool left);
 /* Unlinks node and rebalances. */
 void tree_remove(struct tree *tree, struct tree_node *node);

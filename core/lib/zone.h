@@ -1,6 +1,6 @@
 /*
- * zone.h: the zone allocator: items of fixed size, out of the metadata memory that fl_vm_boot was given. (uma,
- * FreeBSD; zalloc, Mach.)
+ * zone.h: the zone allocator: items of fixed size, out of the metadata memory that fl_vm_boot was given.
+ * (uma, FreeBSD; zalloc, Mach.)
  *
  *   meta: | page descriptors | reservations | slab | slab | slab | … not used yet … |
  *                                             └ each slab belongs to one zone for ever
@@ -34,8 +34,8 @@ struct vm_zone {
 };
 
 /*
- * Makes the zeroed bytes [meta, meta + len_bytes) the metadata memory; 8-byte aligned. fail_alloc may be NULL.
- * Context: boot.
+ * Makes the zeroed bytes [meta, meta + len_bytes) the metadata memory; 8-byte aligned. fail_alloc may be
+ * NULL. Context: boot.
  */
 void vm_meta_init(void *meta, size_t len_bytes, bool (*fail_alloc)(const char *what));
 /* Bytes handed out so far. */

@@ -8,7 +8,8 @@
  *     accepted, no effect    HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP     there are no huge pages or core dumps here
  *
  * Errors and their order are Linux's. A gap gives -ENOMEM after the rest is done, except when populating; any
- * other error ends the call. Locks: (O), and those of the functions that it calls; none is held between steps.
+ * other error ends the call. Locks: (O), and those of the functions that it calls; none is held between
+ * steps.
  */
 #include <faultline/vm.h>
 #include "file/vnode.h"
@@ -113,8 +114,8 @@ static int madvise_dontneed(const struct sys_range *range)
 }
 
 /*
- * Pages [start, end), of each of which page_may_be_lazy is true, become clean, so that page-out may evict them.
- * From now on a store into one must fault, which makes it dirty again.
+ * Pages [start, end), of each of which page_may_be_lazy is true, become clean, so that page-out may evict
+ * them. From now on a store into one must fault, which makes it dirty again.
  */
 static void lazyfree_run(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     FL_REQUIRES(object->lock)
@@ -159,8 +160,8 @@ static void madvise_lazyfree(struct vm_object *object, vm_pindex_t pindex, vm_pi
 
 /*
  * Page-out may free private anonymous pages from now on, and zeros show then. A page into which the program
- * stores again is kept as any other. Nothing is done if there is a backing object: its pages would show instead
- * of zeros.
+ * stores again is kept as any other. Nothing is done if there is a backing object: its pages would show
+ * instead of zeros.
  */
 static int madvise_free(const struct sys_range *range)
 {
@@ -174,7 +175,10 @@ static int madvise_free(const struct sys_range *range)
     return 0;
 }
 
-/* Writes dirty pages that are shared with a file, and frees clean ones. Dirty private ones stay: there is no swap. */
+/*
+ * Writes dirty pages that are shared with a file, and frees clean ones. Dirty private ones stay: there is no
+ * swap.
+ */
 static int madvise_pageout(const struct sys_range *range)
 {
     struct vm_object *object = range->object;
@@ -192,7 +196,10 @@ static int madvise_pageout(const struct sys_range *range)
     return error;
 }
 
-/* Removes the bytes of the range from what is mapped there: a hole is punched in a file. The checks are Linux's. */
+/*
+ * Removes the bytes of the range from what is mapped there: a hole is punched in a file. The checks are
+ * Linux's.
+ */
 static int madvise_remove(const struct sys_range *range)
 {
     bool private = (range->eflags & MAP_ENTRY_COW) != 0;

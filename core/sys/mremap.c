@@ -70,7 +70,7 @@ static bool mremap_continues(const struct vm_map_entry *prev, const struct vm_ma
  * Finds the mapping at r->from, and keeps no entry of it: every change of the map may split or merge it.
  * Errors: -EFAULT.
  */
-static int mremap_lookup(struct mremap *r)
+static int mremap_lookup(struct mremap *r) FL_REQUIRES(r->map->lock)
 {
     struct vm_map_entry *entry, *end = &r->map->header;
 
@@ -96,7 +96,7 @@ static int mremap_lookup(struct mremap *r)
 static int mremap_source(const struct vm_map_entry *entry, vm_offset_t va, vm_offset_t distance,
                          struct vm_object **object, vm_pindex_t *pindex, unsigned *eflags)
 {
-    *eflags = (entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_NOSYNC | MAP_ENTRY_GROWS_DOWN)) |
+    *eflags = (entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_GROWS_DOWN)) |
               MAP_INSERT_BEHAVIOR(entry->behavior) | MAP_INSERT_INHERIT(entry->inheritance);
     *object = mremap_bottom(entry, pindex);
     if (mremap_private_anonymous(entry)) {
@@ -169,7 +169,7 @@ static int mremap_move(struct mremap *r) FL_REQUIRES(r->map->lock)
 }
 
 /* Where r->old_size ends the mapping and the space behind it is free. False: not so. */
-static bool mremap_fits(const struct mremap *r)
+static bool mremap_fits(const struct mremap *r) FL_REQUIRES(r->map->lock)
 {
     vm_offset_t end = r->from + r->old_size, delta = r->new_size - r->old_size;
     struct vm_map_entry *next;

@@ -1,13 +1,13 @@
 /*
- * pmap.h: the core's side of machine.h. It turns pages and maps into machine_run and object windows, under the
- * field's names. (pmap, Mach and the BSDs.)
+ * pmap.h: the core's side of machine.h. It turns pages and maps into machine_run and object windows, under
+ * the field's names. (pmap, Mach and the BSDs.)
  *
  *   vm_fault ─▶ pmap_enter ─▶ machine_map             vm_page_free ─▶ pmap_release ─▶ machine_release
  *   vm_page_zero_fill ─▶ pmap_zero_page ─▶ machine_window_get, zeros, machine_window_put
  *
- * Every mapping is entered here, and the callers keep two invariants: N1 a page that is entered with the write
- * right is dirty. N2 a page that is entered is valid. They assert them, while they hold the object's lock; here
- * the page may be only busy.
+ * Every mapping is entered here, and the callers keep two invariants: N1 a page that is entered with the
+ * write right is dirty. N2 a page that is entered is valid. They assert them, while they hold the object's
+ * lock; here the page may be only busy.
  *
  * Locks: (M) the map's; (O) the pages' object's. Does not do: finding mappings (vm_rmap.h).
  */
@@ -16,7 +16,9 @@
 
 #include "vm/vm_map.h"
 
-/* Pages in one call of the machine. A fault may run on a signal handler's stack, so the array must be small. */
+/*
+ * Pages in one call of the machine. A fault may run on a signal handler's stack, so the array must be small.
+ */
 #define PMAP_BATCH 64
 
 /*
@@ -26,15 +28,15 @@
 FL_NODISCARD int pmap_enter(struct vm_map *map, vm_offset_t va, struct vm_page *m, vm_prot_t prot,
                             unsigned flags);
 /*
- * Maps m[0 … npages), valid neighbours of one object, at va, va + 4096 …, without the write right. A wish: the
- * machine maps as many as it likes, from the first on. (M) shared; (O), or the pages are busy.
+ * Maps m[0 … npages), valid neighbours of one object, at va, va + 4096 …, without the write right. A wish:
+ * the machine maps as many as it likes, from the first on. (M) shared; (O), or the pages are busy.
  */
 void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, uint32_t npages,
                        vm_prot_t prot);
 
 /*
- * The bytes of a busy page become zeros; those of busy `dst` become those of `src`, which is valid and busy. No
- * lock held. Errors: -ENOMEM.
+ * The bytes of a busy page become zeros; those of busy `dst` become those of `src`, which is valid and busy.
+ * No lock held. Errors: -ENOMEM.
  */
 FL_NODISCARD int pmap_zero_page(struct vm_page *m);
 FL_NODISCARD int pmap_copy_page(struct vm_page *src, struct vm_page *dst);
@@ -42,10 +44,10 @@ FL_NODISCARD int pmap_copy_page(struct vm_page *src, struct vm_page *dst);
 FL_NODISCARD int pmap_zero_page_area(struct vm_page *m, uint32_t start, uint32_t end);
 
 /*
- * Copies between bytes [start, start + len_bytes) of m[0 … npages), at most PMAP_BATCH neighbours of one object,
- * and memory of the caller, which may fault. *done: the bytes that were copied, on failure too. No lock held.
- * For pmap_copyout the pages are valid, and held or busy. For pmap_copyin they are busy, and valid unless the
- * copy covers them. Errors: -EFAULT, -ENOMEM.
+ * Copies between bytes [start, start + len_bytes) of m[0 … npages), at most PMAP_BATCH neighbours of one
+ * object, and memory of the caller, which may fault. *done: the bytes that were copied, on failure too. No
+ * lock held. For pmap_copyout the pages are valid, and held or busy. For pmap_copyin they are busy, and valid
+ * unless the copy covers them. Errors: -EFAULT, -ENOMEM.
  */
 FL_NODISCARD int pmap_copyout(struct vm_page *const *m, uint32_t npages, uint32_t start, void *to,
                               size_t len_bytes, size_t *done);

@@ -1,6 +1,6 @@
 /*
- * vm_object.c: memory objects: how they begin and end, their references, removing their pages, and removing the
- * clean copies above them.
+ * vm_object.c: memory objects: how they begin and end, their references, removing their pages, and removing
+ * the clean copies above them.
  *
  *   vm_object_allocate ─▶ referenced ─▶ vm_object_deallocate ─▶ vm_object_terminate
  *                                            │ anonymous: the last reference ends it, then its backing object
@@ -14,8 +14,8 @@
  * Invariants O1 … O6: vm_object.h. Locks: (O), (R) as there; vm_objects_lock, for the list of all objects, is
  * taken with no other lock held. Only the checkers then take (O).
  *
- * Removal waits for pages that are busy, in write-back or read: their owners finish without waiting for us. It
- * never waits for a held page (vm_page.h).
+ * Removal waits for pages that are busy, in write-back or read: their owners finish without waiting for us.
+ * It never waits for a held page (vm_page.h).
  *
  * Does not do: transfers and writing dirty pages (vm_pager.h), finding mappings (vm_rmap.c).
  */
@@ -148,8 +148,8 @@ void vm_object_pip_wait(struct vm_object *object)
 
 /*
  * Frees the object and all that it has. Only two can still find it: the page daemon, by its pages, and a walk
- * over shadows, which leaves an object with ref_count 0 alone. The lock ends with the object. The reference to
- * the backing object becomes the caller's.
+ * over shadows, which leaves an object with ref_count 0 alone. The lock ends with the object. The reference
+ * to the backing object becomes the caller's.
  */
 static void vm_object_terminate(struct vm_object *object) FL_RELEASE(object->lock)
 {
@@ -191,7 +191,9 @@ static void vm_object_pager_deallocate(struct vm_object *object) FL_RELEASE(obje
         vm_pager_ops(object)->last_reference(object);
 }
 
-/* Drops a reference without the lock, unless it may be the last one (beside the pager's). False: it may be. */
+/*
+ * Drops a reference without the lock, unless it may be the last one (beside the pager's). False: it may be.
+ */
 static bool vm_object_unreference(struct vm_object *object)
 {
     uint32_t last = pager_keeps(object) ? 2 : 1, refs = atomic_load(&object->ref_count);
@@ -264,8 +266,8 @@ static enum remove_verdict remove_judge(const struct vm_page *m, enum remove_mod
     if (mode == REMOVE_COPIES && (m->flags & PG_COPY) == 0)
         return REMOVE_SKIP;
     /*
-     * Its owner may be waiting for a page behind it, even for one that our caller has busy. It will find there
-     * what is true after the removal.
+     * Its owner may be waiting for a page behind it, even for one that our caller has busy. It will find
+     * there what is true after the removal.
      */
     if (mode == REMOVE_ABOVE && (m->flags & (PG_BUSY | PG_VALID)) == PG_BUSY)
         return REMOVE_SKIP;
@@ -280,8 +282,8 @@ static enum remove_verdict remove_judge(const struct vm_page *m, enum remove_mod
 }
 
 /*
- * Fills held page m with zeros. What the system call that holds it stores meanwhile counts as later. False: no
- * memory. (O) is released in between.
+ * Fills held page m with zeros. What the system call that holds it stores meanwhile counts as later. False:
+ * no memory. (O) is released in between.
  */
 static bool remove_zero(struct vm_object *object, struct vm_page *m) FL_REQUIRES(object->lock)
 {
@@ -353,8 +355,8 @@ static struct vm_object *shadow_reference(struct vm_object *shadow) FL_REQUIRES_
 }
 
 /*
- * The object after `at` in the tree of shadows over `root`, with a reference; the reference to `at` is dropped.
- * NULL: `at` was the last. *offset: the index in root of the object's page 0. No lock held.
+ * The object after `at` in the tree of shadows over `root`, with a reference; the reference to `at` is
+ * dropped. NULL: `at` was the last. *offset: the index in root of the object's page 0. No lock held.
  */
 static struct vm_object *shadow_walk(struct vm_object *root, struct vm_object *at, vm_pindex_t *offset)
 {
@@ -372,7 +374,10 @@ static struct vm_object *shadow_walk(struct vm_object *root, struct vm_object *a
     return next;
 }
 
-/* vm_object_remove_range for all shadows over the object; start and end are indices in the object. No lock held. */
+/*
+ * vm_object_remove_range for all shadows over the object; start and end are indices in the object. No lock
+ * held.
+ */
 static void remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, enum remove_mode mode)
 {
     vm_pindex_t offset = 0;

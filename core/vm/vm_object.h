@@ -14,11 +14,11 @@
  * Invariants: O1 resident_count is the number of pages in `pages`. O2 an object with ref_count 0 has no pages
  * and no entries, and gets no reference again. O3 a page's pindex is below `size`, except while a truncation
  * removes it. O4 a chain ends, and its objects live as long as a shadow stands over them. O5 an object has a
- * handle unless it is OBJT_DEFAULT; then it has no backing object. Only objects with a handle are written back.
- * O6 an object that ends has no page and no pip left.
+ * handle unless it is OBJT_DEFAULT; then it has no backing object. Only objects with a handle are written
+ * back. O6 an object that ends has no page and no pip left.
  *
- * Does not do: collapsing chains (vm_object_collapse, which comes with swap). Until then a chain is as long as
- * forks and private writes made it.
+ * Does not do: collapsing chains (vm_object_collapse, which comes with swap). Until then a chain is as long
+ * as forks and private writes made it.
  */
 #ifndef CORE_VM_VM_OBJECT_H
 #define CORE_VM_VM_OBJECT_H
@@ -43,26 +43,29 @@ struct vm_object {
     uint8_t type;        /* (c) enum vm_object_type */
     bool dead;           /* (O) it is being terminated */
     /*
-     * (O) Shadows stand over it, or did. They may have clean copies of pages that are not resident any more, so
-     * a page that comes back is born PG_COPIED.
+     * (O) Shadows stand over it, or did. They may have clean copies of pages that are not resident any more,
+     * so a page that comes back is born PG_COPIED.
      */
     bool shadowed;
     bool pip_wanted; /* (O) a thread sleeps until paging_in_progress is 0 */
     /*
-     * References of entries, shadows, and the pager. It never grows from 0. It falls under (O), or with no lock
-     * if it was not one of the last; it grows under (O), or from at least 1 under (R).
+     * References of entries, shadows, and the pager. It never grows from 0. It falls under (O), or with no
+     * lock if it was not one of the last; it grows under (O), or from at least 1 under (R).
      */
     _Atomic uint32_t ref_count;
     uint32_t resident_count; /* (O) pages */
     uint32_t dirty_count;    /* (O) those of them that are dirty; counted if the pager can write them */
-    /* (O) pips: users that need the object to stay while they work without its lock; its address is the channel */
+    /*
+     * (O) pips: users that need the object to stay while they work without its lock; its address is the
+     * channel
+     */
     uint32_t paging_in_progress;
     uint32_t generation;   /* (O) grows with every page that comes or goes */
     vm_pindex_t size;      /* (O) in pages */
     struct vm_radix pages; /* (O) */
     /*
-     * (O) Absent pages of [invalidate_start, invalidate_end) stay absent while the source's bytes change below
-     * them. The first field's address is the channel.
+     * (O) Absent pages of [invalidate_start, invalidate_end) stay absent while the source's bytes change
+     * below them. The first field's address is the channel.
      */
     vm_pindex_t invalidate_start, invalidate_end;
     void *handle;                     /* (c) the pager's name for the source; OBJT_DEFAULT: NULL */
@@ -90,21 +93,27 @@ static inline bool vm_object_invalidating(const struct vm_object *object, vm_pin
 
 /* Context: boot. */
 void vm_object_startup(void);
-/* A new object of `size` pages with one reference. handle: NULL for OBJT_DEFAULT only. NULL: no memory. */
+/*
+ * A new object of `size` pages with one reference, or NULL: no memory. The handle is NULL for OBJT_DEFAULT,
+ * and only then.
+ */
 FL_NODISCARD struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size, void *handle);
-/* Takes one more reference; the caller, or something under a lock of the caller, has one. Takes (O). */
+/*
+ * One more reference: the caller has one already, or holds a lock that keeps one. Takes (O); _locked: does
+ * not.
+ */
 void vm_object_reference(struct vm_object *object);
 void vm_object_reference_locked(struct vm_object *object) FL_REQUIRES(object->lock);
 /*
  * Drops a reference. The last one terminates an anonymous object: waits for its transfers, frees its pages,
- * whose bytes are lost, and drops the reference to its backing object. An object that its pager keeps is ended
- * by the pager (pagerops.last_reference). No lock held: it may sleep. NULL: does nothing.
+ * whose bytes are lost, and drops the reference to its backing object. An object that its pager keeps is
+ * ended by the pager (pagerops.last_reference). No lock held: it may sleep. NULL: does nothing.
  */
 void vm_object_deallocate(struct vm_object *object);
 
 /*
- * Terminates an object to which its pager has the only reference. Dirty pages were written before, or are lost.
- * No lock held.
+ * Terminates an object to which its pager has the only reference. Dirty pages were written before, or are
+ * lost. No lock held.
  */
 void vm_object_destroy(struct vm_object *object);
 
@@ -115,41 +124,43 @@ void vm_object_pip_wakeup(struct vm_object *object) FL_REQUIRES(object->lock);
 void vm_object_pip_wait(struct vm_object *object) FL_REQUIRES(object->lock);
 
 /*
- * Puts a new anonymous object of `length` pages in front. In: *object and *pindex are what a mapping shows. Out:
- * the shadow, and 0; the reference to the old object is the shadow's now. No lock of an object held. Errors:
- * -ENOMEM, nothing changed.
+ * Puts a new anonymous object of `length` pages in front. In: *object and *pindex are what a mapping shows.
+ * Out: the shadow, and 0; the reference to the old object is the shadow's now. No lock of an object held.
+ * Errors: -ENOMEM, nothing changed.
  */
 FL_NODISCARD int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t length);
 
 /*
- * Unmaps and frees the pages [start, end), dirty ones too, whose bytes are lost (truncation, invalidation). Waits
- * for busy pages, for those in write-back and for those that are read. A held page leaves the object as an orphan
- * (vm_page.h). `clean_only` leaves dirty, wired, held and read pages where they are. (O) is released in between.
+ * Unmaps and frees the pages [start, end), dirty ones too, whose bytes are lost (truncation, invalidation).
+ * Waits for busy pages, for those in write-back and for those that are read. A held page leaves the object as
+ * an orphan (vm_page.h). `clean_only` leaves dirty, wired, held and read pages where they are. (O) is
+ * released in between.
  */
 void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool clean_only)
     FL_REQUIRES(object->lock);
 
 /*
  * The bytes of pages [start, end) of an object without backing object become zeros. As vm_object_page_remove,
- * but a held page stays and is filled with zeros, because the system call that holds it must still find it. (O)
- * is released in between.
+ * but a held page stays and is filled with zeros, because the system call that holds it must still find it.
+ * (O) is released in between.
  */
 void vm_object_page_discard(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     FL_REQUIRES(object->lock);
 
 /*
- * Drops the clean copies (PG_COPY) that shadows over `object` have of page pindex, which is about to be written.
- * True: (O) was released in between, so the caller looks everything up again.
+ * Drops the clean copies (PG_COPY) that shadows over `object` have of page pindex, which is about to be
+ * written. True: (O) was released in between, so the caller looks everything up again.
  *
- * A copy that is busy and not valid yet is left alone: it is no copy yet, and its owner will read the page as it
- * is then. A held copy goes like any other: the system call must not read bytes that the source has no more.
+ * A copy that is busy and not valid yet is left alone: it is no copy yet, and its owner will read the page as
+ * it is then. A held copy goes like any other: the system call must not read bytes that the source has no
+ * more.
  */
 FL_NODISCARD bool vm_object_invalidate_copies(struct vm_object *object, vm_pindex_t pindex)
     FL_REQUIRES(object->lock);
 
 /*
- * The source became shorter: unmaps and frees the pages that shadows over `object` have for its pages
- * [start, end), private ones too, because an access there lies beyond the end now. copies_only: only the clean
+ * The source became shorter: unmaps and frees the pages that shadows over `object` have for its pages [start,
+ * end), private ones too, because an access there lies beyond the end now. copies_only: only the clean
  * copies, as vm_object_invalidate_copies. No lock held; the caller has a reference or a pip.
  */
 void vm_object_remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool copies_only);

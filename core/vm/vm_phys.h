@@ -13,9 +13,9 @@
  * be allocated. So adding a block to the lists, or removing it, does not change free_count. The caller that
  * takes frames into use, or frees them, says so with vm_phys_freecnt_adj.
  *
- * Invariants: B1 a free block starts at a multiple of its size, and the `order` of its first page says so; all
- * other pages have VM_PHYS_NOFREE. B2 two free buddies of one order are one block. B3 free_count is the pages
- * on the lists and the unused frames of reservations.
+ * Invariants: B1 a free block starts at a multiple of its size, and the `order` of its first page says so;
+ * all other pages have VM_PHYS_NOFREE. B2 two free buddies of one order are one block. B3 free_count is the
+ * pages on the lists and the unused frames of reservations.
  *
  * Lock: (F) vm_phys.lock, a leaf. (McKusick et al., 2nd ed., 6.10; FreeBSD 11 vm_phys.)
  */

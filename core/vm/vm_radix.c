@@ -315,8 +315,8 @@ void vm_radix_startup(void)
 }
 
 /*
- * Puts a node with two children at the place: what is there now, with keys that begin like `there`, and the new
- * page. Errors: -ENOMEM.
+ * Puts a node with two children at the place: what is there now, with keys that begin like `there`, and the
+ * new page. Errors: -ENOMEM.
  */
 static int radix_branch(struct vm_radix *rtree, struct radix_place at, vm_pindex_t there, vm_pindex_t pindex,
                         uint32_t page_slot)

@@ -5,11 +5,11 @@
  *           a slot is 32 bits: 0 empty, a page number, or a node's metadata index (zone.h)
  *           a subtree with a single page is that page's slot, higher up: n pages need n - 1 nodes at most
  *
- * Nodes come in two widths: up to 3 children in 24 bytes, up to 16 in 80. So the tree costs less than 27 bytes
- * for each page, however the pages are spread.
+ * Nodes come in two widths: up to 3 children in 24 bytes, up to 16 in 80. So the tree costs less than 27
+ * bytes for each page, however the pages are spread.
  *
- * A mark is one bit for each slot: set if a page below the slot has the mark. So write-back visits marked pages
- * only.
+ * A mark is one bit for each slot: set if a page below the slot has the mark. So write-back visits marked
+ * pages only.
  *
  * Invariants: X1 a page is found at its pindex, once. X2 a node has at least two children, and a level and a
  * prefix that all below it share. X3 a slot's marks are those of the pages below it, together. X4 a wide node
@@ -25,9 +25,9 @@
 #include "vm/vm_page.h"
 
 /*
- * Metadata memory that the nodes can need for each page of the VM, over any history: at one time every page is
- * the second child of a narrow node, at another the fourth of a wide one, and zones never give memory back. In
- * use at one time are less than 27.
+ * Metadata memory that the nodes can need for each page of the VM, over any history: at one time every page
+ * is the second child of a narrow node, at another the fourth of a wide one, and zones never give memory
+ * back. In use at one time are less than 27.
  */
 #define VM_RADIX_NODE_BYTES 53
 

@@ -7,7 +7,8 @@
  *   object->reserv_hint ─▶ reserv ⇄ reserv        the object's reservations
  *   partial.head ─▶ reserv ⇄ … ◀─ partial.tail    those that are not full; the head was used longest ago
  *
- * A link is an index into reserv[] plus 1, and 0 is no link. So an object that is all zero has no reservation.
+ * A link is an index into reserv[] plus 1, and 0 is no link. So an object that is all zero has no
+ * reservation.
  *
  * Invariants S1 … S4 and the lock: vm_reserv.h. Does not do: mapping superpages (the machine's part), moving
  * pages together afterwards.
@@ -131,7 +132,9 @@ static void object_remove(struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
 
 /* ---- use --------------------------------------------------------------------------------------------- */
 
-/* Frame i comes into use: the reservation moves to the end of the partial queue, or leaves it if full (S2). */
+/*
+ * Frame i comes into use: the reservation moves to the end of the partial queue, or leaves it if full (S2).
+ */
 static struct vm_page *reserv_populate(struct vm_reserv *rv, uint32_t i) FL_REQUIRES(vm_phys.lock)
 {
     rv->popmap[i / 64] |= (uint64_t)1 << (i % 64);
@@ -175,7 +178,9 @@ struct vm_page *vm_reserv_alloc_page(struct vm_object *object, vm_pindex_t pinde
         rv = reserv_make(object, first);
     } else {
         rv = reserv_of_page(m);
-        /* The page may have come from elsewhere; the frame may still be used by a page that is being freed. */
+        /*
+         * The page may have come from elsewhere; the frame may still be used by a page that is being freed.
+         */
         if (rv != NULL && (rv->object != object || rv->pindex != first || reserv_used(rv, i)))
             rv = NULL;
     }
@@ -206,8 +211,8 @@ bool vm_reserv_free_page(struct vm_page *m)
 /* ---- breaking ---------------------------------------------------------------------------------------- */
 
 /*
- * The unused frames become ordinary free ones; free_count has them already. The used ones become ordinary pages
- * of the object.
+ * The unused frames become ordinary free ones; free_count has them already. The used ones become ordinary
+ * pages of the object.
  */
 static void reserv_break(struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
 {

@@ -11,13 +11,14 @@
  * was used longest ago.
  *
  * The used frames of a reservation are pages of its object in its stretch. While the stretch has a page from
- * elsewhere, no reservation is made for it. So any page of the stretch leads to its reservation, if it has one.
+ * elsewhere, no reservation is made for it. So any page of the stretch leads to its reservation, if it has
+ * one.
  *
  * Without fl_vm_params.superpages there are no reservations, and every function says "none".
  *
- * Invariants: S1 a reservation's popcnt is the number of bits in its popmap, and not 0. S2 a reservation is on
- * the partial queue unless it is full. S3 a reservation is on its object's list. S4 a frame that is not in its
- * reservation's popmap is free.
+ * Invariants: S1 a reservation's popcnt is the number of bits in its popmap, and not 0. S2 a reservation is
+ * on the partial queue unless it is full. S3 a reservation is on its object's list. S4 a frame that is not in
+ * its reservation's popmap is free.
  *
  * Lock: (F) vm_phys.lock. The structures are in the metadata memory, one for each 2 MiB of frames.
  */
@@ -34,8 +35,8 @@
 FL_NODISCARD int vm_reserv_init(uint32_t nframes, bool superpages);
 /*
  * The frame that a reservation keeps for page pindex of the object, which the object does not have. Makes the
- * reservation if there is none, a whole block is free, and the object reaches to the end of the stretch. NULL:
- * no reservation. Called with (O) held too.
+ * reservation if there is none, a whole block is free, and the object reaches to the end of the stretch.
+ * NULL: no reservation. Called with (O) held too.
  */
 FL_NODISCARD struct vm_page *vm_reserv_alloc_page(struct vm_object *object, vm_pindex_t pindex)
     FL_REQUIRES(vm_phys.lock);

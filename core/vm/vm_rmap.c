@@ -8,8 +8,8 @@
  *
  *     object ──shadow_head──▶ shadow: its page i shows our page i + backing_pindex, unless it has its own
  *
- * An entry of a shadow may show the shadow's own page instead. To unmap that costs one fault, and nothing else.
- * Its referenced and dirty bits are passed over where the machine can tell them apart.
+ * An entry of a shadow may show the shadow's own page instead. To unmap that costs one fault, and nothing
+ * else. Its referenced and dirty bits are passed over where the machine can tell them apart.
  *
  * Invariants A5, A12, A13: vm_rmap.h. Lock: (R), taken here. A walk holds (O) of the object too. It needs no
  * lock of the shadows, because a shadow's size and backing_pindex do not change.
@@ -159,8 +159,8 @@ static struct vm_map_entry *rmap_first_below(struct tree_node *node, vm_pindex_t
 }
 
 /*
- * The next entry after `entry` that overlaps [start, end), or NULL. If the right subtree reaches beyond `start`
- * and yet has no overlap, it starts at or after `end`, as does everything after it.
+ * The next entry after `entry` that overlaps [start, end), or NULL. If the right subtree reaches beyond
+ * `start` and yet has no overlap, it starts at or after `end`, as does everything after it.
  */
 static struct vm_map_entry *rmap_next(struct vm_map_entry *entry, vm_pindex_t start, vm_pindex_t end)
     FL_REQUIRES_SHARED(vm_rmap_lock)
@@ -191,8 +191,9 @@ struct rmap_walk {
 };
 
 /*
- * Visits the entries that show pages [start, end) of `level`, which is walk->object or a shadow above it. Calls
- * itself once for each shadow on the way up. So the recursion is as deep as the longest chain of shadows.
+ * Visits the entries that show pages [start, end) of `level`, which is walk->object or a shadow above it.
+ * Calls itself once for each shadow on the way up. So the recursion is as deep as the longest chain of
+ * shadows.
  */
 static void rmap_walk_level(struct rmap_walk *walk, struct vm_object *level, vm_pindex_t start,
                             vm_pindex_t end) FL_REQUIRES_SHARED(vm_rmap_lock)

@@ -8,11 +8,12 @@
  * unmap an address where nothing is mapped is harmless.
  *
  * Invariants: A5 an entry with an object is in the object's tree, once, from before its first mapping until
- * after its last. A12 rmap_max_end is exact, and the tree is in order. A13 a shadow is on its backing object's
- * list.
+ * after its last. A12 rmap_max_end is exact, and the tree is in order. A13 a shadow is on its backing
+ * object's list.
  *
  * Lock: (R) vm_rmap_lock, reader/writer, after (O) and before the machine's locks. One for the whole VM: only
- * mmap, munmap and similar calls take it exclusively. (vma_interval_tree, Linux, instead of the BSDs' pv lists.)
+ * mmap, munmap and similar calls take it exclusively. (vma_interval_tree, Linux, instead of the BSDs' pv
+ * lists.)
  */
 #ifndef CORE_VM_VM_RMAP_H
 #define CORE_VM_VM_RMAP_H
@@ -38,17 +39,17 @@ FL_NODISCARD bool vm_rmap_mapped(struct vm_object *object, vm_pindex_t start, vm
     FL_EXCLUDES(vm_rmap_lock);
 
 /*
- * The following act on pages [start, end) of the object, or on the pages m[0 … npages) of one object, wherever
- * they may be mapped. Called with (O) held; they take (R) shared. All but vm_rmap_referenced end with
- * machine_sync of each space that they touched, after which no CPU uses the old mappings.
+ * The following act on pages [start, end) of the object, or on the pages m[0 … npages) of one object,
+ * wherever they may be mapped. Called with (O) held; they take (R) shared. All but vm_rmap_referenced end
+ * with machine_sync of each space that they touched, after which no CPU uses the old mappings.
  */
 
 /* Ends the mappings. flags: MACHINE_UNMAP_*. */
 void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags)
     FL_REQUIRES(object->lock);
 /*
- * The same for pages in any order. Neighbours are unmapped as one range, and all ranges share one machine_sync,
- * so that a machine can make one call, or one TLB shoot-down, of many.
+ * The same for pages in any order. Neighbours are unmapped as one range, and all ranges share one
+ * machine_sync, so that a machine can make one call, or one TLB shoot-down, of many.
  */
 void vm_rmap_unmap_pages(struct vm_page *const *m, uint32_t npages, unsigned flags);
 /* Takes the write right from the mappings. */
@@ -57,8 +58,8 @@ void vm_rmap_wrprotect(struct vm_object *object, vm_pindex_t start, vm_pindex_t 
 /* The same for npages >= 1 pages, as vm_rmap_unmap_pages. */
 void vm_rmap_wrprotect_pages(struct vm_page *const *m, uint32_t npages);
 /*
- * What the machine knows of the page's use, and clears it: MACHINE_REFERENCED if it was used through one of the
- * mappings, | MACHINE_REFERENCED_UNKNOWN, | MACHINE_MAPPED, | MACHINE_DIRTY.
+ * What the machine knows of the page's use, and clears it: MACHINE_REFERENCED if it was used through one of
+ * the mappings, | MACHINE_REFERENCED_UNKNOWN, | MACHINE_MAPPED, | MACHINE_DIRTY.
  */
 FL_NODISCARD unsigned vm_rmap_referenced(struct vm_page *m);
 
