@@ -5,7 +5,7 @@
  *                            DONTFORK DOFORK WIPEONFORK KEEPONFORK   vm_map_inherit, which fork asks later
  *     done now               WILLNEED DONTNEED FREE COLD PAGEOUT     step by step through the range (range.h)
  *                            POPULATE_READ POPULATE_WRITE REMOVE
- *     accepted, no effect    HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP     there are no huge pages or core dumps here
+ *     accepted, no effect    HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP     no huge pages or core dumps here
  *
  * Errors and their order are Linux's. A gap gives -ENOMEM after the rest is done, except when populating; any
  * other error ends the call. Locks: (O), and those of the functions that it calls; none is held between
@@ -222,7 +222,7 @@ static int madvise_populate(struct vm_map *map, const struct sys_range *range, v
     int error;
 
     if ((range->protection & access) == 0)
-        return -EINVAL; /* by the protection that was asked for, though x86-64 lets a write-only page be read */
+        return -EINVAL; /* write-only counts as asked, though x86-64 lets the page be read */
     error = sys_populate(map, range->start, range->end, access);
     switch (error) {
     case -EACCES:

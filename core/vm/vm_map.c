@@ -469,9 +469,9 @@ int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pind
         vm_map_entry_coalesce(prev, entry);
     error = vm_map_entry_attach(map, entry);
     if (error != 0) {
+        /* A reference from coalescing, not the last one; that the object is longer now does no harm. */
         if (entry->object != object)
-            vm_object_deallocate(
-                entry->object); /* from coalesce, not the last reference; the size may stay */
+            vm_object_deallocate(entry->object);
         vm_map_entry_dispose(entry);
         return error;
     }

@@ -39,7 +39,7 @@ struct machine_space;
 #define MAP_ENTRY_WIRED         0x10 /* mlock */
 #define MAP_ENTRY_RESERVED      0x20 /* fl_space_reserve: addresses that are not the VM's */
 #define MAP_ENTRY_IN_TRANSITION 0x40 /* being wired with the map unlocked; other changes wait */
-#define MAP_ENTRY_NO_ROOM       0x80 /* the upper part of a stack that was split: its object has no room below */
+#define MAP_ENTRY_NO_ROOM       0x80 /* a stack's upper part after a split: its object has no room below */
 
 enum vm_behavior {
     MAP_BEHAV_NORMAL,

@@ -4,7 +4,7 @@
  *
  *     (M) shared:     entry ─▶ allowed? ─▶ ready? ────────────────────────────────────▶ object, pindex, prot
  *                                            │ no: no object yet, a write without shadow, a stack's gap
- *     (M) exclusive:                         └─▶ look again ─▶ grow, allocate, shadow ─▶ downgrade to shared ─▶ ⤴
+ *     (M) exclusive:                         └─▶ look again ─▶ grow, allocate, shadow ─▶ downgrade ─▶ ⤴
  *
  * When an entry's object changes, the machine is told first, which ends the old mappings, and then reverse
  * mapping. Faults cannot enter a mapping in between, because they need (M).

@@ -93,9 +93,9 @@ int vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_pr
     vm_map_unlock(map);
     if (rewire)
         wire_error = vm_map_wire_pages(map, start, stop);
+    /* The protection is changed, but the range could not be wired again. */
     if (error == 0 && wire_error != 0)
-        error =
-            -ENOMEM; /* the protection is changed, but for want of pages the range is not wired any more */
+        error = -ENOMEM;
     return error;
 }
 

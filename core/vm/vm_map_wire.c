@@ -1,7 +1,7 @@
 /*
  * vm_map_wire.c: wiring of ranges (mlock): the pages are faulted in, and stay in memory.
  *
- *     with (M): clip, IN_TRANSITION, wired_count = 1 ─▶ without: vm_fault each page ─▶ with (M): WIRED, or undone
+ *     (M): clip, IN_TRANSITION, wired_count = 1 ─▶ unlocked: vm_fault of each page ─▶ (M): WIRED, or undone
  *
  *     wired_count  WIRED  IN_TRANSITION
  *          0         -          -         not wired

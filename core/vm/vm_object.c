@@ -8,7 +8,7 @@
  *
  *   remove_above walks the tree of shadows over an object, parents first, with a reference to one at a time:
  *
- *        object ◀── s ◀── t         next: the first child, else the next sibling, else the parent's next sibling
+ *        object ◀── s ◀── t         next: the first child, else the next sibling, else the parent's next one
  *               ◀── u               (under (R); a reference to a shadow keeps all objects behind it)
  *
  * Invariants O1 … O6: vm_object.h. Locks: (O), (R) as there; vm_objects_lock, for the list of all objects, is

@@ -6,7 +6,7 @@
  *   narrow node, 24 bytes:  key | ways | tag  tag  tag  | slot slot slot      sorted by digit
  *   wide node, 80 bytes:    key | ways | count | marks[] | slot[16]           slot[digit]
  *                           │            └ a narrow node's tag is digit | marks << 4
- *                           └ the prefix of all keys below; its low 4 bits, which no prefix uses, are the level
+ *                           └ the prefix of all keys below; the level is in its low 4 bits, always free
  *
  * A position is an index into a node's slots. Both kinds of node keep the slots in the order of their digits,
  * so rising positions have rising keys. A place is a slot with its marks: one of a node's, or the root.
