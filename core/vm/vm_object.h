@@ -85,8 +85,9 @@ struct vm_object {
     struct vm_object *all_next, *all_prev; /* (vm_objects_lock, in vm_object.c) every object, for checkers */
 };
 
-/* Whether page pindex, if it is absent, must stay absent now. (O). */
+/* Whether page pindex, if it is absent, must stay absent now. */
 static inline bool vm_object_invalidating(const struct vm_object *object, vm_pindex_t pindex)
+    FL_REQUIRES(object->lock)
 {
     return pindex >= object->invalidate_start && pindex < object->invalidate_end;
 }
