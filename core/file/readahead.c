@@ -133,6 +133,7 @@ void readahead_make_room(uint32_t npages)
  * (O).
  */
 static uint32_t readahead_alloc(struct vm_object *object, vm_pindex_t start, uint32_t max, struct vm_page **m)
+    FL_REQUIRES(object->lock)
 {
     uint32_t n = 0;
     while (n < max && start + n < object->size && vm_page_lookup(object, start + n) == NULL &&

@@ -66,6 +66,7 @@ struct truncate_batch {
 
 /* (O). */
 static void unmap_mapping_pages(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock)
 {
     vm_rmap_unmap(object, start, end, 0);
 }
@@ -73,7 +74,9 @@ static void unmap_mapping_pages(struct vm_object *object, vm_pindex_t start, vm_
 /* (O). */
 static void unmap_mapping_page(struct vm_page *m)
 {
-    unmap_mapping_pages(m->object, m->pindex, m->pindex + 1);
+    struct vm_object *object = m->object;
+    vm_lock_assert(&object->lock);
+    unmap_mapping_pages(object, m->pindex, m->pindex + 1);
 }
 
 void unmap_mapping_range(struct vm_object *object, vm_ooffset_t holebegin, uint64_t holelen)

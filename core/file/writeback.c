@@ -88,6 +88,7 @@ static void writeback_throttle(struct blk_plug *plug)
  * sweep with one shoot-down, unless that is much. (O).
  */
 static void writeback_wrprotect(struct vm_object *object, struct writeback_batch *batch)
+    FL_REQUIRES(object->lock)
 {
     vm_pindex_t start = batch->m[0]->pindex, end = batch->m[batch->n - 1]->pindex + 1;
     if (end - start <= (vm_pindex_t)batch->n * WRITEBACK_SPARSE)
@@ -97,7 +98,7 @@ static void writeback_wrprotect(struct vm_object *object, struct writeback_batch
 }
 
 /* From now on they are in write-back, and whoever stores into one makes it dirty again. (O). */
-static void writeback_begin(struct vm_object *object, struct writeback_batch *batch)
+static void writeback_begin(struct vm_object *object, struct writeback_batch *batch) FL_REQUIRES(object->lock)
 {
     if (!batch->held)
         writeback_wrprotect(object, batch);

@@ -1,5 +1,7 @@
-/* errno.h: the error numbers that the core returns, negated. Linux's values on x86-64, written here
- * because the core has no C library. */
+/*
+ * errno.h: the error numbers that the core returns, negated: Linux's values on x86-64. They stand here
+ * because the core has no C library.
+ */
 #ifndef CORE_LIB_ERRNO_H
 #define CORE_LIB_ERRNO_H
 

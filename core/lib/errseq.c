@@ -1,7 +1,8 @@
 /*
- * errseq.c: the counter and the bit of errseq.h.
+ * errseq.c: the counter and the SEEN bit of errseq.h.
  *
- * Both changes are compare-and-swap, tried again only after somebody else's change went through.
+ * Both change by compare-and-swap. A failed attempt means that another thread's change succeeded, so the
+ * loops end.
  */
 #include "lib/errseq.h"
 #include "lib/kassert.h"
@@ -32,7 +33,7 @@ int errseq_check_and_advance(_Atomic errseq_t *errseq, errseq_t *since)
     errseq_t now = atomic_load(errseq);
     if (now == *since)
         return 0;
-    /* An error that is set at this moment takes the place of this one and is told instead. */
+    /* If another error is set at this moment, it replaces this one and is reported instead. */
     while ((now & ERRSEQ_SEEN) == 0 && !atomic_compare_exchange_weak(errseq, &now, now | ERRSEQ_SEEN))
         continue;
     *since = now | ERRSEQ_SEEN;
@@ -48,6 +49,6 @@ errseq_t errseq_older(errseq_t a, errseq_t b)
 {
     if (a == 0 || b == 0)
         return 0;
-    /* The counter wraps: who is less than half its range behind is behind. */
+    /* The counter wraps: a cursor that is behind by less than half its range is the older one. */
     return (int32_t)((a & ~(ERRSEQ_COUNTER - 1)) - (b & ~(ERRSEQ_COUNTER - 1))) < 0 ? a : b;
 }

@@ -1,18 +1,19 @@
 /*
- * errseq.h: an error that many want to hear of, each of them once.
+ * errseq.h: the last error, for many readers, each of which hears of it once.
  *
  *   errseq   | counter (19 bits) | SEEN | errno (12 bits) |
  *
- *   errseq_set ─▶ errseq ─┬─ cursor of A   differs: A is told, SEEN, and its cursor is the errseq
- *                         └─ cursor of B   differs still: B is told too
+ *   errseq_set ─▶ errseq ─┬─ cursor of A   differs: A is told, SEEN is set, and the cursor becomes the errseq
+ *                         └─ cursor of B   still differs: B is told too
  *
- * A new error counts on only if somebody was told of the last one (SEEN): nobody can tell two apart that he
- * has heard of neither. An error of which nobody has heard is also told to who comes later (errseq_sample),
- * so that none is lost between two descriptors. 0: no error yet; as a cursor: has heard of nothing.
+ * A reader keeps a cursor, the errseq as it was when the reader last looked. SEEN says that a reader was told
+ * of the last error. A new error takes the next number only then: errors that nobody was told of yet need no
+ * number of their own. A cursor that is made while SEEN is clear (errseq_sample) will be told of that error
+ * too, so that no error is lost between two descriptors. 0: no error yet; as a cursor: told of nothing.
  *
- * Lock: none for the errseq, which is atomic. A cursor is its owner's.
- * Does not do: how many errors, or which others. 2^19 of them, each told to somebody else, between two looks
- * of one cursor look like none. (lib/errseq.c, Linux.)
+ * Lock: none for the errseq, which is atomic. A cursor is guarded by its owner's lock.
+ * Does not do: how many errors there were, or which before the last. A reader that does not look while 2^19
+ * errors are reported to others misses them. (lib/errseq.c, Linux.)
  */
 #ifndef CORE_LIB_ERRSEQ_H
 #define CORE_LIB_ERRSEQ_H
@@ -21,17 +22,17 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-typedef uint32_t errseq_t; /* a cursor; vm.h's fl_errseq_t */
+typedef uint32_t errseq_t; /* fl_errseq_t in vm.h */
 
-/* error: negative, not below -4095. */
+/* Records an error, -4095 <= error < 0. */
 void errseq_set(_Atomic errseq_t *errseq, int error);
-/* A cursor that has heard of everything, but for an error of which nobody has. */
+/* A new cursor: it was told of every error that any reader was told of. */
 FL_NODISCARD errseq_t errseq_sample(_Atomic errseq_t *errseq);
-/* What the cursor has not heard of, as a negative errno, and it has afterwards; 0: nothing. */
+/* Tells the cursor of what it was not told of yet: the last error, negative, or 0. Advances the cursor. */
 FL_NODISCARD int errseq_check_and_advance(_Atomic errseq_t *errseq, errseq_t *since);
-/* The last error, whoever heard of it; 0: there was none. */
+/* The last error, told or not; 0: there was none. */
 FL_NODISCARD int errseq_last(_Atomic errseq_t *errseq);
-/* Of two cursors of one errseq, the one that has heard less. */
+/* Of two cursors of one errseq, the one that was told of less. */
 FL_NODISCARD errseq_t errseq_older(errseq_t a, errseq_t b);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * kassert.h: assertions that cite an invariant of docs/invariants.md.
  *
- * KASSERT is always compiled in: cheap conditions only. Whole-structure checkers (vm_map_check …) call it
- * too, from tests.
+ * KASSERT is always compiled in, so its conditions are cheap. The checkers of whole structures, such as
+ * vm_map_check, use it too; the tests call them.
  */
 #ifndef CORE_LIB_KASSERT_H
 #define CORE_LIB_KASSERT_H
@@ -12,7 +12,7 @@
 #define KASSERT_STR2(x) #x
 #define KASSERT_STR(x)  KASSERT_STR2(x)
 
-/* `invariant` is its number, as a string: "P3". */
+/* Panics unless cond is true. `invariant` is its number, as a string literal: "P3". */
 #define KASSERT(cond, invariant)                                                                             \
     do {                                                                                                     \
         if (__builtin_expect(!(cond), 0))                                                                    \

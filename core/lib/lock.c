@@ -1,16 +1,17 @@
 /*
- * lock.c: the mutex is the machine's; the reader/writer lock is made of one and of
- * machine_wait and machine_wake.
+ * lock.c: the mutex is the machine's. The reader/writer lock is a mutex, counts, and two sleep channels.
  *
- *   readers wait on &lock->readers ─┐                       ┌─ a writer leaves: the next one, else readers
- *                                   ├─▶ lock->machine held ─┤
- *   writers wait on &lock->writer  ─┘                       └─ the last reader leaves: the writers
+ *              sleeps on         until                          woken by
+ *   a reader   &lock->readers    no writer holds it, or waits   vm_rwlock_write_done, vm_rwlock_downgrade
+ *   a writer   &lock->writer     no thread holds it             vm_rwlock_write_done, the last _read_done
  *
- * `machine` is held for a few instructions only, never while the reader/writer lock itself is. Nobody is
- * woken when nobody waits. Invariants L1, L2: lock.h. Does not do: priorities, recursion, upgrading.
+ * `machine` guards the counts. It is held for a few instructions only, not for as long as the reader/writer
+ * lock is. Threads are woken only if some wait: the writers first, all of them, of which one gets the lock.
  *
- * Functions that take or drop one of these locks are outside Clang's thread-safety analysis: it knows the
- * machine's mutex inside as a lock of its own.
+ * Invariants L1, L2: lock.h. Does not do: priorities, recursion, upgrading.
+ *
+ * The functions that take or release one of these locks opt out of Clang's thread-safety analysis, because
+ * it takes the machine's mutex inside for a lock of its own.
  */
 #include "lib/lock.h"
 #include "lib/kassert.h"
@@ -42,17 +43,17 @@ int vm_sleep_until(const void *chan, struct vm_lock *lock, uint64_t deadline_ns)
 
 void vm_sleep(const void *chan, struct vm_lock *lock)
 {
-    /* Without a deadline there is nothing to learn from the result: the caller looks at its condition. */
+    /* The result says nothing without a deadline; the caller looks at its condition. */
     (void)vm_sleep_until(chan, lock, UINT64_MAX);
 }
 
-/* Called with lock->machine held: sleeps on chan, and holds it again. */
+/* Sleeps on chan with lock->machine released, and takes it again. */
 static void rwlock_wait(struct vm_rwlock *lock, const void *chan) FL_REQUIRES(lock->machine)
 {
     (void)machine_wait(chan, &lock->machine, UINT64_MAX);
 }
 
-/* Called with lock->machine held, when no writer holds the lock any more. */
+/* A thread released the lock, and no writer holds it: wakes the threads that may have it now. */
 static void rwlock_wake(struct vm_rwlock *lock) FL_REQUIRES(lock->machine)
 {
     if (lock->writers_waiting != 0) {

@@ -1,9 +1,9 @@
 /*
  * tree.c: the AVL tree of tree.h.
  *
- * Insertion and removal link first, then bring the summaries from the changed place up to the root up to
- * date, and then rebalance: a rotation needs to recompute only the two nodes that turn, the lower one first,
- * because the set of nodes below any other is unchanged.
+ * Insertion and removal link first, then recompute the summaries from the changed place up to the root, and
+ * then rebalance. A rotation leaves the set of nodes below every other node unchanged. So it recomputes only
+ * the two nodes that turn, the lower one first.
  *
  *        p              c
  *       / \            / \
@@ -26,13 +26,13 @@ static bool is_left(const struct tree_node *node)
     return node->parent != NULL && node->parent->left == node;
 }
 
-/* What a taller subtree on that side means for the balance. */
+/* The balance of a node whose subtree on that side is taller by one. */
 static int8_t weight(bool left)
 {
     return left ? -1 : 1;
 }
 
-/* Hangs `with` (or nothing) where `node` hangs. */
+/* Links `with`, which may be NULL, in the place of `node`. */
 static void replace(struct tree *tree, struct tree_node *node, struct tree_node *with)
 {
     if (node->parent == NULL)
@@ -43,8 +43,9 @@ static void replace(struct tree *tree, struct tree_node *node, struct tree_node 
         with->parent = node->parent;
 }
 
-/* p's child on the given side takes its place, and p becomes that child's other child. Balances are the
- * caller's business. */
+/*
+ * p's child on the given side takes p's place, and p becomes its other child. The caller sets the balances.
+ */
 static struct tree_node *rotate(struct tree *tree, struct tree_node *p, bool left)
 {
     struct tree_node *c = *child(p, left);
@@ -61,8 +62,10 @@ static struct tree_node *rotate(struct tree *tree, struct tree_node *p, bool lef
     return c;
 }
 
-/* p is too tall by two on the given side. Returns the node that takes its place; its balance is 0 when the
- * subtree became lower. */
+/*
+ * p's subtree on the given side is too tall, by two. Returns the node that takes p's place; its balance is 0
+ * if the whole became lower.
+ */
 static struct tree_node *restore(struct tree *tree, struct tree_node *p, bool left)
 {
     struct tree_node *c = *child(p, left);
@@ -73,7 +76,8 @@ static struct tree_node *restore(struct tree *tree, struct tree_node *p, bool le
         c->balance = c->balance == 0 ? (int8_t)-w : 0;
         return rotate(tree, p, left);
     }
-    struct tree_node *g = *child(c, !left); /* the tall one is c's inner child: it comes up between the two */
+    /* c's inner child is the tall one: it becomes the parent of both. */
+    struct tree_node *g = *child(c, !left);
     p->balance = g->balance == w ? (int8_t)-w : 0;
     c->balance = g->balance == -w ? w : 0;
     g->balance = 0;
@@ -198,7 +202,7 @@ struct tree_node *tree_prev(const struct tree_node *node)
     return neighbour(node, true);
 }
 
-/* The height as the balances tell it: true for all nodes once it agrees with the balance of each. */
+/* The height that the balances imply. If it agrees with the balance of every node, it is the true height. */
 static int told_height(const struct tree_node *node)
 {
     int height = 0;
@@ -221,5 +225,5 @@ void tree_check(const struct tree *tree, bool (*same)(const struct tree_node *no
         KASSERT(same == NULL || same(n), "T3");
         last = n;
     }
-    KASSERT(last == tree_last(tree), "T1"); /* a wrong parent can end the walk early */
+    KASSERT(last == tree_last(tree), "T1"); /* a wrong parent could have ended the walk early */
 }

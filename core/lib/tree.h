@@ -1,17 +1,19 @@
 /*
- * tree.h: an intrusive balanced binary tree whose nodes carry a value about their whole subtree, kept true
- * through every rotation.
+ * tree.h: an intrusive balanced binary tree in which each node carries a summary of its subtree.
  *
  *            [k] summary = f(own, left's, right's)
  *           /   \
  *        [<k]   [>k]      heights of siblings differ by at most one (AVL), so depth <= 1.44 log2 n
  *
- * Two users: vm_map (largest free gap below a node) and vm_rmap (largest end below a node). The user orders
- * the nodes: it finds the place and links there. No recursion, no allocation, no lock of its own.
+ * Two users: vm_map (the largest free gap below a node) and vm_rmap (the largest end below a node). The user
+ * orders the nodes: it finds the place, and tree_insert links the node there. No recursion, no allocation, no
+ * lock: the user's lock guards the tree.
  *
- * A summary must depend on the set of nodes in the subtree only, not on their arrangement: a rotation
- * changes it for the nodes that turn, and for none above. Invariants: T1 a child's parent is its parent. T2
- * balance is the difference of heights, -1 … 1. T3 every summary is true.
+ * A summary must depend only on which nodes are in the subtree, not on their arrangement: then a rotation
+ * changes the summaries of the two nodes that turn, and of no node above.
+ *
+ * Invariants: T1 a child's `parent` is its parent. T2 `balance` is the difference of the heights, -1, 0 or 1.
+ * T3 every summary is what `summarize` would compute.
  */
 #ifndef CORE_LIB_TREE_H
 #define CORE_LIB_TREE_H
@@ -31,17 +33,24 @@ struct tree {
 
 #define tree_entry(node, type, member) ((type *)((char *)(node)-offsetof(type, member)))
 
-/* Links node as the child of `parent` (NULL: as the root), on the left or right, where no child is, and
- * rebalances. */
+/*
+ * Links node as the left or right child of `parent`, which has none there (NULL: as the root), and
+ * rebalances.
+ */
 void tree_insert(struct tree *tree, struct tree_node *node, struct tree_node *parent, bool left);
+/* Unlinks node and rebalances. */
 void tree_remove(struct tree *tree, struct tree_node *node);
-/* node's own data changed: recomputes the summaries from it up to the root. */
+/* The node's own data changed: recomputes the summaries from it up to the root. O(depth). */
 void tree_update(struct tree *tree, struct tree_node *node);
+/* In order; NULL at the end, and for an empty tree. */
 FL_NODISCARD struct tree_node *tree_first(const struct tree *tree);
 FL_NODISCARD struct tree_node *tree_last(const struct tree *tree);
 FL_NODISCARD struct tree_node *tree_next(const struct tree_node *node);
 FL_NODISCARD struct tree_node *tree_prev(const struct tree_node *node);
-/* Panics if a link, a balance or (when `same` is given) a summary is wrong. For tests. */
+/*
+ * Panics if a link, a balance or a summary is wrong. `same` says whether a node's summary is right; NULL: the
+ * summaries are not checked. For tests.
+ */
 void tree_check(const struct tree *tree, bool (*same)(const struct tree_node *node));
 
 #endif

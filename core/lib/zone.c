@@ -1,44 +1,47 @@
 /*
  * zone.c: the metadata memory, handed out from the bottom up, and the zones that cut it into items.
  *
- *   base                                   used              len
+ *   base                                                    meta_used_bytes          len
  *   |8 bytes| descriptors | slab of zone a | slab of zone b | untouched …
- *    └ index 0: nothing     └ items: used, free (list), fresh (not carved yet)
+ *    └ index 0: no item     └ items: in use, freed (on the list), fresh (not carved yet)
  *
- * Invariants Z1, Z2: zone.h. Lock order: (z) a zone's lock → meta.lock.
+ * Invariants Z1, Z2: zone.h. Lock order: (z), a zone's lock → meta_lock, a leaf.
  * Does not do: giving slabs back, items of varying size, waiting for memory.
  */
 #include "lib/zone.h"
 #include "lib/kassert.h"
 
 #define SLAB_BYTES       4096u
-#define SLAB_BYTES_BIG   16384u /* for items of which few would fit into the other */
+#define SLAB_BYTES_BIG   16384u /* for items of more than SLAB_BIG_ITEM bytes: few fit into 4096 */
 #define SLAB_BIG_ITEM    512u
 #define META_INDEX_SHIFT 3
 #define META_MAX         ((size_t)1 << (31 + META_INDEX_SHIFT))
 
+/* (c) after boot */
 static struct {
-    struct vm_lock lock;
-    uint8_t *base;                        /* (c) */
-    size_t len;                           /* (c) */
-    size_t used;                          /* (lock) from base */
-    bool (*fail_alloc)(const char *what); /* (c) */
+    uint8_t *base;
+    size_t len;
+    bool (*fail_alloc)(const char *what);
 } meta;
+static struct vm_lock meta_lock;
+static size_t meta_used_bytes FL_GUARDED_BY(meta_lock); /* from meta.base */
 
 void vm_meta_init(void *memory, size_t len_bytes, bool (*fail_alloc)(const char *what))
 {
-    __builtin_memset(&meta, 0, sizeof meta);
     meta.base = memory;
     meta.len = len_bytes < META_MAX ? len_bytes : META_MAX;
-    meta.used = 1u << META_INDEX_SHIFT; /* so that index 0 is never an item */
     meta.fail_alloc = fail_alloc;
+    __builtin_memset(&meta_lock, 0, sizeof meta_lock);
+    vm_lock(&meta_lock);
+    meta_used_bytes = 1u << META_INDEX_SHIFT; /* so that index 0 is never an item */
+    vm_unlock(&meta_lock);
 }
 
 size_t vm_meta_used(void)
 {
-    vm_lock(&meta.lock);
-    size_t used = meta.used;
-    vm_unlock(&meta.lock);
+    vm_lock(&meta_lock);
+    size_t used = meta_used_bytes;
+    vm_unlock(&meta_lock);
     return used;
 }
 
@@ -47,19 +50,19 @@ static bool meta_fails(const char *what)
     return meta.fail_alloc != NULL && meta.fail_alloc(what);
 }
 
-/* Memory as it was given to vm_meta_init, which is zeroed; NULL when the rest is too small. */
+/* The next len_bytes, as they were given to vm_meta_init, zeroed. NULL: the rest is too small. */
 static void *meta_take(size_t len_bytes, size_t align)
 {
     void *taken = NULL;
 
-    vm_lock(&meta.lock);
-    uintptr_t at = ((uintptr_t)meta.base + meta.used + align - 1) & ~(uintptr_t)(align - 1);
+    vm_lock(&meta_lock);
+    uintptr_t at = ((uintptr_t)meta.base + meta_used_bytes + align - 1) & ~(uintptr_t)(align - 1);
     size_t start = at - (uintptr_t)meta.base;
     if (start <= meta.len && len_bytes <= meta.len - start) {
-        meta.used = start + len_bytes;
+        meta_used_bytes = start + len_bytes;
         taken = meta.base + start;
     }
-    vm_unlock(&meta.lock);
+    vm_unlock(&meta_lock);
     return taken;
 }
 
@@ -78,7 +81,7 @@ void vm_zone_init(struct vm_zone *zone, const char *name, size_t size)
     KASSERT(size > 0 && size <= SLAB_BYTES_BIG, "Z1");
 }
 
-/* Gives the zone a new slab to carve. Called with (z) held, when it has neither free nor fresh items. */
+/* Gives the zone, which has neither free nor fresh items, a new slab to carve. False: no memory. (z). */
 static bool zone_grow(struct vm_zone *zone) FL_REQUIRES(zone->lock)
 {
     uint32_t bytes = zone->size > SLAB_BIG_ITEM ? SLAB_BYTES_BIG : SLAB_BYTES;

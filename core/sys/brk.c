@@ -3,13 +3,14 @@
  *
  *     brk_start ──────── brk ─ ─ ─ ─ ─ brk_limit     [brk_start, round_page(brk)): private anonymous memory
  *
- * As on Linux, the heap keeps a page's distance to what is mapped above it, and a refusal is the old break.
- * Lock: (M).
+ * As on Linux, the heap stays one page away from what is mapped above it, and a call that is refused returns
+ * the old break. Lock: (M).
  */
 #include <faultline/vm.h>
 #include "lib/errno.h"
 #include "vm/vm_map.h"
 
+/* Maps [old_end, new_end), the new part of the heap. Errors: -ENOMEM. */
 static int brk_grow(struct vm_map *map, vm_offset_t old_end, vm_offset_t new_end) FL_REQUIRES(map->lock)
 {
     vm_offset_t limit = new_end + VM_PAGE_SIZE;

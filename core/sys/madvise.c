@@ -1,13 +1,15 @@
 /*
  * madvise.c: madvise: what a program expects of a range.
  *
- *     kept in the entry      NORMAL SEQUENTIAL RANDOM              vm_map_behave
- *                            DONTFORK DOFORK WIPEONFORK KEEPONFORK vm_map_inherit: for who forks (run/fork.c)
- *     done now               WILLNEED DONTNEED FREE COLD PAGEOUT   step by step through the range (range.h)
+ *     kept in the entry      NORMAL SEQUENTIAL RANDOM                vm_map_behave
+ *                            DONTFORK DOFORK WIPEONFORK KEEPONFORK   vm_map_inherit, which fork asks later
+ *     done now               WILLNEED DONTNEED FREE COLD PAGEOUT     step by step through the range (range.h)
  *                            POPULATE_READ POPULATE_WRITE REMOVE
- *     accepted, no effect    what is about things that are not here: huge pages, core dumps
+ *     accepted, no effect    HUGEPAGE NOHUGEPAGE DONTDUMP DODUMP     no huge pages or core dumps here
  *
- * A gap gives -ENOMEM, after the rest is done; any other error ends the call.
+ * Errors and their order are Linux's. A gap gives -ENOMEM after the rest is done, except when populating; any
+ * other error ends the call. Locks: (O), and those of the functions that it calls; none is held between
+ * steps.
  */
 #include <faultline/vm.h>
 #include "file/vnode.h"
@@ -44,14 +46,7 @@ static int madvise_willneed(const struct sys_range *range)
     return 0;
 }
 
-/* (O). */
-static void page_make_cold(struct vm_page *m)
-{
-    (void)!vm_rmap_referenced(m); /* what it was used for before does not count */
-    deactivate_page(m);
-}
-
-/* The object's resident pages become the page daemon's next choice. */
+/* The object's resident pages become the page daemon's next victims. */
 static void madvise_deactivate(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t npages)
 {
     struct vm_page *m;
@@ -59,8 +54,10 @@ static void madvise_deactivate(struct vm_object *object, vm_pindex_t pindex, vm_
     vm_lock(&object->lock);
     for (m = vm_page_find_least(object, pindex); m != NULL && m->pindex - pindex < npages;
          m = vm_page_find_least(object, m->pindex + 1)) {
-        if ((m->flags & (PG_VALID | PG_BUSY)) == PG_VALID)
-            page_make_cold(m);
+        if ((m->flags & (PG_VALID | PG_BUSY)) != PG_VALID)
+            continue;
+        (void)!vm_rmap_referenced(m); /* earlier use does not count */
+        deactivate_page(m);
     }
     vm_unlock(&object->lock);
 }
@@ -79,7 +76,7 @@ static int madvise_cold(const struct sys_range *range)
     return 0;
 }
 
-/* What was in the pages is gone: zeros show, or what backs the object. */
+/* Throws the pages' bytes away: zeros show afterwards, or the pages of the backing object. */
 static void madvise_page_discard(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t npages)
 {
     vm_lock(&object->lock);
@@ -90,6 +87,7 @@ static void madvise_page_discard(struct vm_object *object, vm_pindex_t pindex, v
     vm_unlock(&object->lock);
 }
 
+/* Frees the pages that are clean and not in use. */
 static void madvise_page_remove(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t npages)
 {
     vm_lock(&object->lock);
@@ -98,9 +96,9 @@ static void madvise_page_remove(struct vm_object *object, vm_pindex_t pindex, vm
 }
 
 /*
- * Private pages are thrown away, so that the file, or zeros, show again. Of shared ones the memory stays
- * the file's: they only become candidates for page-out. (A private object has no shadows over it as long as
- * no space forks.)
+ * Private pages are thrown away, so that the file, or zeros, show again. Shared pages belong to the file too:
+ * they only become candidates for page-out. (A private object has no shadows over it as long as no space
+ * forks.)
  */
 static int madvise_dontneed(const struct sys_range *range)
 {
@@ -116,24 +114,25 @@ static int madvise_dontneed(const struct sys_range *range)
 }
 
 /*
- * Pages [start, end), each of which may be: written no more without a fault, so that page-out may have
- * them. (O).
+ * Pages [start, end), of each of which page_may_be_lazy is true, become clean, so that page-out may evict
+ * them. From now on a store into one must fault, which makes it dirty again.
  */
 static void lazyfree_run(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock)
 {
     if (start == end)
         return;
     vm_rmap_wrprotect(object, start, end);
     for (vm_pindex_t pindex = start; pindex < end; pindex++) {
         struct vm_page *m = vm_page_lookup(object, pindex);
-        (void)!vm_rmap_referenced(m); /* what it was used for before does not count */
+        (void)!vm_rmap_referenced(m); /* earlier use does not count */
         m->flags &= (uint16_t)~PG_TESTED;
         vm_page_undirty(m);
         mark_page_lazyfree(m);
     }
 }
 
-/* A held page's rights must not shrink, and a busy one is being written perhaps. */
+/* A held page must keep its rights, a wired one stays in memory, and a busy one may be being written. (O). */
 static bool page_may_be_lazy(const struct vm_page *m)
 {
     return (m->flags & (PG_VALID | PG_BUSY)) == PG_VALID && m->hold_count == 0 && m->wire_count == 0;
@@ -160,9 +159,9 @@ static void madvise_lazyfree(struct vm_object *object, vm_pindex_t pindex, vm_pi
 }
 
 /*
- * Private anonymous pages need not be kept: until one is stored to again, which makes it as good as new,
- * page-out may free it, and zeros show. Where an object backs another, what it has would show instead:
- * then nothing is done.
+ * Page-out may free private anonymous pages from now on, and zeros show then. A page into which the program
+ * stores again is kept as any other. Nothing is done if there is a backing object: its pages would show
+ * instead of zeros.
  */
 static int madvise_free(const struct sys_range *range)
 {
@@ -176,7 +175,10 @@ static int madvise_free(const struct sys_range *range)
     return 0;
 }
 
-/* Frees what is clean, after writing what is dirty and shared. Private pages stay: there is no swap. */
+/*
+ * Writes dirty pages that are shared with a file, and frees clean ones. Dirty private ones stay: there is no
+ * swap.
+ */
 static int madvise_pageout(const struct sys_range *range)
 {
     struct vm_object *object = range->object;
@@ -195,8 +197,8 @@ static int madvise_pageout(const struct sys_range *range)
 }
 
 /*
- * The range's bytes are gone from what is mapped there: of a file, a hole is punched. The checks are
- * Linux's, so that a program learns the same from them.
+ * Removes the bytes of the range from what is mapped there: a hole is punched in a file. The checks are
+ * Linux's.
  */
 static int madvise_remove(const struct sys_range *range)
 {
@@ -220,13 +222,13 @@ static int madvise_populate(struct vm_map *map, const struct sys_range *range, v
     int error;
 
     if ((range->protection & access) == 0)
-        return -EINVAL; /* what the mapping says counts, not what x86-64 makes of a write-only one */
+        return -EINVAL; /* write-only counts as asked, though x86-64 lets the page be read */
     error = sys_populate(map, range->start, range->end, access);
     switch (error) {
     case -EACCES:
         return -EINVAL;
     case -EFAULT:
-        return -ENOMEM; /* unmapped meanwhile */
+        return -ENOMEM; /* it was unmapped meanwhile */
     case -ENXIO:
     case -EIO:
     case -ENOSPC:
@@ -237,7 +239,7 @@ static int madvise_populate(struct vm_map *map, const struct sys_range *range, v
     }
 }
 
-/* As Linux: of files and shared memory there is nothing to wipe, and that they are to be kept is no error. */
+/* As on Linux: WIPEONFORK of a file or of shared memory is an error, and KEEPONFORK is none. */
 static int madvise_inherit(struct vm_map *map, const struct sys_range *range, int advice)
 {
     bool wipe = advice == FL_MADV_WIPEONFORK || advice == FL_MADV_KEEPONFORK;
@@ -279,7 +281,7 @@ static int madvise_range(struct vm_map *map, const struct sys_range *range, int 
     case FL_MADV_WIPEONFORK:
     case FL_MADV_KEEPONFORK:
         return madvise_inherit(map, range, advice);
-    default: /* MADV_HUGEPAGE … MADV_DODUMP: that the range is mapped is all there is to say */
+    default: /* MADV_HUGEPAGE … MADV_DODUMP: only a gap is an error */
         return 0;
     }
 }

@@ -1,12 +1,14 @@
 /*
- * mincore.c: mincore: which pages of a range are in memory: in the mapping's own object, or in what backs it.
+ * mincore.c: mincore: which pages of a range are resident, in the mapping's own object or in one behind it.
+ *
+ * Locks: (O), of one object at a time. The answer may be out of date when it is given, as on Linux.
  */
 #include <faultline/vm.h>
 #include "lib/errno.h"
 #include "sys/range.h"
 #include "vm/vm_page.h"
 
-/* Sets bit 0 for the object's valid pages among npages from pindex on. */
+/* Sets bit 0 of vec[i] if the object has a valid page at pindex + i, 0 <= i < npages. */
 static void mincore_object(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t npages,
                            unsigned char *vec)
 {
@@ -21,7 +23,7 @@ static void mincore_object(struct vm_object *object, vm_pindex_t pindex, vm_pind
     vm_unlock(&object->lock);
 }
 
-/* The range's reference keeps the chain. */
+/* The range's reference keeps all objects of the chain. */
 static void mincore_range(const struct sys_range *range, unsigned char *vec)
 {
     vm_pindex_t pindex = range->pindex, npages = atop(range->end - range->start);

@@ -1,5 +1,5 @@
 /*
- * mmap.c: mmap: a file or fresh memory appears in an address space. (freebsd11-mmap.md)
+ * mmap.c: mmap: maps a file or fresh memory into an address space.
  *
  *     fl_sys_mmap
  *       sys_mmap                 arguments: alignment, length, place, flags
@@ -10,10 +10,12 @@
  *         vm_mmap_anonymous      for FL_MAP_ANONYMOUS, instead of vn_mmap
  *       vm_map_wire, sys_populate
  *
- * Results are Linux's. An address outside the space says -ENOMEM.
- * Does not do: huge pages (MAP_HUGETLB: -EINVAL on a file, as Linux for a file of another file system;
- * -ENOMEM else, as with an empty pool),
- * MAP_32BIT without MAP_FIXED (-ENOMEM: an address that the program would cut off must not be given).
+ * The functions' names and order are those of FreeBSD 11's mmap; errors and their order are Linux's. An
+ * address outside the space gives -ENOMEM. Locks: those of vm_map_insert and its kin; none on entry.
+ *
+ * Does not do: huge pages (MAP_HUGETLB gives -EINVAL for a file, as Linux does for a file of an ordinary file
+ * system, and -ENOMEM otherwise, as with an empty pool); MAP_32BIT without MAP_FIXED (-ENOMEM, for the space
+ * may lie above 4 GiB, and the program would cut off the address).
  */
 #include <faultline/vm.h>
 #include "lib/errno.h"
@@ -21,16 +23,24 @@
 #include "file/vnode_pager.h"
 #include "vm/vm_pager.h"
 
-#define MAP_32BIT   0x40
-#define MAP_HUGETLB 0x40000
-#define MMAP_FIXED  (FL_MAP_FIXED | FL_MAP_FIXED_NOREPLACE)
-/* What MAP_SHARED_VALIDATE lets pass: Linux's LEGACY_MAP_MASK. FIXED_NOREPLACE is younger and not in it. */
+#define MAP_32BIT      0x40
+#define MAP_DENYWRITE  0x800
+#define MAP_EXECUTABLE 0x1000
+#define MAP_HUGETLB    0x40000
+#define MMAP_FIXED     (FL_MAP_FIXED | FL_MAP_FIXED_NOREPLACE)
+/*
+ * The flags that MAP_SHARED_VALIDATE accepts (LEGACY_MAP_MASK, Linux). FIXED_NOREPLACE is newer and not in
+ * it.
+ */
 #define MMAP_LEGACY                                                                                          \
     (FL_MAP_TYPE | FL_MAP_FIXED | FL_MAP_ANONYMOUS | FL_MAP_GROWSDOWN | FL_MAP_LOCKED | FL_MAP_NORESERVE |   \
-     FL_MAP_POPULATE | FL_MAP_NONBLOCK | FL_MAP_STACK | MAP_32BIT | MAP_HUGETLB |                            \
-     0x800 /* MAP_DENYWRITE */ | 0x1000 /* MAP_EXECUTABLE */)
+     FL_MAP_POPULATE | FL_MAP_NONBLOCK | FL_MAP_STACK | MAP_32BIT | MAP_HUGETLB | MAP_DENYWRITE |            \
+     MAP_EXECUTABLE)
 
-/* Gives the mapping its place. The object's reference becomes the mapping's; on failure it is dropped. */
+/*
+ * Puts the mapping into the map, at *addr if it is fixed. *addr: where. The caller's reference to the object
+ * becomes the mapping's; on failure it is dropped.
+ */
 static int vm_mmap_object(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_prot_t prot,
                           vm_prot_t max, unsigned eflags, int flags, struct vm_object *object,
                           vm_pindex_t pindex)
@@ -51,7 +61,7 @@ static int vm_mmap_object(struct vm_map *map, vm_offset_t *addr, vm_offset_t siz
     return error;
 }
 
-/* *object: the vnode's, of the file as long as it is now, with a reference. */
+/* *object: the vnode's object, with a reference, after the vnode learnt the file's length. */
 static int vm_mmap_vnode(struct vnode *vnode, vm_ooffset_t offset, vm_offset_t size,
                          struct vm_object **object)
 {
@@ -63,7 +73,7 @@ static int vm_mmap_vnode(struct vnode *vnode, vm_ooffset_t offset, vm_offset_t s
     return *object == NULL ? -ENOMEM : 0;
 }
 
-/* What the file's open mode says to type and protection. Errors: -EINVAL, -EACCES, -EOPNOTSUPP. */
+/* Whether the file's open mode allows the type and the protection. Errors: -EINVAL, -EACCES, -EOPNOTSUPP. */
 static int vn_mmap_check(const struct fl_file *file, int flags, vm_prot_t prot)
 {
     switch (flags & FL_MAP_TYPE) {
@@ -102,14 +112,14 @@ static int vn_mmap(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_p
         return error;
     error = vm_mmap_object(map, addr, size, prot, max, private ? MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY : 0,
                            flags, object, atop(offset));
-    /* A descriptor that was not told yet of what others were told is rare. */
+    /* Rare: a failed write that others were told of, and this descriptor was not told of yet. */
     if (error == 0 && file->told != fl_vnode_errseq(vnode))
         vm_map_told_older(map, *addr, *addr + size, object, file->told);
     return error;
 }
 
 /*
- * Shared memory has its object at once, for it may be shared untouched; private memory gets one when it is
+ * Shared memory gets its object at once, because it may be shared untouched; private memory when it is
  * touched.
  */
 static int vm_mmap_anonymous(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_prot_t prot,
@@ -143,7 +153,7 @@ static int fget_mmap(const struct fl_file *file, struct vnode **vnode)
     return 0;
 }
 
-/* A fixed place must be possible; a hint becomes page-aligned and not lower than the space. */
+/* A fixed address must lie in the space. A hint is rounded down to a page, or up to the space's start. */
 static int mmap_check_place(const struct vm_map *map, vm_offset_t *addr, vm_offset_t size, int flags)
 {
     vm_offset_t space = map->max_offset - map->min_offset;
@@ -163,7 +173,7 @@ static int mmap_check_place(const struct vm_map *map, vm_offset_t *addr, vm_offs
     return 0;
 }
 
-/* Checks that need no file; in the order in which Linux makes them. *size: the length in whole pages. */
+/* Checks that need no file, in Linux's order. *size: the length in bytes, rounded up to whole pages. */
 static int mmap_check_length(size_t len_bytes, vm_ooffset_t offset, vm_offset_t *size)
 {
     *size = round_page((vm_offset_t)len_bytes);
@@ -199,10 +209,7 @@ static int sys_mmap(struct vm_map *map, vm_offset_t *addr, size_t len_bytes, vm_
     return vn_mmap(map, addr, size, prot, flags, file, vnode, offset);
 }
 
-/*
- * As Linux has it, a mapping that cannot be filled or locked at once is a mapping all the same: nothing
- * here fails the call.
- */
+/* Fills or locks the new mapping. As on Linux, the mapping stays, and the call succeeds, if that fails. */
 static void mmap_populate(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot, int flags)
 {
     bool private = (flags & FL_MAP_TYPE) == FL_MAP_PRIVATE;

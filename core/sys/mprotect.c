@@ -1,8 +1,8 @@
 /*
- * mprotect.c: mprotect: what a range may be used for from now on. As on Linux, the part before a gap or a
- * refusal is changed.
+ * mprotect.c: mprotect: the protection of a range. As on Linux, the part before a gap or a refusal is
+ * changed.
  *
- * PROT_GROWSDOWN stretches the range down to the start of the stack that it lies in.
+ * PROT_GROWSDOWN extends the range down to the start of the stack that it lies in.
  */
 #include <faultline/vm.h>
 #include "lib/errno.h"
@@ -12,7 +12,7 @@
 #define PROT_GROWSDOWN 0x01000000
 #define PROT_GROWSUP   0x02000000
 
-/* *addr becomes the start of the stack. Errors: -ENOMEM: nothing there; -EINVAL: no stack. */
+/* *addr becomes the start of the stack. Errors: -ENOMEM, nothing is mapped there; -EINVAL, it is no stack. */
 static int mprotect_growsdown(struct vm_map *map, vm_offset_t *addr, vm_offset_t end)
 {
     struct vm_map_entry *entry;

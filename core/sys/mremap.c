@@ -3,15 +3,15 @@
  *
  *     shrink    |=====xxxxx|               the tail is deleted
  *     in place  |=====+++++|               the growth is inserted behind it, where that is free
- *     move      |=====| ─▶ |=====+++++|    first the growth is inserted at the new place, then the mapping
- *                                          moves there: so a failure undoes one step
- *     copy      |=====| ─▶ |=====|         old length 0 of a shared mapping: the same pages once more
+ *     move      |=====| ─▶ |=====+++++|    the growth is inserted at the new place, then the mapping moves;
+ *                                          so a failure has one step to undo
+ *     copy      |=====| ─▶ |=====|         old length 0 of a shared mapping: the same pages, mapped once more
  *
- * What is one mapping to Linux may be several entries here (private memory that was touched in parts has an
- * object for each): a run of entries that continue each other counts as one.
+ * One mapping of Linux may be several entries here: private memory that was touched in parts has an object
+ * for each part. So a run of entries that continue each other counts as one mapping.
  *
- * Lock: (M) exclusive for all of it; locked growth is faulted in afterwards.
- * Does not do: FL_MREMAP_DONTUNMAP, which says -EINVAL, as Linux before 5.7.
+ * Lock: (M) exclusive for all of it; the growth of a locked mapping is faulted in afterwards. Errors and
+ * their order are Linux's. Does not do: FL_MREMAP_DONTUNMAP, which gives -EINVAL, as on Linux before 5.7.
  */
 #include <faultline/vm.h>
 #include "lib/errno.h"
@@ -21,9 +21,9 @@ struct mremap {
     struct vm_map *map;
     vm_offset_t from, old_size, to, new_size; /* page-aligned */
     int flags;
-    vm_offset_t run_end; /* of the run of entries that starts at `from` */
+    vm_offset_t run_end; /* the end of the run of entries that starts at `from` */
     bool wired, shared;
-    vm_offset_t grown, grown_end; /* out: what is new and must be locked; equal: nothing */
+    vm_offset_t grown, grown_end; /* out: [grown, grown_end) is new, and must be locked if the mapping is */
 };
 
 /*
@@ -50,7 +50,7 @@ static bool mremap_private_anonymous(const struct vm_map_entry *entry)
     return (entry->eflags & MAP_ENTRY_COW) != 0 && (bottom == NULL || bottom->type == OBJT_DEFAULT);
 }
 
-/* Whether Linux would see one mapping in the two. */
+/* Whether the two would be one mapping on Linux. */
 static bool mremap_continues(const struct vm_map_entry *prev, const struct vm_map_entry *next)
 {
     unsigned ignored = MAP_ENTRY_NEEDS_COPY | MAP_ENTRY_NO_ROOM;
@@ -67,10 +67,10 @@ static bool mremap_continues(const struct vm_map_entry *prev, const struct vm_ma
 }
 
 /*
- * Finds the mapping at r->from, and keeps no entry of it: every change of the map may split or merge it.
- * Errors: -EFAULT.
+ * Finds the mapping at r->from: r->run_end, ->wired, ->shared. It keeps no pointer to an entry, because every
+ * change of the map may split or merge entries. Errors: -EFAULT.
  */
-static int mremap_lookup(struct mremap *r)
+static int mremap_lookup(struct mremap *r) FL_REQUIRES(r->map->lock)
 {
     struct vm_map_entry *entry, *end = &r->map->header;
 
@@ -82,7 +82,7 @@ static int mremap_lookup(struct mremap *r)
         if (!mremap_continues(entry, entry->next))
             break;
     }
-    /* One step further: growth in place needs to know that the mapping ends where the caller says. */
+    /* One entry more: growth in place must know whether the mapping ends where the caller says. */
     if (entry->next != end && mremap_continues(entry, entry->next))
         entry = entry->next;
     r->run_end = entry->end;
@@ -90,13 +90,13 @@ static int mremap_lookup(struct mremap *r)
 }
 
 /*
- * The object and index of what lies `distance` bytes behind `va` in its mapping, with a reference, for a
- * new entry with *eflags. Errors: -EINVAL.
+ * What an entry must show that continues the mapping `distance` bytes behind va: *object, with a reference,
+ * or NULL; *pindex; *eflags. Errors: -EINVAL, beyond the largest offset.
  */
 static int mremap_source(const struct vm_map_entry *entry, vm_offset_t va, vm_offset_t distance,
                          struct vm_object **object, vm_pindex_t *pindex, unsigned *eflags)
 {
-    *eflags = (entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_NOSYNC | MAP_ENTRY_GROWS_DOWN)) |
+    *eflags = (entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_GROWS_DOWN)) |
               MAP_INSERT_BEHAVIOR(entry->behavior) | MAP_INSERT_INHERIT(entry->inheritance);
     *object = mremap_bottom(entry, pindex);
     if (mremap_private_anonymous(entry)) {
@@ -113,8 +113,8 @@ static int mremap_source(const struct vm_map_entry *entry, vm_offset_t va, vm_of
 }
 
 /*
- * Maps [start, end), which is free, as what lies `distance` bytes behind r->from in the mapping there, maybe
- * beyond its present end.
+ * Maps [start, end), which is free, to what lies `distance` bytes behind r->from in the mapping there,
+ * perhaps beyond its present end. Errors: -EINVAL, -ENOMEM.
  */
 static int mremap_insert(struct mremap *r, vm_offset_t start, vm_offset_t end, vm_offset_t distance)
     FL_REQUIRES(r->map->lock)
@@ -130,11 +130,11 @@ static int mremap_insert(struct mremap *r, vm_offset_t start, vm_offset_t end, v
     error =
         vm_map_insert(r->map, object, pindex, start, end, entry->protection, entry->max_protection, eflags);
     if (error != 0 && object != NULL)
-        vm_object_deallocate(object); /* the mapping there has one more */
+        vm_object_deallocate(object); /* not the last reference: the mapping at r->from has one */
     return error;
 }
 
-/* Where a moved mapping goes. Errors: -EINVAL, -ENOMEM. */
+/* Finds r->to, or makes it free if it is fixed. Errors: -ENOMEM. */
 static int mremap_place(struct mremap *r) FL_REQUIRES(r->map->lock)
 {
     if ((r->flags & FL_MREMAP_FIXED) == 0)
@@ -143,8 +143,8 @@ static int mremap_place(struct mremap *r) FL_REQUIRES(r->map->lock)
 }
 
 /*
- * The undo may want for memory itself, when the growth merged with a neighbour from which it must be cut
- * again: then it stays mapped, beside the old mapping, which is whole in any case.
+ * Moves the mapping. To undo the growth may need memory too, if it merged with a neighbour and must be split
+ * off again. Without memory it stays mapped; the old mapping is whole in any case.
  */
 static int mremap_move(struct mremap *r) FL_REQUIRES(r->map->lock)
 {
@@ -168,8 +168,8 @@ static int mremap_move(struct mremap *r) FL_REQUIRES(r->map->lock)
     return 0;
 }
 
-/* Where r->old_size ends the mapping and the space behind it is free. False: not so. */
-static bool mremap_fits(const struct mremap *r)
+/* Whether the mapping ends at r->old_size, and the space behind it is free for the growth. */
+static bool mremap_fits(const struct mremap *r) FL_REQUIRES(r->map->lock)
 {
     vm_offset_t end = r->from + r->old_size, delta = r->new_size - r->old_size;
     struct vm_map_entry *next;
@@ -219,7 +219,7 @@ static int mremap_check_fixed(const struct mremap *r)
     return r->from + r->old_size > r->to && r->to + size > r->from ? -EINVAL : 0;
 }
 
-/* Which of the four it is; checks in Linux's order. */
+/* Decides which of the four it is, and does it. */
 static int mremap_locked(struct mremap *r) FL_REQUIRES(r->map->lock)
 {
     bool fixed = (r->flags & FL_MREMAP_FIXED) != 0;
@@ -245,8 +245,8 @@ static int mremap_locked(struct mremap *r) FL_REQUIRES(r->map->lock)
 }
 
 /*
- * Nothing of what will be changed is in transition afterwards. Waiting for one range may have let the other
- * start again.
+ * Waits until nothing in the ranges that will change is in transition. While it waits for one range, a
+ * transition may start in the other: so it repeats until (M) was not released.
  */
 static void mremap_settle(struct mremap *r) FL_REQUIRES(r->map->lock)
 {
@@ -282,6 +282,6 @@ int64_t fl_sys_mremap(struct vm_map *map, vm_offset_t old_addr, size_t old_len_b
         return error;
     if (r.wired && r.grown < r.grown_end)
         ignored = vm_map_wire(map, r.grown, r.grown_end);
-    (void)ignored; /* as on Linux: the mapping is what was asked for, if not locked to its end */
+    (void)ignored; /* as on Linux: the call succeeds, even if the growth cannot be locked */
     return (int64_t)r.to;
 }

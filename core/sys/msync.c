@@ -1,9 +1,12 @@
 /*
- * msync.c: msync: what was written through shared mappings of files reaches their stores.
+ * msync.c: msync: writes what was stored through shared mappings of files to the files' stores.
  *
- *     FL_MS_SYNC: write the dirty pages ─▶ flush the store ─▶ tell the mappings of write-backs that failed
- *     FL_MS_ASYNC: start to write the dirty pages
- *     FL_MS_INVALIDATE: nothing to do but the check: all mappings of a file are one and the same memory
+ *     FL_MS_SYNC        write the dirty pages ─▶ flush the store ─▶ tell the mappings of writes that failed
+ *     FL_MS_ASYNC       start to write the dirty pages
+ *     FL_MS_INVALIDATE  only the check for locked ranges: all mappings of a file show the same pages anyway
+ *
+ * Locks: none is held between the range's parts. Errors: as vfs_fsync_range; -EBUSY, INVALIDATE of a locked
+ * range; -ENOMEM, a gap, after the rest is done.
  */
 #include <faultline/vm.h>
 #include "file/vnode.h"
@@ -19,7 +22,7 @@ static int msync_file(struct vm_map *map, const struct sys_range *range, int fla
         __filemap_fdatawrite_range(object, range->pindex, end, WB_SYNC_NONE);
         return 0;
     }
-    /* Pages are written by whoever maps them shared, however often. */
+    /* NULL: no descriptor's cursor is told. The range's mappings have cursors of their own. */
     int error = vfs_fsync_range(vm_object_vnode(object), object, range->pindex, end, NULL);
     int told = vm_map_check_wb_err(map, range->start, range->end, object);
     return error != 0 ? error : told;

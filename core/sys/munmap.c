@@ -1,5 +1,5 @@
 /*
- * munmap.c: munmap: whatever is mapped in a range goes. Gaps are fine, as on Linux.
+ * munmap.c: munmap: removes the mappings of a range. Gaps are no error, as on Linux. Lock: (M).
  */
 #include <faultline/vm.h>
 #include "lib/errno.h"

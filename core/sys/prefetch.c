@@ -1,14 +1,17 @@
 /*
- * prefetch.c: what a program is about to touch, in one call: all of it that is absent is read at once.
+ * prefetch.c: reads everything that a program is about to touch, and that is absent, at once.
  *
  *   ranges of addresses ─▶ mapped parts (range.h) ─▶ the file's absent pages ─▶ one plug ─▶ the store
  *
- * Where the pages lie does not matter, nor that they are single: the plug hands the store all requests
- * together, so that one thread keeps every part of a device busy. A page that is wanted twice is read once.
+ * The pages may be single, and lie anywhere: the plug hands the store all requests together, so that one
+ * thread keeps every part of a device busy. A page that is wanted twice is read once.
  *
- * The plug's transfers have to start before a reference is dropped that might be the last, for an object ends
- * only when its transfers have: so the references are kept until then.
- * Locks: those of its parts; none is held between them. Does not do: waiting for what it started.
+ * An object ends only when its transfers have ended, and those in the plug have not even started. So the
+ * references to the objects are kept until the plug is empty: dropping the last one earlier would wait for
+ * ever.
+ *
+ * Locks: those of its parts; none is held between them. Does not do: waiting for the transfers that it
+ * starts.
  */
 #include <faultline/vm.h>
 #include "file/block.h"
@@ -20,12 +23,12 @@
 
 struct prefetch {
     struct blk_plug plug;
-    struct vm_object *held[PREFETCH_HELD]; /* with references: what the plug has is theirs */
+    struct vm_object *held[PREFETCH_HELD]; /* with references: the objects of the plug's transfers */
     uint32_t nheld;
     uint32_t share; /* pages that may still be read ahead */
 };
 
-/* [start, end): the pages that the piece touches. False: it goes around the end of all addresses. */
+/* [*start, *end): the pages that the piece touches. False: it ends beyond 2^64. */
 static bool prefetch_pages(const struct fl_iovec *iov, vm_offset_t *start, vm_offset_t *end)
 {
     *start = trunc_page((vm_offset_t)iov->base);
@@ -33,6 +36,7 @@ static bool prefetch_pages(const struct fl_iovec *iov, vm_offset_t *start, vm_of
            iov->len_bytes <= SIZE_MAX - VM_PAGE_SIZE;
 }
 
+/* Starts the plug's transfers, and drops the references. */
 static void prefetch_flush(struct prefetch *prefetch)
 {
     blk_finish_plug(&prefetch->plug);
@@ -52,6 +56,7 @@ static void prefetch_hold(struct prefetch *prefetch, struct sys_range *range)
     prefetch->held[prefetch->nheld++] = range->object;
 }
 
+/* Puts reads of the range's absent pages into the plug; takes over the range's reference. */
 static void prefetch_range(struct prefetch *prefetch, struct sys_range *range)
 {
     vm_pindex_t pindex;
@@ -81,7 +86,7 @@ int fl_sys_prefetch(struct vm_map *map, const struct fl_iovec *iov, uint32_t nio
         struct sys_walk walk = {.map = map};
         struct sys_range range;
         if (!prefetch_pages(&iov[i], &walk.va, &walk.end))
-            continue; /* the caller changes it under our eyes: its trouble */
+            continue; /* the caller has changed it since the check: it is skipped */
         while (prefetch.share > 0 && sys_walk_next(&walk, &range))
             prefetch_range(&prefetch, &range);
     }

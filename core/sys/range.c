@@ -1,7 +1,9 @@
 /*
- * range.c: stepping through the mapped parts of a range of addresses; see range.h.
+ * range.c: the steps of range.h.
  *
- * Locks: (M) shared and (O), inside sys_walk_next only.
+ *     sys_walk_next ─▶ (M) shared: the first entry after va, cut to [va, end), and a reference ─▶ unlocked
+ *
+ * Locks: (M) shared, then (O), in sys_walk_next only.
  */
 #include "sys/range.h"
 #include "vm/vm_fault.h"

@@ -1,5 +1,6 @@
 /*
- * space.c: address spaces as a host sees them: made, ended, listed, and ranges set aside for somebody else.
+ * space.c: address spaces as the host of the core sees them: creating and destroying them, setting ranges
+ * aside that the VM must not use, and listing what is mapped. Locks: (M); (O) below it.
  */
 #include <faultline/vm.h>
 #include "file/vnode.h"
@@ -41,7 +42,7 @@ int fl_space_reserve(struct vm_map *map, vm_offset_t start, vm_offset_t end)
     return error;
 }
 
-/* Who is at the bottom of the entry's chain. */
+/* The file at the end of the entry's chain, and the entry's offset in it. (M) shared. */
 static void region_source(const struct vm_map_entry *entry, struct fl_region *region)
 {
     const struct vm_object *object = entry->object;
@@ -90,8 +91,8 @@ int fl_space_region(struct vm_map *map, vm_offset_t va, struct fl_region *region
 }
 
 /*
- * The first page of [start, end), all within the entry, that the entry's own shadow has written. Clean
- * copies of what lies below are not.
+ * *found: the first page of [start, end), which lies in the entry, that the entry's own shadow has, clean
+ * copies of pages behind it not counted. False: there is none. (M) shared.
  */
 static bool entry_private_page(const struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end,
                                vm_offset_t *found)

@@ -1,11 +1,16 @@
 /*
- * vm_init.c: the VM as a whole: from a piece of memory to a running VM, its numbers, its end. (vm_init,
- * vm_mem_init.)
+ * vm_init.c: the VM as a whole: how it boots from a piece of memory and stops, and its statistics. (vm_init,
+ * FreeBSD; start_kernel's mm_init, Linux.)
  *
- *   meta memory ─▶ zones ─▶ pages (vm_phys, vm_reserv) ─▶ radix ─▶ objects ─▶ pagers ─▶ maps
- *               ─▶ read-ahead ─▶ the flusher's marks ─▶ the page daemon's
+ *   fl_vm_boot starts the floors from below, and what depends on numbers of others last:
  *
- * Each *_startup sets every static of its file, so a program may boot one VM after another.
+ *     lib    the metadata memory
+ *     vm     pages (vm_phys, vm_reserv), radix nodes, objects, the table of pagers, maps
+ *     file   the block layer, buffer heads, transfers, vnodes, their pager, read-ahead, the flusher's marks
+ *     vm     the page daemon's marks, which take account of read-ahead's window
+ *
+ * Each *_startup sets every static variable of its file, so a program may boot one VM after another. Context:
+ * boot, with no other thread in the core.
  */
 #include "file/block.h"
 #include "file/buffer.h"
@@ -25,13 +30,14 @@
 #include "vm/vm_reserv.h"
 #include <faultline/vm.h>
 
-#define VM_MIN_FRAMES 16 /* below it a fault with a copy and the page daemon's reserve do not fit */
-#define VM_META_FIXED                                                                                        \
-    (1u << 20) /* slabs begun and not filled, transfers, vnodes and objects by the hundred */
+/* With fewer frames, a fault that copies and the page daemon's reserve do not fit together. */
+#define VM_MIN_FRAMES 16
+/* Bytes for slabs that are not full, and for some hundred transfers, vnodes and objects. */
+#define VM_META_FIXED (1u << 20)
 
 size_t fl_vm_meta_size(uint32_t nframes, uint32_t nentries)
 {
-    /* A path-compressed radix tree has fewer nodes than pages; sparse files come near it. */
+    /* VM_RADIX_NODE_BYTES holds for every page of the VM, however sparse the files are. */
     size_t per_frame = sizeof(struct vm_page) + VM_RADIX_NODE_BYTES;
     size_t reservations = ((size_t)nframes / VM_LEVEL_0_NPAGES + 1) * VM_RESERV_BYTES;
     return nframes * per_frame + buffer_meta_size(nframes) + reservations +
@@ -49,13 +55,13 @@ int fl_vm_boot(const struct fl_vm_params *params)
         return error;
     vm_radix_startup();
     vm_object_startup();
+    vm_pager_startup();
+    vm_map_startup();
     blk_startup();
     buffer_startup();
-    vm_pager_startup();
     transfer_startup();
     vnode_startup();
     vnode_pager_startup();
-    vm_map_startup();
     readahead_startup(params->readahead_max);
     error = flusher_startup(params->nframes, params->dirty_background, params->dirty_max,
                             params->dirty_expire_ns);
@@ -76,7 +82,7 @@ void fl_vm_halt(void)
     vm_lock(&vm_phys.lock);
     bool all_free = vm_phys.free_count == vm_page_count;
     vm_unlock(&vm_phys.lock);
-    KASSERT(all_free, "I1"); /* when no space and no vnode is left, no page is in use */
+    KASSERT(all_free, "I1"); /* no space and no vnode is left, so no page may be in use */
 }
 
 static void vm_stats_pages(struct fl_vm_stats *stats)

@@ -1,19 +1,15 @@
 /*
- * pmap.c: the core's side of machine.h: from vm_page and vm_map to runs and windows, under the field's
- * names.
+ * pmap.c: from pages to machine_run: the functions of pmap.h.
  *
- *   vm_fault ─▶ pmap_enter ─▶ machine_map        vm_page_free ─▶ pmap_release ─▶ machine_release
- *   vm_page_zero_fill ─▶ pmap_zero_page ─▶ window, pagezero, window closed
+ *   m[0], m[1], …  ─pmap_run─▶  machine_run {object, pindex, npages, frame[]}  ─▶  machine_*
  *
- * Invariants: N1 a page that is entered with the write right is dirty. N2 a page that is entered is valid. Whoever
- * calls asserts them while it holds the page's object's lock: here the page may only be busy.
+ * Invariants N1, N2: pmap.h. Locks: the callers'; none is taken here.
  */
 #include "vm/pmap.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 
-/* Pages to one machine_map or machine_release: keeps the frame array small on a signal handler's stack. */
-
+/* `frame` has room for npages, and must live as long as the run. */
 static void pmap_run(struct machine_run *run, vm_frame_t *frame, struct vm_page *const *m, uint32_t npages)
 {
     for (uint32_t i = 0; i < npages; i++)
@@ -43,14 +39,14 @@ void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, u
         struct machine_run run;
         uint32_t done;
         pmap_run(&run, frame, m + i, n);
-        /* A wish: what the machine leaves out will fault, so its error has nobody to go to. */
+        /* A wish: a page that the machine leaves out will fault, so an error needs no report. */
         if (machine_map(map->space, va + ptoa(i), &run, clean_prot, MACHINE_MAP_QUICK, &done) != 0 ||
             done < n)
             return;
     }
 }
 
-/* Under this name because the FreeBSD seeds end a zero fill in it. */
+/* A function of its own under FreeBSD's name, as the walkthroughs cite it. */
 static void pagezero(void *bytes)
 {
     __builtin_memset(bytes, 0, VM_PAGE_SIZE);
@@ -89,7 +85,7 @@ int pmap_copy_page(struct vm_page *src, struct vm_page *dst)
     return error;
 }
 
-/* Not through a window, which may be a copy: the rest of the page may be stored into meanwhile. */
+/* Not through an object window: that may be a copy, while the program stores into the rest of the page. */
 int pmap_zero_page_area(struct vm_page *m, uint32_t start, uint32_t end)
 {
     static const char zeros[VM_PAGE_SIZE];

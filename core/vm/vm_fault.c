@@ -105,7 +105,7 @@ struct faultstate {
 
 /*
  * Takes (M) shared. A field says from now on that it is held (F4), which the compiler's analysis of locks
- * cannot follow: so this function and the next hide the lock from it.
+ * cannot follow: so this function and the next two hide the lock from it.
  */
 static void vm_fault_lock_map(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* a field says so */
 {
@@ -127,8 +127,10 @@ static void vm_fault_unlock_map(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALY
  * Asks the map what va means: *object and *pindex, fs->entry, ->prot and ->wired. Errors: as vm_map_lookup.
  * On success (M) is held shared.
  */
-static int vm_fault_lookup(struct faultstate *fs, struct vm_object **object, vm_pindex_t *pindex)
+static int vm_fault_lookup(struct faultstate *fs, struct vm_object **object,
+                           vm_pindex_t *pindex) FL_NO_THREAD_SAFETY_ANALYSIS /* a field says so */
 {
+    KASSERT(!fs->lookup_still_valid, "F4");
     int error = vm_map_lookup(fs->map, fs->va, fs->access, &fs->entry, object, pindex, &fs->prot, &fs->wired);
     if (error != 0)
         return error;

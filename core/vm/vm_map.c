@@ -8,11 +8,11 @@
  *     vm_map_find ─▶ vm_map_findspace ─▶ vm_map_insert ─▶ entry_create, entry_link, simplify, pmap_enter
  *     munmap      ─▶ vm_map_delete    ─▶ clip, unmap, rmap_remove, entry_unlink ─▶ map->dead
  *
- * Order of events when a mapping goes: the machine forgets it and machine_sync returns, and only then does
- * the entry leave the reverse map. So a page that reverse mapping calls unmapped is unmapped. When an entry
- * arrives it is the other way round.
+ * When a mapping is deleted, the machine unmaps it and machine_sync returns; only then does the entry leave
+ * reverse mapping. So a page for which reverse mapping finds no entry is not mapped. A new entry is in
+ * reverse mapping before its first page is mapped.
  *
- * Invariants: A1 … A7 (vm_map.h). Lock order: (M) → (O) → (R).
+ * Invariants: A1 … A8, A10 (vm_map.h). Lock order: (M) → (O) → (R).
  *
  * Does not do: protections (vm_map_protect.c), wiring (vm_map_wire.c), what a fault looks up
  * (vm_map_lookup.c), the map as a whole (vm_map_space.c).
@@ -76,8 +76,8 @@ void vm_map_entry_set_max_free(struct tree_node *node)
     entry->max_free = max;
 }
 
-/* The gap after `entry` changed. The header is in no tree: its gap is looked at by itself. */
-static void vm_map_entry_set_adj_free(struct vm_map *map, struct vm_map_entry *entry)
+/* The gap after `entry`, which may be the header, changed. The header is in no tree. */
+static void vm_map_entry_set_adj_free(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
     vm_offset_t adj_free = entry->next->start - entry->end;
 
@@ -174,7 +174,7 @@ static vm_offset_t node_max_free(const struct tree_node *node)
     return node == NULL ? 0 : node_entry(node)->max_free;
 }
 
-/* The lowest entry of the subtree with `length` bytes free behind it; the subtree has one. */
+/* The lowest entry of the subtree with `length` bytes free behind it. There is one. */
 static struct vm_map_entry *vm_map_lowest_gap(struct tree_node *node, vm_offset_t length)
 {
     for (;;) {
@@ -189,7 +189,7 @@ static struct vm_map_entry *vm_map_lowest_gap(struct tree_node *node, vm_offset_
 
 /* The lowest entry above `entry` (which may be the header) with `length` bytes free behind it, or NULL. */
 static struct vm_map_entry *vm_map_next_gap(struct vm_map *map, struct vm_map_entry *entry,
-                                            vm_offset_t length)
+                                            vm_offset_t length) FL_REQUIRES_SHARED(map->lock)
 {
     struct tree_node *node;
 
@@ -260,9 +260,9 @@ int vm_map_findspace_topdown(struct vm_map *map, vm_offset_t length, vm_offset_t
 /* ---- splitting and merging ---------------------------------------------------------------------------- */
 
 /*
- * Splits at addr; the new entry is the lower or the upper half. The new half enters the reverse map before
- * the old one shrinks: in between both cover the half, which costs a walker one needless look; the other
- * order would hide mappings from it.
+ * Splits the entry at addr; the new entry is the lower or the upper half. It enters reverse mapping before
+ * the old one shrinks. In between both cover the half, so a walk visits it twice; in the other order a walk
+ * would miss it.
  */
 static int vm_map_clip(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr, bool new_is_lower)
     FL_REQUIRES(map->lock)
@@ -270,6 +270,7 @@ static int vm_map_clip(struct vm_map *map, struct vm_map_entry *entry, vm_offset
     struct vm_map_entry *half = vm_map_entry_create(map);
     vm_pindex_t upper_pindex = entry->object == NULL ? 0 : vm_map_entry_pindex(entry, addr);
 
+    vm_rwlock_assert_write(&map->lock);
     if (half == NULL)
         return -ENOMEM;
     half->start = new_is_lower ? entry->start : addr;
@@ -300,10 +301,8 @@ static int vm_map_clip(struct vm_map *map, struct vm_map_entry *entry, vm_offset
     return 0;
 }
 
-/* (M) is asserted and not annotated: the contract's declarations carry no annotation. */
 int vm_map_clip_start(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
 {
-    vm_rwlock_assert_write(&map->lock);
     if (addr <= entry->start || addr >= entry->end)
         return 0;
     return vm_map_clip(map, entry, addr, true);
@@ -311,7 +310,6 @@ int vm_map_clip_start(struct vm_map *map, struct vm_map_entry *entry, vm_offset_
 
 int vm_map_clip_end(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
 {
-    vm_rwlock_assert_write(&map->lock);
     if (addr <= entry->start || addr >= entry->end)
         return 0;
     return vm_map_clip(map, entry, addr, false);
@@ -336,8 +334,10 @@ int vm_map_clip_range(struct vm_map *map, vm_offset_t start, vm_offset_t end, st
     return error;
 }
 
-/* All but addresses and objects: what two entries must share to be one. NO_ROOM is the upper one's past and
- * does not count. */
+/*
+ * Whether two entries are alike in all but addresses and objects, so that they may become one. NO_ROOM does
+ * not count: it says only that the upper one was split from a stack.
+ */
 static bool vm_map_entry_same_kind(const struct vm_map_entry *a, const struct vm_map_entry *b)
 {
     return a->protection == b->protection && a->max_protection == b->max_protection &&
@@ -353,14 +353,16 @@ bool vm_map_entry_mergeable(const struct vm_map_entry *prev, const struct vm_map
     return prev->object == NULL || prev->pindex + vm_map_entry_npages(prev) == next->pindex;
 }
 
-/* `entry` takes over the addresses of `gone`, its neighbour, and `gone` ends. The object keeps the reference
- * of `entry`. */
+/*
+ * `entry` takes over the addresses of its neighbour `gone`, which is freed with its reference to the object.
+ */
 static void vm_map_entry_absorb(struct vm_map *map, struct vm_map_entry *entry, struct vm_map_entry *gone)
     FL_REQUIRES(map->lock)
 {
     bool below = gone->end == entry->start;
 
-    entry->wb_told = errseq_older(entry->wb_told, gone->wb_told); /* rather told twice than not */
+    vm_rwlock_assert_write(&map->lock);
+    entry->wb_told = errseq_older(entry->wb_told, gone->wb_told); /* better told twice than never */
     vm_map_entry_unlink(map, gone);
     if (below)
         vm_map_entry_resize(map, entry, gone->start, entry->end, gone->pindex);
@@ -368,18 +370,17 @@ static void vm_map_entry_absorb(struct vm_map *map, struct vm_map_entry *entry, 
         vm_map_entry_resize(map, entry, entry->start, gone->end, entry->pindex);
     if (gone->object != NULL) {
         vm_rmap_remove(gone);
-        vm_object_deallocate(gone->object); /* never the last reference: `entry` has one */
+        vm_object_deallocate(gone->object); /* not the last reference: `entry` has one */
     }
     if (below) {
         entry->stream = gone->stream; /* a stream comes from below */
-        entry->eflags = gone->eflags; /* the same but for NO_ROOM, which the lower part decides */
+        entry->eflags = gone->eflags; /* the same but for NO_ROOM, and the lower one's is right */
     }
     vm_map_entry_dispose(gone);
 }
 
 void vm_map_simplify_entry(struct vm_map *map, struct vm_map_entry *entry)
 {
-    vm_rwlock_assert_write(&map->lock);
     if (entry->prev != &map->header && vm_map_entry_mergeable(entry->prev, entry))
         vm_map_entry_absorb(map, entry, entry->prev);
     if (entry->next != &map->header && vm_map_entry_mergeable(entry, entry->next))
@@ -399,9 +400,9 @@ void vm_map_simplify_range(struct vm_map *map, vm_offset_t start, vm_offset_t en
 /* ---- inserting ---------------------------------------------------------------------------------------- */
 
 /*
- * New private anonymous memory right behind touched memory of its kind, and behind the last page of its
- * object, becomes more of that object: a heap that grows page by page stays one entry. Beyond its size an
- * object never had pages, so zeros show. (vm_object_coalesce, FreeBSD.)
+ * New private anonymous memory that continues touched memory of its kind makes that one's object longer, if
+ * the object ends there. So a heap that grows page by page stays one entry. Beyond its size an object never
+ * had pages, so zeros show. (vm_object_coalesce, FreeBSD.)
  */
 static void vm_map_entry_coalesce(struct vm_map_entry *prev, struct vm_map_entry *entry)
 {
@@ -435,7 +436,7 @@ int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_pro
 static int vm_map_entry_attach(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
     if (entry->object == NULL)
-        return 0; /* untouched: attached with the object, by the first fault. Reserved: somebody else's */
+        return 0; /* untouched: the first fault makes an object and attaches it. Reserved: never attached */
     return vm_map_attach(map, entry->start, entry->end, entry->protection, entry->object, entry->pindex);
 }
 
@@ -468,8 +469,9 @@ int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pind
         vm_map_entry_coalesce(prev, entry);
     error = vm_map_entry_attach(map, entry);
     if (error != 0) {
+        /* A reference from coalescing, not the last one; that the object is longer now does no harm. */
         if (entry->object != object)
-            vm_object_deallocate(entry->object); /* coalesced: not the last reference. Its size may stay */
+            vm_object_deallocate(entry->object);
         vm_map_entry_dispose(entry);
         return error;
     }
@@ -488,7 +490,7 @@ int vm_map_find(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex
     int error;
 
     vm_map_lock(map);
-    /* The hint as it is, or, as Linux has it, the highest place of all. */
+    /* At the hint if that is free, else, as on Linux, at the highest place. */
     if (*addr == 0 || vm_map_findspace(map, *addr, length, &start) != 0 || start != *addr)
         error = vm_map_findspace_topdown(map, length, &start);
     else
@@ -516,8 +518,8 @@ int vm_map_fixed(struct vm_map *map, struct vm_object *object, vm_pindex_t pinde
 
 /* ---- deleting and moving ------------------------------------------------------------------------------ */
 
-/* The machine forgets the entry's range. The caller ends with machine_sync. */
-static void vm_map_entry_detach(struct vm_map *map, struct vm_map_entry *entry)
+/* Unmaps and detaches the entry's range in the machine. The caller calls machine_sync afterwards. */
+static void vm_map_entry_detach(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
     if (entry->object == NULL)
         return;
@@ -527,6 +529,7 @@ static void vm_map_entry_detach(struct vm_map *map, struct vm_map_entry *entry)
     vm_rwlock_write_done(&vm_rmap_lock);
 }
 
+/* Takes the entry, whose range is not mapped any more, out of the map; vm_map_unlock frees it. */
 static void vm_map_entry_delete(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
     if (entry->object != NULL)
@@ -558,7 +561,7 @@ int vm_map_delete(struct vm_map *map, vm_offset_t start, vm_offset_t end)
     return 0;
 }
 
-/* Takes back the attachments of [first, stop) at their new places, and the clips. */
+/* Detaches the entries from `first` up to `stop` at their new places, and undoes the clips. */
 static void vm_map_relocate_undo(struct vm_map *map, struct vm_map_entry *first, struct vm_map_entry *stop,
                                  vm_offset_t delta, vm_offset_t end) FL_REQUIRES(map->lock)
 {
@@ -573,7 +576,7 @@ static void vm_map_relocate_undo(struct vm_map *map, struct vm_map_entry *first,
     vm_map_simplify_range(map, start, end);
 }
 
-/* The new places are attached before the old ones are detached: so a failure leaves everything as it was. */
+/* The new places are attached before the old ones are detached, so a failure leaves everything as it was. */
 int vm_map_relocate(struct vm_map *map, vm_offset_t old, vm_offset_t length, vm_offset_t new_start)
 {
     struct vm_map_entry *first, *entry, *next, *after;

@@ -1,28 +1,27 @@
 /*
- * vm_map.h: an address space: a sorted set of entries [start, end) in a balanced tree that also knows
- * the largest free gap below each node.
+ * vm_map.h: an address space: a sorted list of entries [start, end), in a balanced tree that also knows the
+ * largest free gap below each node. (vm_map, Mach and the BSDs; mm_struct and vm_area_struct, Linux.)
  *
  *     header list:  [start,end) ⇄ [start,end) ⇄ [start,end)          adj_free: the gap after an entry
  *     tree:               max_free = max(left's, right's, own adj_free)
  *
- * The gap before the first entry belongs to the header. Finding space, first-fit from either end, looks
- * at max_free only: O(log n).
+ * The gap before the first entry belongs to the header. A search for space looks at max_free only, first-fit
+ * from either end: O(log n).
  *
- * Locks. (M) map->lock, reader/writer, before all object locks. Faults hold it shared, calls that change
- * entries exclusively. A fault drops it for I/O
- * and compares `timestamp` afterwards. (R) vm_rmap_lock guards what reverse mapping reads of an entry:
- * start, end, object, pindex change under (M) exclusive and (R)
- * exclusive together. (e) changed by faults with (M) shared and the lock of the file object at the end
- * of the chain.
- * Invariants: A1 entries are sorted, not empty, page-aligned, inside the map, and do not overlap. A2
- * adj_free and max_free are exact. A3 two neighbours that
- * vm_map_simplify_entry could merge are merged when an operation ends. A4 an entry with an object holds
- * one reference to it. A5 an entry with an object
- * is in the object's rmap tree. A6 nentries counts them. A7 what machine_attach was told is what the
- * entries say.
- * A8 `dead` is empty whenever (M) is free or shared. A9 every map is on the list of all maps. A10 an
- * entry in transition keeps its edges and stays.
- * A11 wired_count is 1 when MAP_ENTRY_WIRED is set; one without the other is in transition.
+ * Locks. (M) map->lock, reader/writer, before all object locks. Faults hold it shared; calls that change
+ * entries hold it exclusively. A fault drops it for I/O, and compares `timestamp` afterwards. (R)
+ * vm_rmap_lock, for what a walk of reverse mapping reads: an entry's start, end, object and pindex change
+ * under (M) and (R), both exclusive. (e) the pager's part of an entry: changes under (M) shared with a lock
+ * that the pager chooses (vm_pager.h), or under (M) exclusive. (w) map->transition_lock, after (M), a leaf.
+ * (c) constant.
+ *
+ * Invariants: A1 entries are sorted, not empty, page-aligned, inside the map, and do not overlap. A2 adj_free
+ * and max_free are exact. A3 two neighbours that vm_map_simplify_entry could merge are merged when an
+ * operation ends. A4 an entry with an object holds one reference to it. A5 an entry with an object is in the
+ * object's tree (vm_rmap.h). A6 nentries counts the entries. A7 what machine_attach was told is what the
+ * entries say. A8 `dead` is empty whenever (M) is free or shared. A9 every map is on the list of all maps,
+ * from vm_map_create to vm_map_destroy. A10 an entry in transition keeps its edges and stays. A11 wired_count
+ * is 1 if MAP_ENTRY_WIRED is set, and 0 if not, unless the entry is in transition.
  */
 #ifndef CORE_VM_VM_MAP_H
 #define CORE_VM_VM_MAP_H
@@ -33,14 +32,13 @@
 
 struct machine_space;
 
-/* eflags */
+/* vm_map_entry.eflags */
 #define MAP_ENTRY_COW           0x01 /* writes go to a private copy */
 #define MAP_ENTRY_NEEDS_COPY    0x02 /* … whose shadow object does not exist yet */
-#define MAP_ENTRY_NOSYNC        0x04
-#define MAP_ENTRY_GROWS_DOWN    0x08
+#define MAP_ENTRY_GROWS_DOWN    0x08 /* a stack */
 #define MAP_ENTRY_WIRED         0x10 /* mlock */
-#define MAP_ENTRY_RESERVED      0x20 /* fl_space_reserve: somebody else's */
-#define MAP_ENTRY_IN_TRANSITION 0x40 /* being wired with the map unlocked; others wait on the map */
+#define MAP_ENTRY_RESERVED      0x20 /* fl_space_reserve: addresses that are not the VM's */
+#define MAP_ENTRY_IN_TRANSITION 0x40 /* being wired with the map unlocked; other changes wait */
 #define MAP_ENTRY_NO_ROOM       0x80 /* a stack's upper part after a split: its object has no room below */
 
 enum vm_behavior {
@@ -48,172 +46,234 @@ enum vm_behavior {
     MAP_BEHAV_SEQUENTIAL,
     MAP_BEHAV_RANDOM,
 };
+
 /*
- * What the child of a fork has in the entry's place, where it is not what the kind of mapping says (the same
- * memory if it is shared, else a copy). Both may be set: NONE counts then. (minherit, FreeBSD; VM_DONTCOPY,
- * Linux.)
+ * What the child of a fork has in the entry's place instead of the same memory (if it is shared) or a copy
+ * (if it is private). If both are set, NONE counts. (minherit, FreeBSD; VM_DONTCOPY, VM_WIPEONFORK, Linux.)
  */
 #define VM_INHERIT_NONE 0x1 /* nothing */
 #define VM_INHERIT_ZERO 0x2 /* private anonymous memory: fresh pages */
 
 /*
- * With the eflags of a new entry: its behavior, its inheritance from the start, so that it merges with its
- * like only.
+ * The behavior and the inheritance of a new entry, to be ORed into the eflags of vm_map_insert and its kin,
+ * so that the entry merges with neighbours of its kind only.
  */
 #define MAP_INSERT_BEHAVIOR(behavior)   ((unsigned)(behavior) << 8)
 #define MAP_INSERT_INHERIT(inheritance) ((unsigned)(inheritance) << 16)
 
-/* What the pager remembers of the accesses through one mapping: its own. All zero: nothing. (e) in entries. */
+/* What the pager remembers of the accesses through one mapping. All zero: nothing. */
 struct vm_pager_stream {
     uint64_t own[5];
 };
 
 struct vm_map_entry {
-    /* What searches read comes first, together: 64 bytes. Aligned, because with 200 bytes to an entry, instead of
-       208, the entries that one search comes by share cache sets: among a million it takes 100 ns, not 60. */
+    /*
+     * What searches read comes first: 64 bytes. Aligned, so that an entry has 208 bytes. With 200, the
+     * entries that a search visits share cache sets: among a million entries it takes 100 ns instead of 60.
+     */
     _Alignas(16) struct tree_node node; /* (M) by start */
     vm_offset_t start, end;             /* (M)(R) */
-    vm_offset_t adj_free;               /* (M) bytes free between end and the next entry, or the map's end */
-    vm_offset_t max_free;               /* (M) the largest adj_free in this subtree */
-    struct vm_map_entry *prev, *next;   /* (M) */
-    struct vm_object *object;           /* (M)(R) NULL: anonymous and untouched, or reserved */
-    vm_pindex_t pindex;                 /* (M)(R) of `start` in the object */
-    struct tree_node rmap_node;         /* (R) in object->entries, by pindex */
-    vm_pindex_t rmap_max_end;           /* (R) the largest end index below the node */
-    struct vm_map *map;                 /* (c) */
-    vm_prot_t protection, max_protection; /* (M) */
-    uint8_t eflags;                       /* (M) MAP_ENTRY_* */
-    uint8_t behavior;                     /* (M) enum vm_behavior */
-    uint8_t inheritance;                  /* (M) VM_INHERIT_* */
-    uint8_t wired_count;                  /* (M) 0 or 1: mlock does not nest */
-    /* (M) exclusive, or shared with (V): which failed write-backs of its file it was told of */
-    errseq_t wb_told;
+    vm_offset_t adj_free;             /* (M) bytes free between `end` and the next entry, or the map's end */
+    vm_offset_t max_free;             /* (M) the largest adj_free in this subtree */
+    struct vm_map_entry *prev, *next; /* (M) */
+    struct vm_object *object;         /* (M)(R) NULL: anonymous and untouched, or reserved */
+    vm_pindex_t pindex;               /* (M)(R) of `start` in the object */
+    struct tree_node rmap_node FL_GUARDED_BY(vm_rmap_lock); /* (R) in object->entries, by pindex */
+    vm_pindex_t rmap_max_end FL_GUARDED_BY(vm_rmap_lock);   /* (R) the largest end index in this subtree */
+    struct vm_map *map;                                     /* (c) */
+    vm_prot_t protection, max_protection;                   /* (M) */
+    uint8_t eflags;                                         /* (M) MAP_ENTRY_* */
+    uint8_t behavior;                                       /* (M) enum vm_behavior */
+    uint8_t inheritance;                                    /* (M) VM_INHERIT_* */
+    uint8_t wired_count;                                    /* (M) 0 or 1: mlock does not nest */
+    errseq_t wb_told;              /* (e) cursor of the failed writes that the mapping was told of */
     struct vm_pager_stream stream; /* (e) */
 };
 
 struct vm_map {
-    struct vm_rwlock lock;      /* (M) */
-    struct vm_map_entry header; /* (M) header.next is the first entry, header.adj_free the gap before it */
-    struct tree tree;           /* (M) */
-    vm_offset_t min_offset, max_offset;    /* (c) */
+    struct vm_rwlock lock;                 /* (M) */
+    struct vm_map_entry header;            /* (M) header.next: the first entry; adj_free: the gap before it */
+    struct tree tree;                      /* (M) */
+    vm_offset_t min_offset, max_offset;    /* (c) the map is [min_offset, max_offset) */
     uint32_t nentries;                     /* (M) */
     uint32_t timestamp;                    /* (M) grows with every exclusive lock */
     uint64_t size_bytes;                   /* (M) sum of the entries' lengths */
     struct machine_space *space;           /* (c) */
-    vm_offset_t brk_start, brk, brk_limit; /* (M) */
-    struct vm_map *all_next;               /* (vm_maps_lock) every map, for checkers */
-    struct vm_map_entry *dead;      /* (M) deleted entries, by `next`, whose objects vm_map_unlock lets go */
-    struct vm_lock transition_lock; /* (w) after (M), a leaf */
+    vm_offset_t brk_start, brk, brk_limit; /* (M) the heap: [brk_start, brk); brk <= brk_limit */
+    struct vm_map *all_next;               /* (vm_maps_lock, in vm_map_space.c) every map, for checkers */
+    struct vm_map_entry *dead;             /* (M) deleted entries, by `next`: vm_map_unlock frees them */
+    struct vm_lock transition_lock;        /* (w) */
     uint32_t transitions; /* (w) how often entries left transition; the map's address is the channel */
 };
 
-/* A stack grows to at most this many bytes (Linux: RLIMIT_STACK), and stays this far above what is below
- * it. */
+/*
+ * A stack grows to at most VM_STACK_LIMIT bytes (Linux: RLIMIT_STACK), and keeps VM_STACK_GUARD_GAP bytes
+ * free above what is mapped below it.
+ */
 #define VM_STACK_LIMIT     ((vm_offset_t)8 << 20)
 #define VM_STACK_GUARD_GAP ((vm_offset_t)256 << VM_PAGE_SHIFT)
 
+/* Context: boot. */
 void vm_map_startup(void);
+/* An empty map of [min, max), which are page-aligned. Errors: -ENOMEM, and as machine_space_create. */
 FL_NODISCARD int vm_map_create(vm_offset_t min, vm_offset_t max, struct vm_map **map);
+/* Deletes all mappings, and the map. No lock held; no thread uses the map any more. */
 void vm_map_destroy(struct vm_map *map);
 
-void vm_map_lock(struct vm_map *map) FL_ACQUIRE(map->lock); /* and timestamp++ */
+/* (M) exclusive: for changes. */
+void vm_map_lock(struct vm_map *map) FL_ACQUIRE(map->lock);
+/* Drops the references of deleted entries afterwards, so no other lock may be held. */
 void vm_map_unlock(struct vm_map *map) FL_RELEASE(map->lock);
+/* (M) shared. */
 void vm_map_lock_read(struct vm_map *map) FL_ACQUIRE_SHARED(map->lock);
 void vm_map_unlock_read(struct vm_map *map) FL_RELEASE_SHARED(map->lock);
 
-/* True and *entry: the one that contains va. False: *entry is the last one before va, or &map->header.
- * (M) shared at least. */
-FL_NODISCARD bool vm_map_lookup_entry(struct vm_map *map, vm_offset_t va, struct vm_map_entry **entry);
-/* The first entry that ends after va, or &map->header. (M) shared at least. */
-FL_NODISCARD struct vm_map_entry *vm_map_first_after(struct vm_map *map, vm_offset_t va);
-/* The index of va's page in the entry's object. */
+/* ---- finding ------------------------------------------------------------------------------------------ */
+
+/* True: *entry contains va. False: *entry is the last one before va, or &map->header. */
+FL_NODISCARD bool vm_map_lookup_entry(struct vm_map *map, vm_offset_t va, struct vm_map_entry **entry)
+    FL_REQUIRES_SHARED(map->lock);
+/* The first entry that ends after va, or &map->header. */
+FL_NODISCARD struct vm_map_entry *vm_map_first_after(struct vm_map *map, vm_offset_t va)
+    FL_REQUIRES_SHARED(map->lock);
+
+/* The index of va's page in the entry's object. (M) shared at least. */
 static inline vm_pindex_t vm_map_entry_pindex(const struct vm_map_entry *entry, vm_offset_t va)
 {
     return entry->pindex + atop(va - entry->start);
 }
 
 /*
- * What a fault at va of kind `access` is to use. On success (M) is held shared, *entry is the entry,
- * *object / *pindex what to look in, *prot the rights that may be
- * entered (without write while a write would have to copy first), *wired whether the entry is. A write
- * to a NEEDS_COPY entry makes its shadow, and an untouched anonymous
- * entry its object, first; `timestamp` says when. Errors: -EFAULT, -EACCES, -ENOMEM; (M) is not held
- * then. Grows a stack when va lies in the gap below one.
+ * What a fault at va must know: *entry; *object and *pindex, where to look for the page; *prot, the rights
+ * that may be entered (without the write right while a write would have to copy first); *wired, whether the
+ * entry is. `access` is VM_PROT_READ, _WRITE or _EXECUTE.
+ *
+ * Before that it makes the object of an untouched anonymous entry, makes the shadow if a write meets
+ * NEEDS_COPY, and grows a stack if va lies in the gap below one; then `timestamp` grows.
+ *
+ * On success (M) is held shared. Errors: -EFAULT, nothing is mapped there; -EACCES, the protection forbids
+ * it; -ENOMEM. (M) is not held then.
  */
 FL_NODISCARD int vm_map_lookup(struct vm_map *map, vm_offset_t va, vm_prot_t access,
                                struct vm_map_entry **entry, struct vm_object **object, vm_pindex_t *pindex,
-                               vm_prot_t *prot, bool *wired);
+                               vm_prot_t *prot, bool *wired) FL_TRY_ACQUIRE_SHARED(0, map->lock);
+/* (M) shared at least. */
 FL_NODISCARD enum vm_behavior vm_map_entry_behavior(const struct vm_map_entry *entry);
 
-/* *addr becomes the start of a gap of `length` bytes at or after *addr (or, topdown, the highest that
- * ends at or below max). Errors: -ENOMEM. (M) held. */
+/*
+ * *addr: where `length` free bytes, whole pages, start: the lowest such place at or after `start`; topdown:
+ * the highest place in the map. Errors: -ENOMEM.
+ */
 FL_NODISCARD int vm_map_findspace(struct vm_map *map, vm_offset_t start, vm_offset_t length,
-                                  vm_offset_t *addr);
-FL_NODISCARD int vm_map_findspace_topdown(struct vm_map *map, vm_offset_t length, vm_offset_t *addr);
+                                  vm_offset_t *addr) FL_REQUIRES_SHARED(map->lock);
+FL_NODISCARD int vm_map_findspace_topdown(struct vm_map *map, vm_offset_t length, vm_offset_t *addr)
+    FL_REQUIRES_SHARED(map->lock);
 
-/* Inserts [start, end) over object from pindex (which takes the caller's reference on success). Errors:
- * -ENOMEM; -EEXIST not free; -EINVAL out of the map.
- * Tells the machine, merges with neighbours, and enters resident pages (vm_map_pmap_enter). (M)
- * exclusive. */
+/* ---- inserting ---------------------------------------------------------------------------------------- */
+
+/*
+ * Maps [start, end) to the object from page pindex on; object NULL: untouched anonymous memory, or reserved.
+ * On success the caller's reference to the object is the entry's. Tells the machine, merges with neighbours,
+ * and enters resident pages (vm_map_pmap_enter). eflags: MAP_ENTRY_*, MAP_INSERT_*. Errors: -EINVAL, not
+ * aligned, or not inside the map; -EEXIST, a part of it is mapped; -ENOMEM.
+ */
 FL_NODISCARD int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex,
                                vm_offset_t start, vm_offset_t end, vm_prot_t prot, vm_prot_t max,
                                unsigned eflags) FL_REQUIRES(map->lock);
-/* findspace (hint *addr) + insert. Takes (M). */
+/*
+ * vm_map_insert of `length` bytes at *addr if that is free, else (or if *addr is 0) at the highest place that
+ * is. *addr: where. Takes (M). Errors: as vm_map_insert.
+ */
 FL_NODISCARD int vm_map_find(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex,
                              vm_offset_t *addr, vm_offset_t length, vm_prot_t prot, vm_prot_t max,
                              unsigned eflags);
-/* The same at [start, end), in place of whatever is there (MAP_FIXED). Takes (M). */
+/*
+ * vm_map_insert at [start, end), after vm_map_delete of what is there (MAP_FIXED). Takes (M). Errors: of
+ * both.
+ */
 FL_NODISCARD int vm_map_fixed(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex,
                               vm_offset_t start, vm_offset_t end, vm_prot_t prot, vm_prot_t max,
                               unsigned eflags);
-/* Removes whatever is in [start, end): unmaps, detaches, drops references. Wired entries too. Errors:
- * -ENOMEM when a clip needs an entry. (M) exclusive;
- * waits, with (M) released meanwhile, for entries in transition, before it changes anything. The
- * objects' references go at vm_map_unlock. */
+/* Maps resident pages of [start, end), which lies in the entry, up to a limit. Reads none. */
+void vm_map_pmap_enter(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end)
+    FL_REQUIRES_SHARED(map->lock);
+
+/* ---- splitting, deleting, moving ---------------------------------------------------------------------- */
+
+/*
+ * Splits the entry at addr if addr lies inside it. `entry` is afterwards the part that starts at addr
+ * (clip_end: that ends there). Errors: -ENOMEM, nothing changed.
+ */
+FL_NODISCARD int vm_map_clip_start(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
+    FL_REQUIRES(map->lock);
+FL_NODISCARD int vm_map_clip_end(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr)
+    FL_REQUIRES(map->lock);
+/* Merges the entry with its neighbours where they continue each other; `entry` remains. */
+void vm_map_simplify_entry(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock);
+/*
+ * Removes all mappings from [start, end), wired ones too: unmaps, detaches, and unlinks the entries, whose
+ * references vm_map_unlock drops. First it waits until no entry there is in transition, with (M) released in
+ * between. Errors: -ENOMEM when a clip needs an entry; nothing changed.
+ */
 FL_NODISCARD int vm_map_delete(struct vm_map *map, vm_offset_t start, vm_offset_t end) FL_REQUIRES(map->lock);
-/* The entry is split at addr, when addr lies inside it; `entry` is afterwards the part that starts
- * (ends) at addr. Errors: -ENOMEM. (M) exclusive. */
-FL_NODISCARD int vm_map_clip_start(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr);
-FL_NODISCARD int vm_map_clip_end(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t addr);
-/* Merges the entry with its neighbours where they continue each other. */
-void vm_map_simplify_entry(struct vm_map *map, struct vm_map_entry *entry);
-/* mprotect: the whole range must be mapped. Errors: -ENOMEM (gap), -EACCES (beyond max_protection).
- * Takes (M). */
-FL_NODISCARD int vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot);
-/* madvise's behaviours. Gaps are skipped and give -ENOMEM at the end. Takes (M). */
-FL_NODISCARD int vm_map_behave(struct vm_map *map, vm_offset_t start, vm_offset_t end,
-                               enum vm_behavior behavior);
-/* Sets, or clears, one of VM_INHERIT_*. As vm_map_behave. */
-FL_NODISCARD int vm_map_inherit(struct vm_map *map, vm_offset_t start, vm_offset_t end, unsigned flag,
-                                bool set);
-/* Faults in and wires / unwires. Errors: -ENOMEM (gap), -EAGAIN (no pages), and as vm_fault. Takes (M). */
-FL_NODISCARD int vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
-FL_NODISCARD int vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
-/* Returns when no entry of [start, end) is in transition; releases (M) to wait, so the caller looks
- * everything up afterwards. */
-void vm_map_wait_transition(struct vm_map *map, vm_offset_t start, vm_offset_t end) FL_REQUIRES(map->lock);
-/* mremap's move: [old, old + length) becomes [new, …), where nothing is. Nothing of it is in transition.
- * Errors: -ENOMEM, nothing moved. (M) exclusive. */
+/*
+ * Moves the mappings of [old, old + length) to [new_start, new_start + length), where nothing is mapped.
+ * Nothing of either is in transition. (mremap.) Errors: -ENOMEM, nothing moved.
+ */
 FL_NODISCARD int vm_map_relocate(struct vm_map *map, vm_offset_t old, vm_offset_t length,
                                  vm_offset_t new_start) FL_REQUIRES(map->lock);
-/* The stack entry after the gap that va lies in grows down to va. Errors: -EFAULT. (M) exclusive. (grow,
- * FreeBSD 2.1.) */
+/* Grows the stack above the gap that va lies in down to va. Errors: -EFAULT, -ENOMEM. (grow, FreeBSD 2.1.) */
 FL_NODISCARD int vm_map_growstack(struct vm_map *map, vm_offset_t va) FL_REQUIRES(map->lock);
+
+/* ---- changing ranges. Take (M). ------------------------------------------------------------------------ */
+
 /*
- * What the mappings of a file in [start, end) were told of its failed write-backs (vm_map_told.c). A new one
- * was told of everything but what nobody was. vm_map_told_older: of no more than `told`, a descriptor's.
- * vm_map_check_wb_err: tells them; the first one's error, or 0. Take (M); the caller has a reference to the
- * vnode.
+ * mprotect of [start, end). Errors: -ENOMEM, a gap, or no memory; -EACCES, more than max_protection. The part
+ * before the place of the error is changed.
+ */
+FL_NODISCARD int vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot);
+/* madvise's behaviours. Gaps are skipped, and give -ENOMEM at the end. */
+FL_NODISCARD int vm_map_behave(struct vm_map *map, vm_offset_t start, vm_offset_t end,
+                               enum vm_behavior behavior);
+/* Sets or clears one of VM_INHERIT_*. Gaps as in vm_map_behave. */
+FL_NODISCARD int vm_map_inherit(struct vm_map *map, vm_offset_t start, vm_offset_t end, unsigned flag,
+                                bool set);
+/*
+ * mlock: faults in the pages of [start, end) and wires them. On an error nothing of it is newly wired.
+ * Errors: -ENOMEM, a gap; -EAGAIN, no pages; and as vm_fault.
+ */
+FL_NODISCARD int vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
+/* munlock. Gaps are skipped, and give -ENOMEM at the end. */
+FL_NODISCARD int vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
+/*
+ * Returns when no entry of [start, end) is in transition. Releases (M) to wait, so the caller looks
+ * everything up afterwards.
+ */
+void vm_map_wait_transition(struct vm_map *map, vm_offset_t start, vm_offset_t end) FL_REQUIRES(map->lock);
+
+/*
+ * ---- failed writes (vm_map_told.c). Take (M); the caller has a reference to the object. -----------------
+ */
+
+/*
+ * Each mapping has a cursor (errseq.h) of the failed writes of its object's pages that it was told of. A new
+ * mapping was told of all but those that no cursor was told of. vm_map_told_older: the mappings of the object
+ * in [start, end) were told of no more than `told`, the cursor of a descriptor.
  */
 void vm_map_told_older(struct vm_map *map, vm_offset_t start, vm_offset_t end, const struct vm_object *object,
                        errseq_t told);
+/*
+ * Tells the mappings of the object in [start, end) what they were not told of: the first one's error, or 0.
+ */
 FL_NODISCARD int vm_map_check_wb_err(struct vm_map *map, vm_offset_t start, vm_offset_t end,
                                      struct vm_object *object);
-/* Enters the resident pages of [start, end) without reading any. (M) held. */
-void vm_map_pmap_enter(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end);
 
-void vm_map_check(struct vm_map *map); /* A1 … A7 */
+/* ---- checks and counts --------------------------------------------------------------------------------- */
+
+/* Panics unless A1 … A8 and A11 hold. Takes (M) and (R) shared. Context: nothing else changes the map. */
+void vm_map_check(struct vm_map *map);
 void vm_map_check_all(void);
+/* Entries of all maps: the most there ever were, and now. Any lock. */
 FL_NODISCARD uint64_t vm_map_entries_peak(void);
 FL_NODISCARD uint64_t vm_map_entries_now(void);
 

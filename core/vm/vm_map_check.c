@@ -1,19 +1,18 @@
 /*
- * vm_map_check.c: the whole-structure checker of a map: panics with the number of the invariant that is
- * broken.
+ * vm_map_check.c: the checker of a whole map: panics with the number of the invariant that is broken.
  *
- * Context: tests, after every step; nothing else runs in the map. Costs O(entries + pages asked of the
- * machine).
+ * Context: tests, after every step; nothing else changes the map. Locks: (M) and (R), shared. Costs O(entries
+ * + pages asked of the machine).
  *
- * A7 can be checked as far as machine_query tells: no page is mapped in a gap, in a reserved or untouched
- * range, or under PROT_NONE, and none is writable that the entry does not let be written. What machine_attach
- * was told cannot be asked for.
+ * A7 is checked as far as machine_query tells: no page is mapped in a gap, in an untouched range or under
+ * PROT_NONE, and none is writable unless the entry says so. What machine_attach was told cannot be asked for.
  */
 #include "vm/vm_map_entry.h"
 #include "lib/kassert.h"
 #include "vm/vm_rmap.h"
 
-#define CHECK_PAGES_MAX 1024 /* of one entry or gap, from each end: address spaces may have 2^35 pages */
+/* Pages of one entry or gap, from each end: an address space may have 2^35 pages. */
+#define CHECK_PAGES_MAX 1024
 
 #define node_entry(n) tree_entry(n, struct vm_map_entry, node)
 
@@ -42,14 +41,17 @@ static void vm_map_check_pages(struct vm_map *map, vm_offset_t start, vm_offset_
     }
 }
 
+/* A4, A5. */
 static void vm_map_check_object(struct vm_map_entry *entry)
 {
     const struct tree_node *node = &entry->rmap_node;
 
     KASSERT(entry->object->ref_count > 0 && !entry->object->dead, "A4");
+    vm_rwlock_read(&vm_rmap_lock);
     while (node->parent != NULL)
         node = node->parent;
     KASSERT(entry->object->entries.root == node, "A5");
+    vm_rwlock_read_done(&vm_rmap_lock);
 }
 
 static void vm_map_check_entry(struct vm_map *map, struct vm_map_entry *entry)

@@ -2,12 +2,12 @@
  * vm_map_lookup.c: what a fault is to use: entry, object, page index and rights; and the changes to the map
  * that a fault makes on its way.
  *
- *     (M) shared:     entry ─▶ allowed? ─▶ ready ─────────────────────────────────────▶ object, pindex, prot
- *                                │ no object yet · write before the copy · stack's gap
- *     (M) exclusive:             └─▶ look again ─▶ grow · allocate · shadow ─▶ downgrade ─▶ ⤴
+ *     (M) shared:     entry ─▶ allowed? ─▶ ready? ────────────────────────────────────▶ object, pindex, prot
+ *                                            │ no: no object yet, a write without shadow, a stack's gap
+ *     (M) exclusive:                         └─▶ look again ─▶ grow, allocate, shadow ─▶ downgrade ─▶ ⤴
  *
- * Order when an entry's object changes: the machine is told (which ends the old mappings), then reverse
- * mapping. Faults cannot enter a mapping in between, for they need (M).
+ * When an entry's object changes, the machine is told first, which ends the old mappings, and then reverse
+ * mapping. Faults cannot enter a mapping in between, because they need (M).
  *
  * Invariants: A4, A5, A7 (vm_map.h). Lock order: (M) → (O) → (R).
  * Does not do: pages (vm_fault.c).
@@ -19,7 +19,7 @@
 #include "vm/vm_page.h"
 #include "vm/vm_rmap.h"
 
-/* Whether the access, which the entry's protection allows, needs (M) exclusively first. */
+/* Whether the entry must change, under (M) exclusive, before the access, which its protection allows. */
 static bool vm_map_entry_needs_change(const struct vm_map_entry *entry, vm_prot_t access)
 {
     if (entry->object == NULL)
@@ -27,9 +27,9 @@ static bool vm_map_entry_needs_change(const struct vm_map_entry *entry, vm_prot_
     return (access & VM_PROT_WRITE) != 0 && (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0;
 }
 
-/* The entry that va lies in, if it allows the access. Errors: -EFAULT, -EACCES. (M) held. */
+/* *entry: the one that va lies in, if it allows the access. Errors: -EFAULT, -EACCES. */
 static int vm_map_lookup_allowed(struct vm_map *map, vm_offset_t va, vm_prot_t access,
-                                 struct vm_map_entry **entry)
+                                 struct vm_map_entry **entry) FL_REQUIRES_SHARED(map->lock)
 {
     if (!vm_map_lookup_entry(map, va, entry))
         return -EFAULT;
@@ -49,8 +49,8 @@ static struct vm_map_entry *vm_map_stack_above(struct vm_map *map, struct vm_map
 }
 
 /*
- * Hangs the object over the entry in place of what it has. The object's reference becomes the entry's; the
- * reference to the old one is the caller's. Errors: -ENOMEM, nothing changed.
+ * Gives the entry another object. The caller's reference to it becomes the entry's, and the entry's reference
+ * to the old one the caller's. Errors: -ENOMEM, nothing changed.
  */
 static int vm_map_entry_set_object(struct vm_map *map, struct vm_map_entry *entry, struct vm_object *object,
                                    vm_pindex_t pindex) FL_REQUIRES(map->lock)
@@ -69,8 +69,10 @@ static int vm_map_entry_set_object(struct vm_map *map, struct vm_map_entry *entr
     return 0;
 }
 
-/* An untouched anonymous entry's object. A stack's has room below, so that the stack stays one entry when it
- * grows. */
+/*
+ * Gives an untouched entry its object. A stack's has room below, so that the stack stays one entry as it
+ * grows.
+ */
 static int vm_map_entry_allocate(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
     vm_pindex_t npages = vm_map_entry_npages(entry), size = npages;
@@ -84,13 +86,13 @@ static int vm_map_entry_allocate(struct vm_map *map, struct vm_map_entry *entry)
         return -ENOMEM;
     error = vm_map_entry_set_object(map, entry, object, size - npages);
     if (error != 0)
-        vm_object_deallocate(object); /* empty: nothing to wait for under (M) */
+        vm_object_deallocate(object); /* it has no pages, so this does not sleep under (M) */
     else
         entry->eflags &= (uint8_t)~MAP_ENTRY_NO_ROOM;
     return error;
 }
 
-/* The first write to a private mapping of a file: its shadow. */
+/* The first write to a private mapping of a file: puts a shadow in front of the file's object. */
 static int vm_map_entry_shadow(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
     struct vm_object *old = entry->object, *shadow = old;
@@ -101,15 +103,15 @@ static int vm_map_entry_shadow(struct vm_map *map, struct vm_map_entry *entry) F
         return error;
     error = vm_map_entry_set_object(map, entry, shadow, pindex);
     if (error != 0) {
-        vm_object_reference(old);     /* the entry's again … */
-        vm_object_deallocate(shadow); /* … since the empty shadow lets go of its own */
+        vm_object_reference(old);     /* the entry's, again: */
+        vm_object_deallocate(shadow); /* the empty shadow drops the one that it took over */
         return error;
     }
     entry->eflags &= (uint8_t)~MAP_ENTRY_NEEDS_COPY;
     return 0;
 }
 
-/* Makes the map ready for the access. Errors: as vm_map_lookup, -ENOMEM. */
+/* Changes the map so that the access can go on. Errors: as vm_map_lookup. */
 static int vm_map_lookup_change(struct vm_map *map, vm_offset_t va, vm_prot_t access,
                                 struct vm_map_entry **entry) FL_REQUIRES(map->lock)
 {
@@ -128,10 +130,8 @@ static int vm_map_lookup_change(struct vm_map *map, vm_offset_t va, vm_prot_t ac
     return error;
 }
 
-/* The lock is held on success only, which the analysis cannot express. */
 int vm_map_lookup(struct vm_map *map, vm_offset_t va, vm_prot_t access, struct vm_map_entry **entry,
-                  struct vm_object **object, vm_pindex_t *pindex, vm_prot_t *prot,
-                  bool *wired) FL_NO_THREAD_SAFETY_ANALYSIS
+                  struct vm_object **object, vm_pindex_t *pindex, vm_prot_t *prot, bool *wired)
 {
     int error;
 
@@ -168,7 +168,7 @@ enum vm_behavior vm_map_entry_behavior(const struct vm_map_entry *entry)
 
 /* ---- stacks ------------------------------------------------------------------------------------------- */
 
-/* The stack's own object serves the new pages below, if it has room there that was never used. */
+/* The stack's entry grows down to start. If it has an object, that has room below which was never used. */
 static int vm_map_growstack_extend(struct vm_map *map, struct vm_map_entry *stack, vm_offset_t start)
     FL_REQUIRES(map->lock)
 {
@@ -195,11 +195,11 @@ int vm_map_growstack(struct vm_map *map, vm_offset_t va)
     stack = vm_map_stack_above(map, below);
     if (stack == NULL || stack->end - start > VM_STACK_LIMIT)
         return -EFAULT;
-    /* Linux's guard gap: no closer to what is accessible below, unless that is a stack too. */
+    /* Linux's guard gap to what is accessible below, unless that is a stack too. */
     if (below != &map->header && below->protection != VM_PROT_NONE &&
         (below->eflags & MAP_ENTRY_GROWS_DOWN) == 0 && start - below->end < VM_STACK_GUARD_GAP)
         return -EFAULT;
-    /* A wired stack's growth is not wired, so it is an entry of its own. */
+    /* The growth of a wired stack is not wired, so it becomes an entry of its own. */
     if ((stack->eflags & MAP_ENTRY_IN_TRANSITION) == 0 && stack->wired_count == 0 &&
         (stack->object == NULL ||
          ((stack->eflags & MAP_ENTRY_NO_ROOM) == 0 && stack->pindex >= atop(stack->start - start))))
@@ -210,16 +210,18 @@ int vm_map_growstack(struct vm_map *map, vm_offset_t va)
 
 /* ---- resident pages ----------------------------------------------------------------------------------- */
 
-#define PMAP_ENTER_MAX                                                                                       \
-    256 /* pages of one call: more would make mmap of a large resident file slow for what may never be       \
-           touched */
+/*
+ * Pages of one call. More would make mmap of a large resident file slow, for pages that may never be touched.
+ */
+#define PMAP_ENTER_MAX 256
 
 /*
- * The next neighbours that may be entered, into m[]; their number, 0 at the end. A page with the read-ahead
- * mark stays out: its first touch must fault, for that is what starts the next window.
+ * m[]: the next neighbours at or after *pindex that may be entered, at most max. Returns how many, 0 at the
+ * end; *pindex moves behind them. A page with the read-ahead mark is left out: its first use must fault,
+ * because that starts the next window.
  */
 static uint32_t vm_map_pmap_batch(struct vm_object *object, vm_pindex_t *pindex, vm_pindex_t end,
-                                  struct vm_page **m, uint32_t max)
+                                  struct vm_page **m, uint32_t max) FL_REQUIRES(object->lock)
 {
     uint32_t n = 0;
     struct vm_page *p;

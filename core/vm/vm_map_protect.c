@@ -2,19 +2,21 @@
  * vm_map_protect.c: protections, behaviours and inheritance of ranges (mprotect, madvise).
  *
  *     [start ──────────────── end)
- *     ├── clip ─ change ─ … ─ clip ┤  then neighbours that became equal merge again
+ *     ├ clip ─ change ─ … ─ clip ┤    then neighbours that became equal merge again
  *
- * As Linux does, the part before the place that fails is changed.
+ * As on Linux, the part before the place that fails is changed.
  * Invariants: A3, A7, A11 (vm_map.h). Lock: (M).
- * Does not do: wiring, but for private pages that were wired read-only and may now be written: they are wired
- * again, as their own copies.
+ * Does not do: wiring, with one exception: private pages that were wired read-only and may now be written are
+ * wired again, as copies of their own.
  */
 #include "vm/vm_map_entry.h"
 #include "lib/errno.h"
 #include "vm/vm_fault.h"
 
-/* A wired private entry that becomes writable: its wired pages may be the file's; the copies must be wired in
- * their place. */
+/*
+ * A wired private entry becomes writable: its wired pages may belong to the backing object, and the copies
+ * must be wired instead.
+ */
 static bool vm_map_protect_needs_rewire(const struct vm_map_entry *entry, vm_prot_t prot)
 {
     return entry->wired_count != 0 && (entry->eflags & MAP_ENTRY_COW) != 0 &&
@@ -34,15 +36,15 @@ static int vm_map_protect_entry(struct vm_map *map, struct vm_map_entry *entry, 
         return error;
     if (vm_map_protect_needs_rewire(entry, prot)) {
         vm_fault_unwire(map, entry, entry->start, entry->end);
-        entry->eflags &=
-            (uint8_t)~MAP_ENTRY_WIRED; /* and wired_count stays: A11, the range goes into transition */
+        /* wired_count stays: the range goes into transition (A11). */
+        entry->eflags &= (uint8_t)~MAP_ENTRY_WIRED;
         *rewire = true;
     }
     entry->protection = prot;
     return 0;
 }
 
-/* Changes entries from `entry` on; *stop: the end of what was changed. */
+/* Changes the entries from `entry`, which contains *stop, up to `end`. *stop: where the changed part ends. */
 static int vm_map_protect_range(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t end,
                                 vm_prot_t prot, vm_offset_t *stop, bool *rewire) FL_REQUIRES(map->lock)
 {
@@ -63,6 +65,7 @@ static int vm_map_protect_range(struct vm_map *map, struct vm_map_entry *entry, 
 }
 
 static void vm_map_set_transition(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+    FL_REQUIRES(map->lock)
 {
     struct vm_map_entry *entry = vm_map_first_after(map, start);
 
@@ -90,16 +93,17 @@ int vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_pr
     vm_map_unlock(map);
     if (rewire)
         wire_error = vm_map_wire_pages(map, start, stop);
+    /* The protection is changed, but the range could not be wired again. */
     if (error == 0 && wire_error != 0)
-        error = -ENOMEM; /* the protection holds; the lock was lost for want of pages */
+        error = -ENOMEM;
     return error;
 }
 
-/* What is kept in entries and changes nothing but what they merge with. */
+/* Advice that is kept in entries. It changes only with which neighbours they merge. */
 struct entry_advice {
     uint8_t behavior;
     uint8_t inherit, no_inherit; /* VM_INHERIT_*: set, cleared */
-    bool behaves;                /* `behavior` is meant */
+    bool behaves;                /* `behavior` is to be set */
 };
 
 static int vm_map_advise(struct vm_map *map, vm_offset_t start, vm_offset_t end,
@@ -115,7 +119,7 @@ static int vm_map_advise(struct vm_map *map, vm_offset_t start, vm_offset_t end,
     error = vm_map_clip_range(map, start, end, &entry);
     for (; error == 0 && entry != &map->header && entry->start < end; entry = entry->next) {
         if ((entry->eflags & MAP_ENTRY_RESERVED) != 0)
-            continue; /* not ours: a gap */
+            continue; /* reserved addresses count as a gap */
         gap |= entry->start > covered;
         covered = entry->end;
         if (advice->behaves)

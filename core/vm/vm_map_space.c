@@ -1,12 +1,12 @@
 /*
- * vm_map_space.c: the map as a whole: its birth and end, its lock, and what waits until the lock is released.
+ * vm_map_space.c: the map as a whole: how it begins and ends, its lock, the deleted entries that are freed
+ * when the lock is released, and waiting for entries in transition.
  *
- *   vm_map_delete ──▶ map->dead ──vm_map_unlock──▶ objects let go, entries freed
- *                     (under (M))                  (no lock held: the last reference may write and sleep)
+ *   vm_map_delete ──▶ map->dead ──vm_map_unlock──▶ references to objects dropped, entries freed
+ *                     with (M)                     without any lock: the last reference may write and sleep
  *
- * Invariants: A8 map->dead is empty whenever (M) is free or shared. A9 every map is on the list of all maps
- * from vm_map_create to vm_map_destroy.
- * Locks: (M); vm_maps_lock, a leaf, for the list; map->transition_lock (w), a leaf.
+ * Invariants: A8, A9 (vm_map.h).
+ * Locks: (M); vm_maps_lock, for the list of all maps, a leaf; map->transition_lock (w), a leaf.
  *
  * Does not do: entries (vm_map.c).
  */
@@ -18,13 +18,15 @@
 
 static struct vm_zone vm_map_zone;
 static struct vm_lock vm_maps_lock;
-static struct vm_map *vm_maps; /* (vm_maps_lock) */
+static struct vm_map *vm_maps FL_GUARDED_BY(vm_maps_lock);
 
 void vm_map_startup(void)
 {
     __builtin_memset(&vm_maps_lock, 0, sizeof(vm_maps_lock));
     __builtin_memset(&vm_rmap_lock, 0, sizeof(vm_rmap_lock));
+    vm_lock(&vm_maps_lock);
     vm_maps = NULL;
+    vm_unlock(&vm_maps_lock);
     vm_zone_init(&vm_map_zone, "vm_map", sizeof(struct vm_map));
     vm_map_entry_zone_startup();
 }
@@ -65,8 +67,8 @@ void vm_map_destroy(struct vm_map *map)
 
     vm_map_lock(map);
     error = vm_map_delete(map, map->min_offset, map->max_offset);
-    KASSERT(error == 0 && map->nentries == 0,
-            "A6"); /* no entry crosses the map's ends: nothing was clipped */
+    /* No entry crosses the map's ends, so no clip needed memory. */
+    KASSERT(error == 0 && map->nentries == 0, "A6");
     vm_map_unlock(map);
 
     vm_lock(&vm_maps_lock);
@@ -87,10 +89,9 @@ void vm_map_lock(struct vm_map *map)
 }
 
 /*
- * Lets go of what a deleted entry showed. Pages of a private mapping are nobody's now, so they go at once,
- * though other parts of the mapping keep the object alive; shared memory keeps its pages for as long as
- * anybody shares it.
- * => called with no lock held.
+ * Drops a deleted entry's reference, and frees the entry. Other entries may keep the object of a private
+ * mapping alive: the pages of the deleted range are freed all the same, if nothing shows them any more.
+ * Shared memory keeps its pages as long as it has a reference. No lock held.
  */
 static void vm_map_entry_release(struct vm_map_entry *entry)
 {
@@ -142,6 +143,7 @@ void vm_map_unlock_read(struct vm_map *map)
 /* ---- transition --------------------------------------------------------------------------------------- */
 
 static bool vm_map_in_transition(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+    FL_REQUIRES_SHARED(map->lock)
 {
     struct vm_map_entry *entry;
 
@@ -154,9 +156,9 @@ static bool vm_map_in_transition(struct vm_map *map, vm_offset_t start, vm_offse
 }
 
 /*
- * The count is read under (M), and changes only by one who holds (M) exclusively: so a change after our
- * release of (M) is never missed. The loop ends because whoever wires a range finishes without waiting for
- * other wirers.
+ * The count is read with (M) held, and changes only with (M) exclusive: so no change after our release of (M)
+ * is missed. The loop ends, because a thread that wires a range finishes without waiting for other
+ * transitions.
  */
 void vm_map_wait_transition(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 {

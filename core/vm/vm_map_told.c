@@ -1,20 +1,22 @@
 /*
- * vm_map_told.c: what a mapping was told of its file's failed write-backs: a mapping is a descriptor of its
- * own, and its cursor (errseq.h) is in its entry.
+ * vm_map_told.c: which failed writes a mapping was told of. Like a descriptor, a mapping has a cursor of its
+ * own (errseq.h), in its entry.
  *
- *   mmap ─▶ told what the descriptor was ─▶ clip: both halves ─▶ merge: the half that was told less
- *   msync ─▶ vm_map_check_wb_err ─▶ told
+ *   mmap    the cursor is as the descriptor's is
+ *   clip    both halves get the cursor
+ *   merge   the older of the two cursors: better told twice than never
+ *   msync   vm_map_check_wb_err: told
  *
- * Locks: cursors change under (M) exclusive, or under (M) shared with (V) of the file's vnode.
- * Does not do: private mappings, whose own pages no store has, and which msync passes over.
+ * Locks: a cursor changes under (M) exclusive, or under (M) shared in pagerops.check_errors (e).
+ * Does not do: private mappings. Their own pages are never written, and msync leaves them out.
  */
 #include "lib/kassert.h"
 #include "vm/vm_map_entry.h"
 #include "vm/vm_pager.h"
 
-/* The first entry at or behind *va that shows the object; *va moves behind it. NULL: none before end. (M). */
+/* The first entry that ends after *va and shows the object; *va moves to its end. NULL: none before `end`. */
 static struct vm_map_entry *next_of_object(struct vm_map *map, vm_offset_t *va, vm_offset_t end,
-                                           const struct vm_object *object)
+                                           const struct vm_object *object) FL_REQUIRES_SHARED(map->lock)
 {
     struct vm_map_entry *entry = vm_map_first_after(map, *va);
     while (entry != &map->header && entry->start < end && entry->object != object)

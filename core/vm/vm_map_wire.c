@@ -1,17 +1,17 @@
 /*
- * vm_map_wire.c: wiring of ranges (mlock): the pages are faulted in and stay.
+ * vm_map_wire.c: wiring of ranges (mlock): the pages are faulted in, and stay in memory.
  *
- *     (M): clip, IN_TRANSITION, wired_count = 1 ─▶ unlocked: vm_fault each page ─▶ (M): WIRED or undone
+ *     (M): clip, IN_TRANSITION, wired_count = 1 ─▶ unlocked: vm_fault of each page ─▶ (M): WIRED, or undone
  *
- *     wired_count  MAP_ENTRY_WIRED  IN_TRANSITION
- *          0              -               -         not wired
- *          1              -               x         its pages are being wired
- *          1              x               x         was wired before, lies in a range that is being wired
- *          1              x               -         wired
+ *     wired_count  WIRED  IN_TRANSITION
+ *          0         -          -         not wired
+ *          1         -          x         its pages are being wired
+ *          1         x          x         was wired before, and lies in a range that is being wired
+ *          1         x          -         wired
  *
- * While entries are in transition nobody splits, moves, merges or deletes them (A10): others wait in
- * vm_map_wait_transition. One who wires marks its whole range in one hold of (M) and waits for nobody
- * afterwards, so two of them cannot wait for each other.
+ * An entry in transition is not split, moved, merged or deleted (A10): those operations wait in
+ * vm_map_wait_transition. vm_map_wire marks its whole range in one hold of (M), and does not wait for
+ * transitions afterwards. So two of them cannot wait for each other.
  *
  * Invariants: A10, A11 (vm_map.h). Lock: (M), not held during faults.
  * Does not do: limits on how much may be wired.
@@ -21,8 +21,9 @@
 #include "lib/kassert.h"
 #include "vm/vm_fault.h"
 
-/* Whether the whole range is mapped, and by us. */
+/* Whether all of the range is mapped, and not reserved. */
 static bool vm_map_range_covered(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+    FL_REQUIRES_SHARED(map->lock)
 {
     struct vm_map_entry *entry = vm_map_first_after(map, start);
 
@@ -33,8 +34,7 @@ static bool vm_map_range_covered(struct vm_map *map, vm_offset_t start, vm_offse
     return true;
 }
 
-/* How a page of the entry must be touched to have in memory what the program will use. Private pages become
- * copies now, not later. */
+/* The access that brings in the page which the program will use: a private writable page is copied now. */
 static vm_prot_t vm_map_wire_access(const struct vm_map_entry *entry)
 {
     if ((entry->eflags & MAP_ENTRY_COW) != 0 && (entry->protection & VM_PROT_WRITE) != 0)
@@ -57,12 +57,14 @@ static int vm_map_wire_faults(struct vm_map *map, vm_offset_t start, vm_offset_t
         KASSERT(entry->start <= *done && (entry->eflags & MAP_ENTRY_IN_TRANSITION) != 0, "A10");
         stop = entry->end < end ? entry->end : end;
         access = vm_map_wire_access(entry);
-        touch = entry->wired_count != 0; /* mprotect's range may have others between */
+        touch = entry->wired_count != 0; /* mprotect's range may have unwired entries in between */
         wire = touch && (entry->eflags & MAP_ENTRY_WIRED) == 0;
         vm_map_unlock_read(map);
         for (va = *done; touch && va < stop; va += VM_PAGE_SIZE) {
-            /* What is wired already is touched all the same: it may not be reachable any more, and mlock
-             * has to say so. */
+            /*
+             * Pages that are wired already are touched too: mlock must fail if they cannot be reached any
+             * more.
+             */
             int error = vm_fault(map, va, access, wire ? VM_FAULT_WIRE : VM_FAULT_NORMAL);
 
             if (error != 0) {
@@ -74,7 +76,9 @@ static int vm_map_wire_faults(struct vm_map *map, vm_offset_t start, vm_offset_t
     return 0;
 }
 
-/* The entry's end of transition: wired, or, when it failed, not, with pages up to `done` unwired. */
+/*
+ * Ends the entry's transition. If the wiring failed, its pages up to `done` are unwired, and so is the entry.
+ */
 static void vm_map_wire_finish(struct vm_map *map, struct vm_map_entry *entry, bool failed, vm_offset_t done)
     FL_REQUIRES(map->lock)
 {

@@ -1,24 +1,23 @@
 /*
- * vm_object.c: memory objects: their birth, references and end; removing their pages; the clean copies above
- * them.
+ * vm_object.c: memory objects: how they begin and end, their references, removing their pages, and removing
+ * the clean copies above them.
  *
  *   vm_object_allocate ─▶ referenced ─▶ vm_object_deallocate ─▶ vm_object_terminate
- *                                            │ anonymous: the last reference ends it, then what backs it
- *                                            └ a file's: the last but one drops the vnode, which ends both
+ *                                            │ anonymous: the last reference ends it, then its backing object
+ *                                            └ kept by its pager: the pager ends it, with vm_object_destroy
  *
  *   remove_above walks the tree of shadows over an object, parents first, with a reference to one at a time:
  *
- *        object ◀── s ◀── t         next: first child, else next sibling, else the parent's next sibling
- *               ◀── u               (under (R); a node with a reference keeps everything below it)
+ *        object ◀── s ◀── t         next: the first child, else the next sibling, else the parent's next one
+ *               ◀── u               (under (R); a reference to a shadow keeps all objects behind it)
  *
- * Invariants O1 … O5: vm_object.h. O6: an object that ends has no page and no pip left.
- * Locks: (O), (R) as in vm_object.h; vm_objects_lock, taken with no other lock held except in the checkers,
- * which then take (O).
- * Waiting for a page: for busy ones, those in write-back and those that are read until their owner is done,
- * which never waits for us; for held ones never (vm_page.h).
+ * Invariants O1 … O6: vm_object.h. Locks: (O), (R) as there; vm_objects_lock, for the list of all objects, is
+ * taken with no other lock held. Only the checkers then take (O).
  *
- * Does not do: transfers (vm_pager.c), dirty pages' way to the store (file/writeback.c), finding mappings
- * (vm_rmap.c).
+ * Removal waits for pages that are busy, in write-back or read: their owners finish without waiting for us.
+ * It never waits for a held page (vm_page.h).
+ *
+ * Does not do: transfers and writing dirty pages (vm_pager.h), finding mappings (vm_rmap.c).
  */
 #include "vm/vm_object.h"
 #include "lib/errno.h"
@@ -33,22 +32,24 @@
 #define SHADOW_DEPTH (1u << 20) /* no chain is longer: checkers only */
 
 enum remove_mode {
-    REMOVE_ALL,     /* everything */
-    REMOVE_DISCARD, /* everything, but what is held becomes zeros */
-    REMOVE_CLEAN,   /* not what is dirty, wired or held */
-    REMOVE_COPIES,  /* PG_COPY only */
-    REMOVE_ABOVE,   /* everything but a place that is kept for a copy: busy and not valid */
+    REMOVE_ALL,     /* all pages */
+    REMOVE_DISCARD, /* all pages; a held one stays and becomes zeros */
+    REMOVE_CLEAN,   /* not those that are dirty, wired, held or read */
+    REMOVE_COPIES,  /* clean copies (PG_COPY) only */
+    REMOVE_ABOVE,   /* all pages but those that a fault is going to fill: busy and not valid */
 };
 
 static struct vm_zone vm_object_zone;
 static struct vm_lock vm_objects_lock;
-static struct vm_object *vm_objects; /* (vm_objects_lock) */
+static struct vm_object *vm_objects FL_GUARDED_BY(vm_objects_lock);
 
 void vm_object_startup(void)
 {
     vm_zone_init(&vm_object_zone, "vm object", sizeof(struct vm_object));
     __builtin_memset(&vm_objects_lock, 0, sizeof vm_objects_lock);
+    vm_lock(&vm_objects_lock);
     vm_objects = NULL;
+    vm_unlock(&vm_objects_lock);
 }
 
 /* ---- birth --------------------------------------------------------------------------------------------- */
@@ -146,16 +147,16 @@ void vm_object_pip_wait(struct vm_object *object)
 }
 
 /*
- * Frees everything the object is. Nobody can find it any more, but for the page daemon by its pages, and the
- * walk over shadows, which sees a reference count of 0. Called with (O) held, which ends with the object.
- * What backs it keeps the reference.
+ * Frees the object and all that it has. Only two can still find it: the page daemon, by its pages, and a walk
+ * over shadows, which leaves an object with ref_count 0 alone. The lock ends with the object. The reference
+ * to the backing object becomes the caller's.
  */
 static void vm_object_terminate(struct vm_object *object) FL_RELEASE(object->lock)
 {
     object->dead = true;
     vm_object_pip_wait(object);
     vm_object_page_remove(object, 0, UINT64_MAX, false);
-    vm_object_pip_wait(object); /* the page daemon may have been at its pages */
+    vm_object_pip_wait(object); /* the page daemon may have added one meanwhile */
     KASSERT(object->resident_count == 0 && object->paging_in_progress == 0, "O6");
     vm_unlock(&object->lock);
 
@@ -174,13 +175,13 @@ static void vm_object_terminate(struct vm_object *object) FL_RELEASE(object->loc
     vm_zone_free(&vm_object_zone, object);
 }
 
-/* Does the object end by its pager, which has one reference to it, and not with its last one? */
+/* Whether the pager has a reference of its own, and ends the object itself. */
 static bool pager_keeps(const struct vm_object *object)
 {
     return vm_pager_ops(object)->last_reference != NULL;
 }
 
-/* Drops one reference to an object that its pager keeps, with a reference of its own. */
+/* Drops one reference to an object that its pager keeps; not the pager's own. */
 static void vm_object_pager_deallocate(struct vm_object *object) FL_RELEASE(object->lock)
 {
     uint32_t refs = atomic_fetch_sub(&object->ref_count, 1);
@@ -190,11 +191,13 @@ static void vm_object_pager_deallocate(struct vm_object *object) FL_RELEASE(obje
         vm_pager_ops(object)->last_reference(object);
 }
 
-/* Drops a reference that is not one of the last, with which something would end, without a lock. False: it may be. */
+/*
+ * Drops a reference without the lock, unless it may be the last one (beside the pager's). False: it may be.
+ */
 static bool vm_object_unreference(struct vm_object *object)
 {
     uint32_t last = pager_keeps(object) ? 2 : 1, refs = atomic_load(&object->ref_count);
-    while (refs > last) /* ends: each turn somebody else's change succeeded */
+    while (refs > last) /* ends: an attempt fails only because another thread's succeeded */
         if (atomic_compare_exchange_weak(&object->ref_count, &refs, refs - 1))
             return true;
     return false;
@@ -231,12 +234,12 @@ void vm_object_destroy(struct vm_object *object)
 /* ---- removing pages ------------------------------------------------------------------------------------ */
 
 struct remove_batch {
-    struct vm_page *m[REMOVE_BATCH]; /* busy, by index */
+    struct vm_page *m[REMOVE_BATCH]; /* busy, of one object, by rising index */
     uint32_t n;
 };
 
-/* Unmaps and frees what was collected, neighbours together. (O). */
-static void remove_flush(struct remove_batch *batch)
+/* Unmaps and frees the batch's pages, neighbours together. */
+static void remove_flush(struct vm_object *object, struct remove_batch *batch) FL_REQUIRES(object->lock)
 {
     bool clean = true;
     for (uint32_t i = 0; i < batch->n; i++)
@@ -246,7 +249,7 @@ static void remove_flush(struct remove_batch *batch)
         if (batch->m[i]->flags & PG_DIRTY)
             vm_page_undirty(batch->m[i]);
         if (batch->m[i]->flags & PG_PRIVATE)
-            vm_pager_ops(batch->m[i]->object)->invalidatepage(batch->m[i]);
+            vm_pager_ops(object)->invalidatepage(batch->m[i]);
         while (batch->m[i]->wire_count > 0)
             vm_page_unwire(batch->m[i], PQ_INACTIVE);
     }
@@ -257,13 +260,14 @@ static void remove_flush(struct remove_batch *batch)
 
 enum remove_verdict { REMOVE_SKIP, REMOVE_TAKE, REMOVE_ZERO, REMOVE_WAIT };
 
+/* What is to be done with page m now. (O). */
 static enum remove_verdict remove_judge(const struct vm_page *m, enum remove_mode mode)
 {
     if (mode == REMOVE_COPIES && (m->flags & PG_COPY) == 0)
         return REMOVE_SKIP;
     /*
-     * Its owner may be waiting for a page below, even for one that our caller has; what it will find there is
-     * the state after us.
+     * Its owner may be waiting for a page behind it, even for one that our caller has busy. It will find
+     * there what is true after the removal.
      */
     if (mode == REMOVE_ABOVE && (m->flags & (PG_BUSY | PG_VALID)) == PG_BUSY)
         return REMOVE_SKIP;
@@ -278,8 +282,8 @@ static enum remove_verdict remove_judge(const struct vm_page *m, enum remove_mod
 }
 
 /*
- * m is held, and its bytes are to be gone: they become zeros where they are. What the system call stores
- * meanwhile is newer. False: there was no memory for it. (O), released in between.
+ * Fills held page m with zeros. What the system call that holds it stores meanwhile counts as later. False:
+ * no memory. (O) is released in between.
  */
 static bool remove_zero(struct vm_object *object, struct vm_page *m) FL_REQUIRES(object->lock)
 {
@@ -291,17 +295,16 @@ static bool remove_zero(struct vm_object *object, struct vm_page *m) FL_REQUIRES
     return zeroed;
 }
 
-static void remove_take(struct remove_batch *batch, struct vm_page *m)
+static void remove_take(struct vm_object *object, struct remove_batch *batch, struct vm_page *m)
+    FL_REQUIRES(object->lock)
 {
     vm_page_xbusy(m);
     batch->m[batch->n++] = m;
     if (batch->n == REMOVE_BATCH)
-        remove_flush(batch);
+        remove_flush(object, batch);
 }
 
-/*
- * Removes the pages of [start, end) that `mode` says. (O) held on entry and return, released while it waits.
- */
+/* Removes the pages of [start, end) that `mode` says. (O) is released while it waits. */
 static void vm_object_remove_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
                                    enum remove_mode mode) FL_REQUIRES(object->lock)
 {
@@ -312,44 +315,39 @@ static void vm_object_remove_range(struct vm_object *object, vm_pindex_t start, 
         enum remove_verdict verdict = remove_judge(m, mode);
         pindex = m->pindex;
         if (verdict == REMOVE_WAIT || verdict == REMOVE_ZERO)
-            remove_flush(&batch); /* nobody shall wait for ours while we wait for others */
+            remove_flush(object, &batch); /* no thread may wait for our busy pages while we wait */
         if (verdict == REMOVE_WAIT) {
             vm_page_busy_sleep(m);
             continue;
         }
         pindex++;
         if (verdict == REMOVE_ZERO && !remove_zero(object, m))
-            verdict = REMOVE_TAKE; /* then as what is unmapped: busy again in the same hold of (O) */
+            verdict = REMOVE_TAKE; /* like a page that is unmapped; (O) is held since it was last busy */
         if (verdict == REMOVE_TAKE)
-            remove_take(&batch, m);
+            remove_take(object, &batch, m);
     }
-    remove_flush(&batch);
+    remove_flush(object, &batch);
 }
 
 void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool clean_only)
 {
-    vm_lock_assert(&object->lock);
     vm_object_remove_range(object, start, end, clean_only ? REMOVE_CLEAN : REMOVE_ALL);
 }
 
 void vm_object_page_discard(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
-    vm_lock_assert(&object->lock);
     KASSERT(object->backing_object == NULL, "O4");
     vm_object_remove_range(object, start, end, REMOVE_DISCARD);
 }
 
-/* ---- what lies above ----------------------------------------------------------------------------------- */
+/* ---- shadows ------------------------------------------------------------------------------------------- */
 
-/*
- * The first of `shadow` and its later siblings that is not about to end, with a reference. (R) shared: so
- * they are there.
- */
-static struct vm_object *shadow_reference(struct vm_object *shadow)
+/* Takes a reference to the first of `shadow` and its later siblings that is not about to end. NULL: none. */
+static struct vm_object *shadow_reference(struct vm_object *shadow) FL_REQUIRES_SHARED(vm_rmap_lock)
 {
     for (; shadow != NULL; shadow = shadow->shadow_next) {
         uint32_t refs = atomic_load(&shadow->ref_count);
-        while (refs != 0) /* ends: each turn somebody else's change succeeded */
+        while (refs != 0) /* ends: an attempt fails only because another thread's succeeded */
             if (atomic_compare_exchange_weak(&shadow->ref_count, &refs, refs + 1))
                 return shadow;
     }
@@ -357,8 +355,8 @@ static struct vm_object *shadow_reference(struct vm_object *shadow)
 }
 
 /*
- * The node after `at` in the tree of shadows over `root`, with a reference; the one to `at` goes. NULL: that
- * was all. *offset: what to add to an index in the node to get the index in root. No lock held.
+ * The object after `at` in the tree of shadows over `root`, with a reference; the reference to `at` is
+ * dropped. NULL: `at` was the last. *offset: the index in root of the object's page 0. No lock held.
  */
 static struct vm_object *shadow_walk(struct vm_object *root, struct vm_object *at, vm_pindex_t *offset)
 {
@@ -376,6 +374,10 @@ static struct vm_object *shadow_walk(struct vm_object *root, struct vm_object *a
     return next;
 }
 
+/*
+ * vm_object_remove_range for all shadows over the object; start and end are indices in the object. No lock
+ * held.
+ */
 static void remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, enum remove_mode mode)
 {
     vm_pindex_t offset = 0;
@@ -414,6 +416,7 @@ bool vm_object_invalidate_copies(struct vm_object *object, vm_pindex_t pindex)
 
 /* ---- checks -------------------------------------------------------------------------------------------- */
 
+/* O4. The references of the shadows keep the chain. */
 static void vm_object_check_chain(const struct vm_object *object)
 {
     uint32_t depth = 0;
@@ -441,7 +444,9 @@ void vm_object_check(struct vm_object *object)
     KASSERT(resident == object->resident_count, "O1");
     KASSERT(dirty == object->dirty_count || !vm_pager_home(object), "P7");
     uint32_t refs = atomic_load(&object->ref_count);
+    vm_rwlock_read(&vm_rmap_lock);
     KASSERT(refs > 0 || (resident == 0 && object->entries.root == NULL), "O2");
+    vm_rwlock_read_done(&vm_rmap_lock);
     KASSERT(object->type == OBJT_DEFAULT || (object->handle != NULL && object->backing_object == NULL), "O5");
     vm_object_check_chain(object);
     vm_radix_check(&object->pages);

@@ -600,7 +600,9 @@ void vm_page_check_all(void)
             free += !orphan;
         }
     }
+    vm_lock(&vm_phys.lock);
     KASSERT(free == vm_phys.free_count, "P3");
+    vm_unlock(&vm_phys.lock);
     KASSERT(queued == vm_queues.q[PQ_ACTIVE].count + vm_queues.q[PQ_INACTIVE].count, "P8");
     KASSERT(wired == vm_queues.wired, "P8");
     queue_check(PQ_ACTIVE);

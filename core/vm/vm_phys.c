@@ -1,15 +1,15 @@
 /*
- * vm_phys.c: the buddy allocator of physical pages: free blocks by order, in lists that run through their
- * head pages.
+ * vm_phys.c: the buddy allocator of physical pages: splitting and joining free blocks.
  *
- *   order 2        |0 1 2 3|
- *   order 1   alloc(0) splits it: |0 1|2 3|      2-3 goes to the list of order 1,
- *   order 0                       |0|1|          1 to that of order 0, and 0 is the caller's
+ *   order 2   |0 1 2 3|      vm_phys_alloc_pages(0) splits it twice:
+ *   order 1   |0 1|2 3|      2-3 goes to the list of order 1,
+ *   order 0   |0|1|          1 goes to the list of order 0, and the caller gets 0
  *
- * A block's buddy of order n starts at its own frame ^ 2^n: freeing 0 joins 1, then 2-3.
+ * The buddy of a block of order n that starts at `frame` starts at frame ^ 2^n. So freeing 0 joins it with 1,
+ * and then with 2-3.
  *
- * Invariants B1 … B3 and the lock: vm_phys.h. Does not do: who uses a frame (vm_page), which frames should
- * stay together (vm_reserv).
+ * Invariants B1 … B3 and the lock: vm_phys.h. Does not do: what a frame is used for (vm_page.c), which frames
+ * should stay together (vm_reserv.c).
  */
 #include "vm/vm_phys.h"
 #include "lib/kassert.h"
@@ -19,8 +19,10 @@ struct vm_phys vm_phys;
 void vm_phys_init(uint32_t nframes)
 {
     __builtin_memset(&vm_phys, 0, sizeof vm_phys);
+    vm_lock(&vm_phys.lock);
     for (unsigned order = 0; order < VM_PHYS_ORDERS; order++)
         vm_phys.head[order] = VM_PAGE_NONE;
+    vm_unlock(&vm_phys.lock);
     for (vm_frame_t frame = 0; frame < nframes; frame++)
         vm_page_of(frame)->order = VM_PHYS_NOFREE;
 }
@@ -101,8 +103,8 @@ uint32_t vm_phys_listed(void)
     return listed;
 }
 
-/* Walks one list: B1 for its blocks, B2 against their buddies. Returns the number of blocks. */
-static uint32_t freelist_check(unsigned order)
+/* Checks one list: B1 for its blocks, B2 against their buddies. Returns the number of blocks. */
+static uint32_t freelist_check(unsigned order) FL_REQUIRES(vm_phys.lock)
 {
     uint32_t nblocks = 0;
     uint32_t prev = VM_PAGE_NONE;

@@ -1,17 +1,21 @@
 /*
  * vm_phys.h: the buddy allocator of physical pages.
  *
- *   free[order]: blocks of 2^order pages, order 0 … VM_PHYS_ORDERS-1, each starting at a multiple of its
- *   size
+ *   head[0]   1 page      ─▶ block ⇄ block ⇄ block
+ *   head[1]   2 pages     ─▶ block
+ *     …                                              lists of free blocks: a block of 2^order pages starts at
+ *   head[9]   512 pages   ─▶ block ⇄ block           a multiple of its size, and is linked by its first page
  *
- * A freed block joins its buddy as long as that one is free and of the same order. The lists run through
- * vm_page.q_next / q_prev of the head pages. free_count also counts the frames that a reservation keeps
- * without using them (vm_reserv.h): they can be had. So the lists do not change it; who takes frames into
- * use or gives them back says so with vm_phys_freecnt_adj.
+ * A freed block joins its buddy if that one is free and of the same order, and so on upwards. The links are
+ * vm_page.q_next and q_prev of the blocks' first pages.
  *
- * Invariants: B1 a free block starts at a multiple of its size and its head's `order` says so; all other
- * pages have VM_PHYS_NOFREE. B2 two free buddies of one order are one block. B3 free_count = pages on the
- * lists + unused frames of reservations.
+ * free_count also counts the frames that reservations keep without using them (vm_reserv.h), because they can
+ * be allocated. So adding a block to the lists, or removing it, does not change free_count. The caller that
+ * takes frames into use, or frees them, says so with vm_phys_freecnt_adj.
+ *
+ * Invariants: B1 a free block starts at a multiple of its size, and the `order` of its first page says so;
+ * all other pages have VM_PHYS_NOFREE. B2 two free buddies of one order are one block. B3 free_count is the
+ * pages on the lists and the unused frames of reservations.
  *
  * Lock: (F) vm_phys.lock, a leaf. (McKusick et al., 2nd ed., 6.10; FreeBSD 11 vm_phys.)
  */
@@ -25,23 +29,27 @@
 
 struct vm_phys {
     struct vm_lock lock;              /* (F) */
-    uint32_t free_count;              /* (F) pages; read without the lock as a hint */
-    uint32_t head[VM_PHYS_ORDERS];    /* (F) */
+    uint32_t free_count;              /* (F) pages */
+    uint32_t head[VM_PHYS_ORDERS];    /* (F) the first block's frame, or VM_PAGE_NONE */
     uint32_t nblocks[VM_PHYS_ORDERS]; /* (F) */
     uint32_t free_low;                /* (F) the lowest free_count ever: peak use */
-    uint32_t waiters; /* (F) threads in vm_wait, which sleep on &vm_phys: woken when pages were freed */
+    uint32_t waiters;                 /* (F) threads in vm_wait, which sleep on &vm_phys */
 };
+/* Declared twice, because the annotation names the variable itself. */
 extern struct vm_phys vm_phys;
+extern struct vm_phys vm_phys FL_GUARDED_BY(vm_phys.lock);
 
-void vm_phys_init(uint32_t nframes); /* every frame is in use afterwards */
-/* A block of 2^order pages, or NULL; splits larger ones. Called with (F) held. */
+/* Empty lists: every frame is in use. Context: boot. */
+void vm_phys_init(uint32_t nframes);
+/* The first page of a free block of 2^order pages, cut from a larger one if need be. NULL: there is none. */
 FL_NODISCARD struct vm_page *vm_phys_alloc_pages(unsigned order) FL_REQUIRES(vm_phys.lock);
+/* The 2^order pages from m on, a multiple of 2^order, become a free block. */
 void vm_phys_free_pages(struct vm_page *m, unsigned order) FL_REQUIRES(vm_phys.lock);
 /* `adj` pages became free, or (negative) came into use. */
 void vm_phys_freecnt_adj(int32_t adj) FL_REQUIRES(vm_phys.lock);
-/* Pages on the free lists. Called with (F) held. */
+/* How many pages are on the lists. */
 FL_NODISCARD uint32_t vm_phys_listed(void) FL_REQUIRES(vm_phys.lock);
-/* B1, B2: panics unless the lists, orders, buddies and block counts agree. B3 is vm_reserv_check's. */
+/* Panics unless B1 and B2 hold, and the block counts are right. B3: vm_reserv_check. Takes (F). */
 void vm_phys_check(void);
 
 #endif

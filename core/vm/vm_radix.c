@@ -6,17 +6,16 @@
  *   narrow node, 24 bytes:  key | ways | tag  tag  tag  | slot slot slot      sorted by digit
  *   wide node, 80 bytes:    key | ways | count | marks[] | slot[16]           slot[digit]
  *                           │            └ a narrow node's tag is digit | marks << 4
- *                           └ the prefix of all keys below; the level in the low 4 bits, which it never uses
+ *                           └ the prefix of all keys below; the level is in its low 4 bits, always free
  *
- * A position is an index into a node's slots: both kinds keep them in the order of their digits, so that
- * walking positions upwards walks keys upwards. A place is a slot with its marks: one of a node's, or the
- * root.
+ * A position is an index into a node's slots. Both kinds of node keep the slots in the order of their digits,
+ * so rising positions have rising keys. A place is a slot with its marks: one of a node's, or the root.
  *
- * Insertion that finds another key's slot puts a narrow node of two children there; a full narrow node is
- * replaced by a wide one. Removal that leaves one child puts that child in the node's place; a wide node that
- * fits is replaced by a narrow one, if there is memory.
+ * Insertion: if the way ends at a slot of another key, a narrow node with two children replaces it. A full
+ * narrow node becomes a wide one. Removal: if one child is left, it replaces its node. A wide node whose
+ * children fit becomes a narrow one, if there is memory.
  *
- * Invariants X1 … X4 and the lock: vm_radix.h. Does not do: reading without the object's lock.
+ * Invariants X1 … X4 and the lock: vm_radix.h. Does not do: lookups without the object's lock.
  */
 #include "vm/vm_radix.h"
 #include "lib/kassert.h"
@@ -44,9 +43,8 @@ struct vm_radix_wide {
     uint32_t slot[RADIX_WIDE];
 };
 
-_Static_assert(sizeof(struct vm_radix_node) == 24,
-               "two children share a node: 24 bytes for each page at most");
-_Static_assert(sizeof(struct vm_radix_wide) == 80, "four children or more: less than 27 bytes for each page");
+_Static_assert(sizeof(struct vm_radix_node) == 24, "n - 1 nodes for n pages: less than 24 bytes for each");
+_Static_assert(sizeof(struct vm_radix_wide) == 80, "4 children or more: less than 27 bytes for each page");
 _Static_assert(VM_RADIX_NODE_BYTES * 30 >= 24 * 31 + 80 * 31 / 3,
                "both widths in turn, and 1/30 for the rest of slabs");
 _Static_assert(RADIX_MARKS <= 4, "marks have four bits of a tag");
@@ -211,7 +209,7 @@ static void node_put(struct vm_radix_node *n, unsigned d, uint32_t slot, unsigne
     node_set_marks(n, pos, marks);
 }
 
-/* Takes the child at pos out. */
+/* Removes the child at pos. */
 static void node_take(struct vm_radix_node *n, int pos)
 {
     node_set_marks(n, pos, 0);
@@ -264,7 +262,7 @@ static void place_set_marks(struct vm_radix *rtree, struct radix_place at, unsig
         node_set_marks(at.node, at.pos, marks);
 }
 
-/* The places from the root (path[0]) down to m's own. Returns how many. m is in the tree. */
+/* path[]: the places from the root down to that of m, which is in the tree. Returns how many. */
 static int radix_path(struct vm_radix *rtree, const struct vm_page *m, struct radix_place *path)
 {
     int n = 0;
@@ -281,7 +279,7 @@ static int radix_path(struct vm_radix *rtree, const struct vm_page *m, struct ra
     return n;
 }
 
-/* path[depth]'s marks may have lost some: brings the places above it up to date. */
+/* path[depth] may have lost marks: updates the places above it. */
 static void path_update_marks(struct vm_radix *rtree, const struct radix_place *path, int depth)
 {
     for (; depth > 0; depth--) {
@@ -292,8 +290,7 @@ static void path_update_marks(struct vm_radix *rtree, const struct radix_place *
     }
 }
 
-/* Replaces the node that hangs at `at` by one of `ways` with the same children. NULL: no memory, nothing
- * changed. */
+/* Replaces the node at `at` by one of `ways` with the same children. NULL: no memory, and nothing changed. */
 static struct vm_radix_node *node_resize(struct vm_radix *rtree, struct radix_place at, unsigned ways)
 {
     struct vm_radix_node *old = slot_node(*place_slot(rtree, at));
@@ -317,7 +314,10 @@ void vm_radix_startup(void)
     vm_zone_init(&wide_zone, "radix node", sizeof(struct vm_radix_wide));
 }
 
-/* Puts a node of two children at the place: what is there, whose keys begin as `there`, and the new page. */
+/*
+ * Puts a node with two children at the place: what is there now, with keys that begin like `there`, and the
+ * new page. Errors: -ENOMEM.
+ */
 static int radix_branch(struct vm_radix *rtree, struct radix_place at, vm_pindex_t there, vm_pindex_t pindex,
                         uint32_t page_slot)
 {
@@ -406,7 +406,7 @@ struct vm_page *vm_radix_lookup(const struct vm_radix *rtree, vm_pindex_t pindex
     return slot != 0 && slot_page(slot)->pindex == pindex ? slot_page(slot) : NULL;
 }
 
-/* The first page below the slot, with one of `marks` unless that is 0: the slot has it. */
+/* The first page below the slot, with one of `marks` unless that is 0; the slot has that mark. */
 static struct vm_page *radix_first(uint32_t slot, unsigned marks)
 {
     while (slot_is_node(slot)) {
@@ -418,6 +418,7 @@ static struct vm_page *radix_first(uint32_t slot, unsigned marks)
     return slot == 0 ? NULL : slot_page(slot);
 }
 
+/* The last page below the slot. */
 static struct vm_page *radix_last(uint32_t slot)
 {
     while (slot_is_node(slot)) {
@@ -428,8 +429,8 @@ static struct vm_page *radix_last(uint32_t slot)
 }
 
 /*
- * The least page >= pindex, with one of `marks` unless that is 0. One way down towards pindex; `higher` is
- * the nearest subtree that lies above that way and holds what is wanted, in case the way ends without it.
+ * The least page >= pindex, with one of `marks` unless that is 0. Goes down towards pindex once. `higher` is
+ * the nearest subtree of larger keys with such a page: the answer is its first one if the way down has none.
  */
 static struct vm_page *radix_ge(const struct vm_radix *rtree, vm_pindex_t pindex, unsigned marks)
 {
@@ -468,7 +469,7 @@ struct vm_page *vm_radix_lookup_mark(const struct vm_radix *rtree, vm_pindex_t p
     return radix_ge(rtree, pindex, 1u << mark);
 }
 
-/* The mirror image of radix_ge, without marks. */
+/* radix_ge mirrored, without marks. */
 struct vm_page *vm_radix_lookup_le(const struct vm_radix *rtree, vm_pindex_t pindex)
 {
     uint32_t slot = rtree->root, lower = 0;
@@ -502,7 +503,7 @@ void vm_radix_set_mark(struct vm_radix *rtree, struct vm_page *m, enum vm_radix_
     for (int depth = radix_path(rtree, m, path) - 1; depth >= 0; depth--) {
         unsigned marks = place_marks(rtree, path[depth]);
         if ((marks & 1u << mark) != 0)
-            return; /* then the places above have it (X3) */
+            return; /* the places above have it too (X3) */
         place_set_marks(rtree, path[depth], marks | 1u << mark);
     }
 }
@@ -547,13 +548,13 @@ size_t vm_radix_node_bytes(void)
     return zone_bytes_in_use(&narrow_zone) + zone_bytes_in_use(&wide_zone);
 }
 
-/* Recursion is bounded: the level falls with every step, which is asserted first. */
+/* The recursion is bounded: the level falls with every step, which is asserted first. */
 static unsigned radix_check_below(uint32_t slot, unsigned marks, vm_pindex_t above, unsigned level_above)
 {
     if (!slot_is_node(slot)) {
         KASSERT(slot != 0 && (slot & ~SLOT_PAGE) < vm_page_count, "X1");
         KASSERT(level_above > RADIX_DEPTH - 1 || prefix(slot_page(slot)->pindex, level_above) == above, "X1");
-        return marks; /* a page's own marks are what its slot says */
+        return marks; /* a page has no marks but its slot's */
     }
     struct vm_radix_node *n = slot_node(slot);
     unsigned level = node_level(n), count = 0, below = 0;

@@ -1,16 +1,17 @@
 /*
- * vm_reserv.c: reservations of 2 MiB of frames.
+ * vm_reserv.c: reservations of 2 MiB of frames: making, filling and breaking them.
  *
- *   reserv[frame >> 9]                          one for each whole block of frames
- *     object, pindex, popmap                    object NULL: not a reservation now
+ *   reserv[frame >> 9]                            one structure for each whole block of frames
+ *     object, pindex, popmap                      object NULL: not a reservation now
  *
- *   object->reserv_hint ─▶ reserv ⇄ reserv      the object's reservations
- *   partial.head ─▶ reserv ⇄ … ◀─ partial.tail  neither full nor broken; the head was used longest ago
+ *   object->reserv_hint ─▶ reserv ⇄ reserv        the object's reservations
+ *   partial.head ─▶ reserv ⇄ … ◀─ partial.tail    those that are not full; the head was used longest ago
  *
- * Links are indices + 1 into reserv[], 0 is none: so an object that is all zero has no reservation.
+ * A link is an index into reserv[] plus 1, and 0 is no link. So an object that is all zero has no
+ * reservation.
  *
- * Invariants S1 … S4 and the lock: vm_reserv.h. Does not do: mapping superpages (the machine's), moving pages
- * together afterwards.
+ * Invariants S1 … S4 and the lock: vm_reserv.h. Does not do: mapping superpages (the machine's part), moving
+ * pages together afterwards.
  */
 #include "vm/vm_reserv.h"
 #include "lib/errno.h"
@@ -29,17 +30,19 @@ struct vm_reserv {
     uint64_t popmap[POPMAP_WORDS]; /* (F) a bit for each of them */
 };
 
-_Static_assert(sizeof(struct vm_reserv) == VM_RESERV_BYTES, "what the metadata memory is reckoned with");
+_Static_assert(sizeof(struct vm_reserv) == VM_RESERV_BYTES, "fl_vm_meta_size counts with it");
 
-static struct vm_reserv *reserv; /* (c) [nreserv] */
-static uint32_t nreserv;         /* (c) 0: reservations are off */
+static struct vm_reserv *reserv FL_PT_GUARDED_BY(vm_phys.lock); /* (c) [nreserv] */
+static uint32_t nreserv;                                        /* (c) 0: reservations are off */
 static struct {
     uint32_t head, tail;
-} partial; /* (F) */
+} partial FL_GUARDED_BY(vm_phys.lock); /* the queue of partial reservations */
 
 int vm_reserv_init(uint32_t nframes, bool superpages)
 {
+    vm_lock(&vm_phys.lock);
     partial.head = partial.tail = 0;
+    vm_unlock(&vm_phys.lock);
     reserv = NULL;
     nreserv = 0;
     if (!superpages || nframes < VM_LEVEL_0_NPAGES)
@@ -67,8 +70,8 @@ static struct vm_page *reserv_page(const struct vm_reserv *rv, uint32_t i)
     return vm_page_of((vm_frame_t)(rv - reserv) * VM_LEVEL_0_NPAGES + i);
 }
 
-/* The reservation that the frame belongs to, or NULL. */
-static struct vm_reserv *reserv_of_page(const struct vm_page *m)
+/* The reservation that the frame belongs to, or NULL: none. */
+static struct vm_reserv *reserv_of_page(const struct vm_page *m) FL_REQUIRES(vm_phys.lock)
 {
     uint32_t i = vm_page_frame(m) / VM_LEVEL_0_NPAGES;
 
@@ -82,7 +85,7 @@ static bool reserv_used(const struct vm_reserv *rv, uint32_t i)
 
 /* ---- lists ------------------------------------------------------------------------------------------- */
 
-static void partial_insert(struct vm_reserv *rv)
+static void partial_insert(struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
 {
     rv->part_prev = partial.tail;
     rv->part_next = 0;
@@ -93,7 +96,7 @@ static void partial_insert(struct vm_reserv *rv)
     partial.tail = reserv_link(rv);
 }
 
-static void partial_remove(struct vm_reserv *rv)
+static void partial_remove(struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
 {
     if (rv->part_prev == 0)
         partial.head = rv->part_next;
@@ -105,7 +108,7 @@ static void partial_remove(struct vm_reserv *rv)
         reserv_of_link(rv->part_next)->part_prev = rv->part_prev;
 }
 
-static void object_insert(struct vm_reserv *rv)
+static void object_insert(struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
 {
     struct vm_reserv *first = reserv_of_link((uint32_t)rv->object->reserv_hint);
 
@@ -116,7 +119,7 @@ static void object_insert(struct vm_reserv *rv)
     rv->object->reserv_hint = reserv_link(rv);
 }
 
-static void object_remove(struct vm_reserv *rv)
+static void object_remove(struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
 {
     if (rv->obj_prev == 0)
         rv->object->reserv_hint = rv->obj_next;
@@ -129,8 +132,9 @@ static void object_remove(struct vm_reserv *rv)
 
 /* ---- use --------------------------------------------------------------------------------------------- */
 
-/* Page i of the reservation comes into use. A reservation that is used moves to the queue's end, and leaves
- * it when full (S2). */
+/*
+ * Frame i comes into use: the reservation moves to the end of the partial queue, or leaves it if full (S2).
+ */
 static struct vm_page *reserv_populate(struct vm_reserv *rv, uint32_t i) FL_REQUIRES(vm_phys.lock)
 {
     rv->popmap[i / 64] |= (uint64_t)1 << (i % 64);
@@ -142,8 +146,10 @@ static struct vm_page *reserv_populate(struct vm_reserv *rv, uint32_t i) FL_REQU
     return reserv_page(rv, i);
 }
 
-/* The stretch has no page yet: takes a whole free block for it, if there is one and the object reaches to the
- * stretch's end. */
+/*
+ * A reservation for a stretch that has no page yet: a whole free block. NULL: there is no such block, or the
+ * object ends before the stretch does. (O) held too.
+ */
 static struct vm_reserv *reserv_make(struct vm_object *object, vm_pindex_t first) FL_REQUIRES(vm_phys.lock)
 {
     if (object->size < VM_LEVEL_0_NPAGES || first > object->size - VM_LEVEL_0_NPAGES)
@@ -172,8 +178,11 @@ struct vm_page *vm_reserv_alloc_page(struct vm_object *object, vm_pindex_t pinde
         rv = reserv_make(object, first);
     } else {
         rv = reserv_of_page(m);
+        /*
+         * The page may have come from elsewhere; the frame may still be used by a page that is being freed.
+         */
         if (rv != NULL && (rv->object != object || rv->pindex != first || reserv_used(rv, i)))
-            rv = NULL; /* the page came here another way, or the frame's last page is still on its way out */
+            rv = NULL;
     }
     return rv == NULL ? NULL : reserv_populate(rv, i);
 }
@@ -201,8 +210,10 @@ bool vm_reserv_free_page(struct vm_page *m)
 
 /* ---- breaking ---------------------------------------------------------------------------------------- */
 
-/* The unused frames become ordinary free ones, which free_count has counted all along; the used ones ordinary
- * pages of the object. */
+/*
+ * The unused frames become ordinary free ones; free_count has them already. The used ones become ordinary
+ * pages of the object.
+ */
 static void reserv_break(struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
 {
     if (rv->popcnt < VM_LEVEL_0_NPAGES)
@@ -242,7 +253,7 @@ bool vm_reserv_full(const struct vm_page *m)
 
 /* ---- checks ------------------------------------------------------------------------------------------ */
 
-static bool on_object_list(const struct vm_reserv *rv)
+static bool on_object_list(const struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
 {
     const struct vm_reserv *at = reserv_of_link((uint32_t)rv->object->reserv_hint);
 
@@ -251,8 +262,8 @@ static bool on_object_list(const struct vm_reserv *rv)
     return at == rv;
 }
 
-/* S1, S3 and S4 for one. Returns how many of its frames are unused. */
-static uint32_t reserv_check(const struct vm_reserv *rv)
+/* Checks S1, S3 and S4 for one reservation. Returns how many of its frames are unused. */
+static uint32_t reserv_check(const struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
 {
     uint32_t popcnt = 0;
 

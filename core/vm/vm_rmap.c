@@ -1,21 +1,20 @@
 /*
- * vm_rmap.c: reverse mapping: an interval tree of entries in each object, and the walk through the shadows.
+ * vm_rmap.c: reverse mapping: each object's interval tree of entries, and the walk through its shadows.
  *
  *     object->entries (by pindex; rmap_max_end: the largest end index in a subtree)
  *          [0,8)
  *         ╱     ╲
- *     [0,2)     [4,64)     pages [5,6) → [0,8) and [4,64), not looking at what ends before or starts behind
+ *     [0,2)     [4,64)     a walk for pages [5,6) visits [0,8) and [4,64), and skips subtrees that end before
  *
- *     object ──shadow_head──▶ shadow: its page i shows our page i + backing_pindex, if it has none of its own
+ *     object ──shadow_head──▶ shadow: its page i shows our page i + backing_pindex, unless it has its own
  *
- * Invariants: A5 an entry is in the tree of its object, once, from before its first mapping until after its
- * last. A12 rmap_max_end is exact, and the tree is in order. A13 a shadow is on its backing object's list.
- * Lock: (R), taken here. Walkers hold the object's lock as well; shadows' locks are not needed, since a
- * shadow's size and backing_pindex do not change.
+ * An entry of a shadow may show the shadow's own page instead. To unmap that costs one fault, and nothing
+ * else. Its referenced and dirty bits are passed over where the machine can tell them apart.
  *
- * Does not do: lists of mappings. What a shadow's entry shows may be the shadow's own page: to unmap it costs
- * a fault and nothing else, and its referenced and dirty bits are not taken for ours where they can be told
- * apart.
+ * Invariants A5, A12, A13: vm_rmap.h. Lock: (R), taken here. A walk holds (O) of the object too. It needs no
+ * lock of the shadows, because a shadow's size and backing_pindex do not change.
+ *
+ * Does not do: lists of mappings.
  */
 #include "vm/vm_rmap.h"
 #include "lib/kassert.h"
@@ -32,7 +31,7 @@ static vm_pindex_t entry_pindex_end(const struct vm_map_entry *entry)
 
 /* ---- the tree ----------------------------------------------------------------------------------------- */
 
-static vm_pindex_t rmap_max_end_of(const struct tree_node *node)
+static vm_pindex_t rmap_max_end_of(const struct tree_node *node) FL_REQUIRES_SHARED(vm_rmap_lock)
 {
     vm_pindex_t max = entry_pindex_end(rmap_entry(node));
 
@@ -43,20 +42,19 @@ static vm_pindex_t rmap_max_end_of(const struct tree_node *node)
     return max;
 }
 
-static void rmap_summarize(struct tree_node *node)
+static void rmap_summarize(struct tree_node *node) FL_REQUIRES(vm_rmap_lock)
 {
     rmap_entry(node)->rmap_max_end = rmap_max_end_of(node);
 }
 
 void vm_rmap_object_init(struct vm_object *object)
 {
-    object->entries.root = NULL;
-    object->entries.summarize = rmap_summarize;
-    object->shadow_head = NULL;
-    object->shadow_next = object->shadow_prev = NULL;
+    struct tree *tree = &object->entries;
+
+    tree->summarize = rmap_summarize;
 }
 
-static void rmap_tree_insert(struct vm_map_entry *entry)
+static void rmap_tree_insert(struct vm_map_entry *entry) FL_REQUIRES(vm_rmap_lock)
 {
     struct tree *tree = &entry->object->entries;
     struct tree_node *node = tree->root, *parent = NULL;
@@ -96,7 +94,7 @@ void vm_rmap_resize(struct vm_map_entry *entry, vm_offset_t start, vm_offset_t e
     struct vm_object *object = entry->object;
 
     if (object == NULL) {
-        rmap_set_range(entry, start, end, pindex); /* in no tree: (M) is enough */
+        rmap_set_range(entry, start, end, pindex); /* it is in no tree, so (M) is enough */
         return;
     }
     vm_rwlock_write(&vm_rmap_lock);
@@ -143,6 +141,7 @@ void vm_rmap_shadow_unlink(struct vm_object *shadow)
 
 /* The lowest entry of the subtree that overlaps [start, end), or NULL. */
 static struct vm_map_entry *rmap_first_below(struct tree_node *node, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES_SHARED(vm_rmap_lock)
 {
     while (node != NULL) {
         struct vm_map_entry *entry = rmap_entry(node);
@@ -159,9 +158,12 @@ static struct vm_map_entry *rmap_first_below(struct tree_node *node, vm_pindex_t
     return NULL;
 }
 
-/* The next one after `entry`. A right subtree that ends behind `start` but has no overlap starts behind
- * `end`, as does all after it. */
+/*
+ * The next entry after `entry` that overlaps [start, end), or NULL. If the right subtree reaches beyond
+ * `start` and yet has no overlap, it starts at or after `end`, as does everything after it.
+ */
 static struct vm_map_entry *rmap_next(struct vm_map_entry *entry, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES_SHARED(vm_rmap_lock)
 {
     struct tree_node *node = &entry->rmap_node;
 
@@ -180,21 +182,21 @@ static struct vm_map_entry *rmap_next(struct vm_map_entry *entry, vm_pindex_t st
 
 struct rmap_walk {
     void (*visit)(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end);
-    struct vm_object *object;      /* whose pages are looked for */
-    bool shadows;                  /* also where shadows show them */
-    bool through_shadow;           /* the entry visited shows a shadow of `object` */
-    unsigned flags;                /* in: of unmap */
-    unsigned found;                /* out: of referenced */
-    struct machine_space *touched; /* to be synchronised before another space is touched, and at the end */
+    struct vm_object *object;      /* the pages are its own */
+    bool shadows;                  /* visits entries of its shadows too */
+    bool through_shadow;           /* the visited entry shows a shadow of `object` */
+    unsigned flags;                /* visit_unmap: MACHINE_UNMAP_* */
+    unsigned found;                /* visit_referenced: out */
+    struct machine_space *touched; /* needs machine_sync before another space is touched, and at the end */
 };
 
 /*
- * Visits what shows pages [start, end) of `level`, which is walk->object or a shadow somewhere above it. It
- * calls itself once for each shadow on the way up: as deep as the chain is long, which forks and private
- * writes made.
+ * Visits the entries that show pages [start, end) of `level`, which is walk->object or a shadow above it.
+ * Calls itself once for each shadow on the way up. So the recursion is as deep as the longest chain of
+ * shadows.
  */
 static void rmap_walk_level(struct rmap_walk *walk, struct vm_object *level, vm_pindex_t start,
-                            vm_pindex_t end)
+                            vm_pindex_t end) FL_REQUIRES_SHARED(vm_rmap_lock)
 {
     struct vm_map_entry *entry;
     struct vm_object *shadow;
@@ -217,7 +219,7 @@ static void rmap_walk_level(struct rmap_walk *walk, struct vm_object *level, vm_
 
         if (stop > shadow->size)
             stop = shadow->size;
-        /* A machine that cannot map our page over this shadow cannot over the shadows above it either. */
+        /* If the machine cannot map our page over this shadow, it cannot over the shadows above it either. */
         if (first < stop && machine_can_map(shadow->machine, walk->object->machine))
             rmap_walk_level(walk, shadow, first, stop);
     }
@@ -253,7 +255,7 @@ void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
     rmap_walk(&walk, start, end);
 }
 
-/* The walk for each stretch of neighbours among m[0 … npages), with one machine_sync. */
+/* rmap_walk for each run of neighbours among m[0 … npages), under one hold of (R). */
 static void rmap_walk_pages(struct rmap_walk *walk, struct vm_page *const *m, uint32_t npages)
 {
     vm_rwlock_read(&vm_rmap_lock);
@@ -283,7 +285,7 @@ static void visit_wrprotect(struct rmap_walk *walk, struct vm_map_entry *entry, 
     rmap_touch(walk, entry->map->space);
 }
 
-/* Through a shadow a page is never writable: its write copies. */
+/* Shadows are left out: a page is never writable through a shadow, because a write there makes a copy. */
 void vm_rmap_wrprotect(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
     struct rmap_walk walk = {.visit = visit_wrprotect, .object = object, .shadows = false};
@@ -298,7 +300,7 @@ void vm_rmap_wrprotect_pages(struct vm_page *const *m, uint32_t npages)
     rmap_walk_pages(&walk, m, npages);
 }
 
-/* A writable or dirty mapping over a shadow shows the shadow's own page: its bits are not ours. */
+/* A writable or dirty mapping over a shadow shows the shadow's own page: its bits say nothing of ours. */
 static void visit_referenced(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
                              vm_offset_t end)
 {
@@ -329,7 +331,7 @@ bool vm_rmap_mapped(struct vm_object *object, vm_pindex_t start, vm_pindex_t end
 
 /* ---- checking ----------------------------------------------------------------------------------------- */
 
-static bool rmap_same(const struct tree_node *node)
+static bool rmap_same(const struct tree_node *node) FL_REQUIRES_SHARED(vm_rmap_lock)
 {
     return rmap_entry(node)->rmap_max_end == rmap_max_end_of(node);
 }

@@ -4,51 +4,66 @@
  *   object ──entries (interval tree by pindex)──▶ map entries ──▶ (space, va)
  *     └──shadow_head──▶ shadows over it ──▶ their entries …       only where machine_can_map
  *
- * The core keeps no list of mappings; this finds where they could be. Calls to the machine for an
- * address where nothing is mapped are harmless.
- * Lock: (R) vm_rmap_lock, reader/writer, after object locks, before the machine's. One for the whole VM:
- * writers are mmap, munmap and their kin.
- * (vma_interval_tree of the Linux seed's unmap_mapping_range_tree; pv lists are what it replaces.)
+ * The core keeps no list of mappings. A walk finds the addresses where they could be; telling the machine to
+ * unmap an address where nothing is mapped is harmless.
+ *
+ * Invariants: A5 an entry with an object is in the object's tree, once, from before its first mapping until
+ * after its last. A12 rmap_max_end is exact, and the tree is in order. A13 a shadow is on its backing
+ * object's list.
+ *
+ * Lock: (R) vm_rmap_lock, reader/writer, after (O) and before the machine's locks. One for the whole VM: only
+ * mmap, munmap and similar calls take it exclusively. (vma_interval_tree, Linux, instead of the BSDs' pv
+ * lists.)
  */
 #ifndef CORE_VM_VM_RMAP_H
 #define CORE_VM_VM_RMAP_H
 
 #include "vm/vm_map.h"
 
-extern struct vm_rwlock vm_rmap_lock; /* (R) */
-
+/* An empty tree, and no shadows; the object is new and zeroed. */
 void vm_rmap_object_init(struct vm_object *object);
-/* Called with (M) exclusive; take (R). */
-void vm_rmap_insert(struct vm_map_entry *entry);
-void vm_rmap_remove(struct vm_map_entry *entry);
-/* The entry becomes [start, end) from pindex on: start, end and pindex change in one step for whoever
- * walks the tree. (M) exclusive; takes (R). */
-void vm_rmap_resize(struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end, vm_pindex_t pindex);
+/* Puts the entry into its object's tree / takes it out. (M) exclusive; takes (R). */
+void vm_rmap_insert(struct vm_map_entry *entry) FL_EXCLUDES(vm_rmap_lock);
+void vm_rmap_remove(struct vm_map_entry *entry) FL_EXCLUDES(vm_rmap_lock);
+/*
+ * The entry becomes [start, end) from page pindex of its object on. A walk sees either the old values or the
+ * new ones. (M) exclusive; takes (R) if the entry has an object.
+ */
+void vm_rmap_resize(struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end, vm_pindex_t pindex)
+    FL_EXCLUDES(vm_rmap_lock);
+/* Puts the shadow on the list of its backing object / takes it off. Takes (R). */
+void vm_rmap_shadow_link(struct vm_object *shadow) FL_EXCLUDES(vm_rmap_lock);
+void vm_rmap_shadow_unlink(struct vm_object *shadow) FL_EXCLUDES(vm_rmap_lock);
 /* Whether an entry or a shadow may show one of the object's pages [start, end). Takes (R) shared. */
-FL_NODISCARD bool vm_rmap_mapped(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
-/* The shadow hangs itself over its backing object / lets go. Take (R). */
-void vm_rmap_shadow_link(struct vm_object *shadow);
-void vm_rmap_shadow_unlink(struct vm_object *shadow);
+FL_NODISCARD bool vm_rmap_mapped(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_EXCLUDES(vm_rmap_lock);
 
 /*
- * Each takes (R) shared, is called with the object's lock held, and acts on pages [start, end) of the
- * object wherever they may be mapped.
- * All but vm_rmap_referenced end with machine_sync of each space that was touched.
+ * The following act on pages [start, end) of the object, or on the pages m[0 … npages) of one object,
+ * wherever they may be mapped. Called with (O) held; they take (R) shared. All but vm_rmap_referenced end
+ * with machine_sync of each space that they touched, after which no CPU uses the old mappings.
  */
-void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
-                   unsigned flags); /* MACHINE_UNMAP_* */
+
+/* Ends the mappings. flags: MACHINE_UNMAP_*. */
+void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags)
+    FL_REQUIRES(object->lock);
 /*
- * vm_rmap_unmap for the pages m[0 … npages) of one object, in any order: neighbours as one range, and one
- * machine_sync for all of them, so that a machine can make one call, or one TLB shoot-down, of many.
+ * The same for pages in any order. Neighbours are unmapped as one range, and all ranges share one
+ * machine_sync, so that a machine can make one call, or one TLB shoot-down, of many.
  */
 void vm_rmap_unmap_pages(struct vm_page *const *m, uint32_t npages, unsigned flags);
-void vm_rmap_wrprotect(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
-/* The same for the pages m[0 … npages) of one object, npages >= 1, as vm_rmap_unmap_pages. */
+/* Takes the write right from the mappings. */
+void vm_rmap_wrprotect(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock);
+/* The same for npages >= 1 pages, as vm_rmap_unmap_pages. */
 void vm_rmap_wrprotect_pages(struct vm_page *const *m, uint32_t npages);
-/* MACHINE_REFERENCED when one of the mappings was used, | MACHINE_REFERENCED_UNKNOWN, | MACHINE_MAPPED,
- * | MACHINE_DIRTY. Clears what it reads. */
+/*
+ * What the machine knows of the page's use, and clears it: MACHINE_REFERENCED if it was used through one of
+ * the mappings, | MACHINE_REFERENCED_UNKNOWN, | MACHINE_MAPPED, | MACHINE_DIRTY.
+ */
 FL_NODISCARD unsigned vm_rmap_referenced(struct vm_page *m);
 
-void vm_rmap_check(struct vm_object *object); /* the interval tree agrees with its entries */
+/* Panics unless A5, A12 and A13 hold for the object. Takes (R) shared. */
+void vm_rmap_check(struct vm_object *object);
 
 #endif

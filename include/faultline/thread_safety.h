@@ -23,6 +23,7 @@
 #define FL_RELEASE(...)              __attribute__((release_capability(__VA_ARGS__)))
 #define FL_RELEASE_SHARED(...)       __attribute__((release_shared_capability(__VA_ARGS__)))
 #define FL_TRY_ACQUIRE(...)          __attribute__((try_acquire_capability(__VA_ARGS__)))
+#define FL_TRY_ACQUIRE_SHARED(...)   __attribute__((try_acquire_shared_capability(__VA_ARGS__)))
 #define FL_EXCLUDES(...)             __attribute__((locks_excluded(__VA_ARGS__)))
 #define FL_ASSERT_CAPABILITY(x)      __attribute__((assert_capability(x)))
 #define FL_NO_THREAD_SAFETY_ANALYSIS __attribute__((no_thread_safety_analysis))
@@ -37,6 +38,7 @@
 #define FL_RELEASE(...)
 #define FL_RELEASE_SHARED(...)
 #define FL_TRY_ACQUIRE(...)
+#define FL_TRY_ACQUIRE_SHARED(...)
 #define FL_EXCLUDES(...)
 #define FL_ASSERT_CAPABILITY(x)
 #define FL_NO_THREAD_SAFETY_ANALYSIS
