@@ -6,6 +6,8 @@
 #ifndef CORE_FILE_VNODE_HASH_H
 #define CORE_FILE_VNODE_HASH_H
 
+#include <faultline/types.h>
+
 /* No vnode exists. Context: boot. */
 void vnode_startup(void);
 
