@@ -33,7 +33,6 @@
 #define buffer_startup                fl_core_buffer_startup
 #define copy_page_from_iter_atomic    fl_core_copy_page_from_iter_atomic
 #define copy_page_to_iter             fl_core_copy_page_to_iter
-#define create_empty_buffers          fl_core_create_empty_buffers
 #define deactivate_file_page          fl_core_deactivate_file_page
 #define deactivate_page               fl_core_deactivate_page
 #define dirty_background_thresh       fl_core_dirty_background_thresh
@@ -66,7 +65,7 @@
 #define iov_iter_single_seg_count     fl_core_iov_iter_single_seg_count
 #define kiocb_done                    fl_core_kiocb_done
 #define kiocb_init                    fl_core_kiocb_init
-#define kiocb_write_and_wait          fl_core_kiocb_write_and_wait
+#define kiocb_object                  fl_core_kiocb_object
 #define lru_add_drain                 fl_core_lru_add_drain
 #define lru_add_drain_all             fl_core_lru_add_drain_all
 #define lru_cache_add                 fl_core_lru_cache_add
@@ -90,6 +89,8 @@
 #define pmap_release                  fl_core_pmap_release
 #define pmap_zero_page                fl_core_pmap_zero_page
 #define pmap_zero_page_area           fl_core_pmap_zero_page_area
+#define punch_held_pages              fl_core_punch_held_pages
+#define punch_pagecache               fl_core_punch_pagecache
 #define readahead_arrived             fl_core_readahead_arrived
 #define readahead_make_room           fl_core_readahead_make_room
 #define readahead_share               fl_core_readahead_share
@@ -121,8 +122,9 @@
 #define tree_remove                   fl_core_tree_remove
 #define tree_update                   fl_core_tree_update
 #define truncate_forget_tail          fl_core_truncate_forget_tail
+#define truncate_inode_pages_range    fl_core_truncate_inode_pages_range
 #define truncate_pagecache            fl_core_truncate_pagecache
-#define try_to_free_buffers           fl_core_try_to_free_buffers
+#define truncate_partial_page         fl_core_truncate_partial_page
 #define try_to_release_page           fl_core_try_to_release_page
 #define unmap_mapping_range           fl_core_unmap_mapping_range
 #define vfs_fsync_range               fl_core_vfs_fsync_range
@@ -309,26 +311,22 @@
 #define vm_zone_init                  fl_core_vm_zone_init
 #define vn_lock                       fl_core_vn_lock
 #define vn_unlock                     fl_core_vn_unlock
+#define vnode_clean_tail              fl_core_vnode_clean_tail
+#define vnode_hash_lock               fl_core_vnode_hash_lock
 #define vnode_may_have_holes          fl_core_vnode_may_have_holes
-#define vnode_open                    fl_core_vnode_open
+#define vnode_newsize                 fl_core_vnode_newsize
+#define vnode_object                  fl_core_vnode_object
 #define vnode_pager_alloc             fl_core_vnode_pager_alloc
 #define vnode_pager_allocate          fl_core_vnode_pager_allocate
-#define vnode_pager_clean_tail        fl_core_vnode_pager_clean_tail
-#define vnode_pager_haspage           fl_core_vnode_pager_haspage
-#define vnode_pager_holes             fl_core_vnode_pager_holes
 #define vnode_pager_lacks_space       fl_core_vnode_pager_lacks_space
-#define vnode_pager_newsize           fl_core_vnode_pager_newsize
-#define vnode_pager_object            fl_core_vnode_pager_object
-#define vnode_pager_seterror          fl_core_vnode_pager_seterror
-#define vnode_pager_setsize           fl_core_vnode_pager_setsize
-#define vnode_pager_setsize_locked    fl_core_vnode_pager_setsize_locked
 #define vnode_pager_startup           fl_core_vnode_pager_startup
-#define vnode_pager_strategy          fl_core_vnode_pager_strategy
+#define vnode_seterror                fl_core_vnode_seterror
+#define vnode_setsize_locked          fl_core_vnode_setsize_locked
 #define vnode_space_forget            fl_core_vnode_space_forget
+#define vnode_space_invalidate        fl_core_vnode_space_invalidate
 #define vnode_startup                 fl_core_vnode_startup
 #define vnode_truncate                fl_core_vnode_truncate
-#define vref                          fl_core_vref
-#define vrele                         fl_core_vrele
+#define wb_lock                       fl_core_wb_lock
 #define wb_wakeup                     fl_core_wb_wakeup
 
 #endif

@@ -4,17 +4,17 @@
  *   blk_finish_plug   for each store: take its bios ─▶ sort ─▶ merge neighbours ─▶ submit_batch ─▶ started
  *   a merged request  blk_request_done ─ 0 ─▶ end_io of each bio
  *                                      └ error ─▶ each bio alone (bio_alone_done ─▶ end_io)
- *   bio_wait          the merged request's end ─▶ if the bio goes alone now, that one's
+ *   bio_wait          the end of the merged request ─▶ if it failed, the end of the bio that goes alone now
  *
- * A merged request has memory of its own. It lives until all its bios have ended and nobody waits for it:
- * `refs` counts both. When there is no memory the bios go unmerged.
+ * A merged request has memory of its own. It lives until all its bios have ended and no thread waits for it:
+ * `refs` counts both. Without memory for it the bios go unmerged.
  *
- * Invariants: K1 a bio ends once. K2 bio->request of a merged bio is its request exactly until the bio ends.
- * Locks: (B) blk.lock, taken for merged requests only, with no other lock held. A waiter sleeps on its
- * request.
+ * Invariants K1, K2: block.h.
+ * Locks: (B) blk_lock, taken for merged requests only, with no other
+ * lock held. A waiter sleeps on its request's address.
  *
- * Does not do: which pages and what becomes of them (vm_pager.c, buffer.c, direct.c); ordering between bios:
- * who needs one before another waits in between.
+ * Does not do: which pages, and what becomes of them (transfer.c, buffer.c, direct.c); ordering between bios:
+ * a thread that needs one bio before another waits in between.
  */
 #include "file/block.h"
 #include "lib/kassert.h"
@@ -26,7 +26,7 @@
 struct blk_request {
     struct store_request store;
     struct bio *first; /* (c) its bios by offset, chained by next */
-    uint32_t refs;     /* (B) bios that have not ended, threads in bio_wait, and the one that splits it */
+    uint32_t refs;     /* (B) bios that have not ended, threads in bio_wait, and the thread that splits it */
     bool over;         /* (B) the store is done with it, and its bios have ended or were started alone */
     void *addr[MACHINE_RUN_MAX];
 };
@@ -38,43 +38,43 @@ struct blk_batch {
     uint32_t nbios, nrequests;
 };
 
-static struct {
-    struct vm_lock lock; /* (B) */
-    struct vm_zone zone;
-} blk;
+static struct vm_lock blk_lock; /* (B) */
+static struct vm_zone blk_zone;
 
 void blk_startup(void)
 {
-    __builtin_memset(&blk, 0, sizeof blk);
-    vm_zone_init(&blk.zone, "merged request", sizeof(struct blk_request));
+    blk_lock = (struct vm_lock){0};
+    vm_zone_init(&blk_zone, "merged request", sizeof(struct blk_request));
 }
 
 /* ---- a bio alone --------------------------------------------------------------------------------------- */
 
-/* One of those that keep the request is gone. */
+/* Drops one of the request's refs; the last one frees it. */
 static void blk_request_release(struct blk_request *req)
 {
-    vm_lock(&blk.lock);
+    vm_lock(&blk_lock);
     KASSERT(req->refs > 0, "K2");
     bool last = --req->refs == 0;
-    vm_unlock(&blk.lock);
+    vm_unlock(&blk_lock);
     if (last)
-        vm_zone_free(&blk.zone, req);
+        vm_zone_free(&blk_zone, req);
 }
 
+/* A bio's own request has ended; it may have been part of a merged one before. Any thread, no lock held. */
 static void bio_alone_done(struct store_request *store, int error)
 {
     struct bio *bio = (struct bio *)((char *)store - offsetof(struct bio, own));
-    struct blk_request *req = bio->request; /* nobody but us changes it now */
+    struct blk_request *req = bio->request; /* no other thread changes it now */
     if (req != NULL) {
-        vm_lock(&blk.lock);
+        vm_lock(&blk_lock);
         bio->request = NULL;
-        vm_unlock(&blk.lock);
+        vm_unlock(&blk_lock);
         blk_request_release(req);
     }
     bio->end_io(bio, error);
 }
 
+/* The bio's own request. wait: the caller waits for it at once. */
 static struct store_request *bio_alone(struct bio *bio, bool wait)
 {
     bio->own = (struct store_request){
@@ -92,27 +92,28 @@ static struct store_request *bio_alone(struct bio *bio, bool wait)
 /* ---- merged requests ----------------------------------------------------------------------------------- */
 
 /*
- * The request failed: each bio is tried alone, so that only those hear of it whose trouble it is. Not with
- * STORE_REQUEST_WAIT: whoever calls this has other things to do.
+ * The request failed: each bio is tried alone, so that only the bios that fail get the error. Without
+ * STORE_REQUEST_WAIT, because the thread that ends a request does not wait for the bios.
  */
 static void blk_request_split(struct blk_request *req)
 {
     struct bio *next;
-    vm_lock(&blk.lock);
-    req->refs++; /* ours */
-    vm_unlock(&blk.lock);
+    vm_lock(&blk_lock);
+    req->refs++; /* this function's */
+    vm_unlock(&blk_lock);
     for (struct bio *bio = req->first; bio != NULL; bio = next) {
-        next = bio->next; /* the bio may be its owner's when it was submitted */
+        next = bio->next; /* the bio may be its owner's again once it is submitted */
         vm_count(&vm_cnt.requests, 1);
         bio->store->ops->submit(bio->store, bio_alone(bio, false));
     }
-    vm_lock(&blk.lock);
+    vm_lock(&blk_lock);
     req->over = true;
-    vm_unlock(&blk.lock);
+    vm_unlock(&blk_lock);
     machine_wake(req);
     blk_request_release(req);
 }
 
+/* Any thread, no lock held. */
 static void blk_request_done(struct store_request *store, int error)
 {
     struct blk_request *req = (struct blk_request *)store;
@@ -121,7 +122,7 @@ static void blk_request_done(struct store_request *store, int error)
         blk_request_split(req);
         return;
     }
-    vm_lock(&blk.lock);
+    vm_lock(&blk_lock);
     KASSERT(!req->over, "K1");
     for (struct bio *bio = first; bio != NULL; bio = bio->next) {
         KASSERT(bio->request == req, "K2");
@@ -130,18 +131,18 @@ static void blk_request_done(struct store_request *store, int error)
     }
     req->over = true;
     bool last = req->refs == 0;
-    vm_unlock(&blk.lock);
+    vm_unlock(&blk_lock);
     if (last)
-        vm_zone_free(&blk.zone, req);
+        vm_zone_free(&blk_zone, req);
     else
-        machine_wake(req); /* an address, no more: who waited may have freed it */
+        machine_wake(req); /* the address only: the last waiter may have freed the request */
     for (struct bio *bio = first; bio != NULL; bio = next) {
         next = bio->next;
         bio->end_io(bio, 0);
     }
 }
 
-/* Does b go on where a ends? Within a page only if the bytes are in the same one. */
+/* Does b begin where a ends? If that is inside a page, both must mean the same frame. */
 static bool bio_touches(const struct bio *a, const struct bio *b)
 {
     uint64_t end = a->offset + a->len_bytes;
@@ -149,7 +150,7 @@ static bool bio_touches(const struct bio *a, const struct bio *b)
            ((end & VM_PAGE_MASK) == 0 || a->addr[a->npages - 1] == b->addr[0]);
 }
 
-/* How many of bio[0 … n), sorted, fit into one request; *npages: the pages that they touch. */
+/* How many of bio[0 … n), which are sorted, fit into one request. *npages: the pages that these touch. */
 static uint32_t blk_mergeable(struct bio **bio, uint32_t n, uint32_t *npages)
 {
     uint32_t i = 1;
@@ -164,10 +165,10 @@ static uint32_t blk_mergeable(struct bio **bio, uint32_t n, uint32_t *npages)
     return i;
 }
 
-/* One request of bio[0 … n), which touch npages pages. NULL: no memory. */
+/* One request for bio[0 … n), which touch each other and npages pages. NULL: no memory. */
 static struct blk_request *blk_request_merge(struct bio **bio, uint32_t n, uint32_t npages)
 {
-    struct blk_request *req = vm_zone_alloc(&blk.zone);
+    struct blk_request *req = vm_zone_alloc(&blk_zone);
     if (req == NULL)
         return NULL;
     uint64_t start = trunc_page(bio[0]->offset);
@@ -207,7 +208,7 @@ static void blk_plug_add(struct blk_plug *plug, struct bio *bio)
     plug->count++;
 }
 
-/* Takes the bios of the first one's store out of the plug. */
+/* Moves the bios of one store, that of the first bio, from the plug to the batch. */
 static void blk_batch_take(struct blk_batch *batch, struct blk_plug *plug)
 {
     struct store *store = plug->first->store;
@@ -231,7 +232,7 @@ static bool bio_before(const struct bio *a, const struct bio *b)
     return a->op != b->op ? a->op < b->op : a->offset < b->offset;
 }
 
-/* By insertion: most come in order. */
+/* By insertion: most bios come in order. */
 static void blk_batch_sort(struct blk_batch *batch)
 {
     for (uint32_t i = 1; i < batch->nbios; i++) {
@@ -243,6 +244,7 @@ static void blk_batch_sort(struct blk_batch *batch)
     }
 }
 
+/* One request for each run of bios that touch each other. */
 static void blk_batch_merge(struct blk_batch *batch)
 {
     for (uint32_t i = 0, n, npages; i < batch->nbios; i += n) {
@@ -259,7 +261,10 @@ static void blk_batch_merge(struct blk_batch *batch)
     vm_count(&vm_cnt.merges, batch->nbios - batch->nrequests);
 }
 
-/* A batch of one request is as good as its own submit, if somebody waits for that at once. */
+/*
+ * A batch of one request is submitted as if it were alone: with
+ * STORE_REQUEST_WAIT, if its owner waits at once.
+ */
 static void blk_batch_wait(struct blk_batch *batch)
 {
     if (batch->nrequests != 1)
@@ -269,7 +274,7 @@ static void blk_batch_wait(struct blk_batch *batch)
             batch->request[0]->flags = STORE_REQUEST_WAIT;
 }
 
-/* Only the bios that have `started` are still there after they were submitted. */
+/* Only bios that have `started` are looked at after they were submitted: the others may be gone. */
 static void blk_batch_keep_started(struct blk_batch *batch)
 {
     uint32_t n = 0;
@@ -337,31 +342,32 @@ void bio_endio(struct bio *bio, int error)
         started(bio);
 }
 
+/* Waits for the end of the store's request, or drives it; a store without `wait` needs neither. */
 static void store_wait(struct store *store, struct store_request *request)
 {
     if (store->ops->wait != NULL)
         store->ops->wait(store, request);
 }
 
-/* The bio was merged: its request's end, then, if that failed, its own. */
+/* Waits for a merged bio: for its request, and if that failed, for the bio alone. */
 static void bio_wait_merged(struct bio *bio)
 {
-    vm_lock(&blk.lock);
+    vm_lock(&blk_lock);
     struct blk_request *req = bio->request;
     if (req == NULL) { /* the bio has ended */
-        vm_unlock(&blk.lock);
+        vm_unlock(&blk_lock);
         return;
     }
     req->refs++;
     bool over = req->over;
-    vm_unlock(&blk.lock);
+    vm_unlock(&blk_lock);
     if (!over)
         store_wait(bio->store, &req->store);
-    vm_lock(&blk.lock);
+    vm_lock(&blk_lock);
     while (!req->over)
-        vm_sleep(req, &blk.lock);
+        vm_sleep(req, &blk_lock);
     bool alone = bio->request != NULL;
-    vm_unlock(&blk.lock);
+    vm_unlock(&blk_lock);
     if (alone)
         store_wait(bio->store, &bio->own);
     blk_request_release(req);

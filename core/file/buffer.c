@@ -1,37 +1,35 @@
 /*
  * buffer.c: buffer heads: which blocks of a page are up to date, which are dirty, and their transfers.
  *
- *   block_write_begin ─▶ create_empty_buffers ─▶ alloc_page_buffers     nothing of the page is up to date
- *        └─▶ __block_write_begin                                        reads what is overwritten in part
- *   block_write_end ─▶ __block_commit_write ─▶ mark_buffer_dirty        perhaps all is up to date now: valid
- *   block_read_full_page                                                reads what is not up to date: valid
- *   block_write_full_page ─▶ __block_write_full_page                    writes what is dirty
- *        all three: ll_rw_block ─▶ submit_bh ─▶ submit_bio              a plug merges neighbours
- *   block_invalidatepage ─▶ discard_buffer, try_to_release_page ─▶ try_to_free_buffers ─▶ drop_buffers
+ *   block_write_begin ─▶ create_empty_buffers ─▶ alloc_page_buffers     no block of the page is up to date
+ *        └─▶ __block_write_begin                                        reads blocks overwritten in part
+ *   block_write_end ─▶ __block_commit_write ─▶ mark_buffer_dirty        valid, if all are up to date now
+ *   block_read_full_page                                                reads the others: valid
+ *   block_write_full_page ─▶ __block_write_full_page                    writes dirty blocks
+ *        all three: ll_rw_block ─▶ submit_bio                           a plug merges neighbours
+ *   block_invalidatepage ─▶ try_to_release_page ─▶ try_to_free_buffers
  *
- * The bytes of a page with buffer heads are there, those of blocks that are not up to date mean nothing.
- * Blocks behind the file's end are nobody's: zeros when they are needed, and never read or written.
+ * A page with buffer heads has its frame and bytes; the bytes of a block that is not up to date mean nothing.
+ * Blocks behind the file's end are never read or written; where their bytes are needed they are zeros.
  *
- * Write-back takes a block's dirtiness away when the page lost its own; a page that is dirty all the same,
- * being held, or stored into by a program since, keeps that of its blocks: who may store into it does not
- * say where.
+ * Write-back makes the blocks clean when it has made the page clean. A page that is dirty all the same,
+ * because it is held or a program has stored into it since, keeps its dirty blocks: a store through a mapping
+ * does not identify the block.
  *
- * Invariants. U1 a page's buffer heads are a ring of VM_PAGE_SIZE / b_size, in the order of their blocks.
- * U2 a dirty block is up to date. U3 of a valid page every block is. U4 a page with a dirty block is dirty,
- * busy or in write-back.
- * Locks: (O) → (z); windows and stores with none.
+ * Invariants U1 … U4: buffer.h. Locks: (O) → (z). (q) block_io.lock. Windows are opened and stores called
+ * with no lock held.
  */
 #include "file/buffer.h"
 #include "file/block.h"
+#include "file/vnode.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
 #include "vm/pmap.h"
 #include "vm/vm_meter.h"
-#include "file/vnode_pager.h"
 
 #define BUFFERS_MAX     (VM_PAGE_SIZE / 512)
-#define FRAMES_PER_HEAD 2 /* one buffer head for so many pages: the memory of the radix tree is not theirs */
+#define FRAMES_PER_HEAD 2 /* one buffer head for so many pages: the radix tree needs memory, too */
 
 static struct vm_zone buffer_zone;
 static _Atomic uint32_t buffer_heads; /* in use */
@@ -43,14 +41,14 @@ struct block_io {
     struct machine_run run;
     vm_frame_t frame;
     void *addr;
-    struct vm_lock lock; /* guards pending; its address is the channel */
-    uint32_t pending;
+    struct vm_lock lock; /* (q); the structure's address is the channel */
+    uint32_t pending;    /* (q) of b[0 … n), the transfers that have not ended */
     uint32_t n;
     struct block_bio {
         struct bio bio;
         struct block_io *io;
         struct buffer_head *bh;
-        int error;
+        int error; /* (q) until pending is 0 */
     } b[BUFFERS_MAX];
 };
 
@@ -65,18 +63,6 @@ size_t buffer_meta_size(uint32_t nframes)
     return (size_t)(nframes / FRAMES_PER_HEAD + BUFFERS_MAX) * sizeof(struct buffer_head);
 }
 
-static uint32_t store_block(const struct store *store)
-{
-    return store->block_bytes == 0 ? VM_PAGE_SIZE : store->block_bytes;
-}
-
-uint32_t i_blocksize(struct vnode *vnode)
-{
-    const struct store *writer = atomic_load(&vnode->writer);
-    uint32_t reads = store_block(vnode->store), writes = writer == NULL ? reads : store_block(writer);
-    return reads > writes ? reads : writes;
-}
-
 /* ---- a page's buffers ---------------------------------------------------------------------------------- */
 
 bool page_has_buffers(const struct vm_page *m)
@@ -84,12 +70,13 @@ bool page_has_buffers(const struct vm_page *m)
     return (m->flags & PG_PRIVATE) != 0;
 }
 
+/* The first one. (O). */
 static struct buffer_head *page_buffers(const struct vm_page *m)
 {
     return vm_meta_pointer(m->private);
 }
 
-/* Walks m's buffers from the first: *offset is where bh lies in the page. NULL: that was the last. */
+/* The buffer after bh. *offset: where bh lies in the page, and then that one. NULL: bh was the last. (O). */
 static struct buffer_head *buffer_next(const struct vm_page *m, struct buffer_head *bh, uint32_t *offset)
 {
     *offset += bh->b_size;
@@ -102,7 +89,7 @@ static void free_buffer_head(struct buffer_head *bh)
     atomic_fetch_sub(&buffer_heads, 1);
 }
 
-/* A list, which ends in NULL. */
+/* Frees a list, which ends in NULL. */
 static void free_page_buffers(struct buffer_head *bh)
 {
     while (bh != NULL) {
@@ -123,7 +110,7 @@ static struct buffer_head *alloc_buffer_head(void)
     return NULL;
 }
 
-/* One for each block of the page, the first one first, as a list; *last ends it. NULL: no memory. */
+/* A list of one buffer for each block of the page, which ends with *last. NULL: no memory. */
 static struct buffer_head *alloc_page_buffers(struct vm_page *m, uint32_t block_bytes,
                                               struct buffer_head **last)
 {
@@ -142,7 +129,8 @@ static struct buffer_head *alloc_page_buffers(struct vm_page *m, uint32_t block_
     return head;
 }
 
-int create_empty_buffers(struct vm_page *m, uint32_t block_bytes)
+/* Gives busy m, of whose bytes none is known, its buffers, none of them up to date. (O). Errors: -ENOMEM. */
+static int create_empty_buffers(struct vm_page *m, uint32_t block_bytes)
 {
     struct buffer_head *last, *head = alloc_page_buffers(m, block_bytes, &last);
     KASSERT((m->flags & (PG_BUSY | PG_VALID | PG_PRIVATE)) == PG_BUSY, "U1");
@@ -154,7 +142,7 @@ int create_empty_buffers(struct vm_page *m, uint32_t block_bytes)
     return 0;
 }
 
-/* The page has no buffer heads any more: they are the caller's, as a list. */
+/* Takes the page's buffer heads off it. Returns them as a list, which is the caller's. (O). */
 static struct buffer_head *detach_page_private(struct vm_page *m)
 {
     struct buffer_head *head = page_buffers(m), *last = head;
@@ -166,7 +154,7 @@ static struct buffer_head *detach_page_private(struct vm_page *m)
     return head;
 }
 
-/* Has every buffer of m these BH_*? */
+/* Has every buffer of m all these BH_*? (O). */
 static bool buffers_all(const struct vm_page *m, uint8_t state)
 {
     uint32_t offset = 0;
@@ -176,6 +164,7 @@ static bool buffers_all(const struct vm_page *m, uint8_t state)
     return true;
 }
 
+/* Has a buffer of m one of these BH_*? (O). */
 static bool buffers_any(const struct vm_page *m, uint8_t state)
 {
     uint32_t offset = 0;
@@ -186,8 +175,8 @@ static bool buffers_any(const struct vm_page *m, uint8_t state)
 }
 
 /*
- * Does the block lie within the file, as it is now? That of a page wholly behind the end does: a
- * truncation is under way, which waits for us before it asks the store, and the store may refuse. (O).
+ * Does the block lie within the file, as it is now? That of a page wholly behind the end does: a truncation
+ * is under way, which waits for this page before it calls the store, and the store may refuse. (O).
  */
 static bool blkdev_get_block(struct buffer_head *bh, uint32_t offset)
 {
@@ -199,7 +188,10 @@ static bool blkdev_get_block(struct buffer_head *bh, uint32_t offset)
     return (bh->b_state & BH_MAPPED) != 0;
 }
 
-/* What m's buffers say may make it valid; and if it is, they may have nothing more to say. (O). */
+/*
+ * m becomes valid if all its buffers are up to date. A valid m loses its buffers if all or none of them are
+ * dirty, because the page's own flag says the same. (O).
+ */
 static void buffers_settle(struct vm_page *m)
 {
     KASSERT((m->flags & PG_WRITEBACK) == 0, "U4");
@@ -213,6 +205,7 @@ static void buffers_settle(struct vm_page *m)
 
 /* ---- dirtiness ----------------------------------------------------------------------------------------- */
 
+/* The block and its page become dirty. (O). */
 static void mark_buffer_dirty(struct buffer_head *bh)
 {
     KASSERT((bh->b_state & BH_UPTODATE) != 0, "U2");
@@ -227,31 +220,15 @@ void __set_page_dirty_buffers(struct vm_page *m)
         mark_buffer_dirty(bh);
 }
 
-/* ---- going --------------------------------------------------------------------------------------------- */
+/* ---- release ------------------------------------------------------------------------------------------- */
 
-static void discard_buffer(struct buffer_head *bh)
+/* Takes m's buffers away, which makes it clean. False: one of them is dirty. (O). */
+static bool try_to_free_buffers(struct vm_page *m)
 {
-    bh->b_state = 0;
-}
-
-/* NULL: not now. */
-static struct buffer_head *drop_buffers(struct vm_page *m)
-{
-    return buffers_any(m, BH_DIRTY) ? NULL : detach_page_private(m);
-}
-
-/* What was dirty of the page is no more. */
-static void cancel_dirty_page(struct vm_page *m)
-{
-    vm_page_undirty(m);
-}
-
-bool try_to_free_buffers(struct vm_page *m)
-{
-    struct buffer_head *list = drop_buffers(m);
-    if (list == NULL)
+    if (buffers_any(m, BH_DIRTY))
         return false;
-    cancel_dirty_page(m);
+    struct buffer_head *list = detach_page_private(m);
+    vm_page_undirty(m);
     free_page_buffers(list);
     return true;
 }
@@ -265,14 +242,14 @@ void block_invalidatepage(struct vm_page *m, uint32_t from)
 {
     uint32_t offset = 0;
     KASSERT((m->flags & (PG_BUSY | PG_WRITEBACK)) == PG_BUSY, "U4");
-    /* A program may go on storing into a mapping of it: it is dirty, if it is, as a whole. */
+    /* A program may go on storing into a mapping of a valid page: if it is dirty, it is as a whole. */
     if ((m->flags & PG_VALID) && from != 0) {
         free_page_buffers(detach_page_private(m));
         return;
     }
     for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset))
         if (offset >= from)
-            discard_buffer(bh);
+            bh->b_state = 0;
     if (from == 0) {
         bool released = try_to_release_page(m);
         KASSERT(released, "U4");
@@ -292,7 +269,7 @@ static void block_io_init(struct block_io *io, struct vm_page *m, enum store_op 
     io->pending = io->n = 0;
 }
 
-/* bh, at `offset` of the page, is to go along. (O), or the page is busy. */
+/* Adds the block bh, at `offset` of the page, to the transfer. Context: (O), or the page is busy. */
 static void block_io_add(struct block_io *io, struct buffer_head *bh, uint32_t offset)
 {
     struct vnode *vnode = vm_object_vnode(io->m->object);
@@ -307,6 +284,7 @@ static void block_io_add(struct block_io *io, struct buffer_head *bh, uint32_t o
     b->bio.addr = &io->addr;
 }
 
+/* Any thread, no lock held. */
 static void end_buffer_io(struct bio *bio, int error)
 {
     struct block_bio *b = (struct block_bio *)bio;
@@ -315,13 +293,7 @@ static void end_buffer_io(struct bio *bio, int error)
     b->error = error;
     io->pending--;
     vm_unlock(&io->lock);
-    machine_wake(io); /* who waits may be gone already: only its address is used */
-}
-
-static void submit_bh(struct block_bio *b, struct blk_plug *plug)
-{
-    b->bio.end_io = end_buffer_io;
-    submit_bio(&b->bio, plug);
+    machine_wake(io); /* its owner may have ended it already: only the address is used */
 }
 
 static void wait_on_buffers(struct block_io *io)
@@ -335,8 +307,9 @@ static void wait_on_buffers(struct block_io *io)
 }
 
 /*
- * Moves the blocks that were added; b[i].error says of each how it went. Errors: the first of these; -ENOMEM:
- * no window, and each has it. No lock held.
+ * Moves the blocks that were added. b[i].error: of each, 0 or its
+ * error. No lock held. Errors: the first of these;
+ * -ENOMEM, no window, and each block has it.
  */
 static int ll_rw_block(struct block_io *io)
 {
@@ -352,12 +325,13 @@ static int ll_rw_block(struct block_io *io)
     }
     io->pending = io->n;
     blk_start_plug(&plug);
-    for (uint32_t i = 0; i < io->n; i++)
-        submit_bh(&io->b[i], &plug);
+    for (uint32_t i = 0; i < io->n; i++) {
+        io->b[i].bio.end_io = end_buffer_io;
+        submit_bio(&io->b[i].bio, &plug);
+    }
     blk_finish_plug(&plug);
     wait_on_buffers(io);
-    machine_window_put(&io->run, how, &io->addr,
-                       true); /* what failed is not up to date: its bytes mean nothing */
+    machine_window_put(&io->run, how, &io->addr, true); /* bytes of a block that failed mean nothing anyway */
     for (uint32_t i = 0; i < io->n && error == 0; i++)
         error = io->b[i].error;
     if (error == 0)
@@ -377,7 +351,7 @@ int block_read_full_page(struct vm_page *m)
 {
     struct vm_object *object = m->object;
     struct block_io io;
-    uint32_t offset = 0, end = VM_PAGE_SIZE; /* of the file's blocks */
+    uint32_t offset = 0, end = VM_PAGE_SIZE; /* of the blocks that lie within the file */
     int error = 0;
     block_io_init(&io, m, STORE_READ);
     vm_lock(&object->lock);
@@ -408,8 +382,8 @@ int block_read_full_page(struct vm_page *m)
 /* ---- writing into a page ------------------------------------------------------------------------------- */
 
 /*
- * Reads, of the blocks that bytes [start, start + len) touch, those that are neither up to date nor
- * overwritten whole; zeroes those behind the file's end. No lock held.
+ * Of the blocks that bytes [start, start + len) touch, reads those that are neither up to date nor
+ * overwritten whole; zeroes those behind the file's end. No lock held. Errors: the store's, -ENOMEM.
  */
 static int __block_write_begin(struct vm_page *m, uint32_t start, uint32_t len)
 {
@@ -428,7 +402,7 @@ static int __block_write_begin(struct vm_page *m, uint32_t start, uint32_t len)
             block_io_add(&io, bh, offset);
             continue;
         }
-        zero_start[nzero] = offset; /* the first and the last one only can be touched in part */
+        zero_start[nzero] = offset; /* at most two: the first and the last block that the bytes touch */
         zero_end[nzero++] = end;
     }
     vm_unlock(&object->lock);
@@ -452,11 +426,11 @@ int block_write_begin(struct vm_page *m, uint32_t start, uint32_t len)
         error = create_empty_buffers(m, i_blocksize(vm_object_vnode(object)));
     vm_unlock(&object->lock);
     if (error == 0 && fresh)
-        error = pmap_zero_page(m); /* so that its bytes are there */
+        error = pmap_zero_page(m); /* gives the frame its bytes */
     return error == 0 ? __block_write_begin(m, start, len) : error;
 }
 
-/* Bytes [start, end) of m were written: their blocks are up to date, and dirty. (O). */
+/* Bytes [start, end) of m were written: their blocks become up to date and dirty. (O). */
 static void __block_commit_write(struct vm_page *m, uint32_t start, uint32_t end)
 {
     uint32_t offset = 0;
@@ -473,9 +447,9 @@ uint32_t block_write_end(struct vm_page *m, uint32_t start, uint32_t len, uint32
 {
     uint32_t offset = 0, end = start + copied;
     KASSERT((m->flags & (PG_BUSY | PG_WRITEBACK)) == PG_BUSY, "U4");
+    /* After a short copy a block that was to be overwritten whole does not count: its rest was not read. */
     for (struct buffer_head *bh = page_buffers(m); copied < len && bh != NULL;
-         bh = buffer_next(m, bh,
-                          &offset)) /* the rest of a block that was to be overwritten whole was not read */
+         bh = buffer_next(m, bh, &offset))
         if (offset < end && end < offset + bh->b_size && (bh->b_state & BH_UPTODATE) == 0)
             end = offset > start ? offset : start;
     if (end > start)
@@ -485,7 +459,7 @@ uint32_t block_write_end(struct vm_page *m, uint32_t start, uint32_t len, uint32
 
 /* ---- writing back -------------------------------------------------------------------------------------- */
 
-/* io becomes m's dirty blocks as far as they are in the file. */
+/* Adds m's dirty blocks, as far as they are in the file, to the transfer. No lock held. */
 static void buffers_collect_dirty(struct block_io *io, struct vm_page *m)
 {
     uint32_t offset = 0;
@@ -500,12 +474,13 @@ static void buffers_collect_dirty(struct block_io *io, struct vm_page *m)
     vm_unlock(&m->object->lock);
 }
 
+/* b[i].error: of each block. Errors: the first of these; -EBADF, no store is writable. */
 static int __block_write_full_page(struct block_io *io, struct vm_page *m)
 {
     buffers_collect_dirty(io, m);
     if (io->n == 0)
         return 0;
-    int error = io->b[0].bio.store == NULL ? -EBADF : vnode_pager_clean_tail(m->object, &m, 1);
+    int error = io->b[0].bio.store == NULL ? -EBADF : vnode_clean_tail(m->object, &m, 1);
     if (error == 0)
         return ll_rw_block(io);
     for (uint32_t i = 0; i < io->n; i++)
@@ -519,9 +494,8 @@ int block_write_full_page(struct vm_page *m)
     struct block_io io;
     block_io_init(&io, m, STORE_WRITE);
     int error = __block_write_full_page(&io, m);
-    if (error != 0)
-        vnode_pager_seterror(vm_object_vnode(object),
-                             error); /* first, so that whoever sees the flag finds the reason */
+    if (error != 0) /* before PG_WRITEERROR, so that a thread that sees the flag finds the error */
+        vnode_seterror(vm_object_vnode(object), error);
     vm_lock(&object->lock);
     m->flags &= (uint16_t)~PG_WRITEERROR;
     for (uint32_t i = 0; i < io.n; i++)

@@ -1,59 +1,52 @@
 /*
- * direct.c: between the caller's memory and the store, past the cache.
+ * direct.c: reads and writes past the file's pages.
  *
- *   generic_file_direct_read ─▶ kiocb_write_and_wait ─┐
+ *   generic_file_direct_read ─▶ dirty pages written ──┐
  *   generic_file_direct_write (filemap_write.c) ──────┴▶ blkdev_direct_IO, up to DIRECT_PAGES at a time
  *
- *     caller's memory ◀─copy_page_to_iter── bounce pages ◀─window─▶ submit_bio ─▶ store
- *                     ──copy_page_from_iter_atomic─▶
+ *     caller's memory ◀──────copy_page_to_iter─────── bounce pages ◀─window─▶ submit_bio ─▶ store
+ *                     ──copy_page_from_iter_atomic──▶
  *
- * The caller's memory may be a program's, out of reach of a transfer: pages of an object that nobody else
- * knows lie between, a bounded number of them. They are busy as long as they are there, and so nobody's
- * but ours.
+ * A transfer cannot reach the caller's memory, which may be a program's. So a bounded number of bounce pages
+ * lie between: pages of an object that only this call knows, busy as long as they exist.
  *
- * What the cache has of the bytes: a read sees it, since it is written back first. A write is the only truth
- * afterwards but for what programs store into mappings meanwhile: it keeps the pages out of memory while the
- * bytes change (filemap_invalidate_lock), and where it cannot, it goes through them.
+ * Consistency with the file's pages. A read sees what is dirty, since that is written back first. A write
+ * removes the pages and keeps them out of memory while the bytes change (filemap_invalidate_lock); where a
+ * page cannot go, the write goes through the pages. So afterwards a page differs from the store only by what
+ * programs stored into mappings meanwhile.
  *
- * Locks: none but vn_lock and (O) of the bounce object.
+ * Locks: none but vn_lock, and (O) of the bounce object. (q) direct_io.lock.
  * Does not do: transfers right from the caller's memory.
  */
 #include "file/direct.h"
 #include "file/block.h"
-#include "file/buffer.h"
+#include "file/vnode.h"
 #include "file/writeback.h"
 #include "lib/errno.h"
-#include "lib/kassert.h"
 #include "vm/vm_pageout.h"
-#include "file/vnode_pager.h"
+#include <faultline/vm.h>
 
-#define DIRECT_SHARE 8  /* of all pages, the part that one call may have */
-#define DIRECT_TRIES 64 /* for memory that is free again and again, but never for us */
+#define DIRECT_SHARE 8  /* one call has at most one part in so many of all pages */
+#define DIRECT_TRIES 64 /* waits for memory that other threads take every time, before the call gives up */
 
 /* One transfer. */
 struct direct_io {
-    struct vm_object *bounce; /* page 0: the page of the file that the transfer begins in */
+    struct vm_object *bounce; /* its page 0 stands for the page of the file that the transfer begins in */
     struct vm_page *m[DIRECT_PAGES];
     vm_frame_t frame[DIRECT_PAGES];
     void *addr[DIRECT_PAGES];
     uint32_t npages;
-    uint32_t start; /* the first byte, in the first page */
+    uint32_t start; /* of the bytes, in page 0 */
     uint64_t len_bytes;
     struct bio bio;
-    struct vm_lock lock; /* guards done, error; its address is the channel */
-    bool done;
-    int error;
+    struct vm_lock lock; /* (q); the structure's address is the channel */
+    bool done;           /* (q) */
+    int error;           /* (q) until done */
 };
-
-int kiocb_write_and_wait(struct vm_object *object, vm_ooffset_t pos, uint64_t count)
-{
-    vm_ooffset_t last = pos + (count - 1) < pos ? UINT64_MAX : pos + (count - 1);
-    return filemap_write_and_wait_range(object, atop(pos), atop(last) + 1);
-}
 
 /* ---- bounce pages -------------------------------------------------------------------------------------- */
 
-/* As many busy pages as there are, up to `want`, and one at least. Errors: of vm_wait. */
+/* Allocates busy pages: up to `want`, as many as are free, and one at least. Errors: of vm_wait; -ENOMEM. */
 static int bounce_get(struct direct_io *io, uint32_t want)
 {
     int error = 0;
@@ -90,15 +83,17 @@ static void direct_end_io(struct bio *bio, int error)
     io->error = error;
     io->done = true;
     vm_unlock(&io->lock);
-    machine_wake(io); /* who waits may be gone already: only its address is used */
+    machine_wake(io); /* its owner may have ended it already: only the address is used */
 }
 
 /*
- * Between the bounce pages and the store, from file offset pos on. Errors: the store's, -ENOMEM: no window.
+ * One transfer between the bounce pages and the store, at file offset
+ * pos. Errors: the store's; -ENOMEM, no window.
  */
 static int direct_transfer(struct direct_io *io, struct store *store, enum store_op op, vm_ooffset_t pos)
 {
     enum machine_window how = op == STORE_READ ? MACHINE_WINDOW_FILL : MACHINE_WINDOW_READ;
+    /* After a short copy the bytes touch fewer pages than there are. */
     uint32_t npages = (uint32_t)atop(io->start + io->len_bytes + VM_PAGE_MASK);
     struct machine_run run = {
         .object = io->bounce->machine, .pindex = 0, .npages = npages, .frame = io->frame};
@@ -112,7 +107,7 @@ static int direct_transfer(struct direct_io *io, struct store *store, enum store
         .wait = true,
         .offset = pos,
         .len_bytes = io->len_bytes,
-        .npages = (uint32_t)atop(io->start + io->len_bytes + VM_PAGE_MASK), /* a short copy filled fewer */
+        .npages = npages,
         .addr = io->addr,
         .end_io = direct_end_io,
     };
@@ -126,6 +121,7 @@ static int direct_transfer(struct direct_io *io, struct store *store, enum store
     return io->error;
 }
 
+/* The store's bytes into the caller's memory. Errors: the store's, -EFAULT, -ENOMEM. */
 static int direct_read(struct direct_io *io, struct kiocb *iocb, struct iov_iter *iter)
 {
     uint64_t copied = 0;
@@ -138,24 +134,27 @@ static int direct_read(struct direct_io *io, struct kiocb *iocb, struct iov_iter
     return error;
 }
 
-/* The caller's bytes into the bounce pages. *copied: of them, also on failure. */
+/* The caller's bytes into the bounce pages. *copied: how many, also on failure. Errors: -EFAULT, -ENOMEM. */
 static int direct_copy_from(struct direct_io *io, struct iov_iter *iter, uint64_t *copied)
 {
     int error = 0;
     *copied = 0;
     for (uint32_t i = 0; i < io->npages && error == 0; i++)
-        error = pmap_zero_page(io->m[i]); /* so that its bytes are there */
+        error = pmap_zero_page(io->m[i]); /* gives the frame its bytes */
     while (error == 0 && *copied < io->len_bytes) {
         uint64_t at = io->start + *copied, done;
         uint64_t piece = min_u64(VM_PAGE_SIZE - (at & VM_PAGE_MASK), io->len_bytes - *copied);
-        error =
-            copy_page_from_iter_atomic(io->m[atop(at)], (uint32_t)(at & VM_PAGE_MASK), piece, iter, &done);
+        uint32_t offset = (uint32_t)(at & VM_PAGE_MASK);
+        error = copy_page_from_iter_atomic(io->m[atop(at)], offset, piece, iter, &done);
         *copied += done;
     }
     return error;
 }
 
-/* Whole blocks only: what of one could not be copied leaves all of it. */
+/*
+ * The caller's bytes into the store: whole blocks only, so a block that
+ * was copied in part is not written. Errors: as direct_read.
+ */
 static int direct_write(struct direct_io *io, struct kiocb *iocb, struct iov_iter *iter)
 {
     struct iov_iter before = *iter;
@@ -164,7 +163,7 @@ static int direct_write(struct direct_io *io, struct kiocb *iocb, struct iov_ite
     io->len_bytes = copied & ~(uint64_t)(i_blocksize(iocb->vnode) - 1);
     if (io->len_bytes > 0)
         error = direct_transfer(io, atomic_load(&iocb->vnode->writer), STORE_WRITE, iocb->pos);
-    *iter = before; /* it may stand inside a block */
+    *iter = before; /* it may be inside a block */
     if (error == 0) {
         iov_iter_advance(iter, io->len_bytes);
         iocb->pos += io->len_bytes;
@@ -172,7 +171,7 @@ static int direct_write(struct direct_io *io, struct kiocb *iocb, struct iov_ite
     return error != 0 ? error : fault;
 }
 
-/* One transfer, of at most `max` pages. */
+/* One transfer: the first bytes of len_bytes, as many as `max` pages hold. */
 static int direct_piece(struct direct_io *io, struct kiocb *iocb, struct iov_iter *iter, enum store_op op,
                         uint64_t len_bytes, uint32_t max)
 {
@@ -195,12 +194,12 @@ int blkdev_direct_IO(struct kiocb *iocb, struct iov_iter *iter, enum store_op op
     int error = 0;
     if (io.bounce == NULL)
         return -ENOMEM;
+    /* Without a window for so many pages at once, tries with half as many. */
     while (error == 0 && iocb->pos < end && iter->count > 0) { /* a read may end inside a block */
         error = direct_piece(&io, iocb, iter, op, end - iocb->pos, max);
-        bool aligned =
-            (iocb->pos & (i_blocksize(iocb->vnode) - 1)) == 0; /* what was copied before it failed */
-        if (error == -ENOMEM && max > 1 &&
-            aligned) { /* ends: the machine may have no window for so many together */
+        /* A copy may have failed inside a block. */
+        bool aligned = (iocb->pos & (i_blocksize(iocb->vnode) - 1)) == 0;
+        if (error == -ENOMEM && max > 1 && aligned) {
             max /= 2;
             error = 0;
         }
@@ -219,12 +218,12 @@ int64_t generic_file_direct_read(struct kiocb *iocb, struct iov_iter *iter)
     if (((start | iter->count) & (block - 1)) != 0)
         return -EINVAL;
     if (size_bytes < iter->count || start > size_bytes - iter->count)
-        error = vnode_pager_setsize(iocb->vnode);
+        error = fl_vnode_setsize(iocb->vnode);
     size_bytes = i_size_read(iocb->vnode);
     if (error != 0 || start >= size_bytes)
         return error;
     iter->count = min_u64(iter->count, size_bytes - start);
-    error = kiocb_write_and_wait(iocb->object, start, iter->count);
+    error = filemap_write_and_wait_range(iocb->object, atop(start), range_end(start, iter->count));
     if (error == 0)
         error = blkdev_direct_IO(iocb, iter, STORE_READ, (iter->count + block - 1) & ~(block - 1));
     return iocb->pos > start ? (int64_t)(iocb->pos - start) : error;

@@ -1,22 +1,23 @@
 /*
- * drop_behind.c: see drop_behind.h, which has the picture.
+ * drop_behind.c: which pages a long stream has passed. drop_behind.h has the picture.
  *
  *   page_cache_async_readahead ─▶ drop_behind ─▶ stream_at, drop_passed ─▶ deactivate_file_page
  *
- * A page that was used by others, too (active, or PL_REFERENCED), is not the stream's. What was seen of a
- * page's use when it is dropped was the stream's use: it is forgotten, and what comes later counts.
+ * A page that was used by other streams, too (active, or PL_REFERENCED), is
+ * not dropped. References that are found in page tables when a page is
+ * dropped were the stream's: they are forgotten, and only later ones count.
  *
- * Locks: (O) → (R), (L). Does not do: choosing (vm_pageout.c).
+ * Locks: (O) → (R), (L). Does not do: eviction (vm_pageout.c).
  */
 #include "file/drop_behind.h"
-#include "file/vnode_pager.h"
+#include "file/vnode.h"
 #include "vm/lru.h"
 #include "vm/vm_rmap.h"
 
 #define DROP_LAG  64 /* pages just passed that are kept: readers are not exactly in order */
-#define DROP_GAP  (2 * MACHINE_RUN_MAX) /* farther from one mark to the next is another stream */
-#define DROP_IDLE 64                    /* marks of others after which a stream is over */
-#define DROP_LONG 8                     /* one part in so many of memory is a long stream */
+#define DROP_GAP  (2 * MACHINE_RUN_MAX) /* pages: a mark farther from the last one is another stream's */
+#define DROP_IDLE 64                    /* marks of other streams after which a stream has ended */
+#define DROP_LONG 8                     /* a stream is long when it has one part in so many of memory */
 
 static bool stream_long(const struct drop_stream *stream)
 {
@@ -24,11 +25,12 @@ static bool stream_long(const struct drop_stream *stream)
 }
 
 /*
- * The stream that goes on at pindex; or a new one begins there, in the place of one that ended or is
- * short. (O).
+ * The stream that goes on at pindex; or a new one, which replaces one
+ * that has ended, or else the shortest. (O).
  */
-static struct drop_stream *stream_at(struct vnode *vnode, vm_pindex_t pindex)
+static struct drop_stream *stream_at(struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(object->lock)
 {
+    struct vnode *vnode = vm_object_vnode(object);
     struct drop_stream *found = NULL, *least = &vnode->stream[0];
     for (struct drop_stream *at = vnode->stream; at < vnode->stream + DROP_STREAMS; at++) {
         at->idle++;
@@ -47,11 +49,12 @@ static struct drop_stream *stream_at(struct vnode *vnode, vm_pindex_t pindex)
 }
 
 /*
- * Did the stream, now that it is long, for the most part read again what another passed so lately that all since
- * would have fitted in memory? (O).
+ * The stream has become long: does at least half of it lie in the part that another stream passed, and would
+ * all pages from there to the other stream's end fit into memory? (O).
  */
-static bool stream_again(const struct vnode *vnode, const struct drop_stream *stream)
+static bool stream_again(struct vm_object *object, const struct drop_stream *stream) FL_REQUIRES(object->lock)
 {
+    const struct vnode *vnode = vm_object_vnode(object);
     for (const struct drop_stream *at = vnode->stream; at < vnode->stream + DROP_STREAMS; at++) {
         vm_pindex_t end = at->end < stream->end ? at->end : stream->end;
         bool inside = at != stream && stream->start >= at->start && stream->start < end;
@@ -62,8 +65,9 @@ static bool stream_again(const struct vnode *vnode, const struct drop_stream *st
     return false;
 }
 
-/* Pages [start, end) were used once by a stream. (O). */
+/* A stream has used pages [start, end), and does not need them again. (O). */
 static void drop_passed(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock)
 {
     for (vm_pindex_t pindex = start; pindex < end; pindex++) {
         struct vm_page *m = vm_page_lookup(object, pindex);
@@ -78,11 +82,11 @@ static void drop_passed(struct vm_object *object, vm_pindex_t start, vm_pindex_t
 void drop_behind(struct vm_object *object, vm_pindex_t pindex)
 {
     struct vnode *vnode = vm_object_vnode(object);
-    struct drop_stream *stream = stream_at(vnode, pindex);
+    struct drop_stream *stream = stream_at(object, pindex);
     vm_pindex_t kept = stream->start + vm_page_count / DROP_LONG, from = stream->end;
     bool was_long = stream_long(stream);
     stream->end = pindex;
-    if (!was_long && stream_long(stream) && stream_again(vnode, stream))
+    if (!was_long && stream_long(stream) && stream_again(object, stream))
         vnode->stream_again = true;
     if (vnode->stream_again || pindex < kept + 2 * DROP_LAG)
         return;

@@ -1,7 +1,7 @@
 /*
- * fadvise.c: what a program expects of a file that it reads.
+ * fadvise.c: what a program expects of a file that it reads through fl_vnode_read.
  *
- *     kept in the vnode      NORMAL SEQUENTIAL RANDOM     how far fl_vnode_read reads ahead in the file
+ *     kept in the vnode      NORMAL SEQUENTIAL RANDOM     how far fl_vnode_read reads ahead
  *     done now               WILLNEED                     force_page_cache_readahead
  *                            DONTNEED                     write-back begins ─▶ invalidate_mapping_pages
  *     accepted, no effect    NOREUSE
@@ -11,32 +11,35 @@
  * (mm/fadvise.c, Linux.)
  */
 #include "file/filemap.h"
-#include "vm/lru.h"
 #include "file/readahead.h"
+#include "file/vnode.h"
 #include "file/writeback.h"
 #include "lib/errno.h"
+#include "vm/lru.h"
 #include "vm/pmap.h"
 #include "vm/vm_rmap.h"
-#include "file/vnode_pager.h"
 #include <faultline/vm.h>
 
-/* May m go: is it clean, nobody's, and mapped nowhere? (O). */
-static bool invalidate_page(const struct vm_page *m)
+/* May m go: is it clean, in no use, and mapped nowhere? (O). */
+static bool page_unused(struct vm_object *object, const struct vm_page *m) FL_REQUIRES(object->lock)
 {
     return (m->flags & (PG_VALID | PG_BUSY | PG_DIRTY | PG_WRITEBACK | PG_PRIVATE)) == PG_VALID &&
            m->wire_count == 0 && m->hold_count == 0 && m->readers == 0 &&
-           !vm_rmap_mapped(m->object, m->pindex, m->pindex + 1);
+           !vm_rmap_mapped(object, m->pindex, m->pindex + 1);
 }
 
-/* Busy victims from *pindex on, up to end; the others are not wanted soon. *pindex: where it stopped. (O). */
+/*
+ * Makes up to PMAP_BATCH pages that may go busy, from *pindex on, up to end; the others are not wanted soon.
+ * Returns how many. *pindex: where it stopped. (O).
+ */
 static uint32_t invalidate_collect(struct vm_object *object, vm_pindex_t *pindex, vm_pindex_t end,
-                                   struct vm_page *victim[PMAP_BATCH])
+                                   struct vm_page *victim[PMAP_BATCH]) FL_REQUIRES(object->lock)
 {
     uint32_t n = 0;
     struct vm_page *m;
     while (n < PMAP_BATCH && (m = vm_page_find_least(object, *pindex)) != NULL && m->pindex < end) {
         *pindex = m->pindex + 1;
-        if (invalidate_page(m)) {
+        if (page_unused(object, m)) {
             vm_page_xbusy(m);
             victim[n++] = m;
         } else if ((m->flags & PG_BUSY) == 0) {
@@ -82,7 +85,7 @@ static void fadvise_willneed(struct vm_object *object, uint64_t size_bytes, vm_o
     force_page_cache_readahead(object, first, last, &share, NULL);
 }
 
-/* Of the reads of the vnode, from now on. */
+/* The stream of fl_vnode_read is read ahead like this from now on. */
 static void fadvise_behave(struct kiocb *iocb, enum vm_behavior behavior)
 {
     vm_lock(&iocb->object->lock);
@@ -96,7 +99,7 @@ int fl_vnode_fadvise(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_byte
     if (advice < FL_FADV_NORMAL || advice > FL_FADV_NOREUSE)
         return -EINVAL;
     if (advice == FL_FADV_NOREUSE || kiocb_init(&iocb, vnode, offset) != 0)
-        return 0; /* it is advice: without memory for the object there is nothing that it could be about */
+        return 0; /* without memory for the object there are no pages that the advice could be about */
     uint64_t size_bytes = i_size_read(vnode);
     vm_ooffset_t end = len_bytes == 0 || offset + len_bytes < offset ? UINT64_MAX : offset + len_bytes;
     switch (advice) {

@@ -1,62 +1,61 @@
 /*
  * filemap_write.c: writing a file through its pages, which are those that mappings show.
  *
- *   generic_file_write_iter               one at a time (vn_lock)
+ *   fl_vnode_write ─▶ generic_file_write_iter   one at a time (vn_lock)
  *     __generic_file_write_iter
- *       generic_file_direct_write         FL_IOCB_DIRECT: past the pages, which are written back and go
+ *       generic_file_direct_write         FL_IOCB_DIRECT: past the pages, which are written back and removed
  *       generic_perform_write             page by page
- *         write_begin                     the store long enough; the page busy, with what is not overwritten
+ *         write_begin                     the store long enough; the page busy, with the bytes that stay
  *           simple_write_begin            all of the page's other bytes
- *           blkdev_write_begin            a store with smaller blocks: those of blocks overwritten in part
+ *           blkdev_write_begin            a store with smaller blocks: only blocks overwritten in part
  *         copy_page_from_iter_atomic
- *         generic_write_end               longer, dirty (simple_write_end, block_write_end), not busy
+ *         generic_write_end               longer; dirty (simple_write_end, block_write_end); not busy
  *         balance_dirty_pages
  *     generic_write_sync                  FL_IOCB_DSYNC
  *
- * A page that is written is busy, so that nobody copies it half-written; and not in write-back, so that what
- * is zeroed behind the old end (vnode_pager_clean_tail) is not the new bytes. Without a lock: the copy may
- * sleep, and takes no fault.
+ * A page that is written is busy, so that no read copies it half-written; and not in
+ * write-back, which would zero the new bytes behind the old end (vnode_clean_tail).
+ * The copy is made without a lock: it may sleep, and takes no fault.
  *
- * Bytes behind the file's end in its last page may be anything, since mappings can store there. Whatever
- * makes the file longer overwrites them (a write that begins within the file) or zeroes them
- * (write_skip).
+ * Bytes behind the file's end in its last page may be anything, since mappings can store there. A write that
+ * makes the file longer overwrites them, if it begins within the file, or zeroes them (write_skip).
  *
- * The file's length is known as longer (generic_write_end) when the bytes are there, while the store is
- * longer from write_begin on. Nobody asks it meanwhile, for that takes vn_lock; and the page in which the
- * old end lies is busy meanwhile, or out of memory, so that nothing behind that end is on its way to the
- * store.
+ * The store is longer from write_begin on; the file's length grows in generic_write_end, when the bytes are
+ * there. No thread asks the store meanwhile, for that takes vn_lock. The page of the old end is busy
+ * meanwhile, or kept out of memory, so that nothing behind that end is on its way to the store.
  *
- * Locks: vn_lock, (V), (O). Loops: each turn follows somebody else's progress with the page, or new memory.
+ * Locks: vn_lock, (V), (O).
+ * Loops: each turn follows the progress of another thread with the page, or new memory.
  */
-#include "file/filemap.h"
 #include "file/buffer.h"
 #include "file/direct.h"
-#include "file/iov_iter.h"
-#include "vm/lru.h"
-#include "file/truncate.h"
-#include "file/writeback.h"
+#include "file/filemap.h"
 #include "file/flusher.h"
+#include "file/iov_iter.h"
+#include "file/truncate.h"
+#include "file/vnode_size.h"
+#include "file/writeback.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
+#include "vm/lru.h"
 #include "vm/pmap.h"
-#include "file/vnode_pager.h"
 #include <faultline/vm.h>
 
-/* A write on its way. vn_lock is held, so the length stays. */
+/* A write on its way. vn_lock is held, so no other thread changes the length. */
 struct write_state {
     struct kiocb iocb;
     unsigned flags; /* FL_IOCB_* */
     struct store *store;
-    vm_ooffset_t end;         /* of all that is to be written */
+    vm_ooffset_t end;         /* offset behind the last byte to write */
     uint32_t block_bytes;     /* of the file */
-    uint64_t store_len_bytes; /* how long the store is; size_bytes, or more while we make the file longer */
-    struct vm_page *m;        /* the page at hand: busy, or NULL */
-    uint32_t start, len;      /* what is written of it */
+    uint64_t store_len_bytes; /* the store's length: size_bytes, or more while the file becomes longer */
+    struct vm_page *m;        /* the page at hand, busy; or NULL */
+    uint32_t start, len;      /* the bytes of it that are written */
 };
 
 /*
- * The store has room for the page at hand: for all that is to come, if it can be. Errors: the store's,
- * -EOPNOTSUPP.
+ * Makes the store long enough for the bytes of the page at hand, and if possible for all bytes to come.
+ * Errors: the store's, -EOPNOTSUPP.
  */
 static int write_grow(struct write_state *w)
 {
@@ -78,21 +77,24 @@ static int write_grow(struct write_state *w)
 
 /* ---- a page to write into ------------------------------------------------------------------------------ */
 
-/* Are all bytes of the page at hand that the file has to be overwritten? vn_lock held. */
+/* Does the write overwrite all bytes of the page at hand that lie within the file? vn_lock held. */
 static bool write_whole(const struct write_state *w)
 {
     uint64_t page = ptoa(w->m->pindex);
     return w->start == 0 && page + w->len >= min_u64(page + VM_PAGE_SIZE, w->iocb.vnode->size_bytes);
 }
 
-/* w->m, new and busy, gets the bytes that the write leaves as they are. (O), released in between. */
+/*
+ * w->m, new and busy, gets the bytes that the write does not overwrite. On failure it is gone. (O), released
+ * in between. Errors: the store's, -ENOMEM.
+ */
 static int simple_write_begin(struct write_state *w, struct iov_iter *iter) FL_REQUIRES(w->iocb.object->lock)
 {
     if (!write_whole(w) && ptoa(w->m->pindex) < w->iocb.vnode->size_bytes)
         return filemap_read_page(&w->iocb, w->m);
     vm_unlock(&w->iocb.object->lock);
     int error = 0;
-    /* Not valid by that: what a short copy leaves of them is not the file's. */
+    /* That does not make it valid: after a short copy the zeros would not be the file's bytes. */
     if (w->len < VM_PAGE_SIZE || iov_iter_single_seg_count(iter) < VM_PAGE_SIZE)
         error = pmap_zero_page(w->m);
     vm_lock(&w->iocb.object->lock);
@@ -101,11 +103,11 @@ static int simple_write_begin(struct write_state *w, struct iov_iter *iter) FL_R
     return error;
 }
 
-/* A page that cannot be kept goes. (O). */
+/* Busy m was not written: it goes back if it is valid or has dirty blocks, and is freed otherwise. (O). */
 static void write_forget_page(struct vm_page *m)
 {
     bool released = !page_has_buffers(m) || (m->flags & PG_VALID) || try_to_release_page(m);
-    if ((m->flags & PG_VALID) || !released) { /* it was there before, or has other blocks that are dirty */
+    if ((m->flags & PG_VALID) || !released) {
         lru_cache_add(m);
         vm_page_xunbusy(m);
     } else {
@@ -113,13 +115,16 @@ static void write_forget_page(struct vm_page *m)
     }
 }
 
-/* The same for a page of a store with smaller blocks, new or with buffers. (O), released in between. */
+/*
+ * As simple_write_begin, of a store with smaller blocks: w->m is new
+ * or has buffers. (O), released in between.
+ */
 static int blkdev_write_begin(struct write_state *w) FL_REQUIRES(w->iocb.object->lock)
 {
     vm_unlock(&w->iocb.object->lock);
     int error = block_write_begin(w->m, w->start, w->len);
     vm_lock(&w->iocb.object->lock);
-    if (error == -ENOMEM && !page_has_buffers(w->m)) /* then without */
+    if (error == -ENOMEM && !page_has_buffers(w->m)) /* without buffers: reads all of it */
         return filemap_read_page(&w->iocb, w->m);
     if (error != 0)
         write_forget_page(w->m);
@@ -127,8 +132,8 @@ static int blkdev_write_begin(struct write_state *w) FL_REQUIRES(w->iocb.object-
 }
 
 /*
- * The bytes that the write leaves are there, if they were not. On failure w->m is gone. (O), released in
- * between.
+ * Reads the bytes of w->m that the write does not overwrite, if they are missing. On failure w->m is gone.
+ * (O), released in between. Errors: the store's, -ENOMEM.
  */
 static int write_prepare(struct write_state *w, struct iov_iter *iter) FL_REQUIRES(w->iocb.object->lock)
 {
@@ -139,7 +144,7 @@ static int write_prepare(struct write_state *w, struct iov_iter *iter) FL_REQUIR
     return page_has_buffers(w->m) || blocks ? blkdev_write_begin(w) : simple_write_begin(w, iter);
 }
 
-/* w->m becomes the busy page at pindex, as write_begin says. (O), released in between. */
+/* w->m: the page at pindex, busy and prepared. (O), released in between. Errors: the store's, -ENOMEM. */
 static int grab_cache_page_write_begin(struct write_state *w, vm_pindex_t pindex, struct iov_iter *iter)
     FL_REQUIRES(w->iocb.object->lock)
 {
@@ -157,7 +162,7 @@ static int grab_cache_page_write_begin(struct write_state *w, vm_pindex_t pindex
     return error;
 }
 
-/* The page at hand goes back, unwritten. */
+/* The page at hand is not written. No lock held but vn_lock. */
 static void write_abort(struct write_state *w)
 {
     struct vm_object *object = w->iocb.object;
@@ -167,20 +172,24 @@ static void write_abort(struct write_state *w)
     w->m = NULL;
 }
 
-/* The page at iocb.pos, busy, without clean copies above it. Errors: of growing, of reading, -ENOMEM. */
+/*
+ * w->m: the page at iocb.pos, busy, without clean copies above it (F2); the store is long enough. No lock
+ * held but vn_lock. Errors: of growing, of reading, -ENOMEM.
+ */
 static int write_begin(struct write_state *w, struct iov_iter *iter)
 {
     w->start = (uint32_t)(w->iocb.pos & VM_PAGE_MASK);
     w->len = (uint32_t)min_u64(VM_PAGE_SIZE - w->start, iter->count);
-    bool last_page = ptoa(atop(w->iocb.pos)) < w->iocb.vnode->size_bytes; /* if it is one that grows */
+    /* In the page of the old end, if the file grows: the store grows when the page is busy. */
+    bool last_page = ptoa(atop(w->iocb.pos)) < w->iocb.vnode->size_bytes;
     int error = last_page ? 0 : write_grow(w);
     if (error != 0)
         return error;
     vm_lock(&w->iocb.object->lock);
     error = grab_cache_page_write_begin(w, atop(w->iocb.pos), iter);
-    if (error == 0 && (w->m->flags & PG_COPIED) &&
-        vm_object_invalidate_copies(w->iocb.object,
-                                    w->m->pindex)) /* releases (O); the page is busy, so it stays */
+    bool copied = error == 0 && (w->m->flags & PG_COPIED) != 0;
+    /* Releases (O); the page stays, because it is busy. */
+    if (copied && vm_object_invalidate_copies(w->iocb.object, w->m->pindex))
         KASSERT((w->m->flags & (PG_BUSY | PG_COPIED)) == PG_BUSY, "F2");
     vm_unlock(&w->iocb.object->lock);
     if (error == 0 && last_page) {
@@ -193,11 +202,11 @@ static int write_begin(struct write_state *w, struct iov_iter *iter)
 
 /* ---- a page that was written into ---------------------------------------------------------------------- */
 
-/* `copied` bytes were written to m. Returns how many of them count. (O). */
+/* `copied` of len bytes were written to m, which has no buffers. Returns how many of them count. (O). */
 static uint32_t simple_write_end(struct vm_page *m, uint32_t len, uint32_t copied)
 {
     if (copied < len && (m->flags & PG_VALID) == 0)
-        return 0; /* the rest of the page was never read */
+        return 0; /* the rest was to be overwritten, and was not read */
     if (copied > 0) {
         m->flags |= PG_VALID;
         vm_page_dirty(m);
@@ -206,8 +215,8 @@ static uint32_t simple_write_end(struct vm_page *m, uint32_t len, uint32_t copie
 }
 
 /*
- * `copied` bytes were written to the page at hand, which goes back; those that count are the file's. Also
- * where nothing was written.
+ * `copied` bytes, perhaps none, were written to the page at hand, which goes back. Those that count are the
+ * file's now, and the position advances by them. No lock held but vn_lock.
  */
 static void generic_write_end(struct write_state *w, uint64_t copied)
 {
@@ -218,7 +227,7 @@ static void generic_write_end(struct write_state *w, uint64_t copied)
     w->iocb.pos += copied;
     if (copied > 0 && w->iocb.pos > w->iocb.vnode->size_bytes) {
         vm_unlock(&object->lock);
-        (void)vnode_pager_newsize(w->iocb.vnode, w->iocb.pos);
+        (void)vnode_newsize(w->iocb.vnode, w->iocb.pos);
         vm_lock(&object->lock);
     }
     if (copied > 0) {
@@ -231,6 +240,10 @@ static void generic_write_end(struct write_state *w, uint64_t copied)
     w->m = NULL;
 }
 
+/*
+ * Writes from iocb.pos, which advances, until the iterator ends. No
+ * lock held but vn_lock. Errors: as write_begin, -EFAULT.
+ */
 static int generic_perform_write(struct write_state *w, struct iov_iter *iter)
 {
     int error = 0;
@@ -249,16 +262,16 @@ static int generic_perform_write(struct write_state *w, struct iov_iter *iter)
 /* ---- past the pages ------------------------------------------------------------------------------------ */
 
 /*
- * One piece, of w->len bytes. FILEMAP_RETRY: pages of it stay, so that it must go through them. Errors: of
- * growing, of write-back, of the store, -EFAULT, -ENOMEM.
+ * One piece, of w->len bytes. FILEMAP_RETRY: some pages of it cannot be removed, and the write must go
+ * through them. Errors: of growing, of write-back, of the store, -EFAULT, -ENOMEM.
  */
 static int direct_write_piece(struct write_state *w, struct iov_iter *iter)
 {
     struct vm_object *object = w->iocb.object;
-    int error = kiocb_write_and_wait(object, w->iocb.pos, w->len);
+    vm_pindex_t first = atop(w->iocb.pos), end = range_end(w->iocb.pos, w->len);
+    int error = filemap_write_and_wait_range(object, first, end);
     if (error != 0)
         return error;
-    vm_pindex_t first = atop(w->iocb.pos), end = atop(w->iocb.pos + w->len - 1) + 1;
     vm_lock(&object->lock);
     filemap_invalidate_lock(object, first, end);
     vm_unlock(&object->lock);
@@ -266,23 +279,26 @@ static int direct_write_piece(struct write_state *w, struct iov_iter *iter)
     error = gone ? write_grow(w) : 0;
     if (gone && error == 0)
         error = blkdev_direct_IO(&w->iocb, iter, STORE_WRITE, w->len);
-    /* Nobody reads the file's last page in before its end is known. */
+    /* The length is known before the page of the old end can come in. */
     if (w->iocb.pos > w->iocb.vnode->size_bytes)
-        (void)vnode_pager_newsize(w->iocb.vnode, w->iocb.pos);
+        (void)vnode_newsize(w->iocb.vnode, w->iocb.pos);
     filemap_invalidate_unlock(object);
     return gone ? error : FILEMAP_RETRY;
 }
 
-/* What pages that cannot go keep from the direct way goes through them, and on to the store. */
+/* Where a page cannot be removed: writes through the pages, and then writes these back. */
 static int direct_write_fallback(struct write_state *w, struct iov_iter *iter)
 {
     vm_ooffset_t start = w->iocb.pos;
     int error = generic_perform_write(w, iter);
     uint64_t written = w->iocb.pos - start;
-    int synced = written == 0 ? 0 : kiocb_write_and_wait(w->iocb.object, start, written);
+    int synced = 0;
+    if (written > 0)
+        synced = filemap_write_and_wait_range(w->iocb.object, atop(start), range_end(start, written));
     return error != 0 ? error : synced;
 }
 
+/* Writes past the pages until the iterator ends. No lock held but vn_lock. Errors: as direct_write_piece. */
 static int generic_file_direct_write(struct write_state *w, struct iov_iter *iter)
 {
     int error = 0;
@@ -295,9 +311,12 @@ static int generic_file_direct_write(struct write_state *w, struct iov_iter *ite
     return error;
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------- */
+/* ---- a whole write ------------------------------------------------------------------------------------- */
 
-/* What may be written, of what is asked, and where: a file has an end. */
+/*
+ * Sets up w: where the write begins, and how many bytes may be written; the iterator is cut to these. vn_lock
+ * held. Errors: -EBADF; -EINVAL (alignment); -EFBIG, at the largest offset; the store's.
+ */
 static int generic_write_checks(struct write_state *w, struct iov_iter *iter)
 {
     struct vnode *vnode = w->iocb.vnode;
@@ -306,7 +325,7 @@ static int generic_write_checks(struct write_state *w, struct iov_iter *iter)
     if (w->store == NULL)
         return -EBADF;
     w->block_bytes = i_blocksize(vnode);
-    int error = append ? vnode_pager_setsize_locked(vnode) : 0;
+    int error = append ? vnode_setsize_locked(vnode) : 0;
     if (error != 0)
         return error;
     if (append)
@@ -318,12 +337,15 @@ static int generic_write_checks(struct write_state *w, struct iov_iter *iter)
     iter->count = min_u64(iter->count, (uint64_t)INT64_MAX - w->iocb.pos);
     w->end = w->iocb.pos + iter->count;
     if (w->end > vnode->size_bytes && !append)
-        error = vnode_pager_setsize_locked(vnode);
+        error = vnode_setsize_locked(vnode);
     w->store_len_bytes = vnode->size_bytes;
     return error;
 }
 
-/* The file ends where the write begins. Errors: as write_grow. */
+/*
+ * The write begins behind the end: makes the file as long as that, with
+ * zeros. Errors: as write_grow, -ENOMEM.
+ */
 static int write_skip(struct write_state *w)
 {
     if (w->store->ops->truncate == NULL)
@@ -333,7 +355,7 @@ static int write_skip(struct write_state *w)
     return error;
 }
 
-/* vn_lock held. Returns how many bytes were written, the last of them before iocb.pos. */
+/* Returns how many bytes were written, which end at iocb.pos; or an error. vn_lock held. */
 static int64_t __generic_file_write_iter(struct write_state *w, struct iov_iter *iter)
 {
     int error = generic_write_checks(w, iter);
@@ -341,24 +363,25 @@ static int64_t __generic_file_write_iter(struct write_state *w, struct iov_iter 
         return error;
     vm_ooffset_t start = w->iocb.pos;
     uint64_t old_bytes = w->iocb.vnode->size_bytes;
-    if (start > old_bytes) /* zeros between */
+    if (start > old_bytes)
         error = write_skip(w);
+    bool direct = (w->flags & FL_IOCB_DIRECT) != 0;
     if (error == 0)
-        error =
-            w->flags & FL_IOCB_DIRECT ? generic_file_direct_write(w, iter) : generic_perform_write(w, iter);
+        error = direct ? generic_file_direct_write(w, iter) : generic_perform_write(w, iter);
     bool none = w->iocb.pos == start;
     uint64_t size_bytes = none ? old_bytes : w->iocb.vnode->size_bytes;
-    /* What was made longer than was written is cut again; if that fails too, it is zeros that stay. */
+    /* A store that was made longer than the write got is cut again. If that fails, zeros stay at its end. */
     if (size_bytes < w->store_len_bytes)
         (void)!vnode_truncate(w->iocb.vnode, size_bytes);
     return none ? error : (int64_t)(w->iocb.pos - start);
 }
 
-/* The `written` bytes before iocb.pos are on stable storage. */
+/* Puts the `written` bytes before iocb.pos on stable storage. Errors: of write-back, of the store's flush. */
 static int generic_write_sync(const struct write_state *w, int64_t written)
 {
     vm_ooffset_t start = w->iocb.pos - (uint64_t)written;
-    return vfs_fsync_range(w->iocb.vnode, w->iocb.object, atop(start), atop(w->iocb.pos - 1) + 1, NULL);
+    vm_pindex_t end = range_end(start, (uint64_t)written);
+    return vfs_fsync_range(w->iocb.vnode, w->iocb.object, atop(start), end, NULL);
 }
 
 static int64_t generic_file_write_iter(struct vnode *vnode, struct iov_iter *iter, struct fl_iocb *iocb)

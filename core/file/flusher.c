@@ -1,63 +1,63 @@
 /*
- * flusher.c: the list of files with dirty pages, the thread that writes them, and the brake on those who make
- * more.
+ * flusher.c: the list of files with dirty pages, the thread that writes them, and the brake.
  *
- *   vm_page_dirty ─▶ __mark_inode_dirty ─▶ b_dirty
+ *   vm_page_dirty ─▶ __mark_inode_dirty ─▶ the list
  *
- *   fl_writeback_run ─▶ wb_workfn ─┬─▶ wb_check_background   while more than dirty_background is dirty
- *                                  └─▶ wb_check_old          what is dirty since dirty_expire
- *                                        └─▶ writeback_single_inode ─▶ do_writepages, wait, off the list or
- *                                                                      to its tail
+ *   fl_writeback_run ─┬─▶ wb_check_background   while more than dirty_background_thresh pages are dirty
+ *                     └─▶ wb_check_old          files that became dirty more than expire_ns ago
+ *                           └─▶ writeback_single_inode ─▶ do_writepages, wait ─▶ off the list, or to its tail
  *
  *   vm_fault, generic_perform_write ─▶ balance_dirty_pages ─▶ wb_wakeup; do_writepages of a chunk
  *
- * A visit begins with all that is dirty in the file, and ends when that is written, or when little enough is
- * dirty in all. What fails is dirty again, so the file stays on the list and gets its next visit after
- * dirty_expire; a round for the share's sake that got nowhere is followed by a pause.
- * A file stays on the list when others have written its pages: the next visit finds that out, and also drives
- * to their ends the writes that nobody waits for.
+ * A visit begins with all pages that are dirty in the file. It ends when they are written, or when few enough
+ * pages of all files are dirty. A page that fails is dirty again, so its file stays on the list and gets its
+ * next visit after expire_ns; a background round without progress is followed by a pause. A file stays on the
+ * list when other threads have written its pages: the next visit notices, and also drives to their ends the
+ * writes that no thread waits for.
  *
- * Invariants W3, W4: flusher.h. W5 only the flusher takes a vnode off the list that has not ended, and only
- * when it has no dirty page and none in write-back.
- * Locks: (O) → (W). The flusher holds none while it writes. Loops: a round visits each file once.
+ * Invariants W3 … W5: flusher.h. Locks: (O) → (W). The flusher holds none while it writes.
+ * Loops: a round visits each file once.
  */
 #include "file/flusher.h"
 #include "file/writeback.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
-#include "file/vnode_pager.h"
 #include <faultline/vm.h>
 
-/* The flusher writes when more than this part of all pages is dirty and of files; */
+/* One part in so many of all pages may be dirty, of files, before the flusher writes. */
 #define BACKGROUND_SHARE 10
-/* who dirties one more writes when more than this part is, … */
+/* One part in so many may be dirty before a thread that dirties one more writes, too … */
 #define DIRTY_SHARE 4
-/* … and his file has more than this part of that: others' dirty pages are not his work. */
+/* … if its file has more than one part in so many of these: it does not write other files' pages. */
 #define DIRTY_OWN     8
-#define BALANCE_CHUNK 256 /* pages that he writes at a time */
+#define BALANCE_CHUNK 256 /* pages that it writes at a time */
 
 #define EXPIRE_NS UINT64_C(5000000000)
 /* Between two rounds, at most: so that old files are written together. */
 #define INTERVAL_NS UINT64_C(1000000000)
 
+struct vm_lock wb_lock; /* (W); its address is the flusher's channel */
+
 uint32_t dirty_background_thresh;
+static uint32_t dirty_max;   /* (c) pages */
+static uint64_t expire_ns;   /* (c) age at which a file is written */
+static uint64_t interval_ns; /* (c) between two rounds */
+/* The flusher is awake, or about to be woken. Set anywhere, cleared under (W). */
+static _Atomic bool wb_wanted;
 
 static struct {
-    struct vm_lock lock;        /* (W); its address is the flusher's channel */
-    struct vnode *first, *last; /* (W) b_dirty: by dirtied_when, the oldest first */
-    uint64_t expire_ns;         /* (c) */
-    uint64_t interval_ns;       /* (c) */
-    uint32_t max;               /* (c) pages */
-    bool stop;                  /* (W) */
-    bool idle;                  /* (W) the flusher sleeps, and only a first dirty page wakes it */
-    uint64_t old_round;         /* (W) when it may look for old files again */
-    uint64_t background_round;  /* (W) … write for the share's sake again */
-    _Atomic bool wanted;        /* set anywhere, cleared under (W): the flusher is awake, or will be */
-} wb;
+    struct vnode *first, *last; /* the list, by dirtied_when, the oldest first */
+    bool stop;
+    bool idle;                 /* the flusher sleeps, and a first dirty page is to wake it */
+    uint64_t old_round;        /* ns: when it may look for old files again */
+    uint64_t background_round; /* ns: when it may write again because too much is dirty */
+} wb FL_GUARDED_BY(wb_lock);
 
-int flusher_startup(uint32_t nframes, uint32_t background, uint32_t max, uint64_t expire_ns)
+int flusher_startup(uint32_t nframes, uint32_t background, uint32_t max, uint64_t expire)
 {
+    wb_lock = (struct vm_lock){0};
     __builtin_memset(&wb, 0, sizeof wb);
+    atomic_store(&wb_wanted, false);
     if (max == 0)
         max = nframes / DIRTY_SHARE;
     if (background == 0)
@@ -65,15 +65,16 @@ int flusher_startup(uint32_t nframes, uint32_t background, uint32_t max, uint64_
     if (background > max || max > nframes)
         return -EINVAL;
     dirty_background_thresh = background;
-    wb.max = max;
-    wb.expire_ns = expire_ns == 0 ? EXPIRE_NS : expire_ns;
-    wb.interval_ns = wb.expire_ns / 2 < INTERVAL_NS ? wb.expire_ns / 2 : INTERVAL_NS;
+    dirty_max = max;
+    expire_ns = expire == 0 ? EXPIRE_NS : expire;
+    interval_ns = expire_ns / 2 < INTERVAL_NS ? expire_ns / 2 : INTERVAL_NS;
     return 0;
 }
 
 /* ---- the list ------------------------------------------------------------------------------------------ */
 
-static void list_remove(struct vnode *vnode) FL_REQUIRES(wb.lock)
+/* (W). */
+static void list_remove(struct vnode *vnode) FL_REQUIRES(wb_lock)
 {
     if (vnode->dirty_prev != NULL)
         vnode->dirty_prev->dirty_next = vnode->dirty_next;
@@ -87,8 +88,8 @@ static void list_remove(struct vnode *vnode) FL_REQUIRES(wb.lock)
     vnode->i_state &= (uint8_t)~I_DIRTY;
 }
 
-/* On the list, as dirty from now on. */
-static void redirty_tail(struct vnode *vnode) FL_REQUIRES(wb.lock)
+/* To the tail of the list, as dirty from now on. (W). */
+static void redirty_tail(struct vnode *vnode) FL_REQUIRES(wb_lock)
 {
     if (vnode->i_state & I_DIRTY)
         list_remove(vnode);
@@ -105,36 +106,38 @@ static void redirty_tail(struct vnode *vnode) FL_REQUIRES(wb.lock)
 void __mark_inode_dirty(struct vnode *vnode)
 {
     bool wake = false;
-    vm_lock(&wb.lock);
+    vm_lock(&wb_lock);
     if ((vnode->i_state & I_FREEING) == 0) {
         redirty_tail(vnode);
         wake = wb.idle;
         wb.idle = false;
     }
-    vm_unlock(&wb.lock);
+    vm_unlock(&wb_lock);
     if (wake)
-        machine_wake(&wb.lock);
+        machine_wake(&wb_lock);
 }
 
 void inode_wait_for_writeback(struct vnode *vnode)
 {
-    vm_lock(&wb.lock);
+    vm_lock(&wb_lock);
     vnode->i_state |= I_FREEING;
     if (vnode->i_state & I_DIRTY)
         list_remove(vnode);
     while (vnode->i_state & I_SYNC)
-        vm_sleep(vnode, &wb.lock);
-    vm_unlock(&wb.lock);
+        vm_sleep(vnode, &wb_lock);
+    vm_unlock(&wb_lock);
 }
 
 /* ---- a visit ------------------------------------------------------------------------------------------- */
 
-/* The visit is over; `whole`: it had time for all of the file, or more time does not help. */
+/*
+ * Ends a visit. whole: it went through all of the file, or something failed, so that the next visit can wait.
+ */
 static void inode_sync_complete(struct vnode *vnode, struct vm_object *object, bool whole)
 {
     vm_lock(&object->lock);
     bool clean = object->dirty_count == 0 && vm_radix_lookup_mark(&object->pages, 0, RADIX_WRITEBACK) == NULL;
-    vm_lock(&wb.lock);
+    vm_lock(&wb_lock);
     vnode->i_state &= (uint8_t)~I_SYNC;
     if (vnode->i_state & I_FREEING) {
         machine_wake(vnode);
@@ -144,31 +147,32 @@ static void inode_sync_complete(struct vnode *vnode, struct vm_object *object, b
     } else if (whole) {
         redirty_tail(vnode);
     }
-    vm_unlock(&wb.lock);
+    vm_unlock(&wb_lock);
     vm_unlock(&object->lock);
 }
 
 /*
- * Writes at most nr pages of the file, and waits for them. Whether it got somewhere: something was written,
- * and nothing failed. (W) on entry and return, released in between.
+ * A visit: writes at most nr pages of the file, and waits for them. Returns whether it made progress: pages
+ * were written, and none failed. (W) held on entry and return, released in between.
  */
-static bool writeback_single_inode(struct vnode *vnode, uint32_t nr) FL_REQUIRES(wb.lock)
+static bool writeback_single_inode(struct vnode *vnode, uint32_t nr) FL_REQUIRES(wb_lock)
 {
     struct writeback_control wbc = {.sync_mode = WB_SYNC_NONE, .range_cyclic = true, .nr_to_write = nr};
     vnode->i_state |= I_SYNC;
-    vm_unlock(&wb.lock);
-    struct vm_object *object = vnode_pager_object(vnode);
+    vm_unlock(&wb_lock);
+    struct vm_object *object = vnode_object(vnode);
     uint32_t before = atomic_load(&vnode->wb_failures);
     do_writepages(object, &wbc);
     filemap_fdatawait_range(object, 0, UINT64_MAX);
     bool failed = filemap_check_errors(vnode, before) != 0;
     inode_sync_complete(vnode, object, wbc.nr_to_write > 0 || failed);
-    vm_lock(&wb.lock);
+    vm_lock(&wb_lock);
     return wbc.nr_to_write < nr && !failed;
 }
 
 /* ---- the flusher --------------------------------------------------------------------------------------- */
 
+/* How many pages are dirty beyond the background limit. */
 static uint32_t dirty_excess(void)
 {
     uint32_t dirty = atomic_load_explicit(&vm_page_dirty_files, memory_order_relaxed);
@@ -176,105 +180,100 @@ static uint32_t dirty_excess(void)
 }
 
 /*
- * The files on the list now, the oldest first, until little enough is dirty; and then half of that, so that there
- * are few large turns instead of one for each page that somebody dirties.
+ * Visits the files that are on the list now, the oldest first, until few enough pages are dirty; and then
+ * goes on to half of that limit, so that there are few large rounds instead of one for each page that becomes
+ * dirty. (W), released in between.
  */
-static void wb_check_background(uint64_t now) FL_REQUIRES(wb.lock)
+static void wb_check_background(uint64_t now) FL_REQUIRES(wb_lock)
 {
     uint32_t excess;
     bool progress = false;
     if (now < wb.background_round)
         return;
-    atomic_store(&wb.wanted, false);
+    atomic_store(&wb_wanted, false);
     while (!wb.stop && wb.first != NULL && wb.first->dirtied_when <= now && (excess = dirty_excess()) > 0)
         progress |= writeback_single_inode(wb.first, excess + dirty_background_thresh / 2);
-    /* What is dirty now is held, busy or broken: it will be for a while. */
+    /* The pages that are dirty now are held or busy, or their writes fail: that lasts a while. */
     if (!progress && dirty_excess() > 0)
-        wb.background_round = now + wb.interval_ns;
+        wb.background_round = now + interval_ns;
 }
 
-static void wb_check_old(uint64_t now) FL_REQUIRES(wb.lock)
+/* Visits the files that have been dirty for expire_ns. (W), released in between. */
+static void wb_check_old(uint64_t now) FL_REQUIRES(wb_lock)
 {
-    if (now < wb.old_round || now < wb.expire_ns)
+    if (now < wb.old_round || now < expire_ns)
         return;
-    while (!wb.stop && wb.first != NULL && wb.first->dirtied_when <= now - wb.expire_ns) {
-        /* What fails gets its next visit when it is old again. */
+    while (!wb.stop && wb.first != NULL && wb.first->dirtied_when <= now - expire_ns) {
+        /* A file whose writes fail gets its next visit when it is old again. */
         (void)writeback_single_inode(wb.first, UINT32_MAX);
-        wb.old_round = now + wb.interval_ns;
+        wb.old_round = now + interval_ns;
     }
 }
 
-/* Until when there is nothing to do, unless it is woken. */
-static uint64_t wb_deadline(void) FL_REQUIRES(wb.lock)
+/* Until when (ns) there is nothing to do, unless the flusher is woken. (W). */
+static uint64_t wb_deadline(void) FL_REQUIRES(wb_lock)
 {
     if (wb.first == NULL)
         return UINT64_MAX;
-    uint64_t old = wb.first->dirtied_when + wb.expire_ns;
+    uint64_t old = wb.first->dirtied_when + expire_ns;
     uint64_t next = old > wb.old_round ? old : wb.old_round;
-    bool background = atomic_load(&wb.wanted) || dirty_excess() > 0;
+    bool background = atomic_load(&wb_wanted) || dirty_excess() > 0;
     return background && wb.background_round < next ? wb.background_round : next;
 }
 
-static void wb_workfn(void)
+/* (wb_workfn, Linux.) */
+void fl_writeback_run(void)
 {
-    vm_lock(&wb.lock);
+    vm_lock(&wb_lock);
     while (!wb.stop) {
         uint64_t now = machine_time_ns();
         wb_check_background(now);
         wb_check_old(now);
         uint64_t deadline = wb_deadline();
-        bool wanted = atomic_load(&wb.wanted) && now >= wb.background_round;
+        bool wanted = atomic_load(&wb_wanted) && now >= wb.background_round;
         if (wb.stop || wanted || deadline <= machine_time_ns())
             continue;
         wb.idle = wb.first == NULL;
-        (void)vm_sleep_until(&wb.lock, &wb.lock, deadline);
+        (void)vm_sleep_until(&wb_lock, &wb_lock, deadline);
         wb.idle = false;
     }
-    vm_unlock(&wb.lock);
+    vm_unlock(&wb_lock);
 }
 
 void wb_wakeup(void)
 {
-    if (atomic_load_explicit(&wb.wanted, memory_order_relaxed))
+    if (atomic_load_explicit(&wb_wanted, memory_order_relaxed))
         return;
-    vm_lock(&wb.lock); /* the flusher looks at `wanted` under it before it sleeps */
-    atomic_store(&wb.wanted, true);
-    vm_unlock(&wb.lock);
-    machine_wake(&wb.lock);
+    vm_lock(&wb_lock); /* the flusher looks at wb_wanted under it before it sleeps */
+    atomic_store(&wb_wanted, true);
+    vm_unlock(&wb_lock);
+    machine_wake(&wb_lock);
 }
 
 void flusher_stop(void)
 {
-    vm_lock(&wb.lock);
+    vm_lock(&wb_lock);
     wb.stop = true;
-    vm_unlock(&wb.lock);
-    machine_wake(&wb.lock);
+    vm_unlock(&wb_lock);
+    machine_wake(&wb_lock);
 }
 
 /* ---- the brake ----------------------------------------------------------------------------------------- */
-
-/* (O). */
-static bool over_dirty_share(const struct vm_object *object)
-{
-    return atomic_load_explicit(&vm_page_dirty_files, memory_order_relaxed) > wb.max &&
-           object->dirty_count > wb.max / DIRTY_OWN;
-}
 
 bool balance_dirty_writes(const struct vm_object *object)
 {
     if (!dirty_pages_over())
         return false;
     wb_wakeup();
-    return over_dirty_share(object);
+    return atomic_load_explicit(&vm_page_dirty_files, memory_order_relaxed) > dirty_max &&
+           object->dirty_count > dirty_max / DIRTY_OWN;
 }
 
 void balance_dirty_pages(struct vm_object *object)
 {
-    struct writeback_control wbc = {.sync_mode = WB_SYNC_NONE,
-                                    .range_cyclic = true,
-                                    .spare_failed =
-                                        true, /* or the page just stored to might never stay writable */
-                                    .nr_to_write = BALANCE_CHUNK};
+    /* A page that failed is spared: to write it again after each store would never let it stay writable. */
+    struct writeback_control wbc = {
+        .sync_mode = WB_SYNC_NONE, .range_cyclic = true, .spare_failed = true, .nr_to_write = BALANCE_CHUNK};
     if (!dirty_pages_over())
         return;
     vm_lock(&object->lock);
@@ -284,21 +283,16 @@ void balance_dirty_pages(struct vm_object *object)
         do_writepages(object, &wbc);
 }
 
-/* ---- what vm.h offers ---------------------------------------------------------------------------------- */
-
-void fl_writeback_run(void)
-{
-    wb_workfn();
-}
+/* ---- checks -------------------------------------------------------------------------------------------- */
 
 void flusher_check(void)
 {
-    vm_lock(&wb.lock);
+    vm_lock(&wb_lock);
     const struct vnode *prev = NULL;
     for (const struct vnode *vnode = wb.first; vnode != NULL; prev = vnode, vnode = vnode->dirty_next) {
         KASSERT((vnode->i_state & (I_DIRTY | I_FREEING)) == I_DIRTY && vnode->dirty_prev == prev, "W3");
         KASSERT(prev == NULL || prev->dirtied_when <= vnode->dirtied_when, "W4");
     }
     KASSERT(wb.last == prev, "W3");
-    vm_unlock(&wb.lock);
+    vm_unlock(&wb_lock);
 }

@@ -1,63 +1,64 @@
 /*
- * flusher.h: which files have dirty pages, and who writes them when nobody asks.
+ * flusher.h: which files have dirty pages, the thread that writes
+ * them, and the brake on threads that dirty more.
  *
- *   first page dirty ─▶ b_dirty, by dirtied_when ──old, or too much is dirty──▶ flusher ─▶ do_writepages
- *                            ▲──────────── still dirty: as if from now on ──────────┘
+ *   first page dirty ─▶ list by dirtied_when ──old, or too much is dirty──▶ flusher ─▶ do_writepages
+ *                            ▲────────────── still dirty: as if from now on ────────────┘
  *
- *   pages     0 ──────── dirty_background ──────────── dirty_max ──────────▶
- *             by age     the flusher writes            so does whoever dirties more
+ *   dirty pages   0 ────────── background ─────────────────── max ──────────────▶
+ *                 old ones     the flusher writes             a thread that dirties more writes, too
  *
- * Lock: (W) wb.lock, a leaf but for the machine's; after (O). A vnode is found on the list without a
- * reference to it: I_SYNC is what its end waits for.
- * Invariants: W3 a vnode is on the list when its state says I_DIRTY, and whenever it has dirty pages, but
- * for one that ends (I_FREEING). W4 the list is in the order of dirtied_when.
- * (fs/fs-writeback.c and mm/page-writeback.c, Linux: the names are theirs.)
+ * Locks: (W) wb_lock, after (O); only the machine's locks are taken with it held. The flusher has no
+ * reference to the vnode that it writes: it sets I_SYNC, and the end of a vnode waits until that is gone.
+ * Invariants: W3 a vnode is on the list exactly when its state says I_DIRTY, and whenever it has dirty pages,
+ * unless it ends (I_FREEING). W4 the list is in the order of dirtied_when. W5 only the flusher takes a vnode
+ * that has not ended off the list, and only when no page of it is dirty or in write-back. (fs/fs-writeback.c
+ * and mm/page-writeback.c, Linux: the names are theirs.)
  */
 #ifndef CORE_FILE_FLUSHER_H
 #define CORE_FILE_FLUSHER_H
 
+#include "file/vnode.h"
 #include "vm/vm_object.h"
-
-struct vnode;
 
 /* vnode.i_state */
 #define I_DIRTY   0x1 /* on the list */
-#define I_SYNC    0x2 /* the flusher is at it */
-#define I_FREEING 0x4 /* ends: on no list any more */
+#define I_SYNC    0x2 /* the flusher is writing it */
+#define I_FREEING 0x4 /* it ends: off the list for good */
 
 /*
- * Pages, and ns; 0: chosen for nframes pages. Errors: -EINVAL: not background <= max <= nframes.
+ * The limits are in pages, the age in ns; 0: chosen for nframes pages. Context: boot. Errors: -EINVAL: not
+ * background <= max <= nframes.
  */
 FL_NODISCARD int flusher_startup(uint32_t nframes, uint32_t background, uint32_t max, uint64_t expire_ns);
 /* The vnode's first page became dirty. (O) of its object. */
-void __mark_inode_dirty(struct vnode *vnode);
-/* The vnode ends: the flusher is not at it, and never will be again. No lock held. */
-void inode_wait_for_writeback(struct vnode *vnode);
+void __mark_inode_dirty(struct vnode *vnode) FL_EXCLUDES(wb_lock);
+/* The vnode ends: when this returns the flusher is not writing it, and never will again. No lock held. */
+void inode_wait_for_writeback(struct vnode *vnode) FL_EXCLUDES(wb_lock);
 
-/* Wakes the flusher to write what is too much. Any lock. */
-void wb_wakeup(void);
+/* Wakes the flusher, because too many pages are dirty. Any lock but (W). */
+void wb_wakeup(void) FL_EXCLUDES(wb_lock);
 /* Makes fl_writeback_run return soon. */
-void flusher_stop(void);
+void flusher_stop(void) FL_EXCLUDES(wb_lock);
 
-/* Pages of files that may be dirty before anybody does something about it. Set at boot. */
+/* (c) Dirty pages of files beyond which the flusher writes. */
 extern uint32_t dirty_background_thresh;
 
-/* Is balance_dirty_pages worth a call? */
+/* May balance_dirty_pages have something to do? Any lock. */
 static inline bool dirty_pages_over(void)
 {
     return atomic_load_explicit(&vm_page_dirty_files, memory_order_relaxed) > dirty_background_thresh;
 }
 /*
- * Somebody has dirtied a page of the object: when too much is dirty, wakes the flusher, and when far too much
- * is and the object has its share of it, writes some of the object. What fails stays dirty and is told by
- * fsync. No lock held; the caller has a reference.
+ * The caller has dirtied a page of the object. Beyond `background`, wakes the flusher. Beyond `max`, if the
+ * object has its share of the dirty pages, writes some of the object's. A page that fails stays dirty, and
+ * fsync tells. No lock held; the caller has a reference.
  */
-void balance_dirty_pages(struct vm_object *object);
-/*
- * The same, for who must not sleep: wakes the flusher, and says whether balance_dirty_pages would write. (O).
- */
-FL_NODISCARD bool balance_dirty_writes(const struct vm_object *object);
+void balance_dirty_pages(struct vm_object *object) FL_EXCLUDES(object->lock);
+/* Wakes the flusher, and does not sleep: returns whether balance_dirty_pages would write. (O). */
+FL_NODISCARD bool balance_dirty_writes(const struct vm_object *object) FL_REQUIRES(object->lock);
 
-void flusher_check(void); /* W3, W4. Context: nothing else runs. */
+/* W3, W4. Context: nothing else runs. */
+void flusher_check(void);
 
 #endif

@@ -1,9 +1,11 @@
 /*
  * iov_iter.c: walking the caller's memory.
  *
- *   copy_page_to_iter, copy_page_from_iter_atomic ─▶ for each piece of memory: pmap_copyout, pmap_copyin
+ *   copy_page_to_iter            for each piece: pmap_copyout
+ *   copy_page_from_iter_atomic   for each piece: pmap_copyin
  *
- * A piece may be empty. Does not do: making the caller's memory reachable (fl_hold).
+ * A piece may be empty.
+ * Does not do: making the caller's memory reachable (fl_hold).
  */
 #include "file/iov_iter.h"
 #include "lib/errno.h"
@@ -31,7 +33,9 @@ size_t iov_iter_single_seg_count(struct iov_iter *iter)
     return iter->iov->len_bytes - iter->iov_offset;
 }
 
-/* The piece at hand, at most max bytes of it; max > 0 and the iterator has as much. */
+/*
+ * Where the next *len_bytes lie, at most max, in one piece. max > 0, and the iterator has as many bytes left.
+ */
 static void *iter_piece(struct iov_iter *iter, uint64_t max, size_t *len_bytes)
 {
     size_t left = iov_iter_single_seg_count(iter);
@@ -39,6 +43,7 @@ static void *iter_piece(struct iov_iter *iter, uint64_t max, size_t *len_bytes)
     return (char *)iter->iov->base + iter->iov_offset;
 }
 
+/* Within the piece at hand. */
 static void iter_advance(struct iov_iter *iter, size_t len_bytes)
 {
     iter->iov_offset += len_bytes;

@@ -1,90 +1,105 @@
 /*
- * readahead.c: reading before it is asked for. The picture and the idea are in readahead.h.
+ * readahead.c: read-ahead: which stream a miss or a mark belongs to, and the windows that it is worth. The
+ * idea and its picture are in readahead.h.
  *
  *   page_cache_sync_readahead ──┬─▶ ondemand_readahead ─┬─▶ ra_look: what stream is it?
  *   page_cache_async_readahead ─┘                       └─▶ do_page_cache_ra, for each window
  *                                                                 └─▶ page_cache_ra_unbounded ─▶ read_pages
  *   force_page_cache_readahead ───────────────────────────────────────▲
  *
- * How a pattern is learnt. `next` follows the last page asked for, so a miss there goes on with what is read.
- * Any other miss begins a run at `base`; `stride` is how far it lies from the run before, `repeats` how often
- * in a row that was so, `run` how long the last run was, as long as it is known: pages that came with a
- * window are touched unseen. So, when the distance is the same twice and the run's length is not known,
- * runs are read page by page (PROBING). So they are, too, when a young stream comes to its mark and left
- * out pages on the way (readahead_young): it is no sequential one.
+ * How a pattern is learnt. `next` is the page behind the last one asked for, so a miss there continues the
+ * run. Any other miss begins a run, at `base`. `stride` is the distance from the run before; `repeats`, how
+ * often in a row it was the same; `run`, how long the last run was, if that is known: read-ahead does not see
+ * touches of pages that came with a window. When the distance repeats and the run's length is not known, runs
+ * are read page by page (PROBING). So they are when a young stream comes to its mark and has left out pages
+ * on the way (a leap): it is not sequential.
  *
- *   UNKNOWN ──a miss at next, or much is there before it──────▶ SEQUENTIAL ──a miss elsewhere──▶ UNKNOWN
- *      │                             READAHEAD_INIT such misses ──▲ │
- *      │                              └─ PROBING ◀── a leap ────────┘
- *      └──the same distance twice, the run's length known──▶ STRIDED ──a miss off the grid──▶ UNKNOWN
+ *   UNKNOWN ──a miss at next, or a history before it─────▶ SEQUENTIAL ──a miss elsewhere──▶ UNKNOWN
+ *      │                     READAHEAD_INIT such misses ─────▲ │
+ *      │                      └─ PROBING ◀── a leap ───────────┘
+ *      └──the distance repeats, and the run's length is known──▶ STRIDED ──a miss off the grid──▶ UNKNOWN
  *
- * Locks: (e) of file_ra_state: (O), and (M) where a map entry has it. (O) is held around the allocation of a
- * window's pages, dropped to make room and to submit.
- * Does not do: the transfer itself and its completion (transfer.c), mapping what came (vm_prefault.c).
+ * Locks: (O) guards a vnode's file_ra_state; a map entry's is (e): (O), and (M) shared at least. (O) is held
+ * while a window's pages are allocated, and released to make room and to submit.
+ * Does not do: the transfer and its end (transfer.c), mapping the pages that came (vm_prefault.c).
  */
 #include "file/readahead.h"
 #include "file/block.h"
 #include "file/drop_behind.h"
+#include "file/transfer.h"
+#include "file/vnode.h"
 #include "lib/kassert.h"
 #include "vm/vm_pageout.h"
-#include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
-#include "file/vnode_pager.h"
 
 #define READAHEAD_INIT   16 /* pages of a new stream's first window; the longest run that is probed */
 #define READAHEAD_AROUND 16 /* pages read around a miss that fits nothing; a power of two */
-#define READAHEAD_DEPTH                                                                                      \
-    2 /* windows in flight ahead of the one that is read: one alone leaves the disk idle */
+/* Windows in flight ahead of the one that is read: one alone would leave the disk idle at times. */
+#define READAHEAD_DEPTH 2
 _Static_assert(READAHEAD_DEPTH >= 2, "ra_sequential makes two windows");
-#define READAHEAD_MISSES  32 /* that fit nothing, in a row, until only single pages are read … */
-#define READAHEAD_PROBES  2  /* … and so many of the first, too: what lies around would hide a stride */
-#define READAHEAD_HISTORY 3  /* pages before a miss that tell of a stream, … */
-#define READAHEAD_HISTORY_LONG                                                                               \
-    8 /* … when something else is more likely: in a random stream many pages are there by chance */
-#define READAHEAD_STRIDES     4  /* runs of a new strided stream's first window */
-#define READAHEAD_STRIDED     32 /* pages of a strided window: what keeps a disk's queue full */
-#define READAHEAD_REPEATS_MAX 8
-#define READAHEAD_FEW         4 /* pages of a transfer that is no window */
-#define READAHEAD_SHARE       4 /* one part in so many of memory is filled ahead by one call */
+/*
+ * Of a row of misses that fit nothing, the first PROBES are read alone, because pages around them would hide
+ * a stride; then pages around are read, too; from MISSES on only single pages.
+ */
+#define READAHEAD_PROBES 2
+#define READAHEAD_MISSES 32
+/*
+ * Resident pages before a miss that are the trace of a stream. LONG: when something else is more likely,
+ * because in a random stream many pages are resident by chance.
+ */
+#define READAHEAD_HISTORY      3
+#define READAHEAD_HISTORY_LONG 8
+#define READAHEAD_STRIDES      4  /* runs of a new strided stream's first window */
+#define READAHEAD_STRIDED      32 /* pages of a strided window: enough to keep a disk's queue full */
+#define READAHEAD_REPEATS_MAX  8
+#define READAHEAD_FEW          4 /* pages of the largest transfer that is no window */
+#define READAHEAD_SHARE        4 /* one call reads ahead at most one part in so many of memory */
 
 #define RA_RUN_UNKNOWN 0
-#define RA_RUN_LONG    UINT16_MAX /* than what is probed */
+#define RA_RUN_LONG    UINT16_MAX /* longer than what is probed */
 
 enum ra_pattern {
     RA_UNKNOWN,
-    RA_PROBING, /* unknown, and how long its runs are is to be found out */
+    RA_PROBING, /* unknown, and runs are read page by page to learn how long they are */
     RA_SEQUENTIAL,
     RA_STRIDED,
 };
 
-/* What read-ahead remembers of a stream: what a struct vm_pager_stream holds. (e) in entries, (O) in vnodes. */
+/*
+ * What read-ahead remembers of a stream. It lies in a struct
+ * vm_pager_stream. (e) in map entries, (O) in vnodes.
+ */
 struct file_ra_state {
-    /* The last window asked for: sequential: [start, start + size). Strided: the next one begins at start, and
-       the last one had `size` runs. */
+    /*
+     * The last window that was asked for. Sequential: pages [start, start + size). Strided: it had `size`
+     * runs, and the next window begins at start.
+     */
     vm_pindex_t start;
-    vm_pindex_t next; /* the page behind the last one that missed, or had the mark; 0: there was none */
+    vm_pindex_t next; /* the page behind the last one that missed or had the mark; 0: there was none */
     vm_pindex_t base; /* the first page of the last run of misses */
-    int32_t stride;   /* pages from the run before it to there; 0: not known */
+    int32_t stride;   /* pages from the run before that one to base; 0: not known */
     uint32_t size;
-    uint16_t run;    /* pages of a run */
+    uint16_t run;    /* pages of a run, or RA_RUN_* */
     uint8_t pattern; /* enum ra_pattern */
     uint8_t repeats; /* how many runs in a row began `stride` from the one before */
     uint8_t misses;  /* in a row that fitted nothing */
 };
-_Static_assert(sizeof(struct file_ra_state) <= sizeof(struct vm_pager_stream), "it lies in one");
+_Static_assert(sizeof(struct file_ra_state) <= sizeof(struct vm_pager_stream), "a vm_pager_stream holds one");
 
-/* What to read: `count` runs of `run` pages, the first at `start`, each `stride` after the last. */
+/*
+ * What to read: `count` runs of `run` pages, the first at `start`, each `stride` pages from the one before.
+ */
 struct ra_window {
     vm_pindex_t start;
     int64_t stride;
     uint32_t run, count;
-    uint32_t mark; /* the run whose first page that was absent gets the mark */
-    bool marked;
+    uint32_t mark; /* the first absent page of this run, or of a later one, gets the mark … */
+    bool marked;   /* … if this is set */
 };
 
-static uint32_t readahead_max; /* (c) */
+static uint32_t readahead_max; /* (c) pages of the largest window */
 
-/* (e), or (O) of a vnode's. */
+/* (e) for a map entry's, (O) for a vnode's. */
 static struct file_ra_state *ra_state(struct vm_pager_stream *stream)
 {
     return (struct file_ra_state *)stream;
@@ -117,20 +132,18 @@ static uint32_t max_u32(uint32_t a, uint32_t b)
 
 /* ---- reading a window ---------------------------------------------------------------------------------- */
 
-/* Makes room, so that the daemon need not be awake in time: the reader pays for its own reading. */
 void readahead_make_room(uint32_t npages)
 {
     vm_lock(&vm_phys.lock);
     bool low = vm_phys.free_count < vm_pageout.free_min + npages;
     vm_unlock(&vm_phys.lock);
-    if (low)
-        (void)vm_pageout_scan(vm_pageout.free_min +
-                              npages); /* how many it freed matters only to those who cannot go on without */
+    if (low) /* read-ahead goes on with whatever it has freed */
+        (void)vm_pageout_scan(vm_pageout.free_min + npages);
 }
 
 /*
- * Busy pages for the absent neighbours from `start` on, at most max, inside the file. Returns how many.
- * (O).
+ * Allocates busy pages for the absent neighbours from `start` on, inside the file, in m[0 … max). Returns how
+ * many: fewer than there are absent when memory is short. (O).
  */
 static uint32_t readahead_alloc(struct vm_object *object, vm_pindex_t start, uint32_t max, struct vm_page **m)
     FL_REQUIRES(object->lock)
@@ -143,15 +156,19 @@ static uint32_t readahead_alloc(struct vm_object *object, vm_pindex_t start, uin
     return n;
 }
 
-/* m[0 … npages) are read by themselves, not as part of a window. (O). */
+/*
+ * m[0 … npages) are about to be read. Remembers them for
+ * readahead_arrived, if they are too few for a window. (O).
+ */
 static void readahead_singles(struct vm_object *object, struct vm_page *const *m, uint32_t npages)
+    FL_REQUIRES(object->lock)
 {
     struct file_ra_singles *singles = &vm_object_vnode(object)->ra_singles;
     for (uint32_t i = 0; i < npages && npages <= READAHEAD_FEW; i++) {
         if (m[i]->flags & PG_READAHEAD)
-            continue; /* the mark is to be touched */
-        if (singles->n == RA_SINGLES)
-            singles->n = 0; /* whoever does not touch what he asked for loses the speed, not more */
+            continue;                 /* a touch of the mark must be seen */
+        if (singles->n == RA_SINGLES) /* asked for and never touched: to forget them costs only speed */
+            singles->n = 0;
         singles->pindex[singles->n++] = m[i]->pindex;
     }
 }
@@ -176,7 +193,7 @@ uint32_t readahead_arrived(struct vm_object *object, vm_pindex_t start, vm_pinde
     return n;
 }
 
-/* Hands the pages over, to the plug or, NULL, to the source at once. (O), released in between. */
+/* Starts to read m[0 … npages), into the plug; NULL: at once. (O), released in between. */
 static void read_pages(struct vm_object *object, struct vm_page **m, uint32_t npages, struct blk_plug *plug)
     FL_REQUIRES(object->lock)
 {
@@ -191,10 +208,10 @@ static void read_pages(struct vm_object *object, struct vm_page **m, uint32_t np
 }
 
 /*
- * Starts to read what is absent of [start, end), in transfers of at most a window, at most *left pages, which
- * it counts down. *mark: the first one gets the mark, and *mark is false then. False: memory is short, and
- * what was to follow is not worth making others wait. (O) held on entry and return, released in between; the
- * caller has a pip.
+ * Starts to read the absent pages of [start, end), in transfers of at most a window; at most *left pages,
+ * which it counts down. *mark: the first of these pages gets the mark, and then *mark is false. Returns false
+ * when memory is short: then no more is read ahead, which would make other threads wait for memory. (O) held
+ * on entry and return, released in between; the caller has a pip.
  */
 static bool page_cache_ra_unbounded(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool *mark,
                                     uint32_t *left, struct blk_plug *plug) FL_REQUIRES(object->lock)
@@ -215,14 +232,15 @@ static bool page_cache_ra_unbounded(struct vm_object *object, vm_pindex_t start,
         *left -= n;
         readahead_singles(object, m, n);
         read_pages(object, m, n, plug);
-        if (vm_page_lookup(object, start) == NULL) /* no room for the transfer: nor is there for the next */
+        if (vm_page_lookup(object, start) ==
+            NULL) /* no memory for the transfer: nor is there for the next one */
             return false;
         start += n;
     }
     return true;
 }
 
-/* One window. (O) held on entry and return, released in between; the caller has a pip. */
+/* Starts to read one window. (O) held on entry and return, released in between; the caller has a pip. */
 static void do_page_cache_ra(struct vm_object *object, const struct ra_window *window, struct blk_plug *plug)
     FL_REQUIRES(object->lock)
 {
@@ -253,12 +271,12 @@ void force_page_cache_readahead(struct vm_object *object, vm_pindex_t start, vm_
 /* ---- what stream it is --------------------------------------------------------------------------------- */
 
 /*
- * How many pages, at most max, are there just before pindex, and were touched: how long the stream is that
- * it may continue. A few between them that were not are as good (READAHEAD_LOOK); *leapt: more of them end
- * it. (O).
+ * How many pages just before pindex, at most max, are resident and were touched:
+ * the length of the stream that a miss there may continue. Up to READAHEAD_LOOK
+ * untouched ones in a row count, too; *leapt: more of them ended it. (O).
  */
-static uint32_t count_history_pages(const struct vm_object *object, vm_pindex_t pindex, uint32_t max,
-                                    bool *leapt)
+static uint32_t count_history_pages(struct vm_object *object, vm_pindex_t pindex, uint32_t max, bool *leapt)
+    FL_REQUIRES(object->lock)
 {
     uint32_t n = 0, untouched = 0;
     const struct vm_page *m;
@@ -271,19 +289,19 @@ static uint32_t count_history_pages(const struct vm_object *object, vm_pindex_t 
     return n - untouched;
 }
 
-/* The length of the last run is known, and no more than what a window has. */
+/* Is the length of the last run known, and not longer than what is probed? */
 static bool ra_run_known(const struct file_ra_state *ra)
 {
     return ra->run != RA_RUN_UNKNOWN && ra->run != RA_RUN_LONG;
 }
 
-/* One run follows the other without a gap, backwards. */
+/* Does each run end where the one before began: backwards, without gaps? */
 static bool ra_backwards(const struct file_ra_state *ra)
 {
     return ra->stride == -(int32_t)ra->run;
 }
 
-/* How far pindex lies behind the first page of the run that it would belong to. */
+/* How many pages pindex lies behind the first page of the run that it would belong to. */
 static uint32_t ra_grid_offset(const struct file_ra_state *ra, vm_pindex_t pindex)
 {
     int64_t width = ra->stride < 0 ? -(int64_t)ra->stride : ra->stride;
@@ -291,7 +309,7 @@ static uint32_t ra_grid_offset(const struct file_ra_state *ra, vm_pindex_t pinde
     return (uint32_t)(offset < 0 ? offset + width : offset);
 }
 
-/* Does pindex belong to the strided stream: on one of its runs, and not far from where it is? */
+/* Does pindex belong to the strided stream: on one of its runs, and within three windows of its position? */
 static bool ra_on_grid(const struct file_ra_state *ra, vm_pindex_t pindex)
 {
     int64_t far = (int64_t)(pindex - ra->start), width = ra->stride < 0 ? -(int64_t)ra->stride : ra->stride;
@@ -302,8 +320,8 @@ static bool ra_on_grid(const struct file_ra_state *ra, vm_pindex_t pindex)
 }
 
 /*
- * A run begins at pindex. True: it lies from the last one as that did from the one before, and how long they
- * are is known.
+ * A run of npages begins at pindex. True: the stream is strided; the
+ * distance has repeated, and the length is known.
  */
 static bool ra_begin_run(struct file_ra_state *ra, vm_pindex_t pindex, uint32_t npages)
 {
@@ -313,7 +331,7 @@ static bool ra_begin_run(struct file_ra_state *ra, vm_pindex_t pindex, uint32_t 
         ra->repeats += ra->repeats < READAHEAD_REPEATS_MAX;
     else
         ra->repeats = 1;
-    /* A strided stream may only have jumped: the next miss will tell. */
+    /* A strided stream keeps its stride: it may only have jumped, and the next miss will tell. */
     if (!again && ra->pattern != RA_STRIDED)
         ra->stride = distance >= INT32_MIN / 2 && distance <= INT32_MAX / 2 ? (int32_t)distance : 0;
     ra->base = pindex;
@@ -324,7 +342,7 @@ static bool ra_begin_run(struct file_ra_state *ra, vm_pindex_t pindex, uint32_t 
     return false;
 }
 
-/* The run that is read goes on. True: in earnest; false: this is to find out how long it is. */
+/* A miss continues the run. True: the stream is sequential; false: the run is still probed for its length. */
 static bool ra_continue_run(struct file_ra_state *ra, uint32_t npages)
 {
     if (ra->pattern == RA_PROBING && ra_run_known(ra) && ra->run < READAHEAD_INIT) {
@@ -336,11 +354,11 @@ static bool ra_continue_run(struct file_ra_state *ra, uint32_t npages)
 }
 
 /*
- * What a miss at pindex makes of the stream; *history: what count_history_pages said when that decided.
- * (O).
+ * The pattern of the stream after a miss at pindex. *history: the
+ * pages before it, if they decided; else 0. (O).
  */
 static enum ra_pattern ra_look(const struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages,
-                               uint32_t *history)
+                               uint32_t *history) FL_REQUIRES(ractl->object->lock)
 {
     struct file_ra_state *ra = ra_state(ractl->stream);
     *history = 0;
@@ -370,7 +388,10 @@ static enum ra_pattern ra_look(const struct readahead_control *ractl, vm_pindex_
 
 /* ---- how much of it ------------------------------------------------------------------------------------ */
 
-/* Two windows of a sequential stream that missed pindex: its own, and the next. Returns how many. */
+/*
+ * The two windows of a sequential stream that missed pindex: the one
+ * that begins there, and the next. Returns 2.
+ */
 static uint32_t ra_sequential(struct file_ra_state *ra, vm_pindex_t pindex, uint32_t npages, uint32_t history,
                               struct ra_window *window)
 {
@@ -385,9 +406,9 @@ static uint32_t ra_sequential(struct file_ra_state *ra, vm_pindex_t pindex, uint
 }
 
 /*
- * The window of a stream backwards without gaps, whose next run is at ra->start: two halves, the upper
- * first; its lowest page is touched last, and has the mark. At the file's start there may be less than
- * that.
+ * The window of a stream that goes backwards without gaps, whose next run is at ra->start: two halves, the
+ * upper one first. The lowest page of that half, which is touched last, has the mark. At the file's start
+ * there may be fewer pages.
  */
 static struct ra_window ra_backwards_window(const struct file_ra_state *ra)
 {
@@ -403,8 +424,8 @@ static struct ra_window ra_backwards_window(const struct file_ra_state *ra)
 }
 
 /*
- * The window of a strided stream that begins with the run at ra->start. Returns how many: 0 at the file's
- * start.
+ * The window of a strided stream that begins with the run at
+ * ra->start. Returns 1; 0: before the file's start.
  */
 static uint32_t ra_strided(struct file_ra_state *ra, struct ra_window *window)
 {
@@ -427,9 +448,12 @@ static uint32_t ra_strided(struct file_ra_state *ra, struct ra_window *window)
     return 1;
 }
 
-/* A miss that fits nothing. Only what is asked for is read, and in a mapping perhaps what lies around. */
+/*
+ * A miss that fits nothing: reads the npages that are wanted, and in a mapping perhaps the pages around them
+ * (ractl->behind, ractl->ahead). Returns how many windows. (O).
+ */
 static uint32_t ra_unknown(struct readahead_control *ractl, enum ra_pattern pattern, vm_pindex_t pindex,
-                           uint32_t npages, struct ra_window *window)
+                           uint32_t npages, struct ra_window *window) FL_REQUIRES(ractl->object->lock)
 {
     struct file_ra_state *ra = ra_state(ractl->stream);
     uint32_t around = min_u32(READAHEAD_AROUND, readahead_max);
@@ -444,9 +468,9 @@ static uint32_t ra_unknown(struct readahead_control *ractl, enum ra_pattern patt
     return npages > 1;
 }
 
-/* The windows that a miss is worth; returns how many. (O). */
+/* window[0 …]: the windows that a miss at pindex is worth. Returns how many. (O). */
 static uint32_t ra_missed(struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages,
-                          struct ra_window *window)
+                          struct ra_window *window) FL_REQUIRES(ractl->object->lock)
 {
     struct file_ra_state *ra = ra_state(ractl->stream);
     uint32_t history, n;
@@ -470,11 +494,11 @@ static uint32_t ra_missed(struct readahead_control *ractl, vm_pindex_t pindex, u
 }
 
 /*
- * The first absent page behind pindex: what is there, or on its way, is this stream's current window and
- * what was read ahead of it. (O).
+ * The first absent page behind pindex, up to a limit: the pages before it, resident or in flight, are the
+ * stream's current window and those ahead of it. (O).
  */
-static vm_pindex_t readahead_end(const struct vm_object *object, const struct file_ra_state *ra,
-                                 vm_pindex_t pindex)
+static vm_pindex_t readahead_end(struct vm_object *object, const struct file_ra_state *ra, vm_pindex_t pindex)
+    FL_REQUIRES(object->lock)
 {
     vm_pindex_t end = pindex + 1, limit = pindex + (READAHEAD_DEPTH + 1) * (vm_pindex_t)readahead_max;
     vm_pindex_t known = ra->start + ra->size;
@@ -493,10 +517,11 @@ bool readahead_young(const struct vm_pager_stream *stream)
 }
 
 /*
- * The mark at pindex was come to; its stream's pages end at `end`. Is the stream young, and did it leave
- * out pages on the way? (O).
+ * The mark at pindex was touched; the stream's pages end at `end`. Is the stream young, and did it leave out
+ * pages before the mark? (O).
  */
 static bool ra_leapt(const struct readahead_control *ractl, vm_pindex_t pindex, vm_pindex_t end)
+    FL_REQUIRES(ractl->object->lock)
 {
     uint32_t look = (uint32_t)(pindex < READAHEAD_INIT ? pindex : READAHEAD_INIT);
     bool leapt = false;
@@ -505,13 +530,14 @@ static bool ra_leapt(const struct readahead_control *ractl, vm_pindex_t pindex, 
     return leapt;
 }
 
-/* The windows to start when the mark at pindex is touched; returns how many. (O). */
+/* window[0 …]: the windows to start when the mark at pindex is touched. Returns how many. (O). */
 static uint32_t ra_marked(struct readahead_control *ractl, vm_pindex_t pindex, struct ra_window *window)
+    FL_REQUIRES(ractl->object->lock)
 {
     struct file_ra_state *ra = ra_state(ractl->stream);
     uint32_t n = 0;
     if (ra_on_grid(ra, pindex)) {
-        ra->misses = 0; /* it came to what was read ahead: it is what it was taken for */
+        ra->misses = 0; /* it uses what was read ahead, so it is strided indeed */
         ra->size *= 2;
         return ra_strided(ra, window);
     }
@@ -535,11 +561,11 @@ static uint32_t ra_marked(struct readahead_control *ractl, vm_pindex_t pindex, s
     return n;
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------- */
+/* ---- misses and marks ---------------------------------------------------------------------------------- */
 
-/* ra is not looked at any more. */
+/* Releases (M), if the stream is a map entry's: ractl->stream is not used any more. Once only. */
 static void readahead_unlock_map(struct readahead_control *ractl)
-    FL_NO_THREAD_SAFETY_ANALYSIS /* whether (M) is held is a field */
+    FL_NO_THREAD_SAFETY_ANALYSIS /* ractl->map says whether (M) is held; the unlock asserts it (L2) */
 {
     if (ractl->map != NULL)
         vm_map_unlock_read(ractl->map);
@@ -547,9 +573,10 @@ static void readahead_unlock_map(struct readahead_control *ractl)
 }
 
 /*
- * Page pindex is absent (npages are wanted), or it has the mark (npages is 0): decides, and starts what it
- * decided. Returns how many windows. A strided window's pages go to the store together; each of several
- * sequential ones by itself, so that the first is not waited for until the last has come.
+ * Page pindex is absent, and npages are wanted; or it has the mark, and npages is 0. Decides which windows to
+ * read, and starts them. Returns how many. The pages of a strided window go to the store together. Sequential
+ * windows go one by one, so that a thread that waits for the first need not wait for the last. (O), released
+ * in between, and (M), unless there is none to read.
  */
 static uint32_t ondemand_readahead(struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages)
     FL_REQUIRES(ractl->object->lock)
@@ -594,6 +621,6 @@ void page_cache_async_readahead(struct readahead_control *ractl, struct vm_page 
     m->flags &= (uint16_t)~PG_READAHEAD;
     drop_behind(ractl->object, m->pindex);
     if (ractl->behavior != MAP_BEHAV_RANDOM)
-        (void)ondemand_readahead(ractl, m->pindex, 0); /* nothing to start is as good */
+        (void)ondemand_readahead(ractl, m->pindex, 0); /* perhaps there is nothing to start */
     readahead_unlock_map(ractl);
 }

@@ -1,23 +1,26 @@
 /*
- * revalidate.c: files that are changed past the VM, by programs that do not run on it.
+ * revalidate.c: files that programs read and write past the VM.
  *
- *   fl_vnode_revalidate ─▶ store->changed? ─ no ─▶ done
- *                             │ yes
- *                          vn_lock ─▶ taken ─▶ length ─▶ clean pages, and clean copies of them, are forgotten
- *                                                 └ unknown    └ some are held: vnode->stale, next call
+ *   a program will read past us    ─▶ fl_vnode_sync       dirty pages are written
+ *   a program will write past us   ─▶ fl_vnode_sync ─▶ (the write) ─▶ fl_vnode_invalidate       clean ones go
  *
- * A dirty page is newer than the file, and stays; that it replaces what another program wrote into the same
- * page is told to the caller. Nobody is waited for but transfers that are under way: a hold lasts as long
- * as a system call.
+ *   a program may have written     ─▶ fl_vnode_revalidate ─▶ store->changed? ─ no ─▶ done
+ *                                                               │ yes
+ *       vn_lock ─▶ STORE_TAKE ─▶ length ─▶ clean pages, and clean copies of them, are forgotten
+ *                                   └ unknown   └ some are held: vnode->stale, and the next call goes on
+ *
+ * A dirty page is newer than the file, or as new, and stays. That it replaces what
+ * another program wrote into the same page is told to the caller. Only transfers
+ * that are under way are waited for: a hold lasts as long as a system call.
  *
  * Locks: vn_lock, (O). No lock is held on entry.
  *
- * Does not do: finding out that something changed (store_ops.changed), or when to ask (the host).
+ * Does not do: finding out that a file has changed (store_ops.changed), or when to ask (the host).
  */
 #include "file/truncate.h"
-#include "vm/vm_page.h"
-#include "file/vnode_pager.h"
+#include "file/vnode_size.h"
 #include "file/vnode_space.h"
+#include "file/writeback.h"
 #include <faultline/store.h>
 #include <faultline/vm.h>
 
@@ -25,8 +28,10 @@ _Static_assert(FL_CHANGED == STORE_CHANGED && FL_CHANGED_BYTES == STORE_REWRITTE
                    FL_CHANGED_OVERWRITTEN == STORE_OVERWRITTEN,
                "handed on as they are");
 
-/* Does a page remain that is not newer than the file? (O). */
-static bool clean_page_left(struct vm_object *object)
+/* ---- a change that has happened ------------------------------------------------------------------------ */
+
+/* Is there a page that is not dirty, and so may be older than the file? (O). */
+static bool clean_page_left(struct vm_object *object) FL_REQUIRES(object->lock)
 {
     vm_pindex_t next = 0;
     struct vm_page *m;
@@ -43,7 +48,7 @@ static bool clean_page_left(struct vm_object *object)
 /* vn_lock held. Returns whether dirty pages remain. */
 static bool vnode_forget_clean(struct vnode *vnode)
 {
-    struct vm_object *object = vnode_pager_object(vnode);
+    struct vm_object *object = vnode_object(vnode);
     if (object == NULL || invalidate_inode_pages2_range(object, 0, UINT64_MAX)) {
         atomic_store(&vnode->stale, false);
         return false;
@@ -55,22 +60,25 @@ static bool vnode_forget_clean(struct vnode *vnode)
     return dirty;
 }
 
+/* *what: STORE_*, 0 where the store cannot say. Errors: the store's. */
 static int store_changed(struct vnode *vnode, enum store_ask how, unsigned *what)
 {
-    struct store *writer = atomic_load(&vnode->writer), *store = writer != NULL ? writer : vnode->store;
+    struct store *store = fl_vnode_store(vnode);
     *what = 0;
     return store->ops->changed == NULL ? 0 : store->ops->changed(store, how, what);
 }
 
-/* vn_lock held. `stale` is true before the change is taken: who looks meanwhile waits for us. */
+/*
+ * vn_lock held. `stale` is set before the change is taken: a thread that sees it meanwhile waits for vn_lock.
+ */
 static int revalidate_locked(struct vnode *vnode, unsigned *what)
 {
     atomic_store(&vnode->stale, true);
     int error = store_changed(vnode, STORE_TAKE, what);
     if (error != 0)
         return error;
-    vnode_pager_holes(vnode, true); /* there may be some now */
-    error = vnode_pager_setsize_locked(vnode);
+    vnode_space_invalidate(vnode);
+    error = vnode_setsize_locked(vnode);
     if (error == 0 && vnode_forget_clean(vnode) && (*what & FL_CHANGED_BYTES) != 0)
         *what |= FL_CHANGED_OVERWRITTEN;
     if (atomic_load(&vnode->stale))
@@ -87,4 +95,21 @@ int fl_vnode_revalidate(struct vnode *vnode, bool own, unsigned *what)
     error = revalidate_locked(vnode, what);
     vn_unlock(vnode);
     return error;
+}
+
+/* ---- around a read or a write that the host makes itself ----------------------------------------------- */
+
+int fl_vnode_sync(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes)
+{
+    struct vm_object *object = vnode_object(vnode);
+    if (object == NULL)
+        return 0;
+    return filemap_write_and_wait_range(object, atop(offset), range_end(offset, len_bytes));
+}
+
+void fl_vnode_invalidate(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_bytes)
+{
+    struct vm_object *object = vnode_object(vnode);
+    if (object != NULL) /* pages that stay are dirty, wired or held */
+        (void)!invalidate_inode_pages2_range(object, atop(offset), range_end(offset, len_bytes));
 }

@@ -1,46 +1,44 @@
 /*
- * transfer.c: transfers between an object's pages and its store: the windows that they go through, and what
- * becomes of the pages.
+ * transfer.c: transfers between an object's pages and its store: the
+ * windows that they go through, and what becomes of the pages.
  *
- *   transfer_get_pages    window FILL ─▶ strategy ─▶ wait ─▶ window closed ─▶ valid, or freed
- *   transfer_readahead    window FILL ─▶ object->inflight ─▶ strategy …… transfer_async_done
- *   transfer_writepages   window READ ─▶ object->inflight ─▶ strategy …… transfer_async_done
+ *   transfer_get_pages    window FILL ─▶ submit_bio ─▶ wait ─▶ window closed ─▶ valid, or freed
+ *   transfer_readahead    window FILL ─▶ object->inflight ─▶ submit_bio …… transfer_async_done
+ *   transfer_writepages   window READ ─▶ object->inflight ─▶ submit_bio …… transfer_async_done
  *
- * The life of an asynchronous transfer: its submission, which may be in a plug for a while, and every thread
- * in transfer_wait count in `waiters`; the last of them to leave after it has finished frees it. bio_wait may
- * be called once `submitted` is set; the transfer may finish before that.
+ * The life of an asynchronous transfer. `waiters` counts its submission, which may be in a plug for a while,
+ * and every thread in transfer_wait. The last of them to leave after the transfer has finished frees it.
+ * bio_wait may be called once `submitted` is set; the transfer may finish before that.
  *
- * Invariants: R1 a transfer in object->inflight has a pip of its object, and its pages are busy, or in
- * write-back, with PG_INFLIGHT. R2 a transfer ends once. R3 a transfer is not freed while a thread waits for
- * it.
- * Locks: (O) → (I) → (q). (I) transfer_list.lock: the list of all asynchronous transfers; a thread that holds
- * it may only try (O).
+ * Invariants R1 … R3: transfer.h. Locks: (O) → (I) → (q). A thread that holds (I) may only try (O).
  *
- * Does not do: which pages (vm/vm_fault.c, readahead.c, writeback.c), where in the file (vnode_pager.c),
- * sorting and merging (block.c).
+ * Does not do: which pages (vm/vm_fault.c, readahead.c, writeback.c),
+ * sorting and merging (block.c), parts of pages (buffer.c).
  */
 #include "file/transfer.h"
-#include "file/vnode_pager.h"
+#include "file/vnode.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
 #include "vm/lru.h"
 #include "vm/vm_meter.h"
 
-#define WRITEPAGES_TRIES                                                                                     \
-    16 /* transfers that a write waits for until it has a window, before it waits in line */
+/* Older transfers that a write waits for to get a window, before it waits for its own. */
+#define WRITEPAGES_TRIES 16
 
 static struct vm_zone transfer_zone;
-static _Atomic uint32_t transfers; /* on their way */
+static _Atomic uint32_t transfers; /* under way */
+
+static struct vm_lock transfer_list_lock; /* (I) */
 static struct {
-    struct vm_lock lock;              /* (I) */
-    struct transfer *newest, *oldest; /* (I) */
-} transfer_list;
+    struct transfer *newest, *oldest; /* all asynchronous transfers */
+} transfer_list FL_GUARDED_BY(transfer_list_lock);
 
 void transfer_startup(void)
 {
     vm_zone_init(&transfer_zone, "transfer", sizeof(struct transfer));
     atomic_store(&transfers, 0);
+    transfer_list_lock = (struct vm_lock){0};
     __builtin_memset(&transfer_list, 0, sizeof transfer_list);
 }
 
@@ -51,6 +49,7 @@ uint32_t transfers_active(void)
 
 /* ---- requests ------------------------------------------------------------------------------------------ */
 
+/* A transfer of m[0 … count), neighbours of the object. NULL: no memory. */
 static struct transfer *request_alloc(struct vm_object *object, struct vm_page **m, uint32_t count,
                                       enum store_op op)
 {
@@ -80,12 +79,24 @@ static struct machine_run request_run(const struct transfer *req)
 }
 
 /*
- * Hands the request to its source. It may be over when this returns, and be gone if it is nobody's.
+ * Hands the request to its store, by way of the plug; NULL: at once. When this returns the request may have
+ * ended, and may have been freed unless the caller counts in `waiters` or waits for it.
+ * (vnode_pager_strategy, FreeBSD.)
  */
 static void request_start(struct transfer *req, struct blk_plug *plug)
 {
+    struct vnode *vnode = vm_object_vnode(req->object);
+    struct bio *bio = &req->bio;
     atomic_fetch_add(&transfers, 1);
-    vnode_pager_strategy(req, plug);
+    bio->offset = ptoa(req->pindex);
+    bio->len_bytes = ptoa(req->npages);
+    bio->npages = req->npages;
+    bio->addr = req->addr;
+    bio->store = bio->op == STORE_READ ? vnode->store : atomic_load(&vnode->writer);
+    if (bio->store == NULL) /* dirty pages of a file that was never opened for writing */
+        bio_endio(bio, -EBADF);
+    else
+        submit_bio(bio, plug);
 }
 
 /* Counts the end of a transfer. */
@@ -116,6 +127,7 @@ static void request_wait(struct transfer *req)
 
 /* ---- synchronous --------------------------------------------------------------------------------------- */
 
+/* Any thread, no lock held; perhaps inside the store's submit. */
 static void transfer_sync_done(struct bio *bio, int error)
 {
     struct transfer *req = (struct transfer *)bio;
@@ -124,13 +136,13 @@ static void transfer_sync_done(struct bio *bio, int error)
     KASSERT(!req->finished, "R2");
     req->error = error;
     req->finished = true;
-    bool wake = req->submitted; /* before that nobody sleeps here */
+    bool wake = req->submitted; /* before that the caller does not sleep yet */
     vm_unlock(&req->lock);
     if (wake)
         machine_wake(&req->lock);
 }
 
-/* One whole transfer of m[0 … count). Errors: the store's, -ENOMEM. */
+/* One transfer of m[0 … count), from its beginning to its end. No lock held. Errors: the store's, -ENOMEM. */
 static int transfer_sync(struct vm_object *object, struct vm_page **m, uint32_t count, enum store_op op)
 {
     enum machine_window how = op == STORE_READ ? MACHINE_WINDOW_FILL : MACHINE_WINDOW_READ;
@@ -154,7 +166,7 @@ static int transfer_sync(struct vm_object *object, struct vm_page **m, uint32_t 
     return error;
 }
 
-/* Frees the pages other than m[reqpage], which were to come along. */
+/* Frees the pages other than m[reqpage]. No lock held. */
 static void get_pages_forget(struct vm_object *object, struct vm_page **m, uint32_t count, uint32_t reqpage)
 {
     vm_lock(&object->lock);
@@ -166,14 +178,13 @@ static void get_pages_forget(struct vm_object *object, struct vm_page **m, uint3
 
 int transfer_get_pages(struct vm_object *object, struct vm_page **m, uint32_t count, uint32_t reqpage)
 {
-    uint32_t before, after;
     vm_lock(&object->lock);
-    bool there = vnode_pager_haspage(object, m[reqpage]->pindex, &before, &after);
+    bool there = m[reqpage]->pindex < object->size;
     vm_unlock(&object->lock);
 
     int error = there ? transfer_sync(object, m, count, STORE_READ) : -ENXIO;
     if (error != 0 && count > 1) {
-        /* What is wrong with a neighbour must not be the needed page's trouble. */
+        /* The neighbours may be what the store cannot read: the needed page is tried alone. */
         get_pages_forget(object, m, count, reqpage);
         m += reqpage;
         count = 1;
@@ -198,8 +209,8 @@ int transfer_get_pages(struct vm_object *object, struct vm_page **m, uint32_t co
 }
 
 /*
- * One transfer, or several when the machine has no window for so many pages at once (-ENOMEM). Goes on after
- * an error, returns the first.
+ * Writes m[0 … count): in one transfer, or in several when the machine has no window for so many pages at
+ * once (-ENOMEM). Goes on after an error. No lock held. Errors: the first one, the store's or -ENOMEM.
  */
 static int put_pages(struct vm_object *object, struct vm_page **m, uint32_t count)
 {
@@ -224,11 +235,11 @@ static void put_page_done(struct vm_page *m, int error)
         rotate_reclaimable_page(m);
 }
 
-/* The pages leave write-back. */
+/* The pages leave write-back. No lock held. */
 static void put_pages_done(struct vm_object *object, struct vm_page **m, uint32_t count, int error)
 {
-    if (error != 0)
-        vnode_pager_seterror(vm_object_vnode(object), error); /* before (O) is taken to say so of the pages */
+    if (error != 0) /* before PG_WRITEERROR, so that a thread that sees the flag finds the error */
+        vnode_seterror(vm_object_vnode(object), error);
     vm_lock(&object->lock);
     for (uint32_t i = 0; i < count; i++)
         put_page_done(m[i], error);
@@ -237,7 +248,8 @@ static void put_pages_done(struct vm_object *object, struct vm_page **m, uint32_
 
 /* ---- asynchronous -------------------------------------------------------------------------------------- */
 
-static void async_link(struct vm_object *object, struct transfer *req)
+/* (O). */
+static void async_link(struct vm_object *object, struct transfer *req) FL_REQUIRES(object->lock)
 {
     struct transfer *oldest = object->inflight;
     req->next = NULL;
@@ -248,17 +260,18 @@ static void async_link(struct vm_object *object, struct transfer *req)
     } else {
         object->inflight = req;
     }
-    vm_lock(&transfer_list.lock);
+    vm_lock(&transfer_list_lock);
     req->all_next = transfer_list.newest;
     if (req->all_next != NULL)
         req->all_next->all_prev = req;
     else
         transfer_list.oldest = req;
     transfer_list.newest = req;
-    vm_unlock(&transfer_list.lock);
+    vm_unlock(&transfer_list_lock);
 }
 
-static void async_unlink(struct vm_object *object, struct transfer *req)
+/* (O). */
+static void async_unlink(struct vm_object *object, struct transfer *req) FL_REQUIRES(object->lock)
 {
     struct transfer *oldest = object->inflight;
     if (req == oldest)
@@ -266,10 +279,10 @@ static void async_unlink(struct vm_object *object, struct transfer *req)
     else
         req->prev->next = req->next;
     if (req->next != NULL)
-        req->next->prev = req->prev; /* of the oldest: the newest, as it should be */
+        req->next->prev = req->prev; /* if req is the oldest: the newest, as the prev of the new oldest */
     else if (req != oldest)
         oldest->prev = req->prev;
-    vm_lock(&transfer_list.lock);
+    vm_lock(&transfer_list_lock);
     if (req->all_prev != NULL)
         req->all_prev->all_next = req->all_next;
     else
@@ -278,10 +291,10 @@ static void async_unlink(struct vm_object *object, struct transfer *req)
         req->all_next->all_prev = req->all_prev;
     else
         transfer_list.oldest = req->all_prev;
-    vm_unlock(&transfer_list.lock);
+    vm_unlock(&transfer_list_lock);
 }
 
-/* A page of a read that is over becomes usable, or goes. (O). */
+/* A page of a read that has ended becomes valid and not busy, or goes. (O). */
 static void async_read_done(struct vm_page *m, int error)
 {
     if (error != 0) {
@@ -293,7 +306,7 @@ static void async_read_done(struct vm_page *m, int error)
     vm_page_xunbusy(m);
 }
 
-/* (O). */
+/* The request has ended: its pages leave it. (O). */
 static void async_pages(struct transfer *req, int error)
 {
     uint16_t in_transfer = PG_INFLIGHT | (req->bio.op == STORE_READ ? PG_BUSY : PG_WRITEBACK);
@@ -323,7 +336,7 @@ static void transfer_async_done(struct bio *bio, int error)
     if (error == 0 && req->bio.op == STORE_READ)
         vm_count(&vm_cnt.readahead, req->npages);
     if (error != 0 && req->bio.op == STORE_WRITE)
-        vnode_pager_seterror(vm_object_vnode(object), error);
+        vnode_seterror(vm_object_vnode(object), error);
 
     vm_lock(&object->lock);
     machine_window_put(&run, request_window(req), req->addr, error == 0);
@@ -342,16 +355,16 @@ static void transfer_async_done(struct bio *bio, int error)
     vm_unlock(&object->lock);
 }
 
-/* One who waited, or the submission, needs the request no more. (O). */
+/* A thread that waited, or the submission, needs the request no more. (O). */
 static void async_release(struct transfer *req)
 {
     KASSERT(req->waiters > 0, "R3");
     req->waiters--;
-    if (req->waiters == 0 && req->finished) /* set under (O) too */
+    if (req->waiters == 0 && req->finished) /* set under (O), too */
         vm_zone_free(&transfer_zone, req);
 }
 
-/* A store has the request: who sleeps for it drives it. */
+/* The store has the request: threads that sleep for it can drive it now. No lock held. */
 static void transfer_async_started(struct bio *bio)
 {
     struct transfer *req = (struct transfer *)bio;
@@ -368,8 +381,8 @@ static void transfer_async_started(struct bio *bio)
 }
 
 /*
- * A window is open. Whoever sleeps for one of the pages since before this looks again: it has to wait for the
- * request now, or nobody might drive it.
+ * Submits the request, whose window is open. A thread that has been sleeping for one of the pages is woken
+ * (vm_page_inflight): now it has to wait for the request, or no thread might drive it. No lock held.
  */
 static void async_submit(struct vm_object *object, struct vm_page **m, struct transfer *req,
                          struct blk_plug *plug)
@@ -380,8 +393,8 @@ static void async_submit(struct vm_object *object, struct vm_page **m, struct tr
     vm_lock(&object->lock);
     for (uint32_t i = 0; i < req->npages; i++)
         vm_page_inflight(m[i]);
-    vm_object_pip_add(object); /* goes when it is over */
-    vm_object_pip_add(object); /* goes when it has started */
+    vm_object_pip_add(object); /* until it has ended */
+    vm_object_pip_add(object); /* until it has started */
     async_link(object, req);
     vm_unlock(&object->lock);
     request_start(req, plug);
@@ -404,8 +417,8 @@ void transfer_readahead(struct vm_object *object, struct vm_page **m, uint32_t c
 }
 
 /*
- * Starts to write m[0 … count), if there is memory and a window at once. Errors: -EAGAIN, when windows close;
- * -ENOMEM.
+ * Starts to write m[0 … count), if there is memory and a window at once. No lock held. Errors: -EAGAIN, there
+ * will be a window when another closes; -ENOMEM.
  */
 static int writepages_start(struct vm_object *object, struct vm_page **m, uint32_t count,
                             struct blk_plug *plug)
@@ -423,8 +436,8 @@ static int writepages_start(struct vm_object *object, struct vm_page **m, uint32
 }
 
 /*
- * The same, whatever it takes: after older transfers, in pieces, and at last waiting for it. Ends: each try
- * waits for a transfer, and each piece is smaller.
+ * The same, which cannot fail to start: after older transfers, in pieces, and at last synchronously. Loops:
+ * each try waits for a transfer, and each piece is smaller.
  */
 static void writepages(struct vm_object *object, struct vm_page **m, uint32_t count, struct blk_plug *plug)
 {
@@ -448,7 +461,7 @@ static void writepages(struct vm_object *object, struct vm_page **m, uint32_t co
 
 void transfer_writepages(struct vm_object *object, struct vm_page **m, uint32_t count, struct blk_plug *plug)
 {
-    int error = vnode_pager_clean_tail(object, m, count);
+    int error = vnode_clean_tail(object, m, count);
     if (error == 0)
         writepages(object, m, count, plug);
     else
@@ -475,7 +488,7 @@ bool transfer_wait(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     return req != NULL;
 }
 
-/* Has a store the request? One in a plug is its owner's to start, perhaps our caller's. */
+/* Has the store the request? One in a plug must be started by the plug's owner, perhaps our caller. */
 static bool request_submitted(struct transfer *req)
 {
     vm_lock(&req->lock);
@@ -486,19 +499,18 @@ static bool request_submitted(struct transfer *req)
 
 bool transfer_wait_any(void)
 {
-    vm_lock(&transfer_list.lock);
+    vm_lock(&transfer_list_lock);
     for (struct transfer *req = transfer_list.oldest; req != NULL; req = req->all_prev) {
-        struct vm_object *object =
-            req->object; /* its pip keeps it, and unlinking needs the lock that we have */
+        struct vm_object *object = req->object; /* the request on the list has a pip of it */
         if (!request_submitted(req) || !vm_trylock(&object->lock))
             continue;
-        vm_unlock(&transfer_list.lock);
+        vm_unlock(&transfer_list_lock);
         vm_object_pip_add(object);
         async_wait(object, req);
         vm_object_pip_wakeup(object);
         vm_unlock(&object->lock);
         return true;
     }
-    vm_unlock(&transfer_list.lock);
+    vm_unlock(&transfer_list_lock);
     return false;
 }

@@ -1,50 +1,80 @@
 /*
- * truncate.h: pages that go because the file's bytes go: cut off, punched out, or written past the VM.
+ * truncate.h: removal of a file's pages: their bytes were cut off, punched out, or written past the VM.
  *
- *   removal      mappings gone ─▶ busy ones and transfers waited for ─▶ freed ─▶ what shadows hold of them
- *   meanwhile    beyond the end: object->size is smaller already: nothing comes in, and no write begins
- *                in a hole:      filemap_invalidate_lock, nothing comes in from a store about to change
+ *   removal     mappings go ─▶ busy pages, transfers, readers are waited for ─▶ freed ─▶ shadows' copies go
+ *   meanwhile   beyond the end:  object->size is smaller already: no page comes in, and no write begins
+ *               elsewhere:       filemap_invalidate_lock: no page comes in from a store that is to change
  *
- * All take (O) and what is below it; none is called with a lock held but vn_lock.
+ * Locks: (O) and what is below it. A function without FL_REQUIRES is called with no lock held but vn_lock.
+ * The caller has a reference to the vnode, or a pip of the object.
+ * (mm/truncate.c, Linux: the names are its.)
  */
 #ifndef CORE_FILE_TRUNCATE_H
 #define CORE_FILE_TRUNCATE_H
 
 #include "vm/vm_object.h"
 
-struct vnode;
+/* ---- whole pages ---- */
 
 /*
- * Nothing maps the object's bytes [holebegin, holebegin + holelen), rounded outwards to pages, any more;
- * faults may map them again. holelen 0: to the end of all offsets.
+ * Removes the mappings of the pages that bytes [holebegin, holebegin + holelen) of the object touch. holelen
+ * 0: to the end of all offsets. Faults may map these pages again.
  */
 void unmap_mapping_range(struct vm_object *object, vm_ooffset_t holebegin, uint64_t holelen);
 /*
- * Forgets the clean pages of [start, end) and the clean copies of them; leaves those that are dirty, wired or
- * held. Returns whether none is left. No lock held.
+ * Pages [start, end) go, in use or not, and so does what shadows hold of them, private copies too. Waits for
+ * busy pages, for write-back and for readers. Held pages lose their mapping and leave the object; their
+ * frames are left to the last hold.
+ */
+void truncate_inode_pages_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
+/*
+ * Clean pages of [start, end) go, and the clean copies of them. Pages that are dirty, wired or held stay.
+ * Returns whether no page is left.
  */
 bool invalidate_inode_pages2_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
+
+/* ---- absent pages ---- */
+
 /*
- * Absent pages [start, end) stay absent until the unlock; what is resident is the caller's business. (O),
- * for the unlock no lock, and vn_lock.
+ * Absent pages of [start, end) stay absent until filemap_invalidate_unlock; resident ones are the caller's to
+ * remove. At most one range of an object (V4): the caller has vn_lock.
  */
-void filemap_invalidate_lock(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
-void filemap_invalidate_unlock(struct vm_object *object);
+void filemap_invalidate_lock(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock);
+void filemap_invalidate_unlock(struct vm_object *object) FL_EXCLUDES(object->lock);
+
+/* ---- the file's end ---- */
+
 /*
- * The file ends at new_bytes, and object->size says so: what lies beyond goes, private copies too, and the
- * last page's tail becomes zero. No transfer of these pages is under way afterwards. Errors: -ENOMEM: the
- * tail.
+ * The file ends at byte `start` of busy m, or would: bytes [start, VM_PAGE_SIZE) become zeros, in clean
+ * copies of m too, and their buffers are discarded. Errors: -ENOMEM.
+ */
+FL_NODISCARD int truncate_partial_page(struct vm_object *object, struct vm_page *m, uint32_t start);
+/*
+ * The file ends at new_bytes, and object->size says so: the pages beyond go,
+ * private copies too, and the tail of the last page becomes zeros. No transfer
+ * of these pages is under way afterwards. Errors: -ENOMEM: of the tail.
  */
 FL_NODISCARD int truncate_pagecache(struct vm_object *object, uint64_t new_bytes);
 /*
- * The file ended at old_bytes and goes on there now, unknown to us what with: what a program stored behind
- * the old end never was in the file, and is not in it now; the page is read anew, unless it is dirty. Errors:
- * -ENOMEM.
+ * The file ended at old_bytes, and another program made it longer. What was
+ * stored behind the old end through mappings never was in the file, and is
+ * not now: the last page is read anew, unless it is dirty. Errors: -ENOMEM.
  */
 FL_NODISCARD int truncate_forget_tail(struct vm_object *object, uint64_t old_bytes);
+
+/* ---- a hole, of bytes [start, end). The caller keeps its absent pages absent. ---- */
+
 /*
- * The file becomes len_bytes long, longer or shorter, store and all. vn_lock held. Errors: fl_vnode_truncate.
+ * Pages that lie wholly in the hole go, but for held ones. The parts of its first and last page that lie in
+ * it become zeros, and are to be written. Errors: -ENOMEM; the store's, where a page had not been read.
  */
-FL_NODISCARD int vnode_truncate(struct vnode *vnode, uint64_t len_bytes);
+FL_NODISCARD int punch_pagecache(struct vm_object *object, uint64_t start, uint64_t end);
+/*
+ * The store has its hole. Pages that are left, being held, become zeros where they are: a system call may
+ * have the address of such a page for as long as it likes, and must find the page. It becomes dirty, because
+ * what the call stores into it is newer than the hole. Errors: -ENOMEM.
+ */
+FL_NODISCARD int punch_held_pages(struct vm_object *object, uint64_t start, uint64_t end);
 
 #endif

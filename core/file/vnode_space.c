@@ -1,47 +1,48 @@
 /*
- * vnode_space.c: the space on the disk of pages that become dirty through a mapping: told to the store that
- * makes them so, and not to a write-back later, that the disk is full.
+ * vnode_space.c: the space on the disk of pages that become dirty through a mapping. So a full disk fails the
+ * store into the page, and not a write-back later.
  *
  *   a fault dirties a page ─▶ lacks_space? ─▶ page_mkwrite ─▶ the store allocates a stretch
- *        0 holes: never ──┘        └── a stretch that was allocated lately, or credit: no
+ *      vnode->holes is 0: no ──┘       └── in a stretch that was allocated lately, or there is credit: no
  *
- *   stretch   [start, end) of pages; a stream of stores gets twice as many each time, up to SPACE_MAX
+ *   stretch   pages [start, end); a stream of stores gets twice as many each time, up to SPACE_MAX
  *
- * Locks: (O) guards the stretches and the credit; stores are called with none.
+ * Locks: (O) guards the stretches and the credit. Stores are called with no lock held. vnode->holes is read
+ * before the store is asked: if it has changed afterwards, the answer is not remembered.
+ *
+ * Does not do: space for fl_vnode_write: there a full disk fails the write itself or its write-back.
  */
 #include "file/vnode_space.h"
-#include "file/vnode_pager.h"
 #include "lib/errno.h"
 #include <faultline/vm.h>
 
-#define SPACE_PLENTY (UINT64_C(64) << 20) /* bytes: what others write meanwhile */
+#define SPACE_MAX 256 /* pages that a stream gets at a time */
+/* Bytes that other programs may write while nothing asks. */
+#define SPACE_PLENTY (UINT64_C(64) << 20)
 
-void vnode_may_have_holes(struct vnode *vnode)
+void vnode_space_forget(struct vm_object *object)
 {
-    const struct store *writer = atomic_load(&vnode->writer);
-    if (writer != NULL && writer->ops->allocate != NULL)
-        atomic_fetch_add(&vnode->holes, 1);
-}
-
-void vnode_space_forget(struct vnode *vnode)
-{
+    struct vnode *vnode = vm_object_vnode(object);
     __builtin_memset(vnode->space, 0, sizeof vnode->space);
 }
 
-void vnode_pager_holes(struct vnode *vnode, bool cut)
+void vnode_space_invalidate(struct vnode *vnode)
 {
-    struct vm_object *object = vnode_pager_object(vnode);
+    struct vm_object *object = vnode_object(vnode);
     vnode_may_have_holes(vnode);
-    if (!cut || object == NULL)
+    if (object == NULL)
         return;
     vm_lock(&object->lock);
-    vnode_space_forget(vnode);
+    vnode_space_forget(object);
     vm_unlock(&object->lock);
 }
 
-/* Is page pindex in none of the stretches, and is there no credit left, of which it takes one? (O). */
-static bool space_unknown(struct vnode *vnode, vm_pindex_t pindex)
+/* ---- before a page becomes dirty ----------------------------------------------------------------------- */
+
+/* Is page pindex in none of the stretches, and is there no credit left? Takes one page of the credit. (O). */
+static bool space_unknown(struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(object->lock)
 {
+    struct vnode *vnode = vm_object_vnode(object);
     for (uint32_t i = 0; i < SPACE_STRETCHES; i++)
         if (pindex >= vnode->space[i].start && pindex < vnode->space[i].end)
             return false;
@@ -58,26 +59,26 @@ bool vnode_pager_lacks_space(struct vm_object *object, vm_pindex_t pindex)
         return false;
     const struct vm_page *m = vm_page_lookup(object, pindex);
     bool has = m != NULL && (m->flags & (PG_DIRTY | PG_PRIVATE)) == PG_DIRTY;
-    return !has && space_unknown(vnode, pindex);
+    return !has && space_unknown(object, pindex);
 }
 
 /*
- * How many bytes the store has room for; STORE_ROOM_NO_HOLES is remembered. *seen: what vnode->holes said
- * before the store was asked.
+ * How many bytes the store has room for. STORE_ROOM_NO_HOLES is remembered in vnode->holes. *seen: what
+ * vnode->holes said before the store was asked.
  */
 static uint64_t vnode_room(struct vnode *vnode, struct store *store, uint64_t *seen)
 {
     uint64_t none = *seen = atomic_load(&vnode->holes);
     uint64_t room = none == 0 ? STORE_ROOM_NO_HOLES : store->ops->room(store);
-    if (room == STORE_ROOM_NO_HOLES) /* unless that changed meanwhile */
+    if (room == STORE_ROOM_NO_HOLES) /* unless holes has changed meanwhile */
         (void)atomic_compare_exchange_strong(&vnode->holes, &none, 0);
     return room;
 }
 
 /*
- * More than this, and no page that is dirty now or becomes so before the store is asked again finds it full,
- * unless others fill it meanwhile: then its write fails, and it stays dirty (vm_wait). To allocate each page
- * would cost more than its write: file systems wait for all transfers of the file first.
+ * With more room than this no page that is dirty, or becomes so before the store is asked again, finds it
+ * full, unless other programs fill it meanwhile: then its write fails, and it stays dirty (vm_wait). To
+ * allocate each page would cost more than its write: file systems wait for all transfers of the file first.
  */
 static uint64_t space_plenty(void)
 {
@@ -85,11 +86,14 @@ static uint64_t space_plenty(void)
 }
 
 /*
- * Which stretch the page begins: the page alone; twice as much as the last time where that ends here, up to
- * SPACE_MAX; not beyond the file's end. *slot: whose place it takes. (O).
+ * The stretch that begins with page pindex: the page alone; or, where another
+ * stretch ends there, twice as many pages as that one has, up to SPACE_MAX. It
+ * ends with the file at the latest. *slot: the stretch that it replaces. (O).
  */
-static struct vnode_stretch space_stretch(struct vnode *vnode, vm_pindex_t pindex, uint32_t *slot)
+static struct vnode_stretch space_stretch(struct vm_object *object, vm_pindex_t pindex, uint32_t *slot)
+    FL_REQUIRES(object->lock)
 {
+    struct vnode *vnode = vm_object_vnode(object);
     vm_pindex_t n = 1, end = size_pages(vnode->size_bytes);
     *slot = vnode->space_next;
     for (uint32_t i = 0; i < SPACE_STRETCHES; i++) {
@@ -103,10 +107,14 @@ static struct vnode_stretch space_stretch(struct vnode *vnode, vm_pindex_t pinde
     return (struct vnode_stretch){pindex, end > pindex ? end : pindex + 1};
 }
 
-/* The stretch has its space; nobody has made holes since `seen`, or it is not remembered. */
-static void space_remember(struct vnode *vnode, struct vm_object *object, struct vnode_stretch stretch,
-                           uint32_t slot, uint64_t seen)
+/*
+ * The stretch has its space. It is remembered in its slot, unless
+ * vnode->holes has changed since it was `seen`.
+ */
+static void space_remember(struct vm_object *object, struct vnode_stretch stretch, uint32_t slot,
+                           uint64_t seen)
 {
+    struct vnode *vnode = vm_object_vnode(object);
     vm_lock(&object->lock);
     if (atomic_load(&vnode->holes) == seen) {
         vnode->space[slot] = stretch;
@@ -121,7 +129,10 @@ static bool is_full(int error)
     return error == -ENOSPC || error == -EDQUOT;
 }
 
-/* Allocates the stretch, or half of it, and so on to its first page. Errors: the store's, for that page. */
+/*
+ * Allocates the stretch; when the disk is full its first half, and so on down to its first page. No lock
+ * held. Errors: the store's, for that page.
+ */
 static int space_allocate(struct store *store, struct vnode_stretch *stretch, uint64_t size_bytes)
 {
     vm_ooffset_t start = ptoa(stretch->start);
@@ -137,7 +148,7 @@ static int space_allocate(struct store *store, struct vnode_stretch *stretch, ui
 int vnode_pager_allocate(struct vnode *vnode, vm_pindex_t pindex)
 {
     struct store *store = atomic_load(&vnode->writer);
-    struct vm_object *object = vnode_pager_object(vnode);
+    struct vm_object *object = vnode_object(vnode);
     uint64_t seen, room;
     uint32_t slot;
     if (store == NULL || object == NULL || (room = vnode_room(vnode, store, &seen)) == STORE_ROOM_NO_HOLES)
@@ -146,31 +157,30 @@ int vnode_pager_allocate(struct vnode *vnode, vm_pindex_t pindex)
     bool plenty = room > space_plenty();
     if (plenty)
         vnode->space_credit = SPACE_CREDIT;
-    struct vnode_stretch stretch = space_stretch(vnode, pindex, &slot);
+    struct vnode_stretch stretch = space_stretch(object, pindex, &slot);
     uint64_t size_bytes = vnode->size_bytes;
     vm_unlock(&object->lock);
-    if (plenty || size_bytes <= ptoa(pindex)) /* the latter was cut meanwhile: there is nothing to store to */
+    if (plenty || size_bytes <= ptoa(pindex)) /* the file was cut meanwhile: nothing can be stored there */
         return 0;
     int error = space_allocate(store, &stretch, size_bytes);
-    if (error == -EOPNOTSUPP) { /* then a write tells */
+    if (error == -EOPNOTSUPP) { /* a full disk will fail the write-back */
         (void)atomic_compare_exchange_strong(&vnode->holes, &seen, 0);
         return 0;
     }
     if (error == 0)
-        space_remember(vnode, object, stretch, slot, seen);
+        space_remember(object, stretch, slot, seen);
     return error;
 }
 
+/* ---- what vm.h offers ---------------------------------------------------------------------------------- */
+
 /*
- * [offset, offset + len_bytes) get their space; what lies within a file without holes has it. Errors: as
- * vnode_pager_allocate, and -EOPNOTSUPP.
+ * Bytes [offset, offset + len_bytes) get their space; within a file without holes they have it. No lock held.
+ * Errors: as vnode_pager_allocate, and -EOPNOTSUPP.
  */
 static int space_range(struct vnode *vnode, struct store *store, uint64_t offset, uint64_t len_bytes)
 {
-    uint64_t seen, end = offset + len_bytes;
-    vm_lock(&vnode->lock);
-    uint64_t size_bytes = vnode->size_bytes;
-    vm_unlock(&vnode->lock);
+    uint64_t seen, end = offset + len_bytes, size_bytes = i_size_read(vnode);
     if (offset < size_bytes && vnode_room(vnode, store, &seen) == STORE_ROOM_NO_HOLES)
         offset = size_bytes;
     return end <= offset ? 0 : store->ops->allocate(store, offset, end - offset);
@@ -193,4 +203,3 @@ int fl_vnode_allocate(struct vnode *vnode, vm_ooffset_t offset, uint64_t *len_by
     }
     return error == -EOPNOTSUPP ? 0 : error;
 }
-

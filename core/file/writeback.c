@@ -1,91 +1,103 @@
 /*
- * writeback.c: dirty pages of a file back to its store.
+ * writeback.c: write-back: dirty pages of a file go to its store.
  *
  *   sync_blockdev, vfs_fsync_range ─▶ filemap_write_and_wait_range
  *     __filemap_fdatawrite_range
  *       do_writepages
  *         blk_start_plug
  *         write_cache_pages
- *           tag_pages_for_writeback   dirty ─▶ to-write: what is dirtied from now on is left for the next time
+ *           tag_pages_for_writeback   dirty ─▶ to-write: pages dirtied from now on are left for the next call
  *           writeback_batch           for runs of neighbours, several at a time
  *         blk_finish_plug
- *     filemap_fdatawait_range         and the writes that other threads began
+ *     filemap_fdatawait_range         also for writes that other threads started
  *
- *   writeback_batch: write-protect ─▶ clean ─▶ PG_WRITEBACK ─▶ (O) dropped ─▶
- *     transfer_writepages for each run
+ *   writeback_batch   write-protect ─▶ undirty ─▶ PG_WRITEBACK ─▶ (O) released
+ *                     ─▶ transfer_writepages for each run, or block_write_full_page
  *
- * A page that is held for a system call may be written by it through a mapping that must stay: it is written,
- * and stays dirty; where nobody waits (WB_SYNC_NONE) it is left, for writing it gains nothing.
- * Invariant: W1 a page in write-back is valid, or has buffers. W2 no write begins of a page behind its
- * object's end: a truncation is at it, and it may come back. A page that is not dirty, and not held, has no
- * writable mapping: that is what the write protection is for.
- * Locks: (O), dropped for every transfer. Waiting for busy pages and for others' writes: their owners never
- * wait for us, once what we have collected was started.
+ * A system call may store into a page that it holds, through a mapping that must stay. Such a page is written
+ * and stays dirty; WB_SYNC_NONE passes over it, because the write would gain nothing. Any other page is
+ * write-protected before it becomes clean: so a page that is neither dirty nor held has no writable mapping.
  *
- * Does not do: deciding when (msync, fsync, the flusher, the page daemon).
+ * Invariants W1, W2: writeback.h.
+ * Locks: (O), released for every transfer.
+ * Loops: a busy page and a write of another thread are waited for after everything in the plug was started;
+ * their owners never wait for this thread then.
+ *
+ * Does not do: deciding when (msync, fsync, the flusher, page-out).
  */
 #include "file/writeback.h"
 #include "file/block.h"
 #include "file/buffer.h"
+#include "file/transfer.h"
+#include "file/vnode.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
-#include "vm/vm_pager.h"
 #include "vm/vm_rmap.h"
-#include "file/vnode_pager.h"
 #include <faultline/vm.h>
 
-#define WRITEBACK_DEPTH                                                                                      \
-    32 /* transfers on their way at a time: more than keep a disk busy, and not all windows */
+/* Transfers under way at a time: more than keep a disk busy, and not so many that they take all windows. */
+#define WRITEBACK_DEPTH 32
+/* Runs of a batch. One shoot-down serves them all, but the last runs wait until the first have started. */
+#define WRITEBACK_RUNS 32
+/*
+ * One sweep protects a batch that lies in at most so many pages for each page of it; a wider sweep costs more
+ * than shoot-downs of single pages.
+ */
+#define WRITEBACK_SPARSE 256
 
-#define WRITEBACK_RUNS                                                                                       \
-    32 /* scattered pages of a batch: one shoot-down for so many; the last of them wait for the first */
-
-#define WRITEBACK_SPARSE                                                                                     \
-    256 /* pages to each page of a batch; in a wider sweep the way costs more than it saves */
-
-/* Pages by index, in runs of neighbours, that are write-protected together. One with buffers is alone. */
+/*
+ * Pages by index, in runs of neighbours, that are write-protected
+ * together. A page with buffers is alone in one.
+ */
 struct writeback_batch {
     struct vm_page *m[MACHINE_RUN_MAX];
     uint32_t n;
-    bool held; /* all of them are; else none is */
+    bool held; /* all of them are held; else none is */
 };
 
+/* ---- which pages --------------------------------------------------------------------------------------- */
+
 /*
- * Might a system call store into m at any moment, through a mapping that has to stay? Where nothing shows the
- * page any more, a hold cannot. To be asked once: holds are let go without (O). (O).
+ * May a system call store into m at any moment, through a mapping that must stay? Not if nothing maps the
+ * page. Asked once for each page, because holds are let go without (O). (O).
  */
 static bool writeback_held(const struct vm_page *m)
 {
     return m->hold_count > 0 && vm_rmap_mapped(m->object, m->pindex, m->pindex + 1);
 }
 
-/* May m be written now? What a truncation is about to cut off is not (W2). (O). */
+/*
+ * May m be written now: dirty, not busy, not in write-back, and not
+ * behind the end, where a truncation works (W2)? (O).
+ */
 static bool writeback_ready(const struct vm_page *m)
 {
     return m != NULL && (m->flags & (PG_DIRTY | PG_BUSY | PG_WRITEBACK)) == PG_DIRTY &&
            m->pindex < m->object->size;
 }
 
-/* The same, beside `first`, all of them held or none. Pages with buffers are written one by one. (O). */
+/* May m be written in the batch that begins with `first`? Pages with buffers are written one by one. (O). */
 static bool writeback_joins(const struct vm_page *first, const struct vm_page *m, bool held)
 {
     return writeback_ready(m) && (m->hold_count > 0) == held && !page_has_buffers(m) &&
            !page_has_buffers(first);
 }
 
-/* Enough is on its way: waits for the oldest of it, whosever it is. No lock held. */
+/* ---- a batch ------------------------------------------------------------------------------------------- */
+
+/* When enough transfers are under way, waits for the oldest one of all files. No lock held. */
 static void writeback_throttle(struct blk_plug *plug)
 {
     if (transfers_active() < WRITEBACK_DEPTH)
         return;
     blk_finish_plug(plug);
-    /* Nothing to wait for: then it has gone meanwhile, or somebody else waits for it. */
+    /* False: they have ended meanwhile, or other threads wait for them. */
     (void)!transfer_wait_any();
 }
 
 /*
- * What lies between the pages of a batch is clean, hence protected already: so it may be protected again, in one
- * sweep with one shoot-down, unless that is much. (O).
+ * Write-protects the batch with one shoot-down. The pages between its pages are clean, and so protected
+ * already: one sweep may protect them again, unless there are many. (O).
  */
 static void writeback_wrprotect(struct vm_object *object, struct writeback_batch *batch)
     FL_REQUIRES(object->lock)
@@ -97,7 +109,7 @@ static void writeback_wrprotect(struct vm_object *object, struct writeback_batch
         vm_rmap_wrprotect_pages(batch->m, batch->n);
 }
 
-/* From now on they are in write-back, and whoever stores into one makes it dirty again. (O). */
+/* Puts the pages in write-back. A store into one from now on makes it dirty again. (O). */
 static void writeback_begin(struct vm_object *object, struct writeback_batch *batch) FL_REQUIRES(object->lock)
 {
     if (!batch->held)
@@ -112,15 +124,17 @@ static void writeback_begin(struct vm_object *object, struct writeback_batch *ba
     }
 }
 
-/* Starts to write the batch; `throttle`: as fast as it can be written. (O) on entry and return, released in
- * between; the caller has a pip. */
+/*
+ * Starts to write the batch. throttle: waits while enough transfers are under way. (O) held on entry and
+ * return, released in between; the caller has a pip.
+ */
 static void writeback_batch(struct vm_object *object, struct writeback_batch *batch, struct blk_plug *plug,
                             bool throttle) FL_REQUIRES(object->lock)
 {
     writeback_begin(object, batch);
     bool blocks = page_has_buffers(batch->m[0]);
     vm_unlock(&object->lock);
-    if (blocks) /* an error is the page's and the vnode's, as of the others */
+    if (blocks) /* an error becomes the page's and the vnode's, as with transfer_writepages */
         (void)!block_write_full_page(batch->m[0]);
     for (uint32_t i = 0, end; i < batch->n && !blocks; i = end) {
         for (end = i + 1; end < batch->n && batch->m[end]->pindex == batch->m[i]->pindex + (end - i);)
@@ -134,8 +148,9 @@ static void writeback_batch(struct vm_object *object, struct writeback_batch *ba
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-/* (O). */
+/* Marks the pages of [start, end) that are dirty now as to-write. (O). */
 static void tag_pages_for_writeback(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock)
 {
     struct vm_page *m;
     while (start < end && (m = vm_radix_lookup_mark(&object->pages, start, RADIX_DIRTY)) != NULL &&
@@ -145,16 +160,19 @@ static void tag_pages_for_writeback(struct vm_object *object, vm_pindex_t start,
     }
 }
 
-/* (O) of its object. */
+/* Is m one of the pages that failed, which wbc passes over? (O). */
 static bool writeback_spares(const struct writeback_control *wbc, const struct vm_page *m)
 {
     return wbc->spare_failed && (m->flags & PG_WRITEERROR) != 0;
 }
 
-/* The batch of pages of [m, end) with wbc's mark that begins with m, which is ready; at most nr_to_write, but
- * for neighbours, which cost nothing more. (O). */
+/*
+ * batch: m, which is ready, and after it pages up to index `end` that have wbc's mark; at most nr_to_write,
+ * and then only neighbours, which cost hardly more. (O).
+ */
 static void writeback_collect(struct vm_object *object, const struct writeback_control *wbc,
                               struct vm_page *m, vm_pindex_t end, struct writeback_batch *batch)
+    FL_REQUIRES(object->lock)
 {
     bool all = wbc->sync_mode == WB_SYNC_ALL;
     enum vm_radix_mark mark = all ? RADIX_TOWRITE : RADIX_DIRTY;
@@ -174,13 +192,13 @@ static void writeback_collect(struct vm_object *object, const struct writeback_c
 }
 
 /*
- * m, which is to be written, cannot be now: sees to it that it can, or need not. What the plug holds must be
- * started before anybody is waited for, who may be waiting for one of those pages. (O), released in between.
+ * m has the to-write mark and cannot be written now: waits for its owner, or takes the mark off. The plug is
+ * finished before any wait, because the owner may be waiting for a page in it. (O), released in between.
  */
 static void writeback_not_ready(struct vm_object *object, struct vm_page *m, struct blk_plug *plug)
     FL_REQUIRES(object->lock)
 {
-    if ((m->flags & (PG_BUSY | PG_WRITEBACK)) == 0) { /* written by somebody else since it was tagged */
+    if ((m->flags & (PG_BUSY | PG_WRITEBACK)) == 0) { /* another thread has written it since it was tagged */
         vm_radix_clear_mark(&object->pages, m, RADIX_TOWRITE);
     } else if (plug->count > 0) {
         vm_unlock(&object->lock);
@@ -192,8 +210,8 @@ static void writeback_not_ready(struct vm_object *object, struct vm_page *m, str
 }
 
 /*
- * Writes what wbc says of [start, end). Ends: `start` moves on, but where it waits for somebody to finish
- * with one page. (O) on entry and return, released in between.
+ * Writes what wbc says of pages [start, end). (O) held on entry and return, released in between. Loops:
+ * `start` moves on, except while the owner of one page is waited for.
  */
 static void write_cache_pages(struct vm_object *object, struct writeback_control *wbc, vm_pindex_t start,
                               vm_pindex_t end, struct blk_plug *plug) FL_REQUIRES(object->lock)
@@ -209,7 +227,7 @@ static void write_cache_pages(struct vm_object *object, struct writeback_control
         start = m->pindex;
         if (writeback_spares(wbc, m)) {
             start++;
-            wbc->nr_to_write--; /* or looking for others might take all of the file */
+            wbc->nr_to_write--; /* a limit on the pages looked at, too: all of the file may have failed */
             continue;
         }
         batch.held = writeback_held(m);
@@ -263,7 +281,7 @@ void __filemap_fdatawrite_range(struct vm_object *object, vm_pindex_t start, vm_
 
 /* ---- waiting ------------------------------------------------------------------------------------------- */
 
-/* Each page is waited for once. */
+/* Waits once for each page of [start, end) in write-back. (O), released in between. */
 static void filemap_wait_writeback(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     FL_REQUIRES(object->lock)
 {
@@ -287,8 +305,8 @@ void filemap_fdatawait_range(struct vm_object *object, vm_pindex_t start, vm_pin
 }
 
 /*
- * Not by looking for pages that are dirty again: somebody else may be writing one of them at this moment,
- * once more, and fail once more.
+ * Pages that are dirty again would not tell: another thread may be writing one of them a second time at this
+ * moment, and that write may fail, too.
  */
 int filemap_check_errors(struct vnode *vnode, uint32_t before)
 {
@@ -307,7 +325,7 @@ int filemap_write_and_wait_range(struct vm_object *object, vm_pindex_t start, vm
 
 int sync_blockdev(struct vnode *vnode)
 {
-    struct vm_object *object = vnode_pager_object(vnode);
+    struct vm_object *object = vnode_object(vnode);
     return object == NULL ? 0 : filemap_write_and_wait_range(object, 0, UINT64_MAX);
 }
 
@@ -318,9 +336,8 @@ int vfs_fsync_range(struct vnode *vnode, struct vm_object *object, vm_pindex_t s
     int error = object == NULL ? 0 : filemap_write_and_wait_range(object, start, end);
     if (error == 0 && store != NULL) { /* without a writable store nothing was ever written */
         error = store->ops->flush(store);
-        /* The store tells of it once, and all who wrote must hear. */
-        if (error != 0)
-            vnode_pager_seterror(vnode, error);
+        if (error != 0) /* the store returns it once, and every cursor must be told */
+            vnode_seterror(vnode, error);
     }
     int told = since == NULL ? 0 : errseq_check_and_advance(&vnode->wb_err, since);
     return error != 0 ? error : told;
@@ -329,7 +346,7 @@ int vfs_fsync_range(struct vnode *vnode, struct vm_object *object, vm_pindex_t s
 /* ---- what vm.h offers ---------------------------------------------------------------------------------- */
 
 /* Is there a page with the mark whose last write failed? (O). */
-static bool any_write_failed(struct vm_object *object, enum vm_radix_mark mark)
+static bool any_write_failed(struct vm_object *object, enum vm_radix_mark mark) FL_REQUIRES(object->lock)
 {
     struct vm_page *m = vm_radix_lookup_mark(&object->pages, 0, mark);
     while (m != NULL && (m->flags & PG_WRITEERROR) == 0)
@@ -339,13 +356,13 @@ static bool any_write_failed(struct vm_object *object, enum vm_radix_mark mark)
 
 int fl_vnode_write_error(struct vnode *vnode)
 {
-    struct vm_object *object = vnode_pager_object(vnode);
+    struct vm_object *object = vnode_object(vnode);
     int error = errseq_last(&vnode->wb_err);
     if (object == NULL || error == 0)
         return 0;
     vm_lock(&object->lock);
-    bool failed =
-        any_write_failed(object, RADIX_DIRTY) || any_write_failed(object, RADIX_WRITEBACK); /* again */
+    /* A page that failed is dirty, or in write-back once more. */
+    bool failed = any_write_failed(object, RADIX_DIRTY) || any_write_failed(object, RADIX_WRITEBACK);
     vm_unlock(&object->lock);
     return failed ? error : 0;
 }
@@ -354,22 +371,22 @@ int fl_vnode_fsync(struct vnode *vnode, unsigned flags, fl_errseq_t *since)
 {
     if ((flags & ~(unsigned)FL_FSYNC_DATA) != 0)
         return -EINVAL;
-    return vfs_fsync_range(vnode, vnode_pager_object(vnode), 0, UINT64_MAX, since);
+    return vfs_fsync_range(vnode, vnode_object(vnode), 0, UINT64_MAX, since);
 }
 
 #define SYNC_FILE_RANGE_WRITE_AND_WAIT                                                                       \
     (FL_SYNC_FILE_RANGE_WAIT_BEFORE | FL_SYNC_FILE_RANGE_WRITE | FL_SYNC_FILE_RANGE_WAIT_AFTER)
 
-/* Pages [start, end) of the vnode. */
+/* Pages [start, end) of the vnode. flags: FL_SYNC_FILE_RANGE_*. Errors: of write-back, during the call. */
 static int sync_file_range(struct vnode *vnode, vm_pindex_t start, vm_pindex_t end, unsigned flags)
 {
-    struct vm_object *object = vnode_pager_object(vnode);
+    struct vm_object *object = vnode_object(vnode);
     uint32_t before = atomic_load(&vnode->wb_failures);
     if (object == NULL)
         return 0;
     if (flags & FL_SYNC_FILE_RANGE_WAIT_BEFORE)
         filemap_fdatawait_range(object, start, end);
-    /* With all three it is to write whatever is dirty, also what somebody has in hand at the moment. */
+    /* With all three flags it writes whatever is dirty, also pages that are busy or in write-back now. */
     bool all = (flags & SYNC_FILE_RANGE_WRITE_AND_WAIT) == SYNC_FILE_RANGE_WRITE_AND_WAIT;
     if (flags & FL_SYNC_FILE_RANGE_WRITE)
         __filemap_fdatawrite_range(object, start, end, all ? WB_SYNC_ALL : WB_SYNC_NONE);
@@ -391,12 +408,13 @@ int fl_vnode_sync_range(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_b
     return since == NULL ? error : errseq_check_and_advance(&vnode->wb_err, since);
 }
 
-/* ---- for the page daemon ------------------------------------------------------------------------------- */
+/* ---- for page-out -------------------------------------------------------------------------------------- */
 
-#define PAGEOUT_CLUSTER 16 /* dirty neighbours that the page daemon writes along, on each side */
+#define PAGEOUT_CLUSTER 16 /* dirty neighbours on each side that page-out writes, too */
 
-/* The dirty neighbours of m, at most PAGEOUT_CLUSTER on each side, and m. (O). */
+/* batch: m and its dirty neighbours, at most PAGEOUT_CLUSTER on each side. (O). */
 static void cluster_collect(struct vm_object *object, struct vm_page *m, struct writeback_batch *batch)
+    FL_REQUIRES(object->lock)
 {
     vm_pindex_t first = m->pindex, end = m->pindex + 1;
     while (first > 0 && m->pindex - first < PAGEOUT_CLUSTER &&

@@ -20,7 +20,6 @@
 #include <faultline/vm.h>
 #include "lib/errno.h"
 #include "sys/range.h"
-#include "file/vnode_pager.h"
 #include "vm/vm_pager.h"
 
 #define MAP_32BIT      0x40
@@ -65,7 +64,7 @@ static int vm_mmap_object(struct vm_map *map, vm_offset_t *addr, vm_offset_t siz
 static int vm_mmap_vnode(struct vnode *vnode, vm_ooffset_t offset, vm_offset_t size,
                          struct vm_object **object)
 {
-    int error = vnode_pager_setsize(vnode);
+    int error = fl_vnode_setsize(vnode);
 
     if (error != 0)
         return error;

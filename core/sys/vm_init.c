@@ -17,6 +17,7 @@
 #include "file/flusher.h"
 #include "file/readahead.h"
 #include "file/transfer.h"
+#include "file/vnode_hash.h"
 #include "file/vnode_pager.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"

@@ -167,7 +167,7 @@ static void a_broken_disk_is_not_hammered(void **state)
     dirty(0, 40);
     sim_sleep_ns(1000 * MS);
     for (vm_pindex_t i = 0; i < 40; i++)
-        assert_true(test_page_flags(vnode_pager_object(file.vnode), i) & (PG_DIRTY | PG_WRITEBACK));
+        assert_true(test_page_flags(vnode_object(file.vnode), i) & (PG_DIRTY | PG_WRITEBACK));
     uint64_t writes = sim_disk_counts(disk).writes;
     assert_true(writes > 0 && writes < 40 * 50); /* a try each 50 ms */
     sim_disk_faults(disk)->fail_write_permille = 0;

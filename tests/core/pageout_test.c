@@ -12,6 +12,7 @@
 #include "support/memory_store.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_phys.h"
+#include "file/transfer.h"
 #include "file/vnode_pager.h"
 
 #include <setjmp.h>

@@ -47,13 +47,13 @@ static void fail_in_background(vm_offset_t va, int error)
     test_store8(map, va, 1);
     *sim_disk_faults(disk) = (struct sim_disk_faults){.fail_write_permille = 1000, .error = error};
     assert_int_equal(fl_vnode_sync_range(file.vnode, 0, 0, FL_SYNC_FILE_RANGE_WRITE, NULL), 0);
-    filemap_fdatawait_range(vnode_pager_object(file.vnode), 0, FILE_PAGES);
+    filemap_fdatawait_range(vnode_object(file.vnode), 0, FILE_PAGES);
     *sim_disk_faults(disk) = (struct sim_disk_faults){0};
 }
 
 static bool is_dirty(vm_pindex_t pindex)
 {
-    return (test_page_flags(vnode_pager_object(file.vnode), pindex) & PG_DIRTY) != 0;
+    return (test_page_flags(vnode_object(file.vnode), pindex) & PG_DIRTY) != 0;
 }
 
 /* ---- descriptors --------------------------------------------------------------------------------------- */
