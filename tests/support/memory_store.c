@@ -2,6 +2,7 @@
  * memory_store.c: see memory_store.h.
  */
 #include "support/memory_store.h"
+#include <faultline/types.h>
 
 #include <errno.h>
 #include <faultline/types.h>
