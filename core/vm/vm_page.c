@@ -39,24 +39,6 @@ _Atomic uint32_t vm_page_dirty_files;
 
 /* ---- startup ----------------------------------------------------------------------------------------- */
 
-/* Gives vm_phys all frames, in blocks as large as their alignment and the end of memory allow. */
-static void free_all_frames(void)
-{
-    vm_lock(&vm_phys.lock);
-    for (vm_frame_t frame = 0; frame < vm_page_count;) {
-        unsigned order = frame == 0 ? VM_PHYS_ORDERS - 1 : (unsigned)__builtin_ctz(frame);
-        if (order > VM_PHYS_ORDERS - 1)
-            order = VM_PHYS_ORDERS - 1;
-        while (frame + (1u << order) > vm_page_count)
-            order--;
-        vm_phys_free_pages(vm_page_of(frame), order);
-        frame += 1u << order;
-    }
-    vm_phys_freecnt_adj((int32_t)vm_page_count);
-    vm_phys.free_low = vm_phys.free_count;
-    vm_unlock(&vm_phys.lock);
-}
-
 int vm_page_startup(uint32_t nframes, bool superpages)
 {
     vm_meter_startup();
@@ -72,11 +54,7 @@ int vm_page_startup(uint32_t nframes, bool superpages)
         return -ENOMEM;
     vm_page_count = nframes;
     vm_phys_init(nframes);
-    int rc = vm_reserv_init(nframes, superpages);
-    if (rc != 0)
-        return rc;
-    free_all_frames();
-    return 0;
+    return vm_reserv_init(nframes, superpages);
 }
 
 /* ---- allocation -------------------------------------------------------------------------------------- */
@@ -583,10 +561,10 @@ static void queue_check(enum vm_page_queue queue)
 
 void vm_page_check_all(void)
 {
-    uint32_t free = 0, queued = 0, wired = 0;
+    uint32_t free = vm_page_count - vm_phys.fresh, queued = 0, wired = 0;
 
     lru_add_drain_all();
-    for (vm_frame_t frame = 0; frame < vm_page_count; frame++) {
+    for (vm_frame_t frame = 0; frame < vm_phys.fresh; frame++) {
         const struct vm_page *m = vm_page_of(frame);
         queued += m->queue != PQ_NONE;
         wired += m->wire_count != 0;

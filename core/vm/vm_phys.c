@@ -5,10 +5,13 @@
  *   order 1   |0 1|2 3|      2-3 goes to the list of order 1,
  *   order 0   |0|1|          1 goes to the list of order 0, and the caller gets 0
  *
+ *   0 ────────── used before: in use, or on a list ────────── fresh ────────── never used ────────── end
+ *                                                             └─ the next block, when no list has one
+ *
  * The buddy of a block of order n that starts at `frame` starts at frame ^ 2^n. So freeing 0 joins it with 1,
  * and then with 2-3.
  *
- * Invariants B1 … B3 and the lock: vm_phys.h. Does not do: what a frame is used for (vm_page.c), which frames
+ * Invariants B1 … B4 and the lock: vm_phys.h. Does not do: what a frame is used for (vm_page.c), which frames
  * should stay together (vm_reserv.c).
  */
 #include "vm/vm_phys.h"
@@ -22,9 +25,8 @@ void vm_phys_init(uint32_t nframes)
     vm_lock(&vm_phys.lock);
     for (unsigned order = 0; order < VM_PHYS_ORDERS; order++)
         vm_phys.head[order] = VM_PAGE_NONE;
+    vm_phys.free_count = vm_phys.free_low = nframes;
     vm_unlock(&vm_phys.lock);
-    for (vm_frame_t frame = 0; frame < nframes; frame++)
-        vm_page_of(frame)->order = VM_PHYS_NOFREE;
 }
 
 void vm_phys_freecnt_adj(int32_t adj)
@@ -61,14 +63,38 @@ static void freelist_remove(struct vm_page *m, unsigned order) FL_REQUIRES(vm_ph
     vm_phys.nblocks[order]--;
 }
 
+/* Makes a free block of fresh frames, as large as the end of memory allows. False: there are none left. */
+static bool freelist_extend(void) FL_REQUIRES(vm_phys.lock)
+{
+    vm_frame_t first = vm_phys.fresh;
+    unsigned order = VM_PHYS_ORDERS - 1;
+
+    if (first == vm_page_count)
+        return false;
+    while (first + (1u << order) > vm_page_count)
+        order--;
+    for (uint32_t i = 0; i < 1u << order; i++)
+        vm_page_of(first + i)->order = VM_PHYS_NOFREE;
+    vm_phys.fresh = first + (1u << order);
+    freelist_add(vm_page_of(first), order);
+    return true;
+}
+
+/* The smallest order >= order that has a free block; VM_PHYS_ORDERS: none. */
+static unsigned freelist_order(unsigned order) FL_REQUIRES(vm_phys.lock)
+{
+    while (order < VM_PHYS_ORDERS && vm_phys.head[order] == VM_PAGE_NONE)
+        order++;
+    return order;
+}
+
 struct vm_page *vm_phys_alloc_pages(unsigned order)
 {
-    unsigned from = order;
+    unsigned from;
 
-    while (from < VM_PHYS_ORDERS && vm_phys.head[from] == VM_PAGE_NONE)
-        from++;
-    if (from >= VM_PHYS_ORDERS)
-        return NULL;
+    while ((from = freelist_order(order)) == VM_PHYS_ORDERS)
+        if (!freelist_extend()) /* ends: each turn takes frames off the fresh ones */
+            return NULL;
     struct vm_page *m = vm_page_of(vm_phys.head[from]);
     freelist_remove(m, from);
     while (from > order) { /* the upper halves stay free */
@@ -83,10 +109,10 @@ void vm_phys_free_pages(struct vm_page *m, unsigned order)
     vm_frame_t frame = vm_page_frame(m);
 
     KASSERT(order < VM_PHYS_ORDERS && (frame & ((1u << order) - 1)) == 0, "B1");
-    KASSERT(m->order == VM_PHYS_NOFREE && frame + (1u << order) <= vm_page_count, "B1");
+    KASSERT(m->order == VM_PHYS_NOFREE && frame + (1u << order) <= vm_phys.fresh, "B1");
     for (; order < VM_PHYS_ORDERS - 1; order++) {
         vm_frame_t buddy = frame ^ (1u << order);
-        if (buddy >= vm_page_count || vm_page_of(buddy)->order != order)
+        if (buddy >= vm_phys.fresh || vm_page_of(buddy)->order != order)
             break;
         freelist_remove(vm_page_of(buddy), order);
         frame &= ~(1u << order);
@@ -96,7 +122,7 @@ void vm_phys_free_pages(struct vm_page *m, unsigned order)
 
 uint32_t vm_phys_listed(void)
 {
-    uint32_t listed = 0;
+    uint32_t listed = vm_page_count - vm_phys.fresh;
 
     for (unsigned order = 0; order < VM_PHYS_ORDERS; order++)
         listed += vm_phys.nblocks[order] << order;
@@ -111,12 +137,12 @@ static uint32_t freelist_check(unsigned order) FL_REQUIRES(vm_phys.lock)
 
     for (uint32_t frame = vm_phys.head[order]; frame != VM_PAGE_NONE; frame = vm_page_of(frame)->q_next) {
         const struct vm_page *m = vm_page_of(frame);
-        KASSERT(frame + (1u << order) <= vm_page_count && (frame & ((1u << order) - 1)) == 0, "B1");
+        KASSERT(frame + (1u << order) <= vm_phys.fresh && (frame & ((1u << order) - 1)) == 0, "B1");
         KASSERT(m->order == order && m->q_prev == prev, "B1");
         for (uint32_t i = 1; i < 1u << order; i++)
             KASSERT(m[i].order == VM_PHYS_NOFREE, "B1");
         vm_frame_t buddy = frame ^ (1u << order);
-        KASSERT(order == VM_PHYS_ORDERS - 1 || buddy >= vm_page_count || vm_page_of(buddy)->order != order,
+        KASSERT(order == VM_PHYS_ORDERS - 1 || buddy >= vm_phys.fresh || vm_page_of(buddy)->order != order,
                 "B2");
         prev = frame;
         nblocks++;
@@ -134,8 +160,10 @@ void vm_phys_check(void)
         KASSERT(freelist_check(order) == vm_phys.nblocks[order], "B1");
         blocks += vm_phys.nblocks[order];
     }
-    for (vm_frame_t frame = 0; frame < vm_page_count; frame++)
+    for (vm_frame_t frame = 0; frame < vm_phys.fresh; frame++)
         heads += vm_page_of(frame)->order != VM_PHYS_NOFREE;
     KASSERT(heads == blocks, "B1");
+    for (vm_frame_t frame = vm_phys.fresh; frame < vm_page_count; frame++)
+        KASSERT(vm_page_of(frame)->order == 0 && vm_page_of(frame)->object == NULL, "B4");
     vm_unlock(&vm_phys.lock);
 }

@@ -13,9 +13,13 @@
  * be allocated. So adding a block to the lists, or removing it, does not change free_count. The caller that
  * takes frames into use, or frees them, says so with vm_phys_freecnt_adj.
  *
+ * Frames [fresh, vm_page_count) were never used. They are free, on no list, and nothing has touched their
+ * descriptors: so descriptors take memory as frames come into use.
+ *
  * Invariants: B1 a free block starts at a multiple of its size, and the `order` of its first page says so;
- * all other pages have VM_PHYS_NOFREE. B2 two free buddies of one order are one block. B3 free_count is the
- * pages on the lists and the unused frames of reservations.
+ * all other pages below `fresh` have VM_PHYS_NOFREE. B2 two free buddies of one order are one block. B3
+ * free_count is the pages on the lists, the unused frames of reservations and the fresh frames. B4 the
+ * descriptor of a fresh frame is all zero.
  *
  * Lock: (F) vm_phys.lock, a leaf. (McKusick et al., 2nd ed., 6.10; FreeBSD 11 vm_phys.)
  */
@@ -30,6 +34,7 @@
 struct vm_phys {
     struct vm_lock lock;              /* (F) */
     uint32_t free_count;              /* (F) pages */
+    vm_frame_t fresh;                 /* (F) the first frame that was never used */
     uint32_t head[VM_PHYS_ORDERS];    /* (F) the first block's frame, or VM_PAGE_NONE */
     uint32_t nblocks[VM_PHYS_ORDERS]; /* (F) */
     uint32_t free_low;                /* (F) the lowest free_count ever: peak use */
@@ -39,7 +44,7 @@ struct vm_phys {
 extern struct vm_phys vm_phys;
 extern struct vm_phys vm_phys FL_GUARDED_BY(vm_phys.lock);
 
-/* Empty lists: every frame is in use. Context: boot. */
+/* Empty lists: every frame is free and fresh. Context: boot. */
 void vm_phys_init(uint32_t nframes);
 /* The first page of a free block of 2^order pages, cut from a larger one if need be. NULL: there is none. */
 FL_NODISCARD struct vm_page *vm_phys_alloc_pages(unsigned order) FL_REQUIRES(vm_phys.lock);
@@ -47,7 +52,7 @@ FL_NODISCARD struct vm_page *vm_phys_alloc_pages(unsigned order) FL_REQUIRES(vm_
 void vm_phys_free_pages(struct vm_page *m, unsigned order) FL_REQUIRES(vm_phys.lock);
 /* `adj` pages became free, or (negative) came into use. */
 void vm_phys_freecnt_adj(int32_t adj) FL_REQUIRES(vm_phys.lock);
-/* How many pages are on the lists. */
+/* How many pages are on the lists, or fresh. */
 FL_NODISCARD uint32_t vm_phys_listed(void) FL_REQUIRES(vm_phys.lock);
 /* Panics unless B1 and B2 hold, and the block counts are right. B3: vm_reserv_check. Takes (F). */
 void vm_phys_check(void);

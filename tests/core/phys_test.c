@@ -113,10 +113,11 @@ static void run_random(uint32_t nframes, uint64_t seed, uint64_t rounds)
     }
     while (nblocks > 0)
         free_some(&prng);
-    /* All frames are free: the blocks are the initial ones. */
-    assert_int_equal(vm_phys.nblocks[VM_PHYS_ORDERS - 1], nframes >> (VM_PHYS_ORDERS - 1));
+    /* All frames are free: those that were used are in blocks as large as can be. */
+    assert_true(vm_phys.fresh == nframes || vm_phys.fresh % (1u << (VM_PHYS_ORDERS - 1)) == 0);
+    assert_int_equal(vm_phys.nblocks[VM_PHYS_ORDERS - 1], vm_phys.fresh >> (VM_PHYS_ORDERS - 1));
     for (unsigned order = 0; order < VM_PHYS_ORDERS - 1; order++)
-        assert_int_equal(vm_phys.nblocks[order], nframes >> order & 1);
+        assert_int_equal(vm_phys.nblocks[order], vm_phys.fresh >> order & 1);
     parts_halt();
 }
 
@@ -154,8 +155,40 @@ static void corrupt_order(void *arg)
 {
     (void)arg;
     parts_boot(64, false);
+    vm_lock(&vm_phys.lock);
+    vm_phys_free_pages(vm_phys_alloc_pages(6), 6);
+    vm_unlock(&vm_phys.lock);
+    vm_phys_check(); /* so far in order */
     vm_page_of(5)->order = 0;
     vm_phys_check();
+}
+
+static void touch_fresh(void *arg)
+{
+    (void)arg;
+    parts_boot(64, false);
+    vm_page_of(5)->order = 1;
+    vm_phys_check();
+}
+
+/* Memory for descriptors is taken as frames come into use, in the order of the frames. */
+static void test_fresh(void **state)
+{
+    const uint32_t block = 1u << (VM_PHYS_ORDERS - 1);
+    (void)state;
+    parts_boot(3 * block + 1, false);
+    assert_int_equal(vm_phys.fresh, 0);
+    vm_lock(&vm_phys.lock);
+    struct vm_page *m = vm_phys_alloc_pages(0);
+    assert_int_equal(vm_phys.fresh, block);
+    vm_phys_free_pages(m, 0);
+    struct vm_page *large = vm_phys_alloc_pages(VM_PHYS_ORDERS - 1); /* what was used before is used again */
+    assert_int_equal(vm_phys.fresh, block);
+    vm_phys_free_pages(large, VM_PHYS_ORDERS - 1);
+    assert_int_equal(vm_phys_listed(), 3 * block + 1);
+    vm_unlock(&vm_phys.lock);
+    vm_phys_check();
+    parts_halt();
 }
 
 static void lose_buddies(void *arg)
@@ -182,12 +215,14 @@ static void test_asserts(void **state)
     assert_true(test_panics(free_misaligned, NULL, "B1"));
     assert_true(test_panics(corrupt_order, NULL, "B1"));
     assert_true(test_panics(lose_buddies, NULL, "B2"));
+    assert_true(test_panics(touch_fresh, NULL, "B4"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_fresh),
         cmocka_unit_test(test_asserts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

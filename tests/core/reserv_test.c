@@ -83,7 +83,7 @@ static void model_use(struct kept *k, int used)
 static uint32_t blocks_free(void)
 {
     vm_lock(&vm_phys.lock);
-    uint32_t n = vm_phys.nblocks[VM_LEVEL_0_ORDER];
+    uint32_t n = vm_phys.nblocks[VM_LEVEL_0_ORDER] + (vm_page_count - vm_phys.fresh) / VM_LEVEL_0_NPAGES;
     vm_unlock(&vm_phys.lock);
     return n;
 }
