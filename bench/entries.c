@@ -1,10 +1,8 @@
 /*
  * entries.c: what lookup, insertion and finding space cost in a map of 1,000,000 entries, against 1,000.
  *
- * Cache misses apart: each operation is repeated at the same places until what it touches is cached, so
- * that
- * what is left is the number of steps. Reserved entries (fl_space_reserve) are used, which the machine
- * hears
+ * Cache misses apart: each operation is repeated at the same places until what it touches is cached, so that
+ * what is left is the number of steps. Reserved entries (fl_space_reserve) are used, which the machine hears
  * nothing of. A program of its own, because it stands on the machine sim.
  */
 #include "bench.h"
@@ -12,8 +10,8 @@
 #include "sim/sim.h"
 #include "vm/vm_map.h"
 
-#define PLACES                                                                                               \
-    2 /* addresses that are used again and again: few, so that all they touch fits the first-level caches */
+/* Addresses that are used again and again: few, so that all they touch fits the first-level caches. */
+#define PLACES 2
 #define ROUNDS 60000
 #define START  ((vm_offset_t)1 << 32)
 #define STRIDE (4 * VM_PAGE_SIZE) /* an entry of one page, then a gap of three */

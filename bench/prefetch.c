@@ -12,8 +12,8 @@
 #define READS  40000
 
 /*
- * Page i of an order that comes to every page of the file once, far from the page before: what was read a pass
- * earlier is gone, so that each address is a read.
+ * Page i of an order that comes to every page of the file once, far from the page before: what was read a
+ * pass earlier is gone, so that each address is a read.
  */
 static size_t scattered(uint64_t i)
 {

@@ -1,4 +1,7 @@
-/* resident.c: read() of what is in memory already, 64 KiB at a time, against the kernel's pread of cached data. */
+/*
+ * resident.c: read() of what is in memory already, 64 KiB at a time, against the kernel's pread of cached
+ * data.
+ */
 #define _GNU_SOURCE
 #include "bench.h"
 #include <errno.h>

@@ -4,7 +4,8 @@
 #   tests/linux, tests/stores, tests/library   on the machine linux
 # Labels: `sanitize` runs under ASan and UBSan too, `threads` under TSan too (tests/check).
 if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
-  # Tests read structures while no other thread runs, and take locks in one function to release them in another.
+  # Tests read structures while no other thread runs, and take locks in one function to release them in
+  # another.
   add_compile_options(-Wno-thread-safety-analysis)
 endif()
 find_package(PkgConfig REQUIRED)

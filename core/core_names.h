@@ -213,7 +213,7 @@
 #define vm_page_count                 fl_core_vm_page_count
 #define vm_page_dequeue               fl_core_vm_page_dequeue
 #define vm_page_dirty                 fl_core_vm_page_dirty
-#define vm_page_dirty_files           fl_core_vm_page_dirty_files
+#define vm_page_dirty_count           fl_core_vm_page_dirty_count
 #define vm_page_enqueue               fl_core_vm_page_enqueue
 #define vm_page_enqueue_head          fl_core_vm_page_enqueue_head
 #define vm_page_find_least            fl_core_vm_page_find_least

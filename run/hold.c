@@ -18,7 +18,7 @@
  *
  * A struct fl_hold is 2 KiB, and a signal handler may run on a small stack, so holds come from a pool.
  *
- * Lock: (H) the pool's, innermost, taken with all signals blocked.
+ * Lock: (G) the pool's, innermost, taken with all signals blocked.
  */
 #include "hold.h"
 #include "file_errors.h"
@@ -39,7 +39,7 @@ struct hold {
 
 static _Atomic size_t hold_total_bytes; /* held now */
 
-static struct shim_mutex hold_lock = SHIM_MUTEX_INITIALIZER; /* (H) */
+static struct shim_mutex hold_lock = SHIM_MUTEX_INITIALIZER; /* (G) */
 static struct hold *hold_spare FL_GUARDED_BY(hold_lock);
 
 static struct hold *hold_alloc(void)

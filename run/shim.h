@@ -22,7 +22,7 @@
  *                       shim_enter; no memory of the program is touched while it is held
  *       the core's own locks
  *   (A) action_lock     the program's signal actions (signals.c)
- *   (H) hold_lock       the pool of holds (hold.c)
+ *   (G) hold_lock       the pool of holds (hold.c)
  */
 #ifndef RUN_SHIM_H
 #define RUN_SHIM_H

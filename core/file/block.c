@@ -9,7 +9,7 @@
  * A merged request has memory of its own. It lives until all its bios have ended and no thread waits for it:
  * `refs` counts both. Without memory for it the bios go unmerged.
  *
- * Invariants K1, K2: block.h.
+ * Invariants BI1, BI2: block.h.
  * Locks: (B) blk_lock, taken for merged requests only, with no other
  * lock held. A waiter sleeps on its request's address.
  *
@@ -53,7 +53,7 @@ void blk_startup(void)
 static void blk_request_release(struct blk_request *req)
 {
     vm_lock(&blk_lock);
-    KASSERT(req->refs > 0, "K2");
+    KASSERT(req->refs > 0, "BI2");
     bool last = --req->refs == 0;
     vm_unlock(&blk_lock);
     if (last)
@@ -123,9 +123,9 @@ static void blk_request_done(struct store_request *store, int error)
         return;
     }
     vm_lock(&blk_lock);
-    KASSERT(!req->over, "K1");
+    KASSERT(!req->over, "BI1");
     for (struct bio *bio = first; bio != NULL; bio = bio->next) {
-        KASSERT(bio->request == req, "K2");
+        KASSERT(bio->request == req, "BI2");
         bio->request = NULL;
         req->refs--;
     }
@@ -315,7 +315,7 @@ void blk_finish_plug(struct blk_plug *plug)
 
 void submit_bio(struct bio *bio, struct blk_plug *plug)
 {
-    KASSERT(bio->npages >= 1 && bio->npages <= MACHINE_RUN_MAX, "R2");
+    KASSERT(bio->npages >= 1 && bio->npages <= MACHINE_RUN_MAX, "PR2");
     bio->next = NULL;
     bio->merged = false;
     bio->request = NULL;

@@ -13,9 +13,9 @@
  * thread that is about to wait for a bio in its own plug finishes the plug first: no other thread can start
  * what is in it. An error belongs to one bio: when a merged request fails, each of its bios is tried alone.
  * Locks: none is held when these functions are called; end_io and started are called with none held.
- * Invariants: K1 a bio ends once. K2 bio->request of a merged bio is its request exactly until the bio ends,
- * and the request stays while one of its bios has not ended, or a thread waits for it.
- * (Linux: struct bio, struct blk_plug.)
+ * Invariants: BI1 a bio ends once. BI2 bio->request of a merged bio is its request exactly until the bio
+ * ends, and the request stays while one of its bios has not ended, or a thread waits for it. (Linux: struct
+ * bio, struct blk_plug.)
  */
 #ifndef CORE_FILE_BLOCK_H
 #define CORE_FILE_BLOCK_H

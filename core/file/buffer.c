@@ -16,7 +16,7 @@
  * because it is held or a program has stored into it since, keeps its dirty blocks: a store through a mapping
  * does not identify the block.
  *
- * Invariants U1 … U4: buffer.h. Locks: (O) → (z). (q) block_io.lock. Windows are opened and stores called
+ * Invariants BH1 … BH4: buffer.h. Locks: (O) → (z). (X) block_io.lock. Windows are opened and stores called
  * with no lock held.
  */
 #include "file/buffer.h"
@@ -41,14 +41,14 @@ struct block_io {
     struct machine_run run;
     vm_frame_t frame;
     void *addr;
-    struct vm_lock lock; /* (q); the structure's address is the channel */
-    uint32_t pending;    /* (q) of b[0 … n), the transfers that have not ended */
+    struct vm_lock lock; /* (X); the structure's address is the channel */
+    uint32_t pending;    /* (X) of b[0 … n), the transfers that have not ended */
     uint32_t n;
     struct block_bio {
         struct bio bio;
         struct block_io *io;
         struct buffer_head *bh;
-        int error; /* (q) until pending is 0 */
+        int error; /* (X) until pending is 0 */
     } b[BUFFERS_MAX];
 };
 
@@ -133,7 +133,7 @@ static struct buffer_head *alloc_page_buffers(struct vm_page *m, uint32_t block_
 static int create_empty_buffers(struct vm_page *m, uint32_t block_bytes)
 {
     struct buffer_head *last, *head = alloc_page_buffers(m, block_bytes, &last);
-    KASSERT((m->flags & (PG_BUSY | PG_VALID | PG_PRIVATE)) == PG_BUSY, "U1");
+    KASSERT((m->flags & (PG_BUSY | PG_VALID | PG_PRIVATE)) == PG_BUSY, "BH1");
     if (head == NULL)
         return -ENOMEM;
     last->b_this_page = head;
@@ -194,7 +194,7 @@ static bool blkdev_get_block(struct buffer_head *bh, uint32_t offset)
  */
 static void buffers_settle(struct vm_page *m)
 {
-    KASSERT((m->flags & PG_WRITEBACK) == 0, "U4");
+    KASSERT((m->flags & PG_WRITEBACK) == 0, "BH4");
     if (buffers_all(m, BH_UPTODATE))
         m->flags |= PG_VALID;
     if ((m->flags & PG_VALID) == 0)
@@ -208,7 +208,7 @@ static void buffers_settle(struct vm_page *m)
 /* The block and its page become dirty. (O). */
 static void mark_buffer_dirty(struct buffer_head *bh)
 {
-    KASSERT((bh->b_state & BH_UPTODATE) != 0, "U2");
+    KASSERT((bh->b_state & BH_UPTODATE) != 0, "BH2");
     bh->b_state |= BH_DIRTY;
     __set_page_dirty(bh->b_page);
 }
@@ -241,7 +241,7 @@ bool try_to_release_page(struct vm_page *m)
 void block_invalidatepage(struct vm_page *m, uint32_t from)
 {
     uint32_t offset = 0;
-    KASSERT((m->flags & (PG_BUSY | PG_WRITEBACK)) == PG_BUSY, "U4");
+    KASSERT((m->flags & (PG_BUSY | PG_WRITEBACK)) == PG_BUSY, "BH4");
     /* A program may go on storing into a mapping of a valid page: if it is dirty, it is as a whole. */
     if ((m->flags & PG_VALID) && from != 0) {
         free_page_buffers(detach_page_private(m));
@@ -252,7 +252,7 @@ void block_invalidatepage(struct vm_page *m, uint32_t from)
             bh->b_state = 0;
     if (from == 0) {
         bool released = try_to_release_page(m);
-        KASSERT(released, "U4");
+        KASSERT(released, "BH4");
     }
 }
 
@@ -355,7 +355,7 @@ int block_read_full_page(struct vm_page *m)
     int error = 0;
     block_io_init(&io, m, STORE_READ);
     vm_lock(&object->lock);
-    KASSERT((m->flags & (PG_BUSY | PG_PRIVATE | PG_VALID | PG_WRITEBACK)) == (PG_BUSY | PG_PRIVATE), "U3");
+    KASSERT((m->flags & (PG_BUSY | PG_PRIVATE | PG_VALID | PG_WRITEBACK)) == (PG_BUSY | PG_PRIVATE), "BH3");
     for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset)) {
         if (!blkdev_get_block(bh, offset) && end == VM_PAGE_SIZE)
             end = offset;
@@ -446,7 +446,7 @@ static void __block_commit_write(struct vm_page *m, uint32_t start, uint32_t end
 uint32_t block_write_end(struct vm_page *m, uint32_t start, uint32_t len, uint32_t copied)
 {
     uint32_t offset = 0, end = start + copied;
-    KASSERT((m->flags & (PG_BUSY | PG_WRITEBACK)) == PG_BUSY, "U4");
+    KASSERT((m->flags & (PG_BUSY | PG_WRITEBACK)) == PG_BUSY, "BH4");
     /* After a short copy a block that was to be overwritten whole does not count: its rest was not read. */
     for (struct buffer_head *bh = page_buffers(m); copied < len && bh != NULL;
          bh = buffer_next(m, bh, &offset))
@@ -464,7 +464,7 @@ static void buffers_collect_dirty(struct block_io *io, struct vm_page *m)
 {
     uint32_t offset = 0;
     vm_lock(&m->object->lock);
-    KASSERT((m->flags & (PG_WRITEBACK | PG_PRIVATE)) == (PG_WRITEBACK | PG_PRIVATE), "W1");
+    KASSERT((m->flags & (PG_WRITEBACK | PG_PRIVATE)) == (PG_WRITEBACK | PG_PRIVATE), "WB1");
     for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset)) {
         if ((bh->b_state & BH_DIRTY) && blkdev_get_block(bh, offset))
             block_io_add(io, bh, offset);
@@ -517,11 +517,11 @@ void buffer_check(const struct vm_page *m)
     uint32_t offset = 0;
     bool dirty = false;
     for (struct buffer_head *bh = page_buffers(m); bh != NULL; bh = buffer_next(m, bh, &offset)) {
-        KASSERT(bh->b_page == m && bh->b_size == page_buffers(m)->b_size && offset < VM_PAGE_SIZE, "U1");
-        KASSERT((bh->b_state & (BH_DIRTY | BH_UPTODATE)) != BH_DIRTY, "U2");
-        KASSERT((m->flags & PG_VALID) == 0 || (bh->b_state & BH_UPTODATE) != 0, "U3");
+        KASSERT(bh->b_page == m && bh->b_size == page_buffers(m)->b_size && offset < VM_PAGE_SIZE, "BH1");
+        KASSERT((bh->b_state & (BH_DIRTY | BH_UPTODATE)) != BH_DIRTY, "BH2");
+        KASSERT((m->flags & PG_VALID) == 0 || (bh->b_state & BH_UPTODATE) != 0, "BH3");
         dirty = dirty || (bh->b_state & BH_DIRTY) != 0;
     }
-    KASSERT(offset == VM_PAGE_SIZE, "U1");
-    KASSERT(!dirty || (m->flags & (PG_DIRTY | PG_BUSY | PG_WRITEBACK)) != 0, "U4");
+    KASSERT(offset == VM_PAGE_SIZE, "BH1");
+    KASSERT(!dirty || (m->flags & (PG_DIRTY | PG_BUSY | PG_WRITEBACK)) != 0, "BH4");
 }

@@ -14,9 +14,9 @@
  * in write-back, by the thread that writes it; or all of them, to dirty, with the whole page. A page that is
  * not valid is never busy and in write-back at once: a thread that wants it waits for the write first.
  *
- * Invariants: U1 a page's buffer heads are a ring of VM_PAGE_SIZE / b_size, in the
- * order of their blocks. U2 a dirty block is up to date. U3 of a valid page every
- * block is up to date. U4 a page with a dirty block is dirty, busy or in write-back.
+ * Invariants: BH1 a page's buffer heads are a ring of VM_PAGE_SIZE / b_size, in the
+ * order of their blocks. BH2 a dirty block is up to date. BH3 of a valid page every
+ * block is up to date. BH4 a page with a dirty block is dirty, busy or in write-back.
  * (fs/buffer.c, Linux: the names are its.)
  */
 #ifndef CORE_FILE_BUFFER_H
@@ -75,7 +75,7 @@ FL_NODISCARD bool try_to_release_page(struct vm_page *m);
 /* All blocks of valid m become dirty. (O). */
 void __set_page_dirty_buffers(struct vm_page *m);
 
-/* U1 … U4. Context: (O), or nothing else runs. */
+/* BH1 … BH4. Context: (O), or nothing else runs. */
 void buffer_check(const struct vm_page *m);
 
 #endif

@@ -15,7 +15,7 @@
  * page cannot go, the write goes through the pages. So afterwards a page differs from the store only by what
  * programs stored into mappings meanwhile.
  *
- * Locks: none but vn_lock, and (O) of the bounce object. (q) direct_io.lock.
+ * Locks: none but vn_lock, and (O) of the bounce object. (X) direct_io.lock.
  * Does not do: transfers right from the caller's memory.
  */
 #include "file/direct.h"
@@ -39,9 +39,9 @@ struct direct_io {
     uint32_t start; /* of the bytes, in page 0 */
     uint64_t len_bytes;
     struct bio bio;
-    struct vm_lock lock; /* (q); the structure's address is the channel */
-    bool done;           /* (q) */
-    int error;           /* (q) until done */
+    struct vm_lock lock; /* (X); the structure's address is the channel */
+    bool done;           /* (X) */
+    int error;           /* (X) until done */
 };
 
 /* ---- bounce pages -------------------------------------------------------------------------------------- */

@@ -173,7 +173,7 @@ static void write_abort(struct write_state *w)
 }
 
 /*
- * w->m: the page at iocb.pos, busy, without clean copies above it (F2); the store is long enough. No lock
+ * w->m: the page at iocb.pos, busy, without clean copies above it (FT2); the store is long enough. No lock
  * held but vn_lock. Errors: of growing, of reading, -ENOMEM.
  */
 static int write_begin(struct write_state *w, struct iov_iter *iter)
@@ -190,7 +190,7 @@ static int write_begin(struct write_state *w, struct iov_iter *iter)
     bool copied = error == 0 && (w->m->flags & PG_COPIED) != 0;
     /* Releases (O); the page stays, because it is busy. */
     if (copied && vm_object_invalidate_copies(w->iocb.object, w->m->pindex))
-        KASSERT((w->m->flags & (PG_BUSY | PG_COPIED)) == PG_BUSY, "F2");
+        KASSERT((w->m->flags & (PG_BUSY | PG_COPIED)) == PG_BUSY, "FT2");
     vm_unlock(&w->iocb.object->lock);
     if (error == 0 && last_page) {
         error = write_grow(w);

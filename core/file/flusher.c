@@ -15,7 +15,7 @@
  * list when other threads have written its pages: the next visit notices, and also drives to their ends the
  * writes that no thread waits for.
  *
- * Invariants W3 … W5: flusher.h. Locks: (O) → (W). The flusher holds none while it writes.
+ * Invariants WB3 … WB5: flusher.h. Locks: (O) → (W). The flusher holds none while it writes.
  * Loops: a round visits each file once.
  */
 #include "file/flusher.h"
@@ -142,7 +142,7 @@ static void inode_sync_complete(struct vnode *vnode, struct vm_object *object, b
     if (vnode->i_state & I_FREEING) {
         machine_wake(vnode);
     } else if (clean) {
-        KASSERT((vnode->i_state & I_DIRTY) != 0, "W5");
+        KASSERT((vnode->i_state & I_DIRTY) != 0, "WB5");
         list_remove(vnode);
     } else if (whole) {
         redirty_tail(vnode);
@@ -175,7 +175,7 @@ static bool writeback_single_inode(struct vnode *vnode, uint32_t nr) FL_REQUIRES
 /* How many pages are dirty beyond the background limit. */
 static uint32_t dirty_excess(void)
 {
-    uint32_t dirty = atomic_load_explicit(&vm_page_dirty_files, memory_order_relaxed);
+    uint32_t dirty = atomic_load_explicit(&vm_page_dirty_count, memory_order_relaxed);
     return dirty > dirty_background_thresh ? dirty - dirty_background_thresh : 0;
 }
 
@@ -265,7 +265,7 @@ bool balance_dirty_writes(const struct vm_object *object)
     if (!dirty_pages_over())
         return false;
     wb_wakeup();
-    return atomic_load_explicit(&vm_page_dirty_files, memory_order_relaxed) > dirty_max &&
+    return atomic_load_explicit(&vm_page_dirty_count, memory_order_relaxed) > dirty_max &&
            object->dirty_count > dirty_max / DIRTY_OWN;
 }
 
@@ -290,9 +290,9 @@ void flusher_check(void)
     vm_lock(&wb_lock);
     const struct vnode *prev = NULL;
     for (const struct vnode *vnode = wb.first; vnode != NULL; prev = vnode, vnode = vnode->dirty_next) {
-        KASSERT((vnode->i_state & (I_DIRTY | I_FREEING)) == I_DIRTY && vnode->dirty_prev == prev, "W3");
-        KASSERT(prev == NULL || prev->dirtied_when <= vnode->dirtied_when, "W4");
+        KASSERT((vnode->i_state & (I_DIRTY | I_FREEING)) == I_DIRTY && vnode->dirty_prev == prev, "WB3");
+        KASSERT(prev == NULL || prev->dirtied_when <= vnode->dirtied_when, "WB4");
     }
-    KASSERT(wb.last == prev, "W3");
+    KASSERT(wb.last == prev, "WB3");
     vm_unlock(&wb_lock);
 }

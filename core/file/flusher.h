@@ -10,10 +10,10 @@
  *
  * Locks: (W) wb_lock, after (O); only the machine's locks are taken with it held. The flusher has no
  * reference to the vnode that it writes: it sets I_SYNC, and the end of a vnode waits until that is gone.
- * Invariants: W3 a vnode is on the list exactly when its state says I_DIRTY, and whenever it has dirty pages,
- * unless it ends (I_FREEING). W4 the list is in the order of dirtied_when. W5 only the flusher takes a vnode
- * that has not ended off the list, and only when no page of it is dirty or in write-back. (fs/fs-writeback.c
- * and mm/page-writeback.c, Linux: the names are theirs.)
+ * Invariants: WB3 a vnode is on the list exactly when its state says I_DIRTY, and whenever it has dirty
+ * pages, unless it ends (I_FREEING). WB4 the list is in the order of dirtied_when. WB5 only the flusher takes
+ * a vnode that has not ended off the list, and only when no page of it is dirty or in write-back.
+ * (fs/fs-writeback.c and mm/page-writeback.c, Linux: the names are theirs.)
  */
 #ifndef CORE_FILE_FLUSHER_H
 #define CORE_FILE_FLUSHER_H
@@ -47,7 +47,7 @@ extern uint32_t dirty_background_thresh;
 /* May balance_dirty_pages have something to do? Any lock. */
 static inline bool dirty_pages_over(void)
 {
-    return atomic_load_explicit(&vm_page_dirty_files, memory_order_relaxed) > dirty_background_thresh;
+    return atomic_load_explicit(&vm_page_dirty_count, memory_order_relaxed) > dirty_background_thresh;
 }
 /*
  * The caller has dirtied a page of the object. Beyond `background`, wakes the flusher. Beyond `max`, if the
@@ -58,7 +58,7 @@ void balance_dirty_pages(struct vm_object *object) FL_EXCLUDES(object->lock);
 /* Wakes the flusher, and does not sleep: returns whether balance_dirty_pages would write. (O). */
 FL_NODISCARD bool balance_dirty_writes(const struct vm_object *object) FL_REQUIRES(object->lock);
 
-/* W3, W4. Context: nothing else runs. */
+/* WB3, WB4. Context: nothing else runs. */
 void flusher_check(void);
 
 #endif

@@ -565,7 +565,7 @@ static uint32_t ra_marked(struct readahead_control *ractl, vm_pindex_t pindex, s
 
 /* Releases (M), if the stream is a map entry's: ractl->stream is not used any more. Once only. */
 static void readahead_unlock_map(struct readahead_control *ractl)
-    FL_NO_THREAD_SAFETY_ANALYSIS /* ractl->map says whether (M) is held; the unlock asserts it (L2) */
+    FL_NO_THREAD_SAFETY_ANALYSIS /* ractl->map says whether (M) is held; the unlock asserts it (LK2) */
 {
     if (ractl->map != NULL)
         vm_map_unlock_read(ractl->map);
@@ -617,7 +617,7 @@ bool page_cache_sync_readahead(struct readahead_control *ractl, vm_pindex_t pind
 
 void page_cache_async_readahead(struct readahead_control *ractl, struct vm_page *m)
 {
-    KASSERT(m->object == ractl->object, "P1");
+    KASSERT(m->object == ractl->object, "PG1");
     m->flags &= (uint16_t)~PG_READAHEAD;
     drop_behind(ractl->object, m->pindex);
     if (ractl->behavior != MAP_BEHAV_RANDOM)

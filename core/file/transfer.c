@@ -10,7 +10,7 @@
  * and every thread in transfer_wait. The last of them to leave after the transfer has finished frees it.
  * bio_wait may be called once `submitted` is set; the transfer may finish before that.
  *
- * Invariants R1 … R3: transfer.h. Locks: (O) → (I) → (q). A thread that holds (I) may only try (O).
+ * Invariants PR1 … PR3: transfer.h. Locks: (O) → (I) → (X). A thread that holds (I) may only try (O).
  *
  * Does not do: which pages (vm/vm_fault.c, readahead.c, writeback.c),
  * sorting and merging (block.c), parts of pages (buffer.c).
@@ -53,7 +53,7 @@ uint32_t transfers_active(void)
 static struct transfer *request_alloc(struct vm_object *object, struct vm_page **m, uint32_t count,
                                       enum store_op op)
 {
-    KASSERT(count >= 1 && count <= MACHINE_RUN_MAX, "R2");
+    KASSERT(count >= 1 && count <= MACHINE_RUN_MAX, "PR2");
     struct transfer *req = vm_zone_alloc(&transfer_zone);
     if (req == NULL)
         return NULL;
@@ -62,7 +62,7 @@ static struct transfer *request_alloc(struct vm_object *object, struct vm_page *
     req->pindex = m[0]->pindex;
     req->npages = count;
     for (uint32_t i = 0; i < count; i++) {
-        KASSERT(m[i]->object == object && m[i]->pindex == req->pindex + i, "P1");
+        KASSERT(m[i]->object == object && m[i]->pindex == req->pindex + i, "PG1");
         req->frame[i] = vm_page_frame(m[i]);
     }
     return req;
@@ -133,7 +133,7 @@ static void transfer_sync_done(struct bio *bio, int error)
     struct transfer *req = (struct transfer *)bio;
     request_count(req, error);
     vm_lock(&req->lock);
-    KASSERT(!req->finished, "R2");
+    KASSERT(!req->finished, "PR2");
     req->error = error;
     req->finished = true;
     bool wake = req->submitted; /* before that the caller does not sleep yet */
@@ -312,7 +312,7 @@ static void async_pages(struct transfer *req, int error)
     uint16_t in_transfer = PG_INFLIGHT | (req->bio.op == STORE_READ ? PG_BUSY : PG_WRITEBACK);
     for (uint32_t i = 0; i < req->npages; i++) {
         struct vm_page *m = vm_page_of(req->frame[i]);
-        KASSERT((m->flags & in_transfer) == in_transfer, "R1");
+        KASSERT((m->flags & in_transfer) == in_transfer, "PR1");
         m->flags &= (uint16_t)~PG_INFLIGHT;
         if (req->bio.op == STORE_READ)
             async_read_done(m, error);
@@ -343,7 +343,7 @@ static void transfer_async_done(struct bio *bio, int error)
     async_pages(req, error);
     async_unlink(object, req);
     vm_lock(&req->lock);
-    KASSERT(!req->finished, "R2");
+    KASSERT(!req->finished, "PR2");
     req->error = error;
     req->finished = true;
     vm_unlock(&req->lock);
@@ -358,7 +358,7 @@ static void transfer_async_done(struct bio *bio, int error)
 /* A thread that waited, or the submission, needs the request no more. (O). */
 static void async_release(struct transfer *req)
 {
-    KASSERT(req->waiters > 0, "R3");
+    KASSERT(req->waiters > 0, "PR3");
     req->waiters--;
     if (req->waiters == 0 && req->finished) /* set under (O), too */
         vm_zone_free(&transfer_zone, req);

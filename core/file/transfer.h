@@ -9,11 +9,11 @@
  * A page in a read:   busy ─▶ busy + inflight ─▶ valid and not busy; or, when the read failed, freed
  * In an async write:  write-back ─▶ write-back + inflight ─▶ clean; or, when the write failed, dirty
  *
- * Locks: (O) → (I) transfer_list_lock → (q) transfer->lock. Windows are opened and bios submitted with no
+ * Locks: (O) → (I) transfer_list_lock → (X) transfer->lock. Windows are opened and bios submitted with no
  * lock held.
- * Invariants: R1 a transfer on object->inflight has a pip of its object,
- * and its pages are busy, or in write-back, with PG_INFLIGHT. R2 a transfer
- * ends once. R3 a transfer is not freed while a thread waits for it.
+ * Invariants: PR1 a transfer on object->inflight has a pip of its object,
+ * and its pages are busy, or in write-back, with PG_INFLIGHT. PR2 a transfer
+ * ends once. PR3 a transfer is not freed while a thread waits for it.
  */
 #ifndef CORE_FILE_TRANSFER_H
 #define CORE_FILE_TRANSFER_H
@@ -26,14 +26,14 @@ struct transfer {
     struct vm_object *object;
     struct transfer *next, *prev;         /* (O) object->inflight, oldest first; its prev is the newest */
     struct transfer *all_next, *all_prev; /* (I) the list of all asynchronous transfers */
-    struct vm_lock lock;                  /* (q); its address is the channel */
+    struct vm_lock lock;                  /* (X); its address is the channel */
     vm_pindex_t pindex;                   /* of its first page */
     uint32_t npages;
     /* (O) Threads in transfer_wait, and the submission until the store has it. The last of them frees it. */
     uint32_t waiters;
-    bool submitted; /* (q) bio_wait may be called */
-    int error;      /* (q) */
-    bool finished;  /* (q) */
+    bool submitted; /* (X) bio_wait may be called */
+    int error;      /* (X) */
+    bool finished;  /* (X) */
     vm_frame_t frame[MACHINE_RUN_MAX];
     void *addr[MACHINE_RUN_MAX];
 };

@@ -149,7 +149,7 @@ bool invalidate_inode_pages2_range(struct vm_object *object, vm_pindex_t start, 
 
 void filemap_invalidate_lock(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
-    KASSERT(object->invalidate_end == 0, "V4");
+    KASSERT(object->invalidate_end == 0, "VN4");
     object->invalidate_start = start;
     object->invalidate_end = end;
 }

@@ -37,7 +37,7 @@ bool invalidate_inode_pages2_range(struct vm_object *object, vm_pindex_t start, 
 
 /*
  * Absent pages of [start, end) stay absent until filemap_invalidate_unlock; resident ones are the caller's to
- * remove. At most one range of an object (V4): the caller has vn_lock.
+ * remove. At most one range of an object (VN4): the caller has vn_lock.
  */
 void filemap_invalidate_lock(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     FL_REQUIRES(object->lock);

@@ -87,7 +87,7 @@ void vn_unlock(struct vnode *vnode)
 void fl_vnode_ref(struct vnode *vnode)
 {
     uint32_t refs = atomic_fetch_add(&vnode->ref_count, 1);
-    KASSERT(refs > 0, "V1");
+    KASSERT(refs > 0, "VN1");
 }
 
 struct store *fl_vnode_store(struct vnode *vnode)

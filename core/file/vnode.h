@@ -13,9 +13,9 @@
  * after (O). (c) constant. A field that the comment calls (V) or (O) is read and written by functions that
  * say so with FL_REQUIRES, or take the lock themselves.
  *
- * Invariants: V1 a vnode's count never grows from 0. V2 a vnode without references whose key is in the hash
- * is being written back; an open of that file waits until it is gone. V3 at a vnode's end its object has one
- * reference, the vnode's. V4 at most one range of an object is kept out of memory (filemap_invalidate_lock),
+ * Invariants: VN1 a vnode's count never grows from 0. VN2 a vnode without references whose key is in the hash
+ * is being written back; an open of that file waits until it is gone. VN3 at a vnode's end its object has one
+ * reference, the vnode's. VN4 at most one range of an object is kept out of memory (filemap_invalidate_lock),
  * by the holder of vn_lock.
  *
  * Does not do: opening and ending (vnode_hash.c), the object's birth
@@ -105,7 +105,7 @@ struct vnode {
 /* The vnode of a file's object. Any lock. */
 static inline struct vnode *vm_object_vnode(const struct vm_object *object)
 {
-    KASSERT(object->type == OBJT_VNODE, "O5");
+    KASSERT(object->type == OBJT_VNODE, "OB5");
     return object->handle;
 }
 

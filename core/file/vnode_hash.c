@@ -8,7 +8,7 @@
  *
  * A store without a key (both words 0) has a vnode of its own, which is not in the table.
  *
- * Invariants V1 … V3: vnode.h.
+ * Invariants VN1 … VN3: vnode.h.
  * Locks: (H) vnode_hash_lock, before (V). Stores are called with no lock held.
  * Loops: an open waits for a vnode of the same file that ends. Nothing maps that file any more, so its dirty
  * pages are written once, and no new ones come.
@@ -93,7 +93,7 @@ static void vnode_remove(struct vnode *vnode)
     while (*link != vnode)
         link = &(*link)->hash_next;
     *link = vnode->hash_next;
-    KASSERT(atomic_load(&vnode->ref_count) == 0, "V2");
+    KASSERT(atomic_load(&vnode->ref_count) == 0, "VN2");
     bool wake = vnode_hash.waiting != 0;
     vm_unlock(&vnode_hash_lock);
     if (wake)
@@ -186,6 +186,6 @@ int fl_vnode_close(struct vnode *vnode)
     vm_lock(&vnode_hash_lock);
     uint32_t refs = atomic_fetch_sub(&vnode->ref_count, 1);
     vm_unlock(&vnode_hash_lock);
-    KASSERT(refs > 0, "V1");
+    KASSERT(refs > 0, "VN1");
     return refs == 1 ? vnode_terminate(vnode) : 0;
 }

@@ -9,7 +9,7 @@
  *                                        └ refused: the length as it was, and every page is still there
  *
  * The order when a file becomes shorter. First no page beyond the end comes in, is mapped or begins to be
- * written (W2); then the transfers that were under way end. So no write of an old page reaches the store
+ * written (WB2); then the transfers that were under way end. So no write of an old page reaches the store
  * after it was cut, where it would make the file long again. Then the store is cut, and then the pages go.
  * When a file becomes longer, the store grows first, so that a page beyond the old end has its place;
  * meanwhile the page of the old end is at rest.
@@ -125,7 +125,7 @@ static int vnode_grow(struct vnode *vnode, struct vm_object *object, struct stor
 
 /*
  * Waits until no page from `start` on, which lie behind the object's end, is busy or in write-back; nothing
- * new begins there (W2). Owners of such pages do not wait for the file's last page meanwhile.
+ * new begins there (WB2). Owners of such pages do not wait for the file's last page meanwhile.
  */
 static void truncate_wait_idle(struct vm_object *object, vm_pindex_t start)
 {

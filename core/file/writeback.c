@@ -18,7 +18,7 @@
  * and stays dirty; WB_SYNC_NONE passes over it, because the write would gain nothing. Any other page is
  * write-protected before it becomes clean: so a page that is neither dirty nor held has no writable mapping.
  *
- * Invariants W1, W2: writeback.h.
+ * Invariants WB1, WB2: writeback.h.
  * Locks: (O), released for every transfer.
  * Loops: a busy page and a write of another thread are waited for after everything in the plug was started;
  * their owners never wait for this thread then.
@@ -68,7 +68,7 @@ static bool writeback_held(const struct vm_page *m)
 
 /*
  * May m be written now: dirty, not busy, not in write-back, and not
- * behind the end, where a truncation works (W2)? (O).
+ * behind the end, where a truncation works (WB2)? (O).
  */
 static bool writeback_ready(const struct vm_page *m)
 {
@@ -115,8 +115,8 @@ static void writeback_begin(struct vm_object *object, struct writeback_batch *ba
     if (!batch->held)
         writeback_wrprotect(object, batch);
     for (uint32_t i = 0; i < batch->n; i++) {
-        KASSERT((batch->m[i]->flags & (PG_VALID | PG_PRIVATE)) != 0, "W1");
-        KASSERT(batch->m[i]->pindex < object->size, "W2");
+        KASSERT((batch->m[i]->flags & (PG_VALID | PG_PRIVATE)) != 0, "WB1");
+        KASSERT(batch->m[i]->pindex < object->size, "WB2");
         if (!batch->held)
             vm_page_undirty(batch->m[i]);
         vm_radix_clear_mark(&object->pages, batch->m[i], RADIX_TOWRITE);
@@ -432,7 +432,7 @@ uint32_t pageout_cluster(struct vm_page *m, struct blk_plug *plug)
     struct vm_object *object = m->object;
     struct writeback_batch batch;
     vm_lock_assert(&object->lock);
-    KASSERT(writeback_ready(m) && m->hold_count == 0, "W1");
+    KASSERT(writeback_ready(m) && m->hold_count == 0, "WB1");
     cluster_collect(object, m, &batch);
     vm_object_pip_add(object);
     for (uint32_t i = 0; i < batch.n; i++)

@@ -12,7 +12,7 @@
  * Errors: any write-back error of this file during the call, also of writes that other threads started,
  * because the caller needs to know whether the pages reached the store. Only vfs_fsync_range uses cursors
  * (errseq.h).
- * Invariants: W1 a page in write-back is valid, or has buffers. W2 no write begins of a page behind its
+ * Invariants: WB1 a page in write-back is valid, or has buffers. WB2 no write begins of a page behind its
  * object's end: a truncation is at work there, and may give the page back.
  * (mm/filemap.c and mm/page-writeback.c, Linux: the names are theirs.)
  */

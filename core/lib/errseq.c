@@ -13,7 +13,7 @@
 
 void errseq_set(_Atomic errseq_t *errseq, int error)
 {
-    KASSERT(error < 0 && error >= -(int)ERRSEQ_ERRNO, "E1");
+    KASSERT(error < 0 && error >= -(int)ERRSEQ_ERRNO, "ES1");
     errseq_t old = atomic_load(errseq), new;
     do {
         new = (old & ~(ERRSEQ_ERRNO | ERRSEQ_SEEN)) | (errseq_t)-error;

@@ -12,7 +12,7 @@
 #define KASSERT_STR2(x) #x
 #define KASSERT_STR(x)  KASSERT_STR2(x)
 
-/* Panics unless cond is true. `invariant` is its number, as a string literal: "P3". */
+/* Panics unless cond is true. `invariant` is its number, as a string literal: "PG3". */
 #define KASSERT(cond, invariant)                                                                             \
     do {                                                                                                     \
         if (__builtin_expect(!(cond), 0))                                                                    \

@@ -8,7 +8,7 @@
  * `machine` guards the counts. It is held for a few instructions only, not for as long as the reader/writer
  * lock is. Threads are woken only if some wait: the writers first, all of them, of which one gets the lock.
  *
- * Invariants L1, L2: lock.h. Does not do: priorities, recursion, upgrading.
+ * Invariants LK1, LK2: lock.h. Does not do: priorities, recursion, upgrading.
  *
  * The functions that take or release one of these locks opt out of Clang's thread-safety analysis, because
  * it takes the machine's mutex inside for a lock of its own.
@@ -33,7 +33,7 @@ void vm_unlock(struct vm_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 
 void vm_lock_assert(const struct vm_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
-    KASSERT(machine_lock_held(&lock->machine), "L1");
+    KASSERT(machine_lock_held(&lock->machine), "LK1");
 }
 
 int vm_sleep_until(const void *chan, struct vm_lock *lock, uint64_t deadline_ns) FL_NO_THREAD_SAFETY_ANALYSIS
@@ -78,7 +78,7 @@ void vm_rwlock_read(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 void vm_rwlock_read_done(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     machine_lock(&lock->machine);
-    KASSERT(lock->readers > 0 && lock->writer == 0, "L2");
+    KASSERT(lock->readers > 0 && lock->writer == 0, "LK2");
     lock->readers--;
     if (lock->readers == 0)
         rwlock_wake(lock);
@@ -88,7 +88,7 @@ void vm_rwlock_read_done(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 void vm_rwlock_write(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     machine_lock(&lock->machine);
-    KASSERT(lock->writer != machine_self(), "L1");
+    KASSERT(lock->writer != machine_self(), "LK1");
     lock->writers_waiting++;
     while (lock->writer != 0 || lock->readers != 0)
         rwlock_wait(lock, &lock->writer);
@@ -100,8 +100,8 @@ void vm_rwlock_write(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 void vm_rwlock_write_done(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     machine_lock(&lock->machine);
-    KASSERT(lock->writer == machine_self(), "L1");
-    KASSERT(lock->readers == 0, "L2");
+    KASSERT(lock->writer == machine_self(), "LK1");
+    KASSERT(lock->readers == 0, "LK2");
     lock->writer = 0;
     rwlock_wake(lock);
     machine_unlock(&lock->machine);
@@ -110,7 +110,7 @@ void vm_rwlock_write_done(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 void vm_rwlock_downgrade(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     machine_lock(&lock->machine);
-    KASSERT(lock->writer == machine_self(), "L1");
+    KASSERT(lock->writer == machine_self(), "LK1");
     lock->writer = 0;
     lock->readers = 1;
     rwlock_wake(lock);
@@ -119,5 +119,5 @@ void vm_rwlock_downgrade(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 
 void vm_rwlock_assert_write(const struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
-    KASSERT(lock->writer == machine_self(), "L1");
+    KASSERT(lock->writer == machine_self(), "LK1");
 }

@@ -15,7 +15,7 @@
  * hold is enough, when one of its parameters leads to the lock. Otherwise its comment names the lock's
  * letter.
  *
- * Invariants: L1 a thread that releases a lock, or asserts that it holds one, holds it. L2 a reader/writer
+ * Invariants: LK1 a thread that releases a lock, or asserts that it holds one, holds it. LK2 a reader/writer
  * lock has one writer or any number of readers, never both.
  */
 #ifndef CORE_LIB_LOCK_H
@@ -31,7 +31,7 @@ struct FL_CAPABILITY("mutex") vm_lock {
 void vm_lock(struct vm_lock *lock) FL_ACQUIRE(lock);
 FL_NODISCARD bool vm_trylock(struct vm_lock *lock) FL_TRY_ACQUIRE(true, lock);
 void vm_unlock(struct vm_lock *lock) FL_RELEASE(lock);
-/* Panics (L1) if this thread does not hold the lock. */
+/* Panics (LK1) if this thread does not hold the lock. */
 void vm_lock_assert(const struct vm_lock *lock) FL_ASSERT_CAPABILITY(lock);
 /*
  * Sleeps on the channel `chan`, an address, until machine_wake of it. The lock is released meanwhile, and
@@ -59,7 +59,7 @@ void vm_rwlock_write(struct vm_rwlock *lock) FL_ACQUIRE(lock);
 void vm_rwlock_write_done(struct vm_rwlock *lock) FL_RELEASE(lock);
 /* The exclusive holder becomes a shared one; no other thread has the lock in between. */
 void vm_rwlock_downgrade(struct vm_rwlock *lock) FL_RELEASE(lock) FL_ACQUIRE_SHARED(lock);
-/* Panics (L1) if this thread does not hold the lock exclusively. */
+/* Panics (LK1) if this thread does not hold the lock exclusively. */
 void vm_rwlock_assert_write(const struct vm_rwlock *lock) FL_ASSERT_CAPABILITY(lock);
 
 #endif

@@ -11,7 +11,7 @@
  *     / \                / \
  *    1   2              2   3
  *
- * Invariants T1 … T3: tree.h. Does not do: comparing, locking, allocating.
+ * Invariants TR1 … TR3: tree.h. Does not do: comparing, locking, allocating.
  */
 #include "lib/tree.h"
 #include "lib/kassert.h"
@@ -97,10 +97,10 @@ void tree_insert(struct tree *tree, struct tree_node *node, struct tree_node *pa
     node->parent = parent;
     node->balance = 0;
     if (parent == NULL) {
-        KASSERT(tree->root == NULL, "T1");
+        KASSERT(tree->root == NULL, "TR1");
         tree->root = node;
     } else {
-        KASSERT(*child(parent, left) == NULL, "T1");
+        KASSERT(*child(parent, left) == NULL, "TR1");
         *child(parent, left) = node;
     }
     tree_update(tree, node);
@@ -216,14 +216,14 @@ void tree_check(const struct tree *tree, bool (*same)(const struct tree_node *no
 {
     const struct tree_node *last = NULL;
 
-    KASSERT(tree->root == NULL || tree->root->parent == NULL, "T1");
+    KASSERT(tree->root == NULL || tree->root->parent == NULL, "TR1");
     for (const struct tree_node *n = tree_first(tree); n != NULL; n = tree_next(n)) {
-        KASSERT(n->left == NULL || n->left->parent == n, "T1");
-        KASSERT(n->right == NULL || n->right->parent == n, "T1");
-        KASSERT(n->balance >= -1 && n->balance <= 1, "T2");
-        KASSERT(told_height(n->right) - told_height(n->left) == n->balance, "T2");
-        KASSERT(same == NULL || same(n), "T3");
+        KASSERT(n->left == NULL || n->left->parent == n, "TR1");
+        KASSERT(n->right == NULL || n->right->parent == n, "TR1");
+        KASSERT(n->balance >= -1 && n->balance <= 1, "TR2");
+        KASSERT(told_height(n->right) - told_height(n->left) == n->balance, "TR2");
+        KASSERT(same == NULL || same(n), "TR3");
         last = n;
     }
-    KASSERT(last == tree_last(tree), "T1"); /* a wrong parent could have ended the walk early */
+    KASSERT(last == tree_last(tree), "TR1"); /* a wrong parent could have ended the walk early */
 }

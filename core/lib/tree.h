@@ -12,8 +12,8 @@
  * A summary must depend only on which nodes are in the subtree, not on their arrangement: then a rotation
  * changes the summaries of the two nodes that turn, and of no node above.
  *
- * Invariants: T1 a child's `parent` is its parent. T2 `balance` is the difference of the heights, -1, 0 or 1.
- * T3 every summary is what `summarize` would compute.
+ * Invariants: TR1 a child's `parent` is its parent. TR2 `balance` is the difference of the heights, -1, 0 or
+ * 1. TR3 every summary is what `summarize` would compute.
  */
 #ifndef CORE_LIB_TREE_H
 #define CORE_LIB_TREE_H

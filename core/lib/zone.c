@@ -5,7 +5,7 @@
  *   |8 bytes| descriptors | slab of zone a | slab of zone b | untouched …
  *    └ index 0: no item     └ items: in use, freed (on the list), fresh (not carved yet)
  *
- * Invariants Z1, Z2: zone.h. Lock order: (z), a zone's lock → meta_lock, a leaf.
+ * Invariants ZN1, ZN2: zone.h. Lock order: (z), a zone's lock → meta_lock, a leaf.
  * Does not do: giving slabs back, items of varying size, waiting for memory.
  */
 #include "lib/zone.h"
@@ -78,7 +78,7 @@ void vm_zone_init(struct vm_zone *zone, const char *name, size_t size)
     __builtin_memset(zone, 0, sizeof *zone);
     zone->name = name;
     zone->size = (uint32_t)((size + 7) & ~(size_t)7);
-    KASSERT(size > 0 && size <= SLAB_BYTES_BIG, "Z1");
+    KASSERT(size > 0 && size <= SLAB_BYTES_BIG, "ZN1");
 }
 
 /* Gives the zone, which has neither free nor fresh items, a new slab to carve. False: no memory. (z). */
@@ -122,9 +122,9 @@ void vm_zone_free(struct vm_zone *zone, void *item)
 {
     size_t at = (size_t)((uint8_t *)item - meta.base);
 
-    KASSERT(at >= (1u << META_INDEX_SHIFT) && at < meta.len, "Z1");
+    KASSERT(at >= (1u << META_INDEX_SHIFT) && at < meta.len, "ZN1");
     vm_lock(&zone->lock);
-    KASSERT(zone->nitems > 0, "Z1");
+    KASSERT(zone->nitems > 0, "ZN1");
     zone->nitems--;
     *(void **)item = zone->free;
     zone->free = item;
@@ -135,7 +135,7 @@ uint32_t vm_meta_index(const void *item)
 {
     size_t at = (size_t)((const uint8_t *)item - meta.base);
 
-    KASSERT(at != 0 && at < meta.len, "Z2");
+    KASSERT(at != 0 && at < meta.len, "ZN2");
     return (uint32_t)(at >> META_INDEX_SHIFT);
 }
 

@@ -14,8 +14,8 @@
  * Locks: (z) each zone's own, then the metadata memory's, a leaf. (c) constant after vm_zone_init.
  * Fault injection: each allocation asks fl_vm_params.fail_alloc first, with the zone's name.
  *
- * Invariants: Z1 an item that is freed lies in the metadata memory and was in use. Z2 the metadata memory is
- * at most 16 GiB, so that an index fits in 31 bits.
+ * Invariants: ZN1 an item that is freed lies in the metadata memory and was in use. ZN2 the metadata memory
+ * is at most 16 GiB, so that an index fits in 31 bits.
  */
 #ifndef CORE_LIB_ZONE_H
 #define CORE_LIB_ZONE_H

@@ -83,7 +83,7 @@ void fl_vm_halt(void)
     vm_lock(&vm_phys.lock);
     bool all_free = vm_phys.free_count == vm_page_count;
     vm_unlock(&vm_phys.lock);
-    KASSERT(all_free, "I1"); /* no space and no vnode is left, so no page may be in use */
+    KASSERT(all_free, "SD1"); /* no space and no vnode is left, so no page may be in use */
 }
 
 static void vm_stats_pages(struct fl_vm_stats *stats)
@@ -113,7 +113,7 @@ void fl_vm_stats(struct fl_vm_stats *stats)
     stats->readahead = vm_counted(&vm_cnt.readahead);
     stats->evictions = vm_counted(&vm_cnt.evictions);
     stats->write_backs = vm_counted(&vm_cnt.write_backs);
-    stats->dirty = atomic_load_explicit(&vm_page_dirty_files, memory_order_relaxed);
+    stats->dirty = atomic_load_explicit(&vm_page_dirty_count, memory_order_relaxed);
     stats->io_errors = vm_counted(&vm_cnt.io_errors);
     stats->requests = vm_counted(&vm_cnt.requests);
     stats->merges = vm_counted(&vm_cnt.merges);
@@ -137,5 +137,5 @@ void fl_vm_check(void)
 
 uint64_t fl_vm_dirty(void)
 {
-    return atomic_load_explicit(&vm_page_dirty_files, memory_order_relaxed);
+    return atomic_load_explicit(&vm_page_dirty_count, memory_order_relaxed);
 }

@@ -18,7 +18,7 @@
  * An entry counts while the page's lru_op is the batch's kind. A drain takes it under (Q): lru_op becomes
  * none, so two entries of one kind move the page once.
  *
- * P2 holds because lru_op is set under (O) with release order, after the change of the page that it stands
+ * PG2 holds because lru_op is set under (O) with release order, after the change of the page that it stands
  * for, and taken with acquire order: the drain sees a page that has an object and is not wired. Code that
  * changes either clears lru_op first, under (Q) (vm_page_wire, vm_page_free).
  *
@@ -279,7 +279,7 @@ void rotate_reclaimable_page(struct vm_page *m)
 bool lru_pass_over(struct vm_page *m)
 {
     uint8_t none = LRU_NONE;
-    KASSERT(m->queue == PQ_INACTIVE, "P8");
+    KASSERT(m->queue == PQ_INACTIVE, "PG8");
     vm_page_dequeue(m);
     vm_page_enqueue(m, PQ_INACTIVE);
     return atomic_compare_exchange_strong_explicit(&m->lru_op, &none, LRU_ROTATE, memory_order_release,

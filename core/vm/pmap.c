@@ -3,7 +3,7 @@
  *
  *   m[0], m[1], …  ─pmap_run─▶  machine_run {object, pindex, npages, frame[]}  ─▶  machine_*
  *
- * Invariants N1, N2: pmap.h. Locks: the callers'; none is taken here.
+ * Invariants PM1, PM2: pmap.h. Locks: the callers'; none is taken here.
  */
 #include "vm/pmap.h"
 #include "lib/errno.h"
@@ -115,7 +115,7 @@ void pmap_release(struct vm_object *object, struct vm_page **m, uint32_t npages)
 {
     vm_frame_t frame[PMAP_BATCH];
     for (uint32_t i = 0, n; i < npages; i += n) {
-        KASSERT(m[i]->object == object, "P1");
+        KASSERT(m[i]->object == object, "PG1");
         for (n = 1; i + n < npages && n < PMAP_BATCH && m[i + n]->pindex == m[i]->pindex + n;)
             n++;
         struct machine_run run;

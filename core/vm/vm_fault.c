@@ -32,9 +32,9 @@
  * (O) hand over hand down the chain, the shadow first. The fault keeps its page busy while it takes (M)
  * again: so no thread may wait for a busy page with (M) held.
  *
- * Invariants: F1 a page that is not busy is valid, or its pager keeps parts of it (PG_PRIVATE). F2 a page
- * that is about to be written has no clean copies above it, and stays busy while they are dropped. F3 the
- * pages that vm_fault_unwire unwires lie in the entry. F4 lookup_still_valid is set while the fault holds
+ * Invariants: FT1 a page that is not busy is valid, or its pager keeps parts of it (PG_PRIVATE). FT2 a page
+ * that is about to be written has no clean copies above it, and stays busy while they are dropped. FT3 the
+ * pages that vm_fault_unwire unwires lie in the entry. FT4 lookup_still_valid is set while the fault holds
  * (M), and only then.
  *
  * VM_FAULT_NOWAIT: the fault takes the page only as it is: valid, not busy, and in the first object or in one
@@ -104,12 +104,12 @@ struct faultstate {
 };
 
 /*
- * Takes (M) shared. A field says from now on that it is held (F4), which the compiler's analysis of locks
+ * Takes (M) shared. A field says from now on that it is held (FT4), which the compiler's analysis of locks
  * cannot follow: so this function and the next two hide the lock from it.
  */
 static void vm_fault_lock_map(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALYSIS /* a field says so */
 {
-    KASSERT(!fs->lookup_still_valid, "F4");
+    KASSERT(!fs->lookup_still_valid, "FT4");
     vm_map_lock_read(fs->map);
     fs->lookup_still_valid = true;
 }
@@ -130,7 +130,7 @@ static void vm_fault_unlock_map(struct faultstate *fs) FL_NO_THREAD_SAFETY_ANALY
 static int vm_fault_lookup(struct faultstate *fs, struct vm_object **object,
                            vm_pindex_t *pindex) FL_NO_THREAD_SAFETY_ANALYSIS /* a field says so */
 {
-    KASSERT(!fs->lookup_still_valid, "F4");
+    KASSERT(!fs->lookup_still_valid, "FT4");
     int error = vm_map_lookup(fs->map, fs->va, fs->access, &fs->entry, object, pindex, &fs->prot, &fs->wired);
     if (error != 0)
         return error;
@@ -188,15 +188,15 @@ static void vm_fault_cleanup(struct faultstate *fs)
 /* ---- the end of a fault: the page is there ------------------------------------------------------------ */
 
 /*
- * The rights with which page m of the object may be entered now. Write only if all of the page is dirty (N1):
- * a page of which the pager keeps parts may have clean ones, unless this access has just dirtied it.
+ * The rights with which page m of the object may be entered now. Write only if all of the page is dirty
+ * (PM1): a page of which the pager keeps parts may have clean ones, unless this access has just dirtied it.
  */
 static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_object *object,
                                const struct vm_page *m) FL_REQUIRES(object->lock)
 {
     bool write = (fs->access & VM_PROT_WRITE) != 0;
-    KASSERT((m->flags & PG_VALID) != 0, "N2");
-    KASSERT(!write || (m->flags & PG_DIRTY) != 0, "N1");
+    KASSERT((m->flags & PG_VALID) != 0, "PM2");
+    KASSERT(!write || (m->flags & PG_DIRTY) != 0, "PM1");
     bool parts_clean = (m->flags & PG_PRIVATE) != 0 && !write;
     if (object != fs->first_object || (m->flags & (PG_DIRTY | PG_COPIED)) != PG_DIRTY || parts_clean)
         return fs->prot & (vm_prot_t)~VM_PROT_WRITE;
@@ -538,7 +538,7 @@ static int vm_fault_found(struct faultstate *fs, struct vm_object *object, struc
     bool valid = (m->flags & PG_VALID) != 0;
     if ((m->flags & PG_BUSY) || (!valid && (m->flags & PG_WRITEBACK)))
         return vm_fault_busy(fs, object, m);
-    KASSERT(valid || (m->flags & PG_PRIVATE), "F1");
+    KASSERT(valid || (m->flags & PG_PRIVATE), "FT1");
     vm_page_xbusy(m);
     fs->m = m;
     vm_unlock(&object->lock);
@@ -668,7 +668,7 @@ static void vm_fault_drop_copies(struct faultstate *fs)
     if (fs->m->flags & PG_COPIED) {
         vm_fault_unlock_map(fs);
         if (vm_object_invalidate_copies(object, fs->pindex))
-            KASSERT(fs->m->object == object && (fs->m->flags & PG_BUSY) != 0, "F2");
+            KASSERT(fs->m->object == object && (fs->m->flags & PG_BUSY) != 0, "FT2");
     }
     vm_unlock(&object->lock);
 }
@@ -708,7 +708,7 @@ static int vm_fault_enter(struct faultstate *fs)
         vm_unlock(&object->lock);
         return VM_FAULT_RETRY;
     }
-    KASSERT(!write || (m->flags & PG_COPIED) == 0, "F2");
+    KASSERT(!write || (m->flags & PG_COPIED) == 0, "FT2");
     if (write)
         vm_page_dirty(m);
     vm_prot_t prot = vm_fault_prot(fs, object, m);
@@ -833,7 +833,7 @@ static void vm_fault_unwire_page(struct vm_object *object, vm_pindex_t pindex)
 
 void vm_fault_unwire(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end)
 {
-    KASSERT(entry->map == map && entry->start <= start && end <= entry->end, "F3");
+    KASSERT(entry->map == map && entry->start <= start && end <= entry->end, "FT3");
     struct vm_object *object = entry->object;
     if (object == NULL)
         return;

@@ -12,7 +12,7 @@
  * reverse mapping. So a page for which reverse mapping finds no entry is not mapped. A new entry is in
  * reverse mapping before its first page is mapped.
  *
- * Invariants: A1 … A8, A10 (vm_map.h). Lock order: (M) → (O) → (R).
+ * Invariants: AM1 … AM8, AM10 (vm_map.h). Lock order: (M) → (O) → (R).
  *
  * Does not do: protections (vm_map_protect.c), wiring (vm_map_wire.c), what a fault looks up
  * (vm_map_lookup.c), the map as a whole (vm_map_space.c).
@@ -93,7 +93,7 @@ void vm_map_entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm
     struct vm_map_entry *next = after->next;
     uint64_t now, peak;
 
-    KASSERT(entry->start < entry->end && after->end <= entry->start && entry->end <= next->start, "A1");
+    KASSERT(entry->start < entry->end && after->end <= entry->start && entry->end <= next->start, "AM1");
     entry->prev = after;
     entry->next = next;
     after->next = next->prev = entry;
@@ -130,7 +130,7 @@ void vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry)
 void vm_map_entry_resize(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end,
                          vm_pindex_t pindex)
 {
-    KASSERT(start < end && entry->prev->end <= start && end <= entry->next->start, "A1");
+    KASSERT(start < end && entry->prev->end <= start && end <= entry->next->start, "AM1");
     map->size_bytes += (end - start) - (entry->end - entry->start);
     vm_rmap_resize(entry, start, end, pindex);
     vm_map_entry_set_adj_free(map, entry);
@@ -586,7 +586,7 @@ int vm_map_relocate(struct vm_map *map, vm_offset_t old, vm_offset_t length, vm_
     if (error != 0)
         return error;
     for (entry = first; entry != &map->header && entry->start < end; entry = entry->next) {
-        KASSERT((entry->eflags & MAP_ENTRY_IN_TRANSITION) == 0, "A10");
+        KASSERT((entry->eflags & MAP_ENTRY_IN_TRANSITION) == 0, "AM10");
         if (entry->object != NULL)
             error = vm_map_attach(map, entry->start + delta, entry->end + delta, entry->protection,
                                   entry->object, entry->pindex);
@@ -603,7 +603,7 @@ int vm_map_relocate(struct vm_map *map, vm_offset_t old, vm_offset_t length, vm_
         vm_map_entry_unlink(map, entry);
         vm_rmap_resize(entry, entry->start + delta, entry->end + delta, entry->pindex);
         if (vm_map_lookup_entry(map, entry->start, &after))
-            machine_panic("invariant A1 broken: vm_map_relocate onto a mapping");
+            machine_panic("invariant AM1 broken: vm_map_relocate onto a mapping");
         vm_map_entry_link(map, after, entry);
     }
     vm_map_simplify_range(map, new_start, new_start + length);

@@ -12,16 +12,16 @@
  * entries hold it exclusively. A fault drops it for I/O, and compares `timestamp` afterwards. (R)
  * vm_rmap_lock, for what a walk of reverse mapping reads: an entry's start, end, object and pindex change
  * under (M) and (R), both exclusive. (e) the pager's part of an entry: changes under (M) shared with a lock
- * that the pager chooses (vm_pager.h), or under (M) exclusive. (w) map->transition_lock, after (M), a leaf.
+ * that the pager chooses (vm_pager.h), or under (M) exclusive. (T) map->transition_lock, after (M), a leaf.
  * (c) constant.
  *
- * Invariants: A1 entries are sorted, not empty, page-aligned, inside the map, and do not overlap. A2 adj_free
- * and max_free are exact. A3 two neighbours that vm_map_simplify_entry could merge are merged when an
- * operation ends. A4 an entry with an object holds one reference to it. A5 an entry with an object is in the
- * object's tree (vm_rmap.h). A6 nentries counts the entries. A7 what machine_attach was told is what the
- * entries say. A8 `dead` is empty whenever (M) is free or shared. A9 every map is on the list of all maps,
- * from vm_map_create to vm_map_destroy. A10 an entry in transition keeps its edges and stays. A11 wired_count
- * is 1 if MAP_ENTRY_WIRED is set, and 0 if not, unless the entry is in transition.
+ * Invariants: AM1 entries are sorted, not empty, page-aligned, inside the map, and do not overlap. AM2
+ * adj_free and max_free are exact. AM3 two neighbours that vm_map_simplify_entry could merge are merged when
+ * an operation ends. AM4 an entry with an object holds one reference to it. AM5 an entry with an object is in
+ * the object's tree (vm_rmap.h). AM6 nentries counts the entries. AM7 what machine_attach was told is what
+ * the entries say. AM8 `dead` is empty whenever (M) is free or shared. AM9 every map is on the list of all
+ * maps, from vm_map_create to vm_map_destroy. AM10 an entry in transition keeps its edges and stays. AM11
+ * wired_count is 1 if MAP_ENTRY_WIRED is set, and 0 if not, unless the entry is in transition.
  */
 #ifndef CORE_VM_VM_MAP_H
 #define CORE_VM_VM_MAP_H
@@ -102,8 +102,8 @@ struct vm_map {
     vm_offset_t brk_start, brk, brk_limit; /* (M) the heap: [brk_start, brk); brk <= brk_limit */
     struct vm_map *all_next;               /* (vm_maps_lock, in vm_map_space.c) every map, for checkers */
     struct vm_map_entry *dead;             /* (M) deleted entries, by `next`: vm_map_unlock frees them */
-    struct vm_lock transition_lock;        /* (w) */
-    uint32_t transitions; /* (w) how often entries left transition; the map's address is the channel */
+    struct vm_lock transition_lock;        /* (T) */
+    uint32_t transitions; /* (T) how often entries left transition; the map's address is the channel */
 };
 
 /*
@@ -270,7 +270,7 @@ FL_NODISCARD int vm_map_check_wb_err(struct vm_map *map, vm_offset_t start, vm_o
 
 /* ---- checks and counts --------------------------------------------------------------------------------- */
 
-/* Panics unless A1 … A8 and A11 hold. Takes (M) and (R) shared. Context: nothing else changes the map. */
+/* Panics unless AM1 … AM8 and AM11 hold. Takes (M) and (R) shared. Context: nothing else changes the map. */
 void vm_map_check(struct vm_map *map);
 void vm_map_check_all(void);
 /* Entries of all maps: the most there ever were, and now. Any lock. */

@@ -4,7 +4,7 @@
  * Context: tests, after every step; nothing else changes the map. Locks: (M) and (R), shared. Costs O(entries
  * + pages asked of the machine).
  *
- * A7 is checked as far as machine_query tells: no page is mapped in a gap, in an untouched range or under
+ * AM7 is checked as far as machine_query tells: no page is mapped in a gap, in an untouched range or under
  * PROT_NONE, and none is writable unless the entry says so. What machine_attach was told cannot be asked for.
  */
 #include "vm/vm_map_entry.h"
@@ -37,20 +37,20 @@ static void vm_map_check_pages(struct vm_map *map, vm_offset_t start, vm_offset_
     for (va = start; va < end; va += VM_PAGE_SIZE) {
         if (va - start == max && end - va > max)
             va = end - max;
-        KASSERT((machine_query(map->space, va) & forbidden) == 0, "A7");
+        KASSERT((machine_query(map->space, va) & forbidden) == 0, "AM7");
     }
 }
 
-/* A4, A5. */
+/* AM4, AM5. */
 static void vm_map_check_object(struct vm_map_entry *entry)
 {
     const struct tree_node *node = &entry->rmap_node;
 
-    KASSERT(entry->object->ref_count > 0 && !entry->object->dead, "A4");
+    KASSERT(entry->object->ref_count > 0 && !entry->object->dead, "AM4");
     vm_rwlock_read(&vm_rmap_lock);
     while (node->parent != NULL)
         node = node->parent;
-    KASSERT(entry->object->entries.root == node, "A5");
+    KASSERT(entry->object->entries.root == node, "AM5");
     vm_rwlock_read_done(&vm_rmap_lock);
 }
 
@@ -58,16 +58,16 @@ static void vm_map_check_entry(struct vm_map *map, struct vm_map_entry *entry)
 {
     unsigned forbidden = 0;
 
-    KASSERT(entry->map == map && entry->start < entry->end, "A1");
-    KASSERT(((entry->start | entry->end) & VM_PAGE_MASK) == 0, "A1");
-    KASSERT(entry->next->prev == entry && entry->end <= entry->next->start, "A1");
-    KASSERT(entry->adj_free == entry->next->start - entry->end, "A2");
-    KASSERT(entry->next == &map->header || !vm_map_entry_mergeable(entry, entry->next), "A3");
-    KASSERT((entry->protection & ~entry->max_protection) == 0, "A7");
-    KASSERT(entry->wired_count <= 1, "A11");
+    KASSERT(entry->map == map && entry->start < entry->end, "AM1");
+    KASSERT(((entry->start | entry->end) & VM_PAGE_MASK) == 0, "AM1");
+    KASSERT(entry->next->prev == entry && entry->end <= entry->next->start, "AM1");
+    KASSERT(entry->adj_free == entry->next->start - entry->end, "AM2");
+    KASSERT(entry->next == &map->header || !vm_map_entry_mergeable(entry, entry->next), "AM3");
+    KASSERT((entry->protection & ~entry->max_protection) == 0, "AM7");
+    KASSERT(entry->wired_count <= 1, "AM11");
     KASSERT((entry->wired_count != 0) == ((entry->eflags & MAP_ENTRY_WIRED) != 0) ||
                 (entry->eflags & MAP_ENTRY_IN_TRANSITION) != 0,
-            "A11");
+            "AM11");
     if (entry->object != NULL)
         vm_map_check_object(entry);
     if (entry->object == NULL || entry->protection == VM_PROT_NONE)
@@ -75,7 +75,7 @@ static void vm_map_check_entry(struct vm_map *map, struct vm_map_entry *entry)
     else if ((entry->protection & VM_PROT_WRITE) == 0 || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
         forbidden = MACHINE_WRITABLE;
     if ((entry->eflags & MAP_ENTRY_RESERVED) != 0)
-        KASSERT(entry->object == NULL, "A7");
+        KASSERT(entry->object == NULL, "AM7");
     else if (forbidden != 0)
         vm_map_check_pages(map, entry->start, entry->end, forbidden);
     vm_map_check_pages(map, entry->end, entry->next->start, MACHINE_MAPPED);
@@ -88,19 +88,19 @@ void vm_map_check(struct vm_map *map)
     uint64_t nentries = 0, size_bytes = 0;
 
     vm_map_lock_read(map);
-    KASSERT(map->dead == NULL, "A8");
-    KASSERT(map->header.end == map->min_offset && map->header.start == map->max_offset, "A1");
-    KASSERT(map->header.adj_free == map->header.next->start - map->min_offset, "A2");
+    KASSERT(map->dead == NULL, "AM8");
+    KASSERT(map->header.end == map->min_offset && map->header.start == map->max_offset, "AM1");
+    KASSERT(map->header.adj_free == map->header.next->start - map->min_offset, "AM2");
     tree_check(&map->tree, vm_map_same_max_free);
     node = tree_first(&map->tree);
     for (entry = map->header.next; entry != &map->header; entry = entry->next) {
-        KASSERT(node != NULL && node_entry(node) == entry, "A1");
+        KASSERT(node != NULL && node_entry(node) == entry, "AM1");
         node = tree_next(node);
         vm_map_check_entry(map, entry);
         nentries++;
         size_bytes += entry->end - entry->start;
     }
-    KASSERT(node == NULL && map->nentries == nentries && map->size_bytes == size_bytes, "A6");
+    KASSERT(node == NULL && map->nentries == nentries && map->size_bytes == size_bytes, "AM6");
     vm_map_check_pages(map, map->min_offset, map->header.next->start, MACHINE_MAPPED);
     vm_map_unlock_read(map);
 }

@@ -46,7 +46,7 @@ void vm_map_entry_resize(struct vm_map *map, struct vm_map_entry *entry, vm_offs
 /* The tree's summary (tree.h): the node's max_free, from its own adj_free and its children's max_free. */
 void vm_map_entry_set_max_free(struct tree_node *node);
 
-/* Whether `next` continues `prev`, so that they can become one entry (A3). */
+/* Whether `next` continues `prev`, so that they can become one entry (AM3). */
 FL_NODISCARD bool vm_map_entry_mergeable(const struct vm_map_entry *prev, const struct vm_map_entry *next);
 /* Clips at start and at end. *first: as vm_map_first_after(start). Errors: -ENOMEM, nothing changed. */
 FL_NODISCARD int vm_map_clip_range(struct vm_map *map, vm_offset_t start, vm_offset_t end,
@@ -56,8 +56,8 @@ void vm_map_simplify_range(struct vm_map *map, vm_offset_t start, vm_offset_t en
 
 /*
  * machine_attach, under (R) exclusive. A walk of reverse mapping finds the entry by its object, with (R)
- * shared, and may be unmapping at that address, which machine.h does not allow beside an attach (C1). Errors:
- * -ENOMEM.
+ * shared, and may be unmapping at that address, which machine.h does not allow beside an attach (CO1).
+ * Errors: -ENOMEM.
  */
 FL_NODISCARD int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
                                struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(map->lock);

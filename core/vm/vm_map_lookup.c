@@ -9,7 +9,7 @@
  * When an entry's object changes, the machine is told first, which ends the old mappings, and then reverse
  * mapping. Faults cannot enter a mapping in between, because they need (M).
  *
- * Invariants: A4, A5, A7 (vm_map.h). Lock order: (M) → (O) → (R).
+ * Invariants: AM4, AM5, AM7 (vm_map.h). Lock order: (M) → (O) → (R).
  * Does not do: pages (vm_fault.c).
  */
 #include "vm/vm_map_entry.h"
@@ -126,7 +126,7 @@ static int vm_map_lookup_change(struct vm_map *map, vm_offset_t va, vm_prot_t ac
         error = vm_map_entry_allocate(map, *entry);
     if (error == 0 && vm_map_entry_needs_change(*entry, access))
         error = vm_map_entry_shadow(map, *entry);
-    KASSERT(map->dead == NULL, "A8");
+    KASSERT(map->dead == NULL, "AM8");
     return error;
 }
 

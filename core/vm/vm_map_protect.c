@@ -5,7 +5,7 @@
  *     ├ clip ─ change ─ … ─ clip ┤    then neighbours that became equal merge again
  *
  * As on Linux, the part before the place that fails is changed.
- * Invariants: A3, A7, A11 (vm_map.h). Lock: (M).
+ * Invariants: AM3, AM7, AM11 (vm_map.h). Lock: (M).
  * Does not do: wiring, with one exception: private pages that were wired read-only and may now be written are
  * wired again, as copies of their own.
  */
@@ -36,7 +36,7 @@ static int vm_map_protect_entry(struct vm_map *map, struct vm_map_entry *entry, 
         return error;
     if (vm_map_protect_needs_rewire(entry, prot)) {
         vm_fault_unwire(map, entry, entry->start, entry->end);
-        /* wired_count stays: the range goes into transition (A11). */
+        /* wired_count stays: the range goes into transition (AM11). */
         entry->eflags &= (uint8_t)~MAP_ENTRY_WIRED;
         *rewire = true;
     }

@@ -5,8 +5,8 @@
  *   vm_map_delete ──▶ map->dead ──vm_map_unlock──▶ references to objects dropped, entries freed
  *                     with (M)                     without any lock: the last reference may write and sleep
  *
- * Invariants: A8, A9 (vm_map.h).
- * Locks: (M); vm_maps_lock, for the list of all maps, a leaf; map->transition_lock (w), a leaf.
+ * Invariants: AM8, AM9 (vm_map.h).
+ * Locks: (M); vm_maps_lock, for the list of all maps, a leaf; map->transition_lock (T), a leaf.
  *
  * Does not do: entries (vm_map.c).
  */
@@ -68,12 +68,12 @@ void vm_map_destroy(struct vm_map *map)
     vm_map_lock(map);
     error = vm_map_delete(map, map->min_offset, map->max_offset);
     /* No entry crosses the map's ends, so no clip needed memory. */
-    KASSERT(error == 0 && map->nentries == 0, "A6");
+    KASSERT(error == 0 && map->nentries == 0, "AM6");
     vm_map_unlock(map);
 
     vm_lock(&vm_maps_lock);
     for (link = &vm_maps; *link != map; link = &(*link)->all_next)
-        KASSERT(*link != NULL, "A9");
+        KASSERT(*link != NULL, "AM9");
     *link = map->all_next;
     vm_unlock(&vm_maps_lock);
     machine_space_destroy(map->space);

@@ -9,11 +9,11 @@
  *          1         x          x         was wired before, and lies in a range that is being wired
  *          1         x          -         wired
  *
- * An entry in transition is not split, moved, merged or deleted (A10): those operations wait in
+ * An entry in transition is not split, moved, merged or deleted (AM10): those operations wait in
  * vm_map_wait_transition. vm_map_wire marks its whole range in one hold of (M), and does not wait for
  * transitions afterwards. So two of them cannot wait for each other.
  *
- * Invariants: A10, A11 (vm_map.h). Lock: (M), not held during faults.
+ * Invariants: AM10, AM11 (vm_map.h). Lock: (M), not held during faults.
  * Does not do: limits on how much may be wired.
  */
 #include "vm/vm_map_entry.h"
@@ -54,7 +54,7 @@ static int vm_map_wire_faults(struct vm_map *map, vm_offset_t start, vm_offset_t
 
         vm_map_lock_read(map);
         entry = vm_map_first_after(map, *done);
-        KASSERT(entry->start <= *done && (entry->eflags & MAP_ENTRY_IN_TRANSITION) != 0, "A10");
+        KASSERT(entry->start <= *done && (entry->eflags & MAP_ENTRY_IN_TRANSITION) != 0, "AM10");
         stop = entry->end < end ? entry->end : end;
         access = vm_map_wire_access(entry);
         touch = entry->wired_count != 0; /* mprotect's range may have unwired entries in between */

@@ -11,8 +11,8 @@
  *        object ◀── s ◀── t         next: the first child, else the next sibling, else the parent's next one
  *               ◀── u               (under (R); a reference to a shadow keeps all objects behind it)
  *
- * Invariants O1 … O6: vm_object.h. Locks: (O), (R) as there; vm_objects_lock, for the list of all objects, is
- * taken with no other lock held. Only the checkers then take (O).
+ * Invariants OB1 … OB6: vm_object.h. Locks: (O), (R) as there; vm_objects_lock, for the list of all objects,
+ * is taken with no other lock held. Only the checkers then take (O).
  *
  * Removal waits for pages that are busy, in write-back or read: their owners finish without waiting for us.
  * It never waits for a held page (vm_page.h).
@@ -77,7 +77,7 @@ static int _vm_object_allocate(enum vm_object_type type, vm_pindex_t size, void 
 
 struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size, void *handle)
 {
-    KASSERT((type == OBJT_DEFAULT) == (handle == NULL), "O5");
+    KASSERT((type == OBJT_DEFAULT) == (handle == NULL), "OB5");
     struct vm_object *object = vm_zone_alloc(&vm_object_zone);
     if (object == NULL)
         return NULL;
@@ -109,7 +109,7 @@ int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t
 void vm_object_reference_locked(struct vm_object *object)
 {
     uint32_t refs = atomic_fetch_add(&object->ref_count, 1);
-    KASSERT(refs > 0 && !object->dead, "O2");
+    KASSERT(refs > 0 && !object->dead, "OB2");
     if (refs == 1 && vm_pager_ops(object)->first_reference != NULL)
         vm_pager_ops(object)->first_reference(object);
 }
@@ -128,7 +128,7 @@ void vm_object_pip_add(struct vm_object *object)
 
 void vm_object_pip_wakeup(struct vm_object *object)
 {
-    KASSERT(object->paging_in_progress > 0, "O6");
+    KASSERT(object->paging_in_progress > 0, "OB6");
     object->paging_in_progress--;
     if (object->paging_in_progress == 0 && object->pip_wanted) {
         object->pip_wanted = false;
@@ -157,7 +157,7 @@ static void vm_object_terminate(struct vm_object *object) FL_RELEASE(object->loc
     vm_object_pip_wait(object);
     vm_object_page_remove(object, 0, UINT64_MAX, false);
     vm_object_pip_wait(object); /* the page daemon may have added one meanwhile */
-    KASSERT(object->resident_count == 0 && object->paging_in_progress == 0, "O6");
+    KASSERT(object->resident_count == 0 && object->paging_in_progress == 0, "OB6");
     vm_unlock(&object->lock);
 
     vm_reserv_break_all(object);
@@ -185,7 +185,7 @@ static bool pager_keeps(const struct vm_object *object)
 static void vm_object_pager_deallocate(struct vm_object *object) FL_RELEASE(object->lock)
 {
     uint32_t refs = atomic_fetch_sub(&object->ref_count, 1);
-    KASSERT(refs > 1, "V3");
+    KASSERT(refs > 1, "VN3");
     vm_unlock(&object->lock);
     if (refs == 2)
         vm_pager_ops(object)->last_reference(object);
@@ -212,7 +212,7 @@ void vm_object_deallocate(struct vm_object *object)
             return;
         }
         uint32_t refs = atomic_fetch_sub(&object->ref_count, 1);
-        KASSERT(refs > 0, "O2");
+        KASSERT(refs > 0, "OB2");
         if (refs > 1) {
             vm_unlock(&object->lock);
             return;
@@ -226,7 +226,7 @@ void vm_object_deallocate(struct vm_object *object)
 void vm_object_destroy(struct vm_object *object)
 {
     vm_lock(&object->lock);
-    KASSERT(atomic_load(&object->ref_count) == 1, "V3");
+    KASSERT(atomic_load(&object->ref_count) == 1, "VN3");
     atomic_store(&object->ref_count, 0);
     vm_object_terminate(object);
 }
@@ -336,7 +336,7 @@ void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pinde
 
 void vm_object_page_discard(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
-    KASSERT(object->backing_object == NULL, "O4");
+    KASSERT(object->backing_object == NULL, "OB4");
     vm_object_remove_range(object, start, end, REMOVE_DISCARD);
 }
 
@@ -416,13 +416,13 @@ bool vm_object_invalidate_copies(struct vm_object *object, vm_pindex_t pindex)
 
 /* ---- checks -------------------------------------------------------------------------------------------- */
 
-/* O4. The references of the shadows keep the chain. */
+/* OB4. The references of the shadows keep the chain. */
 static void vm_object_check_chain(const struct vm_object *object)
 {
     uint32_t depth = 0;
     for (const struct vm_object *o = object->backing_object; o != NULL; o = o->backing_object) {
-        KASSERT(++depth < SHADOW_DEPTH, "O4");
-        KASSERT(atomic_load(&o->ref_count) > 0 && !o->dead, "O4");
+        KASSERT(++depth < SHADOW_DEPTH, "OB4");
+        KASSERT(atomic_load(&o->ref_count) > 0 && !o->dead, "OB4");
     }
 }
 
@@ -433,21 +433,22 @@ void vm_object_check(struct vm_object *object)
     vm_pindex_t last = 0;
     for (struct vm_page *m = vm_page_find_least(object, 0); m != NULL;
          m = vm_page_find_least(object, last + 1)) {
-        KASSERT(m->object == object, "P1");
-        KASSERT(m->pindex < object->size, "O3");
+        KASSERT(m->object == object, "PG1");
+        KASSERT(m->pindex < object->size, "OB3");
         resident++;
         dirty += (m->flags & PG_DIRTY) != 0;
         last = m->pindex;
         if (last == UINT64_MAX)
             break;
     }
-    KASSERT(resident == object->resident_count, "O1");
-    KASSERT(dirty == object->dirty_count || !vm_pager_home(object), "P7");
+    KASSERT(resident == object->resident_count, "OB1");
+    KASSERT(dirty == object->dirty_count || !vm_pager_home(object), "PG7");
     uint32_t refs = atomic_load(&object->ref_count);
     vm_rwlock_read(&vm_rmap_lock);
-    KASSERT(refs > 0 || (resident == 0 && object->entries.root == NULL), "O2");
+    KASSERT(refs > 0 || (resident == 0 && object->entries.root == NULL), "OB2");
     vm_rwlock_read_done(&vm_rmap_lock);
-    KASSERT(object->type == OBJT_DEFAULT || (object->handle != NULL && object->backing_object == NULL), "O5");
+    KASSERT(object->type == OBJT_DEFAULT || (object->handle != NULL && object->backing_object == NULL),
+            "OB5");
     vm_object_check_chain(object);
     vm_radix_check(&object->pages);
     vm_unlock(&object->lock);

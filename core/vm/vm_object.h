@@ -11,11 +11,11 @@
  * Locks. (O) the object's own; along a chain, the shadow's before its backing object's. (R) vm_rmap_lock
  * (vm_rmap.h). (F) vm_phys.lock. (c) constant.
  *
- * Invariants: O1 resident_count is the number of pages in `pages`. O2 an object with ref_count 0 has no pages
- * and no entries, and gets no reference again. O3 a page's pindex is below `size`, except while a truncation
- * removes it. O4 a chain ends, and its objects live as long as a shadow stands over them. O5 an object has a
- * handle unless it is OBJT_DEFAULT; then it has no backing object. Only objects with a handle are written
- * back. O6 an object that ends has no page and no pip left.
+ * Invariants: OB1 resident_count is the number of pages in `pages`. OB2 an object with ref_count 0 has no
+ * pages and no entries, and gets no reference again. OB3 a page's pindex is below `size`, except while a
+ * truncation removes it. OB4 a chain ends, and its objects live as long as a shadow stands over them. OB5 an
+ * object has a handle unless it is OBJT_DEFAULT; then it has no backing object. Only objects with a handle
+ * are written back. OB6 an object that ends has no page and no pip left.
  *
  * Does not do: collapsing chains (vm_object_collapse, which comes with swap). Until then a chain is as long
  * as forks and private writes made it.
@@ -27,8 +27,6 @@
 #include "vm/vm_phys.h"
 #include "vm/vm_radix.h"
 #include <stdatomic.h>
-
-struct transfer; /* the pager's own */
 
 extern struct vm_rwlock vm_rmap_lock; /* (R) */
 
@@ -72,7 +70,7 @@ struct vm_object {
     struct vm_object *backing_object; /* (c) */
     vm_pindex_t backing_pindex;       /* (c) page 0 of this object is this page of the backing object */
     void *machine;                    /* (c) the machine's own (machine_object_init) */
-    struct transfer *inflight;        /* (O) the pager's own: transfers that no thread waits for yet */
+    void *inflight;                   /* (O) the pager's own: transfers that no thread waits for yet */
     uint64_t reserv_hint FL_GUARDED_BY(vm_phys.lock); /* (F) vm_reserv.c's own */
 
     /* Reverse mapping (vm_rmap.h): the tree of vm_map_entry.rmap_node, by pindex. */
@@ -166,7 +164,9 @@ FL_NODISCARD bool vm_object_invalidate_copies(struct vm_object *object, vm_pinde
  */
 void vm_object_remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool copies_only);
 
-/* Panics unless O1 … O5 hold, and X1 … X3 for its pages. Takes (O), (R) shared. _all: for every object. */
+/*
+ * Panics unless OB1 … OB5 hold, and RX1 … RX3 for its pages. Takes (O), (R) shared. _all: for every object.
+ */
 void vm_object_check(struct vm_object *object);
 void vm_object_check_all(void);
 

@@ -14,7 +14,7 @@
  * allocation of VM_ALLOC_NORMAL leaves vm_pageout.free_reserved pages, one for read-ahead leaves free_min.
  * Page-out itself may have the last one, or it could never free any.
  *
- * Invariants P1 … P9 and locks: vm_page.h. Lock order here: (O), then (Q) or (F), never both of these at
+ * Invariants PG1 … PG9 and locks: vm_page.h. Lock order here: (O), then (Q) or (F), never both of these at
  * once. Moves between the queues go through batches (vm/lru.c). Freeing and wiring take a page off the queues
  * for good: they do it at once, and clear what a batch has still to do with the page.
  *
@@ -35,7 +35,7 @@
 struct vm_page *vm_page_array;
 uint32_t vm_page_count;
 struct vm_page_queues vm_queues;
-_Atomic uint32_t vm_page_dirty_files;
+_Atomic uint32_t vm_page_dirty_count;
 
 /* ---- startup ----------------------------------------------------------------------------------------- */
 
@@ -43,7 +43,7 @@ int vm_page_startup(uint32_t nframes, bool superpages)
 {
     vm_meter_startup();
     vm_page_count = 0;
-    atomic_store(&vm_page_dirty_files, 0);
+    atomic_store(&vm_page_dirty_count, 0);
     __builtin_memset(&vm_queues, 0, sizeof vm_queues);
     for (int queue = 0; queue < PQ_COUNT; queue++)
         vm_queues.q[queue].head = vm_queues.q[queue].tail = VM_PAGE_NONE;
@@ -79,7 +79,7 @@ static struct vm_page *frame_alloc(struct vm_object *object, vm_pindex_t pindex,
             m = vm_phys_alloc_pages(0);
             if (m == NULL && vm_reserv_reclaim_inactive())
                 m = vm_phys_alloc_pages(0);
-            KASSERT(m != NULL, "B3");
+            KASSERT(m != NULL, "PH3");
             vm_phys_freecnt_adj(-1);
         }
     }
@@ -113,8 +113,8 @@ struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, unsi
         pagedaemon_wakeup();
     if (m == NULL)
         return NULL;
-    KASSERT(m->object == NULL && m->flags == 0 && m->queue == PQ_NONE && m->wire_count == 0, "P6");
-    KASSERT(m->lru == 0 && m->hold_count == 0, "P6");
+    KASSERT(m->object == NULL && m->flags == 0 && m->queue == PQ_NONE && m->wire_count == 0, "PG6");
+    KASSERT(m->lru == 0 && m->hold_count == 0, "PG6");
     m->flags = object->shadowed ? PG_BUSY | PG_COPIED : PG_BUSY;
     if (vm_page_insert(m, object, pindex) != 0) {
         m->flags = 0; /* the page was never in use: there are no bytes to release */
@@ -181,10 +181,10 @@ void vm_page_free_released(struct vm_page **pages, uint32_t npages)
     struct vm_object *object = pages[0]->object;
     for (uint32_t i = 0; i < npages; i++) {
         const struct vm_page *m = pages[i];
-        KASSERT(m->object == object && (m->flags & PG_BUSY) != 0, "P3");
-        KASSERT((m->flags & PG_WRITEBACK) == 0, "P5");
-        KASSERT((m->flags & PG_PRIVATE) == 0, "P6");
-        KASSERT(m->wire_count == 0 && m->readers == 0, "P6");
+        KASSERT(m->object == object && (m->flags & PG_BUSY) != 0, "PG3");
+        KASSERT((m->flags & PG_WRITEBACK) == 0, "PG5");
+        KASSERT((m->flags & PG_PRIVATE) == 0, "PG6");
+        KASSERT(m->wire_count == 0 && m->readers == 0, "PG6");
     }
 
     pages_remque(pages, npages);
@@ -217,7 +217,7 @@ static void count_dirty(struct vm_object *object, bool dirty) FL_REQUIRES(object
     object->dirty_count += dirty ? 1 : UINT32_MAX;
     if (dirty && object->dirty_count == 1)
         vm_pager_ops(object)->first_dirty(object);
-    atomic_fetch_add_explicit(&vm_page_dirty_files, dirty ? 1 : UINT32_MAX, memory_order_relaxed);
+    atomic_fetch_add_explicit(&vm_page_dirty_count, dirty ? 1 : UINT32_MAX, memory_order_relaxed);
 }
 
 /* ---- identity ---------------------------------------------------------------------------------------- */
@@ -225,7 +225,7 @@ static void count_dirty(struct vm_object *object, bool dirty) FL_REQUIRES(object
 int vm_page_insert(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
 {
     vm_lock_assert(&object->lock);
-    KASSERT(m->object == NULL && (m->flags & PG_BUSY) != 0, "P1");
+    KASSERT(m->object == NULL && (m->flags & PG_BUSY) != 0, "PG1");
     m->object = object;
     m->pindex = pindex;
     int rc = vm_radix_insert(&object->pages, m);
@@ -243,7 +243,7 @@ void vm_page_remove(struct vm_page *m)
     struct vm_object *object = m->object;
 
     vm_lock_assert(&object->lock);
-    KASSERT((m->flags & PG_BUSY) != 0 && m->lru == 0, "P2");
+    KASSERT((m->flags & PG_BUSY) != 0 && m->lru == 0, "PG2");
     vm_radix_remove(&object->pages, m);
     if ((m->flags & PG_DIRTY) != 0)
         count_dirty(object, false);
@@ -267,16 +267,16 @@ struct vm_page *vm_page_find_least(const struct vm_object *object, vm_pindex_t p
 void vm_page_xbusy(struct vm_page *m)
 {
     vm_lock_assert(&m->object->lock);
-    KASSERT((m->flags & PG_BUSY) == 0, "P3");
+    KASSERT((m->flags & PG_BUSY) == 0, "PG3");
     m->flags |= PG_BUSY;
 }
 
 void vm_page_xunbusy(struct vm_page *m)
 {
     vm_lock_assert(&m->object->lock);
-    KASSERT((m->flags & PG_BUSY) != 0, "P3");
+    KASSERT((m->flags & PG_BUSY) != 0, "PG3");
     /* While a read is in flight, the page belongs to the pager. */
-    KASSERT((m->flags & (PG_INFLIGHT | PG_WRITEBACK)) != PG_INFLIGHT, "R1");
+    KASSERT((m->flags & (PG_INFLIGHT | PG_WRITEBACK)) != PG_INFLIGHT, "PR1");
     m->flags &= (uint16_t)~PG_BUSY;
     page_wakeup(m);
 }
@@ -284,7 +284,7 @@ void vm_page_xunbusy(struct vm_page *m)
 void vm_page_inflight(struct vm_page *m)
 {
     vm_lock_assert(&m->object->lock);
-    KASSERT((m->flags & (PG_BUSY | PG_WRITEBACK)) != 0 && (m->flags & PG_INFLIGHT) == 0, "P3");
+    KASSERT((m->flags & (PG_BUSY | PG_WRITEBACK)) != 0 && (m->flags & PG_INFLIGHT) == 0, "PG3");
     m->flags |= PG_INFLIGHT;
     page_wakeup(m);
 }
@@ -305,7 +305,7 @@ void vm_page_busy_sleep(struct vm_page *m)
 
 void vm_page_dirty(struct vm_page *m)
 {
-    KASSERT((m->flags & PG_VALID) != 0, "P4");
+    KASSERT((m->flags & PG_VALID) != 0, "PG4");
     if (m->flags & PG_PRIVATE)
         vm_pager_ops(m->object)->set_page_dirty(m);
     __set_page_dirty(m);
@@ -313,7 +313,7 @@ void vm_page_dirty(struct vm_page *m)
 
 void __set_page_dirty(struct vm_page *m)
 {
-    KASSERT((m->flags & (PG_VALID | PG_PRIVATE)) != 0, "P4");
+    KASSERT((m->flags & (PG_VALID | PG_PRIVATE)) != 0, "PG4");
     m->flags &= (uint16_t)~PG_COPY;
     if ((m->flags & PG_DIRTY) != 0)
         return;
@@ -336,7 +336,7 @@ void vm_page_undirty(struct vm_page *m)
 void vm_page_writeback_start(struct vm_page *m)
 {
     vm_lock_assert(&m->object->lock);
-    KASSERT((m->flags & PG_WRITEBACK) == 0 && (m->flags & (PG_VALID | PG_PRIVATE)) != 0, "P5");
+    KASSERT((m->flags & PG_WRITEBACK) == 0 && (m->flags & (PG_VALID | PG_PRIVATE)) != 0, "PG5");
     m->flags |= PG_WRITEBACK;
     vm_radix_set_mark(&m->object->pages, m, RADIX_WRITEBACK);
 }
@@ -344,7 +344,7 @@ void vm_page_writeback_start(struct vm_page *m)
 void vm_page_writeback_done(struct vm_page *m)
 {
     vm_lock_assert(&m->object->lock);
-    KASSERT((m->flags & PG_WRITEBACK) != 0, "P5");
+    KASSERT((m->flags & PG_WRITEBACK) != 0, "PG5");
     m->flags &= (uint16_t)~PG_WRITEBACK;
     vm_radix_clear_mark(&m->object->pages, m, RADIX_WRITEBACK);
     if ((m->lru & PL_RECLAIM) != 0) {
@@ -373,8 +373,8 @@ void vm_page_enqueue(struct vm_page *m, enum vm_page_queue queue)
 {
     uint32_t tail = vm_queues.q[queue].tail;
 
-    KASSERT(queue != PQ_NONE && m->queue == PQ_NONE, "P8");
-    KASSERT(m->object != NULL && m->wire_count == 0, "P2");
+    KASSERT(queue != PQ_NONE && m->queue == PQ_NONE, "PG8");
+    KASSERT(m->object != NULL && m->wire_count == 0, "PG2");
     m->queue = (uint8_t)queue;
     m->q_prev = tail;
     m->q_next = VM_PAGE_NONE;
@@ -390,8 +390,8 @@ void vm_page_enqueue_head(struct vm_page *m, enum vm_page_queue queue)
 {
     uint32_t head = vm_queues.q[queue].head;
 
-    KASSERT(queue != PQ_NONE && m->queue == PQ_NONE, "P8");
-    KASSERT(m->object != NULL && m->wire_count == 0, "P2");
+    KASSERT(queue != PQ_NONE && m->queue == PQ_NONE, "PG8");
+    KASSERT(m->object != NULL && m->wire_count == 0, "PG2");
     m->queue = (uint8_t)queue;
     m->q_prev = VM_PAGE_NONE;
     m->q_next = head;
@@ -407,7 +407,7 @@ void vm_page_dequeue(struct vm_page *m)
 {
     unsigned queue = m->queue;
 
-    KASSERT(queue != PQ_NONE && vm_queues.q[queue].count > 0, "P8");
+    KASSERT(queue != PQ_NONE && vm_queues.q[queue].count > 0, "PG8");
     if (m->q_prev == VM_PAGE_NONE)
         vm_queues.q[queue].head = m->q_next;
     else
@@ -430,13 +430,13 @@ void vm_page_remque(struct vm_page *m)
 
 void vm_page_wire(struct vm_page *m)
 {
-    KASSERT(m->wire_count < UINT16_MAX, "P9");
+    KASSERT(m->wire_count < UINT16_MAX, "PG9");
     if (m->wire_count > 0) {
         m->wire_count++;
         return;
     }
     /* Off its queue before it counts as wired: page-out may find it at the head, fail to lock its object, and
-       move it to the tail, where a wired page has no place (P2). */
+       move it to the tail, where a wired page has no place (PG2). */
     vm_page_lock(m);
     atomic_store_explicit(&m->lru_op, 0, memory_order_relaxed);
     vm_page_remque(m);
@@ -448,7 +448,7 @@ void vm_page_wire(struct vm_page *m)
 
 void vm_page_unwire(struct vm_page *m, enum vm_page_queue queue)
 {
-    KASSERT(m->wire_count > 0, "P9");
+    KASSERT(m->wire_count > 0, "PG9");
     if (--m->wire_count > 0)
         return;
     vm_page_lock(m);
@@ -462,13 +462,13 @@ void vm_page_unwire(struct vm_page *m, enum vm_page_queue queue)
 
 void vm_page_reader_add(struct vm_page *m)
 {
-    KASSERT(m->readers < VM_READERS_MAX, "P9");
+    KASSERT(m->readers < VM_READERS_MAX, "PG9");
     m->readers++;
 }
 
 void vm_page_reader_drop(struct vm_page *m)
 {
-    KASSERT(m->readers > 0, "P9");
+    KASSERT(m->readers > 0, "PG9");
     if (--m->readers == 0 || m->readers == VM_READERS_MAX - 1)
         page_wakeup(m);
 }
@@ -476,13 +476,13 @@ void vm_page_reader_drop(struct vm_page *m)
 void vm_page_hold(struct vm_page *m)
 {
     uint16_t holds = atomic_fetch_add_explicit(&m->hold_count, 1, memory_order_relaxed);
-    KASSERT(holds < VM_HOLD_ORPHAN - 1, "P9");
+    KASSERT(holds < VM_HOLD_ORPHAN - 1, "PG9");
 }
 
 void vm_page_unhold(struct vm_page *m)
 {
     uint16_t holds = atomic_fetch_sub_explicit(&m->hold_count, 1, memory_order_acq_rel);
-    KASSERT((holds & ~VM_HOLD_ORPHAN) != 0, "P9");
+    KASSERT((holds & ~VM_HOLD_ORPHAN) != 0, "PG9");
     if (holds == (VM_HOLD_ORPHAN | 1)) {
         atomic_store_explicit(&m->hold_count, 0, memory_order_relaxed);
         frames_free(&m, 1);
@@ -533,16 +533,16 @@ static void page_check_in_object(const struct vm_page *m)
 {
     const struct vm_radix *pages = &m->object->pages;
 
-    KASSERT(vm_page_lookup(m->object, m->pindex) == m, "P1");
-    KASSERT((m->hold_count & VM_HOLD_ORPHAN) == 0, "P3");
-    KASSERT(m->lru == 0 || m->wire_count == 0, "P2");
-    KASSERT(m->lru_op == 0 && m->queue == queue_of(m), "P8");
-    KASSERT((m->flags & PG_DIRTY) == 0 || (m->flags & (PG_VALID | PG_PRIVATE)) != 0, "P4");
+    KASSERT(vm_page_lookup(m->object, m->pindex) == m, "PG1");
+    KASSERT((m->hold_count & VM_HOLD_ORPHAN) == 0, "PG3");
+    KASSERT(m->lru == 0 || m->wire_count == 0, "PG2");
+    KASSERT(m->lru_op == 0 && m->queue == queue_of(m), "PG8");
+    KASSERT((m->flags & PG_DIRTY) == 0 || (m->flags & (PG_VALID | PG_PRIVATE)) != 0, "PG4");
     if (m->flags & PG_PRIVATE)
         vm_pager_ops(m->object)->check_page(m);
-    KASSERT(vm_radix_get_mark(pages, m, RADIX_DIRTY) == ((m->flags & PG_DIRTY) != 0), "P7");
-    KASSERT(vm_radix_get_mark(pages, m, RADIX_WRITEBACK) == ((m->flags & PG_WRITEBACK) != 0), "P7");
-    KASSERT(m->order == VM_PHYS_NOFREE, "P3");
+    KASSERT(vm_radix_get_mark(pages, m, RADIX_DIRTY) == ((m->flags & PG_DIRTY) != 0), "PG7");
+    KASSERT(vm_radix_get_mark(pages, m, RADIX_WRITEBACK) == ((m->flags & PG_WRITEBACK) != 0), "PG7");
+    KASSERT(m->order == VM_PHYS_NOFREE, "PG3");
 }
 
 static void queue_check(enum vm_page_queue queue)
@@ -551,20 +551,22 @@ static void queue_check(enum vm_page_queue queue)
 
     for (uint32_t frame = vm_queues.q[queue].head; frame != VM_PAGE_NONE; frame = vm_page_of(frame)->q_next) {
         const struct vm_page *m = vm_page_of(frame);
-        KASSERT(m->queue == queue && m->q_prev == prev && m->object != NULL, "P8");
+        KASSERT(m->queue == queue && m->q_prev == prev && m->object != NULL, "PG8");
         prev = frame;
         count++;
-        KASSERT(count <= vm_queues.q[queue].count, "P8");
+        KASSERT(count <= vm_queues.q[queue].count, "PG8");
     }
-    KASSERT(vm_queues.q[queue].tail == prev && vm_queues.q[queue].count == count, "P8");
+    KASSERT(vm_queues.q[queue].tail == prev && vm_queues.q[queue].count == count, "PG8");
 }
 
 void vm_page_check_all(void)
 {
-    uint32_t free = vm_page_count - vm_phys.fresh, queued = 0, wired = 0;
-
     lru_add_drain_all();
-    for (vm_frame_t frame = 0; frame < vm_phys.fresh; frame++) {
+    vm_lock(&vm_phys.lock);
+    vm_frame_t fresh = vm_phys.fresh;
+    vm_unlock(&vm_phys.lock);
+    uint32_t free = vm_page_count - fresh, queued = 0, wired = 0;
+    for (vm_frame_t frame = 0; frame < fresh; frame++) {
         const struct vm_page *m = vm_page_of(frame);
         queued += m->queue != PQ_NONE;
         wired += m->wire_count != 0;
@@ -572,17 +574,17 @@ void vm_page_check_all(void)
             page_check_in_object(m);
         } else if ((m->flags & PG_BUSY) == 0) {
             bool orphan = m->hold_count != 0;
-            KASSERT(m->queue == PQ_NONE && m->wire_count == 0 && m->readers == 0 && m->flags == 0, "P6");
-            KASSERT(m->lru == 0 && m->lru_op == 0, "P6");
-            KASSERT(!orphan || (m->hold_count > VM_HOLD_ORPHAN && m->order == VM_PHYS_NOFREE), "P3");
+            KASSERT(m->queue == PQ_NONE && m->wire_count == 0 && m->readers == 0 && m->flags == 0, "PG6");
+            KASSERT(m->lru == 0 && m->lru_op == 0, "PG6");
+            KASSERT(!orphan || (m->hold_count > VM_HOLD_ORPHAN && m->order == VM_PHYS_NOFREE), "PG3");
             free += !orphan;
         }
     }
     vm_lock(&vm_phys.lock);
-    KASSERT(free == vm_phys.free_count, "P3");
+    KASSERT(free == vm_phys.free_count, "PG3");
     vm_unlock(&vm_phys.lock);
-    KASSERT(queued == vm_queues.q[PQ_ACTIVE].count + vm_queues.q[PQ_INACTIVE].count, "P8");
-    KASSERT(wired == vm_queues.wired, "P8");
+    KASSERT(queued == vm_queues.q[PQ_ACTIVE].count + vm_queues.q[PQ_INACTIVE].count, "PG8");
+    KASSERT(wired == vm_queues.wired, "PG8");
     queue_check(PQ_ACTIVE);
     queue_check(PQ_INACTIVE);
     vm_phys_check();

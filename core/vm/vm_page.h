@@ -29,21 +29,23 @@
  * frame (vm_page_unhold).
  *
  * Invariants:
- *   P1 A page is in the radix tree of its object at its pindex, or has no object.
- *   P2 A page on a queue, or with an operation that a batch has still to do (lru_op), has an object and
- *      PL_LRU, and is not wired.
- *   P3 A page without an object is free, or busy on its way in or out, or an orphan. An orphan has only holds
- *      and their mark VM_HOLD_ORPHAN, which no page in an object has. A page is made busy by one owner.
- *   P4 A dirty page is valid, or the pager keeps parts of it (PG_PRIVATE).
- *   P5 A page in write-back is not free. The code that began the write-back ends it.
- *   P6 A free page is on no queue, in no batch that counts, not wired, held, read or dirty, and the pager
- *      keeps nothing of it. The same is true of an orphan, but for its holds.
- *   P7 A page's radix marks RADIX_DIRTY and RADIX_WRITEBACK say what PG_DIRTY and PG_WRITEBACK say.
- *   P8 The queues' links, heads, tails and counts agree with the pages. A page without a lru_op is on the
- *      queue that its PL_LRU and PL_ACTIVE name.
- *   P9 The counts of wirings, holds and readers never wrap.
- *   N1 A page that is mapped with the write right is dirty, and so is every part that the pager keeps of it.
- *   N2 A page that is mapped is valid.
+ *   PG1 A page is in the radix tree of its object at its pindex, or has no object.
+ *   PG2 A page on a queue, or with an operation that a batch has still to do (lru_op), has an object and
+ *       PL_LRU, and is not wired.
+ *   PG3 A page without an object is free, or busy on its way in or out, or an orphan. An orphan has only
+ *       holds and their mark VM_HOLD_ORPHAN, which no page in an object has. A page is made busy by one
+ *       owner.
+ *   PG4 A dirty page is valid, or the pager keeps parts of it (PG_PRIVATE).
+ *   PG5 A page in write-back is not free. The code that began the write-back ends it.
+ *   PG6 A free page is on no queue, in no batch that counts, not wired, held, read or dirty, and the
+ *       pager keeps nothing of it. The same is true of an orphan, but for its holds.
+ *   PG7 A page's radix marks RADIX_DIRTY and RADIX_WRITEBACK say what PG_DIRTY and PG_WRITEBACK say.
+ *   PG8 The queues' links, heads, tails and counts agree with the pages. A page without a lru_op is on
+ *       the queue that its PL_LRU and PL_ACTIVE name.
+ *   PG9 The counts of wirings, holds and readers never wrap.
+ *   PM1 A page that is mapped with the write right is dirty, and so is every part that the pager keeps of
+ *       it.
+ *   PM2 A page that is mapped is valid.
  *
  * Does not do: bytes (pmap.h), mappings (vm_rmap.h), choosing pages to free (vm_pageout.h).
  */
@@ -127,7 +129,7 @@ extern struct vm_page_queues vm_queues;
  * Dirty pages of all objects whose dirty pages have a home, together (vm_object.dirty_count). No lock;
  * writers are throttled by it.
  */
-extern _Atomic uint32_t vm_page_dirty_files;
+extern _Atomic uint32_t vm_page_dirty_count;
 
 /*
  * Lays out the descriptors of nframes pages in the metadata memory; all pages are free afterwards. Errors:
@@ -259,7 +261,7 @@ FL_NODISCARD int vm_page_zero_fill(struct vm_page *m);
 FL_NODISCARD int vm_page_copy(struct vm_page *src, struct vm_page *dst);
 
 /*
- * Panics unless P1 … P9 are true of every page; calls vm_phys_check and vm_reserv_check. Does what the
+ * Panics unless PG1 … PG9 are true of every page; calls vm_phys_check and vm_reserv_check. Does what the
  * batches have collected first. Context: nothing else runs.
  */
 void vm_page_check_all(void);

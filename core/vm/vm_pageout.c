@@ -23,7 +23,7 @@
  * such pages, vm_wait returns the error of the write: the thread that wanted a page hears it, and may go on
  * when the source has space again.
  *
- * Invariant: D1 the daemon frees only pages that are clean, not busy, wired, held, read or in write-back.
+ * Invariant: PD1 the daemon frees only pages that are clean, not busy, wired, held, read or in write-back.
  *
  * Locks: (Q) to pick pages, then their object's lock is tried; (O), then (R) or (Q). (D) pagedaemon_lock, a
  * leaf. Any number of threads may be in a pass. vm_wait ends: it counts its fruitless passes, and waits for
@@ -265,7 +265,7 @@ static uint32_t queue_count(enum vm_page_queue queue)
 static bool page_in_use(struct pageout_pass *pass, const struct vm_object *object, const struct vm_page *m)
     FL_REQUIRES(object->lock)
 {
-    if ((m->flags & (PG_BUSY | PG_WRITEBACK)) || m->pindex >= object->size) { /* W2 */
+    if ((m->flags & (PG_BUSY | PG_WRITEBACK)) || m->pindex >= object->size) { /* WB2 */
         pass->transient++;
         return true;
     }
@@ -366,13 +366,13 @@ static void inactive_batch(struct pageout_pass *pass, struct vm_object *object,
     for (uint32_t i = 0; i < batch->n; i++) {
         struct vm_page *m = batch->m[i];
         if (m->flags & PG_DIRTY) {
-            KASSERT(batch->n == 1, "D1");
+            KASSERT(batch->n == 1, "PD1");
             launder(pass, object, m);
             return;
         }
         if (page_in_use(pass, object, m) || !inactive_victim(pass, m))
             continue;
-        KASSERT(m->wire_count == 0 && m->hold_count == 0, "D1");
+        KASSERT(m->wire_count == 0 && m->hold_count == 0, "PD1");
         if ((m->flags & PG_PRIVATE) && !vm_pager_ops(object)->releasepage(m))
             continue;
         vm_page_xbusy(m);

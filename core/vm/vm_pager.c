@@ -31,7 +31,7 @@ void vm_pager_startup(void)
 
 void vm_pager_register(enum vm_object_type type, const struct pagerops *ops)
 {
-    KASSERT(type != OBJT_DEFAULT && pagertab[type] == &defaultpagerops, "O7");
+    KASSERT(type != OBJT_DEFAULT && pagertab[type] == &defaultpagerops, "OB7");
     pagertab[type] = ops;
 }
 

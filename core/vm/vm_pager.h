@@ -12,7 +12,7 @@
  * released in between" where it is not kept throughout. "No lock": none of the core's is held. An operation
  * without (O) may sleep. (struct pagerops and pagertab, FreeBSD 2.1; struct address_space_operations, Linux.)
  *
- * Invariant: O7 a type of objects gets its own pager once; OBJT_DEFAULT keeps the one that it has.
+ * Invariant: OB7 a type of objects gets its own pager once; OBJT_DEFAULT keeps the one that it has.
  */
 #ifndef CORE_VM_VM_PAGER_H
 #define CORE_VM_VM_PAGER_H

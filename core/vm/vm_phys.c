@@ -11,8 +11,8 @@
  * The buddy of a block of order n that starts at `frame` starts at frame ^ 2^n. So freeing 0 joins it with 1,
  * and then with 2-3.
  *
- * Invariants B1 … B4 and the lock: vm_phys.h. Does not do: what a frame is used for (vm_page.c), which frames
- * should stay together (vm_reserv.c).
+ * Invariants PH1 … PH4 and the lock: vm_phys.h. Does not do: what a frame is used for (vm_page.c), which
+ * frames should stay together (vm_reserv.c).
  */
 #include "vm/vm_phys.h"
 #include "lib/kassert.h"
@@ -31,7 +31,7 @@ void vm_phys_init(uint32_t nframes)
 
 void vm_phys_freecnt_adj(int32_t adj)
 {
-    KASSERT(adj >= 0 || vm_phys.free_count >= (uint32_t)-adj, "B3");
+    KASSERT(adj >= 0 || vm_phys.free_count >= (uint32_t)-adj, "PH3");
     vm_phys.free_count += (uint32_t)adj;
     if (vm_phys.free_count < vm_phys.free_low)
         vm_phys.free_low = vm_phys.free_count;
@@ -52,7 +52,7 @@ static void freelist_add(struct vm_page *m, unsigned order) FL_REQUIRES(vm_phys.
 
 static void freelist_remove(struct vm_page *m, unsigned order) FL_REQUIRES(vm_phys.lock)
 {
-    KASSERT(m->order == order, "B1");
+    KASSERT(m->order == order, "PH1");
     if (m->q_prev == VM_PAGE_NONE)
         vm_phys.head[order] = m->q_next;
     else
@@ -108,8 +108,8 @@ void vm_phys_free_pages(struct vm_page *m, unsigned order)
 {
     vm_frame_t frame = vm_page_frame(m);
 
-    KASSERT(order < VM_PHYS_ORDERS && (frame & ((1u << order) - 1)) == 0, "B1");
-    KASSERT(m->order == VM_PHYS_NOFREE && frame + (1u << order) <= vm_phys.fresh, "B1");
+    KASSERT(order < VM_PHYS_ORDERS && (frame & ((1u << order) - 1)) == 0, "PH1");
+    KASSERT(m->order == VM_PHYS_NOFREE && frame + (1u << order) <= vm_phys.fresh, "PH1");
     for (; order < VM_PHYS_ORDERS - 1; order++) {
         vm_frame_t buddy = frame ^ (1u << order);
         if (buddy >= vm_phys.fresh || vm_page_of(buddy)->order != order)
@@ -129,7 +129,7 @@ uint32_t vm_phys_listed(void)
     return listed;
 }
 
-/* Checks one list: B1 for its blocks, B2 against their buddies. Returns the number of blocks. */
+/* Checks one list: PH1 for its blocks, PH2 against their buddies. Returns the number of blocks. */
 static uint32_t freelist_check(unsigned order) FL_REQUIRES(vm_phys.lock)
 {
     uint32_t nblocks = 0;
@@ -137,16 +137,16 @@ static uint32_t freelist_check(unsigned order) FL_REQUIRES(vm_phys.lock)
 
     for (uint32_t frame = vm_phys.head[order]; frame != VM_PAGE_NONE; frame = vm_page_of(frame)->q_next) {
         const struct vm_page *m = vm_page_of(frame);
-        KASSERT(frame + (1u << order) <= vm_phys.fresh && (frame & ((1u << order) - 1)) == 0, "B1");
-        KASSERT(m->order == order && m->q_prev == prev, "B1");
+        KASSERT(frame + (1u << order) <= vm_phys.fresh && (frame & ((1u << order) - 1)) == 0, "PH1");
+        KASSERT(m->order == order && m->q_prev == prev, "PH1");
         for (uint32_t i = 1; i < 1u << order; i++)
-            KASSERT(m[i].order == VM_PHYS_NOFREE, "B1");
+            KASSERT(m[i].order == VM_PHYS_NOFREE, "PH1");
         vm_frame_t buddy = frame ^ (1u << order);
         KASSERT(order == VM_PHYS_ORDERS - 1 || buddy >= vm_phys.fresh || vm_page_of(buddy)->order != order,
-                "B2");
+                "PH2");
         prev = frame;
         nblocks++;
-        KASSERT(nblocks <= vm_page_count, "B1"); /* the list ends */
+        KASSERT(nblocks <= vm_page_count, "PH1"); /* the list ends */
     }
     return nblocks;
 }
@@ -157,13 +157,13 @@ void vm_phys_check(void)
 
     vm_lock(&vm_phys.lock);
     for (unsigned order = 0; order < VM_PHYS_ORDERS; order++) {
-        KASSERT(freelist_check(order) == vm_phys.nblocks[order], "B1");
+        KASSERT(freelist_check(order) == vm_phys.nblocks[order], "PH1");
         blocks += vm_phys.nblocks[order];
     }
     for (vm_frame_t frame = 0; frame < vm_phys.fresh; frame++)
         heads += vm_page_of(frame)->order != VM_PHYS_NOFREE;
-    KASSERT(heads == blocks, "B1");
+    KASSERT(heads == blocks, "PH1");
     for (vm_frame_t frame = vm_phys.fresh; frame < vm_page_count; frame++)
-        KASSERT(vm_page_of(frame)->order == 0 && vm_page_of(frame)->object == NULL, "B4");
+        KASSERT(vm_page_of(frame)->order == 0 && vm_page_of(frame)->object == NULL, "PH4");
     vm_unlock(&vm_phys.lock);
 }

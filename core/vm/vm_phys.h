@@ -16,9 +16,9 @@
  * Frames [fresh, vm_page_count) were never used. They are free, on no list, and nothing has touched their
  * descriptors: so descriptors take memory as frames come into use.
  *
- * Invariants: B1 a free block starts at a multiple of its size, and the `order` of its first page says so;
- * all other pages below `fresh` have VM_PHYS_NOFREE. B2 two free buddies of one order are one block. B3
- * free_count is the pages on the lists, the unused frames of reservations and the fresh frames. B4 the
+ * Invariants: PH1 a free block starts at a multiple of its size, and the `order` of its first page says so;
+ * all other pages below `fresh` have VM_PHYS_NOFREE. PH2 two free buddies of one order are one block. PH3
+ * free_count is the pages on the lists, the unused frames of reservations and the fresh frames. PH4 the
  * descriptor of a fresh frame is all zero.
  *
  * Lock: (F) vm_phys.lock, a leaf. (McKusick et al., 2nd ed., 6.10; FreeBSD 11 vm_phys.)
@@ -54,7 +54,7 @@ void vm_phys_free_pages(struct vm_page *m, unsigned order) FL_REQUIRES(vm_phys.l
 void vm_phys_freecnt_adj(int32_t adj) FL_REQUIRES(vm_phys.lock);
 /* How many pages are on the lists, or fresh. */
 FL_NODISCARD uint32_t vm_phys_listed(void) FL_REQUIRES(vm_phys.lock);
-/* Panics unless B1 and B2 hold, and the block counts are right. B3: vm_reserv_check. Takes (F). */
+/* Panics unless PH1 and PH2 hold, and the block counts are right. PH3: vm_reserv_check. Takes (F). */
 void vm_phys_check(void);
 
 #endif

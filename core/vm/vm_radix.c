@@ -15,7 +15,7 @@
  * narrow node becomes a wide one. Removal: if one child is left, it replaces its node. A wide node whose
  * children fit becomes a narrow one, if there is memory.
  *
- * Invariants X1 … X4 and the lock: vm_radix.h. Does not do: lookups without the object's lock.
+ * Invariants RX1 … RX3 and the lock: vm_radix.h. Does not do: lookups without the object's lock.
  */
 #include "vm/vm_radix.h"
 #include "lib/kassert.h"
@@ -270,12 +270,12 @@ static int radix_path(struct vm_radix *rtree, const struct vm_page *m, struct ra
     path[n++] = (struct radix_place){NULL, 0};
     for (uint32_t slot = rtree->root; slot_is_node(slot); slot = *place_slot(rtree, path[n - 1])) {
         struct vm_radix_node *node = slot_node(slot);
-        KASSERT(n <= RADIX_DEPTH && node_covers(node, m->pindex), "X2");
+        KASSERT(n <= RADIX_DEPTH && node_covers(node, m->pindex), "RX2");
         int pos = node_pos(node, digit(m->pindex, node_level(node)));
-        KASSERT(pos >= 0, "X1");
+        KASSERT(pos >= 0, "RX1");
         path[n++] = (struct radix_place){node, pos};
     }
-    KASSERT(*place_slot(rtree, path[n - 1]) == (SLOT_PAGE | vm_page_frame(m)), "X1");
+    KASSERT(*place_slot(rtree, path[n - 1]) == (SLOT_PAGE | vm_page_frame(m)), "RX1");
     return n;
 }
 
@@ -321,7 +321,7 @@ void vm_radix_startup(void)
 static int radix_branch(struct vm_radix *rtree, struct radix_place at, vm_pindex_t there, vm_pindex_t pindex,
                         uint32_t page_slot)
 {
-    KASSERT(there != pindex, "X1");
+    KASSERT(there != pindex, "RX1");
     unsigned level = (63 - (unsigned)__builtin_clzll(there ^ pindex)) / RADIX_BITS;
     struct vm_radix_node *n = node_alloc(RADIX_NARROW, prefix(pindex, level) | level);
 
@@ -383,7 +383,7 @@ void vm_radix_remove(struct vm_radix *rtree, struct vm_page *m)
         *place_slot(rtree, above) = node_slots(n)[only];
         node_free(n);
     } else if (n->ways == RADIX_WIDE && node_count(n) <= RADIX_NARROW) {
-        (void)node_resize(rtree, above, RADIX_NARROW); /* X4: without memory it stays wide */
+        (void)node_resize(rtree, above, RADIX_NARROW); /* without memory it stays wide */
     }
     path_update_marks(rtree, path, depth - 1);
 }
@@ -412,7 +412,7 @@ static struct vm_page *radix_first(uint32_t slot, unsigned marks)
     while (slot_is_node(slot)) {
         struct vm_radix_node *n = slot_node(slot);
         int pos = node_next(n, 0, marks);
-        KASSERT(pos >= 0, "X3");
+        KASSERT(pos >= 0, "RX3");
         slot = node_slots(n)[pos];
     }
     return slot == 0 ? NULL : slot_page(slot);
@@ -503,7 +503,7 @@ void vm_radix_set_mark(struct vm_radix *rtree, struct vm_page *m, enum vm_radix_
     for (int depth = radix_path(rtree, m, path) - 1; depth >= 0; depth--) {
         unsigned marks = place_marks(rtree, path[depth]);
         if ((marks & 1u << mark) != 0)
-            return; /* the places above have it too (X3) */
+            return; /* the places above have it too (RX3) */
         place_set_marks(rtree, path[depth], marks | 1u << mark);
     }
 }
@@ -525,11 +525,11 @@ bool vm_radix_get_mark(const struct vm_radix *rtree, const struct vm_page *m, en
     while (slot_is_node(slot)) {
         struct vm_radix_node *n = slot_node(slot);
         int pos = node_pos(n, digit(m->pindex, node_level(n)));
-        KASSERT(pos >= 0 && node_covers(n, m->pindex), "X1");
+        KASSERT(pos >= 0 && node_covers(n, m->pindex), "RX1");
         marks = node_marks(n, pos);
         slot = node_slots(n)[pos];
     }
-    KASSERT(slot == (SLOT_PAGE | vm_page_frame(m)), "X1");
+    KASSERT(slot == (SLOT_PAGE | vm_page_frame(m)), "RX1");
     return (marks >> mark & 1u) != 0;
 }
 
@@ -552,32 +552,34 @@ size_t vm_radix_node_bytes(void)
 static unsigned radix_check_below(uint32_t slot, unsigned marks, vm_pindex_t above, unsigned level_above)
 {
     if (!slot_is_node(slot)) {
-        KASSERT(slot != 0 && (slot & ~SLOT_PAGE) < vm_page_count, "X1");
-        KASSERT(level_above > RADIX_DEPTH - 1 || prefix(slot_page(slot)->pindex, level_above) == above, "X1");
+        KASSERT(slot != 0 && (slot & ~SLOT_PAGE) < vm_page_count, "RX1");
+        KASSERT(level_above > RADIX_DEPTH - 1 || prefix(slot_page(slot)->pindex, level_above) == above,
+                "RX1");
         return marks; /* a page has no marks but its slot's */
     }
     struct vm_radix_node *n = slot_node(slot);
     unsigned level = node_level(n), count = 0, below = 0;
-    KASSERT(level < level_above && prefix(node_prefix(n), level) == node_prefix(n), "X2");
+    KASSERT(level < level_above && prefix(node_prefix(n), level) == node_prefix(n), "RX2");
     for (int pos = 0; pos < n->ways; pos++) {
         if (node_slots(n)[pos] == 0)
             continue;
         uint32_t child = node_slots(n)[pos];
         vm_pindex_t key = slot_is_node(child) ? node_prefix(slot_node(child)) : slot_page(child)->pindex;
-        KASSERT(node_covers(n, key) && digit(key, level) == node_digit(n, pos), "X2");
+        KASSERT(node_covers(n, key) && digit(key, level) == node_digit(n, pos), "RX2");
         unsigned child_marks = radix_check_below(child, node_marks(n, pos), node_prefix(n), level);
-        KASSERT(child_marks == node_marks(n, pos), "X3");
+        KASSERT(child_marks == node_marks(n, pos), "RX3");
         below |= child_marks;
         count++;
     }
-    KASSERT(count >= 2 && count == node_count(n), "X2");
+    KASSERT(count >= 2 && count == node_count(n), "RX2");
     return below;
 }
 
 void vm_radix_check(const struct vm_radix *rtree)
 {
     if (rtree->root == 0)
-        KASSERT(rtree->root_marks == 0, "X3");
+        KASSERT(rtree->root_marks == 0, "RX3");
     else
-        KASSERT(radix_check_below(rtree->root, rtree->root_marks, 0, RADIX_DEPTH) == rtree->root_marks, "X3");
+        KASSERT(radix_check_below(rtree->root, rtree->root_marks, 0, RADIX_DEPTH) == rtree->root_marks,
+                "RX3");
 }

@@ -11,8 +11,8 @@
  * A mark is one bit for each slot: set if a page below the slot has the mark. So write-back visits marked
  * pages only.
  *
- * Invariants: X1 a page is found at its pindex, once. X2 a node has at least two children, and a level and a
- * prefix that all below it share. X3 a slot's marks are those of the pages below it, together. X4 a wide node
+ * Invariants: RX1 a page is found at its pindex, once. RX2 a node has at least two children, and a level and
+ * a prefix that all below it share. RX3 a slot's marks are those of the pages below it, together. A wide node
  * has more than 3 children, unless there was no memory to make it narrow.
  *
  * Lock: (O) of the object whose tree it is, for every function that has a tree as its parameter; a tree does
@@ -63,7 +63,7 @@ FL_NODISCARD bool vm_radix_get_mark(const struct vm_radix *rtree, const struct v
                                     enum vm_radix_mark mark);
 /* Bytes of all nodes in use, of all trees. No lock held. */
 FL_NODISCARD size_t vm_radix_node_bytes(void);
-/* Panics unless X1, X2 and X3 hold. */
+/* Panics unless RX1, RX2 and RX3 hold. */
 void vm_radix_check(const struct vm_radix *rtree);
 
 #endif

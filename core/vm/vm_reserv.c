@@ -10,8 +10,8 @@
  * A link is an index into reserv[] plus 1, and 0 is no link. So an object that is all zero has no
  * reservation.
  *
- * Invariants S1 … S4 and the lock: vm_reserv.h. Does not do: mapping superpages (the machine's part), moving
- * pages together afterwards.
+ * Invariants RV1 … RV4 and the lock: vm_reserv.h. Does not do: mapping superpages (the machine's part),
+ * moving pages together afterwards.
  */
 #include "vm/vm_reserv.h"
 #include "lib/errno.h"
@@ -133,7 +133,7 @@ static void object_remove(struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
 /* ---- use --------------------------------------------------------------------------------------------- */
 
 /*
- * Frame i comes into use: the reservation moves to the end of the partial queue, or leaves it if full (S2).
+ * Frame i comes into use: the reservation moves to the end of the partial queue, or leaves it if full (RV2).
  */
 static struct vm_page *reserv_populate(struct vm_reserv *rv, uint32_t i) FL_REQUIRES(vm_phys.lock)
 {
@@ -158,7 +158,7 @@ static struct vm_reserv *reserv_make(struct vm_object *object, vm_pindex_t first
     if (m == NULL)
         return NULL;
     struct vm_reserv *rv = &reserv[vm_page_frame(m) / VM_LEVEL_0_NPAGES];
-    KASSERT(rv->object == NULL && rv->popcnt == 0, "S1");
+    KASSERT(rv->object == NULL && rv->popcnt == 0, "RV1");
     rv->object = object;
     rv->pindex = first;
     object_insert(rv);
@@ -194,7 +194,7 @@ bool vm_reserv_free_page(struct vm_page *m)
 
     if (rv == NULL)
         return false;
-    KASSERT(reserv_used(rv, i), "S4");
+    KASSERT(reserv_used(rv, i), "RV4");
     vm_phys_freecnt_adj(1);
     if (rv->popcnt < VM_LEVEL_0_NPAGES)
         partial_remove(rv);
@@ -262,21 +262,21 @@ static bool on_object_list(const struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
     return at == rv;
 }
 
-/* Checks S1, S3 and S4 for one reservation. Returns how many of its frames are unused. */
+/* Checks RV1, RV3 and RV4 for one reservation. Returns how many of its frames are unused. */
 static uint32_t reserv_check(const struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
 {
     uint32_t popcnt = 0;
 
     for (uint32_t i = 0; i < VM_LEVEL_0_NPAGES; i++)
         popcnt += reserv_used(rv, i);
-    KASSERT(popcnt == rv->popcnt && (popcnt > 0) == (rv->object != NULL), "S1");
+    KASSERT(popcnt == rv->popcnt && (popcnt > 0) == (rv->object != NULL), "RV1");
     if (rv->object == NULL)
         return 0;
     for (uint32_t i = 0; i < VM_LEVEL_0_NPAGES; i++) {
         const struct vm_page *m = reserv_page(rv, i);
-        KASSERT(m->order == VM_PHYS_NOFREE && (reserv_used(rv, i) || m->object == NULL), "S4");
+        KASSERT(m->order == VM_PHYS_NOFREE && (reserv_used(rv, i) || m->object == NULL), "RV4");
     }
-    KASSERT(on_object_list(rv), "S3");
+    KASSERT(on_object_list(rv), "RV3");
     return VM_LEVEL_0_NPAGES - popcnt;
 }
 
@@ -292,11 +292,11 @@ void vm_reserv_check(void)
     }
     for (struct vm_reserv *rv = reserv_of_link(partial.head); rv != NULL;
          rv = reserv_of_link(rv->part_next)) {
-        KASSERT(rv->object != NULL && rv->popcnt < VM_LEVEL_0_NPAGES, "S2");
+        KASSERT(rv->object != NULL && rv->popcnt < VM_LEVEL_0_NPAGES, "RV2");
         queued++;
-        KASSERT(queued <= npartial, "S2");
+        KASSERT(queued <= npartial, "RV2");
     }
-    KASSERT(queued == npartial, "S2");
-    KASSERT(vm_phys_listed() + unused == vm_phys.free_count, "B3");
+    KASSERT(queued == npartial, "RV2");
+    KASSERT(vm_phys_listed() + unused == vm_phys.free_count, "PH3");
     vm_unlock(&vm_phys.lock);
 }

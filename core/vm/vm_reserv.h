@@ -16,9 +16,9 @@
  *
  * Without fl_vm_params.superpages there are no reservations, and every function says "none".
  *
- * Invariants: S1 a reservation's popcnt is the number of bits in its popmap, and not 0. S2 a reservation is
- * on the partial queue unless it is full. S3 a reservation is on its object's list. S4 a frame that is not in
- * its reservation's popmap is free.
+ * Invariants: RV1 a reservation's popcnt is the number of bits in its popmap, and not 0. RV2 a reservation is
+ * on the partial queue unless it is full. RV3 a reservation is on its object's list. RV4 a frame that is not
+ * in its reservation's popmap is free.
  *
  * Lock: (F) vm_phys.lock. The structures are in the metadata memory, one for each 2 MiB of frames.
  */
@@ -48,7 +48,7 @@ FL_NODISCARD bool vm_reserv_reclaim_inactive(void) FL_REQUIRES(vm_phys.lock);
 void vm_reserv_break_all(struct vm_object *object);
 /* Whether the page's reservation is full, so that a superpage could map it. */
 FL_NODISCARD bool vm_reserv_full(const struct vm_page *m) FL_REQUIRES(vm_phys.lock);
-/* Panics unless S1 … S4, and B3 of vm_phys.h, hold. Takes (F). */
+/* Panics unless RV1 … RV4, and PH3 of vm_phys.h, hold. Takes (F). */
 void vm_reserv_check(void);
 
 #endif

@@ -11,8 +11,8 @@
  * An entry of a shadow may show the shadow's own page instead. To unmap that costs one fault, and nothing
  * else. Its referenced and dirty bits are passed over where the machine can tell them apart.
  *
- * Invariants A5, A12, A13: vm_rmap.h. Lock: (R), taken here. A walk holds (O) of the object too. It needs no
- * lock of the shadows, because a shadow's size and backing_pindex do not change.
+ * Invariants AM5, AM12, AM13: vm_rmap.h. Lock: (R), taken here. A walk holds (O) of the object too. It needs
+ * no lock of the shadows, because a shadow's size and backing_pindex do not change.
  *
  * Does not do: lists of mappings.
  */
@@ -344,10 +344,10 @@ void vm_rmap_check(struct vm_object *object)
     vm_rwlock_read(&vm_rmap_lock);
     tree_check(&object->entries, rmap_same);
     for (node = tree_first(&object->entries); node != NULL; prev = node, node = tree_next(node)) {
-        KASSERT(rmap_entry(node)->object == object, "A5");
-        KASSERT(prev == NULL || rmap_entry(prev)->pindex <= rmap_entry(node)->pindex, "A12");
+        KASSERT(rmap_entry(node)->object == object, "AM5");
+        KASSERT(prev == NULL || rmap_entry(prev)->pindex <= rmap_entry(node)->pindex, "AM12");
     }
     for (shadow = object->shadow_head; shadow != NULL; last = shadow, shadow = shadow->shadow_next)
-        KASSERT(shadow->backing_object == object && shadow->shadow_prev == last, "A13");
+        KASSERT(shadow->backing_object == object && shadow->shadow_prev == last, "AM13");
     vm_rwlock_read_done(&vm_rmap_lock);
 }

@@ -7,8 +7,8 @@
  * The core keeps no list of mappings. A walk finds the addresses where they could be; telling the machine to
  * unmap an address where nothing is mapped is harmless.
  *
- * Invariants: A5 an entry with an object is in the object's tree, once, from before its first mapping until
- * after its last. A12 rmap_max_end is exact, and the tree is in order. A13 a shadow is on its backing
+ * Invariants: AM5 an entry with an object is in the object's tree, once, from before its first mapping until
+ * after its last. AM12 rmap_max_end is exact, and the tree is in order. AM13 a shadow is on its backing
  * object's list.
  *
  * Lock: (R) vm_rmap_lock, reader/writer, after (O) and before the machine's locks. One for the whole VM: only
@@ -63,7 +63,7 @@ void vm_rmap_wrprotect_pages(struct vm_page *const *m, uint32_t npages);
  */
 FL_NODISCARD unsigned vm_rmap_referenced(struct vm_page *m);
 
-/* Panics unless A5, A12 and A13 hold for the object. Takes (R) shared. */
+/* Panics unless AM5, AM12 and AM13 hold for the object. Takes (R) shared. */
 void vm_rmap_check(struct vm_object *object);
 
 #endif

@@ -12,22 +12,22 @@
  * the mapping again. (pmap, Mach and BSD.)
  *
  * What the machine owes the core:
- *   M1  A mapping shows exactly the page that the core entered there, with no more rights than were given.
- *   M2  After machine_unmap, machine_protect or machine_wrprotect, and then machine_sync, no
+ *   MO1  A mapping shows exactly the page that the core entered there, with no more rights than were given.
+ *   MO2  After machine_unmap, machine_protect or machine_wrprotect, and then machine_sync, no
  *       CPU uses the old mapping.
- *   M3  A wired mapping (MACHINE_MAP_WIRED) stays until the core unmaps it.
- *   M4  A page's bytes survive, mapped or not, from machine_window_put of a FILL, or from the first mapping,
+ *   MO3  A wired mapping (MACHINE_MAP_WIRED) stays until the core unmaps it.
+ *   MO4  A page's bytes survive, mapped or not, from machine_window_put of a FILL, or from the first mapping,
  *       until machine_release.
- *   M5  An access that no mapping allows reaches fl_fault (vm.h) in the thread that
+ *   MO5  An access that no mapping allows reaches fl_fault (vm.h) in the thread that
  *       made it, or on its behalf.
  *
  * What the core owes the machine:
- *   C1  Calls that change a space's mappings at an address are made with the map locked. So machine_attach
+ *   CO1  Calls that change a space's mappings at an address are made with the map locked. So machine_attach
  *       and machine_detach never overlap another mapping call at the same address. Calls of machine_map may
  *       run in parallel with each other; machine_unmap, machine_wrprotect and machine_harvest may run in
  *       parallel with machine_map for other pages.
- *   C2  A page is never released while it is busy, wired or being written.
- *   C3  A function here is called with one of the core's locks held only if its comment says "under the
+ *   CO2  A page is never released while it is busy, wired or being written.
+ *   CO3  A function here is called with one of the core's locks held only if its comment says "under the
  *       core's locks". Such a function does not call back into the core, and does not wait for a thread
  *       that may be in the core.
  *
@@ -88,7 +88,7 @@ FL_NODISCARD int machine_protect(struct machine_space *space, vm_offset_t start,
 
 /* ---- mappings ----------------------------------------------------------------------------------------- */
 
-#define MACHINE_MAP_WIRED 0x1 /* M3 holds for these mappings */
+#define MACHINE_MAP_WIRED 0x1 /* MO3 holds for these mappings */
 /* A hint: leave out pages that are mapped already, and what would cost memory. */
 #define MACHINE_MAP_QUICK 0x2
 
@@ -137,7 +137,7 @@ FL_NODISCARD unsigned machine_query(struct machine_space *space, vm_offset_t va)
 /* The same, and clears MACHINE_REFERENCED and MACHINE_DIRTY. Under the core's locks. */
 FL_NODISCARD unsigned machine_harvest(struct machine_space *space, vm_offset_t va);
 
-/* When it returns, no CPU uses a mapping that was removed or restricted before (M2).
+/* When it returns, no CPU uses a mapping that was removed or restricted before (MO2).
  * Under the core's locks. */
 void machine_sync(struct machine_space *space);
 

@@ -144,7 +144,7 @@ static int cpu_resolve(struct vm_map *map, vm_offset_t va, vm_prot_t access, vm_
         if (error != 0)
             return error;
     }
-    sim_panic("M5: an access at %#llx faults for ever", (unsigned long long)va);
+    sim_panic("MO5: an access at %#llx faults for ever", (unsigned long long)va);
 }
 
 /* Returns how many bytes the next instruction moves: at most to the end of the page, and perhaps fewer, so

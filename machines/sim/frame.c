@@ -72,7 +72,7 @@ void frame_bind(vm_frame_t number, void *object, vm_pindex_t pindex)
         frame->object->nframes++;
     }
     if (frame->object != object || frame->pindex != pindex)
-        sim_panic("M4: frame %u is page %llu of object %llu, and is used as another without machine_release",
+        sim_panic("MO4: frame %u is page %llu of object %llu, and is used as another without machine_release",
                   number, (unsigned long long)frame->pindex, (unsigned long long)frame->object->id);
 }
 
@@ -112,7 +112,7 @@ void machine_object_fini(void *object)
         sim_panic("object %llu is dead, and %u of its pages were not released", (unsigned long long)dead->id,
                   dead->nframes);
     if (dead->nattachments > 0)
-        sim_panic("A7: object %llu is dead, and %u ranges still show it", (unsigned long long)dead->id,
+        sim_panic("AM7: object %llu is dead, and %u ranges still show it", (unsigned long long)dead->id,
                   dead->nattachments);
     physmem.nobjects--;
     free(dead);
@@ -135,7 +135,7 @@ int machine_window_get(const struct machine_run *run, enum machine_window how, b
         if (how == MACHINE_WINDOW_FILL)
             memset(sim_frame(run->frame[i]), SIM_POISON, VM_PAGE_SIZE);
         else if (!frame->filled)
-            sim_panic("M4: a window onto frame %u, whose bytes mean nothing", run->frame[i]);
+            sim_panic("MO4: a window onto frame %u, whose bytes mean nothing", run->frame[i]);
         frame->nwindows++;
         physmem.nwindows++;
         addr[i] = sim_frame(run->frame[i]);
@@ -169,7 +169,7 @@ static void copy_piece(vm_frame_t number, uint32_t start, uint8_t *memory, size_
     uint8_t *bytes = sim_frame(number) + start;
 
     if (!frame->filled && (out || len_bytes < VM_PAGE_SIZE))
-        sim_panic("M4: a copy of frame %u, whose bytes mean nothing", number);
+        sim_panic("MO4: a copy of frame %u, whose bytes mean nothing", number);
     frame->nwindows++;
     physmem.nwindows++;
     for (size_t at = 0; at < len_bytes; at += SIM_SECTOR_SIZE) {
@@ -227,12 +227,12 @@ static void frame_release(vm_frame_t number, const struct machine_run *run, vm_p
     vm_offset_t va;
 
     if (frame->nptes > 0)
-        sim_panic("M2: frame %u is released, and %u page-table entries have it", number, frame->nptes);
+        sim_panic("MO2: frame %u is released, and %u page-table entries have it", number, frame->nptes);
     if (tlb_has_frame(number, &cpu, &va))
-        sim_panic("M2: frame %u is released, and the TLB of CPU %u has it at %#llx: machine_sync is owed",
+        sim_panic("MO2: frame %u is released, and the TLB of CPU %u has it at %#llx: machine_sync is owed",
                   number, cpu, (unsigned long long)va);
     if (frame->nwindows > 0)
-        sim_panic("C2: frame %u is released while a window is open onto it", number);
+        sim_panic("CO2: frame %u is released while a window is open onto it", number);
     if (frame->object != NULL && (frame->object != run->object || frame->pindex != pindex))
         sim_panic("frame %u is released as another page than it is", number);
     if (frame->object != NULL)

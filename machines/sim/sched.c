@@ -218,7 +218,7 @@ bool machine_lock_held(const struct machine_lock *lock)
 void sched_assert_no_locks(const char *what)
 {
     if (self()->nlocks > 0)
-        sim_panic("C3: %s may sleep, and fiber %u (%s) holds %u locks", what, number(self()), self()->name,
+        sim_panic("CO3: %s may sleep, and fiber %u (%s) holds %u locks", what, number(self()), self()->name,
                   self()->nlocks);
 }
 

@@ -12,10 +12,10 @@
  * run exactly, and sim_hash() proves it.
  *
  * The machine checks the core, and panics with the seed when it finds: a frame that is released while a page
- * table or a TLB has it (M2), or while it is open in a window (C2); a frame that is used for two pages; a
- * mapping that does not fit what is attached (A7, M1); a lock taken twice; a lock of the core held where the
- * call may sleep (C3); a deadlock; an access that faults for ever; and at shutdown spaces, objects, windows,
- * pages and stores that are left over. Released frames are filled with SIM_POISON.
+ * table or a TLB has it (MO2), or while it is open in a window (CO2); a frame that is used for two pages; a
+ * mapping that does not fit what is attached (AM7, MO1); a lock taken twice; a lock of the core held where
+ * the call may sleep (CO3); a deadlock; an access that faults for ever; and at shutdown spaces, objects,
+ * windows, pages and stores that are left over. Released frames are filled with SIM_POISON.
  */
 #ifndef MACHINES_SIM_SIM_H
 #define MACHINES_SIM_SIM_H
@@ -136,7 +136,7 @@ struct sim_attachment {
     void *object;       /* struct vm_object.machine */
     vm_pindex_t pindex; /* of `start` */
 };
-/* *attachment: the range that contains va. Returns false if there is none. The machine's side of A7. */
+/* *attachment: the range that contains va. Returns false if there is none. The machine's side of AM7. */
 FL_NODISCARD bool sim_attached(struct machine_space *space, vm_offset_t va,
                                struct sim_attachment *attachment);
 /* *attachment: the first range that ends after va. Returns false if there is none. */

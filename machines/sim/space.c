@@ -74,18 +74,18 @@ void space_fini(void)
     space_ids = 0;
 }
 
-/* ---- C1 -------------------------------------------------------------------------------------- */
+/* ---- CO1 -------------------------------------------------------------------------------------- */
 
 static void space_call_begin(struct machine_space *space, struct space_call *call, vm_offset_t start,
                              vm_offset_t end, bool exclusive)
 {
     if (start >= end || ((start | end) & VM_PAGE_MASK) != 0 || start < space->start || end > space->end)
-        sim_panic("C1: a call for [%#llx, %#llx), which is no range of the space", (unsigned long long)start,
+        sim_panic("CO1: a call for [%#llx, %#llx), which is no range of the space", (unsigned long long)start,
                   (unsigned long long)end);
     *call = (struct space_call){.start = start, .end = end, .exclusive = exclusive, .next = space->calls};
     for (const struct space_call *other = space->calls; other != NULL; other = other->next) {
         if (other->start < end && start < other->end && (exclusive || other->exclusive))
-            sim_panic("C1: two calls at once for [%#llx, %#llx)", (unsigned long long)start,
+            sim_panic("CO1: two calls at once for [%#llx, %#llx)", (unsigned long long)start,
                       (unsigned long long)end);
     }
     space->calls = call;
@@ -249,7 +249,7 @@ bool machine_can_map(void *entry_object, void *page_object)
 }
 
 /*
- * A7, M1: a mapped page belongs to the attached object, or to an object behind it, and then it cannot be
+ * AM7, MO1: a mapped page belongs to the attached object, or to an object behind it, and then it cannot be
  * written. Neighbours that were attached one by one may be mapped in one run.
  */
 static void space_check_map(struct machine_space *space, vm_offset_t va, void *object, vm_pindex_t pindex,
@@ -259,15 +259,15 @@ static void space_check_map(struct machine_space *space, vm_offset_t va, void *o
     struct sim_attachment a;
 
     if (!sim_attached(space, va, &a))
-        sim_panic("A7: a page is mapped at %#llx, where nothing is attached", at);
+        sim_panic("AM7: a page is mapped at %#llx, where nothing is attached", at);
     if ((prot & ~a.prot) != 0 || prot == VM_PROT_NONE)
-        sim_panic("M1: rights %#x are mapped at %#llx, where at most %#x may be", prot, at, a.prot);
+        sim_panic("MO1: rights %#x are mapped at %#llx, where at most %#x may be", prot, at, a.prot);
     if (object == a.object) {
         if (pindex != a.pindex + atop(va - a.start))
-            sim_panic("A7: page %llu is mapped at %#llx, where another page of its object belongs",
+            sim_panic("AM7: page %llu is mapped at %#llx, where another page of its object belongs",
                       (unsigned long long)pindex, at);
     } else if (prot & VM_PROT_WRITE) {
-        sim_panic("M1: a backing object's page is mapped at %#llx so that it can be written", at);
+        sim_panic("MO1: a backing object's page is mapped at %#llx so that it can be written", at);
     } else if (sim.params.torture.copy_first) {
         sim_panic("machine_can_map said no, and the page is mapped at %#llx nevertheless", at);
     }

@@ -1,7 +1,7 @@
 /*
  * space.h: an address space: page tables, and what the core said is attached where.
  *
- *   attachments, sorted:   [start, end) ─▶ object from pindex, with at most prot  (A7: as the map's entries)
+ *   attachments, sorted:   [start, end) ─▶ object from pindex, with at most prot  (AM7: as the map's entries)
  *
  * Hardware does not look at attachments. They are here so that each mapping can be checked against them.
  */
@@ -11,7 +11,7 @@
 #include "computer.h"
 #include "x86/pmap.h"
 
-/* A call that changes [start, end) and is under way (C1). It lies on the caller's stack. */
+/* A call that changes [start, end) and is under way (CO1). It lies on the caller's stack. */
 struct space_call {
     vm_offset_t start, end;
     bool exclusive; /* attach, detach */

@@ -1,7 +1,7 @@
 # Checks of the tree itself: who includes whom, what the core needs from outside and what it exports, how the
 # files are formatted. `mutants` tries the checks themselves.
 set(CHECKS ${CMAKE_CURRENT_LIST_DIR})
-foreach(check includes format readme)
+foreach(check includes format readme width wrapping citations invariants)
   add_test(NAME check_${check} COMMAND ${CHECKS}/${check} ${PROJECT_SOURCE_DIR})
 endforeach()
 add_test(NAME check_mutants COMMAND ${CHECKS}/mutants ${CHECKS})

@@ -121,8 +121,8 @@ static int library_store(struct driver *d, uint64_t addr, const void *bytes, siz
 
 /*
  * The length changes behind the VM's back. A write-back in flight at that moment would make the file long
- * again, because no store can ask for the length and write in one step (stores/file.c, F1). So the test first
- * makes sure that none is in flight.
+ * again, because no store can ask for the length and write in one step (stores/file.c, SF1). So the test
+ * first makes sure that none is in flight.
  */
 static int library_set_size(struct driver *d, int file, uint64_t len)
 {

@@ -164,7 +164,7 @@ static void an_error_is_negative_and_small(void **state)
     (void)state;
     int bad[] = {0, 5, -4096};
     for (uint32_t i = 0; i < 3; i++)
-        assert_true(test_panics(set_a_bad_one, &bad[i], "E1"));
+        assert_true(test_panics(set_a_bad_one, &bad[i], "ES1"));
 }
 
 int main(void)

@@ -443,7 +443,7 @@ static void a_writer_writes_back_itself(void **state)
     for (uint64_t i = 0; i < 1000; i++) {
         memset(buf, (int)i, sizeof buf);
         assert_int_equal(write_at(ptoa(i), buf, sizeof buf, 0), sizeof buf);
-        assert_true(atomic_load(&vm_page_dirty_files) <= 256 / 4 + 1);
+        assert_true(atomic_load(&vm_page_dirty_count) <= 256 / 4 + 1);
     }
     assert_true(sim_disk_counts(disk).writes < 60);
     for (uint64_t i = 0; i < 1000; i++) {

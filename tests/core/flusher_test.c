@@ -264,9 +264,9 @@ static void the_checker_sees_a_broken_list(void **state)
 {
     (void)state;
     int which = 3;
-    assert_true(test_panics(break_the_list, &which, "W3"));
+    assert_true(test_panics(break_the_list, &which, "WB3"));
     which = 4;
-    assert_true(test_panics(break_the_list, &which, "W4"));
+    assert_true(test_panics(break_the_list, &which, "WB4"));
 }
 
 /* ---- many ---------------------------------------------------------------------------------------------- */

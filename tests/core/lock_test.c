@@ -156,10 +156,10 @@ static void misuse(void *how) FL_NO_THREAD_SAFETY_ANALYSIS
 static void test_asserts(void **state)
 {
     (void)state;
-    assert_true(test_panics(misuse, "r", "L2"));
-    assert_true(test_panics(misuse, "w", "L1"));
-    assert_true(test_panics(misuse, "t", "L1"));
-    assert_true(test_panics(misuse, "a", "L1"));
+    assert_true(test_panics(misuse, "r", "LK2"));
+    assert_true(test_panics(misuse, "w", "LK1"));
+    assert_true(test_panics(misuse, "t", "LK1"));
+    assert_true(test_panics(misuse, "a", "LK1"));
 }
 
 int main(void)

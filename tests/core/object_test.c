@@ -402,8 +402,8 @@ static void the_checker_finds_faults(void **state)
     test_boot(&params);
     struct vm_object *object = anonymous(8);
     test_page(object, 3, 1, 0);
-    assert_true(test_panics(miscount, object, "O1"));
-    assert_true(test_panics(shrink_under_a_page, object, "O3"));
+    assert_true(test_panics(miscount, object, "OB1"));
+    assert_true(test_panics(shrink_under_a_page, object, "OB3"));
     vm_object_deallocate(object);
     sim_shutdown();
 }

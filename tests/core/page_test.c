@@ -580,15 +580,15 @@ static void misuse_lock(void *arg)
 static void test_asserts(void **state)
 {
     (void)state;
-    assert_true(test_panics(misuse, "f", "P3"));
-    assert_true(test_panics(misuse, "w", "P6"));
-    assert_true(test_panics(misuse, "b", "P3"));
-    assert_true(test_panics(misuse, "d", "P4"));
-    assert_true(test_panics(misuse, "u", "P9"));
-    assert_true(test_panics(misuse_lock, "-", "L1"));
-    assert_true(test_panics(misuse, "m", "P7"));
-    assert_true(test_panics(misuse, "q", "P8"));
-    assert_true(test_panics(misuse, "o", "P1"));
+    assert_true(test_panics(misuse, "f", "PG3"));
+    assert_true(test_panics(misuse, "w", "PG6"));
+    assert_true(test_panics(misuse, "b", "PG3"));
+    assert_true(test_panics(misuse, "d", "PG4"));
+    assert_true(test_panics(misuse, "u", "PG9"));
+    assert_true(test_panics(misuse_lock, "-", "LK1"));
+    assert_true(test_panics(misuse, "m", "PG7"));
+    assert_true(test_panics(misuse, "q", "PG8"));
+    assert_true(test_panics(misuse, "o", "PG1"));
     misuse("-"); /* and without any of these mistakes: no panic */
     halt();
 }

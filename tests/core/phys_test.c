@@ -211,11 +211,11 @@ static void lose_buddies(void *arg)
 static void test_asserts(void **state)
 {
     (void)state;
-    assert_true(test_panics(free_part_of_free, NULL, "B1"));
-    assert_true(test_panics(free_misaligned, NULL, "B1"));
-    assert_true(test_panics(corrupt_order, NULL, "B1"));
-    assert_true(test_panics(lose_buddies, NULL, "B2"));
-    assert_true(test_panics(touch_fresh, NULL, "B4"));
+    assert_true(test_panics(free_part_of_free, NULL, "PH1"));
+    assert_true(test_panics(free_misaligned, NULL, "PH1"));
+    assert_true(test_panics(corrupt_order, NULL, "PH1"));
+    assert_true(test_panics(lose_buddies, NULL, "PH2"));
+    assert_true(test_panics(touch_fresh, NULL, "PH4"));
 }
 
 int main(void)

@@ -325,10 +325,10 @@ static void corrupt_marks(void *arg)
 static void test_asserts(void **state)
 {
     (void)state;
-    assert_true(test_panics(insert_twice, NULL, "X1"));
-    assert_true(test_panics(remove_absent, NULL, "X1"));
-    assert_true(test_panics(corrupt_index, NULL, "X2"));
-    assert_true(test_panics(corrupt_marks, NULL, "X3"));
+    assert_true(test_panics(insert_twice, NULL, "RX1"));
+    assert_true(test_panics(remove_absent, NULL, "RX1"));
+    assert_true(test_panics(corrupt_index, NULL, "RX2"));
+    assert_true(test_panics(corrupt_marks, NULL, "RX3"));
 }
 
 int main(void)

@@ -322,8 +322,8 @@ static void free_unused_frame(void *arg)
 static void test_asserts(void **state)
 {
     (void)state;
-    assert_true(test_panics(lose_free_frames, NULL, "B3"));
-    assert_true(test_panics(free_unused_frame, NULL, "S4"));
+    assert_true(test_panics(lose_free_frames, NULL, "PH3"));
+    assert_true(test_panics(free_unused_frame, NULL, "RV4"));
 }
 
 int main(void)

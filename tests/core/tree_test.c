@@ -181,9 +181,9 @@ static void corrupt(void *how)
 static void test_check_catches(void **state)
 {
     (void)state;
-    assert_true(test_panics(corrupt, "p", "T1"));
-    assert_true(test_panics(corrupt, "b", "T2"));
-    assert_true(test_panics(corrupt, "s", "T3"));
+    assert_true(test_panics(corrupt, "p", "TR1"));
+    assert_true(test_panics(corrupt, "b", "TR2"));
+    assert_true(test_panics(corrupt, "s", "TR3"));
     corrupt("-"); /* and without any of these mistakes: no panic */
 }
 

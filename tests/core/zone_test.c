@@ -180,8 +180,8 @@ static void free_twice(void *arg)
 static void test_asserts(void **state)
 {
     (void)state;
-    assert_true(test_panics(free_foreign, NULL, "Z1"));
-    assert_true(test_panics(free_twice, NULL, "Z1"));
+    assert_true(test_panics(free_foreign, NULL, "ZN1"));
+    assert_true(test_panics(free_twice, NULL, "ZN1"));
 }
 
 int main(void)

@@ -267,7 +267,7 @@ static bool run(uint64_t seed)
         sim_run("meddler", meddler, (void *)i);
     while (world.left > 0 && !world.wrong) {
         sim_sleep_ns(200000);
-        if (!world.all) /* pages are beyond the end while a truncation sleeps (O3) */
+        if (!world.all) /* pages are beyond the end while a truncation sleeps (OB3) */
             sim_vm_check();
     }
     if (world.wrong)

@@ -563,7 +563,7 @@ static void test_catches(void **state)
     (void)state;
     assert_true(test_panics(write_read_only, NULL, "read-only"));
     assert_true(test_panics(leave_open, NULL, "leak: 1 stores"));
-    assert_true(test_panics(submit_under_lock, NULL, "C3"));
+    assert_true(test_panics(submit_under_lock, NULL, "CO3"));
 }
 
 int main(void)

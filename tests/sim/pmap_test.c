@@ -380,7 +380,7 @@ static void test_forgetful(void **state)
     for (int i = 0; i < 100; i++)
         machine_wake(&done); /* any call will do */
     for (unsigned i = 0; i < 8; i++)
-        assert_int_equal(machine_query(space, AT + ptoa(i)) != 0, i < 4); /* M3 */
+        assert_int_equal(machine_query(space, AT + ptoa(i)) != 0, i < 4); /* MO3 */
     assert_int_equal(sim_stats().forgotten, 4);
     machine_unmap(space, AT, AT + ptoa(8), 0);
     machine_sync(space);
@@ -519,18 +519,18 @@ static void detach_while_mapping(void *arg)
 static void test_catches(void **state)
 {
     (void)state;
-    assert_true(test_panics(release_mapped, NULL, "M2"));
-    assert_true(test_panics(map_unattached, NULL, "A7"));
-    assert_true(test_panics(map_wrong_page, NULL, "A7"));
-    assert_true(test_panics(map_beyond_rights, NULL, "M1"));
-    assert_true(test_panics(map_backing_writable, NULL, "M1"));
+    assert_true(test_panics(release_mapped, NULL, "MO2"));
+    assert_true(test_panics(map_unattached, NULL, "AM7"));
+    assert_true(test_panics(map_wrong_page, NULL, "AM7"));
+    assert_true(test_panics(map_beyond_rights, NULL, "MO1"));
+    assert_true(test_panics(map_backing_writable, NULL, "MO1"));
     assert_true(test_panics(map_though_copy_first, NULL, "machine_can_map"));
-    assert_true(test_panics(frame_of_two_pages, NULL, "M4"));
-    assert_true(test_panics(window_onto_nothing, NULL, "M4"));
-    assert_true(test_panics(release_in_window, NULL, "C2"));
-    assert_true(test_panics(object_dies_shown, NULL, "A7"));
+    assert_true(test_panics(frame_of_two_pages, NULL, "MO4"));
+    assert_true(test_panics(window_onto_nothing, NULL, "MO4"));
+    assert_true(test_panics(release_in_window, NULL, "CO2"));
+    assert_true(test_panics(object_dies_shown, NULL, "AM7"));
     assert_true(test_panics(object_dies_with_pages, NULL, "were not released"));
-    assert_true(test_panics(detach_while_mapping, NULL, "C1"));
+    assert_true(test_panics(detach_while_mapping, NULL, "CO1"));
 }
 
 int main(void)

@@ -361,7 +361,7 @@ static void test_catches(void **state)
     assert_true(test_panics(poll, NULL, "stuck"));
     assert_true(test_panics(wait_without_lock, NULL, "does not hold the lock"));
     assert_true(test_panics(end_with_lock, NULL, "ends with 1 locks"));
-    assert_true(test_panics(window_under_lock, NULL, "C3"));
+    assert_true(test_panics(window_under_lock, NULL, "CO3"));
     assert_true(test_panics(lock_twice, NULL, "FAULTLINE_SEED="));
 }
 

@@ -288,7 +288,7 @@ static void random_transfers_match_on_tmpfs(void **state)
     random_transfers_in("/dev/shm", false);
 }
 
-/* F2: bytes that were cut off give an error and not zeros; bytes that remain are read. */
+/* SF2: bytes that were cut off give an error and not zeros; bytes that remain are read. */
 static void a_file_that_shrank_says_so(void **state)
 {
     (void)state;
