@@ -53,10 +53,7 @@ struct vm_object {
     _Atomic uint32_t ref_count;
     uint32_t resident_count; /* (O) pages */
     uint32_t dirty_count;    /* (O) those of them that are dirty; counted if the pager can write them */
-    /*
-     * (O) pips: users that need the object to stay while they work without its lock; its address is the
-     * channel
-     */
+    /* (O) pips: users that need the object while they work without its lock; its address is the channel */
     uint32_t paging_in_progress;
     uint32_t generation;   /* (O) grows with every page that comes or goes */
     vm_pindex_t size;      /* (O) in pages */
