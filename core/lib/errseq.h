@@ -11,7 +11,7 @@
  * number of their own. A cursor that is made while SEEN is clear (errseq_sample) will be told of that error
  * too, so that no error is lost between two descriptors. 0: no error yet; as a cursor: told of nothing.
  *
- * Invariant: E1 an error that is recorded is a negative errno, at least -4095.
+ * Invariant: ES1 an error that is recorded is a negative errno, at least -4095.
  * Lock: none for the errseq, which is atomic. A cursor is guarded by its owner's lock.
  * Does not do: how many errors there were, or which before the last. A reader that does not look while 2^19
  * errors are reported to others misses them. (lib/errseq.c, Linux.)

@@ -9,7 +9,7 @@
  *     file   the block layer, buffer heads, transfers, vnodes, their pager, read-ahead, the flusher's marks
  *     vm     the page daemon's marks, which take account of read-ahead's window
  *
- * Invariant: I1 when no space and no vnode is left, no page is in use.
+ * Invariant: SD1 when no space and no vnode is left, no page is in use.
  *
  * Each *_startup sets every static variable of its file, so a program may boot one VM after another. Context:
  * boot, with no other thread in the core.
