@@ -561,10 +561,14 @@ static void queue_check(enum vm_page_queue queue)
 
 void vm_page_check_all(void)
 {
-    uint32_t free = vm_page_count - vm_phys.fresh, queued = 0, wired = 0;
+    uint32_t queued = 0, wired = 0;
 
     lru_add_drain_all();
-    for (vm_frame_t frame = 0; frame < vm_phys.fresh; frame++) {
+    vm_lock(&vm_phys.lock);
+    vm_frame_t fresh = vm_phys.fresh;
+    vm_unlock(&vm_phys.lock);
+    uint32_t free = vm_page_count - fresh;
+    for (vm_frame_t frame = 0; frame < fresh; frame++) {
         const struct vm_page *m = vm_page_of(frame);
         queued += m->queue != PQ_NONE;
         wired += m->wire_count != 0;
