@@ -2,7 +2,6 @@
 # ops_fuzz: the target itself, with Clang:  cmake --preset fuzz && cmake --build --preset fuzz
 #                                           build-fuzz/ops_fuzz tests/fuzz/corpus
 option(FAULTLINE_FUZZ "Build ops_fuzz with Clang's libFuzzer" OFF)
-set(FUZZ_SOURCES tests/fuzz/ops_fuzz.c ${MODEL_SOURCES} ${TEST_SUPPORT_SIM})
 
 function(faultline_fuzz_target name)
   target_include_directories(${name} PRIVATE core include machines machines/sim tests)
@@ -10,15 +9,15 @@ function(faultline_fuzz_target name)
   target_link_libraries(${name} PRIVATE PkgConfig::CMOCKA Threads::Threads)
 endfunction()
 
-add_executable(fuzz_corpus_test tests/fuzz/corpus_main.c ${FUZZ_SOURCES}
-               $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_sim>)
+add_executable(fuzz_corpus_test tests/fuzz/corpus_main.c tests/fuzz/ops_fuzz.c ${MODEL_ON_SIM})
 faultline_fuzz_target(fuzz_corpus_test)
 add_test(NAME fuzz_corpus_test COMMAND fuzz_corpus_test ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus)
 set_tests_properties(fuzz_corpus_test PROPERTIES LABELS sanitize)
 
 if(FAULTLINE_FUZZ)
   # The sources, and not the objects: the core itself has to be instrumented for coverage.
-  add_executable(ops_fuzz ${FUZZ_SOURCES} ${CORE_SOURCES} ${SIM_SOURCES})
+  add_executable(ops_fuzz tests/fuzz/ops_fuzz.c ${MODEL_SOURCES} ${MODEL_SIM_SOURCES} ${SUPPORT_SOURCES}
+                 ${CORE_SOURCES} ${SIM_SOURCES})
   faultline_fuzz_target(ops_fuzz)
   target_compile_options(ops_fuzz PRIVATE -fsanitize=fuzzer,address,undefined)
   target_link_options(ops_fuzz PRIVATE -fsanitize=fuzzer,address,undefined)
