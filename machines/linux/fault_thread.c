@@ -7,9 +7,10 @@
  *
  * One thread at a time leads: it waits for a message and takes it. So a message wakes one thread and not all.
  *
- * A message may be stale: serving another thread's fault on the same page also woke the thread of this
- * message, which has gone on since and may have unmapped the page. So an error counts only when it comes
- * twice: the first time the thread is only woken, and if the error is real it faults again.
+ * A message may be stale: another fault on the same page, or one that mapped this page ahead, has been served
+ * and so woke the thread of this message, which has gone on since and may have unmapped the page. So an error
+ * counts only if the thread sleeps, has not faulted again since, and its fault before was the same and met an
+ * error, too. After the first error the thread is only woken: if the error is real it faults again at once.
  *
  * An error inside a system call must make the call fail (EFAULT): after a signal alone it would try again for
  * ever. So the page is poisoned for a moment. If the thread did not run in that time it faults again, and the
@@ -42,18 +43,27 @@ static struct {
     uint64_t thread[NTHREADS];
 } engine = {.stop = -1};
 
-/* Held by the thread that waits for messages. */
+/* Held by the thread that waits for messages. Before faults_lock. */
 static struct machine_lock lead;
 
-/* Faults that met an error once; `next` is the place of the next one. */
-static struct machine_lock failed_lock;
+/*
+ * What tells whether an error counts. Messages are recorded in the order in which they are read. A thread
+ * has one fault at a time, so all its messages but the latest are stale.
+ */
+static struct machine_lock faults_lock;
 static struct {
+    /* The fault that each handler thread serves. */
     struct {
-        pid_t tid;
+        pid_t tid;  /* of the faulting thread; 0: it has faulted again since */
+        bool again; /* its fault before was at the same address, and met an error */
+    } served[NTHREADS];
+    /* Threads whose latest fault met an error that did not count. */
+    struct {
+        pid_t tid; /* 0: free */
         vm_offset_t va;
-    } fault[NFAILED];
-    unsigned next;
-} failed FL_GUARDED_BY(failed_lock);
+    } failed[NFAILED];
+    unsigned next; /* the place in failed[] of the next one */
+} faults FL_GUARDED_BY(faults_lock);
 
 /* Reads a small file of the thread from /proc. Returns its length, or a negative errno value. */
 static long read_task_file(pid_t tid, const char *name, char *text, size_t size)
@@ -70,13 +80,20 @@ static long read_task_file(pid_t tid, const char *name, char *text, size_t size)
     return n;
 }
 
-/* Whether the thread, which sleeps in a fault, is inside a system call. The file says -1
- * for a fault in user mode. */
-static bool in_system_call(pid_t tid)
+enum whereabouts {
+    RUNNING,
+    ASLEEP_IN_USER_MODE, /* in a fault */
+    ASLEEP_IN_SYSTEM_CALL,
+};
+
+/* The file says "running", or the number of the system call, which is -1 for a fault in user mode. */
+static enum whereabouts where_is(pid_t tid)
 {
     char text[160];
 
-    return read_task_file(tid, "syscall", text, sizeof(text)) > 0 && text[0] != '-' && text[0] != 'r';
+    if (read_task_file(tid, "syscall", text, sizeof(text)) <= 0 || text[0] == '-')
+        return ASLEEP_IN_USER_MODE;
+    return text[0] == 'r' ? RUNNING : ASLEEP_IN_SYSTEM_CALL;
 }
 
 /* Whether the thread blocks or ignores the signal. The kernel ends a process that
@@ -142,12 +159,12 @@ static void fail_system_call(vm_offset_t page)
 }
 
 /* Delivers the error of a fault at va. readable: the page is mapped for reading. */
-static void deliver(pid_t tid, vm_offset_t va, bool readable, int error)
+static void deliver(pid_t tid, enum whereabouts where, vm_offset_t va, bool readable, int error)
 {
     siginfo_t info;
     int signo = linux_fault_siginfo(error, va, &info);
 
-    if (in_system_call(tid)) {
+    if (where == ASLEEP_IN_SYSTEM_CALL) {
         if (readable)
             fail_system_call_store(trunc_page(va));
         else
@@ -162,27 +179,45 @@ static void deliver(pid_t tid, vm_offset_t va, bool readable, int error)
     linux_uffd_wake(trunc_page(va), VM_PAGE_SIZE);
 }
 
-/* Whether this thread failed at va before. If not, it is remembered. */
-static bool failed_before(pid_t tid, vm_offset_t va)
+/* Records a message that was just read, which this handler thread is going to serve. */
+static void record(unsigned handler, pid_t tid, vm_offset_t va) FL_REQUIRES(lead)
 {
-    bool before = false;
+    bool again = false;
 
-    machine_lock(&failed_lock);
-    for (unsigned i = 0; i < NFAILED && !before; i++) {
-        before = failed.fault[i].tid == tid && failed.fault[i].va == va;
-        if (before)
-            failed.fault[i].tid = 0;
-    }
-    if (!before) {
-        unsigned i = failed.next++ % NFAILED;
-        failed.fault[i].tid = tid;
-        failed.fault[i].va = va;
-    }
-    machine_unlock(&failed_lock);
-    return before;
+    machine_lock(&faults_lock);
+    for (unsigned i = 0; i < NTHREADS; i++)
+        if (faults.served[i].tid == tid)
+            faults.served[i].tid = 0;
+    for (unsigned i = 0; i < NFAILED; i++)
+        if (faults.failed[i].tid == tid) {
+            again = faults.failed[i].va == va;
+            faults.failed[i].tid = 0;
+        }
+    faults.served[handler].tid = tid;
+    faults.served[handler].again = again;
+    machine_unlock(&faults_lock);
 }
 
-static void serve(const struct uffd_msg *message)
+/*
+ * Whether the error of the fault that this handler thread serves counts. If not, but an error of the thread's
+ * next fault may, this one is remembered. asleep: the faulting thread slept after the error was found.
+ */
+static bool counts(unsigned handler, pid_t tid, vm_offset_t va, bool asleep)
+{
+    machine_lock(&faults_lock);
+    bool again = faults.served[handler].again;
+    bool latest = faults.served[handler].tid == tid;
+    /* Its first error; or its second one, but another thread's fault on the page has woken it once more. */
+    if (latest && asleep != again) {
+        unsigned i = faults.next++ % NFAILED;
+        faults.failed[i].tid = tid;
+        faults.failed[i].va = va;
+    }
+    machine_unlock(&faults_lock);
+    return latest && asleep && again;
+}
+
+static void serve(unsigned handler, const struct uffd_msg *message)
 {
     vm_offset_t va = message->arg.pagefault.address;
     uint64_t flags = message->arg.pagefault.flags;
@@ -195,8 +230,9 @@ static void serve(const struct uffd_msg *message)
     linux_fault_asleep = trunc_page(va);
     int error = fl_fault(engine.map, trunc_page(va), access);
     linux_fault_mapped = 0;
-    if (error != 0 && failed_before(tid, va))
-        deliver(tid, va, (flags & UFFD_PAGEFAULT_FLAG_WP) != 0, error);
+    enum whereabouts where = error != 0 ? where_is(tid) : RUNNING;
+    if (error != 0 && counts(handler, tid, va, where != RUNNING))
+        deliver(tid, where, va, (flags & UFFD_PAGEFAULT_FLAG_WP) != 0, error);
     else if (linux_fault_asleep != 0) /* nothing was entered: the page was there, or there is an error */
         linux_uffd_wake(trunc_page(va), VM_PAGE_SIZE);
     linux_fault_asleep = 0;
@@ -221,17 +257,20 @@ static bool receive(struct uffd_msg *message) FL_REQUIRES(lead)
 
 static void *run(void *arg)
 {
+    unsigned handler = (unsigned)(uintptr_t)arg;
     struct uffd_msg message;
     bool more = true;
 
     while (more) {
         machine_lock(&lead);
         more = receive(&message);
+        if (more)
+            record(handler, (pid_t)message.arg.pagefault.feat.ptid, message.arg.pagefault.address);
         machine_unlock(&lead);
         if (more)
-            serve(&message);
+            serve(handler, &message);
     }
-    return arg;
+    return NULL;
 }
 
 int linux_fault_thread_start(struct vm_map *map)
@@ -243,7 +282,8 @@ int linux_fault_thread_start(struct vm_map *map)
         return engine.stop;
     engine.stop = linux_fd_move_high(engine.stop);
     while (engine.nthreads < NTHREADS) {
-        int error = linux_thread_create(&engine.thread[engine.nthreads], run, NULL);
+        int error =
+            linux_thread_create(&engine.thread[engine.nthreads], run, (void *)(uintptr_t)engine.nthreads);
         if (error != 0)
             return error;
         engine.nthreads++;

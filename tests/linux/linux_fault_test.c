@@ -34,6 +34,7 @@
     } while (0)
 
 static uint8_t *mapping; /* one page longer than the file */
+static struct fl_file *file;
 
 static uint8_t byte_at(size_t offset)
 {
@@ -57,7 +58,6 @@ static void start(enum fl_fault_engine engine)
 {
     struct fl_options options = {.memory_limit_bytes = LIMIT_BYTES, .fault = engine};
     char path[] = "linux_fault_test.XXXXXX";
-    struct fl_file *file;
     void *addr = NULL;
 
     int fd = mkstemp(path);
@@ -277,6 +277,39 @@ static void an_error_without_a_handler_kills(void **state)
     dies_of(jump_and_die, FL_FAULT_THREAD, SIGSEGV);
 }
 
+/* ---- faults that are over ----------------------------------------------------------------------------- */
+
+#define PARTS      7 /* of the file, each of which is mapped alone; together longer than the limit */
+#define PART_PAGES 128
+#define ROUNDS     400
+
+/*
+ * Reads the first pages of a part and unmaps it at once, again and again at the same address. Serving a fault
+ * maps the next pages, too, which are busy meanwhile. The program faults on one of them, and a second handler
+ * thread waits for that page. When the first one has mapped it, the program goes on and unmaps it, and the
+ * second one may look the fault up only then.
+ */
+static void unmap_at_once(enum fl_fault_engine engine)
+{
+    start(engine);
+    for (int i = 0; i < ROUNDS; i++) {
+        size_t part = ptoa(PART_PAGES) * (size_t)(i % PARTS);
+        size_t len = ptoa(16 + (size_t)(i / PARTS)); /* each length in each part */
+        void *addr = NULL;
+
+        CHECK(fl_mmap(&addr, ptoa(PART_PAGES), PROT_READ, MAP_SHARED, file, part) == 0);
+        for (size_t at = 0; at < len; at++)
+            CHECK(((volatile uint8_t *)addr)[at] == byte_at(part + at));
+        CHECK(fl_munmap(addr, ptoa(PART_PAGES)) == 0);
+    }
+}
+
+static void a_fault_that_is_over_is_no_error(void **state)
+{
+    (void)state;
+    run_on_both(unmap_at_once);
+}
+
 /* ---- without privilege -------------------------------------------------------------------------------- */
 
 #define NOBODY 65534
@@ -328,6 +361,7 @@ int main(void)
         cmocka_unit_test(handlers_from_before_see_errors),
         cmocka_unit_test(sent_signals_reach_the_program),
         cmocka_unit_test(an_error_without_a_handler_kills),
+        cmocka_unit_test(a_fault_that_is_over_is_no_error),
         cmocka_unit_test(no_privilege_is_needed_for_the_signal_engine),
         cmocka_unit_test(the_thread_engine_says_what_it_needs),
     };
