@@ -23,8 +23,11 @@ void sim_disk_unsafe(const struct sim_disk *disk, sim_disk_unsafe_fn *fn, void *
             continue;
         for (uint32_t i = 0; i < t->request->npages; i++) {
             struct disk_piece piece = disk_request_piece(t->request, i);
+            /* What lies behind the end when the write is over does not land (disk_transfer.c). */
+            size_t len_bytes = image_trim(&disk->current, piece.offset, piece.len_bytes);
 
-            fn(piece.offset, piece.bytes, piece.len_bytes, arg);
+            if (len_bytes > 0)
+                fn(piece.offset, piece.bytes, len_bytes, arg);
         }
     }
 }

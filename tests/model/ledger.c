@@ -190,12 +190,32 @@ static bool changes_files(const struct op *op)
            op->kind == OP_WRITE || op->kind == OP_TRUNCATE || op->kind == OP_PUNCH || op->kind == OP_MADVISE;
 }
 
+/*
+ * A write that begins behind the end first makes the file as long as that. If it fails then, the file is cut
+ * again; but when the power fails in between, zeros stay at its end.
+ */
+static void note_skip(struct ledger_file *f, const struct op *op)
+{
+    uint64_t i;
+
+    if (op->kind != OP_WRITE || (op->flags & FL_IOCB_APPEND) || op->off > CAPACITY || op->off <= f->high)
+        return;
+    for (i = f->high; i < op->off; i++) {
+        may_only(f, i, 0);
+        f->last[i] = 0;
+    }
+    f->high = op->off;
+}
+
 static void before(struct oracle *oracle, const struct op *op)
 {
+    struct ledger *ledger = ledger_of(oracle);
     int i;
 
     for (i = 0; changes_files(op) && i < DRIVER_FILES; i++)
-        note(&ledger_of(oracle)->file[i], &model_of(oracle->model)->file[i]);
+        note(&ledger->file[i], &model_of(oracle->model)->file[i]);
+    if (op->kind == OP_WRITE)
+        note_skip(&ledger->file[driver_handles[op->handle < 0 ? 0 : op->handle].file], op);
 }
 
 /* msync promises the pages that are mapped shared. */
