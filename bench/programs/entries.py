@@ -1,8 +1,8 @@
 """The programs that `run` measures: what each is given, and how it is started.
 
-In a command, {work} is the program `work` beside this file, {data} the folder of the data, {input} the input and
-{result} the file that the program leaves behind. A program that works in place gets a copy of its input there. What it
-prints and what it leaves behind must be the same on both sides.
+In a command, {work} is the program `work` beside this file, {data} the folder of the data, {input} the input
+and {result} the file that the program leaves behind. A program that works in place gets a copy of its input
+there. What it prints and what it leaves behind must be the same on both sides.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""The input files of the programs: each is made once, at the size that is asked for, and always with the same bytes.
+"""The input files of the programs: each is made once, at the size asked for, and always with the same bytes.
 
 A function takes the path to make and about how many bytes it shall have.
 """
@@ -24,7 +24,7 @@ def integers(path, size):
 
 
 def text(path, size):
-    """Lines of random words, one line in a block with a needle. Half of the blocks repeat one far before them."""
+    """Lines of random words, one line in a block with a needle. Every second block repeats an earlier one."""
     import numpy
 
     source = numpy.random.default_rng(2)
@@ -85,7 +85,7 @@ def git_repository(path, size):
 
 
 def made(make, size, folder):
-    """The path of the input, which is made under another name first, so that a half-made one is never used."""
+    """The path of the input. It is made under another name first, so that no unfinished one is used."""
     path = os.path.join(folder, f"{make.__name__}.{size >> 20}M")
     if not os.path.exists(path):
         unfinished = path + ".unfinished"

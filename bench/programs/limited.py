@@ -1,13 +1,14 @@
-"""One run of a program within a memory limit: by the kernel in a memory cgroup, or by Faultline in the same cgroup.
+"""One run of a program within a memory limit: by the kernel in a memory cgroup, or by Faultline in the same.
 
   the kernel   cgroup of limit + beside [ program, page cache ]
   Faultline    cgroup of limit + beside [ program, `faultline run` with the limit ]
 
-`beside` is what the program needs besides its mapped files. Both sides have it, so neither gains by it. Runs start
-with their files out of the page cache: within the cgroup, so that every page of them is read and accounted there.
-This module starts and accounts for processes; it does not know the programs, and does not compare their output.
+`beside` is what the program needs besides its mapped files. Both sides have it. The caller drops the files
+from the page cache before a run, so that every page of them is read within the cgroup and counts there. This
+module starts processes and accounts for them; it does not know the programs, and does not compare output.
 """
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -18,6 +19,7 @@ import threading
 import time
 
 MIB = 1 << 20
+BLOCK_BYTES = 512  # of ru_inblock
 V1, V2 = "/sys/fs/cgroup/memory", "/sys/fs/cgroup"
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 REMOVE_SECONDS = 10
@@ -28,7 +30,7 @@ class NoCgroup(Exception):
 
 
 class Cgroup:
-    """A memory cgroup, version 1 or 2, for the processes of one run; removed at the end of the `with` block."""
+    """A memory cgroup, version 1 or 2, for the processes of one run. Leaving the `with` block removes it."""
 
     def __init__(self, limit_bytes):
         v1 = os.path.exists(f"{V1}/cgroup.procs")
@@ -75,11 +77,15 @@ class Cgroup:
 
 @dataclasses.dataclass
 class Run:
-    """What one run took and did. `failure` is None, or says how the run went wrong; `output` is its standard output."""
+    """What one run took and did, by the kernel's account of the process, and by Faultline's in `stats`.
+
+    `failure` is None, or says how the run went wrong. `output` is what it printed.
+    """
 
     seconds: float
     processor_seconds: float
     major_faults: int
+    read_bytes: int
     failure: str | None
     output: bytes
     peak_bytes: int | None = None
@@ -136,12 +142,18 @@ def start(argv, cgroup, timeout, scratch, variables):
 
         def end():
             late.set()
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
         timer = threading.Timer(timeout, end)
         timer.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        timer.cancel()
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            end()
+            raise
+        finally:
+            timer.cancel()
         seconds = time.monotonic() - began
         process.returncode = os.waitstatus_to_exitcode(status)
     said = [open(name, "rb").read() for name in names]
@@ -153,11 +165,18 @@ def start(argv, cgroup, timeout, scratch, variables):
     elif process.returncode != 0:
         last = said[1].decode(errors="replace").strip().splitlines()[-1:]
         failure = f"status {process.returncode} {' '.join(last)}".strip()
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_majflt, failure, said[0])
+    return Run(
+        seconds,
+        usage.ru_utime + usage.ru_stime,
+        usage.ru_majflt,
+        usage.ru_inblock * BLOCK_BYTES,
+        failure,
+        said[0],
+    )
 
 
 def run(argv, *, scratch, timeout, cgroup_bytes=None, faultline=None, limit=None, variables={}):
-    """One run: under `faultline run` with `limit` if `faultline` is given, in a cgroup if `cgroup_bytes` is."""
+    """One run: under `faultline run` with `limit` if `faultline` is given; in a cgroup if `cgroup_bytes` is."""
     stats = os.path.join(scratch, "stats.json")
     if faultline:
         argv = [faultline, "run", "--memory", str(limit), "--stats", stats, "--", *argv]

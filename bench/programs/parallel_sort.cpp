@@ -1,8 +1,8 @@
 /*
  * parallel_sort FILE: sorts the 64-bit integers of FILE in place, through one shared mapping, with two threads.
  *
- * This is umap's benchmark (umapsort) on a plain `mmap`: GNU's parallel mode with its quicksort, which needs no second
- * array. Ends when the sorted file is on the disk.
+ * This is umap's benchmark (umapsort) on a plain `mmap`: GNU's parallel mode with its quicksort, which needs no
+ * second array. Ends when the sorted file is on the disk.
  */
 #include <algorithm>
 #include <cstdint>
