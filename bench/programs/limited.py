@@ -176,7 +176,7 @@ def start(argv, cgroup, timeout, scratch, variables):
 
 
 def run(argv, *, scratch, timeout, cgroup_bytes=None, faultline=None, limit=None, variables={}):
-    """One run: under `faultline run` with `limit` if `faultline` is given; in a cgroup if `cgroup_bytes` is."""
+    """One run: under `faultline run` with `limit` if `faultline` is given, in a cgroup if its size is."""
     stats = os.path.join(scratch, "stats.json")
     if faultline:
         argv = [faultline, "run", "--memory", str(limit), "--stats", stats, "--", *argv]
