@@ -30,18 +30,18 @@ PROGRAMS = (
     Program(
         "LMDB gets, MDB_NORDAHEAD", inputs.lmdb_database, 8, 12, "{work} lmdb_gets_nordahead {input} 40000"
     ),
-    Program("LMDB puts", inputs.lmdb_database, 8, 12, "{work} lmdb_puts {result} 2000", in_place=True),
+    Program("LMDB puts", inputs.lmdb_database, 8, 16, "{work} lmdb_puts {result} 2000", in_place=True),
     Program(
         "LMDB puts, MDB_NORDAHEAD",
         inputs.lmdb_database,
         8,
-        12,
-        "{work} lmdb_puts_nordahead {result} 2000",
+        16,
+        "{work} lmdb_puts_nordahead {result} 20000",
         in_place=True,
     ),
     Program("SQLite queries", inputs.sqlite_database, 8, 12, "{work} sqlite_queries {input} 10000"),
     Program(
-        "SQLite updates", inputs.sqlite_database, 8, 12, "{work} sqlite_updates {result} 2000", in_place=True
+        "SQLite updates", inputs.sqlite_database, 8, 16, "{work} sqlite_updates {result} 2000", in_place=True
     ),
     Program("git fsck", inputs.git_repository, 4, 8, "git -C {input} fsck --full --no-progress"),
     Program("numpy column sums", inputs.integers, 4, 24, "{work} numpy_sums {input}"),
