@@ -43,8 +43,8 @@ PROGRAMS = (
     Program(
         "SQLite updates", inputs.sqlite_database, 8, 16, "{work} sqlite_updates {result} 2000", in_place=True
     ),
-    Program("git fsck", inputs.git_repository, 4, 8, "git -C {input} fsck --full --no-progress"),
+    Program("git fsck", inputs.git_repository, 4, 16, "git -C {input} fsck --full --no-progress"),
     Program("numpy column sums", inputs.integers, 4, 24, "{work} numpy_sums {input}"),
     Program("numpy sort", inputs.integers, 4, 24, "{work} numpy_sort {result}", in_place=True),
-    Program("lrzip -U", inputs.text, 2, 96, "lrzip -U -l -p 2 -Q -f -o {result} {input}"),
+    Program("lrzip -U", inputs.text, 2, 176, "lrzip -U -l -p 2 -Q -f -o {result} {input}"),
 )
