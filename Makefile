@@ -2,9 +2,9 @@
 BUILD ?= build
 PACKAGES = cmake ninja-build gcc clang clang-format binutils pkg-config python3 python3-lmdb python3-numpy \
            lmdb-utils sqlite3 e2fsprogs gdb rsync systemd systemd-journal-remote ripgrep git time \
-           libcmocka-dev liburing-dev libc6-dev
+           g++ lrzip libcmocka-dev liburing-dev libc6-dev
 
-.PHONY: all deps run check company bench walkthroughs core-names clean
+.PHONY: all deps run check company bench bench-programs walkthroughs core-names clean
 
 all: deps
 	cmake --preset gcc -B $(BUILD) >/dev/null
@@ -40,6 +40,10 @@ core-names: deps
 
 bench: all
 	bench/run $(BUILD)
+
+# Real programs on files larger than memory, beside the kernel in a memory cgroup; as root. About ten minutes.
+bench-programs: all
+	bench/programs/run $(BUILD)
 
 clean:
 	rm -rf build build-*

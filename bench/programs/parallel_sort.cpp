@@ -1,0 +1,37 @@
+/*
+ * parallel_sort FILE: sorts the 64-bit integers of FILE in place, through one shared mapping, with two threads.
+ *
+ * This is umap's benchmark (umapsort) on a plain `mmap`: GNU's parallel mode with its quicksort, which needs no
+ * second array. Ends when the sorted file is on the disk.
+ */
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <fcntl.h>
+#include <functional>
+#include <omp.h>
+#include <parallel/tags.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+    if (argc != 2)
+        return std::fprintf(stderr, "usage: parallel_sort FILE\n"), 2;
+    int fd = open(argv[1], O_RDWR);
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) != 0)
+        return std::perror(argv[1]), 1;
+    std::size_t bytes = status.st_size;
+    void *map = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
+        return std::perror("mmap"), 1;
+    omp_set_num_threads(2);
+    auto first = static_cast<std::uint64_t *>(map);
+    auto last = first + bytes / sizeof *first;
+    std::sort(first, last, std::less<std::uint64_t>(), __gnu_parallel::quicksort_tag());
+    if (msync(map, bytes, MS_SYNC) != 0)
+        return std::perror("msync"), 1;
+    return 0;
+}
