@@ -2,7 +2,7 @@
 BUILD ?= build
 PACKAGES = cmake ninja-build gcc clang clang-format binutils pkg-config python3 python3-lmdb python3-numpy \
            lmdb-utils sqlite3 e2fsprogs gdb rsync systemd systemd-journal-remote ripgrep git time \
-           g++ lrzip libcmocka-dev liburing-dev libc6-dev
+           libcmocka-dev liburing-dev libc6-dev
 
 .PHONY: all deps run check company bench bench-programs walkthroughs core-names clean
 
@@ -43,6 +43,7 @@ bench: all
 
 # Real programs on files larger than memory, beside the kernel in a memory cgroup; as root. About ten minutes.
 bench-programs: all
+	@tools/install-deps g++ lrzip
 	bench/programs/run $(BUILD)
 
 clean:
