@@ -63,6 +63,7 @@
 #define iov_iter_advance              fl_core_iov_iter_advance
 #define iov_iter_init                 fl_core_iov_iter_init
 #define iov_iter_single_seg_count     fl_core_iov_iter_single_seg_count
+#define kiocb_check                   fl_core_kiocb_check
 #define kiocb_done                    fl_core_kiocb_done
 #define kiocb_init                    fl_core_kiocb_init
 #define kiocb_object                  fl_core_kiocb_object

@@ -39,7 +39,7 @@ struct hold {
 
 static _Atomic size_t hold_total_bytes; /* held now */
 
-static struct shim_mutex hold_lock = SHIM_MUTEX_INITIALIZER; /* (G) */
+static struct shim_mutex hold_lock = {PTHREAD_MUTEX_INITIALIZER}; /* (G) */
 static struct hold *hold_spare FL_GUARDED_BY(hold_lock);
 
 static struct hold *hold_alloc(void)

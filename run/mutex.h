@@ -8,15 +8,10 @@
 #include <faultline/thread_safety.h>
 #include <pthread.h>
 
+/* Zeroed memory is an unlocked one, and so is what {PTHREAD_MUTEX_INITIALIZER} makes. */
 struct FL_CAPABILITY("mutex") shim_mutex {
     pthread_mutex_t mutex;
 };
-
-/* For static storage; zeroed memory is an unlocked mutex as well. */
-#define SHIM_MUTEX_INITIALIZER                                                                               \
-    {                                                                                                        \
-        PTHREAD_MUTEX_INITIALIZER                                                                            \
-    }
 
 /* pthread's functions have no annotations, so the analysis believes these two instead of looking inside. */
 static inline void shim_mutex_lock(struct shim_mutex *lock) FL_ACQUIRE(lock) FL_NO_THREAD_SAFETY_ANALYSIS

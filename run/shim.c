@@ -30,7 +30,7 @@ static _Atomic int shim_state_off = SHIM_OFF; /* until state_start has a page fo
 _Atomic int *shim_state = &shim_state_off;
 struct shim_config shim_config;
 
-struct shim_mutex shim_lock = SHIM_MUTEX_INITIALIZER;
+struct shim_mutex shim_lock = {PTHREAD_MUTEX_INITIALIZER};
 
 void shim_enter(sigset_t *saved)
 {

@@ -37,7 +37,7 @@ enum {
 };
 
 static const int action_signo[ACTIONS] = {SIGBUS, SIGSEGV, SIGSYS};
-static struct shim_mutex action_lock = SHIM_MUTEX_INITIALIZER;      /* (A) */
+static struct shim_mutex action_lock = {PTHREAD_MUTEX_INITIALIZER}; /* (A) */
 static struct sigaction action[ACTIONS] FL_GUARDED_BY(action_lock); /* the program's */
 
 /* The signals that this thread has set as blocked and that are not: a bit for each action. */

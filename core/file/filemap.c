@@ -15,6 +15,15 @@
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
 
+/* The flags that are known. */
+#define KIOCB_FLAGS (FL_IOCB_APPEND | FL_IOCB_DIRECT | FL_IOCB_DSYNC)
+
+int kiocb_check(const struct fl_iocb *iocb, const struct fl_iovec *iov, uint32_t niov, struct iov_iter *iter)
+{
+    int error = iov_iter_init(iter, iov, niov);
+    return error == 0 && (iocb->flags & ~(unsigned)KIOCB_FLAGS) != 0 ? -EINVAL : error;
+}
+
 int kiocb_object(struct kiocb *iocb, struct vnode *vnode, vm_ooffset_t pos)
 {
     struct vm_object *object = vnode_object(vnode);

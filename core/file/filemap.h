@@ -7,14 +7,13 @@
 #ifndef CORE_FILE_FILEMAP_H
 #define CORE_FILE_FILEMAP_H
 
+#include "file/iov_iter.h"
 #include "vm/vm_object.h"
 
 struct vnode;
 
 #define FILEMAP_RETRY 1  /* no error: something has changed, so look again */
 #define FILEMAP_TRIES 64 /* turns without a new page, after which a call gives up */
-
-#define KIOCB_FLAGS (FL_IOCB_APPEND | FL_IOCB_DIRECT | FL_IOCB_DSYNC) /* that are known */
 
 /* A read or a write on its way. One thread's. */
 struct kiocb {
@@ -25,6 +24,12 @@ struct kiocb {
     uint32_t tries;
 };
 
+/*
+ * Checks the arguments of a read or a write, and puts the iterator at the first byte. Errors: -EINVAL: a flag
+ * that is not known, or as iov_iter_init.
+ */
+FL_NODISCARD int kiocb_check(const struct fl_iocb *iocb, const struct fl_iovec *iov, uint32_t niov,
+                             struct iov_iter *iter);
 /*
  * Begins at offset pos: makes the vnode's object if this is its first use, and takes a pip of it, which keeps
  * it until kiocb_done. The caller has a reference to the vnode. No lock held. Errors: -ENOMEM.

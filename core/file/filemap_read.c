@@ -294,9 +294,7 @@ static int64_t generic_file_read_iter(struct vnode *vnode, struct iov_iter *iter
 int64_t fl_vnode_read(struct vnode *vnode, const struct fl_iovec *iov, uint32_t niov, struct fl_iocb *iocb)
 {
     struct iov_iter iter;
-    int error = iov_iter_init(&iter, iov, niov);
-    if (error == 0 && (iocb->flags & ~(unsigned)KIOCB_FLAGS) != 0)
-        error = -EINVAL;
+    int error = kiocb_check(iocb, iov, niov, &iter);
     if (error != 0 || iter.count == 0)
         return error;
     int64_t result = generic_file_read_iter(vnode, &iter, iocb);

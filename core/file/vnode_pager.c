@@ -100,10 +100,8 @@ static int vnode_pager_setsize(struct vm_object *object)
 static bool vnode_pager_haspage(struct vm_object *object, vm_pindex_t pindex, uint32_t *before,
                                 uint32_t *after) FL_REQUIRES(object->lock)
 {
-    if (pindex >= object->size) {
-        *before = *after = 0;
+    if (pindex >= object->size)
         return false;
-    }
     vm_pindex_t behind = object->size - pindex - 1;
     *before = pindex < MACHINE_RUN_MAX ? (uint32_t)pindex : MACHINE_RUN_MAX - 1;
     *after = behind < MACHINE_RUN_MAX ? (uint32_t)behind : MACHINE_RUN_MAX - 1;

@@ -398,8 +398,7 @@ static uint32_t vm_fault_additional_pages(struct faultstate *fs, struct vm_objec
 {
     uint32_t before, after, behind = ractl->behind, ahead = ractl->ahead, n = 0;
     struct vm_page *m;
-    if (!vm_pager_has_page(object, fs->pindex, &before, &after))
-        before = after = 0;
+    (void)!vm_pager_has_page(object, fs->pindex, &before, &after); /* if it has not, both are 0 */
     behind = behind < before ? behind : before;
     while (n < behind && n < VM_FAULT_READ / 2 &&
            (m = vm_fault_page_lookup(object, fs->pindex - n - 1)) != NULL)

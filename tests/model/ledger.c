@@ -168,6 +168,12 @@ static void note_page(struct ledger_file *f, const struct model_file *file, uint
     memcpy(f->last + off, file->bytes + off, end - off);
 }
 
+/* The file that the call is on. */
+static struct ledger_file *file_of(struct oracle *oracle, const struct op *op)
+{
+    return &ledger_of(oracle)->file[driver_handles[op->handle < 0 ? 0 : op->handle].file];
+}
+
 /* The file as the model has it joins the sets. */
 static void note(struct ledger_file *f, const struct model_file *file)
 {
@@ -198,7 +204,7 @@ static void note_skip(struct ledger_file *f, const struct op *op)
 {
     uint64_t i;
 
-    if (op->kind != OP_WRITE || (op->flags & FL_IOCB_APPEND) || op->off > CAPACITY || op->off <= f->high)
+    if ((op->flags & FL_IOCB_APPEND) || op->off > CAPACITY || op->off <= f->high)
         return;
     for (i = f->high; i < op->off; i++) {
         may_only(f, i, 0);
@@ -209,13 +215,12 @@ static void note_skip(struct ledger_file *f, const struct op *op)
 
 static void before(struct oracle *oracle, const struct op *op)
 {
-    struct ledger *ledger = ledger_of(oracle);
     int i;
 
     for (i = 0; changes_files(op) && i < DRIVER_FILES; i++)
-        note(&ledger->file[i], &model_of(oracle->model)->file[i]);
+        note(&ledger_of(oracle)->file[i], &model_of(oracle->model)->file[i]);
     if (op->kind == OP_WRITE)
-        note_skip(&ledger->file[driver_handles[op->handle < 0 ? 0 : op->handle].file], op);
+        note_skip(file_of(oracle, op), op);
 }
 
 /* msync promises the pages that are mapped shared. */
@@ -235,7 +240,7 @@ static void promise_mapped(struct oracle *oracle, const struct op *op)
 
 static void keep_promises(struct oracle *oracle, const struct op *op, int64_t result)
 {
-    struct ledger_file *f = &ledger_of(oracle)->file[driver_handles[op->handle < 0 ? 0 : op->handle].file];
+    struct ledger_file *f = file_of(oracle, op);
 
     if (result < 0)
         return;
