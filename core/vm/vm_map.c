@@ -428,7 +428,8 @@ int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_pro
                   struct vm_object *object, vm_pindex_t pindex)
 {
     vm_rwlock_write(&vm_rmap_lock);
-    int error = machine_attach(map->space, start, end, vm_map_prot_rights(prot), object->machine, pindex);
+    int error = machine_attach(map->space, start, end, vm_map_prot_rights(prot), object->machine, pindex,
+                               MACHINE_ATTACH_WRITENOTIFY);
     vm_rwlock_write_done(&vm_rmap_lock);
     return error;
 }
@@ -524,7 +525,7 @@ static void vm_map_entry_detach(struct vm_map *map, struct vm_map_entry *entry) 
     if (entry->object == NULL)
         return;
     vm_rwlock_write(&vm_rmap_lock); /* as in vm_map_attach */
-    machine_unmap(map->space, entry->start, entry->end, 0);
+    machine_unmap(map->space, entry->start, entry->end, 0, NULL);
     machine_detach(map->space, entry->start, entry->end);
     vm_rwlock_write_done(&vm_rmap_lock);
 }

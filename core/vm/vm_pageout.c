@@ -436,7 +436,6 @@ static void active_batch(struct pageout_pass *pass, struct vm_object *object,
         if (page_in_use(pass, object, m) || page_homeless(m) || (m->lru & PL_ACTIVE) == 0)
             continue;
         unsigned seen = vm_rmap_referenced(m);
-        unknown = unknown || (seen & MACHINE_REFERENCED_UNKNOWN) != 0;
         if (active_aged(pass, m, seen))
             old[n++] = m;
     }

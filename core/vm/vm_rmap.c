@@ -244,7 +244,7 @@ static void rmap_touch(struct rmap_walk *walk, struct machine_space *space)
 static void visit_unmap(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
                         vm_offset_t end)
 {
-    machine_unmap(entry->map->space, start, end, walk->flags);
+    machine_unmap(entry->map->space, start, end, walk->flags, NULL);
     rmap_touch(walk, entry->map->space);
 }
 
@@ -304,11 +304,12 @@ void vm_rmap_wrprotect_pages(struct vm_page *const *m, uint32_t npages)
 static void visit_referenced(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
                              vm_offset_t end)
 {
-    (void)end;
     if (walk->through_shadow &&
         (machine_query(entry->map->space, start) & (MACHINE_WRITABLE | MACHINE_DIRTY)) != 0)
         return;
-    walk->found |= machine_harvest(entry->map->space, start);
+    uint8_t bits = 0;
+    machine_harvest(entry->map->space, start, end, MACHINE_REFERENCED | MACHINE_DIRTY, &bits);
+    walk->found |= bits;
 }
 
 unsigned vm_rmap_referenced(struct vm_page *m)
@@ -316,7 +317,7 @@ unsigned vm_rmap_referenced(struct vm_page *m)
     struct rmap_walk walk = {.visit = visit_referenced, .object = m->object, .shadows = true};
 
     rmap_walk(&walk, m->pindex, m->pindex + 1);
-    return walk.found & (MACHINE_REFERENCED | MACHINE_REFERENCED_UNKNOWN | MACHINE_MAPPED | MACHINE_DIRTY);
+    return walk.found & (MACHINE_REFERENCED | MACHINE_DIRTY);
 }
 
 bool vm_rmap_mapped(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
