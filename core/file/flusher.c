@@ -19,9 +19,11 @@
  * Loops: a round visits each file once.
  */
 #include "file/flusher.h"
+#include "file/vnode_space.h"
 #include "file/writeback.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
+#include "vm/vm_rmap.h"
 #include <faultline/vm.h>
 
 /* One part in so many of all pages may be dirty, of files, before the flusher writes. */
@@ -103,11 +105,13 @@ static void redirty_tail(struct vnode *vnode) FL_REQUIRES(wb_lock)
     wb.last = vnode;
 }
 
-void __mark_inode_dirty(struct vnode *vnode)
+void __mark_inode_dirty(struct vnode *vnode, bool silent)
 {
     bool wake = false;
     vm_lock(&wb_lock);
-    if ((vnode->i_state & I_FREEING) == 0) {
+    /* A silent mapping may have dirtied other pages before: the file's next visit is not put off. */
+    bool due = silent && (vnode->i_state & I_DIRTY) != 0;
+    if ((vnode->i_state & I_FREEING) == 0 && !due) {
         redirty_tail(vnode);
         wake = wb.idle;
         wb.idle = false;
@@ -136,7 +140,8 @@ void inode_wait_for_writeback(struct vnode *vnode)
 static void inode_sync_complete(struct vnode *vnode, struct vm_object *object, bool whole)
 {
     vm_lock(&object->lock);
-    bool clean = object->dirty_count == 0 && vm_radix_lookup_mark(&object->pages, 0, RADIX_WRITEBACK) == NULL;
+    bool clean = object->dirty_count == 0 && !vm_rmap_silent(object, 0, UINT64_MAX) &&
+                 vm_radix_lookup_mark(&object->pages, 0, RADIX_WRITEBACK) == NULL;
     vm_lock(&wb_lock);
     vnode->i_state &= (uint8_t)~I_SYNC;
     if (vnode->i_state & I_FREEING) {
@@ -157,11 +162,12 @@ static void inode_sync_complete(struct vnode *vnode, struct vm_object *object, b
  */
 static bool writeback_single_inode(struct vnode *vnode, uint32_t nr) FL_REQUIRES(wb_lock)
 {
-    struct writeback_control wbc = {.sync_mode = WB_SYNC_NONE, .range_cyclic = true, .nr_to_write = nr};
+    struct writeback_control wbc = {.sync_mode = WB_SYNC_NONE, .harvest = true, .range_cyclic = true, .nr_to_write = nr};
     vnode->i_state |= I_SYNC;
     vm_unlock(&wb_lock);
     struct vm_object *object = vnode_object(vnode);
     uint32_t before = atomic_load(&vnode->wb_failures);
+    vnode_space_watch(object);
     do_writepages(object, &wbc);
     filemap_fdatawait_range(object, 0, UINT64_MAX);
     bool failed = filemap_check_errors(vnode, before) != 0;

@@ -71,7 +71,7 @@ static void truncate_inode_batch(struct truncate_batch *batch)
     bool clean = true;
     for (uint32_t i = 0; i < batch->n; i++)
         clean = clean && (batch->m[i]->flags & PG_DIRTY) == 0;
-    vm_rmap_unmap_pages(batch->m, batch->n, clean ? MACHINE_UNMAP_RELEASE : 0);
+    vm_rmap_unmap_pages(batch->m, batch->n, clean ? MACHINE_UNMAP_RELEASE : 0, NULL);
     for (uint32_t i = 0; i < batch->n; i++)
         truncate_cleanup_page(batch->m[i]);
     vm_page_free_batch(batch->m, batch->n);

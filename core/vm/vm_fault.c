@@ -19,7 +19,8 @@
  * What a fault does, by where it finds the page and what the access is:
  *
  *   found in         access   the machine can map it      it cannot
- *   first object     read     map without write           -
+ *   first object     read     map, without write where    -
+ *                             stores must be told
  *   first object     write    dirty, map with write       -
  *   backing object   read     map without write           copy up as PG_COPY, map without write
  *   backing object   write    copy up, dirty, map with write
@@ -53,6 +54,7 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "vm/pmap.h"
+#include "vm/vm_harvest.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
@@ -188,17 +190,19 @@ static void vm_fault_cleanup(struct faultstate *fs)
 /* ---- the end of a fault: the page is there ------------------------------------------------------------ */
 
 /*
- * The rights with which page m of the object may be entered now. Write only if all of the page is dirty
- * (PM1): a page of which the pager keeps parts may have clean ones, unless this access has just dirtied it.
+ * The rights with which page m of the object may be entered now. Where stores must be told: write only if all
+ * of the page is dirty (PM1). A page of which the pager keeps parts may have clean ones, unless this access
+ * has just dirtied it.
  */
 static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_object *object,
                                const struct vm_page *m) FL_REQUIRES(object->lock)
 {
-    bool write = (fs->access & VM_PROT_WRITE) != 0;
+    bool write = (fs->access & VM_PROT_WRITE) != 0, told = fs->entry->writenotify || object->writenotify;
     KASSERT((m->flags & PG_VALID) != 0, "PM2");
     KASSERT(!write || (m->flags & PG_DIRTY) != 0, "PM1");
     bool parts_clean = (m->flags & PG_PRIVATE) != 0 && !write;
-    if (object != fs->first_object || (m->flags & (PG_DIRTY | PG_COPIED)) != PG_DIRTY || parts_clean)
+    bool dirty = (m->flags & (PG_DIRTY | PG_COPIED)) == PG_DIRTY && !parts_clean;
+    if (object != fs->first_object || (told && !dirty))
         return fs->prot & (vm_prot_t)~VM_PROT_WRITE;
     return fs->prot;
 }
@@ -210,6 +214,8 @@ static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_obje
 static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot)
 {
     unsigned map_flags = fs->wired || (fs->flags & VM_FAULT_WIRE) ? MACHINE_MAP_WIRED : 0;
+    if (fs->access & VM_PROT_WRITE)
+        map_flags |= MACHINE_MAP_DIRTY;
     return pmap_enter(fs->map, fs->va, m, prot, map_flags);
 }
 
@@ -326,6 +332,22 @@ static bool vm_fault_soft_fast(struct faultstate *fs, struct vm_object *object, 
     if (*error == 0)
         vm_fault_mapped(fs, object, m);
     return true;
+}
+
+/* A store into a page that is frozen (vm_harvest.h): waits for the thaw. */
+static int vm_fault_frozen(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
+{
+    if (fs->flags & VM_FAULT_NOWAIT) {
+        vm_unlock(&object->lock);
+        vm_fault_unlock_map(fs);
+        return VM_FAULT_WOULD_SLEEP;
+    }
+    vm_object_reference_locked(object);
+    vm_fault_unlock_map(fs);
+    vm_freeze_wait(object);
+    vm_unlock(&object->lock);
+    vm_object_deallocate(object);
+    return VM_FAULT_RETRY;
 }
 
 /* ---- the walk ----------------------------------------------------------------------------------------- */
@@ -755,6 +777,8 @@ static int vm_fault_attempt(struct faultstate *fs)
     fs->m = fs->first_m = NULL;
 
     vm_lock(&object->lock);
+    if ((fs->access & VM_PROT_WRITE) && vm_frozen(object, fs->first_pindex))
+        return vm_fault_frozen(fs, object);
     if (vm_fault_lacks_space(fs, object))
         return vm_fault_allocate(fs, object);
     if (vm_fault_soft_fast(fs, object, &error)) {

@@ -55,7 +55,7 @@ static struct vm_map_entry *vm_map_stack_above(struct vm_map *map, struct vm_map
 static int vm_map_entry_set_object(struct vm_map *map, struct vm_map_entry *entry, struct vm_object *object,
                                    vm_pindex_t pindex) FL_REQUIRES(map->lock)
 {
-    int error = vm_map_attach(map, entry->start, entry->end, entry->protection, object, pindex);
+    int error = vm_map_attach(map, entry->start, entry->end, entry, object, pindex);
 
     if (error != 0)
         return error;
@@ -177,7 +177,7 @@ static int vm_map_growstack_extend(struct vm_map *map, struct vm_map_entry *stac
 
     if (stack->object != NULL)
         error =
-            vm_map_attach(map, start, stack->start, stack->protection, stack->object, stack->pindex - npages);
+            vm_map_attach(map, start, stack->start, stack, stack->object, stack->pindex - npages);
     if (error != 0)
         return error;
     vm_map_entry_resize(map, stack, start, stack->end, stack->object == NULL ? 0 : stack->pindex - npages);
@@ -254,6 +254,8 @@ void vm_map_pmap_enter(struct vm_map *map, struct vm_map_entry *entry, vm_offset
     pindex = vm_map_entry_pindex(entry, start);
     last = vm_map_entry_pindex(entry, end);
     vm_lock(&object->lock);
+    if (object->writenotify)
+        prot &= (vm_prot_t)~VM_PROT_WRITE;
     while (budget > 0 && (n = vm_map_pmap_batch(object, &pindex, last, m, budget)) > 0) {
         pmap_enter_object(map, entry->start + ptoa(m[0]->pindex - entry->pindex), m, n, prot);
         budget -= n;

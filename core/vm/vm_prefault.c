@@ -71,12 +71,21 @@ static void prefault_done(struct vm_page **m, uint32_t n, bool seen)
     }
 }
 
+/* The rights of pages that nobody has stored to yet. (M) shared. */
+static vm_prot_t prefault_prot(const struct vm_map_entry *entry, const struct vm_object *object,
+                               vm_prot_t prot) FL_REQUIRES(object->lock)
+{
+    bool told = entry->writenotify || object->writenotify;
+    return told ? prot & (vm_prot_t)~VM_PROT_WRITE : prot;
+}
+
 static void prefault_neighbours(struct vm_map_entry *entry, struct vm_object *object, vm_offset_t va,
                                 vm_pindex_t pindex, vm_prot_t prot, bool ahead) FL_REQUIRES(object->lock)
 {
     struct vm_page *m[PREFAULT_AHEAD];
     bool seen = !ahead || !stream_young(entry, object);
     uint32_t limit = prefault_limit(entry, object, va, pindex, ahead);
+    prot = prefault_prot(entry, object, prot);
     uint32_t n = prefault_collect(object, pindex, limit, ahead, m);
     if (n == 0)
         return;
@@ -92,6 +101,7 @@ static void prefault_arrived(struct vm_map_entry *entry, struct vm_object *objec
     struct vm_page *m[PREFAULT_ARRIVED];
     vm_pindex_t end = vm_map_entry_pindex(entry, entry->end);
     end = end < object->size ? end : object->size;
+    prot = prefault_prot(entry, object, prot);
     uint32_t n = vm_pager_ops(object)->readahead_arrived(object, entry->pindex, end, m, PREFAULT_ARRIVED);
     if (n == 0)
         return;
