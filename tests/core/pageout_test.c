@@ -292,10 +292,10 @@ static void freed_advice_is_for_private_anonymous_pages(void **state)
 /* ---- references ---------------------------------------------------------------------------------------- */
 
 /* Half of a mapping is used again and again: a pass must free the other half. */
-static void used_pages_stay(bool unknown)
+static void used_pages_stay(bool enters_itself)
 {
     struct sim_params params = test_params(7);
-    params.torture.referenced_unknown = unknown;
+    params.torture.enters_itself = enters_itself;
     params.torture.forgetful_permille = 0;
     begin(params, 100);
     int64_t va = fl_sys_mmap(map, 0, ptoa(100), PROT_RW, FL_MAP_SHARED, &file, 0);
@@ -318,7 +318,7 @@ static void used_pages_stay(bool unknown)
     print_message("%u of the unused pages went, %u of the used ones\n", gone[1], gone[0]);
     assert_true(gone[1] >= 20);
     assert_true(gone[0] <= gone[1] / 4);
-    assert_true(!unknown || vm_counted(&vm_cnt.reactivations) > 0);
+    assert_true(enters_itself || vm_counted(&vm_cnt.reactivations) > 0);
     end();
 }
 

@@ -8,7 +8,7 @@ struct sim_params sim_oracle_params(uint64_t seed)
     struct sim_params params = seed % 4 == 0 ? test_params(seed) : test_params_hostile(seed);
 
     if (seed % 8 == 3)
-        params.torture.copy_first = params.torture.referenced_unknown = true;
+        params.torture.copy_first = params.torture.enters_itself = true;
     return params;
 }
 
