@@ -60,6 +60,7 @@
 #include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
 #include "vm/vm_prefault.h"
+#include "vm/vm_prefaultd.h"
 #include "vm/vm_rmap.h"
 
 /* Not an error: look everything up again. */
@@ -78,6 +79,7 @@ struct faultstate {
     struct vm_page **hold;
     uint32_t memory_tries;
     bool asked_ahead; /* the pager was asked to start read-ahead for this fault */
+    bool followed;    /* the prefault daemon maps what comes behind the page */
     bool has_space;   /* the pager was asked for the page's space, and gave it */
 
     /* What the map says. It is current while lookup_still_valid is set, and then (M) is held shared. */
@@ -256,7 +258,8 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
         fs->dirtied = object;
     }
     /* Only pages of the first object: it may have pages of its own in front of those of an object below. */
-    if (object == fs->first_object && !write && (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
+    if (object == fs->first_object && !write && !fs->followed &&
+        (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
         vm_fault_prefault(fs->entry, object, fs->va, m->pindex, fs->prot, ahead);
 }
 
@@ -393,6 +396,10 @@ static int vm_fault_readahead_mark(struct faultstate *fs, struct vm_object *obje
     FL_RELEASE(object->lock)
 {
     struct readahead_control ractl = vm_fault_ractl(fs, object);
+    /* The pages behind the mark are there or in flight; this fault maps the marked one only. */
+    if ((fs->flags & VM_FAULT_HOLD) == 0 && object == fs->first_object)
+        fs->followed =
+            vm_prefaultd_wakeup(fs->map, fs->va + VM_PAGE_SIZE, fs->va + ptoa(2 * MACHINE_RUN_MAX));
     vm_pager_ops(object)->readahead_mark(&ractl, m);
     fs->lookup_still_valid = false; /* the pager has released (M) */
     vm_fault_leave_object(fs, object);

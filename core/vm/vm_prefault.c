@@ -41,7 +41,7 @@ static uint32_t prefault_limit(const struct vm_map_entry *entry, const struct vm
     return (uint32_t)(limit < there ? limit : there);
 }
 
-/* m[0 … limit): the resident neighbours after pindex, which become busy. Returns how many. */
+/* m[0 … limit): the resident neighbours from pindex + 1 on, which become busy. Returns how many. */
 static uint32_t prefault_collect(struct vm_object *object, vm_pindex_t pindex, uint32_t limit, bool ahead,
                                  struct vm_page **m) FL_REQUIRES(object->lock)
 {
@@ -93,6 +93,25 @@ static void prefault_neighbours(struct vm_map_entry *entry, struct vm_object *ob
     pmap_enter_object(entry->map, va + VM_PAGE_SIZE, m, n, prot);
     vm_lock(&object->lock);
     prefault_done(m, n, seen);
+}
+
+uint32_t vm_fault_prefault_ahead(struct vm_map_entry *entry, struct vm_object *object, vm_offset_t va,
+                                 vm_pindex_t pindex, vm_offset_t end)
+{
+    struct vm_page *m[PREFAULT_AHEAD];
+    vm_offset_t stop = end < entry->end ? end : entry->end;
+    vm_pindex_t left = atop(stop - va), there = pindex < object->size ? object->size - pindex : 0;
+    uint64_t limit = left < there ? left : there;
+    limit = limit < PREFAULT_AHEAD ? limit : PREFAULT_AHEAD;
+    vm_prot_t prot = prefault_prot(entry, object, vm_map_entry_rights(entry));
+    uint32_t n = prefault_collect(object, pindex - 1, (uint32_t)limit, true, m);
+    if (n == 0)
+        return 0;
+    vm_unlock(&object->lock);
+    pmap_enter_object(entry->map, va, m, n, prot);
+    vm_lock(&object->lock);
+    prefault_done(m, n, true);
+    return n;
 }
 
 static void prefault_arrived(struct vm_map_entry *entry, struct vm_object *object, vm_prot_t prot)
