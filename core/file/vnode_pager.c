@@ -109,7 +109,7 @@ static bool vnode_pager_haspage(struct vm_object *object, vm_pindex_t pindex, ui
     return true;
 }
 
-static void vnode_pager_mark_dirty(struct vm_object *object)
+static void vnode_pager_mark_dirty(struct vm_object *object) FL_REQUIRES(object->lock)
 {
     __mark_inode_dirty(vm_object_vnode(object), vm_rmap_silent(object, 0, UINT64_MAX));
 }

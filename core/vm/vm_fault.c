@@ -258,7 +258,8 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
         fs->dirtied = object;
     }
     /* Only pages of the first object: it may have pages of its own in front of those of an object below. */
-    if (object == fs->first_object && !write && !fs->followed &&
+    bool told = fs->entry->writenotify || object->writenotify; /* each page's first store faults anyway */
+    if (object == fs->first_object && !(write && told) && !fs->followed &&
         (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
         vm_fault_prefault(fs->entry, object, fs->va, m->pindex, fs->prot, ahead);
 }

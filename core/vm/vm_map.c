@@ -538,9 +538,8 @@ int vm_map_fixed(struct vm_map *map, struct vm_object *object, vm_pindex_t pinde
 
 /* ---- deleting and moving ------------------------------------------------------------------------------ */
 
-void vm_map_entry_settle(struct vm_map *map, struct vm_map_entry *entry)
+void vm_map_entry_settle(struct vm_map *map, struct vm_map_entry *entry, struct vm_object *object)
 {
-    struct vm_object *object = entry->object;
     vm_pindex_t end = entry->pindex + vm_map_entry_npages(entry);
 
     vm_freeze_wait(object);
@@ -560,15 +559,17 @@ void vm_map_entry_settle(struct vm_map *map, struct vm_map_entry *entry)
 /* Unmaps and detaches the entry's range in the machine. The caller calls machine_sync afterwards. */
 static void vm_map_entry_detach(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
-    if (entry->object == NULL)
+    struct vm_object *object = entry->object;
+
+    if (object == NULL)
         return;
-    vm_lock(&entry->object->lock);
-    vm_map_entry_settle(map, entry);
+    vm_lock(&object->lock);
+    vm_map_entry_settle(map, entry, object);
     vm_rwlock_write(&vm_rmap_lock); /* as in vm_map_attach */
     machine_unmap(map->space, entry->start, entry->end, 0, NULL);
     machine_detach(map->space, entry->start, entry->end);
     vm_rwlock_write_done(&vm_rmap_lock);
-    vm_unlock(&entry->object->lock);
+    vm_unlock(&object->lock);
 }
 
 /* Takes the entry, whose range is not mapped any more, out of the map; vm_map_unlock frees it. */

@@ -65,17 +65,17 @@ FL_NODISCARD int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_
     FL_REQUIRES(map->lock);
 /*
  * The entry shows the object from now on, with its present rights: tells the pager if pages may become dirty
- * without a fault.
+ * without a fault. (M) exclusive.
  */
 void vm_map_entry_mark(const struct vm_map_entry *entry, struct vm_object *object)
-    FL_REQUIRES(entry->map->lock, object->lock);
+    FL_REQUIRES(object->lock);
 /*
  * The entry is about to lose the write right, or to go. Stores through it are stopped, and those that were
  * made are known. Afterwards the caller changes the entry's rights in the machine, or detaches it, without
- * releasing (O), which is that of the entry's object, before.
+ * releasing (O) before. `object`: the entry's.
  */
-void vm_map_entry_settle(struct vm_map *map, struct vm_map_entry *entry)
-    FL_REQUIRES(map->lock, entry->object->lock);
+void vm_map_entry_settle(struct vm_map *map, struct vm_map_entry *entry, struct vm_object *object)
+    FL_REQUIRES(map->lock, object->lock);
 
 /* Entries left transition: wakes the threads that wait for that. */
 void vm_map_wakeup_transition(struct vm_map *map) FL_REQUIRES(map->lock);

@@ -27,12 +27,12 @@ static bool vm_map_protect_needs_rewire(const struct vm_map_entry *entry, vm_pro
  * The rights of an entry with an object. A walk of reverse mapping reads them, with (R) shared. When the
  * machine fails, stores that were stopped (vm_map_entry_settle) go on.
  */
-static int vm_map_protect_object(struct vm_map *map, struct vm_map_entry *entry, vm_prot_t prot)
-    FL_REQUIRES(map->lock, entry->object->lock)
+static int vm_map_protect_object(struct vm_map *map, struct vm_map_entry *entry, struct vm_object *object,
+                                 vm_prot_t prot) FL_REQUIRES(map->lock, object->lock)
 {
     vm_prot_t old = entry->protection;
 
-    vm_map_entry_settle(map, entry);
+    vm_map_entry_settle(map, entry, object);
     vm_rwlock_write(&vm_rmap_lock);
     int error = machine_protect(map->space, entry->start, entry->end, vm_map_prot_rights(prot));
     if (error == 0)
@@ -40,7 +40,7 @@ static int vm_map_protect_object(struct vm_map *map, struct vm_map_entry *entry,
     else
         machine_thaw(map->space, entry->start, entry->end, vm_map_prot_rights(old));
     vm_rwlock_write_done(&vm_rmap_lock);
-    vm_map_entry_mark(entry, entry->object);
+    vm_map_entry_mark(entry, object);
     return error;
 }
 
@@ -55,7 +55,7 @@ static int vm_map_protect_entry(struct vm_map *map, struct vm_map_entry *entry, 
         return 0;
     if (object != NULL) {
         vm_lock(&object->lock);
-        error = vm_map_protect_object(map, entry, prot);
+        error = vm_map_protect_object(map, entry, object, prot);
         vm_unlock(&object->lock);
     } else {
         entry->protection = prot;

@@ -433,10 +433,9 @@ static void launder_stretch(struct pageout_pass *pass, struct vm_object *object,
  * Keeps stores out of the batch's stretch where they would not be noticed; *frozen: it did. If it cannot, the
  * batch becomes the page that was at the head of the queue, or empty. (O).
  */
-static void batch_freeze(struct pageout_pass *pass, struct pageout_batch *batch, bool *frozen)
-    FL_REQUIRES(batch->object->lock)
+static void batch_freeze(struct pageout_pass *pass, struct vm_object *object, struct pageout_batch *batch,
+                         bool *frozen) FL_REQUIRES(object->lock)
 {
-    struct vm_object *object = batch->object;
     vm_pindex_t start = batch->m[0]->pindex, end = batch->m[batch->n - 1]->pindex + 1;
     *frozen = false;
     if (!vm_rmap_silent(object, start, end))
@@ -487,14 +486,13 @@ static uint32_t inactive_victims(struct pageout_pass *pass, struct vm_object *ob
 }
 
 /* Frees what it can of the batch, and launders what is dirty. */
-static void inactive_batch(struct pageout_pass *pass, struct pageout_batch *batch)
-    FL_RELEASE(batch->object->lock)
+static void inactive_batch(struct pageout_pass *pass, struct vm_object *object, struct pageout_batch *batch)
+    FL_RELEASE(object->lock)
 {
-    struct vm_object *object = batch->object;
     struct vm_page *victim[PAGEOUT_BATCH];
     bool frozen = false;
     if (batch->n > 0)
-        batch_freeze(pass, batch, &frozen);
+        batch_freeze(pass, object, batch, &frozen);
     if (batch->n > 0) {
         vm_pindex_t start = batch->m[0]->pindex, end = batch->m[batch->n - 1]->pindex + 1;
         vm_harvest(object, start, end, 0);
@@ -514,7 +512,7 @@ static void scan_inactive(struct pageout_pass *pass)
     while (left > 0 && (free = free_pages()) + pass->laundered < pass->target) {
         uint32_t max = pass->target - free;
         if (batch_pick(&batch, PQ_INACTIVE, max < left ? max : left))
-            inactive_batch(pass, &batch);
+            inactive_batch(pass, batch.object, &batch);
         else if (batch.object != NULL)
             pass->transient++;
         else
@@ -535,10 +533,9 @@ static bool active_aged(struct pageout_pass *pass, struct vm_page *m)
 }
 
 /* Makes pages of the batch inactive that were not used since the last look. */
-static void active_batch(struct pageout_pass *pass, const struct pageout_batch *batch)
-    FL_RELEASE(batch->object->lock)
+static void active_batch(struct pageout_pass *pass, struct vm_object *object,
+                         const struct pageout_batch *batch) FL_RELEASE(object->lock)
 {
-    struct vm_object *object = batch->object;
     if (batch->n > 0)
         vm_harvest(object, batch->m[0]->pindex, batch->m[batch->n - 1]->pindex + 1, MACHINE_REFERENCED);
     for (uint32_t i = 0; i < batch->n; i++) {
@@ -563,7 +560,7 @@ static void scan_active(struct pageout_pass *pass)
     uint32_t have;
     while (left > 0 && (have = queue_count(PQ_INACTIVE)) < want) {
         if (batch_pick(&batch, PQ_ACTIVE, want - have < left ? want - have : left))
-            active_batch(pass, &batch);
+            active_batch(pass, batch.object, &batch);
         else if (batch.object != NULL)
             pass->transient++;
         else

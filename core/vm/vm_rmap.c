@@ -315,15 +315,14 @@ void vm_rmap_wrprotect(struct vm_object *object, vm_pindex_t start, vm_pindex_t 
 }
 
 /* May a program store into clean pages through the entry without a fault? (O) of its object. */
-static bool rmap_silent(const struct rmap_walk *walk, const struct vm_map_entry *entry)
-    FL_REQUIRES(walk->object->lock)
+static bool rmap_silent(const struct vm_object *object, const struct vm_map_entry *entry)
+    FL_REQUIRES(object->lock)
 {
-    return (entry->protection & VM_PROT_WRITE) != 0 && !entry->writenotify && !walk->object->writenotify;
+    return (entry->protection & VM_PROT_WRITE) != 0 && !entry->writenotify && !object->writenotify;
 }
 
 bool vm_rmap_silent(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
-    struct rmap_walk walk = {.object = object};
     bool silent = false;
 
     if (object->writenotify)
@@ -331,7 +330,7 @@ bool vm_rmap_silent(struct vm_object *object, vm_pindex_t start, vm_pindex_t end
     vm_rwlock_read(&vm_rmap_lock);
     struct vm_map_entry *entry = rmap_first_below(object->entries.root, start, end);
     for (; entry != NULL && !silent; entry = rmap_next(entry, start, end))
-        silent = rmap_silent(&walk, entry);
+        silent = rmap_silent(object, entry);
     vm_rwlock_read_done(&vm_rmap_lock);
     return silent;
 }
@@ -340,7 +339,7 @@ static void visit_freeze(struct rmap_walk *walk, struct vm_map_entry *entry, vm_
                          vm_offset_t end, vm_pindex_t pindex) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     (void)pindex;
-    if (walk->error == 0 && rmap_silent(walk, entry))
+    if (walk->error == 0 && rmap_silent(walk->object, entry))
         walk->error = machine_freeze(entry->map->space, start, end, vm_map_prot_rights(entry->protection));
 }
 
@@ -348,7 +347,7 @@ static void visit_thaw(struct rmap_walk *walk, struct vm_map_entry *entry, vm_of
                        vm_pindex_t pindex) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     (void)pindex;
-    if (rmap_silent(walk, entry))
+    if (rmap_silent(walk->object, entry))
         machine_thaw(entry->map->space, start, end, vm_map_prot_rights(entry->protection));
 }
 
