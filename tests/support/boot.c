@@ -36,12 +36,14 @@ struct sim_params test_params_hostile(uint64_t seed)
         .spurious_permille = (uint32_t)prng_range(&prng, 0, 100),
         .stale_tlb = prng_chance(&prng, 800),
         .copy_first = prng_chance(&prng, 300),
-        .referenced_unknown = prng_chance(&prng, 300),
+        .late_bits = prng_chance(&prng, 300),
         .forgetful_permille = (uint32_t)prng_range(&prng, 0, 20),
         .window_busy_permille = (uint32_t)prng_range(&prng, 0, 100),
     };
     /* short, as simulated runs are: the flusher is to run beside everything */
     params.dirty_expire_ns = prng_range(&prng, 10000, 1000000);
+    if (prng_chance(&prng, 500))
+        params.torture.enters_itself_permille = (uint32_t)prng_range(&prng, 1, 1000);
     return params;
 }
 
