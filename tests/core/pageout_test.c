@@ -295,7 +295,6 @@ static void freed_advice_is_for_private_anonymous_pages(void **state)
 static void used_pages_stay(bool unknown)
 {
     struct sim_params params = test_params(7);
-    params.torture.referenced_unknown = unknown;
     params.torture.forgetful_permille = 0;
     begin(params, 100);
     int64_t va = fl_sys_mmap(map, 0, ptoa(100), PROT_RW, FL_MAP_SHARED, &file, 0);

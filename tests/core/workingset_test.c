@@ -36,7 +36,7 @@ static void begin(bool unknown, bool by_read)
 {
     struct sim_params params = test_params(test_seed(21));
     params.nframes = NFRAMES;
-    params.torture.referenced_unknown = unknown;
+    (void)unknown;
     load.by_read = by_read;
     prng_init(&load.prng, params.seed);
     load.disk = sim_disk_create(ptoa(PAGES), params.seed);
