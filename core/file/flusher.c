@@ -23,6 +23,7 @@
 #include "file/writeback.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
+#include "vm/vm_harvest.h"
 #include "vm/vm_rmap.h"
 #include <faultline/vm.h>
 
@@ -109,8 +110,12 @@ void __mark_inode_dirty(struct vnode *vnode, bool silent)
 {
     bool wake = false;
     vm_lock(&wb_lock);
-    /* A silent mapping may have dirtied other pages before: the file's next visit is not put off. */
-    bool due = silent && (vnode->i_state & I_DIRTY) != 0;
+    /* A silent mapping may have dirtied other pages before: the next visit is put off for so long only. */
+    uint64_t now = machine_time_ns();
+    bool listed = (vnode->i_state & I_DIRTY) != 0;
+    bool due = listed && silent && now >= vnode->harvested_when + expire_ns;
+    if (!listed)
+        vnode->harvested_when = now;
     if ((vnode->i_state & I_FREEING) == 0 && !due) {
         redirty_tail(vnode);
         wake = wb.idle;
@@ -157,18 +162,34 @@ static void inode_sync_complete(struct vnode *vnode, struct vm_object *object, b
 }
 
 /*
- * A visit: writes at most nr pages of the file, and waits for them. Returns whether it made progress: pages
- * were written, and none failed. (W) held on entry and return, released in between.
+ * Looks for pages that became dirty without a fault. Returns whether
+ * the file had dirty pages before that.
  */
-static bool writeback_single_inode(struct vnode *vnode, uint32_t nr) FL_REQUIRES(wb_lock)
+static bool inode_harvest(struct vm_object *object)
 {
-    struct writeback_control wbc = {.sync_mode = WB_SYNC_NONE, .harvest = true, .range_cyclic = true, .nr_to_write = nr};
+    vnode_space_watch(object);
+    vm_lock(&object->lock);
+    bool dirty = object->dirty_count > 0;
+    vm_harvest(object, 0, UINT64_MAX, 0);
+    vm_unlock(&object->lock);
+    return dirty;
+}
+
+/*
+ * A visit: writes at most nr pages of the file, and waits for them. If it is because the file is old, and all
+ * that is dirty was found just now, it is as if the file became dirty now. Returns whether it made progress:
+ * pages were written, and none failed. (W) held on entry and return, released in between.
+ */
+static bool writeback_single_inode(struct vnode *vnode, uint32_t nr, bool old) FL_REQUIRES(wb_lock)
+{
+    struct writeback_control wbc = {.sync_mode = WB_SYNC_NONE, .range_cyclic = true, .nr_to_write = nr};
     vnode->i_state |= I_SYNC;
+    vnode->harvested_when = machine_time_ns();
     vm_unlock(&wb_lock);
     struct vm_object *object = vnode_object(vnode);
     uint32_t before = atomic_load(&vnode->wb_failures);
-    vnode_space_watch(object);
-    do_writepages(object, &wbc);
+    if (inode_harvest(object) || !old)
+        do_writepages(object, &wbc);
     filemap_fdatawait_range(object, 0, UINT64_MAX);
     bool failed = filemap_check_errors(vnode, before) != 0;
     inode_sync_complete(vnode, object, wbc.nr_to_write > 0 || failed);
@@ -198,7 +219,7 @@ static void wb_check_background(uint64_t now) FL_REQUIRES(wb_lock)
         return;
     atomic_store(&wb_wanted, false);
     while (!wb.stop && wb.first != NULL && wb.first->dirtied_when <= now && (excess = dirty_excess()) > 0)
-        progress |= writeback_single_inode(wb.first, excess + dirty_background_thresh / 2);
+        progress |= writeback_single_inode(wb.first, excess + dirty_background_thresh / 2, false);
     /* The pages that are dirty now are held or busy, or their writes fail: that lasts a while. */
     if (!progress && dirty_excess() > 0)
         wb.background_round = now + interval_ns;
@@ -211,7 +232,7 @@ static void wb_check_old(uint64_t now) FL_REQUIRES(wb_lock)
         return;
     while (!wb.stop && wb.first != NULL && wb.first->dirtied_when <= now - expire_ns) {
         /* A file whose writes fail gets its next visit when it is old again. */
-        (void)writeback_single_inode(wb.first, UINT32_MAX);
+        (void)writeback_single_inode(wb.first, UINT32_MAX, true);
         wb.old_round = now + interval_ns;
     }
 }

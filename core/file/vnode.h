@@ -99,6 +99,7 @@ struct vnode {
     struct vnode *dirty_next FL_GUARDED_BY(wb_lock),
         *dirty_prev FL_GUARDED_BY(wb_lock); /* (W) flusher.c's list */
     uint64_t dirtied_when;       /* (W) ns: when the first page became dirty, or the flusher's last visit */
+    uint64_t harvested_when;     /* (W) ns: the flusher's last harvest, or when the file came to the list */
     uint8_t i_state;             /* (W) I_* of flusher.h */
     vm_pindex_t writeback_index; /* (O) where the next write-back that does not write the whole file begins */
 };

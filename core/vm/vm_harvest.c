@@ -121,9 +121,24 @@ void vm_freeze_wait(struct vm_object *object)
 }
 
 /*
- * Stops all stores, brings their traces into the descriptors, and gives the mappings their new kind. A system
- * call that is storing into a held page at that moment may find it not writable: Linux says EFAULT then.
+ * Takes the right to write from all mappings of the object, but those of held dirty pages: their system calls
+ * may be storing, and the pages are dirty.
  */
+static void wrprotect_unheld(struct vm_object *object) FL_REQUIRES(object->lock)
+{
+    vm_pindex_t start = 0;
+    struct vm_page *m = vm_page_find_least(object, 0);
+    for (; m != NULL; m = vm_page_find_least(object, m->pindex + 1)) {
+        if (m->hold_count == 0 || (m->flags & PG_DIRTY) == 0)
+            continue;
+        if (start < m->pindex)
+            vm_rmap_wrprotect(object, start, m->pindex);
+        start = m->pindex + 1;
+    }
+    vm_rmap_wrprotect(object, start, UINT64_MAX);
+}
+
+/* Stops all stores, brings their traces into the descriptors, and gives the mappings their new kind. */
 int vm_object_writenotify(struct vm_object *object)
 {
     vm_freeze_wait(object);
@@ -132,8 +147,8 @@ int vm_object_writenotify(struct vm_object *object)
     int error = vm_rmap_freeze(object, 0, UINT64_MAX);
     if (error != 0)
         return error;
-    vm_rmap_wrprotect(object, 0, UINT64_MAX);
-    vm_harvest(object, 0, UINT64_MAX, MACHINE_DIRTY);
+    wrprotect_unheld(object);
+    vm_harvest(object, 0, UINT64_MAX, 0);
     error = vm_rmap_writenotify(object);
     if (error == 0)
         object->writenotify = true;

@@ -98,7 +98,8 @@ struct pageout_pass {
 struct pageout_batch {
     struct vm_object *object; /* locked once the batch is picked; NULL: the queue was empty */
     vm_pindex_t pindex;       /* of the page that was at the head */
-    struct vm_page *m[PAGEOUT_BATCH]; /* by rising index */
+    vm_pindex_t start, end;   /* its pages lie in [start, end) */
+    struct vm_page *m[PAGEOUT_BATCH];
     uint32_t n;                       /* pages in m */
     uint32_t seen; /* pages of the queue that it stands for: n, or 1 that was passed over */
 };
@@ -169,28 +170,30 @@ static bool on_queue(const struct vm_page *m, enum vm_page_queue queue)
     return (m->lru & PL_LRU) != 0 && ((m->lru & PL_ACTIVE) != 0) == (queue == PQ_ACTIVE);
 }
 
-/*
- * Takes up to `max` pages of the queue in the stretch around batch->pindex: from the stretch's start on, or
- * from that page on if there are too many before it.
- */
+/* Adds pages [start, end) that belong on the queue, as long as the batch has fewer than `max`. */
+static void batch_add(struct pageout_batch *batch, enum vm_page_queue queue, vm_pindex_t start,
+                      vm_pindex_t end, uint32_t max) FL_REQUIRES(batch->object->lock)
+{
+    struct vm_page *m;
+    while (batch->n < max && start < end && (m = vm_page_find_least(batch->object, start)) != NULL &&
+           m->pindex < end) {
+        start = m->pindex + 1;
+        if (!on_queue(m, queue))
+            continue;
+        batch->start = m->pindex < batch->start || batch->n == 0 ? m->pindex : batch->start;
+        batch->end = m->pindex >= batch->end || batch->n == 0 ? m->pindex + 1 : batch->end;
+        batch->m[batch->n++] = m;
+    }
+}
+
+/* Takes up to `max` pages of the queue in the stretch around batch->pindex: from there on, then before it. */
 static void batch_collect(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
     FL_REQUIRES(batch->object->lock)
 {
     vm_pindex_t start = batch->pindex & ~(vm_pindex_t)(PAGEOUT_STRETCH - 1);
-    vm_pindex_t last = start + PAGEOUT_STRETCH - 1;
-    struct vm_page *m = vm_page_find_least(batch->object, start);
     batch->n = 0;
-    while (m != NULL && m->pindex <= last && batch->n < max) {
-        if (on_queue(m, queue))
-            batch->m[batch->n++] = m;
-        if (batch->n == max && m->pindex < batch->pindex) {
-            batch->n = 0;
-            start = batch->pindex;
-        } else {
-            start = m->pindex + 1;
-        }
-        m = vm_page_find_least(batch->object, start);
-    }
+    batch_add(batch, queue, batch->pindex, start + PAGEOUT_STRETCH, max);
+    batch_add(batch, queue, start, batch->pindex, max);
     batch->seen = batch->n > 0 ? batch->n : 1;
 }
 
@@ -430,24 +433,22 @@ static void launder_stretch(struct pageout_pass *pass, struct vm_object *object,
 }
 
 /*
- * Keeps stores out of the batch's stretch where they would not be noticed; *frozen: it did. If it cannot, the
+ * Keeps stores out of the batch's pages where they would not be noticed; *frozen: it did. If it cannot, the
  * batch becomes the page that was at the head of the queue, or empty. (O).
  */
 static void batch_freeze(struct pageout_pass *pass, struct vm_object *object, struct pageout_batch *batch,
                          bool *frozen) FL_REQUIRES(object->lock)
 {
-    vm_pindex_t start = batch->m[0]->pindex, end = batch->m[batch->n - 1]->pindex + 1;
     *frozen = false;
-    if (!vm_rmap_silent(object, start, end))
+    if (!vm_rmap_silent(object, batch->start, batch->end))
         return;
-    *frozen = vm_freeze(object, start, end);
-    for (uint32_t i = 0; i < batch->n && !*frozen; i++)
-        if (batch->m[i]->pindex == batch->pindex)
-            batch->m[0] = batch->m[i];
+    *frozen = vm_freeze(object, batch->start, batch->end);
     if (*frozen)
         return;
     *frozen = batch->m[0]->pindex == batch->pindex && vm_freeze(object, batch->pindex, batch->pindex + 1);
     batch->n = *frozen;
+    batch->start = batch->pindex;
+    batch->end = batch->pindex + 1;
     pass->transient += !*frozen;
 }
 
@@ -494,13 +495,12 @@ static void inactive_batch(struct pageout_pass *pass, struct vm_object *object, 
     if (batch->n > 0)
         batch_freeze(pass, object, batch, &frozen);
     if (batch->n > 0) {
-        vm_pindex_t start = batch->m[0]->pindex, end = batch->m[batch->n - 1]->pindex + 1;
-        vm_harvest(object, start, end, 0);
+        vm_harvest(object, batch->start, batch->end, 0);
         uint32_t n = inactive_victims(pass, object, batch, victim);
         free_victims(pass, object, victim, n);
         if (frozen)
             vm_thaw(object);
-        launder_stretch(pass, object, start, end);
+        launder_stretch(pass, object, batch->start, batch->end);
     }
     vm_unlock(&object->lock);
 }
@@ -537,7 +537,7 @@ static void active_batch(struct pageout_pass *pass, struct vm_object *object,
                          const struct pageout_batch *batch) FL_RELEASE(object->lock)
 {
     if (batch->n > 0)
-        vm_harvest(object, batch->m[0]->pindex, batch->m[batch->n - 1]->pindex + 1, MACHINE_REFERENCED);
+        vm_harvest(object, batch->start, batch->end, MACHINE_REFERENCED);
     for (uint32_t i = 0; i < batch->n; i++) {
         struct vm_page *m = batch->m[i];
         if (page_in_use(pass, object, m) || page_homeless(m) || !active_aged(pass, m))

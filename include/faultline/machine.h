@@ -90,8 +90,9 @@ FL_NODISCARD int machine_attach(struct machine_space *space, vm_offset_t start, 
 
 /*
  * MACHINE_ATTACH_WRITENOTIFY for [start, end), a part of what shows `object` from page `pindex` on with the
- * rights `prot`. Its mappings may be forgotten. The range is frozen, and its dirty bits were harvested since;
- * it is frozen no more afterwards. Under the core's locks, of which the map's need not be one. Errors:
+ * rights `prot`. The range is frozen, unless it cannot be stored to, and its dirty bits were harvested since;
+ * it is frozen no more afterwards. What the core entered stays mapped, since a system call may be using it; so
+ * does what could be reached by MM1: a page that was stored to with the right to write, another without. Under the core's locks, of which the map's need not be one. Errors:
  * -ENOMEM; the range is frozen still.
  */
 FL_NODISCARD int machine_writenotify(struct machine_space *space, vm_offset_t start, vm_offset_t end,
@@ -157,7 +158,8 @@ void machine_harvest(struct machine_space *space, vm_offset_t start, vm_offset_t
  */
 FL_NODISCARD int machine_freeze(struct machine_space *space, vm_offset_t start, vm_offset_t end,
                                 vm_prot_t prot);
-/* Ends it. Under the core's locks. Cannot fail. */
+/* Ends it, if the range is frozen; machine_attach, machine_detach and machine_protect end it, too. Under the
+ * core's locks. Cannot fail. */
 void machine_thaw(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot);
 
 /* The pages are clean, cannot be stored to meanwhile, and machine_release of them follows. */

@@ -94,12 +94,8 @@ void attachment_clear(struct machine_space *space, vm_offset_t start, vm_offset_
 {
     uint32_t at = attachment_split_range(space, start, end);
 
-    while (at < space->nattachments && space->attachment[at].start < end) {
-        if (space->attachment[at].frozen)
-            sim_panic("a frozen range, at %#llx, is detached or replaced",
-                      (unsigned long long)space->attachment[at].start);
+    while (at < space->nattachments && space->attachment[at].start < end)
         attachment_delete(space, at);
-    }
 }
 
 bool sim_attached_next(struct machine_space *space, vm_offset_t va, struct sim_attachment *attachment)

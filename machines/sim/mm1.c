@@ -74,12 +74,9 @@ void mm1_release(void *object, vm_pindex_t pindex, vm_frame_t frame)
 
 /* ---- freezing -------------------------------------------------------------------------------- */
 
-/*
- * Checks that [start, end) is attached with the rights `prot` and nothing of it has another state than
- * `frozen`; then sets the state to `now`.
- */
+/* Checks that [start, end) is attached with the rights `prot`, and sets its state; nothing is frozen twice. */
 static void mm1_set_frozen(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
-                           bool frozen, bool now)
+                           bool frozen)
 {
     vm_offset_t at = start;
 
@@ -91,10 +88,9 @@ static void mm1_set_frozen(struct machine_space *space, vm_offset_t start, vm_of
                       (unsigned long long)at);
         if (a->prot != prot)
             sim_panic("a range is frozen or thawed with rights %#x, and is attached with %#x", prot, a->prot);
-        if (a->frozen != frozen)
-            sim_panic("the range at %#llx is %s", (unsigned long long)at,
-                      frozen ? "not frozen" : "frozen already");
-        a->frozen = now;
+        if (a->frozen && frozen)
+            sim_panic("the range at %#llx is frozen already", (unsigned long long)at);
+        a->frozen = frozen;
         at = a->end;
     }
 }
@@ -128,7 +124,7 @@ int machine_freeze(struct machine_space *space, vm_offset_t start, vm_offset_t e
     if (sim_fail_map())
         return -ENOMEM;
     space_call_begin(space, &call, start, end, false);
-    mm1_set_frozen(space, start, end, prot, false, true);
+    mm1_set_frozen(space, start, end, prot, true);
     mm1_restrict(space, start, end, mm1_reaches_further());
     space_call_end(space, &call);
     return 0;
@@ -139,20 +135,20 @@ void machine_thaw(struct machine_space *space, vm_offset_t start, vm_offset_t en
     struct space_call call;
 
     space_call_begin(space, &call, start, end, false);
-    mm1_set_frozen(space, start, end, prot, true, false);
+    mm1_set_frozen(space, start, end, prot, false);
     attachment_merge(space, start, end);
     space_call_end(space, &call);
 }
 
-/* Forgets what the machine entered in [start, end), or everything that is not wired. */
-static void mm1_forget(struct machine_space *space, vm_offset_t start, vm_offset_t end, bool everything)
+/* Forgets what the machine entered in [start, end): the core finds it again by a fault. */
+static void mm1_forget(struct machine_space *space, vm_offset_t start, vm_offset_t end)
 {
     vm_offset_t va = start;
 
     for (; pmap_next_mapped(&space->pmap, va, end, &va); va += VM_PAGE_SIZE) {
         pt_entry_t pte = pmap_extract(&space->pmap, va);
 
-        if ((pte & X86_PG_SELF) || (everything && !(pte & X86_PG_W)))
+        if (pte & X86_PG_SELF)
             space_forget(space, va);
     }
     tlb_drop_range(space, start, end);
@@ -171,14 +167,15 @@ int machine_writenotify(struct machine_space *space, vm_offset_t start, vm_offse
         if (a.object != object || a.pindex + atop(at - a.start) != pindex + atop(at - start))
             sim_panic("machine_writenotify: something else is attached at %#llx", (unsigned long long)at);
     }
-    mm1_set_frozen(space, start, end, prot, true, false);
+    mm1_set_frozen(space, start, end, prot, false);
     for (uint32_t i = attachment_find(space, start);
          i < space->nattachments && space->attachment[i].start < end; i++)
         space->attachment[i].flags |= MACHINE_ATTACH_WRITENOTIFY;
-    mm1_forget(space, start, end, mm1_reaches_further());
     if (written_clear(&space->written, start, end, WRITTEN_BY_MM1) > 0)
         sim_panic("MO6: machine_writenotify at %#llx, and a store is there that was not harvested",
                   (unsigned long long)start);
+    mm1_forget(space, start, end);
+    (void)written_clear(&space->written, start, end, WRITTEN_BY_MM1); /* of what was harvested, and not cleared */
     space_call_end(space, &call);
     return 0;
 }

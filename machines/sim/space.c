@@ -166,9 +166,8 @@ int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t 
     space_call_begin(space, &call, start, end, false);
     for (uint32_t at = attachment_split_range(space, start, end);
          at < space->nattachments && space->attachment[at].start < end; at++) {
-        if (space->attachment[at].frozen)
-            sim_panic("machine_protect of a frozen range, at %#llx", (unsigned long long)start);
         space->attachment[at].prot = prot;
+        space->attachment[at].frozen = false;
     }
     if (prot & VM_PROT_READ)
         pmap_protect(&space->pmap, start, end, prot);

@@ -26,6 +26,7 @@ void written_note(struct written *written, vm_offset_t va, unsigned by)
 
     if (at < written->nmarks && written->mark[at].vpn == atop(va)) {
         written->mark[at].by |= by;
+        written->mark[at].reported = false;
         return;
     }
     if (written->nmarks == written->capacity) {
@@ -39,13 +40,15 @@ void written_note(struct written *written, vm_offset_t va, unsigned by)
     written->nmarks++;
 }
 
-void written_report(const struct written *written, vm_offset_t start, vm_offset_t end, unsigned by,
+void written_report(struct written *written, vm_offset_t start, vm_offset_t end, unsigned by,
                     uint8_t *bits)
 {
     for (uint32_t i = mark_find(written, start); i < written->nmarks && written->mark[i].vpn < atop(end);
          i++) {
-        if (written->mark[i].by & by)
-            bits[written->mark[i].vpn - atop(start)] |= MACHINE_DIRTY;
+        if ((written->mark[i].by & by) == 0)
+            continue;
+        bits[written->mark[i].vpn - atop(start)] |= MACHINE_DIRTY;
+        written->mark[i].reported = true;
     }
 }
 
@@ -56,7 +59,7 @@ uint32_t written_clear(struct written *written, vm_offset_t start, vm_offset_t e
     for (; i < written->nmarks && written->mark[i].vpn < atop(end); i++) {
         struct written_mark mark = written->mark[i];
 
-        cleared += (mark.by & by & WRITTEN_BY_MM1) != 0;
+        cleared += (mark.by & by & WRITTEN_BY_MM1) != 0 && !mark.reported;
         mark.by &= ~by;
         if (mark.by != 0)
             written->mark[kept++] = mark;

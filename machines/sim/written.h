@@ -21,6 +21,7 @@
 struct written_mark {
     uint64_t vpn;
     unsigned by;
+    bool reported; /* a harvest has told of it, and left it */
 };
 
 /* One call of machine_unmap. */
@@ -40,9 +41,9 @@ struct written {
 
 void written_note(struct written *written, vm_offset_t va, unsigned by);
 /* bits[i] |= MACHINE_DIRTY where page i of [start, end) has a mark by one of `by`. */
-void written_report(const struct written *written, vm_offset_t start, vm_offset_t end, unsigned by,
+void written_report(struct written *written, vm_offset_t start, vm_offset_t end, unsigned by,
                     uint8_t *bits);
-/* Clears the marks by `by` in [start, end). Returns how many pages had one by MM1 that was cleared. */
+/* Clears the marks by `by` in [start, end). Returns how many pages had one by MM1 that was not reported. */
 uint32_t written_clear(struct written *written, vm_offset_t start, vm_offset_t end, unsigned by);
 
 /* Begins an unmapping whose bits are to be late. What the caller finds out goes into `removed`. */

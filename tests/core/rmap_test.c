@@ -183,9 +183,8 @@ static void step_harvest(void)
     struct vm_page *m = vm_page_lookup(object, pindex);
     for (uint32_t s = 0; m != NULL && s < NSPACES; s++)
         for (uint32_t p = 0; p < NPAGES; p++)
-            /* A page that certainly is the shadow's own does not count. */
-            if (shows(s, p, object, pindex, pindex + 1, &direct) &&
-                (direct || !(query(s, p) & (MACHINE_WRITABLE | MACHINE_DIRTY))))
+            /* Through a shadow only the reference counts: the page may be the shadow's own. */
+            if (shows(s, p, object, pindex, pindex + 1, &direct))
                 want |= query(s, p) & (MACHINE_REFERENCED | (direct ? MACHINE_DIRTY : 0u));
     if (m != NULL) {
         vm_rmap_harvest(object, pindex, pindex + 1, MACHINE_REFERENCED, &got);
