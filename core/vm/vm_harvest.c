@@ -28,28 +28,57 @@ static void page_harvested(struct vm_page *m, unsigned bits)
         m->lru |= PL_YOUNG;
 }
 
-/* vm_harvest of one stretch, at most HARVEST_SPAN pages. */
-static void harvest_stretch(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear)
-    FL_REQUIRES(object->lock)
+/* bits[i]: what is known of page start + i. Tells the resident pages of [start, end). */
+static void stretch_harvested(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
+                              const uint8_t *bits) FL_REQUIRES(object->lock)
 {
-    uint8_t bits[HARVEST_SPAN] = {0};
     struct vm_page *m;
-    vm_rmap_harvest(object, start, end, clear, bits);
     for (vm_pindex_t at = start; at < end && (m = vm_page_find_least(object, at)) != NULL && m->pindex < end;
          at = m->pindex + 1)
         if (bits[m->pindex - start] != 0)
             page_harvested(m, bits[m->pindex - start]);
 }
 
+/*
+ * The next stretch of [start, end) with resident pages: [*first, returned), at most HARVEST_SPAN pages, the
+ * first of them resident. Returns `start` if there is none.
+ */
+static vm_pindex_t next_stretch(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
+                                vm_pindex_t *first) FL_REQUIRES(object->lock)
+{
+    const struct vm_page *m = start < end ? vm_page_find_least(object, start) : NULL;
+    if (m == NULL || m->pindex >= end)
+        return start;
+    vm_pindex_t stop = (m->pindex | (HARVEST_SPAN - 1)) + 1;
+    *first = m->pindex;
+    return stop < end && stop != 0 ? stop : end;
+}
+
+/* vm_harvest of one stretch, at most HARVEST_SPAN pages. */
+static void harvest_stretch(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear)
+    FL_REQUIRES(object->lock)
+{
+    uint8_t bits[HARVEST_SPAN] = {0};
+    vm_rmap_harvest(object, start, end, clear, bits);
+    stretch_harvested(object, start, end, bits);
+}
+
 void vm_harvest(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear)
 {
-    struct vm_page *m;
-    while (start < end && (m = vm_page_find_least(object, start)) != NULL && m->pindex < end) {
-        vm_pindex_t stop = (m->pindex | (HARVEST_SPAN - 1)) + 1;
-        stop = stop < end && stop != 0 ? stop : end;
-        harvest_stretch(object, m->pindex, stop, clear);
-        start = stop;
+    vm_pindex_t stop, first;
+    for (; (stop = next_stretch(object, start, end, &first)) != start; start = stop)
+        harvest_stretch(object, first, stop, clear);
+}
+
+void vm_harvest_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    vm_pindex_t at = start, stop, first;
+    for (; (stop = next_stretch(object, at, end, &first)) != at; at = stop) {
+        uint8_t bits[HARVEST_SPAN] = {0};
+        vm_rmap_unmap(object, first, stop, 0, bits);
+        stretch_harvested(object, first, stop, bits);
     }
+    vm_rmap_unmap_shadows(object, start, end); /* where the object has no page */
 }
 
 void vm_harvest_clean(struct vm_object *object, struct vm_page *const *m, uint32_t npages)

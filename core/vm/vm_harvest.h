@@ -41,6 +41,12 @@ struct vm_page;
 void vm_harvest(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear)
     FL_REQUIRES(object->lock);
 /*
+ * Unmaps the pages [start, end), and brings what the machine knew of them into their descriptors. Where it
+ * enters pages itself (MM1) they may be mapped again.
+ */
+void vm_harvest_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock);
+/*
  * The pages m[0 … npages), which rise by index, are about to become clean: a store from now on makes them
  * dirty again, by a fault or in a later harvest. What was stored before is in their bytes, and they are dirty.
  */

@@ -264,9 +264,29 @@ static void visit_unmap(struct rmap_walk *walk, struct vm_map_entry *entry, vm_o
     rmap_touch(walk, entry->map->space);
 }
 
-void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags)
+void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags,
+                   uint8_t *bits)
 {
-    struct rmap_walk walk = {.visit = visit_unmap, .object = object, .shadows = true, .flags = flags};
+    struct rmap_walk walk = {.visit = visit_unmap,
+                             .object = object,
+                             .shadows = true,
+                             .flags = flags,
+                             .bits = bits,
+                             .base = start};
+
+    rmap_walk(&walk, start, end);
+}
+
+static void visit_unmap_shadow(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
+                               vm_offset_t end, vm_pindex_t pindex)
+{
+    if (walk->through_shadow)
+        visit_unmap(walk, entry, start, end, pindex);
+}
+
+void vm_rmap_unmap_shadows(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    struct rmap_walk walk = {.visit = visit_unmap_shadow, .object = object, .shadows = true};
 
     rmap_walk(&walk, start, end);
 }

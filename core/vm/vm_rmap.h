@@ -44,13 +44,18 @@ FL_NODISCARD bool vm_rmap_mapped(struct vm_object *object, vm_pindex_t start, vm
  * with machine_sync of each space that they touched, after which no CPU uses the old mappings.
  */
 
-/* Ends the mappings; what the machine knows of them is lost. flags: MACHINE_UNMAP_*. */
-void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags)
+/*
+ * Ends the mappings. bits[i] |= MACHINE_DIRTY if page start + i was stored to, as machine_unmap says; at most
+ * MACHINE_RUN_MAX pages then. NULL: nobody cares. flags: MACHINE_UNMAP_*.
+ */
+void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags,
+                   uint8_t *bits) FL_REQUIRES(object->lock);
+/* Ends the mappings through shadows, which may be of their own pages. */
+void vm_rmap_unmap_shadows(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     FL_REQUIRES(object->lock);
 /*
- * The same for pages in any order. Neighbours are unmapped as one range, and all ranges share one
- * machine_sync, so that a machine can make one call, or one TLB shoot-down, of many. bits[i] |= MACHINE_DIRTY
- * if m[i] was stored to, as machine_unmap says; NULL: nobody cares.
+ * vm_rmap_unmap of pages in any order. Neighbours are unmapped as one range, and all ranges share one
+ * machine_sync, so that a machine can make one call, or one TLB shoot-down, of many. bits[i]: of m[i].
  */
 void vm_rmap_unmap_pages(struct vm_page *const *m, uint32_t npages, unsigned flags, uint8_t *bits);
 /* Takes the write right from the mappings. */

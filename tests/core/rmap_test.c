@@ -153,7 +153,7 @@ static void step_act(void)
     vm_lock(&object->lock);
     scan(before);
     if (unmap)
-        vm_rmap_unmap(object, start, end, 0);
+        vm_rmap_unmap(object, start, end, 0, NULL);
     else
         vm_rmap_wrprotect(object, start, end);
     scan(after);
