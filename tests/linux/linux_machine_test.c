@@ -30,6 +30,7 @@ static struct machine_space *space;
 static void *object;
 static vm_frame_t frame_of[NFRAMES]; /* page i of the object is in frame i */
 static _Atomic unsigned faults;
+static unsigned attach_flags = MACHINE_ATTACH_WRITENOTIFY;
 static _Atomic bool deny; /* the handler gives up instead of mapping */
 static sigjmp_buf denied;
 
@@ -128,7 +129,7 @@ static int teardown(void **state)
 
 static void attach(vm_offset_t view, uint32_t npages, vm_prot_t prot)
 {
-    assert_int_equal(machine_attach(space, view, view + ptoa(npages), prot, object, 0), 0);
+    assert_int_equal(machine_attach(space, view, view + ptoa(npages), prot, object, 0, attach_flags), 0);
 }
 
 /* The bytes of page i in generation `value`. */
@@ -254,7 +255,7 @@ static void a_clean_page_faults_on_its_first_store_and_after_each_wrprotect(void
      * A range with absent pages is write-protected too; a writable mapping
      * that is made later clears the marks that this leaves.
      */
-    machine_unmap(space, VIEW_A, VIEW_A + ptoa(16), 0);
+    machine_unmap(space, VIEW_A, VIEW_A + ptoa(16), 0, NULL);
     machine_sync(space);
     assert_true(load_faults(VIEW_A));
     machine_wrprotect(space, VIEW_A, VIEW_A + ptoa(16));
@@ -268,7 +269,7 @@ static void a_released_page_is_gone_from_every_view_and_comes_back_anew(void **s
 {
     (void)state;
     start_with_clean_pages();
-    machine_unmap(space, VIEW_A + ptoa(4), VIEW_A + ptoa(8), MACHINE_UNMAP_RELEASE);
+    machine_unmap(space, VIEW_A + ptoa(4), VIEW_A + ptoa(8), MACHINE_UNMAP_RELEASE, NULL);
     release(4, 4);
     assert_false(load_faults(VIEW_A + ptoa(3)));
     assert_true(load_faults(VIEW_A + ptoa(4)));
@@ -362,7 +363,7 @@ static void the_limit_on_areas_is_an_error(void **state)
     fill(0, 16, 1);
     map(VIEW_B, 0, 16, VM_PROT_READ, 0);
     for (unsigned i = 0; i < 1u << 20 && error == 0; i++, va += ptoa(2)) /* each ends in a reserved page */
-        error = machine_attach(space, va, va + ptoa(1), VM_PROT_READ, object, 0);
+        error = machine_attach(space, va, va + ptoa(1), VM_PROT_READ, object, 0, attach_flags);
     assert_int_equal(error, -ENOMEM);
     assert_true(load_faults(va - ptoa(2)));
     machine_detach(space, VIEW_B + ptoa(4), VIEW_B + ptoa(8));
@@ -420,7 +421,9 @@ static void no_moment_shows_a_hole_while_a_view_changes(void **state)
     for (int i = 0; i < 2000 || attempts < 2000; i++) {
         if (i % 3 == 0)
             machine_detach(space, VIEW_A, VIEW_A + ptoa(1));
-        assert_int_equal(machine_attach(space, VIEW_A, VIEW_A + ptoa(1), VM_PROT_READ, objects[i % 2], 0), 0);
+        assert_int_equal(
+            machine_attach(space, VIEW_A, VIEW_A + ptoa(1), VM_PROT_READ, objects[i % 2], 0, attach_flags),
+            0);
     }
     assert_int_equal(loads, 0);
     stop = true;
@@ -703,7 +706,7 @@ static void random_step(unsigned *seed)
         machine_wrprotect(space, view + ptoa(pindex), view + ptoa(pindex + npages));
         break;
     case 3:
-        machine_unmap(space, view + ptoa(pindex), view + ptoa(pindex + npages), 0);
+        machine_unmap(space, view + ptoa(pindex), view + ptoa(pindex + npages), 0, NULL);
         machine_sync(space);
         break;
     case 4:
