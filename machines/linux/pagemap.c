@@ -91,7 +91,7 @@ static bool scan(vm_offset_t start, vm_offset_t end, uint64_t category, uint64_t
         long n = linux_syscall(SYS_ioctl, pagemap, LINUX_PAGEMAP_SCAN, &arg);
         if (n == -EBADF)
             linux_fd_lost();
-        if (n < 0) {
+        if (n < 0 || arg.walk_end <= at) {
             region[0] = (struct linux_page_region){.start = at, .end = end};
             arg.walk_end = end;
             n = 1;
