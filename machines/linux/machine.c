@@ -2,7 +2,7 @@
  * machine.c: the machine as a whole: its parts, the order in which they start, and its messages.
  *
  *     init:   window ─▶ metadata ─▶ memfd ─▶ userfaultfd ─▶ pagemap ─▶ bounce buffers ─▶ probe
- *     start:  signal handlers ─▶ handler threads ─▶ the page daemon's and the flusher's threads
+ *     start:  signal handlers ─▶ handler threads ─▶ the threads of the page daemon, the flusher and the prefault daemon
  *     fini:   the same, backwards
  *
  *     | metadata |  gap  | window of managed addresses …
@@ -31,6 +31,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
+#define NDAEMONS        3
 #define STACK_LEN_BYTES ((size_t)256 << 10)
 /* The two signals that glibc uses itself: setuid in the program waits until every thread has answered one. */
 #define GLIBC_SIGNALS (LINUX_SIGMASK(32) | LINUX_SIGMASK(33))
@@ -41,7 +42,7 @@ static struct {
     size_t meta_len_bytes;
     bool window;
     uint32_t ndaemons; /* that run */
-    uint64_t daemon_thread[2];
+    uint64_t daemon_thread[NDAEMONS];
     char error[256];
 } machine;
 
@@ -216,12 +217,18 @@ static void *run_flusher(void *arg)
     return arg;
 }
 
+static void *run_prefault_daemon(void *arg)
+{
+    fl_prefault_run();
+    return arg;
+}
+
 static int start_daemons(void)
 {
-    static void *(*const daemon[])(void *) = {run_page_daemon, run_flusher};
+    static void *(*const daemon[NDAEMONS])(void *) = {run_page_daemon, run_flusher, run_prefault_daemon};
     int error = 0;
 
-    while (error == 0 && machine.ndaemons < 2) {
+    while (error == 0 && machine.ndaemons < NDAEMONS) {
         uint32_t next = machine.ndaemons;
 
         error = linux_thread_create(&machine.daemon_thread[next], daemon[next], NULL);
