@@ -210,15 +210,13 @@ static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_obje
 }
 
 /*
- * Enters page m at fs->va. (M) shared, and (O) of its object unless m is busy. For a write, m is dirty, in
- * the first object, and has no copies above it. Errors: as pmap_enter.
+ * Enters page m, which is `dirty` or not, at fs->va. (M) shared, and (O) of its object unless m is busy. For
+ * a write, m is dirty, in the first object, and has no copies above it. Errors: as pmap_enter.
  */
-static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot)
+static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot, bool dirty)
 {
     unsigned map_flags = fs->wired || (fs->flags & VM_FAULT_WIRE) ? MACHINE_MAP_WIRED : 0;
-    if (fs->access & VM_PROT_WRITE)
-        map_flags |= MACHINE_MAP_DIRTY;
-    return pmap_enter(fs->map, fs->va, m, prot, map_flags);
+    return pmap_enter(fs->map, fs->va, m, prot, dirty ? map_flags | MACHINE_MAP_DIRTY : map_flags);
 }
 
 /*
@@ -332,7 +330,7 @@ static bool vm_fault_soft_fast(struct faultstate *fs, struct vm_object *object, 
         return false;
     if (fs->access & VM_PROT_WRITE)
         vm_page_dirty(m);
-    *error = vm_fault_map(fs, m, vm_fault_prot(fs, object, m));
+    *error = vm_fault_map(fs, m, vm_fault_prot(fs, object, m), (m->flags & PG_DIRTY) != 0);
     if (*error == 0)
         vm_fault_mapped(fs, object, m);
     return true;
@@ -741,9 +739,10 @@ static int vm_fault_enter(struct faultstate *fs)
     if (write)
         vm_page_dirty(m);
     vm_prot_t prot = vm_fault_prot(fs, object, m);
+    bool dirty = (m->flags & PG_DIRTY) != 0;
     vm_unlock(&object->lock);
 
-    int error = vm_fault_map(fs, m, prot);
+    int error = vm_fault_map(fs, m, prot, dirty);
     if (error != 0)
         return error;
     vm_lock(&object->lock);

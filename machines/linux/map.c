@@ -180,15 +180,14 @@ static int map_some(const struct machine_run *run, uint32_t first, struct place 
     place.npages = linux_bounce_claim(&part, first, &addr);
     if (place.npages == 0)
         return 0;
-    /* In a free view a page that can be stored to at once counts as stored to. */
-    writable = writable && (!place.free || (flags & MACHINE_MAP_DIRTY) != 0);
     return map_kept(&place, linux_memfd_offset(run->object, run->pindex + first), addr, writable, done);
 }
 
 int machine_map(struct machine_space *space, vm_offset_t va, const struct machine_run *run, vm_prot_t prot,
                 unsigned flags, uint32_t *done)
 {
-    bool writable = (prot & VM_PROT_WRITE) != 0;
+    /* A page that can be stored to at once counts as stored to, or its first store would go unnoticed. */
+    bool writable = (prot & VM_PROT_WRITE) != 0 && (flags & MACHINE_MAP_DIRTY) != 0;
     unsigned tries = 0; /* that entered nothing */
     int error = 0;
 
