@@ -296,7 +296,7 @@ static void a_view_that_begins_misses_no_page(void **state)
         for (vm_pindex_t i = 0; i < 16; i++)
             fill(i);
         (void)pthread_barrier_wait(&round_begins);
-        for (unsigned spin = n % 64; spin > 0; spin--)
+        for (unsigned spin = n * 37 % 512; spin > 0; spin--)
             __builtin_ia32_pause();
         if (n % 3 == 0)
             assert_int_equal(machine_protect(space, view[1], view[1] + ptoa(PAGES), VM_PROT_RW), 0);
