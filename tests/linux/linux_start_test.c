@@ -1,8 +1,8 @@
 /*
- * linux_start_test.c: what the machine linux says on a kernel that it cannot run on: one line that names the remedy.
+ * linux_start_test.c: what the machine linux says where it cannot run: one line that names the remedy.
  *
- * Each case runs in a process of its own. A seccomp filter plays the older kernel: one system call, or one request of
- * ioctl, returns what that kernel would. Without /proc: in an empty root directory, which only root can enter.
+ * Each case runs in a process of its own. A seccomp filter plays the older kernel: one system call, or one
+ * request of ioctl, returns what that kernel would. An empty root directory has no /proc; only root enters it.
  */
 #include "linux_machine.h"
 

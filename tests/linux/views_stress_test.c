@@ -1,10 +1,10 @@
 /*
- * views_stress_test.c: no store is lost in free views while another thread harvests, writes back, freezes, forgets and
- * evicts their pages; and none is reported that was not made, where a view begins beside pages that arrive.
+ * views_stress_test.c: no store is lost in free views while another thread harvests, writes back, freezes,
+ * forgets and evicts their pages; none is reported that was not made, where a view begins as pages arrive.
  *
  *     writers   count up a counter of their own in random pages, through two views
  *     pager     keeps a page clean or dirty by harvesting, writes dirty pages to an array, evicts clean ones
- *     fault     the handler of SIGBUS fills an absent page from the array; a store into a frozen page tries again
+ *     fault     the handler of SIGBUS fills an absent page from the array; stores into frozen pages are retried
  *
  * The page lock stands for the core's locks. In the end each counter is what its writer has counted.
  */
