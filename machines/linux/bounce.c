@@ -326,7 +326,7 @@ static int flush(uint32_t i) FL_REQUIRES(pool_lock)
         error = linux_memfd_write(offset, slot_addr(i), ptoa(n), &written);
         linux_views_insert_end();
     }
-    /* After an error, too, what is in the memfd may be stored to there, and must not be kept here any more. */
+    /* What is in the memfd may be stored to there, so after an error, too, it is not kept here any more. */
     uint32_t moved = (uint32_t)atop(written);
     claim_end(slot_addr(i), moved, true);
     claim_end(slot_addr(i + moved), n - moved, false);

@@ -85,8 +85,8 @@ static bool probe_harvest(struct machine_space *space, vm_offset_t va, unsigned 
 }
 
 /*
- * Whether a free view does what views.c counts on. Its two pages are touched by system calls, for which an error of
- * the kernel's is an error, and not a signal.
+ * Whether a free view does what views.c counts on. Its two pages are touched by system calls, for which an
+ * error of the kernel's is an error, and not a signal.
  */
 static bool probe_view(struct machine_space *space, struct machine_run *run)
 {
@@ -94,7 +94,7 @@ static bool probe_view(struct machine_space *space, struct machine_run *run)
     void *addr;
     uint32_t done;
 
-    /* A page that is entered is clean. A store makes it dirty, also when it is forgotten then, until the harvest. */
+    /* A page that is entered is clean. A store makes it dirty until the harvest, though it is forgotten. */
     bool works = machine_window_get(run, MACHINE_WINDOW_FILL, false, &addr) == 0;
     if (works)
         machine_window_put(run, MACHINE_WINDOW_FILL, &addr, true);

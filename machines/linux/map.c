@@ -11,9 +11,9 @@
  * processor's fault code, which the fault handlers leave in linux_fault_mapped. It is a hint: when it is
  * wrong, the access faults again.
  *
- * The kernel enters pages only inside one of its areas. An area may end in the middle of a run where a part of a view
- * is frozen, and is unregistered for a moment while a view changes its kind (machine_writenotify). Then the call says
- * ENOENT, and the run is entered page by page.
+ * The kernel enters pages only inside one of its areas. An area may end in the middle of a run where a part
+ * of a view is frozen, and is unregistered for a moment while a view changes its kind (machine_writenotify).
+ * Then the call says ENOENT, and the run is entered page by page.
  *
  * Locks: none of its own. The core holds the object's, so no page of the run is released meanwhile.
  */
@@ -83,7 +83,8 @@ static struct place place_of(vm_offset_t va, uint32_t npages)
     return place;
 }
 
-/* Enters pages whose bytes are in the memfd. *done: how many bytes, from the first. Errors: -ENOENT, -ENOMEM. */
+/* Enters pages whose bytes are in the memfd. *done: how many bytes, from the first. Errors: -ENOENT (not
+ * registered, or more than one area), -ENOMEM. */
 static int map_resident(vm_offset_t va, size_t len_bytes, bool writable, unsigned flags, size_t *done)
 {
     if (writable && len_bytes == VM_PAGE_SIZE && va == linux_fault_mapped) {
@@ -111,8 +112,8 @@ static int map_resident(vm_offset_t va, size_t len_bytes, bool writable, unsigne
     return 0;
 }
 
-/* The memfd has a page there already, because the page was filled anew. The bytes are written to it, and the next
- * round maps it. */
+/* The memfd has a page there already, because the page was filled anew. The bytes are written to it, and the
+ * next round maps it. */
 static int overwrite(uint64_t offset, void *addr)
 {
     size_t done;
@@ -125,8 +126,8 @@ static int overwrite(uint64_t offset, void *addr)
     return error;
 }
 
-/* Enters claimed pages, whose bytes are in the slots from addr on, and ends the claim. *done: how many, from the
- * first. Errors: -ENOENT, -ENOMEM. */
+/* Enters claimed pages, whose bytes are in the slots from addr on, and ends the claim. *done: how many, from
+ * the first. Errors: -ENOENT, -ENOMEM. */
 static int map_kept(const struct place *place, uint64_t offset, void *addr, bool writable, uint32_t *done)
 {
     size_t copied = 0, len_bytes = ptoa(place->npages);
@@ -158,8 +159,8 @@ static uint32_t resident_neighbours(const struct machine_run *run, uint32_t firs
     return n;
 }
 
-/* Enters pages of the run from page `first` on, as many as one call can. *done: how many. Errors: -ENOENT (the
- * place is not what it was), -ENOMEM. */
+/* Enters pages of the run from page `first` on, as many as one call can. *done: how many. Errors: -ENOENT
+ * (the place is not what it was), -ENOMEM. */
 static int map_some(const struct machine_run *run, uint32_t first, struct place place, bool writable,
                     unsigned flags, uint32_t *done)
 {
@@ -210,7 +211,7 @@ int machine_map(struct machine_space *space, vm_offset_t va, const struct machin
     return error;
 }
 
-/* Stores that faulted are known to the core, and the others are not asked of this call: bits stay as they are. */
+/* The core knows of the stores that faulted, and asks no others of this call: the bits stay as they are. */
 void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned flags,
                    uint8_t *bits)
 {

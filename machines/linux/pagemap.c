@@ -1,16 +1,16 @@
 /*
  * pagemap.c: dirty and referenced bits, read from the kernel's page tables by PAGEMAP_SCAN (Linux 6.7).
  *
- *     MACHINE_REFERENCED   PAGE_IS_PRESENT: mapped, so touched since it was forgotten last; cleared by forgetting it
- *     MACHINE_DIRTY        PAGE_IS_WRITTEN, in a tracked view only (views.c, LM1); cleared by the scan itself, which
- *                          protects what it reports in the same step (PM_SCAN_WP_MATCHING)
+ *     MACHINE_REFERENCED   PAGE_IS_PRESENT: mapped, so touched since it was forgotten; cleared by forgetting
+ *     MACHINE_DIRTY        PAGE_IS_WRITTEN, in a tracked view only (views.c, LM1); cleared by the scan,
+ *                          which protects what it reports in the same step (PM_SCAN_WP_MATCHING)
  *
- * Two scans, because the kernel has a fast path for PAGE_IS_WRITTEN alone. In a view that is registered for the
- * notification of stores a fault tells the core of each, so there is nothing to report.
+ * Two scans, because the kernel has a fast path for PAGE_IS_WRITTEN alone. In a view that is registered for
+ * the notification of stores a fault tells the core of each, so there is nothing to report.
  *
- * A scan ends early when its array of regions is full, and the next one goes on from there. Where nothing is mapped
- * any more it finds nothing. When it fails, for want of a page table for its marks, all pages of the range count as
- * used and stored to: the kernel may have protected some already.
+ * A scan ends early when its array of regions is full, and the next one goes on from there. Where nothing is
+ * mapped any more it finds nothing. When it fails, for want of a page table for its marks, all pages of the
+ * range count as used and stored to: the kernel may have protected some already.
  *
  * Lock: none of its own.
  */

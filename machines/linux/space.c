@@ -10,13 +10,13 @@
  * of the memfd and read zeros. For the same reason it is not inherited by fork (MADV_DONTFORK): a child has
  * no registration, so it gets SIGSEGV instead of wrong bytes.
  *
- * A range is attached as a free view (views.c), or registered for the notification of every store: where the core
- * asks for that, where no record is left for a free view, and with the thread engine everywhere, because system calls
- * would fail on a frozen range. A free view is frozen by taking the right to write from its areas; the kernel keeps
- * what it knows of stores.
+ * A range is attached as a free view (views.c), or registered for the notification of every store: where the
+ * core asks for that, where no record is left for a free view, and with the thread engine everywhere,
+ * because system calls would fail on a frozen range. A free view is frozen by taking the right to write from
+ * its areas; the kernel keeps what it knows of stores.
  *
- * There is one space, because a process has one. Locks: linux_views_lock over every change of what is attached; the
- * core holds the map's, except for machine_writenotify and freezing.
+ * There is one space, because a process has one. Locks: linux_views_lock over every change of what is
+ * attached; the core holds the map's, except for machine_writenotify and freezing.
  */
 #include "space.h"
 #include "linux_syscall.h"
@@ -97,8 +97,8 @@ static int set_rights(vm_offset_t start, vm_offset_t end, vm_prot_t prot)
     return linux_syscall(SYS_mprotect, start, end - start, host_prot(prot)) == 0 ? 0 : -ENOMEM;
 }
 
-/* Makes the range accessible that show() has made. It is one area of exactly [start, end), so no call here splits an
- * area, and each fails only when the kernel has no memory for a few words. */
+/* Makes the range accessible that show() has made. It is one area of exactly [start, end), so no call here
+ * splits an area, and each fails only when the kernel has no memory for a few words. */
 static int open_view(vm_offset_t start, vm_offset_t end, vm_prot_t prot, enum linux_uffd_kind kind)
 {
     if (linux_syscall(SYS_madvise, start, end - start, MADV_DONTFORK) != 0 ||
@@ -148,8 +148,8 @@ int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t e
     return error;
 }
 
-/* A concurrent machine_map finds the range unregistered, and waits for linux_views_lock. A concurrent access of the
- * program finds it without rights, and comes to the core. */
+/* A concurrent machine_map finds the range unregistered, and waits for linux_views_lock. A concurrent access
+ * of the program finds it without rights, and comes to the core. */
 int machine_writenotify(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
                         void *object, vm_pindex_t pindex)
 {
@@ -173,7 +173,7 @@ static int reserve_over(vm_offset_t start, vm_offset_t end)
     return reserve(start, end, MAP_FIXED);
 }
 
-/* Keeps the kernel from entering the page again. It may be marked, or the program may just have touched it. */
+/* Keeps the kernel from entering the page again. It may be marked, or was touched by the program just now. */
 static void bar(vm_offset_t va)
 {
     while (linux_uffd_poison(va) == -EEXIST && linux_uffd_writeprotect(va, VM_PAGE_SIZE, false) == 0) {
@@ -200,7 +200,8 @@ static void hide(vm_offset_t start, vm_offset_t end)
 /*
  * At the limit on areas the kernel refuses a new area even when it would replace many. Whole areas can be
  * unmapped even then. A range that would split an area stays, without mappings: it is still registered, and
- * the core answers every fault in it with -EFAULT. So does one that would split a free view when no record is left.
+ * the core answers every fault in it with -EFAULT. So does one that would split a free view when no record is
+ * left for the second half.
  */
 void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end)
 {

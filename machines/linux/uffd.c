@@ -1,13 +1,13 @@
 /*
  * uffd.c: userfaultfd: opening it with whatever right the process has, agreeing on features, and its ioctls.
  *
- *                                                     NOTIFY                                  FREE
- *     access to an absent page            ─▶ MISSING ─▶ copy (allocate + fill + map)          the same
- *     access to a page in the memfd only  ─▶ MINOR   ─▶ continue (map)                        the kernel maps it
- *     store to a write-protected page     ─▶ WP      ─▶ writeprotect off                      the kernel: WP_ASYNC
+ *                                                   NOTIFY                          FREE
+ *     access to an absent page              MISSING ─▶ copy (allocate + fill + map)   the same
+ *     access to a page in the memfd only    MINOR   ─▶ continue (map)                 the kernel maps it
+ *     store to a write-protected page       WP      ─▶ writeprotect off               the kernel (WP_ASYNC)
  *
- * What a range does depends on the descriptor that it was registered with. The other calls act on addresses, and
- * take either descriptor today; should a kernel insist on the right one (ENOENT), they try both.
+ * What a range does depends on the descriptor that it was registered with. The other calls act on addresses,
+ * and take either descriptor today; should a kernel insist on the right one (ENOENT), they try both.
  *
  * The signal engine asks for UFFD_FEATURE_SIGBUS: the fault becomes a SIGBUS in the thread that faulted, and
  * the descriptor is never read. It has no use for faults in kernel mode, so the user-mode-only kind, which

@@ -15,8 +15,8 @@ enum linux_uffd_kind {
     LINUX_UFFD_FREE,   /* it enters resident pages and takes first stores; only absent pages are reported */
 };
 
-/* Opens them for the engine and agrees on features. Only the signal engine has LINUX_UFFD_FREE. Errors: -EMFILE,
- * -EPERM, -ENOSYS, with the remedy in linux_machine_error(). */
+/* Opens them for the engine and agrees on features. Only the signal engine has LINUX_UFFD_FREE. Errors:
+ * -EMFILE, -EPERM, -ENOSYS, with the remedy in linux_machine_error(). */
 FL_NODISCARD int linux_uffd_open(enum linux_fault_engine engine);
 void linux_uffd_close(void);
 /* Returns the descriptor of LINUX_UFFD_NOTIFY, which is non-blocking: the handler threads read it. */
@@ -36,8 +36,8 @@ FL_NODISCARD int linux_uffd_continue(vm_offset_t va, size_t len_bytes, bool writ
 FL_NODISCARD int linux_uffd_writeprotect(vm_offset_t va, size_t len_bytes, bool protect);
 /* Wakes the threads that sleep in a fault of the range: they try again. */
 void linux_uffd_wake(vm_offset_t va, size_t len_bytes);
-/* Makes accesses to the page fail, system calls with EFAULT, until it is unmapped. Errors: -EEXIST (mapped, or
- * marked), -ENOENT, -ENOMEM. */
+/* Makes accesses to the page fail, system calls with EFAULT, until it is unmapped. Errors: -EEXIST (mapped,
+ * or marked), -ENOENT, -ENOMEM. */
 FL_NODISCARD int linux_uffd_poison(vm_offset_t va);
 
 /* Sets what linux_machine_error() returns. */

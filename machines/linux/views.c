@@ -5,30 +5,30 @@
  *                     │                    │
  *     memfd     ── object 1 ──────── object 2 ──────                tracked[object]: how many tracked views
  *
- * In a free view the kernel tells what was stored to by what is NOT in a page table: an entry counts as written
- * when it has neither the write-protect bit nor, where the page is not mapped, the write-protect marker. So an
- * entry that nothing was ever written into counts as written, too. That is harmless while the page is absent from
- * the memfd, because the core asks only for pages that it has. Therefore:
+ * In a free view the kernel tells what was stored to by what is NOT in a page table: an entry counts as
+ * written when it has neither the write-protect bit nor, where the page is not mapped, the write-protect
+ * marker. So an entry that nothing was ever written into counts as written, too. That is harmless while the
+ * page is absent from the memfd, because the core asks only for pages that it has. Therefore:
  *
- *   LM1  Each page in the memfd has the bit or the marker in every tracked view of it, unless it was stored to
- *        through that view, or entered there as dirty, since the last harvest.
+ *   LM1  Each page in the memfd has the bit or the marker in every tracked view of it, unless it was stored
+ *        to through that view, or entered there as dirty, since the last harvest.
  *
  * Who keeps it. A page gets into the memfd
- *   - by UFFDIO_COPY, which sets the bit in the view that it enters; the other tracked views are marked before;
+ *   - by UFFDIO_COPY, which sets the bit in the view that it enters: the others are marked before;
  *   - by pwrite of a page that a buffer slot kept (bounce.c): marked in all before;
- *   - by machine_copyin, which marks nothing: the core knows that these pages are dirty, and the harvest before
- *     they are written back marks them. A mark could hide a store, when the page was there before.
- * A view that begins to be tracked marks what is in the memfd by then. Zaps and punches leave bits as markers, as
- * long as they leave the page table (zap.c).
+ *   - by machine_copyin, which marks nothing: the core knows that these pages are dirty, and the harvest
+ *     before they are written back marks them. A mark could hide a store, when the page was there before.
+ * A view that begins to be tracked marks what is in the memfd by then. Zaps and punches leave bits as
+ * markers, as long as they leave the page table (zap.c).
  *
- * A pwrite beside the beginning of a tracked view: the view is in the table before it is marked, and between the
- * two waits for the pwrites that may not have seen it there.
+ * A pwrite beside the beginning of a tracked view: the view is in the table before it is marked, and between
+ * the two waits for the pwrites that may not have seen it there.
  *
- *     pwrite:  inserting++ ─▶ tracked[object] == 0? ─▶ pwrite ─▶ inserting--     the others mark under the lock
+ *     pwrite:  inserting++ ─▶ tracked[object] == 0? ─▶ pwrite ─▶ inserting--     (else: marks under the lock)
  *     view:    tracked[object]++ ─▶ inserting == 0? ─▶ mark what is there ─▶ accessible
  *
- * A view stays tracked when it loses the right to write, so no store is lost then, until it is cut. A view becomes
- * tracked as a whole, also when only a part of it becomes writable: so that never needs a record.
+ * A view stays tracked when it loses the right to write, so no store is lost then, until it is cut. A view
+ * becomes tracked as a whole, also when only a part of it becomes writable: so that never needs a record.
  *
  * Lock: linux_views_lock. Does not do: what is attached at all (space.c), registering (uffd.c).
  */
@@ -182,8 +182,8 @@ static int mark(vm_offset_t start, vm_offset_t end)
 }
 
 /*
- * Marks the pages of the view that are in the memfd: for each whole page table, because marks of absent pages are
- * harmless, and a file's pages may lie scattered. Where the memfd has nothing, no page table is allocated.
+ * Marks the pages of the view that are in the memfd: for a whole page table at once, because marks of absent
+ * pages are harmless, and a file's pages may lie scattered. Where the memfd has none, nothing is allocated.
  */
 static int mark_resident(const struct linux_view *view)
 {

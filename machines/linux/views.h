@@ -1,6 +1,6 @@
 /*
- * views.h: the free views: the attached ranges in which the kernel enters resident pages and takes first stores
- * by itself (views.c).
+ * views.h: the free views: the attached ranges in which the kernel enters resident pages and takes first
+ * stores by itself (views.c).
  */
 #ifndef MACHINES_LINUX_VIEWS_H
 #define MACHINES_LINUX_VIEWS_H
@@ -43,14 +43,14 @@ FL_NODISCARD int linux_views_add(const struct linux_view *view) FL_REQUIRES(linu
 FL_NODISCARD int linux_views_track(vm_offset_t start, vm_offset_t end) FL_REQUIRES(linux_views_lock);
 
 /*
- * Surround a pwrite that brings absent pages into the memfd: begin marks them in every tracked view. Nothing else
- * may bring the same pages meanwhile. Errors: -ENOMEM; then there is no end.
+ * Surround a pwrite that brings absent pages into the memfd: begin marks them in every tracked view. Nothing
+ * else may bring the same pages meanwhile. Errors: -ENOMEM; then there is no end.
  */
 FL_NODISCARD int linux_views_insert_begin(uint64_t offset, size_t len_bytes) FL_EXCLUDES(linux_views_lock);
 void linux_views_insert_end(void);
 /*
- * The same before UFFDIO_COPY brings the pages through the view at va, which gets no mark: `tracked` is that of
- * the view. No end. Context: the map, at least shared, so that no view begins to be tracked. Errors: -ENOMEM.
+ * The same before UFFDIO_COPY brings the pages through the view at va, which gets no mark and is `tracked` or
+ * not. No end. Context: the map, at least shared, so that no view begins to be tracked. Errors: -ENOMEM.
  */
 FL_NODISCARD int linux_views_mark_others(vm_offset_t va, bool tracked, uint64_t offset, size_t len_bytes)
     FL_EXCLUDES(linux_views_lock);

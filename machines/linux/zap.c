@@ -9,8 +9,8 @@
  * machine.h allows the delay: an unmapping counts from the next machine_sync on. A range where something else
  * is about to be mapped is flushed first (machine_attach, machine_detach), so that the new mapping stays.
  *
- * A range is forgotten in pieces of 1 MiB. Kernels since Linux 6.14 free a page table that one call empties as a
- * whole, and with it the marks that tell what was stored to in a free view (views.c).
+ * A range is forgotten in pieces of 1 MiB. Kernels since Linux 6.14 free a page table that one call empties
+ * as a whole, and with it the marks that tell what was stored to in a free view (views.c).
  *
  * Lock: zap_lock, a leaf, held across the call: when a thread finds the list empty, the call is done.
  */

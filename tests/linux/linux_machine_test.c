@@ -1,6 +1,6 @@
 /*
- * linux_machine_test.c: the machine linux by itself, without the core: mappings, windows, bounce buffers. Plain
- * arrays hold the bytes that every view must show. views_test.c tests free views.
+ * linux_machine_test.c: the machine linux by itself, without the core: mappings, windows, bounce buffers.
+ * Plain arrays hold the bytes that every view must show. views_test.c tests free views.
  */
 #include "machine_fixture.h"
 

@@ -1,4 +1,4 @@
-/* machine_fixture.c: the machine linux by itself, and a handler of SIGBUS in the core's place (machine_fixture.h). */
+/* machine_fixture.c: the machine linux by itself, with a handler in the core's place (machine_fixture.h). */
 #include "machine_fixture.h"
 #include "memfd.h"
 

@@ -1,8 +1,8 @@
 /*
  * machine_fixture.h: the machine linux by itself, without the core, for its tests.
  *
- * The test plays the core: its SIGBUS handler maps the absent page, as a fault would. One object is attached at up to
- * two views, from page 0 on; the bytes of each of its pages follow from the page's index and a value.
+ * The test plays the core: its SIGBUS handler maps the absent page, as a fault would. One object is attached
+ * at several views, from page 0 on. The bytes of each of its pages follow from the page's index and a value.
  */
 #ifndef TESTS_LINUX_MACHINE_FIXTURE_H
 #define TESTS_LINUX_MACHINE_FIXTURE_H
@@ -36,7 +36,7 @@ void attach(vm_offset_t view, uint32_t npages, vm_prot_t prot, unsigned flags);
 void map(vm_offset_t view, vm_pindex_t pindex, uint32_t npages, vm_prot_t prot, unsigned flags);
 void fill(vm_pindex_t pindex, uint32_t npages, unsigned value);
 void release(vm_pindex_t pindex, uint32_t npages);
-/* Takes every slot that one thread can have at once, so that their bytes go to the memfd, and puts them back. */
+/* Takes every slot that one thread can have, so that their bytes go to the memfd, and puts them back. */
 void drain_buffers(void);
 
 /* The bytes of page i in generation `value`. */

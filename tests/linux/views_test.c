@@ -1,6 +1,6 @@
 /*
- * views_test.c: free views, in which the kernel enters resident pages and takes first stores by itself: what is
- * reported of stores, on every way on which a page gets into the memfd; freezing; attaching and detaching.
+ * views_test.c: free views, in which the kernel enters resident pages and takes first stores by itself. What
+ * is reported of stores, for every way into the memfd; freezing; attaching and detaching.
  */
 #include "machine_fixture.h"
 #include "bounce.h"
@@ -168,7 +168,7 @@ static void windows_and_copies_hide_no_store(void **state)
     store(VIEW_A, 2);
     assert_int_equal(machine_copyin(&run, 100, "x", 1, &done), 0);
     assert_true(dirty(VIEW_A, 2));
-    /* A page that a copy brings may be reported, because the core knows it as dirty; after a harvest it is exact. */
+    /* A page that a copy brings may be reported: the core knows it as dirty. After a harvest it is exact. */
     run = run_of(3, 1);
     release(3, 1);
     uint8_t *bytes = malloc(VM_PAGE_SIZE);
@@ -382,7 +382,7 @@ static vm_offset_t view_at(unsigned i)
     return VIEW_C + ptoa(8) * i;
 }
 
-/* A view that finds no record is one that tells of every store. A cut that needs one leaves the range inaccessible. */
+/* A view that finds no record tells of every store. A cut that needs one leaves the range inaccessible. */
 static void views_beyond_the_table_are_told_of_stores(void **state)
 {
     (void)state;
