@@ -265,6 +265,38 @@ static void test_store_after_unmap(void **state)
     }
 }
 
+static void sync_again_and_again(void *arg)
+{
+    const bool *stop = arg;
+
+    while (!*stop)
+        machine_sync(space);
+}
+
+/* While machine_unmap is at work, another thread's machine_sync completes its bits too early. */
+static void test_sync_while_unmapping(void **state)
+{
+    (void)state;
+    for (unsigned round = 1; round <= 50; round++) {
+        uint8_t bits[NPAGES] = {0};
+        bool stop = false;
+
+        up((struct sim_torture){.late_bits = true, .preempt_permille = 20 * round});
+        attach(RW, MACHINE_ATTACH_WRITENOTIFY);
+        enter(0, NPAGES, RW, 0);
+        sim_run("sync", sync_again_and_again, &stop);
+        for (vm_pindex_t page = 0; page < NPAGES; page++)
+            assert_int_equal(store((uint32_t)page % 2, page), 0);
+        machine_unmap(space, VA(0), VA(NPAGES), 0, bits);
+        machine_sync(space);
+        for (vm_pindex_t page = 0; page < NPAGES; page++)
+            assert_int_equal(bits[page], DIRTY);
+        stop = true;
+        sim_join_all();
+        down();
+    }
+}
+
 /* Late bits reach the page table when their TLB entry is evicted: one page, at addresses of one TLB set. */
 static void test_eviction(void **state)
 {
@@ -407,12 +439,94 @@ static void test_enters_not(void **state)
     assert_int_equal(machine_protect(space, VA(0), VA(1), RW), 0);
     assert_int_equal(store(0, 0), 0);
     assert_int_equal(sim_execute(map, VA(0)), -EFAULT);
+    attach(RW, 0);
     enter(2, 1, VM_PROT_READ, MACHINE_MAP_WIRED);
     assert_int_equal(store(0, 2), -EFAULT);
+    assert_int_equal(load(0, 2), 0);
     assert_int_equal(sim_stats().self_enters, 2);
     sim_torture()->enters_itself_permille = 0;
     fill(3, 1, 7);
     assert_int_equal(load(0, 3), -EFAULT);
+    down();
+}
+
+/* A page behind the object is mapped where the object has a page of its own by now. */
+static void test_leaves_another_pages_mapping(void **state)
+{
+    (void)state;
+    const vm_frame_t frame = 220;
+    struct machine_run run = {.pindex = 5, .npages = 1, .frame = &frame};
+    uint32_t done;
+
+    up((struct sim_torture){.enters_itself_permille = 1000});
+    attach(RW, 0);
+    assert_int_equal(machine_object_init(&run.object), 0);
+    assert_int_equal(machine_map(space, VA(0), &run, VM_PROT_READ, 0, &done), 0);
+    fill(0, 1, 7);
+    assert_int_equal(store(0, 0), -EFAULT);
+    assert_int_equal(load(0, 0), 0);
+    assert_int_equal(sim_frame_mappings(frame), 1);
+    machine_unmap(space, VA(0), VA(1), 0, NULL);
+    machine_sync(space);
+    assert_int_equal(store(0, 0), 0);
+    machine_release(&run);
+    machine_object_fini(run.object);
+    down();
+}
+
+/* A page is resident from the put of a FILL that is kept, and not while one is filled. */
+static void test_enters_when_filled(void **state)
+{
+    (void)state;
+    struct machine_run run = run_of(0, 1);
+    void *addr;
+
+    up((struct sim_torture){.enters_itself_permille = 1000});
+    attach(RW, 0);
+    for (int keep = 0; keep < 3; keep++) {
+        assert_int_equal(machine_window_get(&run, MACHINE_WINDOW_FILL, false, &addr), 0);
+        resident[0] = true;
+        assert_int_equal(load(0, 0), -EFAULT);
+        memset(addr, 7, VM_PAGE_SIZE);
+        machine_window_put(&run, MACHINE_WINDOW_FILL, &addr, keep > 0);
+        if (keep != 1) /* the second time nobody looks, and it is filled once more */
+            assert_int_equal(load(0, 0), keep ? 0 : -EFAULT);
+    }
+    down();
+}
+
+/* Many pages, so that some have the same hash: each is found as long as it is there. */
+static void test_finds_each_page(void **state)
+{
+    (void)state;
+    vm_frame_t frame[100];
+    void *addr[100];
+    uint8_t byte;
+
+    up((struct sim_torture){.enters_itself_permille = 1000});
+    assert_int_equal(machine_attach(space, VA(0), VA(100), VM_PROT_READ, object, 0, 0), 0);
+    for (vm_pindex_t page = 0; page < 100; page++)
+        frame[page] = (vm_frame_t)(100 + page * 7 % 100);
+    struct machine_run all = {.object = object, .npages = 100, .frame = frame};
+    assert_int_equal(machine_window_get(&all, MACHINE_WINDOW_FILL, false, addr), 0);
+    for (vm_pindex_t page = 0; page < 100; page++)
+        memset(addr[page], (int)page, VM_PAGE_SIZE);
+    machine_window_put(&all, MACHINE_WINDOW_FILL, addr, true);
+    bool gone[100] = {false};
+    for (vm_pindex_t round = 0; round < 100; round++) {
+        const vm_pindex_t next = round * 37 % 100;
+        struct machine_run one = {.object = object, .pindex = next, .npages = 1, .frame = &frame[next]};
+
+        for (vm_pindex_t page = 0; page < 100; page++) {
+            int error = sim_load(map, VA(page), &byte, 1, NULL);
+
+            assert_int_equal(error, gone[page] ? -EFAULT : 0);
+            assert_true(error != 0 || byte == page);
+        }
+        machine_release(&one);
+        gone[next] = true;
+    }
+    machine_detach(space, VA(0), VA(100));
     down();
 }
 
@@ -475,6 +589,12 @@ static void changes_hands(struct sim_torture torture)
     machine_sync(space);
     assert_int_equal(bits, 0);
     assert_int_equal(harvest(0, DIRTY), DIRTY);
+    assert_int_equal(store(1, 0), 0); /* the machine's */
+    enter(0, 1, RW, 0);
+    assert_int_equal(store(1, 0), 0); /* the core's, and the TLB had the machine's */
+    machine_unmap(space, VA(0), VA(1), 0, &bits);
+    machine_sync(space);
+    assert_int_equal(bits, DIRTY);
     down();
 }
 
@@ -521,6 +641,12 @@ static void frozen_keeps_stores_out(struct sim_torture torture)
     assert_int_equal(load(1, 2), -EFAULT);
     assert_true(sim_attached(space, VA(1), &a));
     assert_true(a.start == VA(0) && a.end == VA(NPAGES)); /* in one piece again */
+    freeze(1, 3);
+    freeze(3, 4);
+    machine_thaw(space, VA(1), VA(3), RW);
+    assert_int_equal(store(0, 1), 0);
+    assert_int_equal(store(0, 3), -EFAULT); /* its neighbour is frozen still */
+    machine_thaw(space, VA(3), VA(4), RW);
     down();
 }
 
@@ -982,11 +1108,15 @@ int main(void)
         cmocka_unit_test(test_store_after_harvest),
         cmocka_unit_test(test_unmap),
         cmocka_unit_test(test_store_after_unmap),
+        cmocka_unit_test(test_sync_while_unmapping),
         cmocka_unit_test(test_eviction),
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_map_dirty),
         cmocka_unit_test(test_enters_itself),
         cmocka_unit_test(test_enters_not),
+        cmocka_unit_test(test_leaves_another_pages_mapping),
+        cmocka_unit_test(test_enters_when_filled),
+        cmocka_unit_test(test_finds_each_page),
         cmocka_unit_test(test_unmapped_is_entered_again),
         cmocka_unit_test(test_changes_hands),
         cmocka_unit_test(test_freeze),
