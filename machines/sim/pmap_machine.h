@@ -7,7 +7,7 @@
 
 #include "frame.h"
 
-/* A store is known only to an entry that the machine entered by itself, and that goes now (written.h). */
+/* A store is known to an entry that the machine entered by itself, and that goes now (written.h). */
 void space_self_written(struct pmap *pmap, vm_offset_t va);
 
 static inline pt_entry_t *pmap_machine_pointer(uint64_t pa)
@@ -49,7 +49,7 @@ static inline void pmap_machine_pte_changed(struct pmap *pmap, vm_offset_t va, p
 {
     const pt_entry_t written = X86_PG_V | X86_PG_SELF | X86_PG_M;
 
-    if ((was & written) == written && !(is & X86_PG_SELF))
+    if ((was & written) == written)
         space_self_written(pmap, va);
     if (was & X86_PG_V)
         physmem.frame[atop(was & X86_PG_FRAME)].nptes--;
