@@ -111,8 +111,12 @@ void machine_harvest(struct machine_space *space, vm_offset_t start, vm_offset_t
     uint64_t flags = (clear & MACHINE_DIRTY) != 0 ? LINUX_PM_SCAN_WP_MATCHING : 0;
     struct linux_view part;
 
-    (void)space;
-    for (vm_offset_t at = start; at < end && linux_views_next(at, end, &part); at = part.end) {
+    for (vm_offset_t at = start; at < end; at = part.end) {
+        if (!linux_views_next(at, end, &part))
+            part = (struct linux_view){.start = end, .end = end};
+        /* Outside of free views each first store faults: it must do so again. */
+        if (at < part.start && (clear & MACHINE_DIRTY) != 0)
+            machine_wrprotect(space, at, part.start);
         if (part.tracked)
             (void)scan(part.start, part.end, LINUX_PAGE_IS_WRITTEN, flags, MACHINE_DIRTY,
                        bits + atop(part.start - start));

@@ -73,7 +73,7 @@ static void a_clean_page_faults_on_its_first_store_and_after_each_wrprotect(void
     start_with_clean_pages();
     for (int round = 0; round < 3; round++) {
         assert_true(store_faults(VIEW_A + ptoa(3)));
-        map(VIEW_A, 3, 1, VM_PROT_READ | VM_PROT_WRITE, 0);
+        map(VIEW_A, 3, 1, VM_PROT_READ | VM_PROT_WRITE, MACHINE_MAP_DIRTY);
         assert_false(store_faults(VIEW_A + ptoa(3)));
         assert_true(store_faults(VIEW_B + ptoa(3)));
         assert_true(store_faults(VIEW_A + ptoa(4)));
@@ -88,7 +88,7 @@ static void a_clean_page_faults_on_its_first_store_and_after_each_wrprotect(void
     machine_sync(space);
     assert_true(load_faults(VIEW_A));
     machine_wrprotect(space, VIEW_A, VIEW_A + ptoa(16));
-    map(VIEW_A, 0, 16, VM_PROT_READ | VM_PROT_WRITE, 0);
+    map(VIEW_A, 0, 16, VM_PROT_READ | VM_PROT_WRITE, MACHINE_MAP_DIRTY);
     assert_false(store_faults(VIEW_A + ptoa(15)));
     release(0, 16);
     finish();
@@ -117,7 +117,7 @@ static void rights_follow_protect(void **state)
     start(1 << 20);
     attach(VIEW_A, 16, VM_PROT_READ | VM_PROT_WRITE, MACHINE_ATTACH_WRITENOTIFY);
     fill(0, 16, 1);
-    map(VIEW_A, 0, 16, VM_PROT_READ | VM_PROT_WRITE, 0);
+    map(VIEW_A, 0, 16, VM_PROT_READ | VM_PROT_WRITE, MACHINE_MAP_DIRTY);
     assert_int_equal(machine_protect(space, VIEW_A, VIEW_A + ptoa(8), VM_PROT_READ), 0);
     assert_true(store_faults(VIEW_A)); /* SIGSEGV */
     assert_false(load_faults(VIEW_A));
@@ -168,7 +168,7 @@ static void scattered_pages_cost_no_areas(void **state)
     unsigned before = count_areas();
     for (vm_pindex_t i = 0; i < NFRAMES; i += 2) {
         fill(i, 1, 1);
-        map(VIEW_A, i, 1, i % 4 == 0 ? VM_PROT_READ : VM_PROT_READ | VM_PROT_WRITE, 0);
+        map(VIEW_A, i, 1, i % 4 == 0 ? VM_PROT_READ : VM_PROT_READ | VM_PROT_WRITE, MACHINE_MAP_DIRTY);
     }
     /*
      * An area a page would be about NFRAMES more. A few may come from a
@@ -530,7 +530,7 @@ static void random_step(unsigned *seed)
             n++;
         if (n > 0)
             map(view, pindex, n, rand_r(seed) % 2 == 0 ? VM_PROT_READ : VM_PROT_READ | VM_PROT_WRITE,
-                rand_r(seed) % 2 == 0 ? MACHINE_MAP_QUICK : 0);
+                MACHINE_MAP_DIRTY | (rand_r(seed) % 2 == 0 ? MACHINE_MAP_QUICK : 0));
         break;
     case 2:
         machine_wrprotect(space, view + ptoa(pindex), view + ptoa(pindex + npages));

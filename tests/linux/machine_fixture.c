@@ -43,8 +43,8 @@ static void on_fault(int signo, siginfo_t *info, void *ucontext)
     struct machine_run run = run_of(atop(va - view), 1);
     uint32_t done;
     bool write = (((ucontext_t *)ucontext)->uc_mcontext.gregs[REG_ERR] & 2) != 0;
-    if (machine_map(space, trunc_page(va), &run, write ? VM_PROT_READ | VM_PROT_WRITE : VM_PROT_READ, 0,
-                    &done) != 0)
+    if (machine_map(space, trunc_page(va), &run, write ? VM_PROT_READ | VM_PROT_WRITE : VM_PROT_READ,
+                    write ? MACHINE_MAP_DIRTY : 0, &done) != 0)
         abort();
 }
 

@@ -137,7 +137,7 @@ static void a_page_that_another_view_entered_is_clean(void **state)
     assert_false(dirty(VIEW_B, 1));
     machine_detach(space, VIEW_C, VIEW_C + ptoa(PAGES));
     attach(VIEW_C, PAGES, VM_PROT_RW, MACHINE_ATTACH_WRITENOTIFY);
-    map(VIEW_C, 12, 4, VM_PROT_RW, 0);
+    map(VIEW_C, 12, 4, VM_PROT_RW, MACHINE_MAP_DIRTY);
     for (vm_pindex_t i = 12; i < 16; i++)
         assert_enters_clean(VIEW_A, i);
     release(0, PAGES);
@@ -290,7 +290,7 @@ static void a_frozen_range_takes_no_store(void **state)
     assert_enters_clean(VIEW_A, 9);
     assert_enters_clean(VIEW_A, 15);
     /* Other views have nothing to freeze. */
-    map(VIEW_C, 1, 1, VM_PROT_RW, 0);
+    map(VIEW_C, 1, 1, VM_PROT_RW, MACHINE_MAP_DIRTY);
     assert_int_equal(machine_freeze(space, VIEW_B, VIEW_B + ptoa(PAGES), VM_PROT_READ), 0);
     assert_int_equal(machine_freeze(space, VIEW_C, VIEW_C + ptoa(PAGES), VM_PROT_RW), 0);
     assert_false(store_faults(VIEW_C + ptoa(1)));
@@ -325,7 +325,7 @@ static void a_part_is_turned_to_notification(void **state)
     assert_true(dirty(VIEW_A, 7));
     assert_enters_clean(VIEW_A, 6);
     assert_enters_clean(VIEW_A, 16);
-    map(VIEW_A, 8, 1, VM_PROT_RW, 0);
+    map(VIEW_A, 8, 1, VM_PROT_RW, MACHINE_MAP_DIRTY);
     assert_false(store_faults(VIEW_A + ptoa(8)));
     assert_int_equal(harvest(VIEW_A, 8, MACHINE_REFERENCED), MACHINE_REFERENCED);
     assert_true(load_faults(VIEW_A + ptoa(8))); /* the kernel does not enter it here */
