@@ -1,7 +1,8 @@
 /*
  * vm_prefault.c: mapping pages ahead of the faults that would come next.
  *
- *   neighbours   va ██▓▓▓▓▓▓#      resident pages after the faulting one, up to the mark of read-ahead
+ *   neighbours   va ██▓▓▓▓▓▓#      resident pages after the faulting one, up to the mark of read-ahead; or, if
+ *                                  there are none, those before it that were read with it: a stream goes down
  *   arrived      va ██  ▓    ▓  ▓  pages that the pager read one by one, wherever they lie in the entry
  *
  * The page with the mark (#) must be touched to start the next window, so it is never mapped ahead. Pages are
@@ -71,6 +72,20 @@ static void prefault_done(struct vm_page **m, uint32_t n, bool seen)
     }
 }
 
+/* How many pages just below the one at va were read ahead, not used, and may be mapped. (M) shared. */
+static uint32_t prefault_below(const struct vm_map_entry *entry, struct vm_object *object, vm_offset_t va,
+                               vm_pindex_t pindex) FL_REQUIRES(object->lock)
+{
+    uint32_t n = 0;
+    const struct vm_page *p;
+    vm_pindex_t most = atop(va - entry->start);
+    most = most < PREFAULT_AHEAD ? most : PREFAULT_AHEAD;
+    while (n < most && (p = vm_page_lookup(object, pindex - n - 1)) != NULL &&
+           (p->flags & (PG_VALID | PG_BUSY | PG_READAHEAD | PG_TESTED | PG_AHEAD)) == (PG_VALID | PG_AHEAD))
+        n++;
+    return n;
+}
+
 /* The rights of pages that nobody has stored to yet. (M) shared. */
 static vm_prot_t prefault_prot(const struct vm_map_entry *entry, const struct vm_object *object,
                                vm_prot_t prot) FL_REQUIRES(object->lock)
@@ -86,11 +101,15 @@ static void prefault_neighbours(struct vm_map_entry *entry, struct vm_object *ob
     bool seen = !ahead || !stream_young(entry, object);
     uint32_t limit = prefault_limit(entry, object, va, pindex, ahead);
     prot = prefault_prot(entry, object, prot);
-    uint32_t n = prefault_collect(object, pindex, limit, ahead, m);
+    uint32_t n = prefault_collect(object, pindex, limit, ahead, m), down = 0;
+    if (n == 0 && ahead) {
+        down = prefault_below(entry, object, va, pindex);
+        n = prefault_collect(object, pindex - down - 1, down, ahead, m);
+    }
     if (n == 0)
         return;
     vm_unlock(&object->lock);
-    pmap_enter_object(entry->map, va + VM_PAGE_SIZE, m, n, prot);
+    pmap_enter_object(entry->map, down > 0 ? va - ptoa(down) : va + VM_PAGE_SIZE, m, n, prot);
     vm_lock(&object->lock);
     prefault_done(m, n, seen);
 }
