@@ -110,8 +110,8 @@ static void mm1_restrict(struct machine_space *space, vm_offset_t start, vm_offs
     tlb_drop_range(space, start, end);
 }
 
-/* On a machine that uses MM1 the call may reach further than it must, to mappings that the core entered, as on
- * Linux. Any mapping may be forgotten, so that is allowed; and the core cannot count on it. */
+/* On a machine that uses MM1 the call may reach further than it must, to mappings that the core entered, as
+ * on Linux. Any mapping that is not wired may be forgotten: so that is allowed, and not to be relied on. */
 static bool mm1_reaches_further(void)
 {
     return prng_chance(&sim.prng, sim.params.torture.enters_itself_permille != 0 ? 500 : 0);

@@ -49,8 +49,8 @@ struct sim_torture {
     uint32_t window_busy_permille; /* machine_window_get with nowait returns -EAGAIN */
     /* The core's own allocations fail (fl_vm_params.fail_alloc). */
     uint32_t fail_alloc_nth, fail_alloc_permille;
-    /* machine_map, _attach, _writenotify, _protect, _freeze, _object_init, _space_create, _window_get, _copyin,
-     * _copyout: -ENOMEM. */
+    /* machine_map, _attach, _writenotify, _protect, _freeze, _object_init, _space_create, _window_get,
+     * _copyin, _copyout: -ENOMEM. */
     uint32_t fail_map_nth, fail_map_permille;
 };
 
@@ -62,11 +62,11 @@ struct sim_torture {
  *
  * and each delay is one that machine.h allows:
  *   - machine_query does not see it: it returns what is known, and MO6 does not name it.
- *   - A store through an entry that allows it, and that has not been stored to yet, does not look at the page
- *     table: MO2 binds the CPUs only at machine_sync.
+ *   - The first store through an entry that allows it does not look at the page table: MO2 binds the CPUs
+ *     only at machine_sync.
  *   - bits[] of machine_unmap stay as they are until machine_sync: only then are they complete.
- *   - After a harvest that clears MACHINE_DIRTY, an entry through which a store went already reports no further
- *     one until machine_sync drops it: what is stored between the two "may be reported or not".
+ *   - After a harvest that clears MACHINE_DIRTY, an entry through which a store went already reports no
+ *     further one until machine_sync drops it: what is stored between the two "may be reported or not".
  *   - The same entry reports no further reference: MACHINE_REFERENCED is a guess.
  * A store that was made before machine_harvest is called is reported by it: nothing allows to be later.
  */
@@ -110,9 +110,9 @@ struct sim_stats {
     uint64_t forgotten, maps, unmaps, syncs, releases;
     uint64_t self_enters; /* pages that the hardware entered by itself (MM1) */
     /*
-     * Pages, once for each address, that were stored to through a mapping by MM1, and that were released, or
-     * detached, before a machine_harvest with MACHINE_DIRTY in `clear` took that. Such a store is lost, unless
-     * the page's bytes had no use any more (truncation, the end of anonymous memory).
+     * Pages, once for each address, that were stored to through a mapping by MM1, and then released or
+     * detached before a machine_harvest with MACHINE_DIRTY in `clear` took note. Such a store is lost, unless
+     * the page's bytes were of no use any more (truncation, the end of anonymous memory).
      */
     uint64_t unharvested_released, unharvested_detached;
     uint64_t allocs;   /* calls of fl_vm_params.fail_alloc */

@@ -1,8 +1,8 @@
 /*
  * tlb.h: each CPU's translation lookaside buffer.
  *
- *   (space, va) ─▶ set ─▶ 4 entries {frame, rights, modified, late}    a full set's victim is chosen by the seed
- *                                                        │
+ *   (space, va) ─▶ set ─▶ 4 entries {frame, rights, modified, late}    the seed chooses a full set's victim
+ *                                                               │
  *                              page table ◀── harvest, eviction, drop
  *
  * An entry is a copy of a page-table entry from when it was loaded. It outlives changes of the page table

@@ -5,9 +5,9 @@
  *                                        mapping that was: the core's, or one by MM1
  *   unmappings:     [start, end) ─▶ bits[], which machine_sync completes (late_bits)
  *
- * A mark is made when the machine forgets a mapping whose modified bit is set, and where machine_unmap removes
- * one that the machine made by itself. A harvest reports and clears it. (The written marks that Linux keeps
- * in entries that are not present.) Nothing here switches fibers.
+ * A mark is made when the machine forgets a mapping whose modified bit is set, and where machine_unmap
+ * removes one that the machine made by itself. A harvest reports and clears it. (The written marks that Linux
+ * keeps in entries that are not present.) Nothing here switches fibers.
  */
 #ifndef MACHINES_SIM_WRITTEN_H
 #define MACHINES_SIM_WRITTEN_H
