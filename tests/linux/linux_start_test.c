@@ -2,7 +2,7 @@
  * linux_start_test.c: what the machine linux says where it cannot run: one line that names the remedy.
  *
  * Each case runs in a process of its own. A seccomp filter plays the older kernel: one system call, or one
- * request of ioctl, returns what that kernel would. An empty root directory has no /proc; only root enters it.
+ * request of ioctl, returns what that kernel would. An empty root directory has no /proc; root enters it.
  */
 #include "linux_machine.h"
 

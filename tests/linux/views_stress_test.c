@@ -4,7 +4,7 @@
  *
  *     writers   count up a counter of their own in random pages, through two views
  *     pager     keeps a page clean or dirty by harvesting, writes dirty pages to an array, evicts clean ones
- *     fault     the handler of SIGBUS fills an absent page from the array; stores into frozen pages are retried
+ *     fault     the handler of SIGBUS fills an absent page from the array; a frozen one waits
  *
  * The page lock stands for the core's locks. In the end each counter is what its writer has counted.
  */
