@@ -396,7 +396,8 @@ static int vm_fault_readahead_mark(struct faultstate *fs, struct vm_object *obje
 {
     struct readahead_control ractl = vm_fault_ractl(fs, object);
     /* The pages behind the mark are there or in flight; this fault maps the marked one only. */
-    if ((fs->flags & VM_FAULT_HOLD) == 0 && object == fs->first_object)
+    bool young = vm_pager_ops(object)->readahead_young(&fs->entry->stream);
+    if ((fs->flags & VM_FAULT_HOLD) == 0 && object == fs->first_object && !young)
         fs->followed =
             vm_prefaultd_wakeup(fs->map, fs->va + VM_PAGE_SIZE, fs->va + ptoa(2 * MACHINE_RUN_MAX));
     vm_pager_ops(object)->readahead_mark(&ractl, m);
