@@ -72,13 +72,18 @@ static void prefault_done(struct vm_page **m, uint32_t n, bool seen)
     }
 }
 
-/* How many pages just below the one at va were read ahead, not used, and may be mapped. (M) shared. */
+/*
+ * How many pages just below the one at va were read ahead, not used, and may be mapped, if the page above was
+ * used. (M) shared.
+ */
 static uint32_t prefault_below(const struct vm_map_entry *entry, struct vm_object *object, vm_offset_t va,
                                vm_pindex_t pindex) FL_REQUIRES(object->lock)
 {
     uint32_t n = 0;
-    const struct vm_page *p;
     vm_pindex_t most = atop(va - entry->start);
+    const struct vm_page *p = vm_page_lookup(object, pindex + 1);
+    if (p == NULL || (p->flags & (PG_VALID | PG_AHEAD)) != PG_VALID)
+        return 0; /* it does not come from above */
     most = most < PREFAULT_AHEAD ? most : PREFAULT_AHEAD;
     while (n < most && (p = vm_page_lookup(object, pindex - n - 1)) != NULL &&
            (p->flags & (PG_VALID | PG_BUSY | PG_READAHEAD | PG_TESTED | PG_AHEAD)) == (PG_VALID | PG_AHEAD))
