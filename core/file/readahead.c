@@ -49,6 +49,8 @@ _Static_assert(READAHEAD_DEPTH >= 2, "ra_sequential makes two windows");
  */
 #define READAHEAD_HISTORY      3
 #define READAHEAD_HISTORY_LONG 8
+/* Resident pages above a miss that are the trace of a stream that goes down: more than are read around one. */
+#define READAHEAD_HISTORY_DOWN (READAHEAD_AROUND + READAHEAD_HISTORY)
 #define READAHEAD_STRIDES      4  /* runs of a new strided stream's first window */
 #define READAHEAD_STRIDED      32 /* pages of a strided window: enough to keep a disk's queue full */
 #define READAHEAD_REPEATS_MAX  8
@@ -389,7 +391,9 @@ static enum ra_pattern ra_look(const struct readahead_control *ractl, vm_pindex_
 {
     struct file_ra_state *ra = ra_state(ractl->stream);
     *history = 0;
-    if (ra_on_grid(ra, pindex))
+    /* Of a stream that goes down page by page every page is on the grid: only the next one continues it. */
+    bool down = ra->run == 1 && ra_backwards(ra);
+    if (ra_on_grid(ra, pindex) && (!down || pindex == ra->start))
         return RA_STRIDED;
     if (ra->next != 0 && pindex == ra->next)
         return ra_continue_run(ra, npages) ? RA_SEQUENTIAL : RA_PROBING;
@@ -409,9 +413,9 @@ static enum ra_pattern ra_look(const struct readahead_control *ractl, vm_pindex_
         return RA_SEQUENTIAL;
     if (strided)
         return RA_STRIDED;
-    pages = count_history_above(ractl->object, pindex, readahead_max);
-    if (npages == 1 && pages >= (doubt ? READAHEAD_HISTORY_LONG : READAHEAD_HISTORY)) {
-        ra_turn_down(ra, pindex, max_u32(READAHEAD_INIT, 2 * pages));
+    uint32_t above = count_history_above(ractl->object, pindex, readahead_max);
+    if (npages == 1 && above >= READAHEAD_HISTORY_DOWN) {
+        ra_turn_down(ra, pindex, max_u32(READAHEAD_INIT, 2 * above));
         return RA_STRIDED;
     }
     probing = probing && ra->misses < READAHEAD_INIT;
@@ -571,7 +575,7 @@ static bool ra_marked_down(const struct readahead_control *ractl, vm_pindex_t pi
 {
     uint32_t pages = count_history_above(ractl->object, pindex, READAHEAD_HISTORY_LONG);
     vm_pindex_t lowest = pindex, limit = pindex > 2 * readahead_max ? pindex - 2 * readahead_max : 0;
-    if (pages < READAHEAD_HISTORY)
+    if (pages < READAHEAD_HISTORY_LONG)
         return false;
     while (lowest > limit && vm_page_lookup(ractl->object, lowest - 1) != NULL)
         lowest--;

@@ -98,7 +98,7 @@ struct pageout_pass {
 struct pageout_batch {
     struct vm_object *object; /* locked once the batch is picked; NULL: the queue was empty */
     vm_pindex_t pindex;       /* of the page that was at the head */
-    uint16_t flags;           /* its PG_* */
+    vm_pindex_t ahead;        /* where a page that was read ahead may be added */
     vm_pindex_t start, end;   /* its pages lie in [start, end) */
     struct vm_page *m[PAGEOUT_BATCH];
     uint32_t n;                       /* pages in m */
@@ -179,8 +179,9 @@ static void batch_add(struct pageout_batch *batch, enum vm_page_queue queue, vm_
     while (batch->n < max && start < end && (m = vm_page_find_least(batch->object, start)) != NULL &&
            m->pindex < end) {
         start = m->pindex + 1;
-        if (!on_queue(m, queue) || (m->flags & PG_AHEAD & ~batch->flags))
+        if (!on_queue(m, queue) || ((m->flags & PG_AHEAD) && m->pindex != batch->ahead))
             continue;
+        batch->ahead = m->pindex + 1;
         batch->start = m->pindex < batch->start || batch->n == 0 ? m->pindex : batch->start;
         batch->end = m->pindex >= batch->end || batch->n == 0 ? m->pindex + 1 : batch->end;
         batch->m[batch->n++] = m;
@@ -189,15 +190,14 @@ static void batch_add(struct pageout_batch *batch, enum vm_page_queue queue, vm_
 
 /*
  * Takes up to `max` pages of the queue in the stretch around batch->pindex: from there on, then before it.
- * Pages that were read ahead and not used yet are taken only if the one at the head is such a page: the others
- * have just come.
+ * Pages that were read ahead and not used yet are taken only in one run with the one at the head: the others
+ * may just have come.
  */
 static void batch_collect(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
     FL_REQUIRES(batch->object->lock)
 {
     vm_pindex_t start = batch->pindex & ~(vm_pindex_t)(PAGEOUT_STRETCH - 1);
-    const struct vm_page *m = vm_page_lookup(batch->object, batch->pindex);
-    batch->flags = m != NULL ? m->flags : 0;
+    batch->ahead = batch->pindex;
     batch->n = 0;
     batch_add(batch, queue, batch->pindex, start + PAGEOUT_STRETCH, max);
     batch_add(batch, queue, start, batch->pindex, max);
