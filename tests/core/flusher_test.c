@@ -26,6 +26,7 @@ static void begin(struct sim_params params)
     params.nframes = 1024;
     one_file_boot(&params, sim_disk_create(ptoa(FILE_PAGES), params.seed), RW);
     va = test_mmap(map, &file, FL_MAP_SHARED, FILE_PAGES);
+    assert_int_equal(fl_sys_madvise(map, va, ptoa(FILE_PAGES), FL_MADV_RANDOM), 0); /* each store faults */
 }
 
 static struct sim_params expiring(uint64_t seed, uint64_t expire_ns)
