@@ -145,7 +145,9 @@ FL_NODISCARD int machine_map(struct machine_space *space, vm_offset_t va, const 
  * bits[i] |= what is known of page i of [start, end): MACHINE_REFERENCED, MACHINE_DIRTY. The bits in `clear`
  * start anew. A store that is made between the call and machine_sync may be reported or not: its bytes are in
  * the page when machine_sync returns. Later ones are reported by the next harvest. At most MACHINE_RUN_MAX
- * pages. Under the core's locks. Cannot fail.
+ * pages. A machine without referenced bits forgets mappings to clear them, until machine_sync and also wired
+ * ones: so the core leaves wired pages out, and keeps the locks that keep pages from being wired until then.
+ * Under the core's locks. Cannot fail.
  */
 void machine_harvest(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned clear,
                      uint8_t *bits);
