@@ -63,11 +63,35 @@ static void harvest_stretch(struct vm_object *object, vm_pindex_t start, vm_pind
     stretch_harvested(object, start, end, bits);
 }
 
+/*
+ * harvest_stretch that clears MACHINE_REFERENCED: a machine may have to forget mappings for it, so the pages that
+ * must stay mapped are left out.
+ */
+static void harvest_references(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear)
+    FL_REQUIRES(object->lock)
+{
+    vm_pindex_t at = start;
+    for (struct vm_page *m = vm_page_find_least(object, at); m != NULL && m->pindex < end;
+         m = vm_page_find_least(object, m->pindex + 1)) {
+        if (m->hold_count == 0 && m->wire_count == 0)
+            continue;
+        if (at < m->pindex)
+            harvest_stretch(object, at, m->pindex, clear);
+        at = m->pindex + 1;
+    }
+    if (at < end)
+        harvest_stretch(object, at, end, clear);
+}
+
 void vm_harvest(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear)
 {
     vm_pindex_t stop, first;
-    for (; (stop = next_stretch(object, start, end, &first)) != start; start = stop)
-        harvest_stretch(object, first, stop, clear);
+    for (; (stop = next_stretch(object, start, end, &first)) != start; start = stop) {
+        if (clear & MACHINE_REFERENCED)
+            harvest_references(object, first, stop, clear);
+        else
+            harvest_stretch(object, first, stop, clear);
+    }
 }
 
 void vm_harvest_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)

@@ -36,7 +36,8 @@ struct vm_page;
 /*
  * Brings what the machine knows of the resident pages [start, end) into their descriptors: those that were
  * stored to are dirty, those that were used through a mapping are PL_YOUNG. The bits in `clear` start anew
- * (MACHINE_REFERENCED, MACHINE_DIRTY). Costs a look at the page tables around resident pages only.
+ * (MACHINE_REFERENCED, MACHINE_DIRTY); with MACHINE_REFERENCED held and wired pages are left out. Costs a look
+ * at the page tables around resident pages only.
  */
 void vm_harvest(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear)
     FL_REQUIRES(object->lock);
