@@ -1,6 +1,6 @@
 # make · make run · make check · make bench: thin; CMake and Ninja do the work (CMakePresets.json).
 BUILD ?= build
-PACKAGES = cmake ninja-build gcc clang clang-format binutils pkg-config python3 python3-lmdb python3-numpy \
+PACKAGES = cmake ninja-build gcc g++ clang clang-format binutils pkg-config python3 python3-lmdb python3-numpy \
            lmdb-utils sqlite3 e2fsprogs gdb rsync systemd systemd-journal-remote ripgrep git time \
            libcmocka-dev liburing-dev libc6-dev
 
@@ -38,12 +38,13 @@ core-names: deps
 	cmake --preset gcc -B $(BUILD) >/dev/null
 	cmake --build $(BUILD) --target core_names
 
+# ONLY: some of the measures, as `make bench ONLY="sort writes"`; bench/main.c lists them.
 bench: all
-	bench/run $(BUILD)
+	bench/run $(BUILD) $(ONLY)
 
 # Real programs on files larger than memory, beside the kernel in a memory cgroup; as root. About ten minutes.
 bench-programs: all
-	@tools/install-deps g++ lrzip
+	@tools/install-deps lrzip
 	bench/programs/run $(BUILD)
 
 clean:

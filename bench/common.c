@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -15,11 +16,27 @@
 #define CGROUP_V2 "/sys/fs/cgroup"
 #define CGROUP    "faultline-bench"
 
-void bench_report(const struct bench_result *r)
+#define CGROUP_TRIES 200 /* a process that was killed leaves the cgroup a little later */
+
+static void report(const char *name, const char *unit, struct bench_score ours, struct bench_score reference,
+                   double target, bool at_least)
 {
-    printf("result\t%s\t%s\t%.6g\t%.6g\t%.4g\t%.4g\t%d\n", r->name, r->unit, r->ours, r->reference, r->ratio,
-           r->target, r->at_least);
+    printf("result\t%s\t%s\t%.6g\t%.6g\t%.4g\t%.4g\t%d\t%.2f\t%.2f\n", name, unit, ours.value,
+           reference.value, ours.value / reference.value, target, at_least, ours.processor_seconds,
+           reference.processor_seconds);
     fflush(stdout);
+}
+
+void bench_report_at_least(const char *name, const char *unit, struct bench_score ours,
+                           struct bench_score reference, double target)
+{
+    report(name, unit, ours, reference, target, true);
+}
+
+void bench_report_at_most(const char *name, const char *unit, struct bench_score ours,
+                          struct bench_score reference, double target)
+{
+    report(name, unit, ours, reference, target, false);
 }
 
 void bench_skip(const char *name, const char *why)
@@ -42,6 +59,15 @@ double bench_now(void)
     return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
+double bench_processor_seconds(int who)
+{
+    struct rusage used;
+    if (getrusage(who, &used) != 0)
+        bench_fail("getrusage", errno);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+           (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) * 1e-6;
+}
+
 uint64_t bench_random(uint64_t *state)
 {
     uint64_t z = (*state += 0x9e3779b97f4a7c15u);
@@ -62,38 +88,55 @@ double bench_median(double *values, size_t n)
     return values[n / 2];
 }
 
-static void make_file(int fd)
+static void fill(int fd, size_t len_bytes)
 {
     size_t chunk = 1 << 20;
     uint64_t state = 1, *buf = malloc(chunk);
     if (buf == NULL)
         bench_fail("memory", ENOMEM);
-    for (size_t done = 0; done < BENCH_FILE + BENCH_HOT; done += chunk) {
+    for (size_t done = 0; done < len_bytes; done += chunk) {
         for (size_t i = 0; i < chunk / sizeof(*buf); i++)
             buf[i] = bench_random(&state);
         if (write(fd, buf, chunk) != (ssize_t)chunk)
             bench_fail("writing the data file", errno);
     }
     free(buf);
-    if (fsync(fd) != 0)
-        bench_fail("fsync of the data file", errno);
+}
+
+static const char *data_path(void)
+{
+    const char *path = getenv("BENCH_DATA");
+    return path == NULL ? "bench.data" : path;
 }
 
 int bench_open(void)
 {
-    const char *path = getenv("BENCH_DATA");
-    int fd = open(path == NULL ? "bench.data" : path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(data_path(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     struct stat st;
     if (fd < 0 || fstat(fd, &st) != 0)
         bench_fail("the data file", errno);
     if ((size_t)st.st_size != BENCH_FILE + BENCH_HOT)
-        make_file(fd);
+        fill(fd, BENCH_FILE + BENCH_HOT);
     bench_drop_cache(fd);
     return fd;
 }
 
+void bench_scratch(size_t len_bytes, char *path, size_t size)
+{
+    if ((size_t)snprintf(path, size, "%s.scratch", data_path()) >= size)
+        bench_fail(data_path(), ENAMETOOLONG);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        bench_fail(path, errno);
+    fill(fd, len_bytes);
+    bench_drop_cache(fd);
+    close(fd);
+}
+
 void bench_drop_cache(int fd)
 {
+    if (fsync(fd) != 0) /* dirty pages stay */
+        bench_fail("fsync of the data file", errno);
     int error = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     if (error != 0)
         bench_fail("dropping the kernel's cache of the data file", error);
@@ -126,15 +169,14 @@ static bool put(const char *dir, const char *file, const char *text)
     return ok;
 }
 
-bool bench_cgroup_enter(const char **why)
+bool bench_cgroup_enter(size_t limit_bytes)
 {
     char limit[32], self[32];
-    snprintf(limit, sizeof(limit), "%zu", BENCH_LIMIT);
+    snprintf(limit, sizeof(limit), "%zu", limit_bytes);
     snprintf(self, sizeof(self), "%d", (int)getpid());
     bool v1 =
         access(CGROUP_V1 "/memory.limit_in_bytes", F_OK) == 0 || access(CGROUP_V1 "/cgroup.procs", F_OK) == 0;
     const char *dir = v1 ? CGROUP_V1 "/" CGROUP : CGROUP_V2 "/" CGROUP;
-    *why = "needs root and a memory cgroup";
     if (mkdir(dir, 0755) != 0 && errno != EEXIST)
         return false;
     return put(dir, v1 ? "memory.limit_in_bytes" : "memory.max", limit) && put(dir, "cgroup.procs", self);
@@ -142,6 +184,10 @@ bool bench_cgroup_enter(const char **why)
 
 void bench_cgroup_remove(void)
 {
-    rmdir(CGROUP_V1 "/" CGROUP);
-    rmdir(CGROUP_V2 "/" CGROUP);
+    for (int tries = 0; tries < CGROUP_TRIES; tries++) {
+        errno = 0;
+        if (rmdir(CGROUP_V1 "/" CGROUP) == 0 || rmdir(CGROUP_V2 "/" CGROUP) == 0 || errno != EBUSY)
+            return;
+        usleep(10000);
+    }
 }

@@ -37,22 +37,38 @@ static double read_rate(ssize_t (*call)(void *, size_t), void *arg)
     return PASSES * DATA / (bench_now() - start) / 1e6;
 }
 
-void bench_resident(void)
+static struct bench_score median_rate(ssize_t (*call)(void *, size_t), void *arg)
 {
-    double kernel[ROUNDS], ours[ROUNDS];
-    int fd = bench_open();
-    struct fl_file *file;
-    (void)bench_map_ours(fd, BENCH_FILE, PROT_READ, MADV_NORMAL, &file);
+    double rate[ROUNDS];
     buffer = aligned_alloc(BENCH_PAGE, CHUNK);
     if (buffer == NULL)
         bench_fail("memory", ENOMEM);
-    (void)read_rate(kernel_read, &fd);
-    (void)read_rate(ours_read, file);
-    for (int i = 0; i < ROUNDS; i++) {
-        kernel[i] = read_rate(kernel_read, &fd);
-        ours[i] = read_rate(ours_read, file);
-    }
-    double a = bench_median(ours, ROUNDS), b = bench_median(kernel, ROUNDS);
-    bench_report(&(struct bench_result){"read() of resident data, 64 KiB, against kernel pread", "MB/s", a, b,
-                                        a / b, 0.7, true});
+    (void)read_rate(call, arg);
+    for (int i = 0; i < ROUNDS; i++)
+        rate[i] = read_rate(call, arg);
+    return (struct bench_score){bench_median(rate, ROUNDS), 0};
+}
+
+static struct bench_score our_side(int fd, const void *arg)
+{
+    struct fl_file *file;
+    (void)arg;
+    (void)bench_map_ours(fd, BENCH_FILE, PROT_READ, MADV_NORMAL, &file);
+    return median_rate(ours_read, file);
+}
+
+static struct bench_score kernel_side(int fd, const void *arg)
+{
+    (void)arg;
+    return median_rate(kernel_read, &fd);
+}
+
+void bench_resident(void)
+{
+    static const char *const name = "read() of resident data, 64 KiB, against kernel pread";
+    static const struct bench_side sides[] = {{"Faultline", our_side, NULL, 0},
+                                              {"the kernel", kernel_side, NULL, 0}};
+    struct bench_score score[2];
+    bench_compare(name, bench_open(), sides, 2, score);
+    bench_report_at_least(name, "MB/s", score[0], score[1], 0.7);
 }

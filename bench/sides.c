@@ -1,13 +1,15 @@
-/* sides.c: the two sides of a measure: a mapping of ours, and the kernel in a memory cgroup. */
+/* sides.c: the sides of a measure: a mapping of ours, the kernel in a memory cgroup, the bare device. */
 #define _GNU_SOURCE
 #include "bench.h"
 #include <errno.h>
 #include <faultline/faultline.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SIDE_ROUNDS 3
+#define ROUNDS         3
+#define ENOUGH_SECONDS 60 /* no further round begins later */
 
 volatile uint64_t bench_sink;
 
@@ -27,7 +29,7 @@ char *bench_map_ours(int fd, size_t len_bytes, int prot, int advice, struct fl_f
     void *view = NULL;
     int error = fl_init(&options);
     if (error != 0 && error != -EALREADY)
-        bench_skip("a mapping of ours", fl_init_error());
+        bench_fail(fl_init_error(), error);
     error = fl_open_fd(fd, &opened);
     if (error == 0)
         error = fl_mmap(&view, len_bytes, prot, MAP_SHARED, opened, 0);
@@ -40,45 +42,90 @@ char *bench_map_ours(int fd, size_t len_bytes, int prot, int advice, struct fl_f
     return view;
 }
 
-/* The side in a child. False: it has no cgroup, or failed and said why. */
-static bool side_run(int fd, bench_side *side, const void *arg, bool limited, double *value)
+char *bench_map_kernel(int fd, size_t len_bytes, int prot, int advice)
 {
-    int fds[2];
-    const char *why;
-    if (pipe(fds) != 0)
-        bench_fail("pipe", errno);
+    char *view = mmap(NULL, len_bytes, prot, MAP_SHARED, fd, 0);
+    if (view == MAP_FAILED || madvise(view, len_bytes, advice) != 0)
+        bench_fail("mmap", errno);
+    return view;
+}
+
+int bench_kernel_msync(void *addr, size_t len_bytes, int flags)
+{
+    return msync(addr, len_bytes, flags) == 0 ? 0 : -errno;
+}
+
+/* One run in a child. 0; -EPERM: it has no cgroup; -ETIME. Other failures end the measure. */
+static int side_run(int fd, const struct bench_side *side, struct bench_score *score)
+{
+    enum { NO_CGROUP = 2 };
+    struct bench_score *shared =
+        mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED)
+        bench_fail("mmap", errno);
     bench_drop_cache(fd);
-    pid_t pid = fork();
+    pid_t pid = bench_fork();
     if (pid == 0) {
-        if (limited && !bench_cgroup_enter(&why))
-            _exit(2);
-        *value = side(fd, arg);
-        _exit(write(fds[1], value, sizeof(*value)) != sizeof(*value));
+        if (side->cgroup_bytes != 0 && !bench_cgroup_enter(side->cgroup_bytes))
+            _exit(NO_CGROUP);
+        *shared = side->run(fd, side->arg);
+        _exit(0);
     }
-    close(fds[1]);
-    bool measured = read(fds[0], value, sizeof(*value)) == sizeof(*value);
-    close(fds[0]);
-    waitpid(pid, NULL, 0);
+    int status = bench_wait(pid, BENCH_RUN_SECONDS);
+    *score = *shared;
+    munmap(shared, sizeof(*shared));
     bench_drop_cache(fd);
-    return measured;
+    if (status == 0 || status == -ETIME)
+        return status;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == NO_CGROUP)
+        return -EPERM;
+    bench_fail(side->who, ECANCELED);
 }
 
-double bench_kernel(const char *name, int fd, bench_side *side, const void *arg)
+static void skip_late(const char *name, const char *who)
 {
-    double value;
-    if (!side_run(fd, side, arg, true, &value))
-        bench_skip(name, "needs root and a memory cgroup");
-    return value;
+    char why[128];
+    snprintf(why, sizeof(why), "%s was not done after %d s", who, BENCH_RUN_SECONDS);
+    bench_skip(name, why);
 }
 
-struct bench_sides bench_compare(const char *name, int fd, bench_side *ours, const void *ours_arg,
-                                 bench_side *kernel, const void *kernel_arg)
+void bench_compare(const char *name, int fd, const struct bench_side *sides, size_t nsides,
+                   struct bench_score *scores)
 {
-    double a[SIDE_ROUNDS], b[SIDE_ROUNDS];
-    for (int i = 0; i < SIDE_ROUNDS; i++) {
-        b[i] = bench_kernel(name, fd, kernel, kernel_arg);
-        if (!side_run(fd, ours, ours_arg, false, &a[i]))
-            bench_fail(name, ECANCELED);
+    double value[BENCH_SIDES_MAX][ROUNDS], processor[BENCH_SIDES_MAX][ROUNDS], start = bench_now();
+    size_t rounds = 0;
+    while (rounds < ROUNDS && bench_now() - start < ENOUGH_SECONDS) {
+        for (size_t i = 0; i < nsides; i++) {
+            struct bench_score score;
+            int error = side_run(fd, &sides[i], &score);
+            if (error == -EPERM)
+                bench_skip(name, "needs root and a memory cgroup");
+            if (error == -ETIME)
+                skip_late(name, sides[i].who);
+            value[i][rounds] = score.value;
+            processor[i][rounds] = score.processor_seconds;
+        }
+        rounds++;
     }
-    return (struct bench_sides){bench_median(a, SIDE_ROUNDS), bench_median(b, SIDE_ROUNDS)};
+    for (size_t i = 0; i < nsides; i++)
+        scores[i] = (struct bench_score){bench_median(value[i], rounds), bench_median(processor[i], rounds)};
+}
+
+const struct bench_side *bench_best(const char *name, int fd, const struct bench_side *sides, size_t nsides)
+{
+    const struct bench_side *best = NULL;
+    double most = 0;
+    for (size_t i = 0; i < nsides; i++) {
+        struct bench_score score;
+        int error = side_run(fd, &sides[i], &score);
+        if (error == -EPERM)
+            bench_skip(name, "needs root and a memory cgroup");
+        if (error == 0 && score.value > most) {
+            most = score.value;
+            best = &sides[i];
+        }
+    }
+    if (best == NULL)
+        skip_late(name, sides[0].who);
+    return best;
 }

@@ -2,8 +2,9 @@
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing)
 
-add_executable(bench bench/main.c bench/common.c bench/sides.c bench/device.c bench/refault.c bench/streams.c
-               bench/reads.c bench/prefetch.c bench/writes.c bench/hotset.c bench/resident.c
+add_executable(bench bench/main.c bench/common.c bench/child.c bench/sides.c bench/device.c bench/sort.c
+               bench/reads.c bench/writes.c bench/streams.c bench/prefetch.c bench/hotset.c bench/minor.c
+               bench/start.c bench/resident.c
                $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>)
 target_include_directories(bench PRIVATE bench include)
 target_link_libraries(bench PRIVATE PkgConfig::URING Threads::Threads)
@@ -12,3 +13,14 @@ add_executable(bench_entries bench/entries.c bench/common.c $<TARGET_OBJECTS:fau
                $<TARGET_OBJECTS:faultline_sim>)
 target_include_directories(bench_entries PRIVATE bench core include machines machines/sim)
 target_link_libraries(bench_entries PRIVATE Threads::Threads)
+
+# A program that knows nothing of Faultline, which bench and bench/programs/run measure. It stands on the
+# parallel mode of GNU's C++ library. Nothing else of the project is C++.
+find_program(GXX g++)
+if(GXX)
+  set(PARALLEL_SORT ${CMAKE_CURRENT_SOURCE_DIR}/bench/programs/parallel_sort.cpp)
+  add_custom_command(OUTPUT parallel_sort DEPENDS ${PARALLEL_SORT}
+                     COMMAND ${GXX} -std=c++17 -O2 -Wall -Wextra -Werror -D_GLIBCXX_PARALLEL -fopenmp
+                             -o parallel_sort ${PARALLEL_SORT})
+  add_custom_target(parallel_sort_program ALL DEPENDS parallel_sort)
+endif()

@@ -73,6 +73,9 @@ file(GLOB LINUX_TESTS CONFIGURE_DEPENDS tests/linux/*_test.c tests/stores/*_test
 foreach(source ${LINUX_TESTS})
   faultline_linux_test(${source})
 endforeach()
+foreach(name linux_machine_test views_test)
+  target_sources(${name} PRIVATE tests/linux/machine_fixture.c)
+endforeach()
 
 include(${PROJECT_SOURCE_DIR}/tests/conformance/conformance.cmake)
 include(${PROJECT_SOURCE_DIR}/tests/run/run.cmake)

@@ -1,8 +1,8 @@
 """The programs that `run` measures: what each is given, and how it is started.
 
-In a command, {work} is the program `work` beside this file, {data} the folder of the data, {input} the input
-and {result} the file that the program leaves behind. A program that works in place gets a copy of its input
-there. What it prints and what it leaves behind must be the same on both sides.
+In a command, {work} is the program `work` beside this file, {build} the folder that Faultline was built in,
+{input} the input and {result} the file that the program leaves behind. A program that works in place gets a
+copy of its input there. What it prints and what it leaves behind must be the same on both sides.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ class Program:
 
 
 PROGRAMS = (
-    Program("parallel sort", inputs.integers, 4, 4, "{data}/parallel_sort {result}", in_place=True),
+    Program("parallel sort", inputs.integers, 4, 4, "{build}/parallel_sort {result}", in_place=True),
     Program("ripgrep", inputs.text, 4, 6, "rg --mmap --text -n needle.*7 {input}"),
     Program("LMDB gets", inputs.lmdb_database, 8, 12, "{work} lmdb_gets {input} 10000"),
     Program(

@@ -379,6 +379,45 @@ int block_read_full_page(struct vm_page *m)
     return error;
 }
 
+/*
+ * Page m is not valid, and m is not busy: reads what it lacks. (O), released in between.
+ */
+static int block_complete_page(struct vm_object *object, struct vm_page *m) FL_REQUIRES(object->lock)
+{
+    vm_page_xbusy(m);
+    vm_unlock(&object->lock);
+    int error = block_read_full_page(m);
+    vm_lock(&object->lock);
+    vm_page_xunbusy(m);
+    return error;
+}
+
+/* A page that is busy and not valid may be one that was begun before: its owner is waited for. */
+int block_complete_pages(struct vm_object *object)
+{
+    vm_pindex_t next = 0;
+    struct vm_page *m;
+    int error = 0;
+    vm_lock(&object->lock);
+    bool whole = vm_object_vnode(object)->whole_pages;
+    vm_object_vnode(object)->whole_pages = true;
+    while (!whole && error == 0 && (m = vm_page_find_least(object, next)) != NULL) {
+        next = m->pindex;
+        if ((m->flags & PG_VALID) == 0 && (m->flags & (PG_BUSY | PG_WRITEBACK))) {
+            vm_page_busy_sleep(m);
+            continue;
+        }
+        if ((m->flags & PG_VALID) == 0)
+            error = block_complete_page(object, m);
+        if (next++ == UINT64_MAX)
+            break;
+    }
+    if (error != 0)
+        vm_object_vnode(object)->whole_pages = false;
+    vm_unlock(&object->lock);
+    return error;
+}
+
 /* ---- writing into a page ------------------------------------------------------------------------------- */
 
 /*

@@ -78,4 +78,11 @@ void __set_page_dirty_buffers(struct vm_page *m);
 /* BH1 … BH4. Context: (O), or nothing else runs. */
 void buffer_check(const struct vm_page *m);
 
+/*
+ * The file is about to be mapped. A machine may show a page as soon as it has bytes (MM1), so from now on a
+ * page in memory has all of them: reads what is missing in pages of which only some blocks were written. No
+ * lock held; the caller has a reference. Errors: the store's, -ENOMEM.
+ */
+FL_NODISCARD int block_complete_pages(struct vm_object *object) FL_EXCLUDES(object->lock);
+
 #endif

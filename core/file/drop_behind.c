@@ -12,7 +12,7 @@
 #include "file/drop_behind.h"
 #include "file/vnode.h"
 #include "vm/lru.h"
-#include "vm/vm_rmap.h"
+#include "vm/vm_harvest.h"
 
 #define DROP_LAG  64 /* pages just passed that are kept: readers are not exactly in order */
 #define DROP_GAP  (2 * MACHINE_RUN_MAX) /* pages: a mark farther from the last one is another stream's */
@@ -69,12 +69,12 @@ static bool stream_again(struct vm_object *object, const struct drop_stream *str
 static void drop_passed(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     FL_REQUIRES(object->lock)
 {
+    vm_harvest(object, start, end, MACHINE_REFERENCED);
     for (vm_pindex_t pindex = start; pindex < end; pindex++) {
         struct vm_page *m = vm_page_lookup(object, pindex);
         if (m == NULL || (m->flags & (PG_VALID | PG_BUSY | PG_DIRTY)) != PG_VALID ||
             (m->lru & (PL_LRU | PL_ACTIVE | PL_REFERENCED)) != PL_LRU)
             continue;
-        (void)!vm_rmap_referenced(m);
         deactivate_file_page(m);
     }
 }

@@ -140,7 +140,7 @@ static int write_prepare(struct write_state *w, struct iov_iter *iter) FL_REQUIR
     if (w->m->flags & PG_VALID)
         return 0;
     bool outside = ptoa(w->m->pindex) >= w->iocb.vnode->size_bytes;
-    bool blocks = w->block_bytes < VM_PAGE_SIZE && !write_whole(w) && !outside;
+    bool blocks = w->block_bytes < VM_PAGE_SIZE && !write_whole(w) && !outside && !w->iocb.vnode->whole_pages;
     return page_has_buffers(w->m) || blocks ? blkdev_write_begin(w) : simple_write_begin(w, iter);
 }
 

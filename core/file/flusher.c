@@ -19,9 +19,12 @@
  * Loops: a round visits each file once.
  */
 #include "file/flusher.h"
+#include "file/vnode_space.h"
 #include "file/writeback.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
+#include "vm/vm_harvest.h"
+#include "vm/vm_rmap.h"
 #include <faultline/vm.h>
 
 /* One part in so many of all pages may be dirty, of files, before the flusher writes. */
@@ -103,11 +106,17 @@ static void redirty_tail(struct vnode *vnode) FL_REQUIRES(wb_lock)
     wb.last = vnode;
 }
 
-void __mark_inode_dirty(struct vnode *vnode)
+void __mark_inode_dirty(struct vnode *vnode, bool silent)
 {
     bool wake = false;
     vm_lock(&wb_lock);
-    if ((vnode->i_state & I_FREEING) == 0) {
+    /* A silent mapping may have dirtied other pages before: the next visit is put off for so long only. */
+    uint64_t now = machine_time_ns();
+    bool listed = (vnode->i_state & I_DIRTY) != 0;
+    bool due = listed && silent && now >= vnode->harvested_when + expire_ns;
+    if (!listed)
+        vnode->harvested_when = now;
+    if ((vnode->i_state & I_FREEING) == 0 && !due) {
         redirty_tail(vnode);
         wake = wb.idle;
         wb.idle = false;
@@ -136,7 +145,8 @@ void inode_wait_for_writeback(struct vnode *vnode)
 static void inode_sync_complete(struct vnode *vnode, struct vm_object *object, bool whole)
 {
     vm_lock(&object->lock);
-    bool clean = object->dirty_count == 0 && vm_radix_lookup_mark(&object->pages, 0, RADIX_WRITEBACK) == NULL;
+    bool clean = object->dirty_count == 0 && !vm_rmap_silent(object, 0, UINT64_MAX) &&
+                 vm_radix_lookup_mark(&object->pages, 0, RADIX_WRITEBACK) == NULL;
     vm_lock(&wb_lock);
     vnode->i_state &= (uint8_t)~I_SYNC;
     if (vnode->i_state & I_FREEING) {
@@ -152,17 +162,34 @@ static void inode_sync_complete(struct vnode *vnode, struct vm_object *object, b
 }
 
 /*
- * A visit: writes at most nr pages of the file, and waits for them. Returns whether it made progress: pages
- * were written, and none failed. (W) held on entry and return, released in between.
+ * Looks for pages that became dirty without a fault. Returns whether
+ * the file had dirty pages before that.
  */
-static bool writeback_single_inode(struct vnode *vnode, uint32_t nr) FL_REQUIRES(wb_lock)
+static bool inode_harvest(struct vm_object *object)
+{
+    vnode_space_watch(object);
+    vm_lock(&object->lock);
+    bool dirty = object->dirty_count > 0;
+    vm_harvest(object, 0, UINT64_MAX, 0);
+    vm_unlock(&object->lock);
+    return dirty;
+}
+
+/*
+ * A visit: writes at most nr pages of the file, and waits for them. If it is because the file is old, and all
+ * that is dirty was found just now, it is as if the file became dirty now. Returns whether it made progress:
+ * pages were written, and none failed. (W) held on entry and return, released in between.
+ */
+static bool writeback_single_inode(struct vnode *vnode, uint32_t nr, bool old) FL_REQUIRES(wb_lock)
 {
     struct writeback_control wbc = {.sync_mode = WB_SYNC_NONE, .range_cyclic = true, .nr_to_write = nr};
     vnode->i_state |= I_SYNC;
+    vnode->harvested_when = machine_time_ns();
     vm_unlock(&wb_lock);
     struct vm_object *object = vnode_object(vnode);
     uint32_t before = atomic_load(&vnode->wb_failures);
-    do_writepages(object, &wbc);
+    if (inode_harvest(object) || !old)
+        do_writepages(object, &wbc);
     filemap_fdatawait_range(object, 0, UINT64_MAX);
     bool failed = filemap_check_errors(vnode, before) != 0;
     inode_sync_complete(vnode, object, wbc.nr_to_write > 0 || failed);
@@ -192,7 +219,7 @@ static void wb_check_background(uint64_t now) FL_REQUIRES(wb_lock)
         return;
     atomic_store(&wb_wanted, false);
     while (!wb.stop && wb.first != NULL && wb.first->dirtied_when <= now && (excess = dirty_excess()) > 0)
-        progress |= writeback_single_inode(wb.first, excess + dirty_background_thresh / 2);
+        progress |= writeback_single_inode(wb.first, excess + dirty_background_thresh / 2, false);
     /* The pages that are dirty now are held or busy, or their writes fail: that lasts a while. */
     if (!progress && dirty_excess() > 0)
         wb.background_round = now + interval_ns;
@@ -205,7 +232,7 @@ static void wb_check_old(uint64_t now) FL_REQUIRES(wb_lock)
         return;
     while (!wb.stop && wb.first != NULL && wb.first->dirtied_when <= now - expire_ns) {
         /* A file whose writes fail gets its next visit when it is old again. */
-        (void)writeback_single_inode(wb.first, UINT32_MAX);
+        (void)writeback_single_inode(wb.first, UINT32_MAX, true);
         wb.old_round = now + interval_ns;
     }
 }

@@ -10,9 +10,13 @@
  *
  * Locks: (W) wb_lock, after (O); only the machine's locks are taken with it held. The flusher has no
  * reference to the vnode that it writes: it sets I_SYNC, and the end of a vnode waits until that is gone.
+ * A file with a mapping through which pages become dirty without a fault is always on the list: each visit
+ * begins with a harvest (vm_harvest.h), and so does a turn at all files when too much is dirty.
+ *
  * Invariants: WB3 a vnode is on the list exactly when its state says I_DIRTY, and whenever it has dirty
  * pages, unless it ends (I_FREEING). WB4 the list is in the order of dirtied_when. WB5 only the flusher takes
- * a vnode that has not ended off the list, and only when no page of it is dirty or in write-back.
+ * a vnode that has not ended off the list, and only when no page of it is dirty or in write-back, or can
+ * become dirty without a fault.
  * (fs/fs-writeback.c and mm/page-writeback.c, Linux: the names are theirs.)
  */
 #ifndef CORE_FILE_FLUSHER_H
@@ -31,8 +35,11 @@
  * background <= max <= nframes.
  */
 FL_NODISCARD int flusher_startup(uint32_t nframes, uint32_t background, uint32_t max, uint64_t expire_ns);
-/* The vnode's first page became dirty. (O) of its object. */
-void __mark_inode_dirty(struct vnode *vnode) FL_EXCLUDES(wb_lock);
+/*
+ * The vnode's first page became dirty, or pages of it become dirty without a fault from now on (`silent`:
+ * there is such a mapping). (O) of its object.
+ */
+void __mark_inode_dirty(struct vnode *vnode, bool silent) FL_EXCLUDES(wb_lock);
 /* The vnode ends: when this returns the flusher is not writing it, and never will again. No lock held. */
 void inode_wait_for_writeback(struct vnode *vnode) FL_EXCLUDES(wb_lock);
 

@@ -49,6 +49,8 @@ _Static_assert(READAHEAD_DEPTH >= 2, "ra_sequential makes two windows");
  */
 #define READAHEAD_HISTORY      3
 #define READAHEAD_HISTORY_LONG 8
+/* Resident pages above a miss that are the trace of a stream that goes down: more than are read around one. */
+#define READAHEAD_HISTORY_DOWN (READAHEAD_AROUND + READAHEAD_HISTORY)
 #define READAHEAD_STRIDES      4  /* runs of a new strided stream's first window */
 #define READAHEAD_STRIDED      32 /* pages of a strided window: enough to keep a disk's queue full */
 #define READAHEAD_REPEATS_MAX  8
@@ -289,6 +291,33 @@ static uint32_t count_history_pages(struct vm_object *object, vm_pindex_t pindex
     return n - untouched;
 }
 
+/*
+ * How many pages just above pindex, at most max, are resident and were touched, if the page below was not:
+ * the length of the stream that comes from above. (O).
+ */
+static uint32_t count_history_above(struct vm_object *object, vm_pindex_t pindex, uint32_t max)
+    FL_REQUIRES(object->lock)
+{
+    uint32_t n = 0;
+    const struct vm_page *m = pindex == 0 ? NULL : vm_page_lookup(object, pindex - 1);
+    if (pindex == 0 || (m != NULL && (m->flags & PG_AHEAD) == 0))
+        return 0;
+    while (n < max && (m = vm_page_lookup(object, pindex + n + 1)) != NULL && (m->flags & PG_AHEAD) == 0)
+        n++;
+    return n;
+}
+
+/* The stream goes down page by page from pindex; its next window is to have `size` pages. */
+static void ra_turn_down(struct file_ra_state *ra, vm_pindex_t pindex, uint32_t size)
+{
+    ra->pattern = RA_STRIDED;
+    ra->base = ra->start = pindex;
+    ra->stride = -1;
+    ra->run = 1;
+    ra->repeats = 2;
+    ra->size = size;
+}
+
 /* Is the length of the last run known, and not longer than what is probed? */
 static bool ra_run_known(const struct file_ra_state *ra)
 {
@@ -362,7 +391,9 @@ static enum ra_pattern ra_look(const struct readahead_control *ractl, vm_pindex_
 {
     struct file_ra_state *ra = ra_state(ractl->stream);
     *history = 0;
-    if (ra_on_grid(ra, pindex))
+    /* Of a stream that goes down page by page every page is on the grid: only the next one continues it. */
+    bool down = ra->run == 1 && ra_backwards(ra);
+    if (ra_on_grid(ra, pindex) && (!down || pindex == ra->start))
         return RA_STRIDED;
     if (ra->next != 0 && pindex == ra->next)
         return ra_continue_run(ra, npages) ? RA_SEQUENTIAL : RA_PROBING;
@@ -382,6 +413,11 @@ static enum ra_pattern ra_look(const struct readahead_control *ractl, vm_pindex_
         return RA_SEQUENTIAL;
     if (strided)
         return RA_STRIDED;
+    uint32_t above = count_history_above(ractl->object, pindex, readahead_max);
+    if (npages == 1 && above >= READAHEAD_HISTORY_DOWN) {
+        ra_turn_down(ra, pindex, max_u32(READAHEAD_INIT, 2 * above));
+        return RA_STRIDED;
+    }
     probing = probing && ra->misses < READAHEAD_INIT;
     return ra->repeats >= 2 || probing || (leapt && pages > 0) ? RA_PROBING : RA_UNKNOWN;
 }
@@ -530,6 +566,24 @@ static bool ra_leapt(const struct readahead_control *ractl, vm_pindex_t pindex, 
     return leapt;
 }
 
+/*
+ * The mark at pindex was touched by a stream that comes from above, and may have been taken for another one
+ * meanwhile: goes on below the pages that are there. False: it does not come from above. (O).
+ */
+static bool ra_marked_down(const struct readahead_control *ractl, vm_pindex_t pindex)
+    FL_REQUIRES(ractl->object->lock)
+{
+    uint32_t pages = count_history_above(ractl->object, pindex, READAHEAD_HISTORY_LONG);
+    vm_pindex_t lowest = pindex, limit = pindex > 2 * readahead_max ? pindex - 2 * readahead_max : 0;
+    if (pages < READAHEAD_HISTORY_LONG)
+        return false;
+    while (lowest > limit && vm_page_lookup(ractl->object, lowest - 1) != NULL)
+        lowest--;
+    /* The mark halves its window, of which the lower half is still to come. */
+    ra_turn_down(ra_state(ractl->stream), lowest - 1, 4 * (uint32_t)(pindex - lowest + 1));
+    return lowest > limit;
+}
+
 /* window[0 …]: the windows to start when the mark at pindex is touched. Returns how many. (O). */
 static uint32_t ra_marked(struct readahead_control *ractl, vm_pindex_t pindex, struct ra_window *window)
     FL_REQUIRES(ractl->object->lock)
@@ -539,6 +593,10 @@ static uint32_t ra_marked(struct readahead_control *ractl, vm_pindex_t pindex, s
     if (ra_on_grid(ra, pindex)) {
         ra->misses = 0; /* it uses what was read ahead, so it is strided indeed */
         ra->size *= 2;
+        return ra_strided(ra, window);
+    }
+    if (ra_marked_down(ractl, pindex)) {
+        ra->misses = 0;
         return ra_strided(ra, window);
     }
     vm_pindex_t end = readahead_end(ractl->object, ra, pindex);

@@ -27,6 +27,7 @@
 #include "file/vnode.h"
 #include "lib/kassert.h"
 #include "vm/pmap.h"
+#include "vm/vm_harvest.h"
 #include "vm/vm_rmap.h"
 
 #define TRUNCATE_BATCH 64 /* pages unmapped and freed together */
@@ -43,7 +44,7 @@ void unmap_mapping_range(struct vm_object *object, vm_ooffset_t holebegin, uint6
 {
     vm_pindex_t end = holelen == 0 ? UINT64_MAX : range_end(holebegin, holelen);
     vm_lock(&object->lock);
-    vm_rmap_unmap(object, atop(holebegin), end, 0);
+    vm_harvest_unmap(object, atop(holebegin), end);
     vm_unlock(&object->lock);
 }
 
@@ -60,7 +61,7 @@ static void truncate_cleanup_page(struct vm_page *m)
 /* Busy m goes, and so do its mappings. (O). */
 static void truncate_inode_page(struct vm_object *object, struct vm_page *m) FL_REQUIRES(object->lock)
 {
-    vm_rmap_unmap(object, m->pindex, m->pindex + 1, 0);
+    vm_rmap_unmap(object, m->pindex, m->pindex + 1, 0, NULL);
     truncate_cleanup_page(m);
     vm_page_free(m);
 }
@@ -71,7 +72,7 @@ static void truncate_inode_batch(struct truncate_batch *batch)
     bool clean = true;
     for (uint32_t i = 0; i < batch->n; i++)
         clean = clean && (batch->m[i]->flags & PG_DIRTY) == 0;
-    vm_rmap_unmap_pages(batch->m, batch->n, clean ? MACHINE_UNMAP_RELEASE : 0);
+    vm_rmap_unmap_pages(batch->m, batch->n, clean ? MACHINE_UNMAP_RELEASE : 0, NULL);
     for (uint32_t i = 0; i < batch->n; i++)
         truncate_cleanup_page(batch->m[i]);
     vm_page_free_batch(batch->m, batch->n);

@@ -79,6 +79,7 @@ struct vnode {
     struct vm_pager_stream stream_read; /* (O) the stream of fl_vnode_read */
     uint8_t ra_behavior;                /* (O) enum vm_behavior: the last advice of fl_vnode_fadvise */
     struct file_ra_singles ra_singles;  /* (O) */
+    bool whole_pages; /* (O) the file was mapped: pages have all bytes (buffer.h) */
     /* (O) The page that fl_vnode_read ended in: small reads that follow each other use it once. */
     vm_pindex_t prev_read;
 
@@ -98,6 +99,7 @@ struct vnode {
     struct vnode *dirty_next FL_GUARDED_BY(wb_lock),
         *dirty_prev FL_GUARDED_BY(wb_lock); /* (W) flusher.c's list */
     uint64_t dirtied_when;       /* (W) ns: when the first page became dirty, or the flusher's last visit */
+    uint64_t harvested_when;     /* (W) ns: the flusher's last harvest, or when the file came to the list */
     uint8_t i_state;             /* (W) I_* of flusher.h */
     vm_pindex_t writeback_index; /* (O) where the next write-back that does not write the whole file begins */
 };

@@ -23,6 +23,7 @@
 #include "file/vnode_space.h"
 #include "file/writeback.h"
 #include "vm/vm_pager.h"
+#include "vm/vm_rmap.h"
 #include <faultline/vm.h>
 
 /* ---- the object ---------------------------------------------------------------------------------------- */
@@ -108,9 +109,9 @@ static bool vnode_pager_haspage(struct vm_object *object, vm_pindex_t pindex, ui
     return true;
 }
 
-static void vnode_pager_first_dirty(struct vm_object *object)
+static void vnode_pager_mark_dirty(struct vm_object *object) FL_REQUIRES(object->lock)
 {
-    __mark_inode_dirty(vm_object_vnode(object));
+    __mark_inode_dirty(vm_object_vnode(object), vm_rmap_silent(object, 0, UINT64_MAX));
 }
 
 static void vnode_pager_invalidatepage(struct vm_page *m)
@@ -171,7 +172,7 @@ static const struct pagerops vnodepagerops = {
     .releasepage = try_to_release_page,
     .invalidatepage = vnode_pager_invalidatepage,
     .check_page = buffer_check,
-    .first_dirty = vnode_pager_first_dirty,
+    .mark_dirty = vnode_pager_mark_dirty,
     .lacks_space = vnode_pager_lacks_space,
     .page_mkwrite = vnode_pager_page_mkwrite,
     .dirty_exceeded = balance_dirty_writes,

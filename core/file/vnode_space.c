@@ -14,6 +14,8 @@
  */
 #include "file/vnode_space.h"
 #include "lib/errno.h"
+#include "vm/vm_harvest.h"
+#include "vm/vm_rmap.h"
 #include <faultline/vm.h>
 
 #define SPACE_MAX 256 /* pages that a stream gets at a time */
@@ -170,6 +172,29 @@ int vnode_pager_allocate(struct vnode *vnode, vm_pindex_t pindex)
     if (error == 0)
         space_remember(object, stretch, slot, seen);
     return error;
+}
+
+bool vnode_pager_space_scarce(struct vm_object *object)
+{
+    struct vnode *vnode = vm_object_vnode(object);
+    struct store *store = atomic_load(&vnode->writer);
+    uint64_t seen;
+    if (store == NULL || store->ops->allocate == NULL)
+        return false;
+    return vnode_room(vnode, store, &seen) <= space_plenty();
+}
+
+void vnode_space_watch(struct vm_object *object)
+{
+    vm_lock(&object->lock);
+    bool silent = vm_rmap_silent(object, 0, UINT64_MAX);
+    vm_unlock(&object->lock);
+    if (!silent || !vnode_pager_space_scarce(object))
+        return;
+    vm_lock(&object->lock);
+    if (vm_object_writenotify(object) != 0)
+        machine_log("faultline: no memory to be told of stores: a full disk may be found only by msync");
+    vm_unlock(&object->lock);
 }
 
 /* ---- what vm.h offers ---------------------------------------------------------------------------------- */

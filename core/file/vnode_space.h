@@ -21,6 +21,16 @@ FL_NODISCARD bool vnode_pager_lacks_space(struct vm_object *object, vm_pindex_t 
  * until it is cut again. Errors: -ENOSPC, -EDQUOT, -EIO. (page_mkwrite, Linux.)
  */
 FL_NODISCARD int vnode_pager_allocate(struct vnode *vnode, vm_pindex_t pindex);
+/*
+ * Is the disk so full that a page which became dirty unnoticed may find no space? Then each first store must
+ * be told. Asks the store. No lock held; the caller has a reference.
+ */
+FL_NODISCARD bool vnode_pager_space_scarce(struct vm_object *object);
+/*
+ * Asks again while pages of the object can become dirty without a fault, and makes them fault if so. No lock
+ * held; the object lives.
+ */
+void vnode_space_watch(struct vm_object *object);
 /* The file may have holes where it had its space. (V) and (O) are not held. */
 void vnode_space_invalidate(struct vnode *vnode) FL_EXCLUDES(vnode->lock);
 /* No stretch of the object's vnode is known to have its space any more. (O). */

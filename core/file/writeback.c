@@ -11,12 +11,12 @@
  *         blk_finish_plug
  *     filemap_fdatawait_range         also for writes that other threads started
  *
- *   writeback_batch   write-protect ─▶ undirty ─▶ PG_WRITEBACK ─▶ (O) released
+ *   writeback_batch   vm_harvest_clean ─▶ undirty ─▶ PG_WRITEBACK ─▶ (O) released
  *                     ─▶ transfer_writepages for each run, or block_write_full_page
  *
  * A system call may store into a page that it holds, through a mapping that must stay. Such a page is written
- * and stays dirty; WB_SYNC_NONE passes over it, because the write would gain nothing. Any other page is
- * write-protected before it becomes clean: so a page that is neither dirty nor held has no writable mapping.
+ * and stays dirty; WB_SYNC_NONE passes over it, because the write would gain nothing. Of any other page the
+ * dirty bits start anew before it becomes clean: a store from then on makes it dirty again.
  *
  * Invariants WB1, WB2: writeback.h.
  * Locks: (O), released for every transfer.
@@ -32,6 +32,7 @@
 #include "file/vnode.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
+#include "vm/vm_harvest.h"
 #include "vm/vm_rmap.h"
 #include <faultline/vm.h>
 
@@ -39,12 +40,6 @@
 #define WRITEBACK_DEPTH 32
 /* Runs of a batch. One shoot-down serves them all, but the last runs wait until the first have started. */
 #define WRITEBACK_RUNS 32
-/*
- * One sweep protects a batch that lies in at most so many pages for each page of it; a wider sweep costs more
- * than shoot-downs of single pages.
- */
-#define WRITEBACK_SPARSE 256
-
 /*
  * Pages by index, in runs of neighbours, that are write-protected
  * together. A page with buffers is alone in one.
@@ -95,25 +90,11 @@ static void writeback_throttle(struct blk_plug *plug)
     (void)!transfer_wait_any();
 }
 
-/*
- * Write-protects the batch with one shoot-down. The pages between its pages are clean, and so protected
- * already: one sweep may protect them again, unless there are many. (O).
- */
-static void writeback_wrprotect(struct vm_object *object, struct writeback_batch *batch)
-    FL_REQUIRES(object->lock)
-{
-    vm_pindex_t start = batch->m[0]->pindex, end = batch->m[batch->n - 1]->pindex + 1;
-    if (end - start <= (vm_pindex_t)batch->n * WRITEBACK_SPARSE)
-        vm_rmap_wrprotect(object, start, end);
-    else
-        vm_rmap_wrprotect_pages(batch->m, batch->n);
-}
-
 /* Puts the pages in write-back. A store into one from now on makes it dirty again. (O). */
 static void writeback_begin(struct vm_object *object, struct writeback_batch *batch) FL_REQUIRES(object->lock)
 {
     if (!batch->held)
-        writeback_wrprotect(object, batch);
+        vm_harvest_clean(object, batch->m, batch->n);
     for (uint32_t i = 0; i < batch->n; i++) {
         KASSERT((batch->m[i]->flags & (PG_VALID | PG_PRIVATE)) != 0, "WB1");
         KASSERT(batch->m[i]->pindex < object->size, "WB2");
@@ -252,6 +233,8 @@ void do_writepages(struct vm_object *object, struct writeback_control *wbc)
     vm_lock(&object->lock);
     vm_object_pip_add(object);
     vm_pindex_t index = vm_object_vnode(object)->writeback_index;
+    if (wbc->harvest)
+        vm_harvest(object, wbc->range_start, wbc->range_cyclic ? UINT64_MAX : wbc->range_end, 0);
     blk_start_plug(&plug);
     if (wbc->range_cyclic) {
         write_cache_pages(object, wbc, index, UINT64_MAX, &plug);
@@ -272,6 +255,7 @@ void __filemap_fdatawrite_range(struct vm_object *object, vm_pindex_t start, vm_
 {
     struct writeback_control wbc = {
         .sync_mode = sync_mode,
+        .harvest = true,
         .range_start = start,
         .range_end = end,
         .nr_to_write = UINT32_MAX,

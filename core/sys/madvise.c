@@ -18,6 +18,7 @@
 #include "file/writeback.h"
 #include "lib/errno.h"
 #include "sys/range.h"
+#include "vm/vm_harvest.h"
 #include "vm/vm_page.h"
 #include "vm/vm_rmap.h"
 
@@ -52,12 +53,11 @@ static void madvise_deactivate(struct vm_object *object, vm_pindex_t pindex, vm_
     struct vm_page *m;
 
     vm_lock(&object->lock);
+    vm_harvest(object, pindex, pindex + npages, MACHINE_REFERENCED); /* earlier use does not count */
     for (m = vm_page_find_least(object, pindex); m != NULL && m->pindex - pindex < npages;
          m = vm_page_find_least(object, m->pindex + 1)) {
-        if ((m->flags & (PG_VALID | PG_BUSY)) != PG_VALID)
-            continue;
-        (void)!vm_rmap_referenced(m); /* earlier use does not count */
-        deactivate_page(m);
+        if ((m->flags & (PG_VALID | PG_BUSY)) == PG_VALID)
+            deactivate_page(m);
     }
     vm_unlock(&object->lock);
 }
@@ -115,17 +115,18 @@ static int madvise_dontneed(const struct sys_range *range)
 
 /*
  * Pages [start, end), of each of which page_may_be_lazy is true, become clean, so that page-out may evict
- * them. From now on a store into one must fault, which makes it dirty again.
+ * them, and earlier use does not count. A store into one from now on makes it dirty again.
  */
 static void lazyfree_run(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     FL_REQUIRES(object->lock)
 {
     if (start == end)
         return;
-    vm_rmap_wrprotect(object, start, end);
+    vm_harvest(object, start, end, MACHINE_REFERENCED | MACHINE_DIRTY);
+    if (object->writenotify)
+        vm_rmap_wrprotect(object, start, end);
     for (vm_pindex_t pindex = start; pindex < end; pindex++) {
         struct vm_page *m = vm_page_lookup(object, pindex);
-        (void)!vm_rmap_referenced(m); /* earlier use does not count */
         m->flags &= (uint16_t)~PG_TESTED;
         vm_page_undirty(m);
         mark_page_lazyfree(m);

@@ -18,7 +18,10 @@
  * may lie above 4 GiB, and the program would cut off the address).
  */
 #include <faultline/vm.h>
+#include "file/buffer.h"
+#include "file/vnode_space.h"
 #include "lib/errno.h"
+#include "vm/vm_harvest.h"
 #include "sys/range.h"
 #include "vm/vm_pager.h"
 
@@ -94,6 +97,22 @@ static int vn_mmap_check(const struct fl_file *file, int flags, vm_prot_t prot)
     return (flags & FL_MAP_GROWSDOWN) != 0 ? -EINVAL : 0;
 }
 
+/*
+ * The object is about to be mapped. Its pages get all of their bytes; and where the disk may be too full for
+ * a page that becomes dirty, stores are to be told. Errors: the store's, -ENOMEM.
+ */
+static int vn_mmap_prepare(struct vm_object *object, bool may_write)
+{
+    int error = block_complete_pages(object);
+
+    if (error != 0 || !may_write || !vnode_pager_space_scarce(object))
+        return error;
+    vm_lock(&object->lock);
+    error = vm_object_writenotify(object);
+    vm_unlock(&object->lock);
+    return error;
+}
+
 static int vn_mmap(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_prot_t prot, int flags,
                    const struct fl_file *file, struct vnode *vnode, vm_ooffset_t offset)
 {
@@ -109,6 +128,11 @@ static int vn_mmap(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_p
     error = vm_mmap_vnode(vnode, offset, size, &object);
     if (error != 0)
         return error;
+    error = vn_mmap_prepare(object, !private && (max & VM_PROT_WRITE) != 0);
+    if (error != 0) {
+        vm_object_deallocate(object);
+        return error;
+    }
     error = vm_mmap_object(map, addr, size, prot, max, private ? MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY : 0,
                            flags, object, atop(offset));
     /* Rare: a failed write that others were told of, and this descriptor was not told of yet. */

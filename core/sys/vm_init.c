@@ -30,6 +30,7 @@
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
+#include "vm/vm_prefaultd.h"
 #include "vm/vm_reserv.h"
 #include <faultline/vm.h>
 
@@ -60,6 +61,7 @@ int fl_vm_boot(const struct fl_vm_params *params)
     vm_object_startup();
     vm_pager_startup();
     vm_map_startup();
+    vm_prefaultd_startup();
     blk_startup();
     buffer_startup();
     transfer_startup();
@@ -77,6 +79,7 @@ int fl_vm_boot(const struct fl_vm_params *params)
 void fl_vm_stop(void)
 {
     vm_pageout_stop();
+    vm_prefaultd_stop();
     flusher_stop();
 }
 

@@ -229,7 +229,7 @@ void activate_page(struct vm_page *m)
     if (page_lru(m))
         vm_count(&vm_cnt.reactivations, 1);
     m->flags &= (uint16_t)~PG_TESTED;
-    lru_clear(m, PL_REFERENCED | PL_RECLAIM);
+    lru_clear(m, PL_REFERENCED | PL_YOUNG | PL_RECLAIM);
     m->lru |= PL_LRU | PL_ACTIVE;
     lru_defer(m, LRU_ACTIVATE);
 }
@@ -239,7 +239,7 @@ void deactivate_page(struct vm_page *m)
     if (!page_lru(m))
         return;
     bool active = (m->lru & PL_ACTIVE) != 0;
-    lru_clear(m, PL_ACTIVE | PL_REFERENCED);
+    lru_clear(m, PL_ACTIVE | PL_REFERENCED | PL_YOUNG);
     if (active)
         lru_defer(m, LRU_DEACTIVATE);
 }
@@ -248,7 +248,7 @@ void deactivate_file_page(struct vm_page *m)
 {
     if (!page_lru(m))
         return;
-    lru_clear(m, PL_ACTIVE | PL_REFERENCED);
+    lru_clear(m, PL_ACTIVE | PL_REFERENCED | PL_YOUNG);
     if ((m->flags & (PG_DIRTY | PG_WRITEBACK)) == 0) {
         lru_defer(m, LRU_DEACTIVATE_FILE);
         return;
@@ -261,7 +261,7 @@ void mark_page_lazyfree(struct vm_page *m)
 {
     if (!page_lru(m))
         return;
-    lru_clear(m, PL_ACTIVE | PL_REFERENCED);
+    lru_clear(m, PL_ACTIVE | PL_REFERENCED | PL_YOUNG);
     lru_defer(m, LRU_LAZYFREE);
 }
 

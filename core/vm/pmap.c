@@ -33,14 +33,13 @@ void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, u
                        vm_prot_t prot)
 {
     vm_frame_t frame[PMAP_BATCH];
-    vm_prot_t clean_prot = prot & (vm_prot_t)~VM_PROT_WRITE;
     for (uint32_t i = 0, n; i < npages; i += n) {
         n = npages - i < PMAP_BATCH ? npages - i : PMAP_BATCH;
         struct machine_run run;
         uint32_t done;
         pmap_run(&run, frame, m + i, n);
         /* A wish: a page that the machine leaves out will fault, so an error needs no report. */
-        if (machine_map(map->space, va + ptoa(i), &run, clean_prot, MACHINE_MAP_QUICK, &done) != 0 ||
+        if (machine_map(map->space, va + ptoa(i), &run, prot, MACHINE_MAP_QUICK, &done) != 0 ||
             done < n)
             return;
     }

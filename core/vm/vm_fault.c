@@ -19,7 +19,8 @@
  * What a fault does, by where it finds the page and what the access is:
  *
  *   found in         access   the machine can map it      it cannot
- *   first object     read     map without write           -
+ *   first object     read     map, without write where    -
+ *                             stores must be told
  *   first object     write    dirty, map with write       -
  *   backing object   read     map without write           copy up as PG_COPY, map without write
  *   backing object   write    copy up, dirty, map with write
@@ -53,11 +54,13 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "vm/pmap.h"
+#include "vm/vm_harvest.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
 #include "vm/vm_prefault.h"
+#include "vm/vm_prefaultd.h"
 #include "vm/vm_rmap.h"
 
 /* Not an error: look everything up again. */
@@ -76,6 +79,7 @@ struct faultstate {
     struct vm_page **hold;
     uint32_t memory_tries;
     bool asked_ahead; /* the pager was asked to start read-ahead for this fault */
+    bool followed;    /* the prefault daemon maps what comes behind the page */
     bool has_space;   /* the pager was asked for the page's space, and gave it */
 
     /* What the map says. It is current while lookup_still_valid is set, and then (M) is held shared. */
@@ -188,29 +192,31 @@ static void vm_fault_cleanup(struct faultstate *fs)
 /* ---- the end of a fault: the page is there ------------------------------------------------------------ */
 
 /*
- * The rights with which page m of the object may be entered now. Write only if all of the page is dirty
- * (PM1): a page of which the pager keeps parts may have clean ones, unless this access has just dirtied it.
+ * The rights with which page m of the object may be entered now. Where stores must be told: write only if all
+ * of the page is dirty (PM1). A page of which the pager keeps parts may have clean ones, unless this access
+ * has just dirtied it.
  */
 static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_object *object,
                                const struct vm_page *m) FL_REQUIRES(object->lock)
 {
-    bool write = (fs->access & VM_PROT_WRITE) != 0;
+    bool write = (fs->access & VM_PROT_WRITE) != 0, told = fs->entry->writenotify || object->writenotify;
     KASSERT((m->flags & PG_VALID) != 0, "PM2");
     KASSERT(!write || (m->flags & PG_DIRTY) != 0, "PM1");
     bool parts_clean = (m->flags & PG_PRIVATE) != 0 && !write;
-    if (object != fs->first_object || (m->flags & (PG_DIRTY | PG_COPIED)) != PG_DIRTY || parts_clean)
+    bool dirty = (m->flags & (PG_DIRTY | PG_COPIED)) == PG_DIRTY && !parts_clean;
+    if (object != fs->first_object || (told && !dirty))
         return fs->prot & (vm_prot_t)~VM_PROT_WRITE;
     return fs->prot;
 }
 
 /*
- * Enters page m at fs->va. (M) shared, and (O) of its object unless m is busy. For a write, m is dirty, in
- * the first object, and has no copies above it. Errors: as pmap_enter.
+ * Enters page m, which is `dirty` or not, at fs->va. (M) shared, and (O) of its object unless m is busy. For
+ * a write, m is dirty, in the first object, and has no copies above it. Errors: as pmap_enter.
  */
-static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot)
+static int vm_fault_map(struct faultstate *fs, struct vm_page *m, vm_prot_t prot, bool dirty)
 {
     unsigned map_flags = fs->wired || (fs->flags & VM_FAULT_WIRE) ? MACHINE_MAP_WIRED : 0;
-    return pmap_enter(fs->map, fs->va, m, prot, map_flags);
+    return pmap_enter(fs->map, fs->va, m, prot, dirty ? map_flags | MACHINE_MAP_DIRTY : map_flags);
 }
 
 /*
@@ -250,7 +256,9 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
         fs->dirtied = object;
     }
     /* Only pages of the first object: it may have pages of its own in front of those of an object below. */
-    if (object == fs->first_object && !write && (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
+    bool told = fs->entry->writenotify || object->writenotify; /* each page's first store faults anyway */
+    if (object == fs->first_object && !(write && told) && !fs->followed &&
+        (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
         vm_fault_prefault(fs->entry, object, fs->va, m->pindex, fs->prot, ahead);
 }
 
@@ -322,10 +330,26 @@ static bool vm_fault_soft_fast(struct faultstate *fs, struct vm_object *object, 
         return false;
     if (fs->access & VM_PROT_WRITE)
         vm_page_dirty(m);
-    *error = vm_fault_map(fs, m, vm_fault_prot(fs, object, m));
+    *error = vm_fault_map(fs, m, vm_fault_prot(fs, object, m), (m->flags & PG_DIRTY) != 0);
     if (*error == 0)
         vm_fault_mapped(fs, object, m);
     return true;
+}
+
+/* A store into a page that is frozen (vm_harvest.h): waits for the thaw. */
+static int vm_fault_frozen(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
+{
+    if (fs->flags & VM_FAULT_NOWAIT) {
+        vm_unlock(&object->lock);
+        vm_fault_unlock_map(fs);
+        return VM_FAULT_WOULD_SLEEP;
+    }
+    vm_object_reference_locked(object);
+    vm_fault_unlock_map(fs);
+    vm_freeze_wait(object);
+    vm_unlock(&object->lock);
+    vm_object_deallocate(object);
+    return VM_FAULT_RETRY;
 }
 
 /* ---- the walk ----------------------------------------------------------------------------------------- */
@@ -371,6 +395,11 @@ static int vm_fault_readahead_mark(struct faultstate *fs, struct vm_object *obje
     FL_RELEASE(object->lock)
 {
     struct readahead_control ractl = vm_fault_ractl(fs, object);
+    /* The pages behind the mark are there or in flight; this fault maps the marked one only. */
+    bool young = vm_pager_ops(object)->readahead_young(&fs->entry->stream);
+    if ((fs->flags & VM_FAULT_HOLD) == 0 && object == fs->first_object && !young)
+        fs->followed =
+            vm_prefaultd_wakeup(fs->map, fs->va + VM_PAGE_SIZE, fs->va + ptoa(2 * MACHINE_RUN_MAX));
     vm_pager_ops(object)->readahead_mark(&ractl, m);
     fs->lookup_still_valid = false; /* the pager has released (M) */
     vm_fault_leave_object(fs, object);
@@ -711,9 +740,10 @@ static int vm_fault_enter(struct faultstate *fs)
     if (write)
         vm_page_dirty(m);
     vm_prot_t prot = vm_fault_prot(fs, object, m);
+    bool dirty = (m->flags & PG_DIRTY) != 0;
     vm_unlock(&object->lock);
 
-    int error = vm_fault_map(fs, m, prot);
+    int error = vm_fault_map(fs, m, prot, dirty);
     if (error != 0)
         return error;
     vm_lock(&object->lock);
@@ -755,6 +785,8 @@ static int vm_fault_attempt(struct faultstate *fs)
     fs->m = fs->first_m = NULL;
 
     vm_lock(&object->lock);
+    if ((fs->access & VM_PROT_WRITE) && vm_frozen(object, fs->first_pindex))
+        return vm_fault_frozen(fs, object);
     if (vm_fault_lacks_space(fs, object))
         return vm_fault_allocate(fs, object);
     if (vm_fault_soft_fast(fs, object, &error)) {

@@ -22,6 +22,7 @@
 #include "lib/kassert.h"
 #include "lib/zone.h"
 #include "vm/vm_fault.h"
+#include "vm/vm_harvest.h"
 #include "vm/vm_rmap.h"
 #include "vm/vm_pager.h"
 #include <stdatomic.h>
@@ -283,6 +284,7 @@ static int vm_map_clip(struct vm_map *map, struct vm_map_entry *entry, vm_offset
     half->behavior = entry->behavior;
     half->inheritance = entry->inheritance;
     half->wired_count = entry->wired_count;
+    half->writenotify = entry->writenotify;
     half->wb_told = entry->wb_told;
     half->stream = entry->stream;
     if ((entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0)
@@ -424,12 +426,29 @@ static void vm_map_entry_coalesce(struct vm_map_entry *prev, struct vm_map_entry
     vm_unlock(&object->lock);
 }
 
-int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
+void vm_map_entry_mark(const struct vm_map_entry *entry, struct vm_object *object)
+{
+    bool silent =
+        (entry->protection & VM_PROT_WRITE) != 0 && !entry->writenotify && !object->writenotify;
+
+    if (silent && vm_pager_ops(object)->mark_dirty != NULL)
+        vm_pager_ops(object)->mark_dirty(object);
+}
+
+int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, const struct vm_map_entry *entry,
                   struct vm_object *object, vm_pindex_t pindex)
 {
+    vm_prot_t rights = vm_map_prot_rights(entry->protection);
+    bool notify = entry->writenotify && object == entry->object; /* a shadow says so itself */
+    vm_lock(&object->lock);
+    vm_freeze_wait(object);
+    unsigned flags = notify || object->writenotify ? MACHINE_ATTACH_WRITENOTIFY : 0;
     vm_rwlock_write(&vm_rmap_lock);
-    int error = machine_attach(map->space, start, end, vm_map_prot_rights(prot), object->machine, pindex);
+    int error = machine_attach(map->space, start, end, rights, object->machine, pindex, flags);
     vm_rwlock_write_done(&vm_rmap_lock);
+    if (error == 0)
+        vm_map_entry_mark(entry, object);
+    vm_unlock(&object->lock);
     return error;
 }
 
@@ -437,7 +456,7 @@ static int vm_map_entry_attach(struct vm_map *map, struct vm_map_entry *entry) F
 {
     if (entry->object == NULL)
         return 0; /* untouched: the first fault makes an object and attaches it. Reserved: never attached */
-    return vm_map_attach(map, entry->start, entry->end, entry->protection, entry->object, entry->pindex);
+    return vm_map_attach(map, entry->start, entry->end, entry, entry->object, entry->pindex);
 }
 
 int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex, vm_offset_t start,
@@ -465,6 +484,7 @@ int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pind
     if (object != NULL && vm_pager_ops(object)->sample_errors != NULL)
         entry->wb_told = vm_pager_ops(object)->sample_errors(object);
     entry->eflags = (uint8_t)(object == NULL ? eflags & ~MAP_ENTRY_NEEDS_COPY : eflags);
+    entry->writenotify = (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0;
     if (prev != &map->header)
         vm_map_entry_coalesce(prev, entry);
     error = vm_map_entry_attach(map, entry);
@@ -518,15 +538,38 @@ int vm_map_fixed(struct vm_map *map, struct vm_object *object, vm_pindex_t pinde
 
 /* ---- deleting and moving ------------------------------------------------------------------------------ */
 
+void vm_map_entry_settle(struct vm_map *map, struct vm_map_entry *entry, struct vm_object *object)
+{
+    vm_pindex_t end = entry->pindex + vm_map_entry_npages(entry);
+
+    vm_freeze_wait(object);
+    if ((entry->protection & VM_PROT_WRITE) == 0 || entry->writenotify || object->writenotify)
+        return; /* what was stored came by faults */
+    vm_rwlock_write(&vm_rmap_lock);
+    int error =
+        machine_freeze(map->space, entry->start, entry->end, vm_map_prot_rights(entry->protection));
+    machine_wrprotect(map->space, entry->start, entry->end);
+    machine_sync(map->space);
+    vm_rwlock_write_done(&vm_rmap_lock);
+    vm_harvest(object, entry->pindex, end, MACHINE_DIRTY);
+    if (error != 0)
+        vm_harvest_assume(object, entry->pindex, end);
+}
+
 /* Unmaps and detaches the entry's range in the machine. The caller calls machine_sync afterwards. */
 static void vm_map_entry_detach(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
-    if (entry->object == NULL)
+    struct vm_object *object = entry->object;
+
+    if (object == NULL)
         return;
+    vm_lock(&object->lock);
+    vm_map_entry_settle(map, entry, object);
     vm_rwlock_write(&vm_rmap_lock); /* as in vm_map_attach */
-    machine_unmap(map->space, entry->start, entry->end, 0);
+    machine_unmap(map->space, entry->start, entry->end, 0, NULL);
     machine_detach(map->space, entry->start, entry->end);
     vm_rwlock_write_done(&vm_rmap_lock);
+    vm_unlock(&object->lock);
 }
 
 /* Takes the entry, whose range is not mapped any more, out of the map; vm_map_unlock frees it. */
@@ -588,8 +631,8 @@ int vm_map_relocate(struct vm_map *map, vm_offset_t old, vm_offset_t length, vm_
     for (entry = first; entry != &map->header && entry->start < end; entry = entry->next) {
         KASSERT((entry->eflags & MAP_ENTRY_IN_TRANSITION) == 0, "AM10");
         if (entry->object != NULL)
-            error = vm_map_attach(map, entry->start + delta, entry->end + delta, entry->protection,
-                                  entry->object, entry->pindex);
+            error = vm_map_attach(map, entry->start + delta, entry->end + delta, entry, entry->object,
+                                  entry->pindex);
         if (error != 0) {
             vm_map_relocate_undo(map, first, entry, delta, end);
             return error;

@@ -86,6 +86,7 @@ struct vm_map_entry {
     uint8_t behavior;                                       /* (M) enum vm_behavior */
     uint8_t inheritance;                                    /* (M) VM_INHERIT_* */
     uint8_t wired_count;                                    /* (M) 0 or 1: mlock does not nest */
+    bool writenotify; /* (c) attached so, whatever the object says: private, of an object with a pager */
     errseq_t wb_told;              /* (e) cursor of the failed writes that the mapping was told of */
     struct vm_pager_stream stream; /* (e) */
 };
@@ -157,6 +158,11 @@ static inline vm_pindex_t vm_map_entry_pindex(const struct vm_map_entry *entry, 
 FL_NODISCARD int vm_map_lookup(struct vm_map *map, vm_offset_t va, vm_prot_t access,
                                struct vm_map_entry **entry, struct vm_object **object, vm_pindex_t *pindex,
                                vm_prot_t *prot, bool *wired) FL_TRY_ACQUIRE_SHARED(0, map->lock);
+/*
+ * The rights that may be entered for pages of the entry: without the write right while a write would have to
+ * copy first. (M) shared at least.
+ */
+FL_NODISCARD vm_prot_t vm_map_entry_rights(const struct vm_map_entry *entry);
 /* (M) shared at least. */
 FL_NODISCARD enum vm_behavior vm_map_entry_behavior(const struct vm_map_entry *entry);
 

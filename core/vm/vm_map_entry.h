@@ -55,12 +55,27 @@ FL_NODISCARD int vm_map_clip_range(struct vm_map *map, vm_offset_t start, vm_off
 void vm_map_simplify_range(struct vm_map *map, vm_offset_t start, vm_offset_t end) FL_REQUIRES(map->lock);
 
 /*
- * machine_attach, under (R) exclusive. A walk of reverse mapping finds the entry by its object, with (R)
- * shared, and may be unmapping at that address, which machine.h does not allow beside an attach (CO1).
- * Errors: -ENOMEM.
+ * machine_attach of [start, end), for the entry, under (R) exclusive. A walk of reverse mapping finds the
+ * entry by its object, with (R) shared, and may be unmapping at that address, which machine.h does not allow
+ * beside an attach (CO1). Waits while a range of the object is frozen, so no mapping begins or ends
+ * meanwhile. Takes (O). Errors: -ENOMEM.
  */
-FL_NODISCARD int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
-                               struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(map->lock);
+FL_NODISCARD int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end,
+                               const struct vm_map_entry *entry, struct vm_object *object, vm_pindex_t pindex)
+    FL_REQUIRES(map->lock);
+/*
+ * The entry shows the object from now on, with its present rights: tells the pager if pages may become dirty
+ * without a fault. (M) exclusive.
+ */
+void vm_map_entry_mark(const struct vm_map_entry *entry, struct vm_object *object)
+    FL_REQUIRES(object->lock);
+/*
+ * The entry is about to lose the write right, or to go. Stores through it are stopped, and those that were
+ * made are known. Afterwards the caller changes the entry's rights in the machine, or detaches it, without
+ * releasing (O) before. `object`: the entry's.
+ */
+void vm_map_entry_settle(struct vm_map *map, struct vm_map_entry *entry, struct vm_object *object)
+    FL_REQUIRES(map->lock, object->lock);
 
 /* Entries left transition: wakes the threads that wait for that. */
 void vm_map_wakeup_transition(struct vm_map *map) FL_REQUIRES(map->lock);

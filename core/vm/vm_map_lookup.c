@@ -55,7 +55,7 @@ static struct vm_map_entry *vm_map_stack_above(struct vm_map *map, struct vm_map
 static int vm_map_entry_set_object(struct vm_map *map, struct vm_map_entry *entry, struct vm_object *object,
                                    vm_pindex_t pindex) FL_REQUIRES(map->lock)
 {
-    int error = vm_map_attach(map, entry->start, entry->end, entry->protection, object, pindex);
+    int error = vm_map_attach(map, entry->start, entry->end, entry, object, pindex);
 
     if (error != 0)
         return error;
@@ -154,11 +154,15 @@ int vm_map_lookup(struct vm_map *map, vm_offset_t va, vm_prot_t access, struct v
     }
     *object = (*entry)->object;
     *pindex = vm_map_entry_pindex(*entry, va);
-    *prot = vm_map_prot_rights((*entry)->protection);
-    if (((*entry)->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
-        *prot &= (vm_prot_t)~VM_PROT_WRITE;
+    *prot = vm_map_entry_rights(*entry);
     *wired = (*entry)->wired_count != 0;
     return 0;
+}
+
+vm_prot_t vm_map_entry_rights(const struct vm_map_entry *entry)
+{
+    vm_prot_t rights = vm_map_prot_rights(entry->protection);
+    return (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0 ? rights & (vm_prot_t)~VM_PROT_WRITE : rights;
 }
 
 enum vm_behavior vm_map_entry_behavior(const struct vm_map_entry *entry)
@@ -177,7 +181,7 @@ static int vm_map_growstack_extend(struct vm_map *map, struct vm_map_entry *stac
 
     if (stack->object != NULL)
         error =
-            vm_map_attach(map, start, stack->start, stack->protection, stack->object, stack->pindex - npages);
+            vm_map_attach(map, start, stack->start, stack, stack->object, stack->pindex - npages);
     if (error != 0)
         return error;
     vm_map_entry_resize(map, stack, start, stack->end, stack->object == NULL ? 0 : stack->pindex - npages);
@@ -242,18 +246,18 @@ static uint32_t vm_map_pmap_batch(struct vm_object *object, vm_pindex_t *pindex,
 void vm_map_pmap_enter(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end)
 {
     struct vm_object *object = entry->object;
-    vm_prot_t prot = vm_map_prot_rights(entry->protection);
+    vm_prot_t prot = vm_map_entry_rights(entry);
     struct vm_page *m[PMAP_ENTER_MAX];
     uint32_t budget = PMAP_ENTER_MAX, n;
     vm_pindex_t pindex, last;
 
     if (object == NULL || prot == VM_PROT_NONE)
         return;
-    if ((entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
-        prot &= (vm_prot_t)~VM_PROT_WRITE;
     pindex = vm_map_entry_pindex(entry, start);
     last = vm_map_entry_pindex(entry, end);
     vm_lock(&object->lock);
+    if (object->writenotify)
+        prot &= (vm_prot_t)~VM_PROT_WRITE;
     while (budget > 0 && (n = vm_map_pmap_batch(object, &pindex, last, m, budget)) > 0) {
         pmap_enter_object(map, entry->start + ptoa(m[0]->pindex - entry->pindex), m, n, prot);
         budget -= n;

@@ -23,24 +23,51 @@ static bool vm_map_protect_needs_rewire(const struct vm_map_entry *entry, vm_pro
            (entry->protection & VM_PROT_WRITE) == 0 && (prot & VM_PROT_WRITE) != 0;
 }
 
+/*
+ * The rights of an entry with an object. A walk of reverse mapping reads them, with (R) shared. When the
+ * machine fails, stores that were stopped (vm_map_entry_settle) go on.
+ */
+static int vm_map_protect_object(struct vm_map *map, struct vm_map_entry *entry, struct vm_object *object,
+                                 vm_prot_t prot) FL_REQUIRES(map->lock, object->lock)
+{
+    vm_prot_t old = entry->protection;
+
+    vm_map_entry_settle(map, entry, object);
+    vm_rwlock_write(&vm_rmap_lock);
+    int error = machine_protect(map->space, entry->start, entry->end, vm_map_prot_rights(prot));
+    if (error == 0)
+        entry->protection = prot;
+    else
+        machine_thaw(map->space, entry->start, entry->end, vm_map_prot_rights(old));
+    vm_rwlock_write_done(&vm_rmap_lock);
+    vm_map_entry_mark(entry, object);
+    return error;
+}
+
 static int vm_map_protect_entry(struct vm_map *map, struct vm_map_entry *entry, vm_prot_t prot, bool *rewire)
     FL_REQUIRES(map->lock)
 {
+    struct vm_object *object = entry->object;
+    bool wire = vm_map_protect_needs_rewire(entry, prot);
     int error = 0;
 
     if (entry->protection == prot)
         return 0;
-    if (entry->object != NULL)
-        error = machine_protect(map->space, entry->start, entry->end, vm_map_prot_rights(prot));
+    if (object != NULL) {
+        vm_lock(&object->lock);
+        error = vm_map_protect_object(map, entry, object, prot);
+        vm_unlock(&object->lock);
+    } else {
+        entry->protection = prot;
+    }
     if (error != 0)
         return error;
-    if (vm_map_protect_needs_rewire(entry, prot)) {
+    if (wire) {
         vm_fault_unwire(map, entry, entry->start, entry->end);
         /* wired_count stays: the range goes into transition (AM11). */
         entry->eflags &= (uint8_t)~MAP_ENTRY_WIRED;
         *rewire = true;
     }
-    entry->protection = prot;
     return 0;
 }
 

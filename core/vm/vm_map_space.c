@@ -14,6 +14,7 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
+#include "vm/vm_prefaultd.h"
 #include "vm/vm_rmap.h"
 
 static struct vm_zone vm_map_zone;
@@ -65,6 +66,7 @@ void vm_map_destroy(struct vm_map *map)
     struct vm_map **link;
     int error;
 
+    vm_prefaultd_forget(map);
     vm_map_lock(map);
     error = vm_map_delete(map, map->min_offset, map->max_offset);
     /* No entry crosses the map's ends, so no clip needed memory. */

@@ -24,6 +24,7 @@
 #include "lib/kassert.h"
 #include "lib/zone.h"
 #include "vm/pmap.h"
+#include "vm/vm_harvest.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_reserv.h"
 #include "vm/vm_rmap.h"
@@ -90,15 +91,21 @@ struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size,
 
 int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t length)
 {
+    /* Before the shadow has a page: a copy in it must go before its original is stored to (PG_COPIED). */
+    vm_lock(&(*object)->lock);
+    int error = vm_object_writenotify(*object);
+    if (error == 0)
+        (*object)->shadowed = true;
+    vm_unlock(&(*object)->lock);
+    if (error != 0)
+        return error;
     struct vm_object *shadow = vm_object_allocate(OBJT_DEFAULT, length, NULL);
     if (shadow == NULL)
         return -ENOMEM;
     shadow->backing_object = *object;
     shadow->backing_pindex = *pindex;
     vm_rmap_shadow_link(shadow);
-    vm_lock(&shadow->backing_object->lock);
-    shadow->backing_object->shadowed = true;
-    vm_unlock(&shadow->backing_object->lock);
+    shadow->writenotify = true;
     *object = shadow;
     *pindex = 0;
     return 0;
@@ -236,15 +243,37 @@ void vm_object_destroy(struct vm_object *object)
 struct remove_batch {
     struct vm_page *m[REMOVE_BATCH]; /* busy, of one object, by rising index */
     uint32_t n;
+    bool clean_only;
 };
+
+/*
+ * The batch's pages are unmapped, and are to go only if they are clean: those that were stored to until then
+ * stay.
+ */
+static void remove_spare_dirty(struct remove_batch *batch, const uint8_t *bits)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < batch->n; i++) {
+        if ((bits[i] & MACHINE_DIRTY) == 0) {
+            batch->m[n++] = batch->m[i];
+            continue;
+        }
+        vm_page_dirty(batch->m[i]);
+        vm_page_xunbusy(batch->m[i]);
+    }
+    batch->n = n;
+}
 
 /* Unmaps and frees the batch's pages, neighbours together. */
 static void remove_flush(struct vm_object *object, struct remove_batch *batch) FL_REQUIRES(object->lock)
 {
+    uint8_t bits[REMOVE_BATCH] = {0};
     bool clean = true;
     for (uint32_t i = 0; i < batch->n; i++)
         clean = clean && (batch->m[i]->flags & PG_DIRTY) == 0;
-    vm_rmap_unmap_pages(batch->m, batch->n, clean ? MACHINE_UNMAP_RELEASE : 0);
+    vm_rmap_unmap_pages(batch->m, batch->n, clean ? MACHINE_UNMAP_RELEASE : 0, bits);
+    if (batch->clean_only)
+        remove_spare_dirty(batch, bits);
     for (uint32_t i = 0; i < batch->n; i++) {
         if (batch->m[i]->flags & PG_DIRTY)
             vm_page_undirty(batch->m[i]);
@@ -308,7 +337,7 @@ static void remove_take(struct vm_object *object, struct remove_batch *batch, st
 static void vm_object_remove_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
                                    enum remove_mode mode) FL_REQUIRES(object->lock)
 {
-    struct remove_batch batch = {.n = 0};
+    struct remove_batch batch = {.clean_only = mode == REMOVE_CLEAN};
     struct vm_page *m;
     vm_pindex_t pindex = start;
     while (pindex < end && (m = vm_page_find_least(object, pindex)) != NULL && m->pindex < end) {
@@ -329,9 +358,67 @@ static void vm_object_remove_range(struct vm_object *object, vm_pindex_t start, 
     remove_flush(object, &batch);
 }
 
+/*
+ * The end of the stretch [start, …) in which no page is busy or in write-back; page `start` is not. So its
+ * removal waits for nothing: while a range is frozen, threads with (M) may be waiting for the thaw, and the
+ * owner of a busy page for (M).
+ */
+static vm_pindex_t remove_clean_stretch(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock)
+{
+    vm_pindex_t stop = (start | (MACHINE_RUN_MAX - 1)) + 1, next = start + 1;
+    struct vm_page *m;
+    stop = stop < end && stop != 0 ? stop : end;
+    while (next < stop && (m = vm_page_find_least(object, next)) != NULL && m->pindex < stop) {
+        if (m->flags & (PG_BUSY | PG_WRITEBACK))
+            return m->pindex;
+        next = m->pindex + 1;
+    }
+    return stop;
+}
+
+/*
+ * Removes the clean pages of the stretch [start, stop). Where a program could store into one unnoticed, it is
+ * frozen meanwhile; if that is not possible, only its first page is, or nothing goes. Returns where to go on.
+ */
+static vm_pindex_t remove_clean_frozen(struct vm_object *object, vm_pindex_t start, vm_pindex_t stop)
+    FL_REQUIRES(object->lock)
+{
+    bool silent = vm_rmap_silent(object, start, stop);
+    if (silent && !vm_freeze(object, start, stop)) {
+        stop = start + 1;
+        if (!vm_freeze(object, start, stop))
+            return stop;
+    }
+    vm_harvest(object, start, stop, 0);
+    vm_object_remove_range(object, start, stop, REMOVE_CLEAN);
+    if (silent)
+        vm_thaw(object);
+    return stop;
+}
+
+/* The pages that are clean, and in no use. (O) is released while it waits. */
+static void vm_object_remove_clean(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock)
+{
+    struct vm_page *m;
+    while (start < end && (m = vm_page_find_least(object, start)) != NULL && m->pindex < end) {
+        start = m->pindex;
+        if (m->flags & (PG_BUSY | PG_WRITEBACK))
+            vm_page_busy_sleep(m);
+        else if (object->freeze_end != 0)
+            vm_freeze_wait(object);
+        else
+            start = remove_clean_frozen(object, start, remove_clean_stretch(object, start, end));
+    }
+}
+
 void vm_object_page_remove(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool clean_only)
 {
-    vm_object_remove_range(object, start, end, clean_only ? REMOVE_CLEAN : REMOVE_ALL);
+    if (clean_only)
+        vm_object_remove_clean(object, start, end);
+    else
+        vm_object_remove_range(object, start, end, REMOVE_ALL);
 }
 
 void vm_object_page_discard(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)

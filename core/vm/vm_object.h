@@ -47,6 +47,12 @@ struct vm_object {
     bool shadowed;
     bool pip_wanted; /* (O) a thread sleeps until paging_in_progress is 0 */
     /*
+     * (O) A store into a clean page must fault, because the core has to act first: shadows may have copies of
+     * the page, or it may lack space. Once set it stays. (vma_wants_writenotify, Linux.)
+     */
+    bool writenotify;
+    bool freeze_wanted; /* (O) a thread sleeps until nothing is frozen */
+    /*
      * References of entries, shadows, and the pager. It never grows from 0. It falls under (O), or with no
      * lock if it was not one of the last; it grows under (O), or from at least 1 under (R).
      */
@@ -63,6 +69,8 @@ struct vm_object {
      * below them. The first field's address is the channel.
      */
     vm_pindex_t invalidate_start, invalidate_end;
+    /* (O) Stores into pages [freeze_start, freeze_end) wait (vm_harvest.h). The first one is the channel. */
+    vm_pindex_t freeze_start, freeze_end;
     void *handle;                     /* (c) the pager's name for the source; OBJT_DEFAULT: NULL */
     struct vm_object *backing_object; /* (c) */
     vm_pindex_t backing_pindex;       /* (c) page 0 of this object is this page of the backing object */

@@ -216,7 +216,7 @@ static void count_dirty(struct vm_object *object, bool dirty) FL_REQUIRES(object
         return;
     object->dirty_count += dirty ? 1 : UINT32_MAX;
     if (dirty && object->dirty_count == 1)
-        vm_pager_ops(object)->first_dirty(object);
+        vm_pager_ops(object)->mark_dirty(object);
     atomic_fetch_add_explicit(&vm_page_dirty_count, dirty ? 1 : UINT32_MAX, memory_order_relaxed);
 }
 

@@ -43,8 +43,8 @@
  *   PG8 The queues' links, heads, tails and counts agree with the pages. A page without a lru_op is on
  *       the queue that its PL_LRU and PL_ACTIVE name.
  *   PG9 The counts of wirings, holds and readers never wrap.
- *   PM1 A page that is mapped with the write right is dirty, and so is every part that the pager keeps of
- *       it.
+ *   PM1 A page that is mapped with the write right is dirty, with every part that the pager keeps of it, or
+ *       its object has no `writenotify`, and a harvest finds the store.
  *   PM2 A page that is mapped is valid.
  *
  * Does not do: bytes (pmap.h), mappings (vm_rmap.h), choosing pages to free (vm_pageout.h).
@@ -88,6 +88,7 @@ enum vm_page_queue {
 #define PL_ACTIVE     0x2 /* … and that is the active one */
 #define PL_REFERENCED 0x4 /* used once since it came there (mark_page_accessed) */
 #define PL_RECLAIM    0x8 /* page-out waits for its write-back: it is the next victim afterwards */
+#define PL_YOUNG      0x10 /* used through a mapping since page-out looked: vm_harvest found it */
 
 struct vm_page {
     struct vm_object *object; /* (O) */
@@ -209,7 +210,7 @@ void vm_page_busy_sleep(struct vm_page *m);
 void vm_page_dirty(struct vm_page *m);
 /* The same for a page of which the pager has marked the dirty parts itself. */
 void __set_page_dirty(struct vm_page *m);
-/* The page becomes clean. The caller has write-protected every mapping of it. */
+/* The page becomes clean, after vm_harvest_clean; or it is about to go. */
 void vm_page_undirty(struct vm_page *m);
 
 /* ---- write-back. (O) held. ---------------------------------------------------------------------------- */

@@ -5,17 +5,22 @@
  *   vm_wait, vm_pageout_scan ─────────────┴─▶ pageout_pass ─▶ scan_active     when too few are inactive
  *                                                          └▶ scan_inactive   free, or launder
  *
- * A batch is up to PAGEOUT_BATCH pages of one object from the head of a queue; they move to its tail:
+ * A batch is up to PAGEOUT_BATCH pages of one object that stand on one queue and lie in one stretch of the
+ * object, around the page at the queue's head. So the hand of this clock sweeps stretches: one harvest and one
+ * unmapping serve many neighbours. All pages of a batch move to the queue's tail:
  *
- *           head                                     tail
- *   queue    a1 a2 a3 b1 a4 …      a's object locked ─▶ b1 a4 … a1 a2 a3
+ *           head                              tail
+ *   queue    a7 b1 a3 c9 a4 …   stretch of a7 ─▶   b1 c9 … a3 a4 a7
  *
- * Pages of one object that became inactive one after the other are mostly neighbours: they are unmapped and
- * freed as runs. A pass looks at each page of a queue at most once.
+ * Pages that became inactive together come to the head together, so the order stays roughly that of their
+ * last use. A pass looks at each page of a queue about once.
  *
  * A pass leaves dirty pages alone while it finds clean ones, and launders them when clean ones are rare: many
  * at a time, as many as are wanted free. A laundered page comes back to the head of the queue when it is
  * clean (rotate_reclaimable_page), and the next pass frees it.
+ *
+ * Dirty and referenced are what a harvest says (vm_harvest.h). Where a program can store without a fault, the
+ * stretch is frozen from the harvest to the release of its victims.
  *
  * A pass with `force` takes referenced pages too. It follows passes that freed nothing.
  *
@@ -36,14 +41,16 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "vm/pmap.h"
+#include "vm/vm_harvest.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
 #include "vm/vm_rmap.h"
 #include <faultline/vm.h>
 
-/* Pages in a batch. */
-#define PAGEOUT_BATCH 64
+/* Pages in a batch, and the stretch of the object that they lie in. */
+#define PAGEOUT_BATCH   128
+#define PAGEOUT_STRETCH MACHINE_RUN_MAX
 /* Fewer frames are no VM. */
 #define PAGEOUT_NFRAMES 16
 
@@ -90,8 +97,11 @@ struct pageout_pass {
 
 struct pageout_batch {
     struct vm_object *object; /* locked once the batch is picked; NULL: the queue was empty */
+    vm_pindex_t pindex;       /* of the page that was at the head */
+    vm_pindex_t ahead;        /* where a page that was read ahead may be added */
+    vm_pindex_t start, end;   /* its pages lie in [start, end) */
     struct vm_page *m[PAGEOUT_BATCH];
-    uint32_t n;    /* pages in m */
+    uint32_t n;                       /* pages in m */
     uint32_t seen; /* pages of the queue that it stands for: n, or 1 that was passed over */
 };
 
@@ -155,29 +165,53 @@ static void requeue(struct vm_page *m) FL_REQUIRES(vm_queues.lock)
     vm_page_enqueue(m, queue);
 }
 
-/*
- * Takes up to `max` pages of batch->object that stand together at the head of the queue, and moves them to
- * the tail. A dirty inactive page makes a batch alone. No page is taken twice, though the queue may have
- * become shorter than `max`.
- */
-static void batch_fill(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
-    FL_REQUIRES(vm_queues.lock, batch->object->lock)
+/* Does page m belong on the queue? (O) of its object. */
+static bool on_queue(const struct vm_page *m, enum vm_page_queue queue)
 {
-    if (max > vm_queues.q[queue].count)
-        max = vm_queues.q[queue].count;
-    while (batch->n < max) {
-        struct vm_page *m = vm_page_of(vm_queues.q[queue].head);
-        if (m->object != batch->object) /* its flags have another object's lock */
-            break;
-        bool dirty = queue == PQ_INACTIVE && (m->flags & PG_DIRTY) != 0;
-        if (dirty && batch->n > 0)
-            break;
+    return (m->lru & PL_LRU) != 0 && ((m->lru & PL_ACTIVE) != 0) == (queue == PQ_ACTIVE);
+}
+
+/* Adds pages [start, end) that belong on the queue, as long as the batch has fewer than `max`. */
+static void batch_add(struct pageout_batch *batch, enum vm_page_queue queue, vm_pindex_t start,
+                      vm_pindex_t end, uint32_t max) FL_REQUIRES(batch->object->lock)
+{
+    struct vm_page *m;
+    while (batch->n < max && start < end && (m = vm_page_find_least(batch->object, start)) != NULL &&
+           m->pindex < end) {
+        start = m->pindex + 1;
+        if (!on_queue(m, queue) || ((m->flags & PG_AHEAD) && m->pindex != batch->ahead))
+            continue;
+        batch->ahead = m->pindex + 1;
+        batch->start = m->pindex < batch->start || batch->n == 0 ? m->pindex : batch->start;
+        batch->end = m->pindex >= batch->end || batch->n == 0 ? m->pindex + 1 : batch->end;
         batch->m[batch->n++] = m;
-        requeue(m);
-        if (dirty)
-            break;
     }
-    batch->seen = batch->n;
+}
+
+/*
+ * Takes up to `max` pages of the queue in the stretch around batch->pindex: from there on, then before it.
+ * Pages that were read ahead and not used yet are taken only in one run with the one at the head: the others
+ * may just have come.
+ */
+static void batch_collect(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
+    FL_REQUIRES(batch->object->lock)
+{
+    vm_pindex_t start = batch->pindex & ~(vm_pindex_t)(PAGEOUT_STRETCH - 1);
+    batch->ahead = batch->pindex;
+    batch->n = 0;
+    batch_add(batch, queue, batch->pindex, start + PAGEOUT_STRETCH, max);
+    batch_add(batch, queue, start, batch->pindex, max);
+    batch->seen = batch->n > 0 ? batch->n : 1;
+}
+
+/* The batch's pages go to the queue's tail. */
+static void batch_requeue(const struct pageout_batch *batch, enum vm_page_queue queue)
+{
+    vm_lock(&vm_queues.lock);
+    for (uint32_t i = 0; i < batch->n; i++)
+        if (batch->m[i]->queue == queue)
+            requeue(batch->m[i]);
+    vm_unlock(&vm_queues.lock);
 }
 
 /*
@@ -198,7 +232,7 @@ static void pass_over(struct vm_page *m, enum vm_page_queue queue, struct vm_pag
  * One try at the head of the queue, for an empty batch. False: batch->object is NULL if the queue is empty;
  * otherwise another thread has it locked, and on the last try the page is passed over.
  */
-static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max, bool last)
+static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, bool last)
     FL_TRY_ACQUIRE(true, batch->object->lock)
 {
     struct vm_page *rotate = NULL;
@@ -209,10 +243,12 @@ static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, uin
         struct vm_page *m = vm_page_of(head);
         batch->object = m->object;
         taken = vm_trylock(&batch->object->lock);
-        if (taken)
-            batch_fill(batch, queue, max);
-        else if (last)
+        if (taken) {
+            batch->pindex = m->pindex;
+            requeue(m);
+        } else if (last) {
             pass_over(m, queue, &rotate);
+        }
     }
     vm_unlock(&vm_queues.lock);
     if (rotate != NULL)
@@ -229,8 +265,9 @@ static void pageout_pause(void)
 }
 
 /*
- * Picks a batch of at most `max` pages, and at least one, from the head of the queue. True: batch->object is
- * locked. False: the queue is empty (batch->object is NULL), or a page was passed over.
+ * Picks a batch of at most `max` pages around the head of the queue; none, if that page is about to move
+ * elsewhere. True: batch->object is locked. False: the queue is empty (batch->object is NULL), or a page was
+ * passed over.
  *
  * Faults hold an object's lock for moments only, so it is tried some times before the page is passed over:
  * with one large object every page has the same lock, and to pass them all over would spoil their order.
@@ -242,8 +279,11 @@ static bool batch_pick(struct pageout_batch *batch, enum vm_page_queue queue, ui
     for (uint32_t tries = 1; tries <= PAGEOUT_TRIES; tries++) {
         batch->object = NULL;
         batch->n = batch->seen = 0;
-        if (batch_try(batch, queue, max, tries == PAGEOUT_TRIES))
+        if (batch_try(batch, queue, tries == PAGEOUT_TRIES)) {
+            batch_collect(batch, queue, max);
+            batch_requeue(batch, queue);
             return true;
+        }
         if (batch->object == NULL)
             return false;
         if (tries >= PAGEOUT_SPINS)
@@ -275,15 +315,35 @@ static bool page_in_use(struct pageout_pass *pass, const struct vm_object *objec
 /* ---- the inactive queue -------------------------------------------------------------------------------- */
 
 /*
+ * The pages m[0 … n) are busy and unmapped; bits as vm_rmap_unmap_pages found them. Those that were stored to
+ * go back. Returns how many are left in m.
+ */
+static uint32_t spare_dirty(struct vm_page **m, uint32_t n, const uint8_t *bits)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if ((bits[i] & MACHINE_DIRTY) == 0) {
+            m[left++] = m[i];
+            continue;
+        }
+        vm_page_dirty(m[i]);
+        vm_page_xunbusy(m[i]);
+    }
+    return left;
+}
+
+/*
  * Unmaps and frees the victims m[0 … n), which are busy. The machine gives their bytes back with (O)
  * released, so that faults on other pages of the object do not wait for it.
  */
 static void free_victims(struct pageout_pass *pass, struct vm_object *object, struct vm_page **m, uint32_t n)
     FL_REQUIRES(object->lock)
 {
+    uint8_t bits[PAGEOUT_BATCH] = {0};
+    vm_rmap_unmap_pages(m, n, MACHINE_UNMAP_RELEASE, bits);
+    n = spare_dirty(m, n, bits);
     if (n == 0)
         return;
-    vm_rmap_unmap_pages(m, n, MACHINE_UNMAP_RELEASE);
     vm_object_pip_add(object);
     vm_unlock(&object->lock);
     pmap_release(object, m, n);
@@ -295,21 +355,25 @@ static void free_victims(struct pageout_pass *pass, struct vm_object *object, st
 }
 
 /*
- * Is clean page m, which is not in use, to go? The first use of a page is expected; one that is used again
- * after page-out has looked at it (PG_TESTED) becomes active. On a machine that cannot tell, only a fault is
- * a use, and it has made the page active already. (O) of its object.
+ * Is page m, which is not in use, to go? The first use of a page is expected; one that is used again after
+ * page-out has looked at it (PG_TESTED) becomes active. *again: m has had its first use, and is to be
+ * unmapped, so that the next one shows. (O) of its object.
  */
-static bool inactive_victim(struct pageout_pass *pass, struct vm_page *m)
+static bool inactive_victim(struct pageout_pass *pass, struct vm_page *m, bool *again)
 {
+    *again = false;
     if ((m->lru & PL_ACTIVE) != 0) /* a batch is going to move it */
         return false;
-    if (pass->force || (vm_rmap_referenced(m) & MACHINE_REFERENCED) == 0)
+    if (pass->force || (m->lru & PL_YOUNG) == 0)
         return true;
-    if (m->flags & PG_TESTED)
-        activate_page(m);
-    else
-        m->flags |= PG_TESTED;
     pass->aged++;
+    if (m->flags & PG_TESTED) {
+        activate_page(m);
+        return false;
+    }
+    m->lru &= (uint8_t)~PL_YOUNG;
+    m->flags |= PG_TESTED;
+    *again = true;
     return false;
 }
 
@@ -331,11 +395,11 @@ static uint32_t launder_start(struct pageout_pass *pass, struct vm_object *objec
 }
 
 /*
- * Page m of the object is dirty, and alone in its batch. Begins to write it, unless clean pages are there to
- * be found, or it cannot be written. It comes back to the head of the queue when it is clean.
+ * Page m of the object is dirty. Begins to write it, unless clean pages are there to be found, or it cannot
+ * be written. It comes back to the head of the queue when it is clean. (O), released in between.
  */
 static void launder(struct pageout_pass *pass, struct vm_object *object, struct vm_page *m)
-    FL_RELEASE(object->lock)
+    FL_REQUIRES(object->lock)
 {
     bool spared = !pass->force && pass->passed_over < pass->freed + PAGEOUT_DIRTY_LAG;
     bool homeless = page_homeless(m);
@@ -349,28 +413,72 @@ static void launder(struct pageout_pass *pass, struct vm_object *object, struct 
         uint32_t npages = launder_start(pass, object, m);
         pass->laundered += failed ? 0 : npages; /* a write that fails again and again is no progress */
         launder_throttle(pass);
+        vm_lock(&object->lock);
         return;
     }
     if (homeless && m->hold_count == 0)
         activate_page(m);
     pass->passed_over += spared;
-    vm_unlock(&object->lock);
 }
 
-/* Frees what it can of the batch, clean pages of the object; or launders the one dirty page. */
-static void inactive_batch(struct pageout_pass *pass, struct vm_object *object,
-                           const struct pageout_batch *batch) FL_RELEASE(object->lock)
+/*
+ * Launders the inactive pages [start, end) that are dirty and were not used lately. (O), released in between;
+ * a pip keeps the object.
+ */
+static void launder_stretch(struct pageout_pass *pass, struct vm_object *object, vm_pindex_t start,
+                            vm_pindex_t end) FL_REQUIRES(object->lock)
 {
-    struct vm_page *victim[PAGEOUT_BATCH];
-    uint32_t n = 0;
+    struct vm_page *m;
+    vm_object_pip_add(object);
+    while (start < end && (m = vm_page_find_least(object, start)) != NULL && m->pindex < end) {
+        start = m->pindex + 1;
+        bool young = (m->lru & PL_YOUNG) != 0 && !pass->force;
+        if ((m->flags & (PG_DIRTY | PG_WRITEBACK)) == PG_DIRTY && on_queue(m, PQ_INACTIVE) && !young)
+            launder(pass, object, m);
+    }
+    vm_object_pip_wakeup(object);
+}
+
+/*
+ * Keeps stores out of the batch's pages where they would not be noticed; *frozen: it did. If it cannot, the
+ * batch becomes the page that was at the head of the queue, or empty. (O).
+ */
+static void batch_freeze(struct pageout_pass *pass, struct vm_object *object, struct pageout_batch *batch,
+                         bool *frozen) FL_REQUIRES(object->lock)
+{
+    *frozen = false;
+    if (!vm_rmap_silent(object, batch->start, batch->end))
+        return;
+    *frozen = vm_freeze(object, batch->start, batch->end);
+    if (*frozen)
+        return;
+    *frozen = batch->m[0]->pindex == batch->pindex && vm_freeze(object, batch->pindex, batch->pindex + 1);
+    batch->n = *frozen;
+    batch->start = batch->pindex;
+    batch->end = batch->pindex + 1;
+    pass->transient += !*frozen;
+}
+
+/*
+ * Picks the batch's victims, which become busy; pages that were used for the first time since page-out looked
+ * are unmapped. Returns how many victims. (O).
+ */
+static uint32_t inactive_victims(struct pageout_pass *pass, struct vm_object *object,
+                                 const struct pageout_batch *batch, struct vm_page **victim)
+    FL_REQUIRES(object->lock)
+{
+    struct vm_page *again[PAGEOUT_BATCH];
+    uint8_t bits[PAGEOUT_BATCH] = {0};
+    uint32_t n = 0, nagain = 0;
     for (uint32_t i = 0; i < batch->n; i++) {
         struct vm_page *m = batch->m[i];
-        if (m->flags & PG_DIRTY) {
-            KASSERT(batch->n == 1, "PD1");
-            launder(pass, object, m);
-            return;
-        }
-        if (page_in_use(pass, object, m) || !inactive_victim(pass, m))
+        bool used_once;
+        if (page_in_use(pass, object, m) || page_homeless(m))
+            continue;
+        bool go = inactive_victim(pass, m, &used_once);
+        if (used_once)
+            again[nagain++] = m;
+        if (!go || (m->flags & PG_DIRTY))
             continue;
         KASSERT(m->wire_count == 0 && m->hold_count == 0, "PD1");
         if ((m->flags & PG_PRIVATE) && !vm_pager_ops(object)->releasepage(m))
@@ -378,7 +486,29 @@ static void inactive_batch(struct pageout_pass *pass, struct vm_object *object,
         vm_page_xbusy(m);
         victim[n++] = m;
     }
-    free_victims(pass, object, victim, n);
+    vm_rmap_unmap_pages(again, nagain, 0, bits);
+    for (uint32_t i = 0; i < nagain; i++)
+        if (bits[i] & MACHINE_DIRTY)
+            vm_page_dirty(again[i]);
+    return n;
+}
+
+/* Frees what it can of the batch, and launders what is dirty. */
+static void inactive_batch(struct pageout_pass *pass, struct vm_object *object, struct pageout_batch *batch)
+    FL_RELEASE(object->lock)
+{
+    struct vm_page *victim[PAGEOUT_BATCH];
+    bool frozen = false;
+    if (batch->n > 0)
+        batch_freeze(pass, object, batch, &frozen);
+    if (batch->n > 0) {
+        vm_harvest(object, batch->start, batch->end, 0);
+        uint32_t n = inactive_victims(pass, object, batch, victim);
+        free_victims(pass, object, victim, n);
+        if (frozen)
+            vm_thaw(object);
+        launder_stretch(pass, object, batch->start, batch->end);
+    }
     vm_unlock(&object->lock);
 }
 
@@ -394,53 +524,35 @@ static void scan_inactive(struct pageout_pass *pass)
             pass->transient++;
         else
             return;
-        left -= batch.seen;
+        left -= batch.seen < left ? batch.seen : left;
     }
 }
 
 /* ---- the active queue ---------------------------------------------------------------------------------- */
 
 /* Is active page m to become inactive? One that was used since the last look stays. (O) of its object. */
-static bool active_aged(struct pageout_pass *pass, struct vm_page *m, unsigned seen)
+static bool active_aged(struct pageout_pass *pass, struct vm_page *m)
 {
-    bool referenced = (seen & MACHINE_REFERENCED) != 0 || (m->lru & PL_REFERENCED) != 0;
-    m->lru &= (uint8_t)~PL_REFERENCED;
+    bool referenced = (m->lru & (PL_YOUNG | PL_REFERENCED)) != 0;
+    m->lru &= (uint8_t)~(PL_YOUNG | PL_REFERENCED);
     pass->aged++;
     return !referenced || pass->force;
-}
-
-/*
- * Makes the pages m[0 … n) of one object inactive, where their next use brings them back. Where the machine
- * cannot tell (`unmap`), they are unmapped, and the next fault is that use. (O) of the object.
- */
-static void deactivate(struct vm_page **m, uint32_t n, bool unmap)
-{
-    if (unmap)
-        vm_rmap_unmap_pages(m, n, 0);
-    for (uint32_t i = 0; i < n; i++) {
-        deactivate_page(m[i]);
-        m[i]->flags |= PG_TESTED;
-    }
-    lru_add_drain();
 }
 
 /* Makes pages of the batch inactive that were not used since the last look. */
 static void active_batch(struct pageout_pass *pass, struct vm_object *object,
                          const struct pageout_batch *batch) FL_RELEASE(object->lock)
 {
-    struct vm_page *old[PAGEOUT_BATCH];
-    uint32_t n = 0;
-    bool unknown = false;
+    if (batch->n > 0)
+        vm_harvest(object, batch->start, batch->end, MACHINE_REFERENCED);
     for (uint32_t i = 0; i < batch->n; i++) {
         struct vm_page *m = batch->m[i];
-        if (page_in_use(pass, object, m) || page_homeless(m) || (m->lru & PL_ACTIVE) == 0)
+        if (page_in_use(pass, object, m) || page_homeless(m) || !active_aged(pass, m))
             continue;
-        unsigned seen = vm_rmap_referenced(m);
-        unknown = unknown || (seen & MACHINE_REFERENCED_UNKNOWN) != 0;
-        if (active_aged(pass, m, seen))
-            old[n++] = m;
+        deactivate_page(m);
+        m->flags |= PG_TESTED;
     }
-    deactivate(old, n, unknown);
+    lru_add_drain();
     vm_unlock(&object->lock);
 }
 
@@ -460,7 +572,7 @@ static void scan_active(struct pageout_pass *pass)
             pass->transient++;
         else
             return;
-        left -= batch.seen;
+        left -= batch.seen < left ? batch.seen : left;
     }
 }
 

@@ -115,8 +115,8 @@ struct pagerops {
 
     /* ---- dirty pages. All NULL: dirty pages have no home, and stay in memory. ---- */
 
-    /* The object has its first dirty page. (O). */
-    void (*first_dirty)(struct vm_object *object);
+    /* The object has its first dirty page, or a mapping that makes pages dirty without a fault. (O). */
+    void (*mark_dirty)(struct vm_object *object);
     /* Must page pindex get space in the source (page_mkwrite) before it may become dirty? (O). */
     bool (*lacks_space)(struct vm_object *object, vm_pindex_t pindex);
     /* Gets the space. No lock; the caller has a reference. Errors: -ENOSPC, -EDQUOT, -EIO. */

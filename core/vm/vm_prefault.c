@@ -1,7 +1,8 @@
 /*
  * vm_prefault.c: mapping pages ahead of the faults that would come next.
  *
- *   neighbours   va ██▓▓▓▓▓▓#      resident pages after the faulting one, up to the mark of read-ahead
+ *   neighbours   va ██▓▓▓▓▓▓#      resident pages after the faulting one, up to the mark of read-ahead; or, if
+ *                                  there are none, those before it that were read with it: a stream goes down
  *   arrived      va ██  ▓    ▓  ▓  pages that the pager read one by one, wherever they lie in the entry
  *
  * The page with the mark (#) must be touched to start the next window, so it is never mapped ahead. Pages are
@@ -41,7 +42,7 @@ static uint32_t prefault_limit(const struct vm_map_entry *entry, const struct vm
     return (uint32_t)(limit < there ? limit : there);
 }
 
-/* m[0 … limit): the resident neighbours after pindex, which become busy. Returns how many. */
+/* m[0 … limit): the resident neighbours from pindex + 1 on, which become busy. Returns how many. */
 static uint32_t prefault_collect(struct vm_object *object, vm_pindex_t pindex, uint32_t limit, bool ahead,
                                  struct vm_page **m) FL_REQUIRES(object->lock)
 {
@@ -71,19 +72,70 @@ static void prefault_done(struct vm_page **m, uint32_t n, bool seen)
     }
 }
 
+/*
+ * How many pages just below the one at va were read ahead, not used, and may be mapped, if the page above was
+ * used. (M) shared.
+ */
+static uint32_t prefault_below(const struct vm_map_entry *entry, struct vm_object *object, vm_offset_t va,
+                               vm_pindex_t pindex) FL_REQUIRES(object->lock)
+{
+    uint32_t n = 0;
+    vm_pindex_t most = atop(va - entry->start);
+    const struct vm_page *p = vm_page_lookup(object, pindex + 1);
+    if (p == NULL || (p->flags & (PG_VALID | PG_AHEAD)) != PG_VALID)
+        return 0; /* it does not come from above */
+    most = most < PREFAULT_AHEAD ? most : PREFAULT_AHEAD;
+    while (n < most && (p = vm_page_lookup(object, pindex - n - 1)) != NULL &&
+           (p->flags & (PG_VALID | PG_BUSY | PG_READAHEAD | PG_TESTED | PG_AHEAD)) == (PG_VALID | PG_AHEAD))
+        n++;
+    return n;
+}
+
+/* The rights of pages that nobody has stored to yet. (M) shared. */
+static vm_prot_t prefault_prot(const struct vm_map_entry *entry, const struct vm_object *object,
+                               vm_prot_t prot) FL_REQUIRES(object->lock)
+{
+    bool told = entry->writenotify || object->writenotify;
+    return told ? prot & (vm_prot_t)~VM_PROT_WRITE : prot;
+}
+
 static void prefault_neighbours(struct vm_map_entry *entry, struct vm_object *object, vm_offset_t va,
                                 vm_pindex_t pindex, vm_prot_t prot, bool ahead) FL_REQUIRES(object->lock)
 {
     struct vm_page *m[PREFAULT_AHEAD];
     bool seen = !ahead || !stream_young(entry, object);
     uint32_t limit = prefault_limit(entry, object, va, pindex, ahead);
-    uint32_t n = prefault_collect(object, pindex, limit, ahead, m);
+    prot = prefault_prot(entry, object, prot);
+    uint32_t n = prefault_collect(object, pindex, limit, ahead, m), down = 0;
+    if (n == 0 && ahead) {
+        down = prefault_below(entry, object, va, pindex);
+        n = prefault_collect(object, pindex - down - 1, down, ahead, m);
+    }
     if (n == 0)
         return;
     vm_unlock(&object->lock);
-    pmap_enter_object(entry->map, va + VM_PAGE_SIZE, m, n, prot);
+    pmap_enter_object(entry->map, down > 0 ? va - ptoa(down) : va + VM_PAGE_SIZE, m, n, prot);
     vm_lock(&object->lock);
     prefault_done(m, n, seen);
+}
+
+uint32_t vm_fault_prefault_ahead(struct vm_map_entry *entry, struct vm_object *object, vm_offset_t va,
+                                 vm_pindex_t pindex, vm_offset_t end)
+{
+    struct vm_page *m[PREFAULT_AHEAD];
+    vm_offset_t stop = end < entry->end ? end : entry->end;
+    vm_pindex_t left = atop(stop - va), there = pindex < object->size ? object->size - pindex : 0;
+    uint64_t limit = left < there ? left : there;
+    limit = limit < PREFAULT_AHEAD ? limit : PREFAULT_AHEAD;
+    vm_prot_t prot = prefault_prot(entry, object, vm_map_entry_rights(entry));
+    uint32_t n = prefault_collect(object, pindex - 1, (uint32_t)limit, true, m);
+    if (n == 0)
+        return 0;
+    vm_unlock(&object->lock);
+    pmap_enter_object(entry->map, va, m, n, prot);
+    vm_lock(&object->lock);
+    prefault_done(m, n, true);
+    return n;
 }
 
 static void prefault_arrived(struct vm_map_entry *entry, struct vm_object *object, vm_prot_t prot)
@@ -92,6 +144,7 @@ static void prefault_arrived(struct vm_map_entry *entry, struct vm_object *objec
     struct vm_page *m[PREFAULT_ARRIVED];
     vm_pindex_t end = vm_map_entry_pindex(entry, entry->end);
     end = end < object->size ? end : object->size;
+    prot = prefault_prot(entry, object, prot);
     uint32_t n = vm_pager_ops(object)->readahead_arrived(object, entry->pindex, end, m, PREFAULT_ARRIVED);
     if (n == 0)
         return;

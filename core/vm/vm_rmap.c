@@ -18,6 +18,7 @@
  */
 #include "vm/vm_rmap.h"
 #include "lib/kassert.h"
+#include "vm/vm_map_entry.h"
 #include "vm/vm_page.h"
 
 struct vm_rwlock vm_rmap_lock;
@@ -181,22 +182,26 @@ static struct vm_map_entry *rmap_next(struct vm_map_entry *entry, vm_pindex_t st
 }
 
 struct rmap_walk {
-    void (*visit)(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end);
+    /* pindex: of the page at `start`, in walk->object. */
+    void (*visit)(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end,
+                  vm_pindex_t pindex);
     struct vm_object *object;      /* the pages are its own */
     bool shadows;                  /* visits entries of its shadows too */
     bool through_shadow;           /* the visited entry shows a shadow of `object` */
-    unsigned flags;                /* visit_unmap: MACHINE_UNMAP_* */
-    unsigned found;                /* visit_referenced: out */
+    unsigned flags;                /* visit_unmap: MACHINE_UNMAP_*; visit_harvest: what starts anew */
+    uint8_t *bits;                 /* out: MACHINE_* of the pages from `base` on; NULL: not wanted */
+    vm_pindex_t base;              /* with bits */
+    int error;                     /* visit_freeze, visit_writenotify: out */
     struct machine_space *touched; /* needs machine_sync before another space is touched, and at the end */
 };
 
 /*
- * Visits the entries that show pages [start, end) of `level`, which is walk->object or a shadow above it.
- * Calls itself once for each shadow on the way up. So the recursion is as deep as the longest chain of
- * shadows.
+ * Visits the entries that show pages [start, end) of `level`, which is walk->object or a shadow above it;
+ * level's page 0 is page `offset` of walk->object. Calls itself once for each shadow on the way up. So the
+ * recursion is as deep as the longest chain of shadows.
  */
 static void rmap_walk_level(struct rmap_walk *walk, struct vm_object *level, vm_pindex_t start,
-                            vm_pindex_t end) FL_REQUIRES_SHARED(vm_rmap_lock)
+                            vm_pindex_t end, vm_pindex_t offset) FL_REQUIRES_SHARED(vm_rmap_lock)
 {
     struct vm_map_entry *entry;
     struct vm_object *shadow;
@@ -208,7 +213,7 @@ static void rmap_walk_level(struct rmap_walk *walk, struct vm_object *level, vm_
         vm_pindex_t stop = entry_pindex_end(entry) < end ? entry_pindex_end(entry) : end;
 
         walk->visit(walk, entry, entry->start + ptoa(first - entry->pindex),
-                    entry->start + ptoa(stop - entry->pindex));
+                    entry->start + ptoa(stop - entry->pindex), first + offset);
     }
     if (!walk->shadows)
         return;
@@ -221,14 +226,14 @@ static void rmap_walk_level(struct rmap_walk *walk, struct vm_object *level, vm_
             stop = shadow->size;
         /* If the machine cannot map our page over this shadow, it cannot over the shadows above it either. */
         if (first < stop && machine_can_map(shadow->machine, walk->object->machine))
-            rmap_walk_level(walk, shadow, first, stop);
+            rmap_walk_level(walk, shadow, first, stop, offset + base);
     }
 }
 
 static void rmap_walk(struct rmap_walk *walk, vm_pindex_t start, vm_pindex_t end)
 {
     vm_rwlock_read(&vm_rmap_lock);
-    rmap_walk_level(walk, walk->object, start, end);
+    rmap_walk_level(walk, walk->object, start, end, 0);
     if (walk->touched != NULL)
         machine_sync(walk->touched);
     vm_rwlock_read_done(&vm_rmap_lock);
@@ -241,46 +246,82 @@ static void rmap_touch(struct rmap_walk *walk, struct machine_space *space)
     walk->touched = space;
 }
 
-static void visit_unmap(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
-                        vm_offset_t end)
+/*
+ * Where the bits of the page at pindex go. NULL: nobody wants them. A mapping through a shadow may be that of
+ * the shadow's own page; our page is never stored to through a shadow, so such bits would be wrong.
+ */
+static uint8_t *rmap_bits(const struct rmap_walk *walk, vm_pindex_t pindex)
 {
-    machine_unmap(entry->map->space, start, end, walk->flags);
+    return walk->bits == NULL || walk->through_shadow ? NULL : walk->bits + (pindex - walk->base);
+}
+
+/* ---- unmapping ---------------------------------------------------------------------------------------- */
+
+static void visit_unmap(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
+                        vm_offset_t end, vm_pindex_t pindex)
+{
+    machine_unmap(entry->map->space, start, end, walk->flags, rmap_bits(walk, pindex));
     rmap_touch(walk, entry->map->space);
 }
 
-void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags)
+void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags,
+                   uint8_t *bits)
 {
-    struct rmap_walk walk = {.visit = visit_unmap, .object = object, .shadows = true, .flags = flags};
+    struct rmap_walk walk = {.visit = visit_unmap,
+                             .object = object,
+                             .shadows = true,
+                             .flags = flags,
+                             .bits = bits,
+                             .base = start};
 
     rmap_walk(&walk, start, end);
 }
 
-/* rmap_walk for each run of neighbours among m[0 … npages), under one hold of (R). */
-static void rmap_walk_pages(struct rmap_walk *walk, struct vm_page *const *m, uint32_t npages)
+static void visit_unmap_shadow(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
+                               vm_offset_t end, vm_pindex_t pindex)
+{
+    if (walk->through_shadow)
+        visit_unmap(walk, entry, start, end, pindex);
+}
+
+void vm_rmap_unmap_shadows(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    struct rmap_walk walk = {.visit = visit_unmap_shadow, .object = object, .shadows = true};
+
+    rmap_walk(&walk, start, end);
+}
+
+/* rmap_walk for each run of neighbours among m[0 … npages), under one hold of (R). bits[i]: of m[i]. */
+static void rmap_walk_pages(struct rmap_walk *walk, struct vm_page *const *m, uint32_t npages, uint8_t *bits)
 {
     vm_rwlock_read(&vm_rmap_lock);
     for (uint32_t i = 0, end; i < npages; i = end) {
         for (end = i + 1; end < npages && m[end]->pindex == m[i]->pindex + (end - i);)
             end++;
-        rmap_walk_level(walk, walk->object, m[i]->pindex, m[i]->pindex + (end - i));
+        walk->bits = bits == NULL ? NULL : bits + i;
+        walk->base = m[i]->pindex;
+        rmap_walk_level(walk, walk->object, m[i]->pindex, m[i]->pindex + (end - i), 0);
     }
     if (walk->touched != NULL)
         machine_sync(walk->touched);
     vm_rwlock_read_done(&vm_rmap_lock);
 }
 
-void vm_rmap_unmap_pages(struct vm_page *const *m, uint32_t npages, unsigned flags)
+void vm_rmap_unmap_pages(struct vm_page *const *m, uint32_t npages, unsigned flags, uint8_t *bits)
 {
     if (npages == 0)
         return;
     struct rmap_walk walk = {.visit = visit_unmap, .object = m[0]->object, .shadows = true, .flags = flags};
 
-    rmap_walk_pages(&walk, m, npages);
+    rmap_walk_pages(&walk, m, npages, bits);
 }
 
+/* ---- rights ------------------------------------------------------------------------------------------- */
+
 static void visit_wrprotect(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
-                            vm_offset_t end)
+                            vm_offset_t end, vm_pindex_t pindex)
 {
+    (void)pindex;
     machine_wrprotect(entry->map->space, start, end);
     rmap_touch(walk, entry->map->space);
 }
@@ -293,30 +334,109 @@ void vm_rmap_wrprotect(struct vm_object *object, vm_pindex_t start, vm_pindex_t 
     rmap_walk(&walk, start, end);
 }
 
-void vm_rmap_wrprotect_pages(struct vm_page *const *m, uint32_t npages)
+/* May a program store into clean pages through the entry without a fault? (O) of its object. */
+static bool rmap_silent(const struct vm_object *object, const struct vm_map_entry *entry)
+    FL_REQUIRES(object->lock)
 {
-    struct rmap_walk walk = {.visit = visit_wrprotect, .object = m[0]->object, .shadows = false};
-
-    rmap_walk_pages(&walk, m, npages);
+    return (entry->protection & VM_PROT_WRITE) != 0 && !entry->writenotify && !object->writenotify;
 }
 
-/* A writable or dirty mapping over a shadow shows the shadow's own page: its bits say nothing of ours. */
-static void visit_referenced(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
-                             vm_offset_t end)
+bool vm_rmap_silent(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
-    (void)end;
-    if (walk->through_shadow &&
-        (machine_query(entry->map->space, start) & (MACHINE_WRITABLE | MACHINE_DIRTY)) != 0)
-        return;
-    walk->found |= machine_harvest(entry->map->space, start);
+    bool silent = false;
+
+    if (object->writenotify)
+        return false;
+    vm_rwlock_read(&vm_rmap_lock);
+    struct vm_map_entry *entry = rmap_first_below(object->entries.root, start, end);
+    for (; entry != NULL && !silent; entry = rmap_next(entry, start, end))
+        silent = rmap_silent(object, entry);
+    vm_rwlock_read_done(&vm_rmap_lock);
+    return silent;
 }
 
-unsigned vm_rmap_referenced(struct vm_page *m)
+static void visit_freeze(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
+                         vm_offset_t end, vm_pindex_t pindex) FL_NO_THREAD_SAFETY_ANALYSIS
 {
-    struct rmap_walk walk = {.visit = visit_referenced, .object = m->object, .shadows = true};
+    (void)pindex;
+    if (walk->error == 0 && rmap_silent(walk->object, entry))
+        walk->error = machine_freeze(entry->map->space, start, end, vm_map_prot_rights(entry->protection));
+}
 
-    rmap_walk(&walk, m->pindex, m->pindex + 1);
-    return walk.found & (MACHINE_REFERENCED | MACHINE_REFERENCED_UNKNOWN | MACHINE_MAPPED | MACHINE_DIRTY);
+static void visit_thaw(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end,
+                       vm_pindex_t pindex) FL_NO_THREAD_SAFETY_ANALYSIS
+{
+    (void)pindex;
+    if (rmap_silent(walk->object, entry))
+        machine_thaw(entry->map->space, start, end, vm_map_prot_rights(entry->protection));
+}
+
+int vm_rmap_freeze(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    struct rmap_walk walk = {.visit = visit_freeze, .object = object, .shadows = false};
+
+    rmap_walk(&walk, start, end);
+    if (walk.error != 0)
+        vm_rmap_thaw(object, start, end); /* of those that are not frozen, too: that is harmless */
+    return walk.error;
+}
+
+void vm_rmap_thaw(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    struct rmap_walk walk = {.visit = visit_thaw, .object = object, .shadows = false};
+
+    rmap_walk(&walk, start, end);
+}
+
+static void visit_writenotify(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
+                              vm_offset_t end, vm_pindex_t pindex) FL_NO_THREAD_SAFETY_ANALYSIS
+{
+    if (walk->error == 0 && !entry->writenotify)
+        walk->error =
+            machine_writenotify(entry->map->space, start, end, vm_map_prot_rights(entry->protection),
+                                walk->object->machine, pindex);
+}
+
+int vm_rmap_writenotify(struct vm_object *object)
+{
+    struct rmap_walk walk = {.visit = visit_writenotify, .object = object, .shadows = false};
+
+    rmap_walk(&walk, 0, UINT64_MAX);
+    return walk.error;
+}
+
+/* ---- what the machine knows --------------------------------------------------------------------------- */
+
+static void visit_harvest(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
+                          vm_offset_t end, vm_pindex_t pindex)
+{
+    uint8_t *bits = rmap_bits(walk, pindex), seen[MACHINE_RUN_MAX];
+    vm_pindex_t npages = atop(end - start);
+
+    if (bits != NULL) {
+        machine_harvest(entry->map->space, start, end, walk->flags, bits);
+    } else {
+        /* Of a mapping through a shadow only the reference counts. */
+        __builtin_memset(seen, 0, npages);
+        machine_harvest(entry->map->space, start, end, walk->flags & MACHINE_REFERENCED, seen);
+        for (vm_pindex_t i = 0; i < npages; i++)
+            walk->bits[pindex - walk->base + i] |= seen[i] & MACHINE_REFERENCED;
+    }
+    if (walk->flags != 0)
+        rmap_touch(walk, entry->map->space);
+}
+
+void vm_rmap_harvest(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear,
+                     uint8_t *bits)
+{
+    struct rmap_walk walk = {.visit = visit_harvest,
+                             .object = object,
+                             .shadows = true,
+                             .flags = clear,
+                             .bits = bits,
+                             .base = start};
+
+    rmap_walk(&walk, start, end);
 }
 
 bool vm_rmap_mapped(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)

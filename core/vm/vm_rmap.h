@@ -40,28 +40,44 @@ FL_NODISCARD bool vm_rmap_mapped(struct vm_object *object, vm_pindex_t start, vm
 
 /*
  * The following act on pages [start, end) of the object, or on the pages m[0 … npages) of one object,
- * wherever they may be mapped. Called with (O) held; they take (R) shared. All but vm_rmap_referenced end
+ * wherever they may be mapped. Called with (O) held; they take (R) shared. All that take something away end
  * with machine_sync of each space that they touched, after which no CPU uses the old mappings.
  */
 
-/* Ends the mappings. flags: MACHINE_UNMAP_*. */
-void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags)
+/*
+ * Ends the mappings. bits[i] |= MACHINE_DIRTY if page start + i was stored to, as machine_unmap says; at most
+ * MACHINE_RUN_MAX pages then. NULL: nobody cares. flags: MACHINE_UNMAP_*.
+ */
+void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags,
+                   uint8_t *bits) FL_REQUIRES(object->lock);
+/* Ends the mappings through shadows, which may be of their own pages. */
+void vm_rmap_unmap_shadows(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     FL_REQUIRES(object->lock);
 /*
- * The same for pages in any order. Neighbours are unmapped as one range, and all ranges share one
- * machine_sync, so that a machine can make one call, or one TLB shoot-down, of many.
+ * vm_rmap_unmap of pages in any order. Neighbours are unmapped as one range, and all ranges share one
+ * machine_sync, so that a machine can make one call, or one TLB shoot-down, of many. bits[i]: of m[i].
  */
-void vm_rmap_unmap_pages(struct vm_page *const *m, uint32_t npages, unsigned flags);
+void vm_rmap_unmap_pages(struct vm_page *const *m, uint32_t npages, unsigned flags, uint8_t *bits);
 /* Takes the write right from the mappings. */
 void vm_rmap_wrprotect(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     FL_REQUIRES(object->lock);
-/* The same for npages >= 1 pages, as vm_rmap_unmap_pages. */
-void vm_rmap_wrprotect_pages(struct vm_page *const *m, uint32_t npages);
 /*
- * What the machine knows of the page's use, and clears it: MACHINE_REFERENCED if it was used through one of
- * the mappings, | MACHINE_REFERENCED_UNKNOWN, | MACHINE_MAPPED, | MACHINE_DIRTY.
+ * machine_harvest of the pages: bits[i] |= what is known of page start + i. At most MACHINE_RUN_MAX pages.
  */
-FL_NODISCARD unsigned vm_rmap_referenced(struct vm_page *m);
+void vm_rmap_harvest(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear,
+                     uint8_t *bits) FL_REQUIRES(object->lock);
+/* Can a program store into a clean page of [start, end) without a fault? */
+FL_NODISCARD bool vm_rmap_silent(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock);
+/* machine_freeze, machine_thaw where that is so. Errors: -ENOMEM, nothing is frozen. */
+FL_NODISCARD int vm_rmap_freeze(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock);
+void vm_rmap_thaw(struct vm_object *object, vm_pindex_t start, vm_pindex_t end) FL_REQUIRES(object->lock);
+/*
+ * machine_writenotify of all mappings but those that are attached so. All are frozen. Errors: -ENOMEM, some
+ * are frozen still.
+ */
+FL_NODISCARD int vm_rmap_writenotify(struct vm_object *object) FL_REQUIRES(object->lock);
 
 /* Panics unless AM5, AM12 and AM13 hold for the object. Takes (R) shared. */
 void vm_rmap_check(struct vm_object *object);

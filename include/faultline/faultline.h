@@ -61,7 +61,7 @@ struct fl_options {
 
 /*
  * Starts the library. Context: once, before any other call; not in two threads at a time. Errors: -EINVAL (an
- * option out of range), -EALREADY, -ENOMEM, -EPERM (no userfaultfd), -ENOSYS (a kernel before Linux 6.4), and
+ * option out of range), -EALREADY, -ENOMEM, -EPERM (no userfaultfd), -ENOSYS (a kernel before Linux 6.7), and
  * what else the kernel says. fl_init_error then says in one line what to change.
  */
 FL_NODISCARD FL_EXPORT int fl_init(const struct fl_options *options);

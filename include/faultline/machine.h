@@ -20,6 +20,14 @@
  *       until machine_release.
  *   MO5  An access that no mapping allows reaches fl_fault (vm.h) in the thread that
  *       made it, or on its behalf.
+ *   MO6  Every store is reported: by a fault, by machine_harvest, or by machine_unmap.
+ *
+ * What the machine may do by itself:
+ *   MM1  Where a range is attached without MACHINE_ATTACH_WRITENOTIFY, it may enter any page of the object
+ *       whose bytes it keeps (MO4), with at most the rights of the attachment, at any time. So unmapping a
+ *       page does not keep a program from it; only its release does. machine_release ends such mappings,
+ *       too. The page tables of most hardware hold only what the core entered; under Linux the kernel enters
+ *       resident pages itself.
  *
  * What the core owes the machine:
  *   CO1  Calls that change a space's mappings at an address are made with the map locked. So machine_attach
@@ -31,9 +39,11 @@
  *       core's locks". Such a function does not call back into the core, and does not wait for a thread
  *       that may be in the core.
  *
- * Dirtiness is the core's: a clean page of a file is entered without VM_PROT_WRITE, the first store faults,
- * and the fault marks the page. So the machine needs no dirty bit. Where it has one, machine_harvest reports
- * it and the core cross-checks.
+ * Dirty and referenced bits are the machine's, and the core harvests them (MO6). A clean page may be entered
+ * with VM_PROT_WRITE: the first store does not fault, and machine_harvest tells of it. Where the core must
+ * hear of a store at once, it attaches the range with MACHINE_ATTACH_WRITENOTIFY, and enters clean pages
+ * without VM_PROT_WRITE: then the first store faults. (pmap_is_modified and pmap_ts_referenced, BSD;
+ * vma_wants_writenotify, Linux.)
  *
  * docs/porting.md goes through the functions in the order in which a porter writes them.
  */
@@ -65,14 +75,28 @@ void machine_space_destroy(struct machine_space *space);
 /* The calling CPU runs in this space from now on (cr3). A machine that has only one space does nothing. */
 void machine_space_activate(struct machine_space *space);
 
+/* A store into a clean page must fault: the machine does not use MM1 there. */
+#define MACHINE_ATTACH_WRITENOTIFY 0x1
+
 /*
  * Makes [start, end) show `object` from page `pindex` on, with at most the rights `prot`. What was attached
  * there is replaced, together with its mappings. A machine whose hardware looks only at page tables just
- * forgets the old mappings; the linux machine maps the object's memfd there. Under the core's locks: the map,
- * exclusively. Errors: -ENOMEM; the range then shows what it showed before, or nothing.
+ * forgets the old mappings; the linux machine maps the object's memfd there. flags: MACHINE_ATTACH_*. Under
+ * the core's locks: the map, exclusively. Errors: -ENOMEM; the range then shows what it showed before, or
+ * nothing.
  */
 FL_NODISCARD int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end,
-                                vm_prot_t prot, void *object, vm_pindex_t pindex);
+                                vm_prot_t prot, void *object, vm_pindex_t pindex, unsigned flags);
+
+/*
+ * MACHINE_ATTACH_WRITENOTIFY for [start, end), a part of what shows `object` from page `pindex` on with the
+ * rights `prot`. The range is frozen, unless it cannot be stored to, and its dirty bits were harvested since;
+ * it is frozen no more afterwards. What the core entered stays mapped, since a system call may be using it; so
+ * does what could be reached by MM1: a page that was stored to with the right to write, another without. Under the core's locks, of which the map's need not be one. Errors:
+ * -ENOMEM; the range is frozen still.
+ */
+FL_NODISCARD int machine_writenotify(struct machine_space *space, vm_offset_t start, vm_offset_t end,
+                                     vm_prot_t prot, void *object, vm_pindex_t pindex);
 
 /* Makes [start, end) show nothing; its mappings are forgotten. Under the core's locks:
  * the map, exclusively. */
@@ -91,6 +115,9 @@ FL_NODISCARD int machine_protect(struct machine_space *space, vm_offset_t start,
 #define MACHINE_MAP_WIRED 0x1 /* MO3 holds for these mappings */
 /* A hint: leave out pages that are mapped already, and what would cost memory. */
 #define MACHINE_MAP_QUICK 0x2
+/* The core knows the pages as dirty: what is stored into them before the next harvest need not be reported.
+ * Without it, a machine that enters a page with VM_PROT_WRITE reports the first store (MO6). */
+#define MACHINE_MAP_DIRTY 0x4
 
 /*
  * Whether a page of `page_object` can be mapped where `entry_object` is attached. If not, the fault first
@@ -108,34 +135,55 @@ FL_NODISCARD bool machine_can_map(void *entry_object, void *page_object);
 FL_NODISCARD int machine_map(struct machine_space *space, vm_offset_t va, const struct machine_run *run,
                              vm_prot_t prot, unsigned flags, uint32_t *done);
 
-/* The pages are clean and cannot be written meanwhile, and machine_release of them follows. */
+/* What a machine says of a page. */
+#define MACHINE_REFERENCED 0x1 /* used since it was entered or last harvested: a guess */
+#define MACHINE_DIRTY      0x2 /* stored to since it was entered or last harvested: exact (MO6) */
+#define MACHINE_MAPPED     0x4
+#define MACHINE_WRITABLE   0x8
+
+/*
+ * bits[i] |= what is known of page i of [start, end): MACHINE_REFERENCED, MACHINE_DIRTY. The bits in `clear`
+ * start anew. A store that is made between the call and machine_sync may be reported or not: its bytes are in
+ * the page when machine_sync returns. Later ones are reported by the next harvest. At most MACHINE_RUN_MAX
+ * pages. A machine without referenced bits forgets mappings to clear them, until machine_sync and also wired
+ * ones: so the core leaves wired pages out, and keeps the locks that keep pages from being wired until then.
+ * Under the core's locks. Cannot fail.
+ */
+void machine_harvest(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned clear,
+                     uint8_t *bits);
+
+/*
+ * Until machine_thaw no store into [start, end) succeeds by MM1: it faults, and the core lets it wait. A
+ * machine that does not use MM1 has nothing to do. Loads go on. The core freezes a range to find out which
+ * pages are clean, and releases those before it thaws the range. `prot`: the rights of the attachment. Under
+ * the core's locks; there is no hold in the range (fl_hold). Errors: -ENOMEM, nothing is frozen.
+ */
+FL_NODISCARD int machine_freeze(struct machine_space *space, vm_offset_t start, vm_offset_t end,
+                                vm_prot_t prot);
+/* Ends it, if the range is frozen; machine_attach, machine_detach and machine_protect end it, too. Under the
+ * core's locks. Cannot fail. */
+void machine_thaw(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot);
+
+/* The pages are clean, cannot be stored to meanwhile, and machine_release of them follows. */
 #define MACHINE_UNMAP_RELEASE 0x1
 
 /*
  * Forgets the mappings in [start, end), wired ones too. With MACHINE_UNMAP_RELEASE a machine whose
- * machine_release removes mappings may leave the work to it. Under the core's locks. Cannot fail.
+ * machine_release removes mappings may leave the work to it. bits[i] |= MACHINE_DIRTY for page i if it was
+ * stored to through a mapping that the core entered, since the last harvest; they are complete after
+ * machine_sync. bits NULL: nobody cares. Stores by MM1 are not in them: the caller freezes the range and
+ * harvests it first. Under the core's locks. Cannot fail.
  */
-void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned flags);
+void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned flags,
+                   uint8_t *bits);
 
-/* Takes the right to write from the mappings in [start, end): the next store faults. Under the
- * core's locks. Cannot fail. */
+/* Takes the right to write from the mappings in [start, end): the next store faults, where the range is
+ * attached with MACHINE_ATTACH_WRITENOTIFY. Under the core's locks. Cannot fail. */
 void machine_wrprotect(struct machine_space *space, vm_offset_t start, vm_offset_t end);
 
-/* What a machine says of a page. */
-#define MACHINE_REFERENCED 0x1
-#define MACHINE_DIRTY      0x2 /* written since it was entered or last harvested */
-/* This machine cannot tell whether the page was referenced: the core unmaps it and sees
- * whether it faults again. */
-#define MACHINE_REFERENCED_UNKNOWN 0x4
-#define MACHINE_MAPPED             0x8
-#define MACHINE_WRITABLE           0x10
-
-/* Returns what is known of the page at va, MACHINE_* bits; 0: nothing is mapped there. For checkers and
- * mincore. Under the core's locks. */
+/* Returns what is known of the page at va, MACHINE_* bits; 0: nothing is mapped there. For checkers. Under
+ * the core's locks. */
 FL_NODISCARD unsigned machine_query(struct machine_space *space, vm_offset_t va);
-
-/* The same, and clears MACHINE_REFERENCED and MACHINE_DIRTY. Under the core's locks. */
-FL_NODISCARD unsigned machine_harvest(struct machine_space *space, vm_offset_t va);
 
 /* When it returns, no CPU uses a mapping that was removed or restricted before (MO2).
  * Under the core's locks. */

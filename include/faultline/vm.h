@@ -3,7 +3,7 @@
  * calls, and what must run.
  *
  *   fl_vm_boot ─▶ fl_space_create ─▶ fl_sys_mmap … ─▶ (trap) fl_fault … ─▶ fl_space_destroy ─▶ fl_vm_halt
- *                     threads of the machine: fl_pageout_run, fl_writeback_run
+ *                     threads of the machine: fl_pageout_run, fl_writeback_run, fl_prefault_run
  *
  * There is one VM in a program, as in a kernel. All its state lives in the memory that fl_vm_boot was given.
  *
@@ -69,7 +69,12 @@ void fl_pageout_run(void);
  * files are written by msync, fsync, writers that dirty too much, and the page daemon. (wb_workfn, Linux.)
  */
 void fl_writeback_run(void);
-/* Makes fl_pageout_run and fl_writeback_run return soon. */
+/*
+ * The prefault daemon. Maps what sequential readers read ahead, so that they take one fault for a window.
+ * Returns after fl_vm_stop. Context: a thread of the machine's. Without it each fault maps some pages.
+ */
+void fl_prefault_run(void);
+/* Makes the three return soon. */
 void fl_vm_stop(void);
 
 /* ---- files -------------------------------------------------------------------------------------------- */

@@ -30,6 +30,7 @@
 #include "bounce.h"
 #include "linux_syscall.h"
 #include "memfd.h"
+#include "views.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -319,8 +320,16 @@ static int flush(uint32_t i) FL_REQUIRES(pool_lock)
     } while (n < FLUSH_MAX && i + n < pool.nslots && (pool.slot[i + n].flags & SLOT_LISTED) != 0 &&
              pool.slot[i + n].offset == offset + ptoa(n));
     machine_unlock(&pool_lock);
-    int error = linux_memfd_write(offset, slot_addr(i), ptoa(n));
-    claim_end(slot_addr(i), n, error == 0);
+    size_t written = 0;
+    int error = linux_views_insert_begin(offset, ptoa(n));
+    if (error == 0) {
+        error = linux_memfd_write(offset, slot_addr(i), ptoa(n), &written);
+        linux_views_insert_end();
+    }
+    /* What is in the memfd may be stored to there, so after an error, too, it is not kept here any more. */
+    uint32_t moved = (uint32_t)atop(written);
+    claim_end(slot_addr(i), moved, true);
+    claim_end(slot_addr(i + moved), n - moved, false);
     machine_lock(&pool_lock);
     return error;
 }

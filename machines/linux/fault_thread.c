@@ -146,15 +146,11 @@ static void fail_system_call(vm_offset_t page)
     struct timespec moment = {.tv_nsec = POISON_NS};
 
     int error = linux_uffd_poison(page);
-    if (error == -EINVAL)
-        machine_panic(
-            "a system call met an error in mapped memory, and this kernel cannot make it fail: needs Linux "
-            "6.6 or newer");
     linux_uffd_wake(page, VM_PAGE_SIZE);
     if (error != 0)
         return; /* another thread's page-in was faster: the call goes on */
     (void)linux_syscall(SYS_nanosleep, &moment, NULL);
-    machine_unmap(NULL, page, page + VM_PAGE_SIZE, 0);
+    machine_unmap(NULL, page, page + VM_PAGE_SIZE, 0, NULL);
     machine_sync(NULL);
 }
 

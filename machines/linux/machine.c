@@ -1,8 +1,8 @@
 /*
  * machine.c: the machine as a whole: its parts, the order in which they start, and its messages.
  *
- *     init:   window ─▶ metadata ─▶ memfd ─▶ userfaultfd ─▶ bounce buffers ─▶ probe
- *     start:  signal handlers ─▶ handler threads ─▶ the page daemon's and the flusher's threads
+ *     init:   window ─▶ metadata ─▶ memfd ─▶ userfaultfd ─▶ pagemap ─▶ bounce buffers ─▶ probe
+ *     start:  signal handlers ─▶ handler threads ─▶ the threads of the page daemon, the flusher and the prefault daemon
  *     fini:   the same, backwards
  *
  *     | metadata |  gap  | window of managed addresses …
@@ -16,9 +16,11 @@
 #include "linux_sigaction.h"
 #include "linux_syscall.h"
 #include "memfd.h"
+#include "pagemap.h"
 #include "peek.h"
 #include "space.h"
 #include "uffd.h"
+#include "views.h"
 #include "zap.h"
 
 #include <errno.h>
@@ -27,7 +29,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
+#include <time.h>
 
+#define NDAEMONS        3
 #define STACK_LEN_BYTES ((size_t)256 << 10)
 /* The two signals that glibc uses itself: setuid in the program waits until every thread has answered one. */
 #define GLIBC_SIGNALS (LINUX_SIGMASK(32) | LINUX_SIGMASK(33))
@@ -38,7 +42,7 @@ static struct {
     size_t meta_len_bytes;
     bool window;
     uint32_t ndaemons; /* that run */
-    uint64_t daemon_thread[2];
+    uint64_t daemon_thread[NDAEMONS];
     char error[256];
 } machine;
 
@@ -71,14 +75,57 @@ static int map_meta(size_t len_bytes)
     return 0;
 }
 
-/* UFFDIO_CONTINUE with write protection came with Linux 6.4 without a feature bit. So this tries it, on a
- * page at the window's start. */
+/* Whether the kernel reports exactly `expected` of the page. */
+static bool probe_harvest(struct machine_space *space, vm_offset_t va, unsigned clear, unsigned expected)
+{
+    uint8_t bits = 0;
+
+    machine_harvest(space, va, va + VM_PAGE_SIZE, clear, &bits);
+    return bits == expected;
+}
+
+/*
+ * Whether a free view does what views.c counts on. Its two pages are touched by system calls, for which an
+ * error of the kernel's is an error, and not a signal.
+ */
+static bool probe_view(struct machine_space *space, struct machine_run *run)
+{
+    vm_offset_t va = LINUX_WINDOW_START;
+    void *addr;
+    uint32_t done;
+
+    /* A page that is entered is clean. A store makes it dirty until the harvest, though it is forgotten. */
+    bool works = machine_window_get(run, MACHINE_WINDOW_FILL, false, &addr) == 0;
+    if (works)
+        machine_window_put(run, MACHINE_WINDOW_FILL, &addr, true);
+    works = works && machine_map(space, va, run, VM_PROT_READ | VM_PROT_WRITE, 0, &done) == 0 &&
+            probe_harvest(space, va, 0, MACHINE_REFERENCED) &&
+            linux_syscall(SYS_clock_gettime, CLOCK_MONOTONIC, va) == 0 &&
+            probe_harvest(space, va, MACHINE_REFERENCED, MACHINE_REFERENCED | MACHINE_DIRTY);
+    machine_sync(space);
+    works = works && probe_harvest(space, va, MACHINE_DIRTY, MACHINE_DIRTY) && probe_harvest(space, va, 0, 0);
+    machine_release(run);
+    /* A page that came into the memfd another way is clean after a load, which the kernel serves itself. */
+    run->pindex++;
+    va += VM_PAGE_SIZE;
+    works = works && machine_window_get(run, MACHINE_WINDOW_FILL, false, &addr) == 0;
+    if (works) {
+        memset(addr, 0, VM_PAGE_SIZE);
+        machine_window_put(run, MACHINE_WINDOW_FILL, &addr, true);
+    }
+    works = works && linux_bounce_flush(run->frame[0], false) == 0 &&
+            linux_syscall(SYS_nanosleep, va, 0) == 0 && probe_harvest(space, va, 0, MACHINE_REFERENCED);
+    machine_release(run);
+    return works;
+}
+
+/* Whether the kernel tells exactly which pages were stored to. */
 static int probe(void)
 {
+    vm_offset_t end = LINUX_WINDOW_START + ptoa(2);
     struct machine_space *space;
-    void *object, *addr;
+    void *object;
     vm_frame_t frame = 0;
-    size_t done;
 
     int error = machine_space_create(LINUX_WINDOW_START, LINUX_WINDOW_END, &space);
     if (error == 0)
@@ -86,26 +133,15 @@ static int probe(void)
     if (error != 0)
         return error;
     struct machine_run run = {.object = object, .npages = 1, .frame = &frame};
-    error =
-        machine_attach(space, LINUX_WINDOW_START, LINUX_WINDOW_START + VM_PAGE_SIZE, VM_PROT_READ, object, 0);
-    if (error == 0)
-        error = machine_window_get(&run, MACHINE_WINDOW_FILL, false, &addr);
-    if (error == 0) {
-        machine_window_put(&run, MACHINE_WINDOW_FILL, &addr, true);
-        error = linux_bounce_flush(frame, false);
-    }
-    if (error == 0)
-        error = linux_uffd_continue(LINUX_WINDOW_START, VM_PAGE_SIZE, false, &done);
-    machine_release(&run);
-    machine_detach(space, LINUX_WINDOW_START, LINUX_WINDOW_START + VM_PAGE_SIZE);
+    error = machine_attach(space, LINUX_WINDOW_START, end, VM_PROT_READ | VM_PROT_WRITE, object, 0, 0);
+    if (error == 0 && !probe_view(space, &run))
+        error = -ENOSYS;
+    machine_detach(space, LINUX_WINDOW_START, end);
     machine_object_fini(object);
     machine_space_destroy(space);
-    if (error == -EINVAL) {
-        linux_machine_set_error("this kernel is too old: needs Linux 6.4 or newer");
-        return -ENOSYS;
-    }
     if (error != 0)
-        linux_machine_set_error("userfaultfd does not work here as it should");
+        linux_machine_set_error(
+            "this kernel does not tell exactly which pages were stored to (userfaultfd's WP_ASYNC)");
     return error;
 }
 
@@ -120,15 +156,18 @@ static int init(size_t meta_len_bytes)
         error = linux_memfd_open();
     if (error == 0)
         error = linux_uffd_open(machine.params.fault);
+    if (error == 0)
+        error = linux_pagemap_open();
     if (error != 0)
         return error;
+    linux_views_open(machine.params.fault == LINUX_FAULT_SIGNAL);
     linux_zap_open();
     error = linux_bounce_open(machine.params.buffer_len_bytes, machine.params.nframes);
     if (error != 0) {
         linux_machine_set_error("no memory for buffers");
         return error;
     }
-    return probe();
+    return machine.params.fault == LINUX_FAULT_SIGNAL ? probe() : 0;
 }
 
 int linux_machine_init(const struct linux_machine_params *params, size_t meta_len_bytes, void **meta)
@@ -178,12 +217,18 @@ static void *run_flusher(void *arg)
     return arg;
 }
 
+static void *run_prefault_daemon(void *arg)
+{
+    fl_prefault_run();
+    return arg;
+}
+
 static int start_daemons(void)
 {
-    static void *(*const daemon[])(void *) = {run_page_daemon, run_flusher};
+    static void *(*const daemon[NDAEMONS])(void *) = {run_page_daemon, run_flusher, run_prefault_daemon};
     int error = 0;
 
-    while (error == 0 && machine.ndaemons < 2) {
+    while (error == 0 && machine.ndaemons < NDAEMONS) {
         uint32_t next = machine.ndaemons;
 
         error = linux_thread_create(&machine.daemon_thread[next], daemon[next], NULL);
@@ -221,6 +266,7 @@ void linux_machine_fini(void)
     linux_zap_close();
     linux_peek_close();
     linux_bounce_close();
+    linux_pagemap_close();
     linux_uffd_close();
     linux_memfd_close();
     if (machine.meta != NULL)

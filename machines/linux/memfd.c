@@ -54,7 +54,7 @@ int linux_memfd_open(void)
     }
     int fd = (int)linux_syscall(SYS_memfd_create, "faultline", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
     if (fd == -EINVAL) {
-        linux_machine_set_error("this kernel is too old: needs Linux 6.4 or newer");
+        linux_machine_set_error("this kernel is too old: needs Linux 6.7 or newer");
         return -ENOSYS;
     }
     if (fd < 0) {
@@ -128,16 +128,16 @@ int linux_memfd_read(uint64_t offset, void *to, size_t len_bytes)
     return 0;
 }
 
-int linux_memfd_write(uint64_t offset, const void *from, size_t len_bytes)
+int linux_memfd_write(uint64_t offset, const void *from, size_t len_bytes, size_t *done)
 {
-    for (size_t done = 0; done < len_bytes;) {
+    for (*done = 0; *done < len_bytes;) {
         long n =
-            linux_syscall(SYS_pwrite64, memfd, (const char *)from + done, len_bytes - done, offset + done);
+            linux_syscall(SYS_pwrite64, memfd, (const char *)from + *done, len_bytes - *done, offset + *done);
         if (n == -EINTR)
             continue;
         if (n <= 0)
             return -ENOMEM;
-        done += (size_t)n;
+        *done += (size_t)n;
     }
     return 0;
 }

@@ -19,9 +19,9 @@ static inline uint64_t linux_memfd_offset(const void *object, vm_pindex_t pindex
     return (uint64_t)object + ptoa(pindex);
 }
 
-/* Errors: -ENOMEM. */
+/* *done: how many bytes, from the first, were written, also on failure. Errors: -ENOMEM. */
 FL_NODISCARD int linux_memfd_read(uint64_t offset, void *to, size_t len_bytes);
-FL_NODISCARD int linux_memfd_write(uint64_t offset, const void *from, size_t len_bytes);
+FL_NODISCARD int linux_memfd_write(uint64_t offset, const void *from, size_t len_bytes, size_t *done);
 /* Frees the pages of [offset, offset + len_bytes), and unmaps them everywhere. */
 void linux_memfd_punch(uint64_t offset, size_t len_bytes);
 

@@ -1,5 +1,5 @@
 /*
- * space.c: the window of addresses, and what is attached where in it.
+ * space.c: the window of addresses, what is attached where in it, and with which rights.
  *
  *     LINUX_WINDOW_START                                                        LINUX_WINDOW_END
  *     | reserved | memfd + object's stretch, registered | reserved | memfd … |  reserved |
@@ -10,12 +10,19 @@
  * of the memfd and read zeros. For the same reason it is not inherited by fork (MADV_DONTFORK): a child has
  * no registration, so it gets SIGSEGV instead of wrong bytes.
  *
- * There is one space, because a process has one. Locks: none of its own; the core holds the map's.
+ * A range is attached as a free view (views.c), or registered for the notification of every store: where the
+ * core asks for that, where no record is left for a free view, and with the thread engine everywhere,
+ * because system calls would fail on a frozen range. A free view is frozen by taking the right to write from
+ * its areas; the kernel keeps what it knows of stores.
+ *
+ * There is one space, because a process has one. Locks: linux_views_lock over every change of what is
+ * attached; the core holds the map's, except for machine_writenotify and freezing.
  */
 #include "space.h"
 #include "linux_syscall.h"
 #include "memfd.h"
 #include "uffd.h"
+#include "views.h"
 #include "zap.h"
 
 #include <errno.h>
@@ -77,30 +84,88 @@ static int host_prot(vm_prot_t prot)
     return prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
 }
 
-/* The new range is one area of exactly [start, end), so the calls after the mmap never split an area, and
- * fail only when the kernel has no memory for a few words. */
-int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
-                   void *object, vm_pindex_t pindex)
+/* Lets [start, end) show the memfd from `offset` on, without rights. Errors: -ENOMEM, nothing has changed. */
+static int show(vm_offset_t start, vm_offset_t end, uint64_t offset)
 {
-    size_t len_bytes = end - start;
+    long addr = linux_syscall(SYS_mmap, start, end - start, PROT_NONE, MAP_SHARED | MAP_FIXED,
+                              linux_memfd_fd(), offset);
+    return linux_syscall_failed(addr) ? -ENOMEM : 0;
+}
+
+static int set_rights(vm_offset_t start, vm_offset_t end, vm_prot_t prot)
+{
+    return linux_syscall(SYS_mprotect, start, end - start, host_prot(prot)) == 0 ? 0 : -ENOMEM;
+}
+
+/* Makes the range accessible that show() has made. It is one area of exactly [start, end), so no call here
+ * splits an area, and each fails only when the kernel has no memory for a few words. */
+static int open_view(vm_offset_t start, vm_offset_t end, vm_prot_t prot, enum linux_uffd_kind kind)
+{
+    if (linux_syscall(SYS_madvise, start, end - start, MADV_DONTFORK) != 0 ||
+        linux_uffd_register(start, end, kind) != 0)
+        return -ENOMEM;
+    return prot == VM_PROT_NONE ? 0 : set_rights(start, end, prot);
+}
+
+static int attach(vm_offset_t start, vm_offset_t end, vm_prot_t prot, uint64_t offset, bool notify,
+                  bool *changed) FL_REQUIRES(linux_views_lock)
+{
+    struct linux_view view = {
+        .start = start, .end = end, .offset = offset, .tracked = (prot & VM_PROT_WRITE) != 0};
+
+    *changed = false;
+    notify = notify || !linux_views_has_room(start, end);
+    if (!linux_views_can_cut(start, end) || show(start, end, offset) != 0)
+        return -ENOMEM;
+    *changed = true;
+    linux_views_cut(start, end);
+    int error =
+        open_view(start, end, notify ? prot : VM_PROT_NONE, notify ? LINUX_UFFD_NOTIFY : LINUX_UFFD_FREE);
+    if (error != 0 || notify)
+        return error;
+    error = linux_views_add(&view);
+    return error != 0 || prot == VM_PROT_NONE ? error : set_rights(start, end, prot);
+}
+
+int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
+                   void *object, vm_pindex_t pindex, unsigned flags)
+{
+    bool changed;
 
     if (start < space->start || end > space->end)
         machine_panic("machine_attach outside of the space");
-    if (pindex >= LINUX_OBJECT_PAGES || atop(len_bytes) > LINUX_OBJECT_PAGES - pindex)
+    if (pindex >= LINUX_OBJECT_PAGES || atop(end - start) > LINUX_OBJECT_PAGES - pindex)
         return -ENOMEM; /* beyond the object's stretch: docs/design.md */
     linux_zap_flush();  /* pending ranges are of what was attached before */
-    long addr = linux_syscall(SYS_mmap, start, len_bytes, PROT_NONE, MAP_SHARED | MAP_FIXED, linux_memfd_fd(),
-                              linux_memfd_offset(object, pindex));
-    if (linux_syscall_failed(addr))
-        return -ENOMEM;
-    if (linux_syscall(SYS_madvise, start, len_bytes, MADV_DONTFORK) == 0 &&
-        linux_uffd_register(start, end) == 0 &&
-        (prot == VM_PROT_NONE || machine_protect(space, start, end, prot) == 0))
-        return 0;
+    machine_lock(&linux_views_lock);
+    int error = attach(start, end, prot, linux_memfd_offset(object, pindex),
+                       (flags & MACHINE_ATTACH_WRITENOTIFY) != 0, &changed);
+    machine_unlock(&linux_views_lock);
     /* What was attached before cannot be restored without more memory. So nothing is:
      * SIGSEGV, never wrong bytes. */
-    machine_detach(space, start, end);
-    return -ENOMEM;
+    if (error != 0 && changed)
+        machine_detach(space, start, end);
+    return error;
+}
+
+/* A concurrent machine_map finds the range unregistered, and waits for linux_views_lock. A concurrent access
+ * of the program finds it without rights, and comes to the core. */
+int machine_writenotify(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
+                        void *object, vm_pindex_t pindex)
+{
+    int error = -ENOMEM;
+
+    (void)space;
+    machine_lock(&linux_views_lock);
+    if (linux_views_can_cut(start, end))
+        error = show(start, end, linux_memfd_offset(object, pindex));
+    if (error == 0) {
+        linux_views_cut(start, end);
+        if (open_view(start, end, prot, LINUX_UFFD_NOTIFY) != 0)
+            machine_panic("the kernel has no memory for a view of a mapped file");
+    }
+    machine_unlock(&linux_views_lock);
+    return error;
 }
 
 static int reserve_over(vm_offset_t start, vm_offset_t end)
@@ -108,24 +173,96 @@ static int reserve_over(vm_offset_t start, vm_offset_t end)
     return reserve(start, end, MAP_FIXED);
 }
 
+/* Keeps the kernel from entering the page again. It may be marked, or was touched by the program just now. */
+static void bar(vm_offset_t va)
+{
+    while (linux_uffd_poison(va) == -EEXIST && linux_uffd_writeprotect(va, VM_PAGE_SIZE, false) == 0) {
+        linux_zap(va, va + VM_PAGE_SIZE);
+        linux_zap_flush();
+    }
+}
+
+/* Makes a range inaccessible that stays registered. */
+static void hide(vm_offset_t start, vm_offset_t end)
+{
+    struct linux_view part;
+
+    linux_zap(start, end);
+    linux_zap_flush();
+    for (vm_offset_t at = start; at < end && linux_views_next(at, end, &part); at = part.end) {
+        if (set_rights(part.start, part.end, VM_PROT_NONE) == 0)
+            continue;
+        for (vm_offset_t va = part.start; va < part.end; va += VM_PAGE_SIZE)
+            bar(va);
+    }
+}
+
 /*
  * At the limit on areas the kernel refuses a new area even when it would replace many. Whole areas can be
  * unmapped even then. A range that would split an area stays, without mappings: it is still registered, and
- * the core answers every fault in it with -EFAULT.
+ * the core answers every fault in it with -EFAULT. So does one that would split a free view when no record is
+ * left for the second half.
  */
 void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end)
 {
-    if (linux_zap_replace(start, end, reserve_over) == 0)
-        return;
-    if (linux_syscall(SYS_munmap, start, end - start) != 0) {
-        machine_unmap(space, start, end, 0);
-        linux_zap_flush();
-    } else if (reserve(start, end, MAP_FIXED_NOREPLACE) != 0)
+    (void)space;
+    machine_lock(&linux_views_lock);
+    bool cut = linux_views_can_cut(start, end),
+         replaced = cut && linux_zap_replace(start, end, reserve_over) == 0;
+    bool unmapped = replaced || (cut && linux_syscall(SYS_munmap, start, end - start) == 0);
+    if (unmapped)
+        linux_views_cut(start, end);
+    machine_unlock(&linux_views_lock);
+    if (!unmapped)
+        hide(start, end);
+    else if (!replaced && reserve(start, end, MAP_FIXED_NOREPLACE) != 0)
         machine_log("a range of managed addresses was lost to another mapping");
 }
 
+/* ---- rights -------------------------------------------------------------------------------------------- */
+
+/* A free view that loses the right to write stays tracked: what was stored to before is still reported. */
 int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
 {
+    int error = 0;
+
     (void)space;
-    return linux_syscall(SYS_mprotect, start, end - start, host_prot(prot)) == 0 ? 0 : -ENOMEM;
+    if ((prot & VM_PROT_WRITE) != 0) {
+        machine_lock(&linux_views_lock);
+        error = linux_views_track(start, end);
+        machine_unlock(&linux_views_lock);
+    }
+    return error != 0 ? error : set_rights(start, end, prot);
+}
+
+/* Sets the rights of the free views in [start, end). *stop: where it failed, or the end. */
+static int set_free_rights(vm_offset_t start, vm_offset_t end, vm_prot_t prot, vm_offset_t *stop)
+{
+    struct linux_view part;
+    int error = 0;
+
+    for (*stop = start; error == 0 && *stop < end && linux_views_next(*stop, end, &part); *stop = part.end)
+        error = set_rights(part.start, part.end, prot);
+    return error;
+}
+
+int machine_freeze(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
+{
+    vm_offset_t stop;
+
+    if ((prot & VM_PROT_WRITE) == 0 ||
+        set_free_rights(start, end, prot & (vm_prot_t)~VM_PROT_WRITE, &stop) == 0)
+        return 0;
+    machine_thaw(space, start, stop, prot);
+    return -ENOMEM;
+}
+
+/* The areas of a frozen range end where it does, so no area is split. */
+void machine_thaw(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
+{
+    vm_offset_t stop;
+
+    (void)space;
+    if ((prot & VM_PROT_WRITE) != 0 && set_free_rights(start, end, prot, &stop) != 0)
+        machine_panic("the kernel does not give a right back that was taken");
 }

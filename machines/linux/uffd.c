@@ -1,9 +1,13 @@
 /*
  * uffd.c: userfaultfd: opening it with whatever right the process has, agreeing on features, and its ioctls.
  *
- *     access to an absent page            ─▶ MISSING ─▶ copy      (allocate + fill + map)
- *     access to a page in the memfd only  ─▶ MINOR   ─▶ continue  (map)
- *     store to a write-protected page     ─▶ WP      ─▶ writeprotect off
+ *                                                   NOTIFY                          FREE
+ *     access to an absent page              MISSING ─▶ copy (allocate + fill + map)   the same
+ *     access to a page in the memfd only    MINOR   ─▶ continue (map)                 the kernel maps it
+ *     store to a write-protected page       WP      ─▶ writeprotect off               the kernel (WP_ASYNC)
+ *
+ * What a range does depends on the descriptor that it was registered with. The other calls act on addresses,
+ * and take either descriptor today; should a kernel insist on the right one (ENOENT), they try both.
  *
  * The signal engine asks for UFFD_FEATURE_SIGBUS: the fault becomes a SIGBUS in the thread that faulted, and
  * the descriptor is never read. It has no use for faults in kernel mode, so the user-mode-only kind, which
@@ -32,11 +36,18 @@ struct linux_uffdio_poison {
 };
 #define LINUX_UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct linux_uffdio_poison)
 
-static int uffd = -1;
+#ifndef UFFD_FEATURE_WP_UNPOPULATED
+#define UFFD_FEATURE_WP_UNPOPULATED ((__u64)1 << 13) /* marks absent pages, too */
+#endif
+#ifndef UFFD_FEATURE_WP_ASYNC
+#define UFFD_FEATURE_WP_ASYNC ((__u64)1 << 15) /* Linux 6.7 */
+#endif
+
+static int uffd[] = {[LINUX_UFFD_NOTIFY] = -1, [LINUX_UFFD_FREE] = -1};
 
 int linux_uffd_fd(void)
 {
-    return uffd;
+    return uffd[LINUX_UFFD_NOTIFY];
 }
 
 int linux_fd_move_high(int fd)
@@ -51,13 +62,21 @@ int linux_fd_move_high(int fd)
     return high;
 }
 
-static int uffd_ioctl(unsigned long request, void *arg)
+static int uffd_ioctl(enum linux_uffd_kind kind, unsigned long request, void *arg)
 {
-    int error = (int)linux_syscall(SYS_ioctl, uffd, request, arg);
+    int error = (int)linux_syscall(SYS_ioctl, uffd[kind], request, arg);
 
     if (error == -EBADF)
         linux_fd_lost();
     return error;
+}
+
+/* A call for a range of either kind. */
+static int range_ioctl(unsigned long request, void *arg)
+{
+    int error = uffd_ioctl(LINUX_UFFD_NOTIFY, request, arg);
+
+    return error == -ENOENT && uffd[LINUX_UFFD_FREE] >= 0 ? uffd_ioctl(LINUX_UFFD_FREE, request, arg) : error;
 }
 
 /* open_syscall, open_device and open_for return a descriptor or a negative errno value. */
@@ -96,17 +115,18 @@ static const char *forbidden(enum linux_fault_engine engine)
            "/dev/userfaultfd, or run the container with a seccomp profile that allows userfaultfd";
 }
 
-int linux_uffd_open(enum linux_fault_engine engine)
+static int open_kind(enum linux_fault_engine engine, enum linux_uffd_kind kind)
 {
-    uint64_t features = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM |
-                        UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
-                        UFFD_FEATURE_EXACT_ADDRESS;
+    uint64_t features =
+        UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
 
     features |= engine == LINUX_FAULT_SIGNAL ? UFFD_FEATURE_SIGBUS : UFFD_FEATURE_THREAD_ID;
+    features |= kind == LINUX_UFFD_FREE ? UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED
+                                        : UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_EXACT_ADDRESS;
     int fd = open_for(engine);
     if (fd == -ENOSYS) {
         linux_machine_set_error(
-            "this kernel has no userfaultfd: needs Linux 6.4 or newer, with CONFIG_USERFAULTFD");
+            "this kernel has no userfaultfd: needs Linux 6.7 or newer, with CONFIG_USERFAULTFD");
         return -ENOSYS;
     }
     if (fd == -EMFILE || fd == -ENFILE) {
@@ -118,30 +138,43 @@ int linux_uffd_open(enum linux_fault_engine engine)
         return -EPERM;
     }
     struct uffdio_api api = {.api = UFFD_API, .features = features};
-    uffd = linux_fd_move_high(fd);
-    if (uffd_ioctl(UFFDIO_API, &api) != 0 || (api.features & features) != features) {
-        linux_uffd_close();
-        linux_machine_set_error("this kernel's userfaultfd lacks features: needs Linux 6.4 or newer");
+    uffd[kind] = linux_fd_move_high(fd);
+    if (uffd_ioctl(kind, UFFDIO_API, &api) != 0 || (api.features & features) != features) {
+        linux_machine_set_error("this kernel's userfaultfd lacks features: needs Linux 6.7 or newer");
         return -ENOSYS;
     }
     return 0;
 }
 
-void linux_uffd_close(void)
+int linux_uffd_open(enum linux_fault_engine engine)
 {
-    if (uffd >= 0)
-        (void)linux_syscall(SYS_close, uffd);
-    uffd = -1;
+    int error = open_kind(engine, LINUX_UFFD_NOTIFY);
+
+    if (error == 0 && engine == LINUX_FAULT_SIGNAL)
+        error = open_kind(engine, LINUX_UFFD_FREE);
+    if (error != 0)
+        linux_uffd_close();
+    return error;
 }
 
-int linux_uffd_register(vm_offset_t start, vm_offset_t end)
+void linux_uffd_close(void)
+{
+    for (unsigned kind = LINUX_UFFD_NOTIFY; kind <= LINUX_UFFD_FREE; kind++) {
+        if (uffd[kind] >= 0)
+            (void)linux_syscall(SYS_close, uffd[kind]);
+        uffd[kind] = -1;
+    }
+}
+
+int linux_uffd_register(vm_offset_t start, vm_offset_t end, enum linux_uffd_kind kind)
 {
     struct uffdio_register request = {
         .range = {.start = start, .len = end - start},
-        .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP,
+        .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP |
+                (kind == LINUX_UFFD_NOTIFY ? UFFDIO_REGISTER_MODE_MINOR : 0),
     };
 
-    return uffd_ioctl(UFFDIO_REGISTER, &request);
+    return uffd_ioctl(kind, UFFDIO_REGISTER, &request);
 }
 
 /*
@@ -159,7 +192,7 @@ int linux_uffd_copy(vm_offset_t va, const void *from, size_t len_bytes, bool wri
             .len = len_bytes - *done,
             .mode = writable ? 0 : UFFDIO_COPY_MODE_WP,
         };
-        int error = uffd_ioctl(UFFDIO_COPY, &request);
+        int error = range_ioctl(UFFDIO_COPY, &request);
         if (error == 0) {
             *done = len_bytes;
             return 0;
@@ -180,7 +213,7 @@ int linux_uffd_continue(vm_offset_t va, size_t len_bytes, bool writable, size_t 
             .range = {.start = va + *done, .len = len_bytes - *done},
             .mode = writable ? 0 : UFFDIO_CONTINUE_MODE_WP,
         };
-        int error = uffd_ioctl(UFFDIO_CONTINUE, &request);
+        int error = range_ioctl(UFFDIO_CONTINUE, &request);
         if (error == 0) {
             *done = len_bytes;
             return 0;
@@ -203,7 +236,7 @@ int linux_uffd_writeprotect(vm_offset_t va, size_t len_bytes, bool protect)
     int error;
 
     do {
-        error = uffd_ioctl(UFFDIO_WRITEPROTECT, &request);
+        error = range_ioctl(UFFDIO_WRITEPROTECT, &request);
     } while (error == -EAGAIN); /* another thread is changing the address space, which ends by itself */
     return error;
 }
@@ -213,12 +246,12 @@ void linux_uffd_wake(vm_offset_t va, size_t len_bytes)
     struct uffdio_range range = {.start = va, .len = len_bytes};
 
     /* Fails only for a range that is no multiple of pages, so no sleeper is missed. */
-    (void)uffd_ioctl(UFFDIO_WAKE, &range);
+    (void)range_ioctl(UFFDIO_WAKE, &range);
 }
 
 int linux_uffd_poison(vm_offset_t va)
 {
     struct linux_uffdio_poison request = {.range = {.start = va, .len = VM_PAGE_SIZE}};
 
-    return uffd_ioctl(LINUX_UFFDIO_POISON, &request);
+    return range_ioctl(LINUX_UFFDIO_POISON, &request);
 }

@@ -9,6 +9,9 @@
  * machine.h allows the delay: an unmapping counts from the next machine_sync on. A range where something else
  * is about to be mapped is flushed first (machine_attach, machine_detach), so that the new mapping stays.
  *
+ * A range is forgotten in pieces of 1 MiB. Kernels since Linux 6.14 free a page table that one call empties
+ * as a whole, and with it the marks that tell what was stored to in a free view (views.c).
+ *
  * Lock: zap_lock, a leaf, held across the call: when a thread finds the list empty, the call is done.
  */
 #include "zap.h"
@@ -26,7 +29,8 @@
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
-#define ZAP_MAX 64
+#define ZAP_MAX   64
+#define ZAP_PIECE ((size_t)1 << 20)
 
 static struct machine_lock zap_lock;
 static struct {
@@ -71,17 +75,37 @@ static void zap_range(const struct iovec *range)
     }
 }
 
-static void zap_flush(void) FL_REQUIRES(zap_lock)
+static void zap_pieces(const struct iovec *piece, uint32_t n) FL_REQUIRES(zap_lock)
 {
     uint32_t done = 0;
-    if (!zap.singly && zap.n > 1) {
-        long bytes = linux_syscall(SYS_process_madvise, zap.pidfd, zap.range, zap.n, MADV_DONTNEED_LOCKED, 0);
+    if (!zap.singly && n > 1) {
+        long bytes = linux_syscall(SYS_process_madvise, zap.pidfd, piece, n, MADV_DONTNEED_LOCKED, 0);
         zap.singly = bytes == -EINVAL || bytes == -EPERM || bytes == -ENOSYS; /* an older kernel */
-        while (bytes > 0 && done < zap.n && (size_t)bytes >= zap.range[done].iov_len)
-            bytes -= (long)zap.range[done++].iov_len;
+        while (bytes > 0 && done < n && (size_t)bytes >= piece[done].iov_len)
+            bytes -= (long)piece[done++].iov_len;
     }
-    for (; done < zap.n; done++) /* the rest; what was done in part is done again, which is harmless */
-        zap_range(&zap.range[done]);
+    for (; done < n; done++) /* the rest; what was done in part is done again, which is harmless */
+        zap_range(&piece[done]);
+}
+
+static void zap_flush(void) FL_REQUIRES(zap_lock)
+{
+    struct iovec piece[ZAP_MAX];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < zap.n; i++) {
+        struct iovec left = zap.range[i];
+        while (left.iov_len > 0) {
+            if (n == ZAP_MAX) {
+                zap_pieces(piece, n);
+                n = 0;
+            }
+            size_t len = left.iov_len < ZAP_PIECE ? left.iov_len : ZAP_PIECE;
+            piece[n++] = (struct iovec){.iov_base = left.iov_base, .iov_len = len};
+            left.iov_base = (char *)left.iov_base + len;
+            left.iov_len -= len;
+        }
+    }
+    zap_pieces(piece, n);
     zap.n = 0;
 }
 

@@ -19,6 +19,7 @@ static struct {
     size_t meta_len_bytes;
     uint64_t free; /* pages, right after boot */
     struct fiber *pageout;
+    struct fiber *prefault;
     struct fiber *flusher; /* NULL: there is none */
 } booted;
 
@@ -140,6 +141,12 @@ static void flusher_main(void *arg)
     fl_writeback_run();
 }
 
+static void prefault_main(void *arg)
+{
+    (void)arg;
+    fl_prefault_run();
+}
+
 static int sim_boot_vm(void)
 {
     struct fl_vm_params vm = {
@@ -174,6 +181,7 @@ static int sim_boot_vm(void)
     fl_vm_stats(&stats);
     booted.free = stats.free;
     booted.pageout = sched_daemon("pageout", pageout_main, NULL);
+    booted.prefault = sched_daemon("prefault", prefault_main, NULL);
     booted.flusher = sim.params.no_flusher ? NULL : sched_daemon("flusher", flusher_main, NULL);
     return 0;
 }
@@ -194,6 +202,7 @@ void sim_shutdown(void)
     sim_join_all();
     fl_vm_stop();
     sched_join(booted.pageout);
+    sched_join(booted.prefault);
     if (booted.flusher != NULL)
         sched_join(booted.flusher);
     disk_fiber_drain();

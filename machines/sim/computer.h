@@ -2,10 +2,11 @@
  * computer.h: what the parts of the machine sim share: random numbers, the clock, the event hash,
  * and the torture in force.
  *
- *   boot.c      on and off, panic, log            sched.c   fibers, locks, waits      fiber.c  stacks
- *   cpu.c       loads, stores, traps              tlb.c     TLBs
- *   space.c     attachments, mappings             frame.c   physical memory, objects, windows
- *   disk.c      disks and stores
+ *   boot.c        on and off, panic, log          sched.c   fibers, locks, waits      fiber.c  stacks
+ *   cpu.c         loads, stores, traps            tlb.c     TLBs
+ *   space.c       spaces, mappings                frame.c   physical memory, objects, windows
+ *   attachment.c  what is attached where          mm1.c     what the machine enters by itself
+ *   disk.c        disks and stores                written.c stores that no page-table entry tells of
  *
  * One host thread runs everything and switches fibers only inside sim_preempt and mi_switch, and in what
  * calls them. Code between two such calls is atomic, so these structures need no locks.

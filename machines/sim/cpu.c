@@ -3,19 +3,20 @@
  * table does not allow the access.
  *
  *   access ─▶ TLB ─▶ walk ─▶ bytes
- *              │ right is missing
+ *              │      └─ right is missing ─▶ mm1_enter, where the machine uses MM1
  *              └▶ alltraps ─▶ trap ─▶ trap_pfault ─▶ fl_fault ─▶ the access again
  *
  * The walk takes no lock, as hardware takes none: it sees the page tables at any moment between two machine
  * calls of other fibers.
  */
+#include "cpu.h"
+
 #include <errno.h>
 #include <string.h>
 
+#include "mm1.h"
 #include "pmap_machine.h"
 #include "sched.h"
-#include "space.h"
-#include "tlb.h"
 
 #define CANONICAL_END ((vm_offset_t)1 << 47)
 #define FAULT_LIMIT   100000 /* faults of one access: no core needs so many, even with `forgetful_permille` */
@@ -32,8 +33,7 @@ struct trapframe {
 
 /* ---- the hardware ---------------------------------------------------------------------------- */
 
-/* Returns the leaf entry for va; NULL: a table on the way is missing. */
-static pt_entry_t *cpu_walk(struct machine_space *space, vm_offset_t va)
+pt_entry_t *cpu_walk(struct machine_space *space, vm_offset_t va)
 {
     uint64_t pa = space->pmap.pm_root->pa;
 
@@ -47,21 +47,52 @@ static pt_entry_t *cpu_walk(struct machine_space *space, vm_offset_t va)
     return &pmap_machine_pointer(pa)[pt_index(va, 1)];
 }
 
-/* Loads the TLB from the page table, if that allows the access: sets A, and M for a store. */
+void cpu_write_back(const struct tlb_entry *entry)
+{
+    const pt_entry_t self = entry->self ? X86_PG_SELF : 0;
+    vm_offset_t va = ptoa(entry->vpn);
+    pt_entry_t *pte = cpu_walk(entry->space, va);
+    pt_entry_t is = pte != NULL ? pte_load(pte) : 0;
+    bool same = (is & X86_PG_V) && atop(is & X86_PG_FRAME) == entry->frame && (is & X86_PG_SELF) == self;
+
+    if (same)
+        pte_set_bits(pte, entry->late);
+    if (!(entry->late & X86_PG_M))
+        return;
+    if (!entry->self)
+        written_unmap_found(&entry->space->written, va);
+    else if (!same)
+        written_note(&entry->space->written, va, WRITTEN_BY_MM1);
+}
+
+static bool cpu_allows(const pt_entry_t *pte, vm_prot_t access)
+{
+    return pte != NULL && (access & ~pte_prot(pte_load(pte))) == 0;
+}
+
+/*
+ * Loads the TLB from the page table, if that allows the access, perhaps because the hardware enters the page
+ * now: sets A, and M for a store, with late_bits in the TLB alone.
+ */
 static bool cpu_tlb_load(struct machine_space *space, vm_offset_t va, vm_prot_t access, vm_frame_t *frame)
 {
+    const bool late = sim.params.torture.late_bits;
     pt_entry_t *pte = cpu_walk(space, va);
 
-    if (pte == NULL || (access & ~pte_prot(pte_load(pte))) != 0)
+    if (!cpu_allows(pte, access) && mm1_enter(space, va, access))
+        pte = cpu_walk(space, va);
+    if (!cpu_allows(pte, access))
         return false;
     pt_entry_t set = X86_PG_A | ((access & VM_PROT_WRITE) ? X86_PG_M : 0);
-    pt_entry_t is = pte_set_bits(pte, set) | set;
+    pt_entry_t is = (late ? pte_load(pte) : pte_set_bits(pte, set)) | set;
     struct tlb_entry entry = {
         .space = space,
         .vpn = atop(va),
         .frame = (vm_frame_t)atop(is & X86_PG_FRAME),
         .prot = pte_prot(is),
         .modified = (is & X86_PG_M) != 0,
+        .self = (is & X86_PG_SELF) != 0,
+        .late = late ? set : 0,
     };
     tlb_insert(sched_cpu(), &entry);
     *frame = entry.frame;
@@ -73,8 +104,18 @@ static void cpu_note_stale(struct machine_space *space, vm_offset_t va, const st
 {
     const pt_entry_t *pte = cpu_walk(space, va);
 
-    if (pte == NULL || (access & ~pte_prot(*pte)) != 0 || atop(*pte & X86_PG_FRAME) != entry->frame)
+    if (!cpu_allows(pte, access) || atop(*pte & X86_PG_FRAME) != entry->frame)
         sim.stats.tlb_stale_uses++;
+}
+
+/* Whether the entry serves a store. With late_bits it does without a look at the page table. */
+static bool cpu_may_store(struct tlb_entry *entry)
+{
+    if (!entry->modified && sim.params.torture.late_bits) {
+        entry->modified = true;
+        entry->late |= X86_PG_M;
+    }
+    return entry->modified;
 }
 
 /* *frame: the frame that this access to va reaches. Returns false when it traps. */
@@ -85,12 +126,12 @@ static bool cpu_translate(struct machine_space *space, vm_offset_t va, vm_prot_t
     if (entry != NULL && (access & ~entry->prot) != 0) {
         /* As on x86, an entry that forbids the access is dropped. The page table may allow it by now; the
          * trap is then spurious, as real processors have them, too. */
-        entry->space = NULL;
-        if (sim.params.torture.stale_tlb)
+        tlb_drop(entry);
+        if (sim.params.torture.stale_tlb && !mm1_enter(space, va, access))
             return false;
         entry = NULL;
     }
-    if (entry != NULL && (!(access & VM_PROT_WRITE) || entry->modified)) {
+    if (entry != NULL && (!(access & VM_PROT_WRITE) || cpu_may_store(entry))) {
         sim.stats.tlb_hits++;
         cpu_note_stale(space, va, entry, access);
         *frame = entry->frame;

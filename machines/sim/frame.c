@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "mm1.h"
 #include "sched.h"
 #include "tlb.h"
 
@@ -26,8 +27,9 @@ void physmem_init(void)
     physmem.bytes = mmap(NULL, physmem_len_bytes(), PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     physmem.frame = calloc(sim.params.nframes, sizeof(struct frame));
+    physmem.hash = calloc(sim.params.nframes, sizeof(*physmem.hash));
     physmem.table = calloc(sim.params.ntables, sizeof(struct pmap_table));
-    if (physmem.bytes == MAP_FAILED || physmem.frame == NULL || physmem.table == NULL)
+    if (physmem.bytes == MAP_FAILED || physmem.frame == NULL || physmem.hash == NULL || physmem.table == NULL)
         sim_panic("the host has no memory for %u frames", sim.params.nframes);
     memset(physmem.bytes, SIM_POISON, sim.params.nframes * VM_PAGE_SIZE);
     for (uint32_t i = sim.params.ntables; i-- > 0;) {
@@ -51,6 +53,7 @@ void physmem_fini(void)
     }
     munmap(physmem.bytes, physmem_len_bytes());
     free(physmem.frame);
+    free(physmem.hash);
     free(physmem.table);
     physmem = (struct physmem){0};
 }
@@ -62,14 +65,61 @@ static struct frame *frame_of(vm_frame_t number)
     return &physmem.frame[number];
 }
 
+/* Returns the head of the chain of frames in which that page's is. */
+static uint32_t *frame_chain(const struct sim_object *object, vm_pindex_t pindex)
+{
+    return &physmem.hash[prng_mix(object->id * 31 + pindex) % sim.params.nframes];
+}
+
+/* Returns the frame that is bound to that page, whatever its bytes; NULL: none. */
+static struct frame *frame_bound(const struct sim_object *object, vm_pindex_t pindex)
+{
+    for (uint32_t i = *frame_chain(object, pindex); i != 0; i = physmem.frame[i - 1].chain) {
+        struct frame *frame = &physmem.frame[i - 1];
+
+        if (frame->object == object && frame->pindex == pindex)
+            return frame;
+    }
+    return NULL;
+}
+
+bool frame_lookup(const void *object, vm_pindex_t pindex, vm_frame_t *number)
+{
+    const struct frame *frame = frame_bound(object, pindex);
+
+    if (frame == NULL || !frame->filled)
+        return false;
+    *number = (vm_frame_t)(frame - physmem.frame);
+    return true;
+}
+
+static void frame_unbind(struct frame *frame)
+{
+    uint32_t *link = frame_chain(frame->object, frame->pindex);
+
+    while (*link != (uint32_t)(frame - physmem.frame) + 1)
+        link = &physmem.frame[*link - 1].chain;
+    *link = frame->chain;
+    frame->object->nframes--;
+}
+
 void frame_bind(vm_frame_t number, void *object, vm_pindex_t pindex)
 {
     struct frame *frame = frame_of(number);
 
     if (frame->object == NULL) {
+        const struct frame *other = frame_bound(object, pindex);
+        uint32_t *head = frame_chain(object, pindex);
+
+        if (other != NULL)
+            sim_panic("MO4: frames %u and %u are both used as page %llu of object %llu",
+                      (unsigned)(other - physmem.frame), number, (unsigned long long)pindex,
+                      (unsigned long long)other->object->id);
         frame->object = object;
         frame->pindex = pindex;
         frame->object->nframes++;
+        frame->chain = *head;
+        *head = number + 1;
     }
     if (frame->object != object || frame->pindex != pindex)
         sim_panic("MO4: frame %u is page %llu of object %llu, and is used as another without machine_release",
@@ -120,6 +170,17 @@ void machine_object_fini(void *object)
 
 /* ---- windows --------------------------------------------------------------------------------- */
 
+/* A window FILL: the bytes mean nothing from now on. */
+static void frame_refill(vm_frame_t number)
+{
+    struct frame *frame = frame_of(number);
+
+    if (frame->nptes > 0)
+        sim_panic("MO4: frame %u is filled while programs see it", number);
+    frame->filled = false;
+    memset(sim_frame(number), SIM_POISON, VM_PAGE_SIZE);
+}
+
 int machine_window_get(const struct machine_run *run, enum machine_window how, bool nowait, void **addr)
 {
     sim_preempt();
@@ -133,7 +194,7 @@ int machine_window_get(const struct machine_run *run, enum machine_window how, b
 
         frame_bind(run->frame[i], run->object, run->pindex + i);
         if (how == MACHINE_WINDOW_FILL)
-            memset(sim_frame(run->frame[i]), SIM_POISON, VM_PAGE_SIZE);
+            frame_refill(run->frame[i]);
         else if (!frame->filled)
             sim_panic("MO4: a window onto frame %u, whose bytes mean nothing", run->frame[i]);
         frame->nwindows++;
@@ -226,6 +287,10 @@ static void frame_release(vm_frame_t number, const struct machine_run *run, vm_p
     uint32_t cpu;
     vm_offset_t va;
 
+    if (frame->object != NULL && (frame->object != run->object || frame->pindex != pindex))
+        sim_panic("frame %u is released as another page than it is", number);
+    if (frame->object != NULL)
+        mm1_release(run->object, pindex, number);
     if (frame->nptes > 0)
         sim_panic("MO2: frame %u is released, and %u page-table entries have it", number, frame->nptes);
     if (tlb_has_frame(number, &cpu, &va))
@@ -233,10 +298,8 @@ static void frame_release(vm_frame_t number, const struct machine_run *run, vm_p
                   number, cpu, (unsigned long long)va);
     if (frame->nwindows > 0)
         sim_panic("CO2: frame %u is released while a window is open onto it", number);
-    if (frame->object != NULL && (frame->object != run->object || frame->pindex != pindex))
-        sim_panic("frame %u is released as another page than it is", number);
     if (frame->object != NULL)
-        frame->object->nframes--;
+        frame_unbind(frame);
     *frame = (struct frame){0};
     memset(sim_frame(number), SIM_POISON, VM_PAGE_SIZE);
     sim_event(EVENT_RELEASE, number, pindex);

@@ -7,6 +7,9 @@
 
 #include "frame.h"
 
+/* A store is known to an entry that the machine entered by itself, and that goes now (written.h). */
+void space_self_written(struct pmap *pmap, vm_offset_t va);
+
 static inline pt_entry_t *pmap_machine_pointer(uint64_t pa)
 {
     return (pt_entry_t *)(void *)(physmem.bytes + pa);
@@ -42,8 +45,12 @@ static inline uint64_t pmap_machine_frame_pa(vm_frame_t frame)
     return ptoa(frame);
 }
 
-static inline void pmap_machine_pte_changed(pt_entry_t was, pt_entry_t is)
+static inline void pmap_machine_pte_changed(struct pmap *pmap, vm_offset_t va, pt_entry_t was, pt_entry_t is)
 {
+    const pt_entry_t written = X86_PG_V | X86_PG_SELF | X86_PG_M;
+
+    if ((was & written) == written)
+        space_self_written(pmap, va);
     if (was & X86_PG_V)
         physmem.frame[atop(was & X86_PG_FRAME)].nptes--;
     if (is & X86_PG_V)

@@ -15,7 +15,8 @@
  * table or a TLB has it (MO2), or while it is open in a window (CO2); a frame that is used for two pages; a
  * mapping that does not fit what is attached (AM7, MO1); a lock taken twice; a lock of the core held where
  * the call may sleep (CO3); a deadlock; an access that faults for ever; and at shutdown spaces, objects,
- * windows, pages and stores that are left over. Released frames are filled with SIM_POISON.
+ * windows, pages and stores that are left over. Released frames are filled with SIM_POISON. Stores that no
+ * harvest took (MO6) are counted, in sim_stats: only the test knows which of them truncation excuses.
  */
 #ifndef MACHINES_SIM_SIM_H
 #define MACHINES_SIM_SIM_H
@@ -37,19 +38,38 @@
  * `permille` is a chance in a thousand.
  */
 struct sim_torture {
-    uint32_t preempt_permille;     /* a switch, at each machine_* call, load and store */
-    uint32_t spurious_permille;    /* machine_wait returns without a wake-up */
-    bool stale_tlb;                /* old TLB entries live on until machine_sync; otherwise they go at once */
-    bool copy_first;               /* machine_can_map returns false, as on linux */
-    bool referenced_unknown;       /* there is no accessed bit, as on linux */
-    uint32_t forgetful_permille;   /* an unwired mapping vanishes, at each machine_* call, load and store */
+    uint32_t preempt_permille;   /* a switch, at each machine_* call, load and store */
+    uint32_t spurious_permille;  /* machine_wait returns without a wake-up */
+    bool stale_tlb;              /* old TLB entries live on until machine_sync; otherwise they go at once */
+    bool copy_first;             /* machine_can_map returns false, as on linux */
+    uint32_t forgetful_permille; /* an unwired mapping vanishes, at each machine_* call, load and store */
+    /* The hardware enters a resident page by itself (MM1), as on linux, at each access that would trap. */
+    uint32_t enters_itself_permille;
+    bool late_bits; /* accessed and modified bits come as late as machine.h allows: see below */
     uint32_t window_busy_permille; /* machine_window_get with nowait returns -EAGAIN */
     /* The core's own allocations fail (fl_vm_params.fail_alloc). */
     uint32_t fail_alloc_nth, fail_alloc_permille;
-    /* machine_map, _attach, _protect, _object_init, _space_create, _window_get,
+    /* machine_map, _attach, _writenotify, _protect, _freeze, _object_init, _space_create, _window_get,
      * _copyin, _copyout: -ENOMEM. */
     uint32_t fail_map_nth, fail_map_permille;
 };
+
+/*
+ * late_bits: a load or store leaves its bit in the TLB entry that it used, and only there,
+ *
+ *   load, store ─▶ TLB entry {late} ──harvest, eviction, drop──▶ page table ──harvest──▶ bits[]
+ *                                   └─unmapped meanwhile──▶ kept ──machine_sync──▶ bits[] of machine_unmap
+ *
+ * and each delay is one that machine.h allows:
+ *   - machine_query does not see it: it returns what is known, and MO6 does not name it.
+ *   - The first store through an entry that allows it does not look at the page table: MO2 binds the CPUs
+ *     only at machine_sync.
+ *   - bits[] of machine_unmap stay as they are until machine_sync: only then are they complete.
+ *   - After a harvest that clears MACHINE_DIRTY, an entry through which a store went already reports no
+ *     further one until machine_sync drops it: what is stored between the two "may be reported or not".
+ *   - The same entry reports no further reference: MACHINE_REFERENCED is a guess.
+ * A store that was made before machine_harvest is called is reported by it: nothing allows to be later.
+ */
 
 struct sim_params {
     uint64_t seed;
@@ -88,6 +108,13 @@ struct sim_stats {
     uint64_t switches, preemptions, loads, stores, traps;
     uint64_t tlb_hits, tlb_misses, tlb_stale_uses; /* stale: the page table did not allow it any more */
     uint64_t forgotten, maps, unmaps, syncs, releases;
+    uint64_t self_enters; /* pages that the hardware entered by itself (MM1) */
+    /*
+     * Pages, once for each address, that were stored to through a mapping by MM1, and then released or
+     * detached before a machine_harvest with MACHINE_DIRTY in `clear` took note. Such a store is lost, unless
+     * the page's bytes were of no use any more (truncation, the end of anonymous memory).
+     */
+    uint64_t unharvested_released, unharvested_detached;
     uint64_t allocs;   /* calls of fl_vm_params.fail_alloc */
     uint64_t mapcalls; /* calls that fail_map may fail */
     uint32_t ntables;  /* page-table pages in use */
@@ -135,6 +162,8 @@ struct sim_attachment {
     vm_prot_t prot;
     void *object;       /* struct vm_object.machine */
     vm_pindex_t pindex; /* of `start` */
+    unsigned flags;     /* MACHINE_ATTACH_* */
+    bool frozen;        /* between machine_freeze and machine_thaw */
 };
 /* *attachment: the range that contains va. Returns false if there is none. The machine's side of AM7. */
 FL_NODISCARD bool sim_attached(struct machine_space *space, vm_offset_t va,

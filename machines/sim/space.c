@@ -9,10 +9,11 @@
 #include "space.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "frame.h"
+#include "attachment.h"
+#include "pmap_machine.h"
 #include "sched.h"
 #include "tlb.h"
 
@@ -57,6 +58,7 @@ void machine_space_destroy(struct machine_space *space)
         link = &(*link)->next;
     *link = space->next;
     free(space->attachment);
+    written_fini(&space->written);
     free(space);
 }
 
@@ -76,8 +78,8 @@ void space_fini(void)
 
 /* ---- CO1 -------------------------------------------------------------------------------------- */
 
-static void space_call_begin(struct machine_space *space, struct space_call *call, vm_offset_t start,
-                             vm_offset_t end, bool exclusive)
+void space_call_begin(struct machine_space *space, struct space_call *call, vm_offset_t start,
+                      vm_offset_t end, bool exclusive)
 {
     if (start >= end || ((start | end) & VM_PAGE_MASK) != 0 || start < space->start || end > space->end)
         sim_panic("CO1: a call for [%#llx, %#llx), which is no range of the space", (unsigned long long)start,
@@ -92,7 +94,7 @@ static void space_call_begin(struct machine_space *space, struct space_call *cal
     sim_preempt();
 }
 
-static void space_call_end(struct machine_space *space, struct space_call *call)
+void space_call_end(struct machine_space *space, struct space_call *call)
 {
     struct space_call **link = &space->calls;
 
@@ -102,91 +104,23 @@ static void space_call_end(struct machine_space *space, struct space_call *call)
     sim_preempt();
 }
 
-/* ---- attachments ----------------------------------------------------------------------------- */
+/* ---- attaching ------------------------------------------------------------------------------- */
 
-/* Returns the index of the first attachment that ends after va. */
-static uint32_t attachment_find(const struct machine_space *space, vm_offset_t va)
+/* What is attached in [start, end) ends, with its mappings. */
+static void space_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end)
 {
-    uint32_t low = 0, high = space->nattachments;
-
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (space->attachment[middle].end > va)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low;
-}
-
-static void attachment_insert(struct machine_space *space, uint32_t at, const struct sim_attachment *fresh)
-{
-    if (space->nattachments == space->capacity) {
-        space->capacity = space->capacity ? 2 * space->capacity : 16;
-        space->attachment = realloc(space->attachment, space->capacity * sizeof(*fresh));
-        if (space->attachment == NULL)
-            sim_panic("the host has no memory for %u attachments", space->capacity);
-    }
-    memmove(&space->attachment[at + 1], &space->attachment[at], (space->nattachments - at) * sizeof(*fresh));
-    space->attachment[at] = *fresh;
-    space->nattachments++;
-    ((struct sim_object *)fresh->object)->nattachments++;
-}
-
-static void attachment_delete(struct machine_space *space, uint32_t at)
-{
-    struct sim_object *object = space->attachment[at].object;
-
-    object->nattachments--;
-    space->nattachments--;
-    memmove(&space->attachment[at], &space->attachment[at + 1],
-            (space->nattachments - at) * sizeof(space->attachment[0]));
-}
-
-/* Splits the attachment that contains va, unless it starts there. */
-static void attachment_split(struct machine_space *space, vm_offset_t va)
-{
-    uint32_t at = attachment_find(space, va);
-
-    if (at == space->nattachments || space->attachment[at].start >= va)
-        return;
-    struct sim_attachment upper = space->attachment[at];
-    upper.pindex += atop(va - upper.start);
-    upper.start = va;
-    space->attachment[at].end = va;
-    attachment_insert(space, at + 1, &upper);
-}
-
-static void attachment_clear(struct machine_space *space, vm_offset_t start, vm_offset_t end)
-{
-    attachment_split(space, start);
-    attachment_split(space, end);
-    uint32_t at = attachment_find(space, start);
-    while (at < space->nattachments && space->attachment[at].start < end)
-        attachment_delete(space, at);
-}
-
-bool sim_attached_next(struct machine_space *space, vm_offset_t va, struct sim_attachment *attachment)
-{
-    uint32_t at = attachment_find(space, va);
-
-    if (at == space->nattachments)
-        return false;
-    *attachment = space->attachment[at];
-    return true;
-}
-
-bool sim_attached(struct machine_space *space, vm_offset_t va, struct sim_attachment *attachment)
-{
-    return sim_attached_next(space, va, attachment) && attachment->start <= va;
+    attachment_clear(space, start, end);
+    pmap_remove(&space->pmap, start, end, NULL);
+    tlb_drop_range(space, start, end);
+    sim.stats.unharvested_detached +=
+        written_clear(&space->written, start, end, WRITTEN_BY_CORE | WRITTEN_BY_MM1);
 }
 
 int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
-                   void *object, vm_pindex_t pindex)
+                   void *object, vm_pindex_t pindex, unsigned flags)
 {
     struct sim_attachment fresh = {
-        .start = start, .end = end, .prot = prot, .object = object, .pindex = pindex};
+        .start = start, .end = end, .prot = prot, .object = object, .pindex = pindex, .flags = flags};
     struct space_call call;
 
     if (object == NULL)
@@ -194,10 +128,8 @@ int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t e
     if (sim_fail_map())
         return -ENOMEM;
     space_call_begin(space, &call, start, end, true);
-    attachment_clear(space, start, end);
+    space_detach(space, start, end);
     attachment_insert(space, attachment_find(space, start), &fresh);
-    pmap_remove(&space->pmap, start, end);
-    tlb_drop_range(space, start, end);
     space_call_end(space, &call);
     return 0;
 }
@@ -207,9 +139,7 @@ void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t 
     struct space_call call;
 
     space_call_begin(space, &call, start, end, true);
-    attachment_clear(space, start, end);
-    pmap_remove(&space->pmap, start, end);
-    tlb_drop_range(space, start, end);
+    space_detach(space, start, end);
     space_call_end(space, &call);
 }
 
@@ -220,6 +150,13 @@ static void space_restricted(struct machine_space *space, vm_offset_t start, vm_
         tlb_drop_range(space, start, end);
 }
 
+/* Forgets every mapping in [start, end). */
+static void space_forget_range(struct machine_space *space, vm_offset_t start, vm_offset_t end)
+{
+    for (vm_offset_t va = start; pmap_next_mapped(&space->pmap, va, end, &va); va += VM_PAGE_SIZE)
+        space_forget(space, va);
+}
+
 int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
 {
     struct space_call call;
@@ -227,12 +164,15 @@ int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t 
     if (sim_fail_map())
         return -ENOMEM;
     space_call_begin(space, &call, start, end, false);
-    attachment_split(space, start);
-    attachment_split(space, end);
-    for (uint32_t at = attachment_find(space, start);
-         at < space->nattachments && space->attachment[at].start < end; at++)
+    for (uint32_t at = attachment_split_range(space, start, end);
+         at < space->nattachments && space->attachment[at].start < end; at++) {
         space->attachment[at].prot = prot;
-    pmap_protect(&space->pmap, start, end, prot);
+        space->attachment[at].frozen = false;
+    }
+    if (prot & VM_PROT_READ)
+        pmap_protect(&space->pmap, start, end, prot);
+    else
+        space_forget_range(space, start, end);
     space_restricted(space, start, end);
     space_call_end(space, &call);
     return 0;
@@ -273,21 +213,33 @@ static void space_check_map(struct machine_space *space, vm_offset_t va, void *o
     }
 }
 
+/* Returns the page-table bits for what the core says of a mapping. */
+static pt_entry_t space_map_bits(vm_prot_t prot, unsigned flags)
+{
+    pt_entry_t also = (flags & MACHINE_MAP_WIRED) ? X86_PG_W : 0;
+
+    if ((flags & MACHINE_MAP_DIRTY) && (prot & VM_PROT_WRITE))
+        also |= X86_PG_M; /* a store need not set it */
+    return also;
+}
+
 /* One page of machine_map. */
 static int space_map_page(struct machine_space *space, vm_offset_t va, vm_frame_t frame, vm_prot_t prot,
                           unsigned flags)
 {
+    const pt_entry_t also = space_map_bits(prot, flags);
     pt_entry_t was;
 
     if ((flags & MACHINE_MAP_QUICK) && !(flags & MACHINE_MAP_WIRED)) {
-        if (!pmap_enter_quick_locked(&space->pmap, va, frame, prot))
+        if (!pmap_enter_quick_locked(&space->pmap, va, frame, prot, also))
             return 0; /* it was a hint */
     } else {
-        int error = pmap_enter_pte(&space->pmap, va, frame, prot, (flags & MACHINE_MAP_WIRED) != 0, &was);
+        int error = pmap_enter_pte(&space->pmap, va, frame, prot, also, &was);
 
         if (error != 0)
             return error;
-        if ((was & X86_PG_V) && (atop(was & X86_PG_FRAME) != frame || (pte_prot(was) & ~prot) != 0))
+        if ((was & X86_PG_V) &&
+            (atop(was & X86_PG_FRAME) != frame || (pte_prot(was) & ~prot) != 0 || (was & X86_PG_SELF)))
             tlb_drop_range(space, va, va + VM_PAGE_SIZE);
     }
     sim.stats.maps++;
@@ -322,7 +274,18 @@ int machine_map(struct machine_space *space, vm_offset_t va, const struct machin
     return error;
 }
 
-void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned flags)
+/* Removes the mappings in [start, end); bits[i] |= MACHINE_DIRTY as machine_unmap says. */
+static void space_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t end, uint8_t *bits)
+{
+    pmap_remove(&space->pmap, start, end, bits);
+    if (bits != NULL)
+        written_report(&space->written, start, end, WRITTEN_BY_CORE, bits);
+    (void)written_clear(&space->written, start, end, WRITTEN_BY_CORE);
+    space_restricted(space, start, end);
+}
+
+void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned flags,
+                   uint8_t *bits)
 {
     struct space_call call;
 
@@ -330,8 +293,15 @@ void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t e
     space_call_begin(space, &call, start, end, false);
     sim.stats.unmaps++;
     sim_event(EVENT_UNMAP, start, end);
-    pmap_remove(&space->pmap, start, end);
-    space_restricted(space, start, end);
+    if (bits != NULL && sim.params.torture.late_bits) {
+        struct written_unmap *unmap = written_unmap_begin(&space->written, start, end, bits);
+
+        space_unmap(space, start, end, unmap->removed);
+        unmap->under_way = false;
+    } else {
+        tlb_write_back(space, start, end);
+        space_unmap(space, start, end, bits);
+    }
     space_call_end(space, &call);
 }
 
@@ -358,25 +328,32 @@ unsigned machine_query(struct machine_space *space, vm_offset_t va)
         answer |= MACHINE_WRITABLE;
     if (pte & X86_PG_M)
         answer |= MACHINE_DIRTY;
-    if (sim.params.torture.referenced_unknown)
-        answer |= MACHINE_REFERENCED_UNKNOWN;
-    else if (pte & X86_PG_A)
+    if (pte & X86_PG_A)
         answer |= MACHINE_REFERENCED;
     return answer;
 }
 
-unsigned machine_harvest(struct machine_space *space, vm_offset_t va)
+void machine_harvest(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned clear,
+                     uint8_t *bits)
 {
-    unsigned answer = machine_query(space, va);
+    const uint32_t npages = (uint32_t)atop(end - start);
+    uint8_t found[MACHINE_RUN_MAX] = {0};
+    struct space_call call;
 
-    answer &= ~(unsigned)(MACHINE_REFERENCED | MACHINE_DIRTY);
-    if (pmap_ts_referenced(&space->pmap, trunc_page(va)) && !sim.params.torture.referenced_unknown)
-        answer |= MACHINE_REFERENCED;
-    if (pmap_clear_modify(&space->pmap, trunc_page(va))) {
-        answer |= MACHINE_DIRTY;
-        tlb_drop_range(space, trunc_page(va), trunc_page(va) + VM_PAGE_SIZE);
+    if (npages > MACHINE_RUN_MAX)
+        sim_panic("machine_harvest: a range of %u pages", npages);
+    space_call_begin(space, &call, start, end, false);
+    tlb_write_back(space, start, end);
+    pmap_harvest(&space->pmap, start, end, clear, found);
+    written_report(&space->written, start, end, WRITTEN_BY_CORE | WRITTEN_BY_MM1, found);
+    if (clear & MACHINE_DIRTY)
+        (void)written_clear(&space->written, start, end, WRITTEN_BY_CORE | WRITTEN_BY_MM1);
+    for (uint32_t i = 0; i < npages; i++) {
+        if ((found[i] & clear & MACHINE_DIRTY) && !sim.params.torture.late_bits)
+            tlb_drop_range(space, start + ptoa(i), start + ptoa(i + 1));
+        bits[i] |= found[i];
     }
-    return answer;
+    space_call_end(space, &call);
 }
 
 void machine_sync(struct machine_space *space)
@@ -384,6 +361,7 @@ void machine_sync(struct machine_space *space)
     sim_preempt();
     sim.stats.syncs++;
     tlb_drop_space(space);
+    written_sync(&space->written);
     pmap_free_pt_pages(&space->pmap);
 }
 
@@ -398,6 +376,30 @@ bool sim_mapped(struct machine_space *space, vm_offset_t va, vm_frame_t *frame, 
 }
 
 /* ---- forgetful ------------------------------------------------------------------------------- */
+
+struct machine_space *space_first(void)
+{
+    return spaces;
+}
+
+/* As mm1_enter it takes no lock. */
+void space_forget(struct machine_space *space, vm_offset_t va) FL_NO_THREAD_SAFETY_ANALYSIS
+{
+    uint8_t bits = 0;
+
+    tlb_drop_range(space, va, va + VM_PAGE_SIZE);
+    pmap_remove_locked(&space->pmap, va, va + VM_PAGE_SIZE, &bits);
+    if (bits & MACHINE_DIRTY)
+        written_note(&space->written, va, WRITTEN_BY_CORE);
+}
+
+void space_self_written(struct pmap *pmap, vm_offset_t va)
+{
+    struct machine_space *space =
+        (struct machine_space *)(void *)((char *)pmap - offsetof(struct machine_space, pmap));
+
+    written_note(&space->written, va, WRITTEN_BY_MM1);
+}
 
 void space_forget_one(void)
 {
@@ -421,8 +423,7 @@ void space_forget_one(void)
         return;
     if (pmap_extract(&space->pmap, va) & X86_PG_W)
         return;
-    pmap_remove(&space->pmap, va, va + VM_PAGE_SIZE);
-    tlb_drop_range(space, va, va + VM_PAGE_SIZE);
+    space_forget(space, va);
     sim.stats.forgotten++;
     sim_event(EVENT_FORGET, space->id, va);
 }

@@ -126,16 +126,14 @@ static bool pmap_next_pt(struct pmap *pmap, vm_offset_t *va, vm_offset_t end, st
     return false;
 }
 
-static pt_entry_t pmap_make_pte(vm_frame_t frame, vm_prot_t prot, bool wired)
+static pt_entry_t pmap_make_pte(vm_frame_t frame, vm_prot_t prot, pt_entry_t also)
 {
-    pt_entry_t pte = pmap_machine_frame_pa(frame) | X86_PG_V | X86_PG_U;
+    pt_entry_t pte = pmap_machine_frame_pa(frame) | X86_PG_V | X86_PG_U | also;
 
     if (prot & VM_PROT_WRITE)
         pte |= X86_PG_RW;
     if (!(prot & VM_PROT_EXECUTE))
         pte |= X86_PG_NX;
-    if (wired)
-        pte |= X86_PG_W;
     return pte;
 }
 
@@ -157,34 +155,40 @@ void pmap_release_tables(struct pmap *pmap)
     pmap->pm_root = NULL;
 }
 
-int pmap_enter_pte(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, vm_prot_t prot, bool wired,
-                   pt_entry_t *was)
+int pmap_enter_pte_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, vm_prot_t prot,
+                          pt_entry_t also, pt_entry_t *was)
 {
-    pt_entry_t fresh = pmap_make_pte(frame, prot, wired);
+    pt_entry_t fresh = pmap_make_pte(frame, prot, also);
     struct pmap_table *path[X86_PT_LEVELS + 1];
+    pt_entry_t *pte = pmap_allocpte(pmap, va, path);
 
     *was = 0;
-    machine_lock(&pmap->pm_lock);
-    pt_entry_t *pte = pmap_allocpte(pmap, va, path);
-    if (pte == NULL) {
-        machine_unlock(&pmap->pm_lock);
+    if (pte == NULL)
         return -PMAP_ENOMEM;
-    }
     *was = pte_load_store(pte, fresh);
     if (!(*was & X86_PG_V)) {
         pmap_use_pt(path[1]);
         pmap->resident_count++;
     } else if (((*was ^ fresh) & X86_PG_FRAME) == 0) {
-        pte_set_bits(pte, *was & (X86_PG_A | X86_PG_M));
+        pte_set_bits(pte, *was & (((*was ^ fresh) & X86_PG_SELF) ? X86_PG_A : X86_PG_A | X86_PG_M));
     }
-    pmap_machine_pte_changed(*was, fresh);
-    machine_unlock(&pmap->pm_lock);
+    pmap_machine_pte_changed(pmap, va, *was, fresh);
     return 0;
 }
 
-bool pmap_enter_quick_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, vm_prot_t prot)
+int pmap_enter_pte(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, vm_prot_t prot, pt_entry_t also,
+                   pt_entry_t *was)
 {
-    pt_entry_t fresh = pmap_make_pte(frame, prot, false);
+    machine_lock(&pmap->pm_lock);
+    int error = pmap_enter_pte_locked(pmap, va, frame, prot, also, was);
+    machine_unlock(&pmap->pm_lock);
+    return error;
+}
+
+bool pmap_enter_quick_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, vm_prot_t prot,
+                             pt_entry_t also)
+{
+    pt_entry_t fresh = pmap_make_pte(frame, prot, also);
     struct pmap_table *path[X86_PT_LEVELS + 1];
     unsigned missing;
     bool entered = false;
@@ -197,7 +201,7 @@ bool pmap_enter_quick_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame
             pte_store(pte, fresh);
             pmap_use_pt(path[1]);
             pmap->resident_count++;
-            pmap_machine_pte_changed(0, fresh);
+            pmap_machine_pte_changed(pmap, va, 0, fresh);
             entered = true;
         }
     }
@@ -205,26 +209,41 @@ bool pmap_enter_quick_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame
     return entered;
 }
 
-void pmap_remove(struct pmap *pmap, vm_offset_t start, vm_offset_t end)
+/* Returns whether there was an entry; *bits (may be NULL) as for pmap_remove. */
+static bool pmap_remove_pte(struct pmap *pmap, vm_offset_t va, pt_entry_t *pte, uint8_t *bits)
+    FL_REQUIRES(pmap->pm_lock)
+{
+    if (!(pte_load(pte) & X86_PG_V))
+        return false;
+    pt_entry_t was = pte_load_store(pte, 0);
+    if (bits != NULL && (was & (X86_PG_M | X86_PG_SELF)) == X86_PG_M)
+        *bits |= MACHINE_DIRTY;
+    pmap_machine_pte_changed(pmap, va, was, 0);
+    return true;
+}
+
+void pmap_remove_locked(struct pmap *pmap, vm_offset_t start, vm_offset_t end, uint8_t *bits)
 {
     struct pmap_table *path[X86_PT_LEVELS + 1];
     vm_offset_t stop;
 
-    machine_lock(&pmap->pm_lock);
     for (vm_offset_t va = start; pmap_next_pt(pmap, &va, end, path, &stop); va = stop) {
         uint32_t count = 0;
 
         for (vm_offset_t at = va; at < stop; at += VM_PAGE_SIZE) {
-            pt_entry_t *pte = &pmap_entries(path[1])[pt_index(at, 1)];
+            uint8_t *page_bits = bits != NULL ? &bits[atop(at - start)] : NULL;
 
-            if (pte_load(pte) & X86_PG_V) {
-                pmap_machine_pte_changed(pte_load_store(pte, 0), 0);
-                count++;
-            }
+            count += pmap_remove_pte(pmap, at, &pmap_entries(path[1])[pt_index(at, 1)], page_bits);
         }
         pmap->resident_count -= count;
         pmap_unuse_pt(pmap, va, path, 1, count);
     }
+}
+
+void pmap_remove(struct pmap *pmap, vm_offset_t start, vm_offset_t end, uint8_t *bits)
+{
+    machine_lock(&pmap->pm_lock);
+    pmap_remove_locked(pmap, start, end, bits);
     machine_unlock(&pmap->pm_lock);
 }
 
@@ -244,7 +263,7 @@ void pmap_protect(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_prot
     vm_offset_t stop;
 
     if (!(prot & VM_PROT_READ)) {
-        pmap_remove(pmap, start, end);
+        pmap_remove(pmap, start, end, NULL);
         return;
     }
     machine_lock(&pmap->pm_lock);
@@ -255,48 +274,46 @@ void pmap_protect(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_prot
     machine_unlock(&pmap->pm_lock);
 }
 
-/* Clears the bits `clear` in the leaf entry at va. Returns the entry as it was before; 0: it is not valid. */
-static pt_entry_t pmap_examine(struct pmap *pmap, vm_offset_t va, pt_entry_t clear)
+static void pmap_harvest_pte(pt_entry_t *pte, pt_entry_t clear, uint8_t *bits)
+{
+    pt_entry_t entry = pte_load(pte);
+
+    if (!(entry & X86_PG_V))
+        return;
+    if (entry & clear)
+        entry = pte_clear_bits(pte, clear);
+    if (entry & X86_PG_A)
+        *bits |= MACHINE_REFERENCED;
+    if (entry & X86_PG_M)
+        *bits |= MACHINE_DIRTY;
+}
+
+void pmap_harvest(struct pmap *pmap, vm_offset_t start, vm_offset_t end, unsigned clear, uint8_t *bits)
+{
+    const pt_entry_t pte_clear =
+        ((clear & MACHINE_REFERENCED) ? X86_PG_A : 0) | ((clear & MACHINE_DIRTY) ? X86_PG_M : 0);
+    struct pmap_table *path[X86_PT_LEVELS + 1];
+    vm_offset_t stop;
+
+    machine_lock(&pmap->pm_lock);
+    for (vm_offset_t va = start; pmap_next_pt(pmap, &va, end, path, &stop); va = stop) {
+        for (vm_offset_t at = va; at < stop; at += VM_PAGE_SIZE)
+            pmap_harvest_pte(&pmap_entries(path[1])[pt_index(at, 1)], pte_clear, &bits[atop(at - start)]);
+    }
+    machine_unlock(&pmap->pm_lock);
+}
+
+pt_entry_t pmap_extract(struct pmap *pmap, vm_offset_t va)
 {
     struct pmap_table *path[X86_PT_LEVELS + 1];
     pt_entry_t entry = 0;
     unsigned missing;
 
     machine_lock(&pmap->pm_lock);
-    if (pmap_lookup_pt(pmap, va, path, &missing)) {
-        pt_entry_t *pte = &pmap_entries(path[1])[pt_index(va, 1)];
-
-        entry = pte_load(pte);
-        if (entry & clear)
-            entry = pte_clear_bits(pte, clear);
-    }
+    if (pmap_lookup_pt(pmap, va, path, &missing))
+        entry = pte_load(&pmap_entries(path[1])[pt_index(va, 1)]);
     machine_unlock(&pmap->pm_lock);
     return (entry & X86_PG_V) ? entry : 0;
-}
-
-pt_entry_t pmap_extract(struct pmap *pmap, vm_offset_t va)
-{
-    return pmap_examine(pmap, va, 0);
-}
-
-bool pmap_is_referenced(struct pmap *pmap, vm_offset_t va)
-{
-    return (pmap_examine(pmap, va, 0) & X86_PG_A) != 0;
-}
-
-bool pmap_ts_referenced(struct pmap *pmap, vm_offset_t va)
-{
-    return (pmap_examine(pmap, va, X86_PG_A) & X86_PG_A) != 0;
-}
-
-bool pmap_is_modified(struct pmap *pmap, vm_offset_t va)
-{
-    return (pmap_examine(pmap, va, 0) & X86_PG_M) != 0;
-}
-
-bool pmap_clear_modify(struct pmap *pmap, vm_offset_t va)
-{
-    return (pmap_examine(pmap, va, X86_PG_M) & X86_PG_M) != 0;
 }
 
 bool pmap_next_mapped(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_offset_t *va)

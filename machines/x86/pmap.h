@@ -29,7 +29,8 @@
  *   struct pmap_table *pmap_machine_table_alloc(void)        a zeroed table page, its pa set; NULL: none
  *   void pmap_machine_table_free(struct pmap_table *table)   takes it back
  *   uint64_t pmap_machine_frame_pa(vm_frame_t frame)         where the frame lies in physical memory
- *   void pmap_machine_pte_changed(pt_entry_t was, pt_entry_t is)      a leaf changed: to count mappings
+ *   void pmap_machine_pte_changed(struct pmap *pmap, vm_offset_t va, pt_entry_t was, pt_entry_t is)
+ *                                                            the leaf of va changed: to count mappings
  */
 #ifndef MACHINES_X86_PMAP_H
 #define MACHINES_X86_PMAP_H
@@ -58,19 +59,25 @@ FL_NODISCARD int pmap_pinit(struct pmap *pmap);
 void pmap_release_tables(struct pmap *pmap);
 
 /*
- * Enters the frame at va. If the same frame is mapped there, rights and wiring become the new ones, and
- * accessed and modified stay; another frame is replaced. *was: the entry as it was before, so that the
- * machine knows what its TLBs may hold. Errors: -ENOMEM, and nothing changed.
+ * Enters the frame at va. also: X86_PG_W, _M, _SELF. If the same frame is mapped there, rights and software's
+ * bits become the new ones, and accessed and modified stay; but modified does not where X86_PG_SELF changes.
+ * Another frame is replaced. *was: the entry as it was before, so that the machine knows what its TLBs may
+ * hold. Errors: -ENOMEM, and nothing changed.
  */
 FL_NODISCARD int pmap_enter_pte(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, vm_prot_t prot,
-                                bool wired, pt_entry_t *was);
+                                pt_entry_t also, pt_entry_t *was);
+FL_NODISCARD int pmap_enter_pte_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, vm_prot_t prot,
+                                       pt_entry_t also, pt_entry_t *was) FL_REQUIRES(pmap->pm_lock);
 /* Enters the frame at va only where that is cheap. Returns false, and nothing changed, if something is mapped
  * there or if it would take a new table page. */
-FL_NODISCARD bool pmap_enter_quick_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame,
-                                          vm_prot_t prot);
+FL_NODISCARD bool pmap_enter_quick_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, vm_prot_t prot,
+                                          pt_entry_t also);
 
-/* Forgets what is mapped in [start, end), wired or not. */
-void pmap_remove(struct pmap *pmap, vm_offset_t start, vm_offset_t end);
+/* Forgets what is mapped in [start, end), wired or not. bits[i] |= MACHINE_DIRTY if page i's entry had
+ * X86_PG_M and not X86_PG_SELF. bits may be NULL. */
+void pmap_remove(struct pmap *pmap, vm_offset_t start, vm_offset_t end, uint8_t *bits);
+void pmap_remove_locked(struct pmap *pmap, vm_offset_t start, vm_offset_t end, uint8_t *bits)
+    FL_REQUIRES(pmap->pm_lock);
 /* Takes the rights that are not in prot from [start, end). The hardware has no "valid but not readable", so
  * without VM_PROT_READ it is pmap_remove. */
 void pmap_protect(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_prot_t prot);
@@ -80,13 +87,12 @@ FL_NODISCARD pt_entry_t pmap_extract(struct pmap *pmap, vm_offset_t va);
 /* *va: the first address in [start, end) with a valid leaf entry. Returns false if there is none. */
 FL_NODISCARD bool pmap_next_mapped(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_offset_t *va);
 
-FL_NODISCARD bool pmap_is_referenced(struct pmap *pmap, vm_offset_t va);
-/* The same, and clears it. A TLB may go on using the page without setting it again: referenced is a guess. */
-FL_NODISCARD bool pmap_ts_referenced(struct pmap *pmap, vm_offset_t va);
-FL_NODISCARD bool pmap_is_modified(struct pmap *pmap, vm_offset_t va);
-/* The same, and clears it. When it returns true the machine drops va from all TLBs before it
- * believes the bit again. */
-FL_NODISCARD bool pmap_clear_modify(struct pmap *pmap, vm_offset_t va);
+/*
+ * bits[i] |= MACHINE_REFERENCED and MACHINE_DIRTY of page i of [start, end); those in `clear` are cleared in
+ * the entries. A TLB may go on using a page without setting its bits again, until the machine drops it.
+ * (pmap_ts_referenced, pmap_is_modified and pmap_clear_modify, FreeBSD, for a range.)
+ */
+void pmap_harvest(struct pmap *pmap, vm_offset_t start, vm_offset_t end, unsigned clear, uint8_t *bits);
 
 /* Gives the unlinked tables back to the machine (PT3). Context: no processor walks with
  * what it read before. */

@@ -2,7 +2,7 @@
  * pte.h: the entries of x86-64's page tables, and how they are read and written.
  *
  *   va:  | sign | 47…39 PML4 | 38…30 PDP | 29…21 PD | 20…12 PT | 11…0 offset |
- *   pte: | NX | … | frame 51…12 | W (ours) | … | D | A | … | U | RW | V |
+ *   pte: | NX | … | frame 51…12 | … | SELF, W (ours) | … | D | A | … | U | RW | V |
  *
  * The processor sets A and D by itself, in an atomic read-modify-write, while other processors change the
  * entry. So every change of a valid entry here is atomic, too, and writes back no bit that it read earlier.
@@ -20,6 +20,7 @@ typedef uint64_t pt_entry_t;
 #define X86_PG_A     ((pt_entry_t)1 << 5)  /* accessed */
 #define X86_PG_M     ((pt_entry_t)1 << 6)  /* modified ("D" in the manuals) */
 #define X86_PG_W     ((pt_entry_t)1 << 9)  /* software's: wired */
+#define X86_PG_SELF  ((pt_entry_t)1 << 10) /* software's: the machine entered it by itself (MM1, machine.h) */
 #define X86_PG_NX    ((pt_entry_t)1 << 63) /* may not be executed */
 #define X86_PG_FRAME ((pt_entry_t)0x000ffffffffff000)
 

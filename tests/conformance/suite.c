@@ -3,5 +3,5 @@
 
 int suite_run(struct driver *(*create)(void))
 {
-    return suite_cases(create) + suite_scenes(create) + suite_calls(create);
+    return suite_cases(create) + suite_scenes(create) + suite_calls(create) + suite_views(create);
 }

@@ -21,5 +21,7 @@ int suite_cases(struct driver *(*create)(void));
 int suite_scenes(struct driver *(*create)(void));
 /* ---- calls.c: calls on files, beside mappings of them ---- */
 int suite_calls(struct driver *(*create)(void));
+/* ---- views.c: one page of a file through shared and private mappings ---- */
+int suite_views(struct driver *(*create)(void));
 
 #endif

@@ -28,6 +28,7 @@ static void begin(uint64_t seed, uint64_t room)
     sim_disk_make_thin(thin, room);
     one_file_boot(&params, thin, RW);
     at = test_mmap(map, &file, FL_MAP_SHARED, PAGES);
+    assert_int_equal(fl_sys_madvise(map, at, ptoa(PAGES), FL_MADV_RANDOM), 0); /* each store faults */
 }
 
 static void end(void)

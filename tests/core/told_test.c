@@ -209,6 +209,7 @@ static void ranges_are_started_and_waited_for(void **state)
     vm_offset_t va = map_file(&file, 8);
     assert_int_equal(sync_range(0, 0, 8), -EINVAL);
     assert_int_equal(sync_range(UINT64_MAX - 10, 100, WRITE), -EINVAL);
+    assert_int_equal(fl_sys_madvise(map, va, ptoa(8), FL_MADV_RANDOM), 0); /* each store faults */
     for (vm_pindex_t i = 0; i < 8; i++)
         test_store8(map, va + ptoa(i), 1);
     sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 1000000;

@@ -32,11 +32,11 @@ static struct {
     uint64_t touches, hits;
 } load;
 
-static void begin(bool unknown, bool by_read)
+static void begin(bool enters_itself, bool by_read)
 {
     struct sim_params params = test_params(test_seed(21));
     params.nframes = NFRAMES;
-    params.torture.referenced_unknown = unknown;
+    params.torture.enters_itself_permille = enters_itself ? 1000 : 0;
     load.by_read = by_read;
     prng_init(&load.prng, params.seed);
     load.disk = sim_disk_create(ptoa(PAGES), params.seed);
@@ -104,9 +104,9 @@ static uint32_t scan_beside(vm_pindex_t hot, uint32_t nhot, vm_pindex_t scan, ui
 
 /* ---- a scan -------------------------------------------------------------------------------------------- */
 
-static void hot_set_stays(const char *name, bool unknown, bool by_read, bool in_order, uint32_t warm)
+static void hot_set_stays(const char *name, bool enters_itself, bool by_read, bool in_order, uint32_t warm)
 {
-    begin(unknown, by_read);
+    begin(enters_itself, by_read);
     if (in_order)
         touch_in_order(0, HOT);
     touch_at_random(0, HOT, warm * HOT);
@@ -143,10 +143,10 @@ static void a_hot_set_outlives_a_scan_by_read(void **state)
 static void what_a_scan_reads_again_soon_is_kept(void **state)
 {
     (void)state;
-    for (int unknown = 0; unknown < 2; unknown++) {
+    for (int enters_itself = 0; enters_itself < 2; enters_itself++) {
         uint32_t part = NFRAMES / 3;
         struct fl_vm_stats stats;
-        begin(unknown != 0, false);
+        begin(enters_itself != 0, false);
         for (vm_pindex_t at = 0; at + part <= SCAN; at += part) {
             touch_in_order(at, part);
             touch_in_order(at, part);
@@ -161,9 +161,9 @@ static void what_a_scan_reads_again_soon_is_kept(void **state)
 /* ---- a set that moves on ------------------------------------------------------------------------------- */
 
 /* The old hot set must give way to the new one, though the new one is larger than the rest of memory. */
-static void moves_on(bool unknown, bool in_order)
+static void moves_on(bool enters_itself, bool in_order)
 {
-    begin(unknown, false);
+    begin(enters_itself, false);
     touch_at_random(0, HOT, 8 * HOT);
     uint32_t turns = 0, permille = 0;
     for (; turns < 40 && permille < 900; turns++) {
@@ -194,8 +194,8 @@ static void what_was_hot_gives_way(void **state)
 static void random_touches_hit_as_often_as_they_can(void **state)
 {
     (void)state;
-    for (int unknown = 0; unknown < 2; unknown++) {
-        begin(unknown != 0, false);
+    for (int enters_itself = 0; enters_itself < 2; enters_itself++) {
+        begin(enters_itself != 0, false);
         assert_int_equal(fl_sys_madvise(load.map, load.va, ptoa(PAGES), FL_MADV_RANDOM), 0);
         touch_at_random(0, 2 * NFRAMES, 4 * NFRAMES);
         load.touches = load.hits = 0;

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -317,6 +318,7 @@ static void a_fault_that_is_over_is_no_error(void **state)
 static void run_as_nobody(enum fl_fault_engine engine)
 {
     CHECK(geteuid() != 0 || (setgid(NOBODY) == 0 && setuid(NOBODY) == 0));
+    CHECK(prctl(PR_SET_DUMPABLE, 1) == 0); /* as after execve: root does not own /proc/self any more */
     CHECK(chdir("/tmp") == 0);
     start(engine);
     for (vm_pindex_t i = 0; i < FILE_PAGES; i++)

@@ -1,11 +1,8 @@
 /*
  * linux_machine_test.c: the machine linux by itself, without the core: mappings, windows, bounce buffers.
- *
- * The test plays the core: its SIGBUS handler maps the absent page, as a fault would. Plain arrays hold the
- * bytes that every view must show.
+ * Plain arrays hold the bytes that every view must show. views_test.c tests free views.
  */
-#include "linux_machine.h"
-#include "memfd.h"
+#include "machine_fixture.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -21,173 +18,6 @@
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
-
-#define NFRAMES 2048
-#define VIEW_A  (LINUX_WINDOW_START + ((vm_offset_t)1 << 30))
-#define VIEW_B  (LINUX_WINDOW_START + ((vm_offset_t)2 << 30))
-
-static struct machine_space *space;
-static void *object;
-static vm_frame_t frame_of[NFRAMES]; /* page i of the object is in frame i */
-static _Atomic unsigned faults;
-static _Atomic bool deny; /* the handler gives up instead of mapping */
-static sigjmp_buf denied;
-
-static struct machine_run run_of(vm_pindex_t pindex, uint32_t npages)
-{
-    return (struct machine_run){
-        .object = object, .pindex = pindex, .npages = npages, .frame = &frame_of[pindex]};
-}
-
-static void map(vm_offset_t view, vm_pindex_t pindex, uint32_t npages, vm_prot_t prot, unsigned flags)
-{
-    struct machine_run run = run_of(pindex, npages);
-    uint32_t done = 0;
-
-    assert_int_equal(machine_map(space, view + ptoa(pindex), &run, prot, flags, &done), 0);
-    assert_int_equal(done, npages);
-}
-
-static void on_fault(int signo, siginfo_t *info, void *ucontext)
-{
-    vm_offset_t va = (vm_offset_t)info->si_addr, view = va >= VIEW_B ? VIEW_B : VIEW_A;
-
-    faults++;
-    if (deny)
-        siglongjmp(denied, 1);
-    if (signo == SIGSEGV)
-        abort();
-    struct machine_run run = run_of(atop(va - view), 1);
-    uint32_t done;
-    bool write = (((ucontext_t *)ucontext)->uc_mcontext.gregs[REG_ERR] & 2) != 0;
-    if (machine_map(space, trunc_page(va), &run, write ? VM_PROT_READ | VM_PROT_WRITE : VM_PROT_READ, 0,
-                    &done) != 0)
-        abort();
-}
-
-static uint32_t nslots; /* of the buffers that start() made */
-
-static void start(size_t buffer_len_bytes)
-{
-    struct linux_machine_params params = {.nframes = NFRAMES, .buffer_len_bytes = buffer_len_bytes};
-    nslots = (uint32_t)atop(buffer_len_bytes);
-    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
-    void *meta;
-
-    if (linux_machine_init(&params, 1 << 20, &meta) != 0)
-        fail_msg("%s", linux_machine_error());
-    assert_int_equal(machine_space_create(LINUX_WINDOW_START, LINUX_WINDOW_END, &space), 0);
-    assert_int_equal(machine_object_init(&object), 0);
-    for (vm_frame_t i = 0; i < NFRAMES; i++)
-        frame_of[i] = i;
-    assert_int_equal(sigaction(SIGBUS, &action, NULL), 0);
-    assert_int_equal(sigaction(SIGSEGV, &action, NULL), 0);
-    faults = 0;
-    deny = false;
-}
-
-/*
- * Takes every slot that one thread can have at once, so that their bytes go to the memfd, and puts them back.
- */
-static void drain_buffers(void)
-{
-    void *addr[2][MACHINE_RUN_MAX];
-    uint32_t half = nslots / 2;
-    struct machine_run run[2] = {run_of(0, half), run_of(0, half - 1 - nslots / 64)};
-    for (int i = 0; i < 2; i++)
-        assert_int_equal(machine_window_get(&run[i], MACHINE_WINDOW_FILL, false, addr[i]), 0);
-    for (int i = 0; i < 2; i++)
-        machine_window_put(&run[i], MACHINE_WINDOW_FILL, addr[i], false);
-}
-
-static uint64_t memfd_pages(void)
-{
-    struct stat st;
-
-    assert_int_equal(fstat(linux_memfd_fd(), &st), 0);
-    return (uint64_t)st.st_blocks * 512 / VM_PAGE_SIZE;
-}
-
-/* All pages were released, so nothing is left anywhere. */
-static void finish(void)
-{
-    drain_buffers();
-    assert_int_equal(memfd_pages(), 0);
-    machine_object_fini(object);
-    machine_space_destroy(space);
-    linux_machine_fini();
-}
-
-/* Runs also after a test that failed half-way. */
-static int teardown(void **state)
-{
-    (void)state;
-    linux_machine_fini();
-    return 0;
-}
-
-static void attach(vm_offset_t view, uint32_t npages, vm_prot_t prot)
-{
-    assert_int_equal(machine_attach(space, view, view + ptoa(npages), prot, object, 0), 0);
-}
-
-/* The bytes of page i in generation `value`. */
-static void page_bytes(uint8_t *bytes, vm_pindex_t pindex, unsigned value)
-{
-    for (unsigned i = 0; i < VM_PAGE_SIZE; i++)
-        bytes[i] = (uint8_t)(i * 7 + pindex * 13 + value * 101 + 1);
-}
-
-static void assert_page(const void *at, vm_pindex_t pindex, unsigned value)
-{
-    uint8_t bytes[VM_PAGE_SIZE];
-
-    page_bytes(bytes, pindex, value);
-    assert_memory_equal(at, bytes, VM_PAGE_SIZE);
-}
-
-static void fill(vm_pindex_t pindex, uint32_t npages, unsigned value)
-{
-    struct machine_run run = run_of(pindex, npages);
-    void *addr[MACHINE_RUN_MAX];
-
-    assert_int_equal(machine_window_get(&run, MACHINE_WINDOW_FILL, false, addr), 0);
-    for (uint32_t i = 0; i < npages; i++)
-        page_bytes(addr[i], pindex + i, value);
-    machine_window_put(&run, MACHINE_WINDOW_FILL, addr, true);
-}
-
-static void release(vm_pindex_t pindex, uint32_t npages)
-{
-    struct machine_run run = run_of(pindex, npages);
-
-    machine_release(&run);
-}
-
-/* Whether a load from va faults; the handler does not map the page then. */
-static bool load_faults(vm_offset_t va)
-{
-    deny = true;
-    bool faulted = true;
-    if (sigsetjmp(denied, 1) == 0) {
-        (void)*(volatile uint8_t *)va;
-        faulted = false;
-    }
-    deny = false;
-    return faulted;
-}
-
-static bool store_faults(vm_offset_t va)
-{
-    deny = true;
-    bool faulted = true;
-    if (sigsetjmp(denied, 1) == 0) {
-        *(volatile uint8_t *)va = *(volatile uint8_t *)va;
-        faulted = false;
-    }
-    deny = false;
-    return faulted;
-}
 
 static unsigned count_areas(void)
 {
@@ -205,8 +35,8 @@ static unsigned count_areas(void)
 static void start_with_views(uint32_t npages)
 {
     start(1 << 20);
-    attach(VIEW_A, npages, VM_PROT_READ | VM_PROT_WRITE);
-    attach(VIEW_B, npages, VM_PROT_READ | VM_PROT_WRITE);
+    attach(VIEW_A, npages, VM_PROT_READ | VM_PROT_WRITE, MACHINE_ATTACH_WRITENOTIFY);
+    attach(VIEW_B, npages, VM_PROT_READ | VM_PROT_WRITE, MACHINE_ATTACH_WRITENOTIFY);
 }
 
 /* The same, and 16 pages with the value 1 are mapped read-only in both. */
@@ -243,7 +73,7 @@ static void a_clean_page_faults_on_its_first_store_and_after_each_wrprotect(void
     start_with_clean_pages();
     for (int round = 0; round < 3; round++) {
         assert_true(store_faults(VIEW_A + ptoa(3)));
-        map(VIEW_A, 3, 1, VM_PROT_READ | VM_PROT_WRITE, 0);
+        map(VIEW_A, 3, 1, VM_PROT_READ | VM_PROT_WRITE, MACHINE_MAP_DIRTY);
         assert_false(store_faults(VIEW_A + ptoa(3)));
         assert_true(store_faults(VIEW_B + ptoa(3)));
         assert_true(store_faults(VIEW_A + ptoa(4)));
@@ -254,11 +84,11 @@ static void a_clean_page_faults_on_its_first_store_and_after_each_wrprotect(void
      * A range with absent pages is write-protected too; a writable mapping
      * that is made later clears the marks that this leaves.
      */
-    machine_unmap(space, VIEW_A, VIEW_A + ptoa(16), 0);
+    machine_unmap(space, VIEW_A, VIEW_A + ptoa(16), 0, NULL);
     machine_sync(space);
     assert_true(load_faults(VIEW_A));
     machine_wrprotect(space, VIEW_A, VIEW_A + ptoa(16));
-    map(VIEW_A, 0, 16, VM_PROT_READ | VM_PROT_WRITE, 0);
+    map(VIEW_A, 0, 16, VM_PROT_READ | VM_PROT_WRITE, MACHINE_MAP_DIRTY);
     assert_false(store_faults(VIEW_A + ptoa(15)));
     release(0, 16);
     finish();
@@ -268,7 +98,7 @@ static void a_released_page_is_gone_from_every_view_and_comes_back_anew(void **s
 {
     (void)state;
     start_with_clean_pages();
-    machine_unmap(space, VIEW_A + ptoa(4), VIEW_A + ptoa(8), MACHINE_UNMAP_RELEASE);
+    machine_unmap(space, VIEW_A + ptoa(4), VIEW_A + ptoa(8), MACHINE_UNMAP_RELEASE, NULL);
     release(4, 4);
     assert_false(load_faults(VIEW_A + ptoa(3)));
     assert_true(load_faults(VIEW_A + ptoa(4)));
@@ -285,9 +115,9 @@ static void rights_follow_protect(void **state)
 {
     (void)state;
     start(1 << 20);
-    attach(VIEW_A, 16, VM_PROT_READ | VM_PROT_WRITE);
+    attach(VIEW_A, 16, VM_PROT_READ | VM_PROT_WRITE, MACHINE_ATTACH_WRITENOTIFY);
     fill(0, 16, 1);
-    map(VIEW_A, 0, 16, VM_PROT_READ | VM_PROT_WRITE, 0);
+    map(VIEW_A, 0, 16, VM_PROT_READ | VM_PROT_WRITE, MACHINE_MAP_DIRTY);
     assert_int_equal(machine_protect(space, VIEW_A, VIEW_A + ptoa(8), VM_PROT_READ), 0);
     assert_true(store_faults(VIEW_A)); /* SIGSEGV */
     assert_false(load_faults(VIEW_A));
@@ -312,7 +142,7 @@ static void a_child_reads_no_zeros(void **state)
     int status;
 
     start(1 << 20);
-    attach(VIEW_A, 16, VM_PROT_READ);
+    attach(VIEW_A, 16, VM_PROT_READ, MACHINE_ATTACH_WRITENOTIFY);
     fill(0, 1, 1);
     map(VIEW_A, 0, 1, VM_PROT_READ, 0);
     for (vm_pindex_t page = 0; page < 2; page++) { /* one that is mapped, one that is absent */
@@ -334,11 +164,11 @@ static void scattered_pages_cost_no_areas(void **state)
 {
     (void)state;
     start(1 << 20);
-    attach(VIEW_A, NFRAMES, VM_PROT_READ | VM_PROT_WRITE);
+    attach(VIEW_A, NFRAMES, VM_PROT_READ | VM_PROT_WRITE, MACHINE_ATTACH_WRITENOTIFY);
     unsigned before = count_areas();
     for (vm_pindex_t i = 0; i < NFRAMES; i += 2) {
         fill(i, 1, 1);
-        map(VIEW_A, i, 1, i % 4 == 0 ? VM_PROT_READ : VM_PROT_READ | VM_PROT_WRITE, 0);
+        map(VIEW_A, i, 1, i % 4 == 0 ? VM_PROT_READ : VM_PROT_READ | VM_PROT_WRITE, MACHINE_MAP_DIRTY);
     }
     /*
      * An area a page would be about NFRAMES more. A few may come from a
@@ -358,11 +188,12 @@ static void the_limit_on_areas_is_an_error(void **state)
     int error = 0;
 
     start(1 << 20);
-    attach(VIEW_B, 16, VM_PROT_READ);
+    attach(VIEW_B, 16, VM_PROT_READ, MACHINE_ATTACH_WRITENOTIFY);
     fill(0, 16, 1);
     map(VIEW_B, 0, 16, VM_PROT_READ, 0);
     for (unsigned i = 0; i < 1u << 20 && error == 0; i++, va += ptoa(2)) /* each ends in a reserved page */
-        error = machine_attach(space, va, va + ptoa(1), VM_PROT_READ, object, 0);
+        error =
+            machine_attach(space, va, va + ptoa(1), VM_PROT_READ, test_object, 0, MACHINE_ATTACH_WRITENOTIFY);
     assert_int_equal(error, -ENOMEM);
     assert_true(load_faults(va - ptoa(2)));
     machine_detach(space, VIEW_B + ptoa(4), VIEW_B + ptoa(8));
@@ -372,7 +203,7 @@ static void the_limit_on_areas_is_an_error(void **state)
     assert_false(load_faults(VIEW_B + ptoa(8)));
     assert_int_equal(machine_protect(space, VIEW_B + ptoa(1), VIEW_B + ptoa(2), VM_PROT_NONE), -ENOMEM);
     machine_detach(space, VIEW_A, va);
-    attach(VIEW_A, 1, VM_PROT_READ);
+    attach(VIEW_A, 1, VM_PROT_READ, MACHINE_ATTACH_WRITENOTIFY);
     assert_page((void *)VIEW_A, 0, 1);
     release(0, 16);
     finish();
@@ -411,20 +242,22 @@ static void no_moment_shows_a_hole_while_a_view_changes(void **state)
     start(1 << 20);
     assert_int_equal(sigaction(SIGBUS, &action, NULL), 0);
     assert_int_equal(sigaction(SIGSEGV, &action, NULL), 0);
-    objects[0] = object;
+    objects[0] = test_object;
     assert_int_equal(machine_object_init(&objects[1]), 0);
-    attach(VIEW_A, 1, VM_PROT_READ);
+    attach(VIEW_A, 1, VM_PROT_READ, MACHINE_ATTACH_WRITENOTIFY);
     stop = false;
     attempts = loads = 0;
     assert_int_equal(pthread_create(&reader, NULL, read_view, NULL), 0);
     for (int i = 0; i < 2000 || attempts < 2000; i++) {
         if (i % 3 == 0)
             machine_detach(space, VIEW_A, VIEW_A + ptoa(1));
-        assert_int_equal(machine_attach(space, VIEW_A, VIEW_A + ptoa(1), VM_PROT_READ, objects[i % 2], 0), 0);
+        assert_int_equal(machine_attach(space, VIEW_A, VIEW_A + ptoa(1), VM_PROT_READ, objects[i % 2], 0,
+                                        MACHINE_ATTACH_WRITENOTIFY),
+                         0);
     }
     assert_int_equal(loads, 0);
     stop = true;
-    attach(VIEW_A, 1, VM_PROT_READ);
+    attach(VIEW_A, 1, VM_PROT_READ, MACHINE_ATTACH_WRITENOTIFY);
     fill(0, 1, 1);
     map(VIEW_A, 0, 1, VM_PROT_READ, 0);
     assert_int_equal(pthread_join(reader, NULL), 0);
@@ -462,7 +295,7 @@ static void a_page_filled_twice_has_the_later_bytes(void **state)
     void *addr;
 
     start(64 * VM_PAGE_SIZE);
-    attach(VIEW_A, 16, VM_PROT_READ | VM_PROT_WRITE);
+    attach(VIEW_A, 16, VM_PROT_READ | VM_PROT_WRITE, MACHINE_ATTACH_WRITENOTIFY);
     /* after each of the two fills, its bytes are in a slot or in the memfd */
     for (unsigned round = 0; round < 4; round++) {
         for (unsigned value = 5; value < 7; value++) {
@@ -697,13 +530,13 @@ static void random_step(unsigned *seed)
             n++;
         if (n > 0)
             map(view, pindex, n, rand_r(seed) % 2 == 0 ? VM_PROT_READ : VM_PROT_READ | VM_PROT_WRITE,
-                rand_r(seed) % 2 == 0 ? MACHINE_MAP_QUICK : 0);
+                MACHINE_MAP_DIRTY | (rand_r(seed) % 2 == 0 ? MACHINE_MAP_QUICK : 0));
         break;
     case 2:
         machine_wrprotect(space, view + ptoa(pindex), view + ptoa(pindex + npages));
         break;
     case 3:
-        machine_unmap(space, view + ptoa(pindex), view + ptoa(pindex + npages), 0);
+        machine_unmap(space, view + ptoa(pindex), view + ptoa(pindex + npages), 0, NULL);
         machine_sync(space);
         break;
     case 4:
@@ -730,8 +563,8 @@ static void random_steps_match_arrays(void **state)
     printf("seed %u\n", seed);
     start(32 * VM_PAGE_SIZE);
     memset(model, 0, sizeof(model));
-    attach(VIEW_A, MODEL_PAGES, VM_PROT_READ | VM_PROT_WRITE);
-    attach(VIEW_B, MODEL_PAGES, VM_PROT_READ | VM_PROT_WRITE);
+    attach(VIEW_A, MODEL_PAGES, VM_PROT_READ | VM_PROT_WRITE, MACHINE_ATTACH_WRITENOTIFY);
+    attach(VIEW_B, MODEL_PAGES, VM_PROT_READ | VM_PROT_WRITE, MACHINE_ATTACH_WRITENOTIFY);
     for (int i = 0; i < 60000; i++)
         random_step(&seed);
     release(0, MODEL_PAGES);

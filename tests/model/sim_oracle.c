@@ -7,8 +7,10 @@ struct sim_params sim_oracle_params(uint64_t seed)
 {
     struct sim_params params = seed % 4 == 0 ? test_params(seed) : test_params_hostile(seed);
 
-    if (seed % 8 == 3)
-        params.torture.copy_first = params.torture.referenced_unknown = true;
+    if (seed % 8 == 3) {
+        params.torture.copy_first = true;
+        params.torture.enters_itself_permille = 1000;
+    }
     return params;
 }
 

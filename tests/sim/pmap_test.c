@@ -68,8 +68,8 @@ static void compare(void)
         assert_int_equal(atop(pte & X86_PG_FRAME), model[i].frame);
         assert_int_equal(pte_prot(pte), model[i].prot);
         assert_int_equal((pte & X86_PG_W) != 0, model[i].wired);
-        assert_int_equal(pmap_is_referenced(&pmap, va_of(i)), model[i].referenced);
-        assert_int_equal(pmap_is_modified(&pmap, va_of(i)), model[i].modified);
+        assert_int_equal((pte & X86_PG_A) != 0, model[i].referenced);
+        assert_int_equal((pte & X86_PG_M) != 0, model[i].modified);
     }
     assert_int_equal(pmap.resident_count, resident);
     for (vm_frame_t frame = 0; frame < 16; frame++) {
@@ -89,7 +89,9 @@ static void enter(unsigned i)
     pt_entry_t was;
 
     page.wired = prng_chance(&prng, 200);
-    int error = pmap_enter_pte(&pmap, va_of(i), page.frame, page.prot, page.wired, &was);
+    page.modified = prng_chance(&prng, 200);
+    pt_entry_t also = (page.wired ? X86_PG_W : 0) | (page.modified ? X86_PG_M : 0);
+    int error = pmap_enter_pte(&pmap, va_of(i), page.frame, page.prot, also, &was);
     if (error != 0) {
         assert_int_equal(error, -ENOMEM);
         assert_false(model[i].mapped); /* replacing a mapping takes no memory */
@@ -98,7 +100,7 @@ static void enter(unsigned i)
     assert_int_equal((was & X86_PG_V) != 0, model[i].mapped);
     if (model[i].mapped && model[i].frame == page.frame) {
         page.referenced = model[i].referenced;
-        page.modified = model[i].modified;
+        page.modified = page.modified || model[i].modified;
     }
     model[i] = page;
 }
@@ -108,54 +110,98 @@ static void enter_quick(unsigned i)
     vm_frame_t frame = (vm_frame_t)prng_below(&prng, 16);
     vm_prot_t prot = some_prot();
     uint32_t before = sim_stats().ntables;
-    bool entered = pmap_enter_quick_locked(&pmap, va_of(i), frame, prot);
+    bool modified = prng_chance(&prng, 200);
+    bool entered = pmap_enter_quick_locked(&pmap, va_of(i), frame, prot, modified ? X86_PG_M : 0);
 
     assert_int_equal(sim_stats().ntables, before);
     if (model[i].mapped)
         assert_false(entered);
     if (entered)
-        model[i] = (struct model_page){.mapped = true, .frame = frame, .prot = prot};
+        model[i] = (struct model_page){.mapped = true, .frame = frame, .prot = prot, .modified = modified};
 }
 
-/* A range of addresses that starts and ends anywhere, perhaps far apart. */
-static void change_range(void)
+/* Draws a range of addresses that starts and ends anywhere, most often a short one: or little would ever be
+ * mapped. */
+static void some_range(vm_offset_t *start, vm_offset_t *end)
 {
     vm_offset_t a = va_of((unsigned)prng_below(&prng, NVAS)), b = va_of((unsigned)prng_below(&prng, NVAS));
-    vm_offset_t start = a < b ? a : b, end = (a < b ? b : a) + VM_PAGE_SIZE;
-    bool remove = prng_chance(&prng, 400);
+
+    *start = a < b ? a : b;
+    *end = (a < b ? b : a) + VM_PAGE_SIZE;
+    if (prng_chance(&prng, 800))
+        *end = *start + ptoa(prng_range(&prng, 1, 6));
+}
+
+/* Removes a short range with its bits, or any range without. */
+static void remove_range(vm_offset_t start, vm_offset_t end)
+{
+    uint8_t bits[6] = {0};
+    bool wanted = end - start <= ptoa(6) && prng_chance(&prng, 800);
+
+    pmap_remove(&pmap, start, end, wanted ? bits : NULL);
+    for (unsigned i = 0; i < NVAS; i++) {
+        if (va_of(i) < start || va_of(i) >= end)
+            continue;
+        if (wanted)
+            assert_int_equal(bits[atop(va_of(i) - start)],
+                             model[i].mapped && model[i].modified ? MACHINE_DIRTY : 0);
+        model[i] = (struct model_page){0};
+    }
+}
+
+static void protect_range(vm_offset_t start, vm_offset_t end)
+{
     vm_prot_t prot = prng_chance(&prng, 100) ? VM_PROT_NONE : some_prot();
 
-    if (prng_chance(&prng, 800)) /* mostly short ones, or little would ever be mapped */
-        end = start + ptoa(prng_range(&prng, 1, 6));
-    if (remove)
-        pmap_remove(&pmap, start, end);
-    else
-        pmap_protect(&pmap, start, end, prot);
+    pmap_protect(&pmap, start, end, prot);
     for (unsigned i = 0; i < NVAS; i++) {
         if (va_of(i) < start || va_of(i) >= end || !model[i].mapped)
             continue;
-        if (remove || prot == VM_PROT_NONE)
+        if (prot == VM_PROT_NONE)
             model[i] = (struct model_page){0};
         else
             model[i].prot &= prot;
     }
 }
 
-/* What the hardware does to an entry, and what machine_harvest returns. */
+static void harvest_range(vm_offset_t start, vm_offset_t end)
+{
+    unsigned clear = (unsigned)prng_below(&prng, 4); /* any of MACHINE_REFERENCED, MACHINE_DIRTY */
+    uint8_t bits[6] = {MACHINE_MAPPED};              /* what is set already stays */
+
+    if (end - start > ptoa(6))
+        end = start + ptoa(6);
+    pmap_harvest(&pmap, start, end, clear, bits);
+    assert_true(bits[0] & MACHINE_MAPPED);
+    bits[0] &= (uint8_t)~MACHINE_MAPPED;
+    for (unsigned i = 0; i < NVAS; i++) {
+        if (va_of(i) < start || va_of(i) >= end)
+            continue;
+        unsigned want = model[i].mapped * ((model[i].referenced ? MACHINE_REFERENCED : 0u) |
+                                           (model[i].modified ? MACHINE_DIRTY : 0u));
+        assert_int_equal(bits[atop(va_of(i) - start)], want);
+        model[i].referenced = model[i].referenced && !(clear & MACHINE_REFERENCED);
+        model[i].modified = model[i].modified && !(clear & MACHINE_DIRTY);
+    }
+}
+
+static void change_range(void)
+{
+    vm_offset_t start, end;
+
+    some_range(&start, &end);
+    if (prng_chance(&prng, 400))
+        remove_range(start, end);
+    else
+        protect_range(start, end);
+}
+
+/* What the hardware does to an entry, and then a harvest. */
 static void touch(unsigned i)
 {
-    if (!model[i].mapped)
-        return;
-    switch (prng_below(&prng, 3)) {
-    case 0:
-        assert_int_equal(pmap_ts_referenced(&pmap, va_of(i)), model[i].referenced);
-        model[i].referenced = false;
-        break;
-    case 1:
-        assert_int_equal(pmap_clear_modify(&pmap, va_of(i)), model[i].modified);
-        model[i].modified = false;
-        break;
-    default: {
+    vm_offset_t start, end;
+
+    if (model[i].mapped) {
         uint64_t pa = pmap.pm_root->pa;
 
         for (unsigned level = X86_PT_LEVELS; level > 1; level--)
@@ -165,6 +211,9 @@ static void touch(unsigned i)
                      X86_PG_A | X86_PG_M);
         model[i].referenced = model[i].modified = true;
     }
+    if (prng_chance(&prng, 400)) {
+        some_range(&start, &end);
+        harvest_range(start, end);
     }
 }
 
@@ -223,7 +272,7 @@ static void against_model(uint64_t seed, uint32_t ntables)
         if (round % 8 == 0)
             compare();
     }
-    pmap_remove(&pmap, 0, 1ull << 47);
+    pmap_remove(&pmap, 0, 1ull << 47, NULL);
     pmap_free_pt_pages(&pmap);
     assert_int_equal(sim_stats().ntables, 1); /* nothing but the root */
     pmap_release_tables(&pmap);
@@ -256,14 +305,14 @@ static void test_unlinked_tables_wait(void **state)
     params.ntables = 4;
     sim_machine_init(&params);
     assert_int_equal(pmap_pinit(&pmap), 0);
-    assert_int_equal(pmap_enter_pte(&pmap, 0x1000, 1, VM_PROT_READ, false, &was), 0);
+    assert_int_equal(pmap_enter_pte(&pmap, 0x1000, 1, VM_PROT_READ, 0, &was), 0);
     assert_int_equal(sim_stats().ntables, 4);
-    pmap_remove(&pmap, 0, 0x2000);
-    assert_int_equal(pmap_enter_pte(&pmap, 0x1000, 1, VM_PROT_READ, false, &was), -ENOMEM);
+    pmap_remove(&pmap, 0, 0x2000, NULL);
+    assert_int_equal(pmap_enter_pte(&pmap, 0x1000, 1, VM_PROT_READ, 0, &was), -ENOMEM);
     pmap_free_pt_pages(&pmap);
     assert_int_equal(sim_stats().ntables, 1);
-    assert_int_equal(pmap_enter_pte(&pmap, 0x1000, 1, VM_PROT_READ, false, &was), 0);
-    pmap_remove(&pmap, 0, 0x2000);
+    assert_int_equal(pmap_enter_pte(&pmap, 0x1000, 1, VM_PROT_READ, 0, &was), 0);
+    pmap_remove(&pmap, 0, 0x2000, NULL);
     pmap_release_tables(&pmap);
     sim_machine_fini();
 }
@@ -320,7 +369,7 @@ static void test_map_query_release(void **state)
     uint32_t done;
 
     machine_up((struct sim_torture){0});
-    assert_int_equal(machine_attach(space, AT, AT + ptoa(8), VM_PROT_ALL, object, 0), 0);
+    assert_int_equal(machine_attach(space, AT, AT + ptoa(8), VM_PROT_ALL, object, 0, 0), 0);
     assert_int_equal(map_pages(AT, object, 0, 4, VM_PROT_READ, 0, &done), 0);
     assert_int_equal(done, 4);
     assert_int_equal(map_pages(AT, object, 0, 8, VM_PROT_READ | VM_PROT_WRITE, MACHINE_MAP_QUICK, &done), 0);
@@ -337,7 +386,7 @@ static void test_map_query_release(void **state)
     assert_int_equal(a.pindex, 2);
     assert_int_equal(a.end, AT + ptoa(8));
     assert_false(sim_attached(space, AT + ptoa(8), &a));
-    machine_unmap(space, AT, AT + ptoa(8), MACHINE_UNMAP_RELEASE);
+    machine_unmap(space, AT, AT + ptoa(8), MACHINE_UNMAP_RELEASE, NULL);
     machine_sync(space);
     release_pages(object, 0, 8);
     assert_int_equal(sim_frame(frames[0])[0], SIM_POISON);
@@ -353,7 +402,7 @@ static void test_fail_map_nth(void **state)
     for (uint32_t nth = 1; nth <= 6; nth++) {
         machine_up((struct sim_torture){0});
         sim_torture()->fail_map_nth = nth;
-        int error = machine_attach(space, AT, AT + ptoa(4), VM_PROT_ALL, object, 0);
+        int error = machine_attach(space, AT, AT + ptoa(4), VM_PROT_ALL, object, 0, 0);
         assert_int_equal(error, nth == 1 ? -ENOMEM : 0);
         if (error == 0) {
             error = map_pages(AT, object, 0, 4, VM_PROT_READ, 0, &done);
@@ -361,7 +410,7 @@ static void test_fail_map_nth(void **state)
             assert_int_equal(done, nth <= 5 ? nth - 2 : 4);
         }
         assert_int_equal(sim_torture()->fail_map_nth, nth == 6 ? 1 : 0);
-        machine_unmap(space, AT, AT + ptoa(4), 0);
+        machine_unmap(space, AT, AT + ptoa(4), 0, NULL);
         machine_sync(space);
         release_pages(object, 0, 4);
         machine_down();
@@ -374,7 +423,7 @@ static void test_forgetful(void **state)
     uint32_t done;
 
     machine_up((struct sim_torture){.forgetful_permille = 1000});
-    assert_int_equal(machine_attach(space, AT, AT + ptoa(8), VM_PROT_ALL, object, 0), 0);
+    assert_int_equal(machine_attach(space, AT, AT + ptoa(8), VM_PROT_ALL, object, 0, 0), 0);
     assert_int_equal(map_pages(AT, object, 0, 4, VM_PROT_READ, MACHINE_MAP_WIRED, &done), 0);
     assert_int_equal(map_pages(AT + ptoa(4), object, 4, 4, VM_PROT_READ, 0, &done), 0);
     for (int i = 0; i < 100; i++)
@@ -382,7 +431,7 @@ static void test_forgetful(void **state)
     for (unsigned i = 0; i < 8; i++)
         assert_int_equal(machine_query(space, AT + ptoa(i)) != 0, i < 4); /* MO3 */
     assert_int_equal(sim_stats().forgotten, 4);
-    machine_unmap(space, AT, AT + ptoa(8), 0);
+    machine_unmap(space, AT, AT + ptoa(8), 0, NULL);
     machine_sync(space);
     release_pages(object, 0, 8);
     machine_down();
@@ -395,7 +444,7 @@ static void attach_and_map(vm_prot_t prot)
     uint32_t done;
 
     machine_up((struct sim_torture){0});
-    assert_int_equal(machine_attach(space, AT, AT + ptoa(4), VM_PROT_READ | VM_PROT_WRITE, object, 0), 0);
+    assert_int_equal(machine_attach(space, AT, AT + ptoa(4), VM_PROT_READ | VM_PROT_WRITE, object, 0, 0), 0);
     assert_int_equal(map_pages(AT, object, 0, 4, prot, 0, &done), 0);
 }
 
@@ -485,7 +534,7 @@ static void object_dies_shown(void *arg)
 {
     (void)arg;
     machine_up((struct sim_torture){0});
-    (void)!machine_attach(space, AT, AT + ptoa(4), VM_PROT_READ, object, 0);
+    (void)!machine_attach(space, AT, AT + ptoa(4), VM_PROT_READ, object, 0, 0);
     machine_object_fini(object);
 }
 

@@ -152,7 +152,7 @@ static void test_stale_until_sync(void **state)
     test_store8(map, at, 42);
     assert_int_equal(test_load8(map, at), 42);
     uint64_t traps = sim_stats().traps;
-    machine_unmap(space, at, at + VM_PAGE_SIZE, 0);
+    machine_unmap(space, at, at + VM_PAGE_SIZE, 0, NULL);
     assert_int_equal(machine_query(space, at), 0);
     test_store8(map, at, 43); /* through the old entry: no trap, and the same page */
     assert_int_equal(sim_stats().traps, traps);
@@ -170,33 +170,10 @@ static void test_fresh_without_torture(void **state)
     struct machine_space *space = fl_space_machine(map);
     test_store8(map, at, 42);
     uint64_t traps = sim_stats().traps;
-    machine_unmap(space, at, at + VM_PAGE_SIZE, 0);
+    machine_unmap(space, at, at + VM_PAGE_SIZE, 0, NULL);
     assert_int_equal(test_load8(map, at), 42);
     assert_int_equal(sim_stats().traps, traps + 1);
     assert_int_equal(sim_stats().tlb_stale_uses, 0);
-    down();
-}
-
-/*
- * A store must find the modified bit set, or set it, even after a harvest,
- * and even through an entry that a load made.
- */
-static void test_accessed_and_dirty(void **state)
-{
-    (void)state;
-    up(true);
-    struct machine_space *space = fl_space_machine(map);
-    test_store8(map, at, 1);
-    assert_true((machine_harvest(space, at) & (MACHINE_REFERENCED | MACHINE_DIRTY)) ==
-                (MACHINE_REFERENCED | MACHINE_DIRTY));
-    assert_int_equal(machine_query(space, at) & (MACHINE_REFERENCED | MACHINE_DIRTY), 0);
-    assert_int_equal(test_load8(map, at), 1);
-    assert_int_equal(machine_query(space, at) & (MACHINE_REFERENCED | MACHINE_DIRTY), MACHINE_REFERENCED);
-    test_store8(map, at, 2);
-    assert_true((machine_query(space, at) & MACHINE_DIRTY) != 0);
-    sim_torture()->referenced_unknown = true;
-    assert_int_equal(machine_harvest(space, at),
-                     MACHINE_MAPPED | MACHINE_WRITABLE | MACHINE_DIRTY | MACHINE_REFERENCED_UNKNOWN);
     down();
 }
 
@@ -269,7 +246,7 @@ static void release_without_sync(void *arg)
     assert_true(sim_attached(space, at, &a));
     struct machine_run run = {
         .object = a.object, .pindex = a.pindex + atop(at - a.start), .npages = 1, .frame = &frame};
-    machine_unmap(space, at, at + VM_PAGE_SIZE, MACHINE_UNMAP_RELEASE);
+    machine_unmap(space, at, at + VM_PAGE_SIZE, MACHINE_UNMAP_RELEASE, NULL);
     machine_release(&run);
 }
 
@@ -294,7 +271,6 @@ int main(void)
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_stale_until_sync),
         cmocka_unit_test(test_fresh_without_torture),
-        cmocka_unit_test(test_accessed_and_dirty),
         cmocka_unit_test(test_errors_of_accesses),
         cmocka_unit_test(test_fetch_add),
         cmocka_unit_test(test_catches),
