@@ -19,7 +19,9 @@
  */
 #include <faultline/vm.h>
 #include "file/buffer.h"
+#include "file/truncate.h"
 #include "file/vnode_space.h"
+#include "file/writeback.h"
 #include "lib/errno.h"
 #include "vm/vm_harvest.h"
 #include "sys/range.h"
@@ -105,6 +107,12 @@ static int vn_mmap_prepare(struct vm_object *object, bool may_write)
 {
     int error = block_complete_pages(object);
 
+    if (error != 0) {
+        /* Written, such pages can go: then the access that needs the bytes meets the error. */
+        (void)!filemap_write_and_wait_range(object, 0, UINT64_MAX);
+        (void)!invalidate_inode_pages2_range(object, 0, UINT64_MAX);
+        error = block_complete_pages(object);
+    }
     if (error != 0 || !may_write || !vnode_pager_space_scarce(object))
         return error;
     vm_lock(&object->lock);

@@ -210,6 +210,9 @@ static void lru_defer(struct vm_page *m, enum lru_op op) FL_REQUIRES(m->object->
 {
     if (atomic_load_explicit(&m->lru_op, memory_order_relaxed) == op)
         return; /* a batch has it; or a drain takes it at this moment, and puts it in the same place */
+    m->stamp = vm_queues.q[lru_place[op].queue].clock;
+    if (lru_place[op].head)
+        m->stamp = (uint8_t)(m->stamp - VM_QUEUE_TICKS);
     atomic_store_explicit(&m->lru_op, (uint8_t)op, memory_order_release);
     lru_collect(m, op);
 }

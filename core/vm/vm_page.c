@@ -384,6 +384,10 @@ void vm_page_enqueue(struct vm_page *m, enum vm_page_queue queue)
         vm_page_array[tail].q_next = vm_page_frame(m);
     vm_queues.q[queue].tail = vm_page_frame(m);
     vm_queues.q[queue].count++;
+    if (++vm_queues.q[queue].fresh * VM_QUEUE_TICKS >= vm_queues.q[queue].count) {
+        vm_queues.q[queue].fresh = 0;
+        vm_queues.q[queue].clock++;
+    }
 }
 
 void vm_page_enqueue_head(struct vm_page *m, enum vm_page_queue queue)

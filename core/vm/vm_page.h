@@ -108,17 +108,25 @@ struct vm_page {
     uint8_t order; /* (F) of the free block that the page heads; VM_PHYS_NOFREE otherwise */
     /* Set under (O), taken under (Q): what a batch has still to do with the page (vm/lru.h) */
     _Atomic uint8_t lru_op;
-    uint8_t pad;
+    uint8_t stamp; /* (O) its queue's clock when it came to the tail; of a page at the head an older one */
 };
 #define VM_HOLD_ORPHAN UINT16_C(0x8000) /* the page left its object: the last hold frees it */
 _Static_assert(sizeof(struct vm_page) == 40, "page + radix nodes + reservation: less than 72 bytes a page");
+
+#define VM_QUEUE_TICKS 16
 
 struct vm_page_queues {
     struct vm_lock lock; /* (Q) */
     struct {
         uint32_t head, tail; /* page numbers; head is the oldest */
         uint32_t count;      /* pages */
-    } q[PQ_COUNT];           /* (Q) */
+        uint32_t fresh;      /* pages that came to the tail since the last tick of the clock */
+        /*
+         * Ticks VM_QUEUE_TICKS times while as many pages come to the tail as the queue has. So it tells which
+         * of two pages came first, roughly, without a look at the queue. Read without (Q).
+         */
+        _Atomic uint8_t clock;
+    } q[PQ_COUNT]; /* (Q) */
     uint32_t wired;          /* (Q) pages with a wire_count, which are on no queue */
 };
 

@@ -12,8 +12,8 @@
  *           head                              tail
  *   queue    a7 b1 a3 c9 a4 …   stretch of a7 ─▶   b1 c9 … a3 a4 a7
  *
- * Pages that became inactive together come to the head together, so the order stays roughly that of their
- * last use. A pass looks at each page of a queue about once.
+ * Pages that came to the queue much later than the one at the head are left out (vm_page.stamp), so the order
+ * stays roughly that in which the pages came. A pass looks at each page of a queue about once.
  *
  * A pass leaves dirty pages alone while it finds clean ones, and launders them when clean ones are rare: many
  * at a time, as many as are wanted free. A laundered page comes back to the head of the queue when it is
@@ -51,6 +51,8 @@
 /* Pages in a batch, and the stretch of the object that they lie in. */
 #define PAGEOUT_BATCH   128
 #define PAGEOUT_STRETCH MACHINE_RUN_MAX
+/* Ticks of the queue's clock (VM_QUEUE_TICKS) that a page of a batch may have come after the one at the head. */
+#define PAGEOUT_TOGETHER 4
 /* Fewer frames are no VM. */
 #define PAGEOUT_NFRAMES 16
 
@@ -98,7 +100,7 @@ struct pageout_pass {
 struct pageout_batch {
     struct vm_object *object; /* locked once the batch is picked; NULL: the queue was empty */
     vm_pindex_t pindex;       /* of the page that was at the head */
-    vm_pindex_t ahead;        /* where a page that was read ahead may be added */
+    uint8_t stamp;            /* that page's */
     vm_pindex_t start, end;   /* its pages lie in [start, end) */
     struct vm_page *m[PAGEOUT_BATCH];
     uint32_t n;                       /* pages in m */
@@ -179,9 +181,8 @@ static void batch_add(struct pageout_batch *batch, enum vm_page_queue queue, vm_
     while (batch->n < max && start < end && (m = vm_page_find_least(batch->object, start)) != NULL &&
            m->pindex < end) {
         start = m->pindex + 1;
-        if (!on_queue(m, queue) || ((m->flags & PG_AHEAD) && m->pindex != batch->ahead))
+        if (!on_queue(m, queue) || (int8_t)(m->stamp - batch->stamp) > PAGEOUT_TOGETHER)
             continue;
-        batch->ahead = m->pindex + 1;
         batch->start = m->pindex < batch->start || batch->n == 0 ? m->pindex : batch->start;
         batch->end = m->pindex >= batch->end || batch->n == 0 ? m->pindex + 1 : batch->end;
         batch->m[batch->n++] = m;
@@ -190,14 +191,14 @@ static void batch_add(struct pageout_batch *batch, enum vm_page_queue queue, vm_
 
 /*
  * Takes up to `max` pages of the queue in the stretch around batch->pindex: from there on, then before it.
- * Pages that were read ahead and not used yet are taken only in one run with the one at the head: the others
- * may just have come.
+ * Pages that came to the queue much later than that one are left out: they are far from the head.
  */
 static void batch_collect(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
     FL_REQUIRES(batch->object->lock)
 {
     vm_pindex_t start = batch->pindex & ~(vm_pindex_t)(PAGEOUT_STRETCH - 1);
-    batch->ahead = batch->pindex;
+    const struct vm_page *m = vm_page_lookup(batch->object, batch->pindex);
+    batch->stamp = m != NULL ? m->stamp : 0;
     batch->n = 0;
     batch_add(batch, queue, batch->pindex, start + PAGEOUT_STRETCH, max);
     batch_add(batch, queue, start, batch->pindex, max);
@@ -206,7 +207,10 @@ static void batch_collect(struct pageout_batch *batch, enum vm_page_queue queue,
 
 /* The batch's pages go to the queue's tail. */
 static void batch_requeue(const struct pageout_batch *batch, enum vm_page_queue queue)
+    FL_REQUIRES(batch->object->lock)
 {
+    for (uint32_t i = 0; i < batch->n; i++)
+        batch->m[i]->stamp = vm_queues.q[queue].clock;
     vm_lock(&vm_queues.lock);
     for (uint32_t i = 0; i < batch->n; i++)
         if (batch->m[i]->queue == queue)

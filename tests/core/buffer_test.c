@@ -329,6 +329,22 @@ static void a_hole_while_others_read(void **state)
 
 /* ---- failures ------------------------------------------------------------------------------------------ */
 
+/* A page that cannot be completed is written and goes, when the file is mapped: the access meets the error. */
+static void a_failed_read_is_met_by_the_mapping(void **state)
+{
+    (void)state;
+    begin(test_params(16), LEN, 512);
+    assert_int_equal(write_at(512, ones, 512, 0), 512);
+    sim_disk_faults(disk)->bad_read_start = 2048;
+    sim_disk_faults(disk)->bad_read_end = 2049;
+    uint8_t byte;
+    assert_int_equal(sim_load(map, shared(), &byte, 1, NULL), -EIO);
+    assert_int_equal(disk_byte(512), 1);
+    *sim_disk_faults(disk) = (struct sim_disk_faults){0};
+    assert_int_equal(test_load8(map, shared() + 512), 1);
+    one_file_end();
+}
+
 static void a_failed_read_leaves_the_dirty_blocks(void **state)
 {
     (void)state;
@@ -336,8 +352,6 @@ static void a_failed_read_leaves_the_dirty_blocks(void **state)
     assert_int_equal(write_at(512, ones, 512, 0), 512);
     sim_disk_faults(disk)->bad_read_start = 2048;
     sim_disk_faults(disk)->bad_read_end = 2049;
-    uint8_t byte;
-    assert_int_equal(sim_load(map, shared(), &byte, 1, NULL), -EIO);
     assert_int_equal(read_at(0, page, 10, 0), -EIO);
     assert_int_equal(write_at(2050, ones, 5, 0), -EIO);
     assert_int_equal(write_at(ptoa(1) + 5, ones, 5, 0), 5);
@@ -615,6 +629,7 @@ int main(void)
         cmocka_unit_test(a_mapping_may_store_where_blocks_were),
         cmocka_unit_test(a_hole_in_a_page_written_in_part),
         cmocka_unit_test(a_hole_while_others_read),
+        cmocka_unit_test(a_failed_read_is_met_by_the_mapping),
         cmocka_unit_test(a_failed_read_leaves_the_dirty_blocks),
         cmocka_unit_test(a_failed_write_leaves_that_block_dirty),
         cmocka_unit_test(without_memory_for_buffers),

@@ -400,13 +400,6 @@ static void freeze_twice(void *arg)
     bare_freeze(2, 4);
 }
 
-static void thaw_more(void *arg)
-{
-    (void)arg;
-    frozen_range();
-    machine_thaw(bare.space, VA(1), VA(4), RW);
-}
-
 static void freeze_with_other_rights(void *arg)
 {
     (void)arg;
@@ -421,43 +414,11 @@ static void freeze_a_hole(void *arg)
     (void)!machine_freeze(bare.space, VA(NPAGES - 1), VA(NPAGES + 1), RW);
 }
 
-static void detach_frozen(void *arg)
-{
-    (void)arg;
-    frozen_range();
-    machine_detach(bare.space, VA(0), VA(NPAGES));
-}
-
-static void protect_frozen(void *arg)
-{
-    (void)arg;
-    frozen_range();
-    (void)!machine_protect(bare.space, VA(2), VA(3), VM_PROT_READ);
-}
-
-static void writenotify_not_frozen(void *arg)
-{
-    (void)arg;
-    frozen_range();
-    (void)!machine_writenotify(bare.space, VA(2), VA(4), RW, bare.object, 2);
-}
-
 static void writenotify_of_another_page(void *arg)
 {
     (void)arg;
     frozen_range();
     (void)!machine_writenotify(bare.space, VA(1), VA(3), RW, bare.object, 2);
-}
-
-static void writenotify_not_harvested(void *arg)
-{
-    (void)arg;
-    bare_up((struct sim_torture){.enters_itself_permille = 1000, .late_bits = true});
-    bare_attach(RW, 0);
-    bare_fill(0, 4, 7);
-    assert_int_equal(bare_store(1, 1), 0);
-    bare_freeze(1, 3);
-    (void)!machine_writenotify(bare.space, VA(1), VA(3), RW, bare.object, 1);
 }
 
 static void harvest_too_much(void *arg)
@@ -511,14 +472,9 @@ static void test_catches(void **state)
 {
     (void)state;
     assert_true(test_panics(freeze_twice, NULL, "frozen already"));
-    assert_true(test_panics(thaw_more, NULL, "is not frozen"));
     assert_true(test_panics(freeze_with_other_rights, NULL, "with rights"));
     assert_true(test_panics(freeze_a_hole, NULL, "nothing is attached"));
-    assert_true(test_panics(detach_frozen, NULL, "is detached or replaced"));
-    assert_true(test_panics(protect_frozen, NULL, "machine_protect of a frozen range"));
-    assert_true(test_panics(writenotify_not_frozen, NULL, "is not frozen"));
     assert_true(test_panics(writenotify_of_another_page, NULL, "something else is attached"));
-    assert_true(test_panics(writenotify_not_harvested, NULL, "MO6"));
     assert_true(test_panics(harvest_too_much, NULL, "a range of 257 pages"));
     assert_true(test_panics(release_what_the_core_mapped, NULL, "MO2"));
     assert_true(test_panics(release_before_sync, NULL, "machine_sync is owed"));
