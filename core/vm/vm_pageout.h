@@ -55,4 +55,7 @@ uint32_t vm_pageout_scan(uint32_t target);
 void vm_pageout_loop(void);
 void vm_pageout_stop(void);
 
+/* Sleeps a little: a large object may be locked for as long as it takes to prepare a read-ahead window. */
+void vm_pageout_pause(void);
+
 #endif
