@@ -64,8 +64,8 @@ static void harvest_stretch(struct vm_object *object, vm_pindex_t start, vm_pind
 }
 
 /*
- * harvest_stretch that clears MACHINE_REFERENCED: a machine may have to forget mappings for it, so the pages that
- * must stay mapped are left out.
+ * harvest_stretch that clears MACHINE_REFERENCED: a machine may have to forget mappings for it, so the pages
+ * that must stay mapped are left out.
  */
 static void harvest_references(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear)
     FL_REQUIRES(object->lock)

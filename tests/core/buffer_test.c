@@ -268,7 +268,8 @@ static void what_is_cut_off_is_not_written(void **state)
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(2)), 0); /* the store reads as zeros there already */
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_int_equal(bytes_written(), 1024 + 512);
-    assert_true(test_load8(map, shared() + ptoa(1) + 499) == 1 && test_load8(map, shared() + ptoa(1) + 500) == 0);
+    assert_true(test_load8(map, shared() + ptoa(1) + 499) == 1 &&
+                test_load8(map, shared() + ptoa(1) + 500) == 0);
     assert_int_equal(read_at(0, page, VM_PAGE_SIZE, 0), VM_PAGE_SIZE);
     for (uint32_t i = 0; i < VM_PAGE_SIZE; i++)
         assert_int_equal(page[i], i < 512 ? test_byte(i) : i < 1100 ? 1 : 0);
@@ -321,15 +322,15 @@ static void a_hole_while_others_read(void **state)
         sim_join_all();
         for (uint32_t i = 0; i < VM_PAGE_SIZE; i++)
             assert_int_equal(test_load8(map, shared() + i), i >= 700 && i < 2200  ? 0
-                                                          : i >= 512 && i < 700 ? 1
-                                                                                : test_byte(i));
+                                                            : i >= 512 && i < 700 ? 1
+                                                                                  : test_byte(i));
         one_file_end();
     }
 }
 
 /* ---- failures ------------------------------------------------------------------------------------------ */
 
-/* A page that cannot be completed is written and goes, when the file is mapped: the access meets the error. */
+/* A page that cannot be completed is written and goes when the file is mapped: the access meets the error. */
 static void a_failed_read_is_met_by_the_mapping(void **state)
 {
     (void)state;
