@@ -15,7 +15,8 @@
 #include "vm/vm_page.h"
 #include "vm/vm_rmap.h"
 
-#define HARVEST_SPAN MACHINE_RUN_MAX
+#define HARVEST_SPAN  MACHINE_RUN_MAX
+#define HARVEST_PAGES 64 /* looked up together; a fault may run on a small stack */
 
 /* What a harvest says of page m. A page that is not valid is mapped nowhere. (O) of its object. */
 static void page_harvested(struct vm_page *m, unsigned bits)
@@ -32,11 +33,16 @@ static void page_harvested(struct vm_page *m, unsigned bits)
 static void stretch_harvested(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
                               const uint8_t *bits) FL_REQUIRES(object->lock)
 {
-    struct vm_page *m;
-    for (vm_pindex_t at = start; at < end && (m = vm_page_find_least(object, at)) != NULL && m->pindex < end;
-         at = m->pindex + 1)
-        if (bits[m->pindex - start] != 0)
-            page_harvested(m, bits[m->pindex - start]);
+    struct vm_page *m[HARVEST_PAGES];
+    uint32_t n = HARVEST_PAGES;
+    for (vm_pindex_t at = start; n == HARVEST_PAGES; at = m[n - 1]->pindex + 1) {
+        n = vm_page_lookup_range(object, at, end, m, HARVEST_PAGES);
+        for (uint32_t i = 0; i < n; i++)
+            if (bits[m[i]->pindex - start] != 0)
+                page_harvested(m[i], bits[m[i]->pindex - start]);
+        if (n == 0)
+            break;
+    }
 }
 
 /*
@@ -63,6 +69,23 @@ static void harvest_stretch(struct vm_object *object, vm_pindex_t start, vm_pind
     stretch_harvested(object, start, end, bits);
 }
 
+/* The first page of [start, end) that is held or, with `wired`, wired. NULL: none. */
+static struct vm_page *first_pinned(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool wired)
+    FL_REQUIRES(object->lock)
+{
+    struct vm_page *m[HARVEST_PAGES];
+    uint32_t n = HARVEST_PAGES;
+    for (vm_pindex_t at = start; n == HARVEST_PAGES; at = m[n - 1]->pindex + 1) {
+        n = vm_page_lookup_range(object, at, end, m, HARVEST_PAGES);
+        for (uint32_t i = 0; i < n; i++)
+            if (m[i]->hold_count > 0 || (wired && m[i]->wire_count > 0))
+                return m[i];
+        if (n == 0)
+            break;
+    }
+    return NULL;
+}
+
 /*
  * harvest_stretch that clears MACHINE_REFERENCED: a machine may have to forget mappings for it, so the pages
  * that must stay mapped are left out.
@@ -70,17 +93,12 @@ static void harvest_stretch(struct vm_object *object, vm_pindex_t start, vm_pind
 static void harvest_references(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear)
     FL_REQUIRES(object->lock)
 {
-    vm_pindex_t at = start;
-    for (struct vm_page *m = vm_page_find_least(object, at); m != NULL && m->pindex < end;
-         m = vm_page_find_least(object, m->pindex + 1)) {
-        if (m->hold_count == 0 && m->wire_count == 0)
-            continue;
-        if (at < m->pindex)
-            harvest_stretch(object, at, m->pindex, clear);
-        at = m->pindex + 1;
-    }
-    if (at < end)
-        harvest_stretch(object, at, end, clear);
+    struct vm_page *m;
+    for (; start < end && (m = first_pinned(object, start, end, true)) != NULL; start = m->pindex + 1)
+        if (start < m->pindex)
+            harvest_stretch(object, start, m->pindex, clear);
+    if (start < end)
+        harvest_stretch(object, start, end, clear);
 }
 
 void vm_harvest(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear)
@@ -128,18 +146,9 @@ void vm_harvest_assume(struct vm_object *object, vm_pindex_t start, vm_pindex_t 
 
 /* ---- freezing ------------------------------------------------------------------------------------------ */
 
-/* Is a page of [start, end) held? */
-static bool any_held(struct vm_object *object, vm_pindex_t start, vm_pindex_t end) FL_REQUIRES(object->lock)
-{
-    struct vm_page *m = vm_page_find_least(object, start);
-    while (m != NULL && m->pindex < end && m->hold_count == 0)
-        m = vm_page_find_least(object, m->pindex + 1);
-    return m != NULL && m->pindex < end;
-}
-
 bool vm_freeze(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
-    if (object->freeze_end != 0 || any_held(object, start, end))
+    if (object->freeze_end != 0 || first_pinned(object, start, end, false) != NULL)
         return false;
     if (vm_rmap_freeze(object, start, end) != 0)
         return false;

@@ -262,6 +262,12 @@ struct vm_page *vm_page_find_least(const struct vm_object *object, vm_pindex_t p
     return vm_radix_lookup_ge(&object->pages, pindex);
 }
 
+uint32_t vm_page_lookup_range(const struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
+                              struct vm_page **m, uint32_t max)
+{
+    return vm_radix_lookup_range(&object->pages, start, end, m, max);
+}
+
 /* ---- busy -------------------------------------------------------------------------------------------- */
 
 void vm_page_xbusy(struct vm_page *m)

@@ -193,6 +193,10 @@ FL_NODISCARD struct vm_page *vm_page_lookup(const struct vm_object *object, vm_p
 /* The page with the least index >= pindex, or NULL. */
 FL_NODISCARD struct vm_page *vm_page_find_least(const struct vm_object *object, vm_pindex_t pindex);
 
+/* m[0 … max): the first pages of [start, end), by rising index. Returns how many. */
+FL_NODISCARD uint32_t vm_page_lookup_range(const struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
+                                           struct vm_page **m, uint32_t max);
+
 /* ---- busy. (O) held. ---------------------------------------------------------------------------------- */
 
 /* The caller becomes the owner of page m, which is not busy. */

@@ -12,8 +12,9 @@
  *           head                              tail
  *   queue    a7 b1 a3 c9 a4 …   stretch of a7 ─▶   b1 c9 … a3 a4 a7
  *
- * Pages that came to the queue much later than the one at the head are left out (vm_page.stamp), so the order
- * stays roughly that in which the pages came. A pass looks at each page of a queue about once.
+ * Pages that came to the queue, or were looked at, less than half of the queue ago are left out
+ * (vm_page.stamp), so the order stays roughly that in which the pages came. A pass looks at each page of a
+ * queue about once.
  *
  * A pass leaves dirty pages alone while it finds clean ones, and launders them when clean ones are rare: many
  * at a time, as many as are wanted free. A laundered page comes back to the head of the queue when it is
@@ -51,8 +52,9 @@
 /* Pages in a batch, and the stretch of the object that they lie in. */
 #define PAGEOUT_BATCH   128
 #define PAGEOUT_STRETCH MACHINE_RUN_MAX
-/* Ticks of the queue's clock (VM_QUEUE_TICKS) that a page of a batch may have come after the one at the head. */
-#define PAGEOUT_TOGETHER 4
+/* Ticks of the queue's clock (VM_QUEUE_TICKS) after which a page may be looked at before it is at the head. */
+#define PAGEOUT_DUE          (VM_QUEUE_TICKS / 2)
+#define PAGEOUT_DUE_INACTIVE (VM_QUEUE_TICKS * 3 / 4)
 /* Fewer frames are no VM. */
 #define PAGEOUT_NFRAMES 16
 
@@ -100,10 +102,9 @@ struct pageout_pass {
 struct pageout_batch {
     struct vm_object *object; /* locked once the batch is picked; NULL: the queue was empty */
     vm_pindex_t pindex;       /* of the page that was at the head */
-    uint8_t stamp;            /* that page's */
     vm_pindex_t start, end;   /* its pages lie in [start, end) */
     struct vm_page *m[PAGEOUT_BATCH];
-    uint32_t n;                       /* pages in m */
+    uint32_t n;    /* pages in m */
     uint32_t seen; /* pages of the queue that it stands for: n, or 1 that was passed over */
 };
 
@@ -173,35 +174,61 @@ static bool on_queue(const struct vm_page *m, enum vm_page_queue queue)
     return (m->lru & PL_LRU) != 0 && ((m->lru & PL_ACTIVE) != 0) == (queue == PQ_ACTIVE);
 }
 
-/* Adds pages [start, end) that belong on the queue, as long as the batch has fewer than `max`. */
+/*
+ * May page m, on the queue, be looked at before it comes to the head? `now`: the queue's clock. A page that was
+ * read ahead waits for its use.
+ */
+static bool page_due(const struct vm_page *m, enum vm_page_queue queue, uint8_t now)
+{
+    uint8_t due = queue == PQ_ACTIVE      ? PAGEOUT_DUE
+                  : (m->flags & PG_AHEAD) ? VM_QUEUE_TICKS
+                                          : PAGEOUT_DUE_INACTIVE;
+    return (uint8_t)(now - m->stamp) >= due;
+}
+
+/* Adds pages [start, end) that are due on the queue, as long as the batch has fewer than `max`. */
 static void batch_add(struct pageout_batch *batch, enum vm_page_queue queue, vm_pindex_t start,
                       vm_pindex_t end, uint32_t max) FL_REQUIRES(batch->object->lock)
 {
-    struct vm_page *m;
-    while (batch->n < max && start < end && (m = vm_page_find_least(batch->object, start)) != NULL &&
-           m->pindex < end) {
-        start = m->pindex + 1;
-        if (!on_queue(m, queue) || (int8_t)(m->stamp - batch->stamp) > PAGEOUT_TOGETHER)
-            continue;
-        batch->start = m->pindex < batch->start || batch->n == 0 ? m->pindex : batch->start;
-        batch->end = m->pindex >= batch->end || batch->n == 0 ? m->pindex + 1 : batch->end;
-        batch->m[batch->n++] = m;
+    uint8_t now = vm_queues.q[queue].clock;
+    uint32_t seen = PAGEOUT_BATCH - batch->n;
+    while (batch->n < max && seen == PAGEOUT_BATCH - batch->n) {
+        struct vm_page **m = batch->m + batch->n;
+        seen = vm_page_lookup_range(batch->object, start, end, m, PAGEOUT_BATCH - batch->n);
+        for (uint32_t i = 0; i < seen && batch->n < max; i++) {
+            struct vm_page *page = m[i];
+            start = page->pindex + 1;
+            if (on_queue(page, queue) && (page->pindex == batch->pindex || page_due(page, queue, now)))
+                batch->m[batch->n++] = page;
+        }
+        if (seen == 0)
+            return;
     }
 }
 
 /*
  * Takes up to `max` pages of the queue in the stretch around batch->pindex: from there on, then before it.
- * Pages that came to the queue much later than that one are left out: they are far from the head.
+ * Pages that came to the queue, or were looked at, less than half of it ago are left out.
  */
 static void batch_collect(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
     FL_REQUIRES(batch->object->lock)
 {
     vm_pindex_t start = batch->pindex & ~(vm_pindex_t)(PAGEOUT_STRETCH - 1);
-    const struct vm_page *m = vm_page_lookup(batch->object, batch->pindex);
-    batch->stamp = m != NULL ? m->stamp : 0;
     batch->n = 0;
     batch_add(batch, queue, batch->pindex, start + PAGEOUT_STRETCH, max);
-    batch_add(batch, queue, start, batch->pindex, max);
+    bool before = batch->n < max;
+    if (batch->n > 0) {
+        batch->start = batch->m[0]->pindex;
+        batch->end = batch->m[batch->n - 1]->pindex + 1;
+    }
+    if (before) {
+        uint32_t first = batch->n;
+        batch_add(batch, queue, start, batch->pindex, max);
+        if (batch->n > first) {
+            batch->start = batch->m[first]->pindex;
+            batch->end = first > 0 ? batch->end : batch->m[batch->n - 1]->pindex + 1;
+        }
+    }
     batch->seen = batch->n > 0 ? batch->n : 1;
 }
 
@@ -538,7 +565,7 @@ static void scan_inactive(struct pageout_pass *pass)
 static bool active_aged(struct pageout_pass *pass, struct vm_page *m)
 {
     bool referenced = (m->lru & (PL_YOUNG | PL_REFERENCED)) != 0;
-    m->lru &= (uint8_t)~(PL_YOUNG | PL_REFERENCED);
+    m->lru &= (uint8_t) ~(PL_YOUNG | PL_REFERENCED);
     pass->aged++;
     return !referenced || pass->force;
 }

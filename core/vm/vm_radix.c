@@ -463,6 +463,40 @@ struct vm_page *vm_radix_lookup_ge(const struct vm_radix *rtree, vm_pindex_t pin
     return radix_ge(rtree, pindex, 0);
 }
 
+struct radix_range {
+    vm_pindex_t start, last; /* both are in it */
+    struct vm_page **m;
+    uint32_t n, max;
+};
+
+/* Adds the pages below the slot. The recursion is bounded: the level falls with every step (RX2). */
+static void radix_range(uint32_t slot, struct radix_range *range)
+{
+    if (!slot_is_node(slot)) {
+        struct vm_page *m = slot_page(slot);
+        if (m->pindex >= range->start && m->pindex <= range->last)
+            range->m[range->n++] = m;
+        return;
+    }
+    struct vm_radix_node *n = slot_node(slot);
+    vm_pindex_t first = node_prefix(n), span = prefix(UINT64_MAX, node_level(n));
+    if (first > range->last || (first | ~span) < range->start)
+        return;
+    unsigned from = first < range->start ? digit(range->start, node_level(n)) : 0;
+    for (int pos = node_next(n, from, 0); pos >= 0 && pos < n->ways && range->n < range->max; pos++)
+        if (node_slots(n)[pos] != 0)
+            radix_range(node_slots(n)[pos], range);
+}
+
+uint32_t vm_radix_lookup_range(const struct vm_radix *rtree, vm_pindex_t start, vm_pindex_t end,
+                               struct vm_page **m, uint32_t max)
+{
+    struct radix_range range = {.start = start, .last = end - 1, .m = m, .max = max};
+    if (start < end && rtree->root != 0 && max > 0)
+        radix_range(rtree->root, &range);
+    return range.n;
+}
+
 struct vm_page *vm_radix_lookup_mark(const struct vm_radix *rtree, vm_pindex_t pindex,
                                      enum vm_radix_mark mark)
 {

@@ -53,6 +53,9 @@ void vm_radix_remove(struct vm_radix *rtree, struct vm_page *m);
 FL_NODISCARD struct vm_page *vm_radix_lookup(const struct vm_radix *rtree, vm_pindex_t pindex);
 FL_NODISCARD struct vm_page *vm_radix_lookup_ge(const struct vm_radix *rtree, vm_pindex_t pindex);
 FL_NODISCARD struct vm_page *vm_radix_lookup_le(const struct vm_radix *rtree, vm_pindex_t pindex);
+/* m[0 … max): the first pages of [start, end), by rising index. Returns how many. */
+FL_NODISCARD uint32_t vm_radix_lookup_range(const struct vm_radix *rtree, vm_pindex_t start, vm_pindex_t end,
+                                            struct vm_page **m, uint32_t max);
 /* The least page >= pindex that has the mark, or NULL. */
 FL_NODISCARD struct vm_page *vm_radix_lookup_mark(const struct vm_radix *rtree, vm_pindex_t pindex,
                                                   enum vm_radix_mark mark);
