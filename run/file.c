@@ -115,6 +115,7 @@ static int file_upgrade(struct file *file, int fd, unsigned mode) FL_REQUIRES(sh
     file->handle = handle;
     file->fd = file_fd(file);
     file->mode |= mode; /* only the right to write can have been missing */
+    files_writable++;
     watch_file(file);
     return 0;
 }

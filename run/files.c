@@ -24,6 +24,7 @@ static struct file *file_all FL_GUARDED_BY(shim_lock);
 static _Atomic uint64_t may_be[MAY_BE_BITS / 64];
 
 _Atomic uint32_t files_mapped;
+_Atomic uint32_t files_writable;
 struct file *_Atomic files_few[FILES_FEW];
 _Atomic uint32_t files_more;
 _Atomic uint32_t files_generation = 1;
@@ -148,6 +149,7 @@ void files_add(struct file *file)
     if (file_all != NULL)
         file_all->prev = file;
     file_all = file;
+    files_writable += (file->mode & FL_FWRITE) != 0;
     few_add(file);
     may_be[bit / 64] |= (uint64_t)1 << bit % 64;
 }
@@ -169,6 +171,7 @@ void files_remove(struct file *file)
     if (file->next != NULL)
         file->next->prev = file->prev;
     few_remove(file);
+    files_writable -= (file->mode & FL_FWRITE) != 0;
 }
 
 /* ---- all files ------------------------------------------------------------------------------------- */

@@ -6,7 +6,8 @@
 
 /* ---- without (S) ----------------------------------------------------------------------------------- */
 
-extern _Atomic uint32_t files_mapped; /* how many files there are */
+extern _Atomic uint32_t files_mapped;   /* how many files there are */
+extern _Atomic uint32_t files_writable; /* … with a descriptor that may write: others have no dirty page */
 /*
  * The files, while they are few: an empty place is NULL, and files_more counts those
  * without a place. A file found here may be closed, or another one, at any moment (file.h).

@@ -162,7 +162,7 @@ void fresh_release(void)
 {
     int saved_errno = errno;
 
-    if (files_mapped == 0 || !shim_on() || fl_vm_dirty() == 0)
+    if (files_mapped == 0 || !shim_on() || files_writable == 0)
         return;
     (void)!files_sync(NULL);
     errno = saved_errno;

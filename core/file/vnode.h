@@ -79,7 +79,7 @@ struct vnode {
     struct vm_pager_stream stream_read; /* (O) the stream of fl_vnode_read */
     uint8_t ra_behavior;                /* (O) enum vm_behavior: the last advice of fl_vnode_fadvise */
     struct file_ra_singles ra_singles;  /* (O) */
-    bool whole_pages; /* (O) the file was mapped: pages have all bytes (buffer.h) */
+    bool whole_pages;                   /* (O) the file was mapped: pages have all bytes (buffer.h) */
     /* (O) The page that fl_vnode_read ended in: small reads that follow each other use it once. */
     vm_pindex_t prev_read;
 

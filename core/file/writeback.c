@@ -233,8 +233,8 @@ void do_writepages(struct vm_object *object, struct writeback_control *wbc)
     vm_lock(&object->lock);
     vm_object_pip_add(object);
     vm_pindex_t index = vm_object_vnode(object)->writeback_index;
-    if (wbc->harvest)
-        vm_harvest(object, wbc->range_start, wbc->range_cyclic ? UINT64_MAX : wbc->range_end, 0);
+    if (wbc->harvest && vm_rmap_silent(object, wbc->range_start, wbc->range_end))
+        vm_harvest(object, wbc->range_start, wbc->range_end, 0);
     blk_start_plug(&plug);
     if (wbc->range_cyclic) {
         write_cache_pages(object, wbc, index, UINT64_MAX, &plug);

@@ -139,8 +139,3 @@ void fl_vm_check(void)
     vm_map_check_all();
     flusher_check();
 }
-
-uint64_t fl_vm_dirty(void)
-{
-    return atomic_load_explicit(&vm_page_dirty_count, memory_order_relaxed);
-}

@@ -39,8 +39,7 @@ void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, u
         uint32_t done;
         pmap_run(&run, frame, m + i, n);
         /* A wish: a page that the machine leaves out will fault, so an error needs no report. */
-        if (machine_map(map->space, va + ptoa(i), &run, prot, MACHINE_MAP_QUICK, &done) != 0 ||
-            done < n)
+        if (machine_map(map->space, va + ptoa(i), &run, prot, MACHINE_MAP_QUICK, &done) != 0 || done < n)
             return;
     }
 }

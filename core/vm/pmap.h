@@ -29,7 +29,8 @@ FL_NODISCARD int pmap_enter(struct vm_map *map, vm_offset_t va, struct vm_page *
                             unsigned flags);
 /*
  * Maps m[0 … npages), valid neighbours of one object, at va, va + 4096 …, with `prot`; without the write
- * right where stores must be told. A wish: the machine maps as many as it likes, from the first on. (M) shared; (O), or the pages are busy.
+ * right where the core must be told of stores. A wish: the machine maps as many as it likes, from the first
+ * on. (M) shared; (O), or the pages are busy.
  */
 void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, uint32_t npages,
                        vm_prot_t prot);

@@ -192,9 +192,18 @@ static void vm_fault_cleanup(struct faultstate *fs)
 /* ---- the end of a fault: the page is there ------------------------------------------------------------ */
 
 /*
+ * Is all of page m dirty? A page of which the pager keeps parts may have clean ones, unless this access has
+ * just dirtied it.
+ */
+static bool vm_fault_dirty(const struct faultstate *fs, const struct vm_page *m)
+{
+    bool parts_clean = (m->flags & PG_PRIVATE) != 0 && (fs->access & VM_PROT_WRITE) == 0;
+    return (m->flags & PG_DIRTY) != 0 && !parts_clean;
+}
+
+/*
  * The rights with which page m of the object may be entered now. Where stores must be told: write only if all
- * of the page is dirty (PM1). A page of which the pager keeps parts may have clean ones, unless this access
- * has just dirtied it.
+ * of the page is dirty (PM1).
  */
 static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_object *object,
                                const struct vm_page *m) FL_REQUIRES(object->lock)
@@ -202,8 +211,7 @@ static vm_prot_t vm_fault_prot(const struct faultstate *fs, const struct vm_obje
     bool write = (fs->access & VM_PROT_WRITE) != 0, told = fs->entry->writenotify || object->writenotify;
     KASSERT((m->flags & PG_VALID) != 0, "PM2");
     KASSERT(!write || (m->flags & PG_DIRTY) != 0, "PM1");
-    bool parts_clean = (m->flags & PG_PRIVATE) != 0 && !write;
-    bool dirty = (m->flags & (PG_DIRTY | PG_COPIED)) == PG_DIRTY && !parts_clean;
+    bool dirty = vm_fault_dirty(fs, m) && (m->flags & PG_COPIED) == 0;
     if (object != fs->first_object || (told && !dirty))
         return fs->prot & (vm_prot_t)~VM_PROT_WRITE;
     return fs->prot;
@@ -330,7 +338,7 @@ static bool vm_fault_soft_fast(struct faultstate *fs, struct vm_object *object, 
         return false;
     if (fs->access & VM_PROT_WRITE)
         vm_page_dirty(m);
-    *error = vm_fault_map(fs, m, vm_fault_prot(fs, object, m), (m->flags & PG_DIRTY) != 0);
+    *error = vm_fault_map(fs, m, vm_fault_prot(fs, object, m), vm_fault_dirty(fs, m));
     if (*error == 0)
         vm_fault_mapped(fs, object, m);
     return true;
@@ -740,7 +748,7 @@ static int vm_fault_enter(struct faultstate *fs)
     if (write)
         vm_page_dirty(m);
     vm_prot_t prot = vm_fault_prot(fs, object, m);
-    bool dirty = (m->flags & PG_DIRTY) != 0;
+    bool dirty = vm_fault_dirty(fs, m);
     vm_unlock(&object->lock);
 
     int error = vm_fault_map(fs, m, prot, dirty);

@@ -36,8 +36,8 @@ struct vm_page;
 /*
  * Brings what the machine knows of the resident pages [start, end) into their descriptors: those that were
  * stored to are dirty, those that were used through a mapping are PL_YOUNG. The bits in `clear` start anew
- * (MACHINE_REFERENCED, MACHINE_DIRTY); with MACHINE_REFERENCED held and wired pages are left out. Costs a look
- * at the page tables around resident pages only.
+ * (MACHINE_REFERENCED, MACHINE_DIRTY); with MACHINE_REFERENCED held and wired pages are left out. Costs a
+ * look at the page tables around resident pages only.
  */
 void vm_harvest(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear)
     FL_REQUIRES(object->lock);
@@ -45,11 +45,11 @@ void vm_harvest(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, un
  * Unmaps the pages [start, end), and brings what the machine knew of them into their descriptors. Where it
  * enters pages itself (MM1) they may be mapped again.
  */
-void vm_harvest_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
-    FL_REQUIRES(object->lock);
+void vm_harvest_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end) FL_REQUIRES(object->lock);
 /*
  * The pages m[0 … npages), which rise by index, are about to become clean: a store from now on makes them
- * dirty again, by a fault or in a later harvest. What was stored before is in their bytes, and they are dirty.
+ * dirty again, by a fault or in a later harvest. What was stored before is in their bytes, and they are
+ * dirty.
  */
 void vm_harvest_clean(struct vm_object *object, struct vm_page *const *m, uint32_t npages)
     FL_REQUIRES(object->lock);

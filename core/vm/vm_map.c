@@ -428,8 +428,7 @@ static void vm_map_entry_coalesce(struct vm_map_entry *prev, struct vm_map_entry
 
 void vm_map_entry_mark(const struct vm_map_entry *entry, struct vm_object *object)
 {
-    bool silent =
-        (entry->protection & VM_PROT_WRITE) != 0 && !entry->writenotify && !object->writenotify;
+    bool silent = (entry->protection & VM_PROT_WRITE) != 0 && !entry->writenotify && !object->writenotify;
 
     if (silent && vm_pager_ops(object)->mark_dirty != NULL)
         vm_pager_ops(object)->mark_dirty(object);
@@ -546,8 +545,7 @@ void vm_map_entry_settle(struct vm_map *map, struct vm_map_entry *entry, struct 
     if ((entry->protection & VM_PROT_WRITE) == 0 || entry->writenotify || object->writenotify)
         return; /* what was stored came by faults */
     vm_rwlock_write(&vm_rmap_lock);
-    int error =
-        machine_freeze(map->space, entry->start, entry->end, vm_map_prot_rights(entry->protection));
+    int error = machine_freeze(map->space, entry->start, entry->end, vm_map_prot_rights(entry->protection));
     machine_wrprotect(map->space, entry->start, entry->end);
     machine_sync(map->space);
     vm_rwlock_write_done(&vm_rmap_lock);

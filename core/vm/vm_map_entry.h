@@ -67,8 +67,7 @@ FL_NODISCARD int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_
  * The entry shows the object from now on, with its present rights: tells the pager if pages may become dirty
  * without a fault. (M) exclusive.
  */
-void vm_map_entry_mark(const struct vm_map_entry *entry, struct vm_object *object)
-    FL_REQUIRES(object->lock);
+void vm_map_entry_mark(const struct vm_map_entry *entry, struct vm_object *object) FL_REQUIRES(object->lock);
 /*
  * The entry is about to lose the write right, or to go. Stores through it are stopped, and those that were
  * made are known. Afterwards the caller changes the entry's rights in the machine, or detaches it, without

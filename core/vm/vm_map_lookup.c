@@ -180,8 +180,7 @@ static int vm_map_growstack_extend(struct vm_map *map, struct vm_map_entry *stac
     int error = 0;
 
     if (stack->object != NULL)
-        error =
-            vm_map_attach(map, start, stack->start, stack, stack->object, stack->pindex - npages);
+        error = vm_map_attach(map, start, stack->start, stack, stack->object, stack->pindex - npages);
     if (error != 0)
         return error;
     vm_map_entry_resize(map, stack, start, stack->end, stack->object == NULL ? 0 : stack->pindex - npages);

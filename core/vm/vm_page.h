@@ -84,10 +84,10 @@ enum vm_page_queue {
 #define PG_PRIVATE    0x2000 /* the pager keeps parts of it: it may be neither busy nor valid */
 
 /* vm_page.lru, all (O) */
-#define PL_LRU        0x1 /* it belongs on a queue */
-#define PL_ACTIVE     0x2 /* … and that is the active one */
-#define PL_REFERENCED 0x4 /* used once since it came there (mark_page_accessed) */
-#define PL_RECLAIM    0x8 /* page-out waits for its write-back: it is the next victim afterwards */
+#define PL_LRU        0x1  /* it belongs on a queue */
+#define PL_ACTIVE     0x2  /* … and that is the active one */
+#define PL_REFERENCED 0x4  /* used once since it came there (mark_page_accessed) */
+#define PL_RECLAIM    0x8  /* page-out waits for its write-back: it is the next victim afterwards */
 #define PL_YOUNG      0x10 /* used through a mapping since page-out looked: vm_harvest found it */
 
 struct vm_page {
@@ -126,8 +126,8 @@ struct vm_page_queues {
          * of two pages came first, roughly, without a look at the queue. Read without (Q).
          */
         _Atomic uint8_t clock;
-    } q[PQ_COUNT]; /* (Q) */
-    uint32_t wired;          /* (Q) pages with a wire_count, which are on no queue */
+    } q[PQ_COUNT];  /* (Q) */
+    uint32_t wired; /* (Q) pages with a wire_count, which are on no queue */
 };
 
 extern struct vm_page *vm_page_array; /* (c) [vm_page_count] */

@@ -1,8 +1,9 @@
 /*
  * vm_prefault.c: mapping pages ahead of the faults that would come next.
  *
- *   neighbours   va ██▓▓▓▓▓▓#      resident pages after the faulting one, up to the mark of read-ahead; or, if
- *                                  there are none, those before it that were read with it: a stream goes down
+ *   neighbours   va ██▓▓▓▓▓▓#      resident pages after the faulting one, up to the mark of read-ahead; or,
+ *                                  if there are none, those before it that were read with it: a stream that
+ *                                  goes down
  *   arrived      va ██  ▓    ▓  ▓  pages that the pager read one by one, wherever they lie in the entry
  *
  * The page with the mark (#) must be touched to start the next window, so it is never mapped ahead. Pages are

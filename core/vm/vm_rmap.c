@@ -267,13 +267,10 @@ static void visit_unmap(struct rmap_walk *walk, struct vm_map_entry *entry, vm_o
 void vm_rmap_unmap(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned flags,
                    uint8_t *bits)
 {
-    struct rmap_walk walk = {.visit = visit_unmap,
-                             .object = object,
-                             .shadows = true,
-                             .flags = flags,
-                             .bits = bits,
-                             .base = start};
+    struct rmap_walk walk = {.visit = visit_unmap, .object = object, .shadows = true, .base = start};
 
+    walk.flags = flags;
+    walk.bits = bits;
     rmap_walk(&walk, start, end);
 }
 

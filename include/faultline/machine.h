@@ -91,9 +91,9 @@ FL_NODISCARD int machine_attach(struct machine_space *space, vm_offset_t start, 
 /*
  * MACHINE_ATTACH_WRITENOTIFY for [start, end), a part of what shows `object` from page `pindex` on with the
  * rights `prot`. The range is frozen, unless it cannot be stored to, and its dirty bits were harvested since;
- * it is frozen no more afterwards. What the core entered stays mapped, since a system call may be using it; so
- * does what could be reached by MM1: a page that was stored to with the right to write, another without. Under the core's locks, of which the map's need not be one. Errors:
- * -ENOMEM; the range is frozen still.
+ * it is frozen no more afterwards. What the core entered stays mapped, since a system call may be using it.
+ * So does what MM1 entered: a page that was stored to with the right to write, another page without it. Under
+ * the core's locks, of which the map's need not be one. Errors: -ENOMEM; the range is frozen still.
  */
 FL_NODISCARD int machine_writenotify(struct machine_space *space, vm_offset_t start, vm_offset_t end,
                                      vm_prot_t prot, void *object, vm_pindex_t pindex);

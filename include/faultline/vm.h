@@ -119,8 +119,6 @@ void fl_vnode_invalidate(struct vnode *vnode, vm_ooffset_t offset, uint64_t len_
 #define FL_CHANGED_OVERWRITTEN 0x4 /* dirty pages were written over what changed there, or will be */
 #define FL_CHANGED_LATER       0x8 /* some pages are held: ask again, whether anything changes or not */
 FL_NODISCARD int fl_vnode_revalidate(struct vnode *vnode, bool own, unsigned *what);
-/* Returns how many dirty pages there are, of all files. It costs one load. */
-FL_NODISCARD uint64_t fl_vm_dirty(void);
 
 /* Where a read or a write happens, and how. (struct kiocb, Linux.) */
 struct fl_iocb {

@@ -2,7 +2,7 @@
  * machine.c: the machine as a whole: its parts, the order in which they start, and its messages.
  *
  *     init:   window ─▶ metadata ─▶ memfd ─▶ userfaultfd ─▶ pagemap ─▶ bounce buffers ─▶ probe
- *     start:  signal handlers ─▶ handler threads ─▶ the threads of the page daemon, the flusher and the prefault daemon
+ *     start:  signal handlers ─▶ handler threads ─▶ threads of the page daemon, flusher and prefault daemon
  *     fini:   the same, backwards
  *
  *     | metadata |  gap  | window of managed addresses …

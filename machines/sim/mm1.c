@@ -74,7 +74,7 @@ void mm1_release(void *object, vm_pindex_t pindex, vm_frame_t frame)
 
 /* ---- freezing -------------------------------------------------------------------------------- */
 
-/* Checks that [start, end) is attached with the rights `prot`, and sets its state; nothing is frozen twice. */
+/* Checks that [start, end) is attached with the rights `prot`, and sets its state. It is not frozen twice. */
 static void mm1_set_frozen(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
                            bool frozen)
 {
@@ -175,7 +175,8 @@ int machine_writenotify(struct machine_space *space, vm_offset_t start, vm_offse
         sim_panic("MO6: machine_writenotify at %#llx, and a store is there that was not harvested",
                   (unsigned long long)start);
     mm1_forget(space, start, end);
-    (void)written_clear(&space->written, start, end, WRITTEN_BY_MM1); /* of what was harvested, and not cleared */
+    /* What was harvested, and not cleared. */
+    (void)written_clear(&space->written, start, end, WRITTEN_BY_MM1);
     space_call_end(space, &call);
     return 0;
 }

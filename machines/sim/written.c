@@ -40,8 +40,7 @@ void written_note(struct written *written, vm_offset_t va, unsigned by)
     written->nmarks++;
 }
 
-void written_report(struct written *written, vm_offset_t start, vm_offset_t end, unsigned by,
-                    uint8_t *bits)
+void written_report(struct written *written, vm_offset_t start, vm_offset_t end, unsigned by, uint8_t *bits)
 {
     for (uint32_t i = mark_find(written, start); i < written->nmarks && written->mark[i].vpn < atop(end);
          i++) {

@@ -41,8 +41,7 @@ struct written {
 
 void written_note(struct written *written, vm_offset_t va, unsigned by);
 /* bits[i] |= MACHINE_DIRTY where page i of [start, end) has a mark by one of `by`. */
-void written_report(struct written *written, vm_offset_t start, vm_offset_t end, unsigned by,
-                    uint8_t *bits);
+void written_report(struct written *written, vm_offset_t start, vm_offset_t end, unsigned by, uint8_t *bits);
 /* Clears the marks by `by` in [start, end). Returns how many pages had one by MM1 that was not reported. */
 uint32_t written_clear(struct written *written, vm_offset_t start, vm_offset_t end, unsigned by);
 

@@ -268,7 +268,8 @@ static void what_is_cut_off_is_not_written(void **state)
     assert_int_equal(fl_vnode_truncate(file.vnode, ptoa(2)), 0); /* the store reads as zeros there already */
     assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
     assert_int_equal(bytes_written(), 1024 + 512);
-    assert_true(test_load8(map, shared() + ptoa(1) + 499) == 1 && test_load8(map, shared() + ptoa(1) + 500) == 0);
+    assert_true(test_load8(map, shared() + ptoa(1) + 499) == 1 &&
+                test_load8(map, shared() + ptoa(1) + 500) == 0);
     assert_int_equal(read_at(0, page, VM_PAGE_SIZE, 0), VM_PAGE_SIZE);
     for (uint32_t i = 0; i < VM_PAGE_SIZE; i++)
         assert_int_equal(page[i], i < 512 ? test_byte(i) : i < 1100 ? 1 : 0);
@@ -321,15 +322,15 @@ static void a_hole_while_others_read(void **state)
         sim_join_all();
         for (uint32_t i = 0; i < VM_PAGE_SIZE; i++)
             assert_int_equal(test_load8(map, shared() + i), i >= 700 && i < 2200  ? 0
-                                                          : i >= 512 && i < 700 ? 1
-                                                                                : test_byte(i));
+                                                            : i >= 512 && i < 700 ? 1
+                                                                                  : test_byte(i));
         one_file_end();
     }
 }
 
 /* ---- failures ------------------------------------------------------------------------------------------ */
 
-/* A page that cannot be completed is written and goes, when the file is mapped: the access meets the error. */
+/* A page that cannot be completed is written and goes when the file is mapped: the access meets the error. */
 static void a_failed_read_is_met_by_the_mapping(void **state)
 {
     (void)state;
@@ -428,9 +429,13 @@ static void windows_that_fail(void **state)
 
 /* ---- at random ----------------------------------------------------------------------------------------- */
 
-/* One thread, and no read-ahead: the model knows which blocks are in memory. */
+/*
+ * One thread, and no read-ahead: the model knows which blocks are in memory. From its first mapping on the
+ * file's pages have all of their bytes, and the mapping makes pages dirty as a whole.
+ */
 static struct {
     uint32_t block;
+    bool mapped;
     uint8_t bytes[ptoa(NPAGES)];
     uint64_t len;
     bool there[ptoa(NPAGES) / 512], dirty[ptoa(NPAGES) / 512];
@@ -467,11 +472,27 @@ static void model_write_block(uint64_t b, bool whole)
     model.there[b] = model.dirty[b] = true;
 }
 
+/* All of the page that holds `at` is read. */
+static void model_fill(uint64_t at)
+{
+    for (uint64_t b = trunc_page(at); b < trunc_page(at) + VM_PAGE_SIZE; b += model.block) {
+        if (!model.there[b / model.block] && b < model.len)
+            model.read += model.block;
+        model.there[b / model.block] = true;
+    }
+    page_settle(atop(at));
+}
+
 /* Bytes [from, to) of one page. */
 static void model_write_page(vm_pindex_t pindex, uint64_t from, uint64_t to)
 {
     uint64_t file_end = ptoa(pindex + 1) < model.len ? ptoa(pindex + 1) : model.len;
     bool whole = from == ptoa(pindex) && to == file_end && !model.present[pindex];
+    if (model.mapped && !whole && !model.present[pindex]) { /* read as a whole, also behind the end */
+        page_set(pindex, model.there, true);
+        page_settle(pindex);
+        model.read += VM_PAGE_SIZE;
+    }
     model.present[pindex] = true;
     if (model.plain[pindex] || whole) {
         page_set(pindex, model.there, true);
@@ -493,15 +514,20 @@ static void model_write(uint64_t at, uint64_t len_bytes, uint8_t byte)
     memset(model.bytes + at, byte, len_bytes);
 }
 
-/* All of the page that holds `at` is read. */
-static void model_fill(uint64_t at)
+/* The file is mapped: what the pages in memory lack is read. */
+static void model_map(void)
 {
-    for (uint64_t b = trunc_page(at); b < trunc_page(at) + VM_PAGE_SIZE; b += model.block) {
-        if (!model.there[b / model.block] && b < model.len)
-            model.read += model.block;
-        model.there[b / model.block] = true;
-    }
+    model.mapped = true;
+    for (vm_pindex_t p = 0; p < NPAGES; p++)
+        if (model.present[p])
+            model_fill(ptoa(p));
+}
+
+static void model_store(uint64_t at, uint8_t byte)
+{
+    page_set(atop(at), model.dirty, true);
     page_settle(atop(at));
+    model.bytes[at] = byte;
 }
 
 static void model_sync(void)
@@ -542,12 +568,23 @@ static void op_read(struct prng *prng)
     uint8_t byte;
     if (!model.present[atop(at)])
         return;
-    if (prng_chance(prng, 500))
+    if (!model.mapped || prng_chance(prng, 500))
         assert_int_equal(read_at(at, &byte, 1, 0), 1);
     else
         byte = test_load8(map, shared() + at);
     model_fill(at);
     assert_int_equal(byte, model.bytes[at]);
+}
+
+/* A store that may be without a fault: what is written next tells of it. */
+static void op_store(struct prng *prng)
+{
+    uint64_t at = prng_below(prng, model.len);
+    uint8_t byte = (uint8_t)prng_range(prng, 1, 255);
+    if (!model.mapped || !model.present[atop(at)])
+        return;
+    test_store8(map, shared() + at, byte);
+    model_store(at, byte);
 }
 
 static void op_forget(struct prng *prng)
@@ -584,10 +621,16 @@ static void random_blocks(uint64_t seed, uint32_t block)
     sim_disk_read(disk, 0, model.bytes, LEN);
     for (uint64_t round = 0; round < rounds; round++) {
         uint32_t op = (uint32_t)prng_below(&prng, 100);
-        if (op < 60) {
+        if (round == rounds / 2) {
+            (void)shared();
+            model_map();
+        }
+        if (op < 55) {
             op_write(&prng);
-        } else if (op < 80) {
+        } else if (op < 70) {
             op_read(&prng);
+        } else if (op < 80) {
+            op_store(&prng);
         } else if (op < 90) {
             assert_int_equal(fl_vnode_fsync(file.vnode, 0, NULL), 0);
             model_sync();

@@ -66,7 +66,8 @@ static void what_is_old_is_written(void **state)
     sim_sleep_ns(15 * MS);
     assert_true(dirty_pages() == 0 && disk_byte(0) == 1 && disk_byte(ptoa(4)) == 1);
     assert_int_equal(file.vnode->i_state, I_DIRTY); /* it is mapped */
-    dirty(2, 3); /* and again, after the flusher had nothing to do */
+    /* And again, after the flusher had nothing to do. */
+    dirty(2, 3);
     sim_sleep_ns(60 * MS);
     assert_int_equal(dirty_pages(), 0);
     one_file_end();

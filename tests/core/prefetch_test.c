@@ -93,7 +93,8 @@ static void one_fault_is_enough_for_what_has_come(void **state)
         assert_int_equal(faults(), before + 1);
         assert_int_equal(test_load8(map, beside + ptoa(first)), test_byte(ptoa(first)));
         assert_int_equal(faults(), before + 2);
-        test_store8(map, va + ptoa(first + 15), test_byte(ptoa(first + 15))); /* no fault: the harvest tells */
+        /* No fault: the harvest tells. */
+        test_store8(map, va + ptoa(first + 15), test_byte(ptoa(first + 15)));
         assert_int_equal(faults(), before + 2);
     }
     one_file_end();

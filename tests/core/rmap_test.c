@@ -201,7 +201,7 @@ static void step_harvest(void)
 
 static void random_run(uint64_t seed)
 {
-    static void (*const steps[])(void) = {step_map, step_change, step_touch,     step_touch,
+    static void (*const steps[])(void) = {step_map, step_change, step_touch,  step_touch,
                                           step_act, step_act,    step_harvest};
     struct sim_params params = test_params(seed);
 
