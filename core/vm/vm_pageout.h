@@ -7,9 +7,9 @@
  *                                   ▲  └──── dirty ──▶ write-back ─┐
  *                                   └────── clean, at the head ◀───┘
  *
- * Where the machine cannot tell whether a page was referenced, a page that becomes inactive is unmapped, and
- * a fault that finds it there is the reference (as in VMS and Mach). A dirty page that cannot be written
- * anywhere, because it is anonymous and there is no swap, is skipped.
+ * Whether a page was referenced is what a harvest says, and the uses that the core has seen itself
+ * (mark_page_accessed). A dirty page that cannot be written anywhere, because it is anonymous and there is no
+ * swap, is skipped.
  *
  * Locks: (Q) is held to pick pages; their object's lock is tried, and never waited for.
  */
