@@ -139,7 +139,7 @@ void vm_pageout_pause(void)
     vm_unlock(&pagedaemon_lock);
 }
 
-/* ---- what is in use ------------------------------------------------------------------------------------- */
+/* ---- what is in use ------------------------------------------------------------------------------------ */
 
 static uint32_t queue_count(enum vm_page_queue queue)
 {

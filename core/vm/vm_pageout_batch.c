@@ -37,8 +37,8 @@ static void requeue(struct vm_page *m) FL_REQUIRES(vm_queues.lock)
 }
 
 /*
- * May page m, on the queue, be looked at before it comes to the head? `now`: the queue's clock. A page that was
- * read ahead waits for its use.
+ * May page m, on the queue, be looked at before it comes to the head? `now`: the queue's clock. A page that
+ * was read ahead waits for its use.
  */
 static bool page_due(const struct vm_page *m, enum vm_page_queue queue, uint8_t now)
 {
