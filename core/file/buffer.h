@@ -57,9 +57,9 @@ FL_NODISCARD int block_write_begin(struct vm_page *m, uint32_t start, uint32_t l
  */
 FL_NODISCARD uint32_t block_write_end(struct vm_page *m, uint32_t start, uint32_t len, uint32_t copied);
 /*
- * Writes the dirty blocks of m, and ends its write-back. m is in write-back and not busy; it was undirtied
- * and write-protected unless it is held. No lock held; waits. Errors: the store's, -ENOMEM; then the blocks
- * are dirty again, m has PG_WRITEERROR, and the vnode has the error.
+ * Writes the dirty blocks of m, and ends its write-back. m is in write-back and not busy; it was undirtied,
+ * after vm_harvest_clean, unless it is held. No lock held; waits. Errors: the store's, -ENOMEM; then the
+ * blocks are dirty again, m has PG_WRITEERROR, and the vnode has the error.
  */
 FL_NODISCARD int block_write_full_page(struct vm_page *m);
 /*

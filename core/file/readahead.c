@@ -49,7 +49,7 @@ _Static_assert(READAHEAD_DEPTH >= 2, "ra_sequential makes two windows");
  */
 #define READAHEAD_HISTORY      3
 #define READAHEAD_HISTORY_LONG 8
-/* Resident pages above a miss that are the trace of a stream that goes down: more than are read around one. */
+/* Resident pages above a miss that are the trace of a stream going down: more than are read around one. */
 #define READAHEAD_HISTORY_DOWN (READAHEAD_AROUND + READAHEAD_HISTORY)
 #define READAHEAD_STRIDES      4  /* runs of a new strided stream's first window */
 #define READAHEAD_STRIDED      32 /* pages of a strided window: enough to keep a disk's queue full */

@@ -66,12 +66,13 @@ FL_NODISCARD bool transfer_wait(struct vm_object *object, vm_pindex_t start, vm_
     FL_REQUIRES(object->lock);
 
 /*
- * Starts to write m[0 … count), neighbours of one object that the caller has undirtied, write-protected and
- * put in write-back; they are valid. The transfer goes into the plug; NULL: it starts at once. It takes its
- * own pip and is on object->inflight, so that a thread that sleeps for one of the pages drives it. At its end
- * the pages leave write-back: clean (rotate_reclaimable_page), or dirty again with PG_WRITEERROR, and the
- * vnode has the error. Without a window for one more transfer, finishes the plug and waits for older ones;
- * when there is none, or no memory, writes in smaller pieces and at last synchronously. No lock held.
+ * Starts to write m[0 … count), neighbours of one object that the caller has undirtied, after
+ * vm_harvest_clean, and put in write-back; they are valid. The transfer goes into the plug; NULL: it starts
+ * at once. It takes its own pip and is on object->inflight, so that a thread that sleeps for one of the pages
+ * drives it. At its end the pages leave write-back: clean (rotate_reclaimable_page), or dirty again with
+ * PG_WRITEERROR, and the vnode has the error. Without a window for one more transfer, finishes the plug and
+ * waits for older ones; when there is none, or no memory, writes in smaller pieces and at last synchronously.
+ * No lock held.
  */
 void transfer_writepages(struct vm_object *object, struct vm_page **m, uint32_t count, struct blk_plug *plug)
     FL_EXCLUDES(object->lock);

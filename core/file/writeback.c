@@ -40,10 +40,7 @@
 #define WRITEBACK_DEPTH 32
 /* Runs of a batch. One shoot-down serves them all, but the last runs wait until the first have started. */
 #define WRITEBACK_RUNS 32
-/*
- * Pages by index, in runs of neighbours, that are write-protected
- * together. A page with buffers is alone in one.
- */
+/* Pages by index, in runs of neighbours, which become clean together. A page with buffers is alone in one. */
 struct writeback_batch {
     struct vm_page *m[MACHINE_RUN_MAX];
     uint32_t n;

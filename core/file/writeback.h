@@ -1,8 +1,8 @@
 /*
  * writeback.h: write-back: dirty pages of a file go to its store.
  *
- *   dirty ──write-protected, undirtied, PG_WRITEBACK──▶ store ──▶ clean
- *     ▲────────────── failed: dirty again, PG_WRITEERROR ──┘      the error is the vnode's (wb_err)
+ *   dirty ──vm_harvest_clean, undirtied, PG_WRITEBACK──▶ store ──▶ clean
+ *     ▲─────────────── failed: dirty again, PG_WRITEERROR ──┘      the error is the vnode's (wb_err)
  *
  * It walks the radix tree's marks only: dirty, or to-write. Runs of neighbours go as one transfer; many
  * transfers are under way at a time.

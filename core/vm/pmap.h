@@ -5,9 +5,9 @@
  *   vm_fault ─▶ pmap_enter ─▶ machine_map             vm_page_free ─▶ pmap_release ─▶ machine_release
  *   vm_page_zero_fill ─▶ pmap_zero_page ─▶ machine_window_get, zeros, machine_window_put
  *
- * Every mapping is entered here, and the callers keep two invariants: PM1 a page that is entered with the
- * write right is dirty. PM2 a page that is entered is valid. They assert them, while they hold the object's
- * lock; here the page may be only busy.
+ * Every mapping that the core makes is entered here, and the callers keep two invariants: PM1 a page that is
+ * entered with the write right is dirty, unless a harvest will find the store. PM2 a page that is entered is
+ * valid. They assert them, while they hold the object's lock; here the page may be only busy.
  *
  * Locks: (M) the map's; (O) the pages' object's. Does not do: finding mappings (vm_rmap.h).
  */

@@ -7,7 +7,7 @@
  * A stretch is looked at from its first resident page on. Bits of absent pages mean nothing: a machine may
  * count what it knows nothing of as dirty.
  *
- * Invariants HV1 … HV3: vm_harvest.h. Locks: (O), then (R).
+ * Invariant HV1: vm_harvest.h. Locks: (O), then (R).
  */
 #include "vm/vm_harvest.h"
 #include "lib/errno.h"

@@ -21,8 +21,8 @@
  *   a hold            a range with held pages is not frozen: their system calls may be storing
  *
  * Locks: (O), then (R). (pmap_is_modified, pmap_ts_referenced, FreeBSD.)
- * Invariants: HV1 one range of an object is frozen at a time. HV2 a frozen range has no held page when it is
- * frozen. HV3 a mapping of an object without `writenotify` is attached without it, but for private ones.
+ * A mapping of an object without `writenotify` is attached without MACHINE_ATTACH_WRITENOTIFY, unless it is
+ * private. Invariant: HV1 one range of an object is frozen at a time.
  *
  * Does not do: choosing pages to write or free.
  */

@@ -11,7 +11,7 @@
  *
  * A single page is held by a fault that may sleep when the passes are used up: then no other page is held.
  *
- * A held page is neither evicted nor write-protected (vm_page.h). So the host's kernel, which cannot take a
+ * A held page is not evicted, and keeps its mappings (vm_page.h). So the host's kernel, which cannot take a
  * fault of the VM, finds it mapped. A hold lasts as long as a system call of the program, which may be for
  * ever. Two rules keep it from stopping others (docs/locking.md):
  *

@@ -21,7 +21,7 @@
  * it is on follows later, in batches, under (Q) alone (`lru_op`, `queue`; vm/lru.h).
  *
  * Holds. A page is held while a system call of the program uses it, which may be for ever. So no thread waits
- * for a hold (docs/locking.md). A held page is neither evicted nor write-protected. What the program itself
+ * for a hold (docs/locking.md). A held page is not evicted, and keeps its mappings. What the program itself
  * asks for happens at once. A hole that it punches becomes zeros in the held page, which stays where it is. A
  * page that it cuts off, unmaps or drops leaves its object; it is an orphan then, and its frame is left to
  * the last hold (in Linux, to the page's last reference). A hold is taken under (O) of the page's object. It

@@ -5,16 +5,7 @@
  *   vm_wait, vm_pageout_scan ─────────────┴─▶ pageout_pass ─▶ scan_active     when too few are inactive
  *                                                          └▶ scan_inactive   free, or launder
  *
- * A batch is up to PAGEOUT_BATCH pages of one object that stand on one queue and lie in one stretch of the
- * object, around the page at the queue's head. So the hand of this clock sweeps stretches: one harvest and one
- * unmapping serve many neighbours. All pages of a batch move to the queue's tail:
- *
- *           head                              tail
- *   queue    a7 b1 a3 c9 a4 …   stretch of a7 ─▶   b1 c9 … a3 a4 a7
- *
- * Pages that came to the queue, or were looked at, less than half of the queue ago are left out
- * (vm_page.stamp), so the order stays roughly that in which the pages came. A pass looks at each page of a
- * queue about once.
+ * A pass looks at each page of a queue about once, in batches of neighbours (vm_pageout_batch.h).
  *
  * A pass leaves dirty pages alone while it finds clean ones, and launders them when clean ones are rare: many
  * at a time, as many as are wanted free. A laundered page comes back to the head of the queue when it is
@@ -44,23 +35,15 @@
 #include "vm/pmap.h"
 #include "vm/vm_harvest.h"
 #include "vm/vm_meter.h"
+#include "vm/vm_pageout_batch.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_phys.h"
 #include "vm/vm_rmap.h"
 #include <faultline/vm.h>
 
-/* Pages in a batch, and the stretch of the object that they lie in. */
-#define PAGEOUT_BATCH   128
-#define PAGEOUT_STRETCH MACHINE_RUN_MAX
-/* Ticks of the queue's clock (VM_QUEUE_TICKS) after which a page may be looked at before it is at the head. */
-#define PAGEOUT_DUE          (VM_QUEUE_TICKS / 2)
-#define PAGEOUT_DUE_INACTIVE (VM_QUEUE_TICKS * 3 / 4)
 /* Fewer frames are no VM. */
 #define PAGEOUT_NFRAMES 16
 
-/* Tries to lock the object of the next page; after the first PAGEOUT_SPINS it waits between them. */
-#define PAGEOUT_TRIES     64
-#define PAGEOUT_SPINS     8
 #define PAGEOUT_LITTLE_NS 20000
 
 /* A pass begins no more transfers when so many are on their way. */
@@ -97,15 +80,6 @@ struct pageout_pass {
     uint32_t retried;          /* written again after a failed write */
     int write_error;           /* what the failed writes said; 0: there was none */
     struct vm_pager_plug plug; /* writes that are to start together */
-};
-
-struct pageout_batch {
-    struct vm_object *object; /* locked once the batch is picked; NULL: the queue was empty */
-    vm_pindex_t pindex;       /* of the page that was at the head */
-    vm_pindex_t start, end;   /* its pages lie in [start, end) */
-    struct vm_page *m[PAGEOUT_BATCH];
-    uint32_t n;    /* pages in m */
-    uint32_t seen; /* pages of the queue that it stands for: n, or 1 that was passed over */
 };
 
 /* ---- marks --------------------------------------------------------------------------------------------- */
@@ -158,171 +132,14 @@ static uint32_t free_pages(void)
     return n;
 }
 
-/* ---- picking ------------------------------------------------------------------------------------------- */
-
-/* From its place on its queue to the tail. */
-static void requeue(struct vm_page *m) FL_REQUIRES(vm_queues.lock)
-{
-    enum vm_page_queue queue = (enum vm_page_queue)m->queue;
-    vm_page_dequeue(m);
-    vm_page_enqueue(m, queue);
-}
-
-/* Does page m belong on the queue? (O) of its object. */
-static bool on_queue(const struct vm_page *m, enum vm_page_queue queue)
-{
-    return (m->lru & PL_LRU) != 0 && ((m->lru & PL_ACTIVE) != 0) == (queue == PQ_ACTIVE);
-}
-
-/*
- * May page m, on the queue, be looked at before it comes to the head? `now`: the queue's clock. A page that was
- * read ahead waits for its use.
- */
-static bool page_due(const struct vm_page *m, enum vm_page_queue queue, uint8_t now)
-{
-    uint8_t due = queue == PQ_ACTIVE      ? PAGEOUT_DUE
-                  : (m->flags & PG_AHEAD) ? VM_QUEUE_TICKS
-                                          : PAGEOUT_DUE_INACTIVE;
-    return (uint8_t)(now - m->stamp) >= due;
-}
-
-/* Adds pages [start, end) that are due on the queue, as long as the batch has fewer than `max`. */
-static void batch_add(struct pageout_batch *batch, enum vm_page_queue queue, vm_pindex_t start,
-                      vm_pindex_t end, uint32_t max) FL_REQUIRES(batch->object->lock)
-{
-    uint8_t now = vm_queues.q[queue].clock;
-    uint32_t seen = PAGEOUT_BATCH - batch->n;
-    while (batch->n < max && seen == PAGEOUT_BATCH - batch->n) {
-        struct vm_page **m = batch->m + batch->n;
-        seen = vm_page_lookup_range(batch->object, start, end, m, PAGEOUT_BATCH - batch->n);
-        for (uint32_t i = 0; i < seen && batch->n < max; i++) {
-            struct vm_page *page = m[i];
-            start = page->pindex + 1;
-            if (on_queue(page, queue) && (page->pindex == batch->pindex || page_due(page, queue, now)))
-                batch->m[batch->n++] = page;
-        }
-        if (seen == 0)
-            return;
-    }
-}
-
-/*
- * Takes up to `max` pages of the queue in the stretch around batch->pindex: from there on, then before it.
- * Pages that came to the queue, or were looked at, less than half of it ago are left out.
- */
-static void batch_collect(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
-    FL_REQUIRES(batch->object->lock)
-{
-    vm_pindex_t start = batch->pindex & ~(vm_pindex_t)(PAGEOUT_STRETCH - 1);
-    batch->n = 0;
-    batch_add(batch, queue, batch->pindex, start + PAGEOUT_STRETCH, max);
-    bool before = batch->n < max;
-    if (batch->n > 0) {
-        batch->start = batch->m[0]->pindex;
-        batch->end = batch->m[batch->n - 1]->pindex + 1;
-    }
-    if (before) {
-        uint32_t first = batch->n;
-        batch_add(batch, queue, start, batch->pindex, max);
-        if (batch->n > first) {
-            batch->start = batch->m[first]->pindex;
-            batch->end = first > 0 ? batch->end : batch->m[batch->n - 1]->pindex + 1;
-        }
-    }
-    batch->seen = batch->n > 0 ? batch->n : 1;
-}
-
-/* The batch's pages go to the queue's tail. */
-static void batch_requeue(const struct pageout_batch *batch, enum vm_page_queue queue)
-    FL_REQUIRES(batch->object->lock)
-{
-    for (uint32_t i = 0; i < batch->n; i++)
-        batch->m[i]->stamp = vm_queues.q[queue].clock;
-    vm_lock(&vm_queues.lock);
-    for (uint32_t i = 0; i < batch->n; i++)
-        if (batch->m[i]->queue == queue)
-            requeue(batch->m[i]);
-    vm_unlock(&vm_queues.lock);
-}
-
-/*
- * The object of page m, at the head of the queue, stays locked: m goes behind the other pages. On the
- * inactive queue it comes back to the head before the next pass; *rotate: the caller is to call
- * lru_passed_over.
- */
-static void pass_over(struct vm_page *m, enum vm_page_queue queue, struct vm_page **rotate)
-    FL_REQUIRES(vm_queues.lock)
-{
-    if (queue == PQ_ACTIVE)
-        requeue(m);
-    else if (lru_pass_over(m))
-        *rotate = m;
-}
-
-/*
- * One try at the head of the queue, for an empty batch. False: batch->object is NULL if the queue is empty;
- * otherwise another thread has it locked, and on the last try the page is passed over.
- */
-static bool batch_try(struct pageout_batch *batch, enum vm_page_queue queue, bool last)
-    FL_TRY_ACQUIRE(true, batch->object->lock)
-{
-    struct vm_page *rotate = NULL;
-    bool taken = false;
-    vm_lock(&vm_queues.lock);
-    uint32_t head = vm_queues.q[queue].head;
-    if (head != VM_PAGE_NONE) {
-        struct vm_page *m = vm_page_of(head);
-        batch->object = m->object;
-        taken = vm_trylock(&batch->object->lock);
-        if (taken) {
-            batch->pindex = m->pindex;
-            requeue(m);
-        } else if (last) {
-            pass_over(m, queue, &rotate);
-        }
-    }
-    vm_unlock(&vm_queues.lock);
-    if (rotate != NULL)
-        lru_passed_over(rotate);
-    return taken;
-}
-
-/* Sleeps a little: a large object may be locked for as long as it takes to prepare a read-ahead window. */
-static void pageout_pause(void)
+void vm_pageout_pause(void)
 {
     vm_lock(&pagedaemon_lock);
     (void)vm_sleep_until(&pagedaemon_stop, &pagedaemon_lock, machine_time_ns() + PAGEOUT_LITTLE_NS);
     vm_unlock(&pagedaemon_lock);
 }
 
-/*
- * Picks a batch of at most `max` pages around the head of the queue; none, if that page is about to move
- * elsewhere. True: batch->object is locked. False: the queue is empty (batch->object is NULL), or a page was
- * passed over.
- *
- * Faults hold an object's lock for moments only, so it is tried some times before the page is passed over:
- * with one large object every page has the same lock, and to pass them all over would spoil their order.
- */
-static bool batch_pick(struct pageout_batch *batch, enum vm_page_queue queue, uint32_t max)
-    FL_TRY_ACQUIRE(true, batch->object->lock)
-{
-    max = max < PAGEOUT_BATCH ? max : PAGEOUT_BATCH;
-    for (uint32_t tries = 1; tries <= PAGEOUT_TRIES; tries++) {
-        batch->object = NULL;
-        batch->n = batch->seen = 0;
-        if (batch_try(batch, queue, tries == PAGEOUT_TRIES)) {
-            batch_collect(batch, queue, max);
-            batch_requeue(batch, queue);
-            return true;
-        }
-        if (batch->object == NULL)
-            return false;
-        if (tries >= PAGEOUT_SPINS)
-            pageout_pause();
-    }
-    batch->seen = 1;
-    return false;
-}
+/* ---- what is in use ------------------------------------------------------------------------------------ */
 
 static uint32_t queue_count(enum vm_page_queue queue)
 {
@@ -464,7 +281,7 @@ static void launder_stretch(struct pageout_pass *pass, struct vm_object *object,
     while (start < end && (m = vm_page_find_least(object, start)) != NULL && m->pindex < end) {
         start = m->pindex + 1;
         bool young = (m->lru & PL_YOUNG) != 0 && !pass->force;
-        if ((m->flags & (PG_DIRTY | PG_WRITEBACK)) == PG_DIRTY && on_queue(m, PQ_INACTIVE) && !young)
+        if ((m->flags & (PG_DIRTY | PG_WRITEBACK)) == PG_DIRTY && page_on_queue(m, PQ_INACTIVE) && !young)
             launder(pass, object, m);
     }
     vm_object_pip_wakeup(object);
@@ -549,7 +366,7 @@ static void scan_inactive(struct pageout_pass *pass)
     uint32_t left = queue_count(PQ_INACTIVE), free;
     while (left > 0 && (free = free_pages()) + pass->laundered < pass->target) {
         uint32_t max = pass->target - free;
-        if (batch_pick(&batch, PQ_INACTIVE, max < left ? max : left))
+        if (pageout_batch_pick(&batch, PQ_INACTIVE, max < left ? max : left))
             inactive_batch(pass, batch.object, &batch);
         else if (batch.object != NULL)
             pass->transient++;
@@ -597,7 +414,7 @@ static void scan_active(struct pageout_pass *pass)
     uint32_t want = (left + queue_count(PQ_INACTIVE)) / 3 + (pass->target - free);
     uint32_t have;
     while (left > 0 && (have = queue_count(PQ_INACTIVE)) < want) {
-        if (batch_pick(&batch, PQ_ACTIVE, want - have < left ? want - have : left))
+        if (pageout_batch_pick(&batch, PQ_ACTIVE, want - have < left ? want - have : left))
             active_batch(pass, batch.object, &batch);
         else if (batch.object != NULL)
             pass->transient++;

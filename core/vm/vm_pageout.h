@@ -7,9 +7,9 @@
  *                                   ▲  └──── dirty ──▶ write-back ─┐
  *                                   └────── clean, at the head ◀───┘
  *
- * Where the machine cannot tell whether a page was referenced, a page that becomes inactive is unmapped, and
- * a fault that finds it there is the reference (as in VMS and Mach). A dirty page that cannot be written
- * anywhere, because it is anonymous and there is no swap, is skipped.
+ * Whether a page was referenced is what a harvest says, and the uses that the core has seen itself
+ * (mark_page_accessed). A dirty page that cannot be written anywhere, because it is anonymous and there is no
+ * swap, is skipped.
  *
  * Locks: (Q) is held to pick pages; their object's lock is tried, and never waited for.
  */
@@ -54,5 +54,8 @@ uint32_t vm_pageout_scan(uint32_t target);
 /* The page daemon: returns after vm_pageout_stop. Context: a thread of its own (fl_pageout_run). */
 void vm_pageout_loop(void);
 void vm_pageout_stop(void);
+
+/* Sleeps a little: a large object may be locked for as long as it takes to prepare a read-ahead window. */
+void vm_pageout_pause(void);
 
 #endif

@@ -7,9 +7,9 @@
 #include "vm/vm_map.h"
 
 /*
- * A read fault has mapped page pindex of the entry's own object at va. Maps pages that go with it, never
- * writable, with at most the rights `prot`. `ahead`: the page was read together with others, by this fault or
- * before. (M) shared; (O) is released in between.
+ * A fault has mapped page pindex of the entry's own object at va. Maps pages that go with it, with at most
+ * the rights `prot`, and without the write right where stores must be told. `ahead`: the page was read
+ * together with others, by this fault or before. (M) shared; (O) is released in between.
  */
 void vm_fault_prefault(struct vm_map_entry *entry, struct vm_object *object, vm_offset_t va,
                        vm_pindex_t pindex, vm_prot_t prot, bool ahead) FL_REQUIRES(object->lock);

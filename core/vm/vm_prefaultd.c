@@ -12,7 +12,7 @@
  * before (PG_AHEAD is gone). An absent page ends the wish: the stream has not got that far, or memory is
  * short.
  *
- * Locks: (M) shared, (O); (P) prefaultd_lock, a leaf. The daemon waits for transfers with no lock but (O),
+ * Locks: (M) shared, (O); (N) prefaultd_lock, a leaf. The daemon waits for transfers with no lock but (O),
  * which the wait releases, and a pip. A map that ends waits for the daemon to leave it (vm_prefaultd_forget).
  * Loops: each turn moves on in the wish, or waits for the end of a transfer.
  *
@@ -31,7 +31,7 @@ struct wish {
     vm_offset_t start, end;
 };
 
-static struct vm_lock prefaultd_lock; /* (P); its address is the daemon's channel */
+static struct vm_lock prefaultd_lock; /* (N); its address is the daemon's channel */
 static struct {
     struct wish ring[WISHES];
     uint32_t first, n;

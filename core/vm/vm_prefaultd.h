@@ -2,7 +2,7 @@
  * vm_prefaultd.h: the prefault daemon: a thread that maps what a stream reads ahead, so that the stream's own
  * thread finds it mapped and takes one fault for a window.
  *
- * Lock: (P) prefaultd_lock, a leaf.
+ * Lock: (N) prefaultd_lock, a leaf.
  */
 #ifndef CORE_VM_VM_PREFAULTD_H
 #define CORE_VM_VM_PREFAULTD_H
@@ -12,8 +12,8 @@
 /* Nothing was asked for. Context: boot. */
 void vm_prefaultd_startup(void);
 /*
- * A stream has come to `start`; its pages up to `end` are there, or on their way. False: nothing
- * will come of it, because too many wait, or no thread runs vm_prefaultd. (M) shared; any lock but (P).
+ * A stream has come to `start`; its pages up to `end` are there, or on their way. False: nothing will come of
+ * it, because too many wait, or no thread runs vm_prefaultd. (M) shared; any lock but (N).
  */
 FL_NODISCARD bool vm_prefaultd_wakeup(struct vm_map *map, vm_offset_t start, vm_offset_t end);
 /* The map ends: forgets its wishes, and returns when none of them is being served. No lock held. */

@@ -32,9 +32,9 @@ struct store;   /* store.h */
 
 /*
  * Who serves page faults. FL_FAULT_SIGNAL: the faulting thread itself, in a handler of SIGBUS. It is the
- * fastest, but a system call that is given an absent page fails with EFAULT (see fl_pin). FL_FAULT_THREAD:
- * threads of the library, so that system calls just work. It needs the right to handle the kernel's own
- * faults (docs/design.md).
+ * fastest, but a system call fails with EFAULT when it is given an absent page, or stores into one that is
+ * just being evicted (see fl_pin). FL_FAULT_THREAD: threads of the library, so that system calls just work.
+ * It needs the right to handle the kernel's own faults (docs/design.md).
  */
 enum fl_fault_engine {
     FL_FAULT_AUTO, /* FL_FAULT_SIGNAL */

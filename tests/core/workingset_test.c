@@ -36,7 +36,7 @@ static void begin(bool enters_itself, bool by_read)
 {
     struct sim_params params = test_params(test_seed(21));
     params.nframes = NFRAMES;
-    params.torture.enters_itself_permille = enters_itself ? 500 : 0; /* marks of read-ahead are seen at times */
+    params.torture.enters_itself_permille = enters_itself ? 500 : 0; /* marks are seen at times */
     load.by_read = by_read;
     prng_init(&load.prng, params.seed);
     load.disk = sim_disk_create(ptoa(PAGES), params.seed);
