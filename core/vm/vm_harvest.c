@@ -210,7 +210,7 @@ int vm_object_writenotify(struct vm_object *object)
     if (error != 0)
         return error;
     wrprotect_unheld(object);
-    vm_harvest(object, 0, UINT64_MAX, 0);
+    vm_harvest(object, 0, UINT64_MAX, MACHINE_DIRTY);
     error = vm_rmap_writenotify(object);
     if (error == 0)
         object->writenotify = true;

@@ -148,23 +148,39 @@ int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t e
     return error;
 }
 
-/* A concurrent machine_map finds the range unregistered, and waits for linux_views_lock. A concurrent access
- * of the program finds it without rights, and comes to the core. */
-int machine_writenotify(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
-                        void *object, vm_pindex_t pindex)
+/* Registers a part of a free view for the notification of every store. Errors: -ENOMEM, nothing has changed. */
+static int notify_view(const struct linux_view *part, vm_prot_t prot)
 {
     int error = -ENOMEM;
 
-    (void)space;
     machine_lock(&linux_views_lock);
-    if (linux_views_can_cut(start, end))
-        error = show(start, end, linux_memfd_offset(object, pindex));
+    if (linux_views_can_cut(part->start, part->end))
+        error = show(part->start, part->end, part->offset);
     if (error == 0) {
-        linux_views_cut(start, end);
-        if (open_view(start, end, prot, LINUX_UFFD_NOTIFY) != 0)
+        linux_views_cut(part->start, part->end);
+        if (open_view(part->start, part->end, prot, LINUX_UFFD_NOTIFY) != 0)
             machine_panic("the kernel has no memory for a view of a mapped file");
     }
     machine_unlock(&linux_views_lock);
+    return error;
+}
+
+/*
+ * What is no free view is registered so already, and stays mapped. A concurrent machine_map finds the range
+ * unregistered, and waits for linux_views_lock. A concurrent access of the program finds it without rights,
+ * and comes to the core.
+ */
+int machine_writenotify(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
+                        void *object, vm_pindex_t pindex)
+{
+    struct linux_view part;
+    int error = 0;
+
+    (void)space;
+    (void)object;
+    (void)pindex;
+    for (vm_offset_t at = start; error == 0 && at < end && linux_views_next(at, end, &part); at = part.end)
+        error = notify_view(&part, prot);
     return error;
 }
 

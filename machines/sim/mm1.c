@@ -74,7 +74,7 @@ void mm1_release(void *object, vm_pindex_t pindex, vm_frame_t frame)
 
 /* ---- freezing -------------------------------------------------------------------------------- */
 
-/* Checks that [start, end) is attached with the rights `prot`, and sets its state. It is not frozen twice. */
+/* Checks that [start, end) is attached with the rights `prot`, and sets its state. */
 static void mm1_set_frozen(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
                            bool frozen)
 {
@@ -88,8 +88,6 @@ static void mm1_set_frozen(struct machine_space *space, vm_offset_t start, vm_of
                       (unsigned long long)at);
         if (a->prot != prot)
             sim_panic("a range is frozen or thawed with rights %#x, and is attached with %#x", prot, a->prot);
-        if (a->frozen && frozen)
-            sim_panic("the range at %#llx is frozen already", (unsigned long long)at);
         a->frozen = frozen;
         at = a->end;
     }

@@ -393,13 +393,6 @@ static void frozen_range(void)
     bare_freeze(1, 3);
 }
 
-static void freeze_twice(void *arg)
-{
-    (void)arg;
-    frozen_range();
-    bare_freeze(2, 4);
-}
-
 static void freeze_with_other_rights(void *arg)
 {
     (void)arg;
@@ -471,7 +464,6 @@ static void two_frames_of_one_page(void *arg)
 static void test_catches(void **state)
 {
     (void)state;
-    assert_true(test_panics(freeze_twice, NULL, "frozen already"));
     assert_true(test_panics(freeze_with_other_rights, NULL, "with rights"));
     assert_true(test_panics(freeze_a_hole, NULL, "nothing is attached"));
     assert_true(test_panics(writenotify_of_another_page, NULL, "something else is attached"));
