@@ -28,9 +28,9 @@
 #include <faultline/vm.h>
 
 /* One part in so many of all pages may be dirty, of files, before the flusher writes. */
-#define BACKGROUND_SHARE 10
+#define BACKGROUND_SHARE 4
 /* One part in so many may be dirty before a thread that dirties one more writes, too … */
-#define DIRTY_SHARE 4
+#define DIRTY_SHARE 2
 /* … if its file has more than one part in so many of these: it does not write other files' pages. */
 #define DIRTY_OWN     8
 #define BALANCE_CHUNK 256 /* pages that it writes at a time */
