@@ -81,6 +81,7 @@
 #define page_has_buffers              fl_core_page_has_buffers
 #define page_homeless                 fl_core_page_homeless
 #define pagedaemon_wakeup             fl_core_pagedaemon_wakeup
+#define pageout_batch_pick            fl_core_pageout_batch_pick
 #define pageout_cluster               fl_core_pageout_cluster
 #define pagertab                      fl_core_pagertab
 #define pmap_copy_page                fl_core_pmap_copy_page
@@ -141,6 +142,7 @@
 #define vm_harvest                    fl_core_vm_harvest
 #define vm_harvest_assume             fl_core_vm_harvest_assume
 #define vm_harvest_clean              fl_core_vm_harvest_clean
+#define vm_harvest_silent             fl_core_vm_harvest_silent
 #define vm_harvest_unmap              fl_core_vm_harvest_unmap
 #define vm_lock                       fl_core_vm_lock
 #define vm_lock_assert                fl_core_vm_lock_assert
@@ -238,6 +240,7 @@
 #define vm_page_insert                fl_core_vm_page_insert
 #define vm_page_lock                  fl_core_vm_page_lock
 #define vm_page_lookup                fl_core_vm_page_lookup
+#define vm_page_lookup_range          fl_core_vm_page_lookup_range
 #define vm_page_reader_add            fl_core_vm_page_reader_add
 #define vm_page_reader_drop           fl_core_vm_page_reader_drop
 #define vm_page_remove                fl_core_vm_page_remove
@@ -255,6 +258,7 @@
 #define vm_page_zero_fill             fl_core_vm_page_zero_fill
 #define vm_pageout                    fl_core_vm_pageout
 #define vm_pageout_loop               fl_core_vm_pageout_loop
+#define vm_pageout_pause              fl_core_vm_pageout_pause
 #define vm_pageout_scan               fl_core_vm_pageout_scan
 #define vm_pageout_startup            fl_core_vm_pageout_startup
 #define vm_pageout_stop               fl_core_vm_pageout_stop
@@ -288,6 +292,7 @@
 #define vm_radix_lookup_ge            fl_core_vm_radix_lookup_ge
 #define vm_radix_lookup_le            fl_core_vm_radix_lookup_le
 #define vm_radix_lookup_mark          fl_core_vm_radix_lookup_mark
+#define vm_radix_lookup_range         fl_core_vm_radix_lookup_range
 #define vm_radix_node_bytes           fl_core_vm_radix_node_bytes
 #define vm_radix_remove               fl_core_vm_radix_remove
 #define vm_radix_set_mark             fl_core_vm_radix_set_mark

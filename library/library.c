@@ -26,7 +26,7 @@
 
 /* Map entries that the metadata has room for. It is address space only, backed as it is used. */
 #define MAP_ENTRIES (1u << 20)
-#define BUFFERS_MAX ((size_t)4 << 20)
+#define BUFFERS_MAX ((size_t)6 << 20)
 
 struct library library;
 
@@ -71,7 +71,7 @@ static int check_options(const struct fl_options *options)
 
 /*
  * How many pages one read-ahead window has. Three windows fit into the half of the buffers that the machine
- * gives to read-ahead: the two that the core keeps in flight, and the one that is waited for.
+ * gives to read-ahead: as many as the core keeps in flight.
  */
 static uint32_t readahead_window(size_t buffer_len_bytes)
 {

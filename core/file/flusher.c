@@ -170,8 +170,8 @@ static bool inode_harvest(struct vm_object *object)
     vnode_space_watch(object);
     vm_lock(&object->lock);
     bool dirty = object->dirty_count > 0;
-    vm_harvest(object, 0, UINT64_MAX, 0);
     vm_unlock(&object->lock);
+    vm_harvest_silent(object, 0, UINT64_MAX);
     return dirty;
 }
 

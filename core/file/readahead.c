@@ -34,8 +34,13 @@
 
 #define READAHEAD_INIT   16 /* pages of a new stream's first window; the longest run that is probed */
 #define READAHEAD_AROUND 16 /* pages read around a miss that fits nothing; a power of two */
-/* Windows in flight ahead of the one that is read: one alone would leave the disk idle at times. */
-#define READAHEAD_DEPTH 2
+/*
+ * Windows in flight ahead of the one that is read: one alone would leave the disk idle at times. The third one
+ * only where they are a small part of memory, or pages would be evicted before their use.
+ */
+#define READAHEAD_DEPTH       3
+#define READAHEAD_DEPTH_SMALL 2
+#define READAHEAD_PART        6 /* a window is small when so many of them, three times, fit into memory */
 _Static_assert(READAHEAD_DEPTH >= 2, "ra_sequential makes two windows");
 /*
  * Of a row of misses that fit nothing, the first PROBES are read alone, because pages around them would hide
@@ -49,7 +54,7 @@ _Static_assert(READAHEAD_DEPTH >= 2, "ra_sequential makes two windows");
  */
 #define READAHEAD_HISTORY      3
 #define READAHEAD_HISTORY_LONG 8
-/* Resident pages above a miss that are the trace of a stream going down: more than are read around one. */
+/* Resident pages above a miss that are the trace of a stream that goes down: more than are read around one. */
 #define READAHEAD_HISTORY_DOWN (READAHEAD_AROUND + READAHEAD_HISTORY)
 #define READAHEAD_STRIDES      4  /* runs of a new strided stream's first window */
 #define READAHEAD_STRIDED      32 /* pages of a strided window: enough to keep a disk's queue full */
@@ -99,7 +104,8 @@ struct ra_window {
     bool marked;   /* … if this is set */
 };
 
-static uint32_t readahead_max; /* (c) pages of the largest window */
+static uint32_t readahead_max;   /* (c) pages of the largest window */
+static uint32_t readahead_depth; /* (c) windows in flight */
 
 /* (e) for a map entry's, (O) for a vnode's. */
 static struct file_ra_state *ra_state(struct vm_pager_stream *stream)
@@ -110,6 +116,8 @@ static struct file_ra_state *ra_state(struct vm_pager_stream *stream)
 void readahead_startup(uint32_t max)
 {
     readahead_max = max == 0 || max > MACHINE_RUN_MAX ? 64 : max;
+    bool small = vm_page_count >= READAHEAD_PART * READAHEAD_DEPTH * readahead_max;
+    readahead_depth = small ? READAHEAD_DEPTH : READAHEAD_DEPTH_SMALL;
 }
 
 uint32_t readahead_window(void)
@@ -536,7 +544,7 @@ static uint32_t ra_missed(struct readahead_control *ractl, vm_pindex_t pindex, u
 static vm_pindex_t readahead_end(struct vm_object *object, const struct file_ra_state *ra, vm_pindex_t pindex)
     FL_REQUIRES(object->lock)
 {
-    vm_pindex_t end = pindex + 1, limit = pindex + (READAHEAD_DEPTH + 1) * (vm_pindex_t)readahead_max;
+    vm_pindex_t end = pindex + 1, limit = pindex + (readahead_depth + 1) * (vm_pindex_t)readahead_max;
     vm_pindex_t known = ra->start + ra->size;
     if (ra->pattern == RA_SEQUENTIAL && known > pindex && known <= limit &&
         vm_page_lookup(object, known - 1) != NULL)
@@ -561,7 +569,7 @@ static bool ra_leapt(const struct readahead_control *ractl, vm_pindex_t pindex, 
 {
     uint32_t look = (uint32_t)(pindex < READAHEAD_INIT ? pindex : READAHEAD_INIT);
     bool leapt = false;
-    if (end - pindex < READAHEAD_DEPTH * (vm_pindex_t)readahead_max)
+    if (end - pindex < readahead_depth * (vm_pindex_t)readahead_max)
         (void)count_history_pages(ractl->object, pindex, look, &leapt);
     return leapt;
 }
@@ -606,7 +614,7 @@ static uint32_t ra_marked(struct readahead_control *ractl, vm_pindex_t pindex, s
         ra->misses = 0;
         return 0;
     }
-    while (n < READAHEAD_DEPTH && end - pindex <= READAHEAD_DEPTH * (vm_pindex_t)readahead_max) {
+    while (n < readahead_depth && end - pindex <= readahead_depth * (vm_pindex_t)readahead_max) {
         uint32_t size = min_u32((uint32_t)(end - pindex) * 2, readahead_max);
         window[n++] = (struct ra_window){.start = end, .run = size, .count = 1, .marked = true};
         ra->start = end;

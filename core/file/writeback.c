@@ -230,8 +230,6 @@ void do_writepages(struct vm_object *object, struct writeback_control *wbc)
     vm_lock(&object->lock);
     vm_object_pip_add(object);
     vm_pindex_t index = vm_object_vnode(object)->writeback_index;
-    if (wbc->harvest && vm_rmap_silent(object, wbc->range_start, wbc->range_end))
-        vm_harvest(object, wbc->range_start, wbc->range_end, 0);
     blk_start_plug(&plug);
     if (wbc->range_cyclic) {
         write_cache_pages(object, wbc, index, UINT64_MAX, &plug);
@@ -252,11 +250,11 @@ void __filemap_fdatawrite_range(struct vm_object *object, vm_pindex_t start, vm_
 {
     struct writeback_control wbc = {
         .sync_mode = sync_mode,
-        .harvest = true,
         .range_start = start,
         .range_end = end,
         .nr_to_write = UINT32_MAX,
     };
+    vm_harvest_silent(object, start, end);
     do_writepages(object, &wbc);
 }
 

@@ -36,7 +36,6 @@ struct writeback_control {
     vm_pindex_t range_start, range_end; /* pages [range_start, range_end) */
     bool range_cyclic;                  /* the whole file instead, from where such a write stopped last */
     bool spare_failed;                  /* passes over pages whose last write failed */
-    bool harvest; /* looks for pages that became dirty without a fault first; else writes what is known */
     uint32_t nr_to_write; /* WB_SYNC_NONE: pages, counted down; a run of neighbours may go beyond */
 };
 

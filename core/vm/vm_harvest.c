@@ -16,6 +16,7 @@
 #include "vm/vm_rmap.h"
 
 #define HARVEST_SPAN  MACHINE_RUN_MAX
+#define HARVEST_TURN  (16 * MACHINE_RUN_MAX) /* pages that are looked at before others may have the object */
 #define HARVEST_PAGES 64 /* looked up together; a fault may run on a small stack */
 
 /* What a harvest says of page m. A page that is not valid is mapped nowhere. (O) of its object. */
@@ -109,6 +110,22 @@ void vm_harvest(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, un
             harvest_references(object, first, stop, clear);
         else
             harvest_stretch(object, first, stop, clear);
+    }
+}
+
+void vm_harvest_silent(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    for (bool more = true; more && start < end;) {
+        vm_lock(&object->lock);
+        more = vm_rmap_silent(object, start, end);
+        const struct vm_page *m = more ? vm_page_find_least(object, start) : NULL;
+        more = m != NULL && m->pindex < end;
+        if (more) {
+            vm_pindex_t first = m->pindex;
+            start = end - first > HARVEST_TURN ? first + HARVEST_TURN : end;
+            vm_harvest(object, first, start, 0);
+        }
+        vm_unlock(&object->lock);
     }
 }
 

@@ -42,6 +42,12 @@ struct vm_page;
 void vm_harvest(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, unsigned clear)
     FL_REQUIRES(object->lock);
 /*
+ * The same, where programs can store into pages without a fault, and nothing starts anew. No lock held: a
+ * large object is not locked for long. Every store that was made before the call is known afterwards.
+ */
+void vm_harvest_silent(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_EXCLUDES(object->lock);
+/*
  * Unmaps the pages [start, end), and brings what the machine knew of them into their descriptors. Where it
  * enters pages itself (MM1) they may be mapped again.
  */

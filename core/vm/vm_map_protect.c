@@ -12,6 +12,7 @@
 #include "vm/vm_map_entry.h"
 #include "lib/errno.h"
 #include "vm/vm_fault.h"
+#include "vm/vm_harvest.h"
 
 /*
  * A wired private entry becomes writable: its wired pages may belong to the backing object, and the copies
@@ -32,7 +33,10 @@ static int vm_map_protect_object(struct vm_map *map, struct vm_map_entry *entry,
 {
     vm_prot_t old = entry->protection;
 
-    vm_map_entry_settle(map, entry, object);
+    if (prot & VM_PROT_WRITE)
+        vm_freeze_wait(object); /* stores may go on */
+    else
+        vm_map_entry_settle(map, entry, object);
     vm_rwlock_write(&vm_rmap_lock);
     int error = machine_protect(map->space, entry->start, entry->end, vm_map_prot_rights(prot));
     if (error == 0)
