@@ -18,8 +18,9 @@
 
 #include <cmocka.h>
 
-#define NPAGES 16
-#define MS     UINT64_C(1000000)
+#define NPAGES  16
+#define NSTORED 120
+#define MS      UINT64_C(1000000)
 
 static vm_offset_t shared, again;
 static struct vm_object *object;
@@ -198,6 +199,14 @@ static void thaw(void)
     vm_unlock(&object->lock);
 }
 
+/* As the machine knows it. */
+static bool is_frozen(vm_offset_t va)
+{
+    struct sim_attachment a;
+    assert_true(sim_attached(fl_space_machine(map), va, &a));
+    return a.frozen;
+}
+
 static bool done;
 
 static void store_into_4(void *arg)
@@ -322,6 +331,7 @@ static void failed_freezes_leave_nothing(void)
         sim_torture()->fail_map_nth = n;
         assert_false(freeze(3, 6));
         assert_int_equal(sim_torture()->fail_map_nth, 0);
+        assert_true(!is_frozen(shared + ptoa(4)) && !is_frozen(again + ptoa(4)));
         test_store8(map, page_at(4), 1);
         test_store8(map, again + ptoa(4), 1);
     }
@@ -373,6 +383,7 @@ static void failed_conversions(void)
         assert_int_equal(make_writenotify(), -ENOMEM);
         assert_int_equal(sim_torture()->fail_map_nth, 0);
         assert_false(object->writenotify);
+        assert_true(!is_frozen(shared) && !is_frozen(again));
         test_store8(map, page_at(n), 2);
         test_store8(map, again + ptoa(8 + n), 2);
         harvest(0, UINT64_MAX, 0);
@@ -518,6 +529,82 @@ static void what_forgets_clean_pages_harvests(void **state)
     each_machine(stored_pages_stay);
 }
 
+/* ---- stores beside what frees pages -------------------------------------------------------------------- */
+
+#define STORERS 3
+#define STORES  600
+
+static uint8_t stored[NSTORED];
+static uint32_t storing;
+
+/* Stores to pages that no other fiber stores to, and finds what it stored before. */
+static void store_often(void *arg)
+{
+    const uint32_t me = (uint32_t)(uintptr_t)arg;
+    struct prng prng;
+    prng_init(&prng, 7 + me);
+    for (uint32_t i = 0; i < STORES; i++) {
+        vm_pindex_t p = prng_below(&prng, NSTORED / STORERS) * STORERS + me;
+        vm_offset_t va = (prng_chance(&prng, 500) ? shared : again) + ptoa(p);
+        assert_int_equal(test_load8(map, va), stored[p]);
+        stored[p] = (uint8_t)prng_below(&prng, 256);
+        test_store8(map, va, stored[p]);
+    }
+    storing--;
+}
+
+/* Fibers store, while `free_pages` is called again and again; NULL: while memory is short. */
+static void stores_beside(void (*free_pages)(struct prng *prng), uint64_t seed)
+{
+    struct sim_params params = test_params(seed);
+    struct prng prng;
+    prng_init(&prng, seed);
+    params.nframes = free_pages == NULL ? 64 : 256;
+    params.torture.preempt_permille = 300;
+    params.torture.late_bits = (seed & 1) != 0;
+    params.torture.stale_tlb = (seed & 2) != 0;
+    params.torture.enters_itself_permille = (seed & 4) != 0 ? 700 : 0;
+    one_file_boot(&params, sim_disk_create(ptoa(NSTORED), seed), RW);
+    shared = test_mmap(map, &file, FL_MAP_SHARED, NSTORED);
+    again = test_mmap(map, &file, FL_MAP_SHARED, NSTORED);
+    memset(stored, 0, sizeof stored);
+    storing = STORERS;
+    for (uintptr_t i = 0; i < STORERS; i++)
+        sim_run("stores", store_often, (void *)i);
+    while (storing > 0 && free_pages != NULL)
+        free_pages(&prng);
+    sim_join_all();
+    for (vm_pindex_t p = 0; p < NSTORED; p++)
+        assert_int_equal(test_load8(map, shared + ptoa(p)), stored[p]);
+    assert_int_equal(fl_sys_msync(map, shared, ptoa(NSTORED), FL_MS_SYNC), 0);
+    for (vm_pindex_t p = 0; p < NSTORED; p++)
+        assert_int_equal(disk_byte(ptoa(p)), stored[p]);
+    one_file_end();
+}
+
+static void invalidate(struct prng *prng)
+{
+    if (prng_chance(prng, 200))
+        (void)!fl_vnode_fsync(file.vnode, 0, NULL); /* so that pages are clean */
+    fl_vnode_invalidate(file.vnode, 0, ptoa(NSTORED));
+}
+
+static void page_out(struct prng *prng)
+{
+    (void)prng;
+    assert_int_equal(fl_sys_madvise(map, shared, ptoa(NSTORED), FL_MADV_PAGEOUT), 0);
+}
+
+static void no_store_is_lost_beside_what_frees_pages(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < test_rounds(16); i++) {
+        stores_beside(invalidate, test_seed(500 + i));
+        stores_beside(page_out, test_seed(500 + i));
+        stores_beside(NULL, test_seed(500 + i));
+    }
+}
+
 /* The store refuses the new length: what was stored behind it is there still. */
 static void stored_behind_a_refused_end(void)
 {
@@ -553,6 +640,7 @@ int main(void)
         cmocka_unit_test(a_mapping_that_goes_tells_of_its_stores),
         cmocka_unit_test(every_sync_harvests),
         cmocka_unit_test(what_forgets_clean_pages_harvests),
+        cmocka_unit_test(no_store_is_lost_beside_what_frees_pages),
         cmocka_unit_test(a_refused_truncation_loses_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
