@@ -3,16 +3,15 @@
  *
  *   page_cache_async_readahead ─▶ drop_behind ─▶ stream_at, drop_passed ─▶ deactivate_file_page
  *
- * A page that was used by other streams, too (active, or PL_REFERENCED), is
- * not dropped. References that are found in page tables when a page is
- * dropped were the stream's: they are forgotten, and only later ones count.
+ * A page that was used by other streams, too (active, or PL_REFERENCED), is not dropped. What page tables say
+ * of a dropped page's use does not count (PL_PASSED): it is the stream's, or it would have to be found out by
+ * unmapping the page. A dirty page is not dropped as far as that is known; page-out harvests before it frees.
  *
  * Locks: (O) → (R), (L). Does not do: eviction (vm_pageout.c).
  */
 #include "file/drop_behind.h"
 #include "file/vnode.h"
 #include "vm/lru.h"
-#include "vm/vm_harvest.h"
 
 #define DROP_LAG  64 /* pages just passed that are kept: readers are not exactly in order */
 #define DROP_GAP  (2 * MACHINE_RUN_MAX) /* pages: a mark farther from the last one is another stream's */
@@ -69,13 +68,13 @@ static bool stream_again(struct vm_object *object, const struct drop_stream *str
 static void drop_passed(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     FL_REQUIRES(object->lock)
 {
-    vm_harvest(object, start, end, MACHINE_REFERENCED);
     for (vm_pindex_t pindex = start; pindex < end; pindex++) {
         struct vm_page *m = vm_page_lookup(object, pindex);
         if (m == NULL || (m->flags & (PG_VALID | PG_BUSY | PG_DIRTY)) != PG_VALID ||
             (m->lru & (PL_LRU | PL_ACTIVE | PL_REFERENCED)) != PL_LRU)
             continue;
         deactivate_file_page(m);
+        m->lru |= PL_PASSED;
     }
 }
 

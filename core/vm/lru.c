@@ -232,7 +232,7 @@ void activate_page(struct vm_page *m)
     if (page_lru(m))
         vm_count(&vm_cnt.reactivations, 1);
     m->flags &= (uint16_t)~PG_TESTED;
-    lru_clear(m, PL_REFERENCED | PL_YOUNG | PL_RECLAIM);
+    lru_clear(m, PL_REFERENCED | PL_YOUNG | PL_PASSED | PL_RECLAIM);
     m->lru |= PL_LRU | PL_ACTIVE;
     lru_defer(m, LRU_ACTIVATE);
 }
@@ -242,7 +242,7 @@ void deactivate_page(struct vm_page *m)
     if (!page_lru(m))
         return;
     bool active = (m->lru & PL_ACTIVE) != 0;
-    lru_clear(m, PL_ACTIVE | PL_REFERENCED | PL_YOUNG);
+    lru_clear(m, PL_ACTIVE | PL_REFERENCED | PL_YOUNG | PL_PASSED);
     if (active)
         lru_defer(m, LRU_DEACTIVATE);
 }
@@ -251,7 +251,7 @@ void deactivate_file_page(struct vm_page *m)
 {
     if (!page_lru(m))
         return;
-    lru_clear(m, PL_ACTIVE | PL_REFERENCED | PL_YOUNG);
+    lru_clear(m, PL_ACTIVE | PL_REFERENCED | PL_YOUNG | PL_PASSED);
     if ((m->flags & (PG_DIRTY | PG_WRITEBACK)) == 0) {
         lru_defer(m, LRU_DEACTIVATE_FILE);
         return;
@@ -264,7 +264,7 @@ void mark_page_lazyfree(struct vm_page *m)
 {
     if (!page_lru(m))
         return;
-    lru_clear(m, PL_ACTIVE | PL_REFERENCED | PL_YOUNG);
+    lru_clear(m, PL_ACTIVE | PL_REFERENCED | PL_YOUNG | PL_PASSED);
     lru_defer(m, LRU_LAZYFREE);
 }
 
@@ -306,6 +306,7 @@ void mark_page_accessed(struct vm_page *m)
     bool tested = (m->flags & PG_TESTED) != 0, ahead = (m->flags & PG_AHEAD) != 0;
 
     m->flags &= (uint16_t) ~(PG_AHEAD | PG_TESTED);
+    m->lru &= (uint8_t)~PL_PASSED;
     if ((m->lru & PL_ACTIVE) != 0) {
         m->lru |= PL_REFERENCED;
     } else if (tested || page_homeless(m) || (m->lru & PL_REFERENCED) != 0) {

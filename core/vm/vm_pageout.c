@@ -212,7 +212,7 @@ static bool inactive_victim(struct pageout_pass *pass, struct vm_page *m, bool *
     *again = false;
     if ((m->lru & PL_ACTIVE) != 0) /* a batch is going to move it */
         return false;
-    if (pass->force || (m->lru & PL_YOUNG) == 0)
+    if (pass->force || (m->lru & PL_YOUNG) == 0 || (m->lru & PL_PASSED) != 0)
         return true;
     pass->aged++;
     if (m->flags & PG_TESTED) {
