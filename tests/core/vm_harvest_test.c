@@ -1,6 +1,6 @@
 /*
- * vm_harvest_test.c: what the machine knows of a file's pages, brought into their descriptors, and ranges that
- * are frozen meanwhile; on machines that enter pages themselves or not, whose bits come late or not.
+ * vm_harvest_test.c: what the machine knows of a file's pages, brought into their descriptors, and ranges
+ * that are frozen meanwhile; on machines that enter pages themselves or not, whose bits come late or not.
  *
  *   map ── | shared: the file, written without faults |
  *          | again:  the same                         |
@@ -302,7 +302,7 @@ static void a_change_of_the_mappings_waits_for_the_thaw(void **state)
     }
 }
 
-/* HV2: its system call may be storing. */
+/* Its system call may be storing. */
 static void held_pages_are_not_frozen(void)
 {
     const vm_prot_t accesses[] = {VM_PROT_READ, VM_PROT_WRITE};
