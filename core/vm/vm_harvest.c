@@ -17,7 +17,7 @@
 
 #define HARVEST_SPAN  MACHINE_RUN_MAX
 #define HARVEST_TURN  (16 * MACHINE_RUN_MAX) /* pages that are looked at before others may have the object */
-#define HARVEST_PAGES 64 /* looked up together; a fault may run on a small stack */
+#define HARVEST_PAGES 64                     /* looked up together; a fault may run on a small stack */
 
 /* What a harvest says of page m. A page that is not valid is mapped nowhere. (O) of its object. */
 static void page_harvested(struct vm_page *m, unsigned bits)

@@ -486,16 +486,19 @@ int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pind
     entry->writenotify = (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0;
     if (prev != &map->header)
         vm_map_entry_coalesce(prev, entry);
+    /* Before it is attached: a machine that enters pages itself may take stores from that moment on. */
+    if (entry->object != NULL)
+        vm_rmap_insert(entry);
     error = vm_map_entry_attach(map, entry);
     if (error != 0) {
+        if (entry->object != NULL)
+            vm_rmap_remove(entry);
         /* A reference from coalescing, not the last one; that the object is longer now does no harm. */
         if (entry->object != object)
             vm_object_deallocate(entry->object);
         vm_map_entry_dispose(entry);
         return error;
     }
-    if (entry->object != NULL)
-        vm_rmap_insert(entry);
     vm_map_entry_link(map, prev, entry);
     vm_map_simplify_entry(map, entry);
     vm_map_pmap_enter(map, entry, start, end);

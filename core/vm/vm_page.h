@@ -88,8 +88,9 @@ enum vm_page_queue {
 #define PL_ACTIVE     0x2  /* … and that is the active one */
 #define PL_REFERENCED 0x4  /* used once since it came there (mark_page_accessed) */
 #define PL_RECLAIM    0x8  /* page-out waits for its write-back: it is the next victim afterwards */
-#define PL_PASSED     0x20 /* a stream has used it, and will not again: until a fault or a read, no use counts */
 #define PL_YOUNG      0x10 /* used through a mapping since page-out looked: vm_harvest found it */
+/* A stream has used it, and will not again: until a fault or a read, no use counts. */
+#define PL_PASSED 0x20
 
 struct vm_page {
     struct vm_object *object; /* (O) */

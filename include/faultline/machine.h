@@ -155,9 +155,10 @@ void machine_harvest(struct machine_space *space, vm_offset_t start, vm_offset_t
 /*
  * Until machine_thaw no store into [start, end) succeeds by MM1: it faults, and the core lets it wait. A
  * machine that does not use MM1 has nothing to do. Loads go on. The core freezes a range to find out which
- * pages are clean, and releases those before it thaws the range. What is frozen already stays so: a walk that
- * meets an entry while it is split calls twice. `prot`: the rights of the attachment. Under the core's locks;
- * there is no hold in the range (fl_hold). Errors: -ENOMEM, nothing is frozen by this call.
+ * pages are clean, and releases those before it thaws the range. `prot`: the rights of the attachment.
+ * Nothing may be attached in the range, or no more, or it may be frozen already: the core meets entries while
+ * they come, go and are split. Under the core's locks; there is no hold in the range (fl_hold). Errors:
+ * -ENOMEM, nothing is frozen by this call.
  */
 FL_NODISCARD int machine_freeze(struct machine_space *space, vm_offset_t start, vm_offset_t end,
                                 vm_prot_t prot);

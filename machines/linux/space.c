@@ -148,7 +148,7 @@ int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t e
     return error;
 }
 
-/* Registers a part of a free view for the notification of every store. Errors: -ENOMEM, nothing has changed. */
+/* Registers part of a free view for the notification of every store. Errors: -ENOMEM, nothing has changed. */
 static int notify_view(const struct linux_view *part, vm_prot_t prot)
 {
     int error = -ENOMEM;

@@ -74,22 +74,18 @@ void mm1_release(void *object, vm_pindex_t pindex, vm_frame_t frame)
 
 /* ---- freezing -------------------------------------------------------------------------------- */
 
-/* Checks that [start, end) is attached with the rights `prot`, and sets its state. */
+/* Checks that what is attached in [start, end) has the rights `prot`, and sets its state. */
 static void mm1_set_frozen(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
                            bool frozen)
 {
-    vm_offset_t at = start;
+    uint32_t i = attachment_split_range(space, start, end);
 
-    for (uint32_t i = attachment_split_range(space, start, end); at < end; i++) {
+    for (; i < space->nattachments && space->attachment[i].start < end; i++) {
         struct sim_attachment *a = &space->attachment[i];
 
-        if (i == space->nattachments || a->start != at)
-            sim_panic("a range is frozen or thawed, and nothing is attached at %#llx",
-                      (unsigned long long)at);
         if (a->prot != prot)
             sim_panic("a range is frozen or thawed with rights %#x, and is attached with %#x", prot, a->prot);
         a->frozen = frozen;
-        at = a->end;
     }
 }
 

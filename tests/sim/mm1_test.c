@@ -400,13 +400,6 @@ static void freeze_with_other_rights(void *arg)
     (void)!machine_freeze(bare.space, VA(4), VA(5), VM_PROT_READ);
 }
 
-static void freeze_a_hole(void *arg)
-{
-    (void)arg;
-    frozen_range();
-    (void)!machine_freeze(bare.space, VA(NPAGES - 1), VA(NPAGES + 1), RW);
-}
-
 static void writenotify_of_another_page(void *arg)
 {
     (void)arg;
@@ -465,7 +458,6 @@ static void test_catches(void **state)
 {
     (void)state;
     assert_true(test_panics(freeze_with_other_rights, NULL, "with rights"));
-    assert_true(test_panics(freeze_a_hole, NULL, "nothing is attached"));
     assert_true(test_panics(writenotify_of_another_page, NULL, "something else is attached"));
     assert_true(test_panics(harvest_too_much, NULL, "a range of 257 pages"));
     assert_true(test_panics(release_what_the_core_mapped, NULL, "MO2"));

@@ -36,8 +36,8 @@ struct sim_params test_params_hostile(uint64_t seed)
         .spurious_permille = (uint32_t)prng_range(&prng, 0, 100),
         .stale_tlb = prng_chance(&prng, 800),
         .copy_first = prng_chance(&prng, 300),
-        .enters_itself_permille = prng_chance(&prng, 400) ? (uint32_t)prng_range(&prng, 1, 1000) : 0,
-        .late_bits = prng_chance(&prng, 400),
+        .enters_itself_permille = prng_chance(&prng, 600) ? (uint32_t)prng_range(&prng, 1, 1000) : 0,
+        .late_bits = prng_chance(&prng, 600),
         .forgetful_permille = (uint32_t)prng_range(&prng, 0, 20),
         .window_busy_permille = (uint32_t)prng_range(&prng, 0, 100),
     };
