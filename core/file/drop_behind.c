@@ -7,7 +7,7 @@
  * of a dropped page's use does not count (PL_PASSED): it is the stream's, or it would have to be found out by
  * unmapping the page. A dirty page is not dropped as far as that is known; page-out harvests before it frees.
  *
- * Locks: (O) → (R), (L). Does not do: eviction (vm_pageout.c).
+ * Locks: (O) → (L). Does not do: eviction (vm_pageout.c).
  */
 #include "file/drop_behind.h"
 #include "file/vnode.h"

@@ -10,7 +10,7 @@
  *
  * A page with the mark is left out, because its first use must fault; so is one that was used or mapped
  * before (PG_AHEAD is gone). An absent page ends the wish: the stream has not got that far, or memory is
- * short.
+ * short. A wish whose next page is in flight lets the other streams' wishes go first.
  *
  * Locks: (M) shared, (O); (N) prefaultd_lock, a leaf. The daemon waits for transfers with no lock but (O),
  * which the wait releases, and a pip. A map that ends waits for the daemon to leave it (vm_prefaultd_forget).
@@ -29,6 +29,7 @@
 struct wish {
     struct vm_map *map;
     vm_offset_t start, end;
+    bool yielded; /* it has let the others go first, and nothing was mapped for it since */
 };
 
 static struct vm_lock prefaultd_lock; /* (N); its address is the daemon's channel */
@@ -52,23 +53,31 @@ bool vm_prefaultd_wakeup(struct vm_map *map, vm_offset_t start, vm_offset_t end)
     vm_lock(&prefaultd_lock);
     bool room = prefaultd.running && prefaultd.n < WISHES;
     if (room)
-        prefaultd.ring[(prefaultd.first + prefaultd.n++) % WISHES] = (struct wish){map, start, end};
+        prefaultd.ring[(prefaultd.first + prefaultd.n++) % WISHES] =
+            (struct wish){.map = map, .start = start, .end = end};
     vm_unlock(&prefaultd_lock);
     if (room)
         machine_wake(&prefaultd_lock);
     return room;
 }
 
-void vm_prefaultd_forget(struct vm_map *map)
+static void wishes_drop(const struct vm_map *map) FL_REQUIRES(prefaultd_lock)
 {
-    vm_lock(&prefaultd_lock);
     for (uint32_t i = 0; i < prefaultd.n; i++) {
         struct wish *wish = &prefaultd.ring[(prefaultd.first + i) % WISHES];
         if (wish->map == map)
             wish->map = NULL;
     }
-    while (prefaultd.serving == map)
+}
+
+void vm_prefaultd_forget(struct vm_map *map)
+{
+    vm_lock(&prefaultd_lock);
+    wishes_drop(map);
+    while (prefaultd.serving == map) {
         vm_sleep(&prefaultd.serving, &prefaultd_lock);
+        wishes_drop(map); /* the one that was served may have yielded */
+    }
     vm_unlock(&prefaultd_lock);
 }
 
@@ -86,6 +95,22 @@ static bool stopped(void)
     bool stop = prefaultd.stop;
     vm_unlock(&prefaultd_lock);
     return stop;
+}
+
+/*
+ * The wish waits for a page that is in flight. True: others wait for their turn, so it goes behind them; it
+ * does so once, or two streams that both wait would keep the daemon turning.
+ */
+static bool yield_turn(struct wish *wish)
+{
+    vm_lock(&prefaultd_lock);
+    bool yields = !wish->yielded && prefaultd.n > 0 && prefaultd.n < WISHES;
+    if (yields) {
+        wish->yielded = true;
+        prefaultd.ring[(prefaultd.first + prefaultd.n++) % WISHES] = *wish;
+    }
+    vm_unlock(&prefaultd_lock);
+    return yields;
 }
 
 /* Busy page m is in flight: waits for its transfer. Releases (M) and (O). */
@@ -112,14 +137,20 @@ static enum step serve_entry(struct wish *wish, struct vm_map_entry *entry, stru
     struct vm_page *m = vm_page_lookup(object, vm_map_entry_pindex(entry, wish->start));
     bool inflight = m != NULL && (m->flags & (PG_BUSY | PG_INFLIGHT)) == (PG_BUSY | PG_INFLIGHT);
     if (inflight && (m->flags & PG_READAHEAD) == 0) {
-        wait_arrival(wish->map, object, m);
-        return STEP_AGAIN;
+        if (!yield_turn(wish)) {
+            wait_arrival(wish->map, object, m);
+            return STEP_AGAIN;
+        }
+        vm_unlock(&object->lock);
+        vm_map_unlock_read(wish->map);
+        return STEP_END;
     }
     bool end = m == NULL || ((m->flags & PG_BUSY) && !inflight);
     uint32_t n = end ? 0 : vm_fault_prefault_ahead(entry, object, wish->start, m->pindex, wish->end);
     vm_unlock(&object->lock);
     vm_map_unlock_read(wish->map);
     wish->start += ptoa(n > 0 ? n : 1);
+    wish->yielded = wish->yielded && n == 0;
     return end ? STEP_END : STEP_ON;
 }
 
