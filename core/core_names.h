@@ -305,6 +305,7 @@
 #define vm_reserv_init                fl_core_vm_reserv_init
 #define vm_reserv_reclaim_inactive    fl_core_vm_reserv_reclaim_inactive
 #define vm_rmap_check                 fl_core_vm_rmap_check
+#define vm_rmap_enter                 fl_core_vm_rmap_enter
 #define vm_rmap_freeze                fl_core_vm_rmap_freeze
 #define vm_rmap_harvest               fl_core_vm_rmap_harvest
 #define vm_rmap_insert                fl_core_vm_rmap_insert

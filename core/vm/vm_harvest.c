@@ -217,6 +217,18 @@ static void wrprotect_unheld(struct vm_object *object) FL_REQUIRES(object->lock)
     vm_rmap_wrprotect(object, start, UINT64_MAX);
 }
 
+/*
+ * Enters held and wired pages again, which the machine may have forgotten: a system call that holds a page
+ * may sleep for long before it touches it.
+ */
+static void enter_pinned(struct vm_object *object) FL_REQUIRES(object->lock)
+{
+    struct vm_page *m;
+    for (vm_pindex_t at = 0; (m = first_pinned(object, at, UINT64_MAX, true)) != NULL; at = m->pindex + 1)
+        if (m->flags & PG_VALID)
+            vm_rmap_enter(m);
+}
+
 /* Stops all stores, brings their traces into the descriptors, and gives the mappings their new kind. */
 int vm_object_writenotify(struct vm_object *object)
 {
@@ -233,5 +245,6 @@ int vm_object_writenotify(struct vm_object *object)
         object->writenotify = true;
     else
         vm_rmap_thaw(object, 0, UINT64_MAX);
+    enter_pinned(object);
     return error;
 }

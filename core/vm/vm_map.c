@@ -285,6 +285,7 @@ static int vm_map_clip(struct vm_map *map, struct vm_map_entry *entry, vm_offset
     half->inheritance = entry->inheritance;
     half->wired_count = entry->wired_count;
     half->writenotify = entry->writenotify;
+    half->attached = entry->attached;
     half->wb_told = entry->wb_told;
     half->stream = entry->stream;
     if ((entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0)
@@ -434,7 +435,7 @@ void vm_map_entry_mark(const struct vm_map_entry *entry, struct vm_object *objec
         vm_pager_ops(object)->mark_dirty(object);
 }
 
-int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, const struct vm_map_entry *entry,
+int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, struct vm_map_entry *entry,
                   struct vm_object *object, vm_pindex_t pindex)
 {
     vm_prot_t rights = vm_map_prot_rights(entry->protection);
@@ -445,8 +446,10 @@ int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, const 
     vm_rwlock_write(&vm_rmap_lock);
     int error = machine_attach(map->space, start, end, rights, object->machine, pindex, flags);
     vm_rwlock_write_done(&vm_rmap_lock);
-    if (error == 0)
+    if (error == 0) {
+        entry->attached = true;
         vm_map_entry_mark(entry, object);
+    }
     vm_unlock(&object->lock);
     return error;
 }
@@ -569,6 +572,7 @@ static void vm_map_entry_detach(struct vm_map *map, struct vm_map_entry *entry) 
     vm_rwlock_write(&vm_rmap_lock); /* as in vm_map_attach */
     machine_unmap(map->space, entry->start, entry->end, 0, NULL);
     machine_detach(map->space, entry->start, entry->end);
+    entry->attached = false;
     vm_rwlock_write_done(&vm_rmap_lock);
     vm_unlock(&object->lock);
 }
@@ -620,6 +624,16 @@ static void vm_map_relocate_undo(struct vm_map *map, struct vm_map_entry *first,
     vm_map_simplify_range(map, start, end);
 }
 
+/* Reverse mapping knows the entry's new place, which is attached. */
+static void vm_map_entry_arrived(struct vm_map_entry *entry)
+{
+    if (entry->object == NULL)
+        return;
+    vm_lock(&entry->object->lock);
+    entry->attached = true;
+    vm_unlock(&entry->object->lock);
+}
+
 /* The new places are attached before the old ones are detached, so a failure leaves everything as it was. */
 int vm_map_relocate(struct vm_map *map, vm_offset_t old, vm_offset_t length, vm_offset_t new_start)
 {
@@ -646,6 +660,7 @@ int vm_map_relocate(struct vm_map *map, vm_offset_t old, vm_offset_t length, vm_
         next = entry->next;
         vm_map_entry_unlink(map, entry);
         vm_rmap_resize(entry, entry->start + delta, entry->end + delta, entry->pindex);
+        vm_map_entry_arrived(entry);
         if (vm_map_lookup_entry(map, entry->start, &after))
             machine_panic("invariant AM1 broken: vm_map_relocate onto a mapping");
         vm_map_entry_link(map, after, entry);

@@ -86,6 +86,7 @@ struct vm_map_entry {
     uint8_t behavior;                                       /* (M) enum vm_behavior */
     uint8_t inheritance;                                    /* (M) VM_INHERIT_* */
     uint8_t wired_count;                                    /* (M) 0 or 1: mlock does not nest */
+    bool attached;    /* (O) of its object: the machine shows [start, end) */
     bool writenotify; /* (c) attached so, whatever the object says: private, of an object with a pager */
     errseq_t wb_told; /* (e) cursor of the failed writes that the mapping was told of */
     struct vm_pager_stream stream; /* (e) */

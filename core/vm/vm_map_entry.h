@@ -61,7 +61,7 @@ void vm_map_simplify_range(struct vm_map *map, vm_offset_t start, vm_offset_t en
  * meanwhile. Takes (O). Errors: -ENOMEM.
  */
 FL_NODISCARD int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end,
-                               const struct vm_map_entry *entry, struct vm_object *object, vm_pindex_t pindex)
+                               struct vm_map_entry *entry, struct vm_object *object, vm_pindex_t pindex)
     FL_REQUIRES(map->lock);
 /*
  * The entry shows the object from now on, with its present rights: tells the pager if pages may become dirty

@@ -18,6 +18,7 @@
  */
 #include "vm/vm_rmap.h"
 #include "lib/kassert.h"
+#include "vm/pmap.h"
 #include "vm/vm_map_entry.h"
 #include "vm/vm_page.h"
 
@@ -400,6 +401,28 @@ int vm_rmap_writenotify(struct vm_object *object)
 
     rmap_walk(&walk, 0, UINT64_MAX);
     return walk.error;
+}
+
+/* Enters the page at pindex of the object. */
+static void visit_enter(struct rmap_walk *walk, struct vm_map_entry *entry, vm_offset_t start,
+                        vm_offset_t end, vm_pindex_t pindex) FL_NO_THREAD_SAFETY_ANALYSIS
+{
+    struct vm_page *m = vm_page_lookup(walk->object, pindex);
+    bool dirty = (m->flags & (PG_DIRTY | PG_PRIVATE | PG_COPIED)) == PG_DIRTY && !entry->writenotify;
+    vm_prot_t prot = vm_map_prot_rights(entry->protection);
+
+    (void)end;
+    if (!entry->attached || prot == VM_PROT_NONE)
+        return;
+    (void)!pmap_enter(entry->map, start, m, dirty ? prot : prot & (vm_prot_t)~VM_PROT_WRITE,
+                      (dirty ? MACHINE_MAP_DIRTY : 0) | (entry->wired_count > 0 ? MACHINE_MAP_WIRED : 0));
+}
+
+void vm_rmap_enter(struct vm_page *m)
+{
+    struct rmap_walk walk = {.visit = visit_enter, .object = m->object, .shadows = false};
+
+    rmap_walk(&walk, m->pindex, m->pindex + 1);
 }
 
 /* ---- what the machine knows --------------------------------------------------------------------------- */

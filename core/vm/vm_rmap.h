@@ -78,6 +78,11 @@ void vm_rmap_thaw(struct vm_object *object, vm_pindex_t start, vm_pindex_t end) 
  * are frozen still.
  */
 FL_NODISCARD int vm_rmap_writenotify(struct vm_object *object) FL_REQUIRES(object->lock);
+/*
+ * Enters valid page m where entries of its object show it: for writing if all of it is dirty and it has no
+ * copies. A wish: without memory the machine leaves it out.
+ */
+void vm_rmap_enter(struct vm_page *m);
 
 /* Panics unless AM5, AM12 and AM13 hold for the object. Takes (R) shared. */
 void vm_rmap_check(struct vm_object *object);

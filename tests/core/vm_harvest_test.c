@@ -405,6 +405,10 @@ static void held_pages_are_converted(void)
     assert_int_equal(fl_hold(map, page_at(4), 1, VM_PROT_WRITE, &hold), 0);
     assert_int_equal(make_writenotify(), 0);
     assert_true(is_dirty(4));
+    vm_frame_t frame;
+    vm_prot_t prot;
+    bool wired, mapped = sim_mapped(fl_space_machine(map), page_at(4), &frame, &prot, &wired);
+    assert_true(may_have_faulted() || (mapped && (prot & VM_PROT_WRITE) != 0));
     *sim_frame(vm_page_frame(hold.page[0])) = 77; /* the call stores now */
     fl_unhold(&hold);
     assert_int_equal(fl_sys_msync(map, shared, ptoa(NPAGES), FL_MS_SYNC), 0);

@@ -401,12 +401,20 @@ static void restart(struct driver *d)
     assert_int_equal(d->brk(d, DRIVER_BRK_START), DRIVER_BRK_START);
 }
 
+struct computer {
+    uint32_t block_bytes; /* of its disks; 0: a page */
+    bool enters_itself;   /* resident pages (MM1), and its bits come late */
+};
+
 /* Returns whether the nth failure came. */
-static bool fail_nth(int (*scene)(struct driver *d), uint32_t block_bytes, const struct failure *failure,
-                     int file, uint32_t n)
+static bool fail_nth(int (*scene)(struct driver *d), const struct computer *computer,
+                     const struct failure *failure, int file, uint32_t n)
 {
     struct sim_params params = test_params(test_seed(1));
-    struct sim_files files = {.block_bytes = block_bytes, .thin = failure->countdown == allocate_countdown};
+    struct sim_files files = {.block_bytes = computer->block_bytes,
+                              .thin = failure->countdown == allocate_countdown};
+    params.torture.enters_itself_permille = computer->enters_itself ? 1000 : 0;
+    params.torture.late_bits = computer->enters_itself;
     struct driver *d = sim_driver_create_on(&params, files);
     uint32_t *countdown = failure->countdown(d, file);
     bool came;
@@ -433,7 +441,7 @@ static bool fail_nth(int (*scene)(struct driver *d), uint32_t block_bytes, const
     return came;
 }
 
-static void fail_all(int (*scene)(struct driver *d), uint32_t block_bytes)
+static void fail_all(int (*scene)(struct driver *d), const struct computer *computer)
 {
     unsigned f, total = 0;
     int file;
@@ -441,7 +449,7 @@ static void fail_all(int (*scene)(struct driver *d), uint32_t block_bytes)
 
     for (f = 0; f < sizeof(failures) / sizeof(failures[0]); f++) {
         for (file = 0; file < (failures[f].per_file ? DRIVER_FILES : 1); file++) {
-            for (n = 1; fail_nth(scene, block_bytes, &failures[f], file, n); n++)
+            for (n = 1; fail_nth(scene, computer, &failures[f], file, n); n++)
                 assert_true(n < N_MAX);
             total += n - 1;
         }
@@ -450,12 +458,18 @@ static void fail_all(int (*scene)(struct driver *d), uint32_t block_bytes)
     assert_true(total > 0);
 }
 
+static void fail_on_each_computer(int (*scene)(struct driver *d))
+{
+    fail_all(scene, &(struct computer){0, false});
+    fail_all(scene, &(struct computer){512, false});
+    fail_all(scene, &(struct computer){0, true});
+}
+
 #define TEST(scene)                                                                                          \
     static void test_##scene(void **state)                                                                   \
     {                                                                                                        \
         (void)state;                                                                                         \
-        fail_all(scene, 0);                                                                                  \
-        fail_all(scene, 512);                                                                                \
+        fail_on_each_computer(scene);                                                                        \
     }
 TEST(shared_file)
 TEST(private_file)
