@@ -12,6 +12,8 @@
 #include "trace.h"
 #include "vm/vm_object.h"
 #include "vm/vm_page.h"
+#include "vm/vm_pageout.h"
+#include "vm/vm_phys.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +137,39 @@ static void scenario_zero_fill(void)
     world_end(&w);
 }
 
+/* Stores to page after page from *va on, past the stretch of the reservation at big, while more() holds. */
+static void store_while(struct world *w, vm_offset_t *va, vm_offset_t big, bool (*more)(void))
+{
+    for (; more(); *va += PAGE) {
+        if (*va == big)
+            *va += 512 * PAGE;
+        test_store8(w->map, *va, 1);
+    }
+}
+
+/* Frames are free outside the reservations. */
+static bool frames_listed(void)
+{
+    vm_lock(&vm_phys.lock);
+    uint32_t n = vm_phys_listed();
+    vm_unlock(&vm_phys.lock);
+    return n > 0;
+}
+
+static bool above_free_wakeup(void)
+{
+    struct fl_vm_stats stats;
+    fl_vm_stats(&stats);
+    return stats.free > vm_pageout.free_wakeup + 1;
+}
+
+static bool nothing_evicted(void)
+{
+    struct fl_vm_stats stats;
+    fl_vm_stats(&stats);
+    return stats.free > 8 && stats.evictions == 0;
+}
+
 /*
  * Memory runs short: the only free frames belong to a reservation, which is broken; the page daemon is woken.
  */
@@ -144,18 +179,16 @@ static void scenario_shortage(void)
     vm_offset_t file = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 64);
     for (uint64_t i = 0; i < 64; i++)
         (void)test_load8(w.map, file + i * PAGE);
-    vm_offset_t at = map_anonymous(&w, 0, 2048);
+    vm_offset_t at = map_anonymous(&w, 0, 2048), va = at;
     vm_offset_t big = (at + (512 * PAGE) - 1) & ~(512 * PAGE - 1);
     test_store8(w.map, big, 1); /* a reservation with one page in use */
-    struct fl_vm_stats stats;
-    vm_offset_t va = at;
-    trace_start("a store when free memory runs out: a reservation is broken, the page daemon is woken");
+    store_while(&w, &va, big, frames_listed);
+    trace_start("a store when the only free frames are a reservation's: it is broken");
+    test_store8(w.map, va, 1);
     trace_stop();
-    for (fl_vm_stats(&stats); stats.free > 490; fl_vm_stats(&stats), va += PAGE)
-        test_store8(w.map, va < big || va >= big + 512 * PAGE ? va : (va = big + 512 * PAGE), 1);
-    trace_start("the same, until the page daemon has work");
-    for (fl_vm_stats(&stats); stats.free > 8 && stats.evictions == 0; fl_vm_stats(&stats), va += PAGE)
-        test_store8(w.map, va, 1);
+    store_while(&w, &va, big, above_free_wakeup);
+    trace_start("stores until free memory runs out: the page daemon is woken, and evicts");
+    store_while(&w, &va, big, nothing_evicted);
     trace_stop();
     world_end(&w);
 }
@@ -334,6 +367,13 @@ static void scenario_file_punch_used(void)
     trace_start("the call is done");
     fl_unhold(&hold);
     trace_stop();
+    world_end(&w);
+}
+
+/* Nothing maps the file, so that its page is written by blocks and has buffer heads. */
+static void scenario_file_truncate_read(void)
+{
+    struct world w = world_make_blocks(256, false, 512);
     write_bytes(&w, 512, 600);
     struct vm_object *object = test_object(w.file.vnode);
     sim_run("reader", read_for_a_while, object);
@@ -383,6 +423,7 @@ static const struct {
     {"linux-page-cache", scenario_file_write_blocks},
     {"linux-page-cache", scenario_file_sync},
     {"linux-page-cache", scenario_file_punch_used},
+    {"linux-page-cache", scenario_file_truncate_read},
     {"linux-page-cache", scenario_file_truncate},
     {"linux-page-cache", scenario_shortage},
 };
