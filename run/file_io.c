@@ -21,6 +21,7 @@
  * Locks: (P) file.position, then (S) and the core's. Signals are blocked throughout.
  */
 #include "file_io.h"
+#include "gate.h"
 #include "hold.h"
 #include "locks.h"
 #include "self_memory.h"
@@ -247,9 +248,14 @@ static bool io_move(struct file_io *io, const struct fd_call *call, struct vecto
     return !bypass || *result > 0;
 }
 
-/* Before the kernel does it: writes dirty pages back, and notes which clean ones to drop after a write. */
+/*
+ * Before the kernel does it: writes dirty pages back, and notes which clean ones to drop after a write. While
+ * the file is handed over, a fault that began earlier may still dirty a page, and the hand-over's last sync
+ * would write it over what the kernel wrote. So the call waits for the end of the hand-over.
+ */
 static void io_bypass(struct file_io *io, const struct fd_call *call, uint64_t at, uint64_t total)
 {
+    gate_wait();
     if (io_appends(io, call)) {
         at = (uint64_t)call->st.st_size;
         total = INT64_MAX - at; /* another process may append first */

@@ -84,16 +84,29 @@ static bool gate_has(vm_offset_t va)
     return has;
 }
 
-bool gate_waited(vm_offset_t va)
+/* Sleeps until the gate opens, but for a moment at most. */
+static void gate_sleep(void)
 {
     const struct timespec moment = {0, GATE_LOOK_NS};
+
+    linux_syscall(SYS_futex, &gate.shut, FUTEX_WAIT_PRIVATE, 1, &moment, NULL, 0);
+}
+
+bool gate_waited(vm_offset_t va)
+{
     bool waited = false;
 
     while (gate.shut != 0 && gate_has(va)) {
         waited = true;
-        linux_syscall(SYS_futex, &gate.shut, FUTEX_WAIT_PRIVATE, 1, &moment, NULL, 0);
+        gate_sleep();
     }
     return waited;
+}
+
+void gate_wait(void)
+{
+    while (gate.shut != 0) /* ends: a hand-over or a MAP_FIXED, whose steps are finite */
+        gate_sleep();
 }
 
 unsigned gate_count(void)

@@ -27,6 +27,8 @@ void gate_shut_range(vm_offset_t start, vm_offset_t end) FL_REQUIRES(shim_lock);
 
 /* Waits while the gate is shut for va. True: it was, and an access that failed there is to be tried again. */
 bool gate_waited(vm_offset_t va) FL_EXCLUDES(shim_lock);
+/* Waits while the gate is shut, wherever it is. Context: in no file's cache (file_cache_enter). */
+void gate_wait(void) FL_EXCLUDES(shim_lock);
 /* A number that changes when the gate is shut and when it opens. */
 unsigned gate_count(void);
 

@@ -19,7 +19,8 @@
  * No page may become dirty once the kernel's mapping is there, since its write-back would
  * overwrite what is stored through that mapping. So the hand-over waits for calls that are in
  * the cache (file_cache_enter). A write fault that began before the gate was shut may dirty
- * its page after the first sync, but not after the region is gone: hence the second sync.
+ * its page after the first sync, but not after the region is gone: hence the second sync. A call
+ * that bypasses the cache waits until the gate is open (file_io.c), or that sync could undo its write.
  *
  * Lock: (S) throughout. Threads that meet the hand-over wait at the gate (gate.c).
  *
