@@ -19,6 +19,14 @@
 #define balance_dirty_writes          fl_core_balance_dirty_writes
 #define bio_endio                     fl_core_bio_endio
 #define bio_wait                      fl_core_bio_wait
+#define blist_alloc                   fl_core_blist_alloc
+#define blist_avail                   fl_core_blist_avail
+#define blist_bytes                   fl_core_blist_bytes
+#define blist_check                   fl_core_blist_check
+#define blist_free                    fl_core_blist_free
+#define blist_grow                    fl_core_blist_grow
+#define blist_init                    fl_core_blist_init
+#define blist_visits                  fl_core_blist_visits
 #define blk_finish_plug               fl_core_blk_finish_plug
 #define blk_start_plug                fl_core_blk_start_plug
 #define blk_startup                   fl_core_blk_startup
