@@ -6,7 +6,8 @@
  *   bench_anonymous faults N   touches N new pages, for valgrind to count what fl_fault takes
  *
  * Instructions are counted, because time on sim is mostly the simulated computer's. The difference between
- * many faults and few leaves out the first ones, which build the radix tree and the page tables' upper levels.
+ * many faults and few leaves out the first ones, which build the radix tree and the page tables' upper
+ * levels.
  */
 #define _GNU_SOURCE /* popen */
 #include "bench.h"
