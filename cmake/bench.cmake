@@ -1,4 +1,4 @@
-# The benchmark: bench on the machine linux, bench_entries and bench_anonymous on sim. `make bench` runs them (bench/run).
+# The benchmark: bench on linux, bench_entries and bench_anonymous on sim. `make bench` runs them (bench/run).
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing)
 
