@@ -8,7 +8,7 @@
  *                                  truncate_inode_page
  *                                vm_object_remove_above         what shadows hold of them
  *   truncate_pagecache           the file is shorter: that, and the last page's tail
- *   truncate_forget_tail         the file is longer: only the tail of what was the last page
+ *   truncate_forget_tail         the file is longer: what was the last page, unless it is dirty
  *   punch_pagecache              a hole: partial pages zeroed, whole ones removed unless they are held
  *   punch_held_pages             those become zeros when the store has its hole
  *
@@ -223,17 +223,15 @@ int truncate_pagecache(struct vm_object *object, uint64_t new_bytes)
     return zero_tail(object, new_bytes);
 }
 
-int truncate_forget_tail(struct vm_object *object, uint64_t old_bytes)
+void truncate_forget_tail(struct vm_object *object, uint64_t old_bytes)
 {
     vm_pindex_t pindex = atop(old_bytes);
     if ((old_bytes & VM_PAGE_MASK) == 0)
-        return 0;
-    int error = zero_tail(object, old_bytes);
+        return;
     vm_lock(&object->lock);
     vm_object_page_remove(object, pindex, pindex + 1, true);
     vm_unlock(&object->lock);
     vm_object_remove_above(object, pindex, pindex + 1, true);
-    return error;
 }
 
 /* ---- holes --------------------------------------------------------------------------------------------- */

@@ -1,8 +1,9 @@
 /*
  * vnode_size.c: a file's length.
  *
- *   fl_vnode_setsize           store->size ─▶ vnode_newsize ─▶ shorter: truncate_pagecache
- *                                                           ─▶ longer:  truncate_forget_tail
+ *   fl_vnode_setsize, shorter  store->size ─▶ vnode_newsize ─▶ truncate_pagecache
+ *   fl_vnode_setsize, longer   store->size ─▶ tail_lock ─▶ tail zero ─▶ vnode_newsize ─▶ tail_unlock
+ *                                          ─▶ truncate_forget_tail
  *   fl_vnode_truncate, longer  tail_lock ─▶ tail zero ─▶ store->truncate ─▶ vnode_newsize ─▶ tail_unlock
  *   fl_vnode_truncate, shorter tail_lock ─▶ vnode_newsize ─▶ unmap_mapping_range ─▶ transfers end
  *                                        ─▶ store->truncate ─▶ tail zero ─▶ truncate_inode_pages_range
@@ -47,20 +48,6 @@ uint64_t vnode_newsize(struct vnode *vnode, uint64_t size_bytes)
     return old_bytes;
 }
 
-int vnode_setsize_locked(struct vnode *vnode)
-{
-    uint64_t new_bytes;
-    int error = vnode->store->ops->size(vnode->store, &new_bytes);
-    if (error != 0)
-        return error;
-    uint64_t old_bytes = vnode_newsize(vnode, new_bytes);
-    struct vm_object *object = vnode_object(vnode);
-    if (object == NULL || new_bytes == old_bytes)
-        return 0;
-    return new_bytes > old_bytes ? truncate_forget_tail(object, old_bytes)
-                                 : truncate_pagecache(object, new_bytes);
-}
-
 /* ---- the page of the end ------------------------------------------------------------------------------- */
 
 /*
@@ -97,6 +84,35 @@ static void tail_unlock(struct vm_object *object, struct vm_page *m)
 }
 
 /* ---- changes of the length ----------------------------------------------------------------------------- */
+
+/*
+ * Another program made the file longer. Until its last page has forgotten what lay behind the old end, it is
+ * not written: with the new length, a write-back would take that for the file's. Errors: -ENOMEM.
+ */
+static int setsize_longer(struct vnode *vnode, struct vm_object *object, uint64_t new_bytes)
+{
+    uint64_t old_bytes = vnode->size_bytes;
+    struct vm_page *m = tail_lock(object, old_bytes);
+    int error = tail_zero(object, m, old_bytes);
+    (void)vnode_newsize(vnode, new_bytes);
+    tail_unlock(object, m);
+    truncate_forget_tail(object, old_bytes);
+    return error;
+}
+
+int vnode_setsize_locked(struct vnode *vnode)
+{
+    struct vm_object *object = vnode_object(vnode);
+    uint64_t new_bytes;
+    int error = vnode->store->ops->size(vnode->store, &new_bytes);
+    if (error != 0)
+        return error;
+    if (object != NULL && new_bytes > vnode->size_bytes)
+        return setsize_longer(vnode, object, new_bytes);
+    uint64_t old_bytes = vnode_newsize(vnode, new_bytes);
+    object = vnode_object(vnode); /* it may have been made meanwhile */
+    return object == NULL || new_bytes == old_bytes ? 0 : truncate_pagecache(object, new_bytes);
+}
 
 /* No pages are in the way: the store's length changes, and then ours. */
 static int truncate_without_pages(struct vnode *vnode, struct store *store, uint64_t len_bytes)
