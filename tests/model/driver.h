@@ -177,5 +177,7 @@ uint64_t driver_file_size(int file);
 
 struct driver *model_driver_create(void);
 struct driver *native_driver_create(void);
+/* The same in processes of its own, which can fork. */
+struct driver *native_forks_driver_create(void);
 
 #endif
