@@ -4,7 +4,7 @@
  *   random    up to 6 spaces with private, shared and file memory are forked, stored to, wired, held,
  *             unmapped, given up and ended in any order; in many runs with too little memory, and a disk for
  *             swap. Every page of every space has the byte that a model of plain arrays says
- *   orders    every order of fork, store, unmap and exit up to a depth, over few pages and spaces
+ *   orders    every order of fork, store, unmap, page-out and exit up to a depth, over few pages and spaces
  *   long      thousands of generations: chains stay short, and memory flat
  *   failures  the Nth allocation fails: the parent is as it was
  */
@@ -379,13 +379,62 @@ static void test_random(void **state)
 
 #define ORDER_SPACES 3
 #define ORDER_PAGES  3
-#define ORDER_OPS    (ORDER_SPACES * (2 + 2 * ORDER_PAGES)) /* fork, exit, store and unmap of each page */
+#define ORDER_OPS    (ORDER_SPACES * (3 + 2 * ORDER_PAGES)) /* fork, exit, page-out; store, unmap of each page */
+
+/* How often the end of a space made a chain shorter, and how often past an object that stayed. */
+static uint64_t order_collapses, order_bypasses;
+
+/* What each space's first chain is: its length, and its last object. */
+struct order_chain {
+    unsigned length;
+    const struct vm_object *bottom;
+};
+
+static void order_chains(struct order_chain chain[ORDER_SPACES])
+{
+    for (uint32_t i = 0; i < ORDER_SPACES; i++) {
+        const struct vm_object *o = space[i].map == NULL ? NULL : space[i].map->header.next->object;
+        chain[i] = (struct order_chain){0};
+        for (; o != NULL; o = o->backing_object)
+            chain[i] = (struct order_chain){chain[i].length + 1, o};
+    }
+}
+
+static void order_exit(struct model_space *s)
+{
+    struct order_chain before[ORDER_SPACES], after[ORDER_SPACES];
+    order_chains(before);
+    fl_space_destroy(s->map);
+    s->map = NULL;
+    order_chains(after);
+    for (uint32_t i = 0; i < ORDER_SPACES; i++) {
+        if (space[i].map == NULL || after[i].length == before[i].length)
+            continue;
+        order_collapses++;
+        for (uint32_t j = 0; j < ORDER_SPACES; j++)
+            order_bypasses += j != i && after[j].bottom != NULL && after[j].bottom == before[i].bottom &&
+                              after[i].bottom != before[i].bottom;
+    }
+}
+
+/* All that the space has goes to swap, whoever shares it. False: it has nothing of its own. */
+static bool order_page_out(const struct model_space *s)
+{
+    bool some = false;
+    for (unsigned p = 0; p < ORDER_PAGES; p++)
+        some |= s->page[p].mapped && s->page[p].own;
+    if (!some)
+        return false;
+    int error = fl_sys_madvise(s->map, VA(0), ptoa(ORDER_PAGES), FL_MADV_PAGEOUT);
+    assert_true(error == 0 || error == -ENOMEM); /* a part may be unmapped */
+    return true;
+}
 
 /* Makes operation `op`. False: it is impossible now, or the same as one with a smaller number. */
 static bool order_op(unsigned op, uint8_t stamp)
 {
     struct model_space *s = &space[op % ORDER_SPACES];
-    unsigned what = op / ORDER_SPACES, p = (what - 2) % ORDER_PAGES;
+    unsigned what = op / ORDER_SPACES, p = (what - 3) % ORDER_PAGES;
     if (s->map == NULL)
         return false;
     if (what == 0) {
@@ -399,13 +448,14 @@ static bool order_op(unsigned op, uint8_t stamp)
         return true;
     }
     if (what == 1) {
-        fl_space_destroy(s->map);
-        s->map = NULL;
+        order_exit(s);
         return true;
     }
+    if (what == 2)
+        return order_page_out(s);
     if (!s->page[p].mapped || (p > 0 && s->page[p - 1].mapped && !s->page[p - 1].own && !s->page[p].own))
         return false; /* pages that nothing has touched are alike: the first one stands for them */
-    if (what < 2 + ORDER_PAGES) {
+    if (what < 3 + ORDER_PAGES) {
         test_store8(s->map, VA(p), stamp);
         model_store(s, p, stamp);
     } else {
@@ -453,11 +503,15 @@ static void test_orders(void **state)
         depth = getenv("FAULTLINE_DEPTH") != NULL ? (unsigned)atoi(getenv("FAULTLINE_DEPTH")) : 6;
     struct sim_params params = test_params(1);
     (void)state;
+    params.swap_pages = 64;
     begin(&params);
     fl_space_destroy(space[0].map);
     uint64_t runs = orders_from(ops, 0, depth < 8 ? depth : 8);
-    print_message("%llu orders of up to %u operations\n", (unsigned long long)runs, depth);
-    assert_true(runs > 100);
+    print_message("%llu orders of up to %u operations: %llu collapses, %llu bypasses\n",
+                  (unsigned long long)runs, depth, (unsigned long long)order_collapses,
+                  (unsigned long long)order_bypasses);
+    assert_true(runs > 100 && (depth < 6 || (order_collapses > 0 && order_bypasses > 0)));
+    assert_true(sim_disk_counts(sim_swap_disk()).reads > 0);
     memset(space, 0, sizeof(space));
     end();
 }
