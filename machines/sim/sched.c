@@ -51,6 +51,7 @@ static struct {
     uint32_t count; /* slots in use, from the first */
     uint32_t njoin; /* fibers that sim_join_all waits for */
     uint32_t quiet; /* > 0: sim_preempt does nothing */
+    uint32_t pins;  /* of the running fiber: > 0: it must not sleep */
     uint64_t stuck; /* switches since a fiber that is no daemon ran */
 } sched = {.fiber[0] = {.state = FIBER_RUNNABLE, .name = "main", .deadline = UINT64_MAX}, .count = 1};
 
@@ -119,6 +120,8 @@ static void sched_watch(const struct fiber *to)
 /* Runs another fiber, or the caller again. */
 static void mi_switch(void)
 {
+    if (sched.pins > 0)
+        sim_panic("fiber %u (%s) is pinned to its CPU and sleeps", number(self()), self()->name);
     struct fiber *from = self(), *to = sched_choose();
 
     sched_watch(to);
@@ -146,6 +149,18 @@ void sim_preempt(void)
         sim.stats.preemptions++;
         mi_switch();
     }
+}
+
+void sched_pin(void)
+{
+    sched.quiet++;
+    sched.pins++;
+}
+
+void sched_unpin(void)
+{
+    sched.quiet--;
+    sched.pins--;
 }
 
 /* ---- locks ----------------------------------------------------------------------------------- */
@@ -217,6 +232,8 @@ bool machine_lock_held(const struct machine_lock *lock)
 
 void sched_assert_no_locks(const char *what)
 {
+    if (sched.pins > 0)
+        sim_panic("CO3: %s may sleep, and fiber %u (%s) is pinned", what, number(self()), self()->name);
     if (self()->nlocks > 0)
         sim_panic("CO3: %s may sleep, and fiber %u (%s) holds %u locks", what, number(self()), self()->name,
                   self()->nlocks);
