@@ -29,9 +29,9 @@ struct kmap_cpu {
     uint32_t depth;
 };
 
-static const struct machine_kmap *machine; /* (c) NULL: there is no high memory */
-static struct kmap_cpu *kmap_cpu;          /* (c) [ncpus] */
-static struct vm_lock kmap_lock;           /* (K) */
+static const struct machine_kmap *machine;              /* (c) NULL: there is no high memory */
+static struct kmap_cpu *kmap_cpu;                       /* (c) [ncpus] */
+static struct vm_lock kmap_lock;                        /* (K) */
 static struct pkmap *pkmap FL_PT_GUARDED_BY(kmap_lock); /* (c) [nslots] */
 static struct {
     uint32_t last_nr; /* the slot that was given out last */

@@ -15,9 +15,9 @@
  * kmap_local is for a few instructions on one CPU: no slot is searched, nothing is waited for, and only that
  * CPU's TLB is flushed. Its user does not sleep.
  *
- * WHY THE WAIT ENDS. A thread that waits for slots holds no slot of the same run, since kmap takes all of a
- * run's slots or none. It holds none of another run, unless that is in a plug or under way (see below). It
- * holds no lock of the core. So each slot belongs to one of three:
+ * WHY THE WAIT ENDS (docs/locking.md has it, too). A thread that waits for slots holds no slot of the same
+ * run, since kmap takes all of a run's slots or none. It holds none of another run, unless that is in a plug
+ * or under way (see below). It holds no lock of the core. So each slot belongs to one of three:
  *   - a thread that waits for its own transfer, or copies: it returns the slots without any further one;
  *   - a transfer that nobody waits for, in a plug or under way. It may stay for long: perhaps until the very
  *     thread that waits here starts it. But all of these together have at most half of the slots (KM5),

@@ -16,9 +16,9 @@
 
 #include <faultline/types.h>
 
-struct store;  /* store.h */
-struct vm_map; /* an address space */
-struct vnode;  /* a file that the VM knows: a store and its memory object */
+struct store;        /* store.h */
+struct vm_map;       /* an address space */
+struct vnode;        /* a file that the VM knows: a store and its memory object */
 struct machine_kmap; /* machine.h */
 
 /* ---- the VM ------------------------------------------------------------------------------------------- */

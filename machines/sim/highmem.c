@@ -96,7 +96,8 @@ static bool is_stale(uint32_t slot)
 
 static void flush_tlb(void *start, void *end)
 {
-    const uint32_t first = slot_of(start), last = first + (uint32_t)atop((uint64_t)((char *)end - (char *)start));
+    const uint32_t first = slot_of(start),
+                   last = first + (uint32_t)atop((uint64_t)((char *)end - (char *)start));
 
     sim_preempt();
     sim.stats.kmap_flushes++;
@@ -113,7 +114,8 @@ static void flush_tlb_self(void *va)
     const uint32_t slot = slot_of(va);
 
     if (slot < highmem.kmap.nslots || (slot - highmem.kmap.nslots) / MACHINE_KMAP_LOCAL != sched_cpu())
-        sim_panic("kmap: slot %u is flushed from the TLB of CPU %u alone, and others use it", slot, sched_cpu());
+        sim_panic("kmap: slot %u is flushed from the TLB of CPU %u alone, and others use it", slot,
+                  sched_cpu());
     if (is_stale(slot))
         tlb_forget(slot, 1);
 }

@@ -83,9 +83,9 @@ struct sim_params {
     uint64_t dirty_expire_ns;
     bool no_flusher; /* only calls that must write do so: for tests that count writes */
     bool superpages;
-    bool highmem; /* only the first eighth of the frames is mapped directly: the core uses its kmap */
+    bool highmem;        /* only the first eighth of the frames is mapped directly: the core uses its kmap */
     uint32_t kmap_slots; /* 0: 512, which is also the most */
-    bool verbose; /* machine_log to stderr; FAULTLINE_VERBOSE in the environment does the same */
+    bool verbose;        /* machine_log to stderr; FAULTLINE_VERBOSE in the environment does the same */
     struct sim_torture torture;
 };
 
@@ -122,9 +122,9 @@ struct sim_stats {
     uint64_t unharvested_released, unharvested_detached;
     uint64_t kmaps;        /* entries of kmap slots that were set */
     uint64_t kmap_flushes; /* of all TLBs */
-    uint64_t allocs;   /* calls of fl_vm_params.fail_alloc */
-    uint64_t mapcalls; /* calls that fail_map may fail */
-    uint32_t ntables;  /* page-table pages in use */
+    uint64_t allocs;       /* calls of fl_vm_params.fail_alloc */
+    uint64_t mapcalls;     /* calls that fail_map may fail */
+    uint32_t ntables;      /* page-table pages in use */
 };
 struct sim_stats sim_stats(void);
 

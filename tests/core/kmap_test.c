@@ -187,7 +187,8 @@ static void test_model(void **state)
 {
     (void)state;
     for (uint64_t seed = test_seed(1), n = 0; n < 8; seed++, n++) {
-        up(seed, (struct sim_torture){.preempt_permille = 100, .spurious_permille = 100, .stale_tlb = n % 4 != 0});
+        up(seed,
+           (struct sim_torture){.preempt_permille = 100, .spurious_permille = 100, .stale_tlb = n % 4 != 0});
         for (int i = 0; i < NTHREADS; i++)
             sim_run("mapper", thread, NULL);
         sim_join_all();
