@@ -152,8 +152,8 @@ static void flush_all_zero_pkmaps(void) FL_REQUIRES(kmap_lock)
 }
 
 /*
- * Maps the page in a free slot. NULL: all slots have users. Loops: some slot has none, so it is free after the
- * flush at the latest, which comes once in a round.
+ * Maps the page in a free slot. NULL: all slots have users. Loops: some slot has none, so it is free after
+ * the flush at the latest, which comes once in a round.
  */
 static void *map_new_virtual(vm_frame_t frame) FL_REQUIRES(kmap_lock)
 {

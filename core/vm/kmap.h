@@ -4,7 +4,7 @@
  *
  *   frames:   | 0 … ndirect-1: always mapped |          high memory           |
  *                                                  │          │
- *   slots:    | 2 | 1 | 0 | 0 | 3 | …  nslots |    └─ kmap ───┘       pkmap_count
+ *   slots:    | 2 | 1 | 0 | 0 | 3 | …  nslots |    └─ kmap ───┘       count of the slot
  *   of CPUs:  | a b . . | c . . . |  kmap_local: a small stack for each CPU
  *
  * kmap maps the pages of a run, each in a slot. A page has one slot however many users it has, and keeps it
@@ -46,7 +46,8 @@ FL_NODISCARD int kmap_startup(const struct machine_kmap *machine);
 /* Whether there is high memory. */
 FL_NODISCARD bool kmap_used(void);
 
-/* Where the frame is mapped: directly, or by a kmap that the caller has. NULL: nowhere. (K) for high memory. */
+/* Where the frame is mapped: directly, or by a kmap that the caller has. NULL: nowhere. For high memory with
+ * (K) held. */
 FL_NODISCARD void *page_address(vm_frame_t frame);
 
 /*

@@ -211,10 +211,10 @@ enum machine_window {
 /*
  * Opens a window onto the run's bytes. addr[i]: where page i's VM_PAGE_SIZE bytes are until
  * machine_window_put, page-aligned; NULL: in high memory, and the core maps the page itself (struct
- * machine_kmap). Neighbours are contiguous where the machine can do that, so that one transfer serves many. The pages are busy or being written, so they stay. A thread has at most two
- * windows open, both for a short time, and the second of a single page (a copy). Context: may sleep
- * until another window closes; never under the core's locks. Errors: -ENOMEM; with `nowait`, -EAGAIN
- * when it would have to sleep.
+ * machine_kmap). Neighbours are contiguous where the machine can do that, so that one transfer serves many.
+ * The pages are busy or being written, so they stay. A thread has at most two windows open, both for a short
+ * time, and the second of a single page (a copy). Context: may sleep until another window closes; never
+ * under the core's locks. Errors: -ENOMEM; with `nowait`, -EAGAIN when it would have to sleep.
  */
 FL_NODISCARD int machine_window_get(const struct machine_run *run, enum machine_window how, bool nowait,
                                     void **addr);

@@ -14,8 +14,8 @@
  *   set_pte_at ─▶ entry valid, in a TLB ──pte_clear──▶ not valid, and with stale_tlb still in a TLB
  *                                                        └──flush_tlb──▶ in no TLB ─▶ set_pte_at again
  *
- * It panics when a slot is set while a TLB still has an entry of it: an access there could reach the old frame
- * (MO2).
+ * It panics when a slot is set while a TLB still has an entry of it: an access there could reach the old
+ * frame (MO2).
  */
 #ifndef MACHINES_SIM_HIGHMEM_H
 #define MACHINES_SIM_HIGHMEM_H

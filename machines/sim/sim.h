@@ -101,7 +101,7 @@ FL_NODISCARD int sim_boot(const struct sim_params *params);
 /* Waits for all fibers, stops the daemons, checks (fl_vm_check), halts the VM, and looks for leaks. */
 void sim_shutdown(void);
 
-/* The caller is a child of fork: its computer gets memory of its own, so that the parent's does not change. */
+/* In a child of fork: its computer gets memory of its own, so that the parent's does not change. */
 void sim_forked(void);
 
 struct sim_torture *sim_torture(void);
