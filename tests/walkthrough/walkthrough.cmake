@@ -1,6 +1,7 @@
 # The recorder of walkthroughs, in a build with FAULTLINE_TRACE; `make walkthroughs` runs tools/walkthroughs.
 if(FAULTLINE_TRACE)
-  add_executable(walkthrough_record tests/walkthrough/record.c tests/walkthrough/trace.c ${ON_SIM})
+  file(GLOB WALKTHROUGH_SOURCES CONFIGURE_DEPENDS tests/walkthrough/*.c)
+  add_executable(walkthrough_record ${WALKTHROUGH_SOURCES} ${ON_SIM})
   target_include_directories(walkthrough_record PRIVATE core include machines machines/sim tests)
   target_compile_definitions(walkthrough_record PRIVATE _GNU_SOURCE)
   target_link_libraries(walkthrough_record PRIVATE PkgConfig::CMOCKA Threads::Threads)
