@@ -2,8 +2,10 @@
 
 A box is found when its function ran below a call of its parent's function, and not only inside a sibling. Of
 its calls, those count that are about as near to the parent as any: a function like vm_page_lookup is also called
-by helpers of helpers, far from the path that the seed draws. The children of a box are compared in pairs: in every call of the parent in which both ran, the first call of the
-one comes before the first call of the other. (Of a box that is drawn twice, the second call counts for the
+by helpers of helpers, far from the path that the seed draws.
+
+The children of a box are compared in pairs: in every call of the parent in which both ran, the first call of
+the one comes before the first call of the other. (Of a box that is drawn twice, the second call counts for the
 second.) A pair that never ran in one call, or that ran in another order, needs a reason, and a reason that is
 not needed is an error.
 
@@ -20,7 +22,7 @@ def below(call, name):
     for child in call.children:
         if child.name == name:
             yield child
-        else:
+        elif name in child.inside:
             yield from below(child, name)
 
 
@@ -29,7 +31,7 @@ def outside(call, name, siblings, depth=0):
     for child in call.children:
         if child.name == name:
             yield child, depth
-        elif child.name not in siblings:
+        elif name in child.inside and child.name not in siblings:
             yield from outside(child, name, siblings, depth + 1)
 
 
@@ -37,10 +39,11 @@ def sequence(call, names, counting):
     """The functions of these names below the call, in order, as far as their calls are among those that count;
     what runs inside of them is not looked at."""
     for child in call.children:
-        if child.name not in names:
+        if child.name in names:
+            if id(child) in counting:
+                yield child.name
+        elif not names.isdisjoint(child.inside):
             yield from sequence(child, names, counting)
-        elif id(child) in counting:
-            yield child.name
 
 
 def nearest(calls):

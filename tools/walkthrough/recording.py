@@ -14,12 +14,13 @@ SHUTDOWN = "sim_shutdown"
 
 
 class Call:
-    """values: of the parameters, by name; outputs: what pointers among them point to afterwards."""
+    """values: of the parameters, by name; outputs: what pointers among them point to afterwards. inside: the
+    names of all that it calls, at any depth."""
 
     def __init__(self, function, thread, time):
         self.function, self.thread, self.time, self.end = function, thread, time, time
         self.name, self.children = function.name, []
-        self.values, self.outputs, self.result = {}, {}, None
+        self.values, self.outputs, self.result, self.inside = {}, {}, None, frozenset()
 
 
 class Scenario:
@@ -33,7 +34,7 @@ class Root:
     """What all calls of a recording are below."""
 
     def __init__(self, calls):
-        self.name, self.children = "", calls
+        self.name, self.children, self.inside = "", calls, names_of(calls)
 
 
 def recorded_parameters(function):
@@ -107,10 +108,17 @@ def record(recorder, functions, name):
     return scenarios
 
 
+def names_of(calls):
+    """The names of the calls, and of all that is inside of them."""
+    return frozenset().union(*(call.inside for call in calls), (call.name for call in calls))
+
+
 def without_checkers(calls):
     kept = [call for call in calls if not CHECKER.fullmatch(call.name)]
     for call in kept:
-        call.children = without_checkers(call.children)
+        if call.children:
+            call.children = without_checkers(call.children)
+            call.inside = names_of(call.children)
     return kept
 
 
@@ -130,5 +138,5 @@ def faults(scenarios):
     for scenario in scenarios:
         if not scenario.calls:
             yield f"the scenario '{scenario.name}' is empty"
-        if any(call.name == SHUTDOWN for call in walk(scenario.calls)):
+        if SHUTDOWN in names_of(scenario.calls):
             yield f"the scenario '{scenario.name}' records the end of the machine"
