@@ -1,10 +1,12 @@
 /*
  * fault_scenarios.c: page faults: by what the fault finds, and by what it must wait for.
  */
-#include "walkthrough/scenarios.h"
+#include "support/pages.h"
+#include "vm/vm_object.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pageout.h"
 #include "vm/vm_phys.h"
+#include "walkthrough/scenarios.h"
 #include "walkthrough/world.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,8 +122,8 @@ void scenario_shortage_reserved(void)
     world_end(&w);
 }
 
-/* Every page of a file is active, and memory is full: the page daemon must make pages inactive first. */
-void scenario_wait_for_memory(void)
+/* Every page of a file is active, and memory is full: the fault must make pages inactive first. */
+void scenario_reclaim(void)
 {
     struct world w = world_make(256, false);
     vm_offset_t file = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 64);
@@ -129,9 +131,57 @@ void scenario_wait_for_memory(void)
     read_each(&w, file, 64);
     vm_offset_t va = map_anonymous(&w, 0, 512);
     store_while(&w, &va, 0, above_free_reserved);
-    scenario_begin("a store when no frame is free: it waits until the page daemon has freed some");
+    scenario_begin("a store when no frame is free: the fault evicts pages itself, and starts over");
     test_store8(w.map, va, 1);
     scenario_end();
+    world_end(&w);
+}
+
+/* The file's first page is busy for a while, as if a write copied its bytes. */
+static void write_for_a_while(void *arg)
+{
+    struct vm_object *object = arg;
+    vm_lock(&object->lock);
+    struct vm_page *m = vm_page_lookup(object, 0);
+    vm_page_xbusy(m);
+    vm_unlock(&object->lock);
+    sim_sleep_ns(5000000);
+    vm_lock(&object->lock);
+    vm_page_xunbusy(m);
+    vm_unlock(&object->lock);
+}
+
+struct range {
+    struct vm_map *map;
+    vm_offset_t start;
+    uint64_t npages;
+};
+
+static void unmap_soon(void *arg)
+{
+    const struct range *range = arg;
+    sim_sleep_ns(2000000);
+    must(fl_sys_munmap(range->map, range->start, range->npages * PAGE), "munmap");
+}
+
+/* The only page that could be evicted is busy, and anonymous memory has no place to go to. */
+void scenario_wait_for_memory(void)
+{
+    struct world w = world_make(256, false);
+    struct vm_object *object = test_object(w.file.vnode);
+    (void)test_load8(w.map, map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 1));
+    struct range first = {.map = w.map, .start = map_anonymous(&w, 0, 512), .npages = 16};
+    vm_offset_t va = first.start;
+    store_while(&w, &va, 0, above_free_reserved);
+    sim_run("writer", write_for_a_while, object);
+    sim_sleep_ns(1000000);
+    scenario_begin(
+        "a store when no frame is free and none can be freed: it sleeps until another thread unmaps");
+    sim_run("unmapper", unmap_soon, &first);
+    test_store8(w.map, va, 1);
+    scenario_end();
+    sim_join_all();
+    vm_object_deallocate(object);
     world_end(&w);
 }
 
@@ -240,6 +290,19 @@ void scenario_wire(void)
     must(fl_sys_mlock(w.map, at, PAGE), "mlock");
     must(fl_sys_munlock(w.map, at, PAGE), "munlock");
     scenario_end();
+    world_end(&w);
+}
+
+/* So many pages are read that the batches of queue changes are drained: the page is on its queue. */
+void scenario_wire_resident(void)
+{
+    struct world w = world_make(256, false);
+    vm_offset_t at = map_file(&w, VM_PROT_READ, FL_MAP_PRIVATE, 64);
+    read_each(&w, at, 64);
+    scenario_begin("mlock of a resident page: it leaves its queue");
+    must(fl_sys_mlock(w.map, at, PAGE), "mlock");
+    scenario_end();
+    must(fl_sys_munlock(w.map, at, PAGE), "munlock");
     world_end(&w);
 }
 

@@ -1,9 +1,9 @@
 /*
  * record.c: the scenarios behind docs/walkthroughs: which of them each page shows.
  *
- *   walkthrough_record PAGE TABLE ─▶ its scenarios, one after another, on standard output: each is a piece of
- *                                    the tree of calls of one system call or fault (trace.c), and the counters
- *                                    that it changed (world.c)
+ *   walkthrough_record PAGE TABLE ─▶ its scenarios, one after another, on standard output: each is a piece
+ *                                    of the tree of calls of one system call or fault (trace.c), and the
+ *                                    counters that it changed (world.c)
  *
  * TABLE: where each function's parameters lie (trace.c).
  */
@@ -26,6 +26,7 @@ static const struct {
     {"freebsd11-page-fault", scenario_shortage},
     {"freebsd11-page-fault", scenario_shortage_reserved},
     {"freebsd11-page-fault", scenario_busy},
+    {"freebsd11-page-fault", scenario_wire_resident},
     {"freebsd21-page-fault", scenario_busy},
     {"freebsd21-page-fault", scenario_busy_read_fails},
     {"freebsd21-page-fault", scenario_busy_private_write},
@@ -33,6 +34,7 @@ static const struct {
     {"freebsd21-page-fault", scenario_private_write},
     {"freebsd21-page-fault", scenario_private_write_absent},
     {"freebsd21-page-fault", scenario_zero_fill},
+    {"freebsd21-page-fault", scenario_reclaim},
     {"freebsd21-page-fault", scenario_wait_for_memory},
     {"freebsd21-page-fault", scenario_stack},
     {"freebsd21-page-fault", scenario_wire},
@@ -50,7 +52,7 @@ static const struct {
     {"linux-truncate", scenario_file_write_blocks},
     {"linux-lru", scenario_file_read},
     {"linux-lru", scenario_file_punch_used},
-    {"linux-lru", scenario_wait_for_memory},
+    {"linux-lru", scenario_reclaim},
     {"linux-mmap", scenario_mmap},
     {"linux-mmap", scenario_mmap_anonymous},
     {"linux-mmap", scenario_mmap_hint},

@@ -9,12 +9,14 @@ void scenario_private_write_absent(void);
 void scenario_zero_fill(void);
 void scenario_shortage(void);
 void scenario_shortage_reserved(void);
+void scenario_reclaim(void);
 void scenario_wait_for_memory(void);
 void scenario_busy(void);
 void scenario_busy_read_fails(void);
 void scenario_busy_private_write(void);
 void scenario_stack(void);
 void scenario_wire(void);
+void scenario_wire_resident(void);
 void scenario_read_error(void);
 
 /* ---- files (file_scenarios.c) ---- */

@@ -6,5 +6,7 @@ if(FAULTLINE_TRACE)
   target_compile_definitions(walkthrough_record PRIVATE _GNU_SOURCE)
   target_link_libraries(walkthrough_record PRIVATE PkgConfig::CMOCKA Threads::Threads)
   add_test(NAME walkthroughs COMMAND ${PROJECT_SOURCE_DIR}/tools/walkthroughs $<TARGET_FILE:walkthrough_record>
-           ${PROJECT_SOURCE_DIR}/docs/walkthroughs --check)
+           ${PROJECT_SOURCE_DIR} --check)
+  add_test(NAME walkthrough_mutants COMMAND ${PROJECT_SOURCE_DIR}/tests/walkthrough/mutants
+           $<TARGET_FILE:walkthrough_record> ${PROJECT_SOURCE_DIR})
 endif()

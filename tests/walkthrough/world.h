@@ -1,6 +1,6 @@
 /*
- * world.h: what every scenario runs in: a computer without torture and with a fixed seed, so that the recording
- * is the ordinary path and the same each time; one address space; one file of FILE_LEN bytes.
+ * world.h: what every scenario runs in: a computer without torture and with a fixed seed, so that the
+ * recording is the ordinary path and the same each time; one address space; one file of FILE_LEN bytes.
  */
 #ifndef TESTS_WALKTHROUGH_WORLD_H
 #define TESTS_WALKTHROUGH_WORLD_H

@@ -1,13 +1,13 @@
 """hold.py: holds a recording against the stages of a seed.
 
 A box is found when its function ran below a call of its parent's function, and not only inside a sibling. Of
-its calls, those count that are about as near to the parent as any: a function like vm_page_lookup is also called
-by helpers of helpers, far from the path that the seed draws.
+its calls, those count that are about as near to the parent as any: a function like vm_page_lookup is also
+called by helpers of helpers, far from the path that the seed draws.
 
 The children of a box are compared in pairs: in every call of the parent in which both ran, the first call of
-the one comes before the first call of the other. (Of a box that is drawn twice, the second call counts for the
-second.) A pair that never ran in one call, or that ran in another order, needs a reason, and a reason that is
-not needed is an error.
+the one comes before the first call of the other. (Of a box that is drawn twice, the second call counts for
+the second.) A pair that never ran in one call, or that ran in another order, needs a reason, and a reason
+that is not needed is an error.
 
 A waiver is an error when a function of that name runs below the box's parent. Where one exists, some other
 recording must show where it runs instead; and a box that is waived as "not yet" must not exist at all."""
@@ -36,8 +36,8 @@ def outside(call, name, siblings, depth=0):
 
 
 def sequence(call, names, counting):
-    """The functions of these names below the call, in order, as far as their calls are among those that count;
-    what runs inside of them is not looked at."""
+    """The functions of these names below the call, in order, as far as their calls are among those that
+    count; what runs inside of them is not looked at."""
     for child in call.children:
         if child.name in names:
             if id(child) in counting:
@@ -163,7 +163,7 @@ def hold_waived(held, stages, contexts, parent):
 
 
 def hold(held, stages, contexts, roots, parent="", reasons=()):
-    """contexts: the calls below which the stages are to be found; roots: all calls of the page's scenarios."""
+    """contexts: the calls below which the stages are to be found; roots: all calls of the page."""
     siblings = list(_stages.live(stages))
     hold_waived(held, stages, contexts, parent)
     for stage in siblings:

@@ -18,14 +18,14 @@ HELPER = re.compile(
     r"machine_lock|machine_unlock|tree_|vm_zone|min_u|max_u|size_pages|vm_pager_ops|vm_object_vnode|slot_|node_)"
     r"|.*_(assert|check)$"
 )
+# A thread that has called one of these is a daemon.
 DAEMONS = {
     "pageout_main": "the page daemon",
     "disk_fiber_main": "the disk",
+    "disk_transfer_next": "the disk",  # of a recording that began while the disk was asleep
     "prefault_main": "the prefault daemon",
     "flusher_main": "the flusher",
 }
-
-
 PORT = re.compile(r"(machine_|sim_|alltraps|trap)")  # what is shown of a machine
 LEFT_OUT = {"va", "addr", "start", "end", "len_bytes", "access", "prot", "flags", "deadline_ns"}  # in columns
 
@@ -44,8 +44,8 @@ class Run:
                 else:
                     elsewhere[id(call)] = stage.place
         path = [self.mark(call, self.boxes) for call in scenario.calls]
-        for call in scenario.calls:
-            self.mark_elsewhere(call, elsewhere, [] if any(path) else None)
+        for call, shown in zip(scenario.calls, path):
+            self.mark_elsewhere(call, elsewhere, [] if shown else None)
 
     def mark(self, call, boxes):
         """Shows the call if it is one of the boxes, or on the way to one."""
@@ -142,6 +142,11 @@ def lines(run, calls, leave_out=(), depth=0):
 
 
 def cut(text, width):
+    """Of a call that is too long, the parameters go first: what it returned says more."""
+    head, end, result = text.partition(") = ")
+    if len(text) > width and end and head.index("(") + len(result) + 6 <= width:
+        head = re.sub(r"(?<=[(,])[^(,]*$", "", head[: width - len(result) - 6])
+        return f"{head}{' ' * head.endswith(',')}…{end}{result}"
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
@@ -157,16 +162,13 @@ def threads_of(run):
 
 
 def columns(run, titles):
-    """One column for each thread; a row has the call that came next."""
-    rows = [" │ ".join(cut(title, COLUMN).ljust(COLUMN) for title in titles.values()).rstrip()]
-    rows.append("─┼─".join("─" * COLUMN for _ in titles))
+    """One column for each thread, as wide as it needs; a row has the call that came next."""
     drawn = sorted(lines(run, run.scenario.calls, LEFT_OUT), key=lambda line: line.time)
-    order = list(titles)
-    for line in drawn:
-        cells = [""] * len(order)
-        cells[order.index(line.thread)] = " " * line.depth + line.text
-        rows.append(" │ ".join(cut(cell, COLUMN).ljust(COLUMN) for cell in cells).rstrip())
-    return rows
+    cells = [(list(titles).index(line.thread), cut(" " * line.depth + line.text, COLUMN)) for line in drawn]
+    widths = [max(len(title), *(len(cell) for i, cell in cells if i == at)) for at, title in enumerate(titles.values())]
+    rows = [list(titles.values())] + [[cell if i == at else "" for at in range(len(widths))] for i, cell in cells]
+    text = [" │ ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return text[:1] + ["─┼─".join("─" * width for width in widths)] + text[1:]
 
 
 def run_text(scenario, held, told):
@@ -204,7 +206,7 @@ def place(function):
 
 
 def box_row(stage, depth, functions):
-    left = "· " * depth + f"`{stage.name}`"
+    left = "·\u00a0" * depth + f"`{stage.name}`"  # no line breaks between them
     if stage.waived:
         return f"| {left} | {'not yet' if stage.ours == '?' else 'none'} | | {stage.sentence} |"
     ours = "the same" if stage.ours == stage.name else f"`{stage.ours}`"
@@ -256,7 +258,8 @@ def reading_text(page, seed, functions):
             files.setdefault(function.file, {}).setdefault(stage.ours, theirs.get(stage.name))
     text = ["", "## Reading list", "", "| file | functions, in the order of the boxes |", "|---|---|"]
     for file, names in files.items():
-        words = [f"`{n}`" + (f" (the seed: {f})" if f and f != file.rsplit("/", 1)[-1] else "") for n, f in names.items()]
+        own = file.rsplit("/", 1)[-1]
+        words = [f"`{n}`" + (f" (the seed: {f})" if f and f != own else "") for n, f in names.items()]
         text.append(f"| [{file}](../../{file}) | {', '.join(words)} |")
     return text if files else []
 
@@ -285,8 +288,8 @@ def names_text(seeds):
     """names.md from [(seed, stages)]: what stands here for each name without a function of its own."""
     text = ["# The seeds' names that are not ours", ""]
     text += wrapped(
-        "Made by `make walkthroughs` from the `.stages` files. `README.md` says how to read and change it. A name that is "
-        "missing here is a function of ours, at the place that the seed gives it."
+        "Made by `make walkthroughs` from the `.stages` files. `README.md` says how to read and change it. A name "
+        "that is missing here is a function of ours, at the place that the seed gives it."
     )
     for seed, stages in seeds:
         text += ["", f"## {seed.header['seed']}", "", "| the seed | here | why |", "|---|---|---|"]

@@ -7,7 +7,7 @@
     BOX => OURS @ PLACE: sentence                replaced: OURS runs below the function PLACE
     BOX => -: sentence                           waived: no function does this
     BOX => ?: sentence                           waived: not yet
-    apart A B | C D: sentence                    no call had one of A, B and one of C, D; "apart A B": in itself
+    apart A B | C D: sentence                    no call had A or B, and C or D; of one list: any two of it
     order A B | C: sentence                      A, or B, comes before C in the seed; here not always
 
 A sentence is what the reader of the page learns about the box. Where a box is waived, those below it count as

@@ -48,7 +48,8 @@ def text(name, type, value, names):
         return rights(value)
     if value == (1 << 64) - 1:
         return "end"
-    return f"{value:#x}" if HEXADECIMAL.search(f"{type.name} {name}") and value > 9 else str(value)
+    address = HEXADECIMAL.search(f"{type.name} {name}") and value > 9 or value >= 1 << 32 and not name
+    return f"{value:#x}" if address else str(value)
 
 
 def labelled(name, type, value, names):
