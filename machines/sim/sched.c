@@ -54,11 +54,12 @@ struct fiber {
 static struct {
     struct fiber fiber[SIM_FIBERS_MAX];
     uint32_t current;
-    uint32_t count;   /* slots in use, from the first */
-    uint32_t njoin;   /* fibers that sim_join_all waits for */
-    uint32_t quiet;   /* > 0: sim_preempt does nothing */
-    uint32_t callout; /* the first fiber of the callout queue; 0: none */
-    uint64_t stuck;   /* switches since a fiber that is no daemon ran */
+    uint32_t count; /* slots in use, from the first */
+    uint32_t njoin; /* fibers that sim_join_all waits for */
+    uint32_t quiet; /* > 0: sim_preempt does nothing */
+    uint64_t stuck; /* switches since a fiber that is no daemon ran */
+    /* The first fiber of the callout queue; 0: none. */
+    uint32_t callout;
 } sched = {.fiber[0] = {.state = FIBER_RUNNABLE, .name = "main", .deadline = UINT64_MAX}, .count = 1};
 
 static struct fiber *self(void)
