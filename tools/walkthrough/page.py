@@ -115,10 +115,10 @@ def other_steps(run, call):
 
 
 def groups(run, calls):
-    """Calls in a row that are alike, as lists of them."""
+    """Calls of one thread in a row that are alike, as lists of them."""
     rows = []
     for call in calls:
-        if rows and run.shape(rows[-1][0]) == run.shape(call):
+        if rows and rows[-1][0].thread == call.thread and run.shape(rows[-1][0]) == run.shape(call):
             rows[-1].append(call)
         else:
             rows.append([call])
