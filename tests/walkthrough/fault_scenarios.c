@@ -293,6 +293,23 @@ void scenario_wire(void)
     world_end(&w);
 }
 
+void scenario_collapse(void)
+{
+    struct world w = world_make(256, false);
+    struct vm_map *child;
+    vm_offset_t at = map_anonymous(&w, 0, 4);
+    test_store8(w.map, at, 1);
+    test_store8(w.map, at + PAGE, 1);
+    must(fl_space_fork(w.map, &child), "fork");
+    scenario_begin("a store after a fork: the parent gets a shadow, and a copy in it");
+    test_store8(w.map, at, 2);
+    scenario_end();
+    scenario_begin("the child ends: the parent's shadow takes over what only it can see now");
+    fl_space_destroy(child);
+    scenario_end();
+    world_end(&w);
+}
+
 /* So many pages are read that the batches of queue changes are drained: the page is on its queue. */
 void scenario_wire_resident(void)
 {

@@ -34,6 +34,7 @@ static const struct {
     {"freebsd21-page-fault", scenario_private_write},
     {"freebsd21-page-fault", scenario_private_write_absent},
     {"freebsd21-page-fault", scenario_zero_fill},
+    {"freebsd21-page-fault", scenario_collapse},
     {"freebsd21-page-fault", scenario_reclaim},
     {"freebsd21-page-fault", scenario_wait_for_memory},
     {"freebsd21-page-fault", scenario_stack},

@@ -7,6 +7,7 @@ void scenario_read(void);
 void scenario_private_write(void);
 void scenario_private_write_absent(void);
 void scenario_zero_fill(void);
+void scenario_collapse(void);
 void scenario_shortage(void);
 void scenario_shortage_reserved(void);
 void scenario_reclaim(void);
