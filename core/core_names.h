@@ -106,9 +106,9 @@
 #define pmap_enter                    fl_core_pmap_enter
 #define pmap_enter_object             fl_core_pmap_enter_object
 #define pmap_release                  fl_core_pmap_release
+#define pmap_rename                   fl_core_pmap_rename
 #define pmap_window_get               fl_core_pmap_window_get
 #define pmap_window_put               fl_core_pmap_window_put
-#define pmap_rename                   fl_core_pmap_rename
 #define pmap_zero_page                fl_core_pmap_zero_page
 #define pmap_zero_page_area           fl_core_pmap_zero_page_area
 #define punch_held_pages              fl_core_punch_held_pages
