@@ -76,6 +76,13 @@
 #define kiocb_done                    fl_core_kiocb_done
 #define kiocb_init                    fl_core_kiocb_init
 #define kiocb_object                  fl_core_kiocb_object
+#define kmap                          fl_core_kmap
+#define kmap_check                    fl_core_kmap_check
+#define kmap_local                    fl_core_kmap_local
+#define kmap_startup                  fl_core_kmap_startup
+#define kmap_used                     fl_core_kmap_used
+#define kunmap                        fl_core_kunmap
+#define kunmap_local                  fl_core_kunmap_local
 #define lru_add_drain                 fl_core_lru_add_drain
 #define lru_add_drain_all             fl_core_lru_add_drain_all
 #define lru_cache_add                 fl_core_lru_cache_add
@@ -84,6 +91,7 @@
 #define lru_startup                   fl_core_lru_startup
 #define mark_page_accessed            fl_core_mark_page_accessed
 #define mark_page_lazyfree            fl_core_mark_page_lazyfree
+#define page_address                  fl_core_page_address
 #define page_cache_async_readahead    fl_core_page_cache_async_readahead
 #define page_cache_sync_readahead     fl_core_page_cache_sync_readahead
 #define page_has_buffers              fl_core_page_has_buffers
@@ -99,6 +107,8 @@
 #define pmap_enter_object             fl_core_pmap_enter_object
 #define pmap_release                  fl_core_pmap_release
 #define pmap_rename                   fl_core_pmap_rename
+#define pmap_window_get               fl_core_pmap_window_get
+#define pmap_window_put               fl_core_pmap_window_put
 #define pmap_zero_page                fl_core_pmap_zero_page
 #define pmap_zero_page_area           fl_core_pmap_zero_page_area
 #define punch_held_pages              fl_core_punch_held_pages
