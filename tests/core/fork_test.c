@@ -581,6 +581,47 @@ static void test_generations(void **state)
     generations(true);
 }
 
+#define NCHILDREN 40
+
+/*
+ * A server with children that stay, and stores between: each has an object for what it shares with its child,
+ * and needs none of the earlier ones. Neither do the children's children.
+ */
+static void children_stay(bool copy_first)
+{
+    struct sim_params params = test_params(7);
+    struct vm_map *child[NCHILDREN];
+    params.nframes = 2048;
+    params.torture.copy_first = copy_first;
+    begin(&params);
+    map_range(&space[0], ANON * STRETCH, STRETCH);
+    map_range(&space[0], FILE_PRIVATE * STRETCH, STRETCH);
+    for (uint32_t i = 0; i < NCHILDREN; i++) {
+        for (uint32_t p = 0; p < NPAGES; p++) {
+            if (!space[0].page[p].mapped)
+                continue;
+            test_store8(space[0].map, VA(p), (uint8_t)(i + 1));
+            model_store(&space[0], p, (uint8_t)(i + 1));
+        }
+        assert_int_equal(fl_space_fork(space[0].map, &child[i]), 0);
+        assert_true(chain_length(space[0].map) <= 3 && chain_length(child[i]) <= 3);
+    }
+    for (uint32_t i = 0; i < NCHILDREN; i++) {
+        assert_int_equal(test_load8(child[i], VA(0)), i + 1);
+        fl_space_destroy(child[i]);
+    }
+    compare_all();
+    sim_vm_check();
+    end();
+}
+
+static void test_children_stay(void **state)
+{
+    (void)state;
+    children_stay(false);
+    children_stay(true);
+}
+
 /* ---- failures ---------------------------------------------------------------------------------------- */
 
 static void failing_run(uint64_t nth)
@@ -620,9 +661,8 @@ static void test_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_orders),
-        cmocka_unit_test(test_generations),
+        cmocka_unit_test(test_random),      cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_generations), cmocka_unit_test(test_children_stay),
         cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
