@@ -4,7 +4,7 @@ PACKAGES = cmake ninja-build gcc g++ clang clang-format binutils pkg-config pyth
            lmdb-utils sqlite3 e2fsprogs gdb rsync systemd systemd-journal-remote ripgrep git time \
            libcmocka-dev liburing-dev libc6-dev valgrind
 
-.PHONY: all deps run check company bench bench-programs walkthroughs core-names clean
+.PHONY: all deps run check company soak bench bench-programs walkthroughs core-names clean
 
 all: deps
 	cmake --preset gcc -B $(BUILD) >/dev/null
@@ -26,6 +26,11 @@ RUNS ?= 50
 ONLY ?=
 company: all
 	cd $(BUILD) && ../tests/run/company/run --faultline faultline --peer company_peer --runs $(RUNS) --only '$(ONLY)'
+
+# Threads that use several times the limit of private memory, with a swap file in $TMPDIR: ten minutes.
+SOAK_SECONDS ?= 600
+soak: all
+	$(BUILD)/anon_soak $(SOAK_SECONDS)
 
 # docs/walkthroughs/*.md from runs of the tracing build; `make check` fails when they drift.
 walkthroughs: deps
