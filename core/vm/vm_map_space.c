@@ -45,7 +45,8 @@ int vm_map_create(vm_offset_t min, vm_offset_t max, struct vm_map **map)
         return error;
     }
     new->min_offset = min;
-    new->max_offset = max;
+    new->max_offset = new->mmap_base = max;
+    new->limits = (struct fl_space_limits){FL_NO_LIMIT, FL_NO_LIMIT, VM_STACK_LIMIT, FL_NO_LIMIT};
     new->tree.summarize = vm_map_entry_set_max_free;
     new->header.map = new;
     new->header.next = new->header.prev = &new->header;

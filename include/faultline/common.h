@@ -26,8 +26,9 @@
 #define FL_PAGE_SIZE  ((uint64_t)1 << FL_PAGE_SHIFT) /* bytes */
 
 /* How a file is opened. */
-#define FL_FREAD  0x1
-#define FL_FWRITE 0x2
+#define FL_FREAD   0x1
+#define FL_FWRITE  0x2
+#define FL_FNOEXEC 0x4 /* on a mount that forbids execution */
 
 /* A piece of the caller's memory. Laid out as the system calls' struct iovec. */
 struct fl_iovec {
