@@ -26,6 +26,7 @@
 #include "lib/zone.h"
 #include "vm/lru.h"
 #include "vm/swap_pager.h"
+#include "vm/vm_commit.h"
 #include "vm/vm_map.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_pageout.h"
@@ -74,8 +75,11 @@ int fl_vm_boot(const struct fl_vm_params *params)
                             params->dirty_expire_ns);
     if (error != 0)
         return error;
-    return vm_pageout_startup(params->nframes, params->free_reserved, params->free_min, params->free_target,
-                              readahead_window());
+    error = vm_pageout_startup(params->nframes, params->free_reserved, params->free_min, params->free_target,
+                               readahead_window());
+    if (error == 0)
+        vm_commit_startup(params->overcommit, params->nframes - vm_pageout.free_target);
+    return error;
 }
 
 void fl_vm_stop(void)
@@ -129,6 +133,7 @@ void fl_vm_stats(struct fl_vm_stats *stats)
     stats->mappings = vm_map_entries_now();
     stats->mappings_peak = vm_map_entries_peak();
     swap_pager_count(&stats->swap_pages, &stats->swap_free);
+    stats->committed = vm_committed(&stats->committed_limit);
     stats->meta_used_bytes = vm_meta_used();
     stats->meta_page_bytes = vm_page_count * sizeof(struct vm_page) + vm_radix_node_bytes() +
                              (vm_page_count / VM_LEVEL_0_NPAGES) * VM_RESERV_BYTES;

@@ -26,6 +26,7 @@
 #include "lib/kassert.h"
 #include "lib/zone.h"
 #include "vm/lru.h"
+#include "vm/vm_commit.h"
 #include "vm/vm_harvest.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_page.h"
@@ -640,6 +641,7 @@ int fl_swapon(struct store *store)
     swap_space.store = store;
     vm_unlock(&swap_space.lock);
     atomic_store(&swap_space.present, true);
+    vm_commit_swapon(nslots);
     return 0;
 }
 

@@ -84,6 +84,8 @@ struct fl_vm_stats {
     uint64_t mappings_peak;
     uint64_t swap_pages; /* now: pages of swap space, and how many of them are free */
     uint64_t swap_free;
+    uint64_t committed;       /* now: pages that are promised to programs, and … */
+    uint64_t committed_limit; /* how many memory and swap can hold; enforced if the overcommit is strict */
     uint64_t meta_used_bytes; /* now: metadata memory in use, and of it … */
     uint64_t meta_page_bytes; /* page descriptors, radix nodes, reservations: what grows with the budget */
 };

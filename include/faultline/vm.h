@@ -22,6 +22,12 @@ struct vnode;  /* a file that the VM knows: a store and its memory object */
 
 /* ---- the VM ------------------------------------------------------------------------------------------- */
 
+/* What is promised to programs when they map memory (vm.overcommit_memory 1 and 2, Linux). */
+enum fl_overcommit {
+    FL_OVERCOMMIT_LAZY,   /* whatever they ask for; an access may find that there is not so much */
+    FL_OVERCOMMIT_STRICT, /* what memory and swap can hold; a call that asks for more says ENOMEM */
+};
+
 struct fl_vm_params {
     /* Memory for the core's own structures: page-aligned and zeroed. It is used from the bottom up, so it
      * may be backed lazily. */
@@ -36,6 +42,7 @@ struct fl_vm_params {
     uint32_t dirty_background; /* dirty pages of files beyond which the flusher writes */
     uint32_t dirty_max;        /* … beyond which a thread that dirties more waits for writes */
     uint64_t dirty_expire_ns;  /* the flusher writes a page that is dirty for longer */
+    enum fl_overcommit overcommit;
     bool superpages; /* keep 2 MiB reservations (vm_reserv); pointless where frames have no physical place */
     /* Fault injection: returning true makes this allocation fail. NULL: none fails. */
     bool (*fail_alloc)(const char *what);

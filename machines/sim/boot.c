@@ -175,6 +175,7 @@ static int sim_boot_vm(void)
         .dirty_max = sim.params.dirty_max,
         .dirty_expire_ns = sim.params.dirty_expire_ns,
         .superpages = sim.params.superpages,
+        .overcommit = sim.params.overcommit,
         .fail_alloc = sim_fail_alloc,
     };
     struct fl_vm_stats stats;
