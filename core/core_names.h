@@ -57,6 +57,7 @@
 #define flusher_stop                  fl_core_flusher_stop
 #define force_page_cache_readahead    fl_core_force_page_cache_readahead
 #define generic_file_direct_read      fl_core_generic_file_direct_read
+#define get_unmapped_area             fl_core_get_unmapped_area
 #define i_blocksize                   fl_core_i_blocksize
 #define i_size_read                   fl_core_i_size_read
 #define inode_wait_for_writeback      fl_core_inode_wait_for_writeback
@@ -76,6 +77,9 @@
 #define lru_startup                   fl_core_lru_startup
 #define mark_page_accessed            fl_core_mark_page_accessed
 #define mark_page_lazyfree            fl_core_mark_page_lazyfree
+#define may_expand_vm                 fl_core_may_expand_vm
+#define mlock_future_ok               fl_core_mlock_future_ok
+#define mm_populate                   fl_core_mm_populate
 #define page_cache_async_readahead    fl_core_page_cache_async_readahead
 #define page_cache_sync_readahead     fl_core_page_cache_sync_readahead
 #define page_has_buffers              fl_core_page_has_buffers
@@ -159,6 +163,7 @@
 #define vm_map_destroy                fl_core_vm_map_destroy
 #define vm_map_entries_now            fl_core_vm_map_entries_now
 #define vm_map_entries_peak           fl_core_vm_map_entries_peak
+#define vm_map_entry_account          fl_core_vm_map_entry_account
 #define vm_map_entry_behavior         fl_core_vm_map_entry_behavior
 #define vm_map_entry_create           fl_core_vm_map_entry_create
 #define vm_map_entry_dispose          fl_core_vm_map_entry_dispose
@@ -175,7 +180,6 @@
 #define vm_map_findspace              fl_core_vm_map_findspace
 #define vm_map_findspace_topdown      fl_core_vm_map_findspace_topdown
 #define vm_map_first_after            fl_core_vm_map_first_after
-#define vm_map_fixed                  fl_core_vm_map_fixed
 #define vm_map_growstack              fl_core_vm_map_growstack
 #define vm_map_inherit                fl_core_vm_map_inherit
 #define vm_map_insert                 fl_core_vm_map_insert
@@ -196,6 +200,7 @@
 #define vm_map_wait_transition        fl_core_vm_map_wait_transition
 #define vm_map_wakeup_transition      fl_core_vm_map_wakeup_transition
 #define vm_map_wire                   fl_core_vm_map_wire
+#define vm_map_wire_all               fl_core_vm_map_wire_all
 #define vm_map_wire_pages             fl_core_vm_map_wire_pages
 #define vm_meta_alloc                 fl_core_vm_meta_alloc
 #define vm_meta_index                 fl_core_vm_meta_index
@@ -203,6 +208,9 @@
 #define vm_meta_pointer               fl_core_vm_meta_pointer
 #define vm_meta_used                  fl_core_vm_meta_used
 #define vm_meter_startup              fl_core_vm_meter_startup
+#define vm_mmap_object                fl_core_vm_mmap_object
+#define vm_mmap_told                  fl_core_vm_mmap_told
+#define vm_mmap_vnode                 fl_core_vm_mmap_vnode
 #define vm_object_allocate            fl_core_vm_object_allocate
 #define vm_object_check               fl_core_vm_object_check
 #define vm_object_check_all           fl_core_vm_object_check_all
@@ -257,6 +265,7 @@
 #define vm_page_xunbusy               fl_core_vm_page_xunbusy
 #define vm_page_zero_fill             fl_core_vm_page_zero_fill
 #define vm_pageout                    fl_core_vm_pageout
+#define vm_pageout_is_short           fl_core_vm_pageout_is_short
 #define vm_pageout_loop               fl_core_vm_pageout_loop
 #define vm_pageout_pause              fl_core_vm_pageout_pause
 #define vm_pageout_scan               fl_core_vm_pageout_scan
