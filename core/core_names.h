@@ -298,6 +298,7 @@
 #define vm_page_xunbusy               fl_core_vm_page_xunbusy
 #define vm_page_zero_fill             fl_core_vm_page_zero_fill
 #define vm_pageout                    fl_core_vm_pageout
+#define vm_pageout_is_short           fl_core_vm_pageout_is_short
 #define vm_pageout_loop               fl_core_vm_pageout_loop
 #define vm_pageout_pause              fl_core_vm_pageout_pause
 #define vm_pageout_scan               fl_core_vm_pageout_scan

@@ -3,8 +3,8 @@
  *
  *     vm_mmap_object     (M)  the place: fixed, get_unmapped_area or vm_map_find
  *       mmap_region           is there room for it? what is mapped there goes; the new mapping comes
- *         vm_map_delete       (munmap_vma_range)
- *         vm_map_insert       (vma_merge, else vm_area_alloc and vma_link)
+ *         vm_map_delete       (munmap_vma_range, Linux)
+ *         vm_map_insert       (vma_merge, else vm_area_alloc and vma_link, Linux)
  *
  * The search for a place and what is done with it happen in one hold of (M). Names are FreeBSD's and Linux's.
  * Does not do: flags and the order of errors (mmap.c, mmap_freebsd.c).
@@ -21,6 +21,19 @@
 
 /* ---- the map ------------------------------------------------------------------------------------------- */
 
+/* m->addr: the lowest place at or behind `hint` that ends at or below m->limit. Errors: -ENOMEM. */
+static int mmap_place_bottomup(struct vm_map *map, struct vm_mmap *m, vm_offset_t hint) FL_REQUIRES(map->lock)
+{
+    vm_offset_t addr;
+    int error = vm_map_find(map, hint, m->size, m->align, &addr);
+
+    if (error == 0 && addr + m->size > m->limit)
+        error = -ENOMEM;
+    if (error == 0)
+        m->addr = addr;
+    return error;
+}
+
 static int mmap_place(struct vm_map *map, struct vm_mmap *m) FL_REQUIRES(map->lock)
 {
     int error;
@@ -29,10 +42,8 @@ static int mmap_place(struct vm_map *map, struct vm_mmap *m) FL_REQUIRES(map->lo
     case VM_MMAP_TOPDOWN:
         return get_unmapped_area(map, m->addr, m->size, &m->addr);
     case VM_MMAP_BOTTOMUP:
-        error = vm_map_find(map, m->addr, m->size, m->align, &m->addr);
-        if (error != 0)
-            error = vm_map_find(map, m->retry, m->size, m->align, &m->addr);
-        return error == 0 && m->addr + m->size > m->limit ? -ENOMEM : error;
+        error = mmap_place_bottomup(map, m, m->addr);
+        return error == 0 ? 0 : mmap_place_bottomup(map, m, m->retry);
     case VM_MMAP_EXCL:
         return vm_map_first_after(map, m->addr)->start < m->addr + m->size ? -EEXIST : 0;
     default:
@@ -59,8 +70,6 @@ static int mmap_limits(struct vm_map *map, const struct vm_mmap *m) FL_REQUIRES(
 {
     bool data = vm_map_is_data(m->eflags, m->prot);
 
-    if (m->wire && map->limits.memlock_bytes == 0)
-        return -EPERM;
     if (m->wire && !mlock_future_ok(map, m->size))
         return -EAGAIN;
     if (may_expand_vm(map, data, m->size))
@@ -94,8 +103,10 @@ int vm_mmap_object(struct vm_map *map, struct vm_mmap *m)
     int error;
 
     vm_map_lock(map);
-    m->wire |= map->wire_future;
     error = mmap_place(map, m);
+    if (error == 0 && m->wire && map->limits.memlock_bytes == 0)
+        error = -EPERM; /* who asks for it may lock nothing (can_do_mlock) */
+    m->wire |= map->wire_future;
     if (error == 0)
         error = mmap_region(map, m);
     vm_map_unlock(map);

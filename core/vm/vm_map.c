@@ -384,7 +384,7 @@ static int vm_map_entry_attach(struct vm_map *map, struct vm_map_entry *entry) F
     return vm_map_attach(map, entry->start, entry->end, entry, entry->object, entry->pindex);
 }
 
-/* Whether the entry, which is in no list, continues `prev`, or `next` continues it: then that one, or NULL. */
+/* The neighbour that the entry, which is in no list, can be merged into: `prev` or its next one; or NULL. */
 static struct vm_map_entry *vm_map_merge_into(const struct vm_map *map, struct vm_map_entry *prev,
                                               const struct vm_map_entry *entry)
 {

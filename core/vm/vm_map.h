@@ -239,9 +239,9 @@ FL_NODISCARD bool mlock_future_ok(const struct vm_map *map, uint64_t bytes) FL_R
 
 /*
  * Maps [start, end) to the object from page pindex on; object NULL: untouched anonymous memory, or reserved.
- * On success the caller's reference to the object is the entry's. Tells the machine, and enters resident pages
- * (vm_map_pmap_enter). Where the mapping continues a neighbour of its kind, that one becomes longer, and no
- * entry is allocated. Checks no limits. eflags: MAP_ENTRY_*, MAP_INSERT_*. Errors: -EINVAL, not
+ * On success the caller's reference to the object is the entry's. Tells the machine, and enters resident
+ * pages (vm_map_pmap_enter). Where the mapping continues a neighbour of its kind, that one becomes longer,
+ * and no entry is allocated. Checks no limits. eflags: MAP_ENTRY_*, MAP_INSERT_*. Errors: -EINVAL, not
  * aligned, or not inside the map; -EEXIST, a part of it is mapped; -ENOMEM.
  */
 FL_NODISCARD int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex,

@@ -211,7 +211,7 @@ static vm_offset_t vm_map_stack_end(const struct vm_map *map, const struct vm_ma
 /*
  * Whether the stack may grow down to start. `below`: the last entry below it, or the header. Linux's rules:
  * the stack's limit, the space's, and the guard gap to what is accessible below, unless that is a stack too.
- * (acct_stack_growth, expand_downwards.)
+ * (acct_stack_growth, expand_downwards, Linux.)
  */
 static bool vm_map_growstack_allowed(struct vm_map *map, const struct vm_map_entry *below,
                                      const struct vm_map_entry *stack, vm_offset_t start)

@@ -30,7 +30,7 @@
 
 /* What mmap asks of the process. */
 struct fl_freebsd_process {
-    /* The text, the data segment, and how large that may become: vm_taddr, vm_daddr, lim_max(RLIMIT_DATA). */
+    /* The text, the data segment, and how large that may become. (vm_taddr, vm_daddr, lim_max, FreeBSD.) */
     vm_offset_t text_start, data_start;
     uint64_t data_max_bytes;
     uint32_t osrel; /* the release for which the program was built, as 1100122; old ones may ask for more */

@@ -259,6 +259,10 @@ static void all_memory_is_locked(void **state)
     limit(FL_NO_LIMIT, FL_NO_LIMIT, 34 * P);
     assert_int_equal(mmap_at(0, 2, PROT_RW, ANON), -EAGAIN);
     assert_int_equal(fl_sys_brk(map, HEAP + 4 * P), HEAP + 2 * P);
+    /* Who does not ask for the lock is not told that it may not lock. */
+    limit(FL_NO_LIMIT, FL_NO_LIMIT, 0);
+    assert_int_equal(mmap_at(0, 2, PROT_RW, ANON), -EAGAIN);
+    limit(FL_NO_LIMIT, FL_NO_LIMIT, 34 * P);
     assert_int_equal(fl_sys_munlockall(map), 0);
     expect_usage(34, 12, 0);
     assert_true(mmap_at(0, 2, PROT_RW, ANON) > 0);
@@ -298,8 +302,8 @@ static void places_are_looked_for_below_the_base(void **state)
     assert_int_equal(mmap_at(0, 2, VM_PROT_READ, ANON), base - 6 * P);
     assert_int_equal(fl_space_reserve(map, TEST_SPACE_START, base - 8 * P), 0);
     assert_int_equal(mmap_at(0, 3, PROT_RW, FL_MAP_SHARED), base); /* none below: bottom-up */
-    assert_int_equal(mmap_at(0, 6, PROT_RW, FL_MAP_SHARED),
-                     base + 9 * P); /* the next gap that is wide enough */
+    /* The next gap that is wide enough. */
+    assert_int_equal(mmap_at(0, 6, PROT_RW, FL_MAP_SHARED), base + 9 * P);
     assert_int_equal(mmap_at(0, 2, PROT_RW, FL_MAP_SHARED), base - 8 * P);
     assert_int_equal(fl_sys_mremap(map, base, 3 * P, 6 * P, FL_MREMAP_MAYMOVE, 0), base);
     assert_int_equal(fl_sys_mremap(map, base, 6 * P, 9 * P, FL_MREMAP_MAYMOVE, 0), base + 15 * P);

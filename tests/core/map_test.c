@@ -328,8 +328,6 @@ static int limited(uint32_t p, uint32_t n, const struct mpage *m, bool wire)
 {
     uint32_t replaced = 0;
 
-    if (wire && most_locked == 0)
-        return -EPERM;
     if (wire && !may_lock(n))
         return -EAGAIN;
     for (uint32_t i = p; i < p + n; i++)
@@ -387,7 +385,7 @@ static void op_mmap(void)
         m.max &= ~VM_PROT_WRITE;
     bool wire = wire_future || (flags & FL_MAP_LOCKED);
     if (result == 0)
-        result = limited(want, n, &m, wire);
+        result = (flags & FL_MAP_LOCKED) && most_locked == 0 ? -EPERM : limited(want, n, &m, wire);
     int64_t got = fl_sys_mmap(map, addr, ptoa(n), prot, flags, f, ptoa(m.index));
     assert_int_equal(got, result != 0 ? result : (int64_t)VA(want));
     if (result != 0)

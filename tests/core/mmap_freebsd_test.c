@@ -92,8 +92,8 @@ static void old_binaries_may_map_nothing(void **state)
     assert_int_equal(of_memory(TEXT, 0, PROT_RW, ANON), -EINVAL);
     process.osrel--;
     assert_int_equal(of_memory(DATA + HEAP + P, 0, PROT_RW, ANON), DATA + HEAP + P);
-    assert_int_equal(of_memory(0x10000000 + 8, 0, PROT_RW, ANON | FIXED),
-                     -EINVAL); /* fixed: a page's address */
+    /* A fixed address is a page's all the same. */
+    assert_int_equal(of_memory(0x10000000 + 8, 0, PROT_RW, ANON | FIXED), -EINVAL);
     assert_int_equal(map->nentries, 0);
     process = (struct fl_freebsd_process){.aout = true, .data_start = DATA, .osrel = 1102000};
     assert_int_equal(of_memory(0, 0, PROT_RW, ANON), DATA);
@@ -249,8 +249,8 @@ static void an_aligned_place_is_the_lowest(void **state)
     assert_int_equal(of_memory(0, P, PROT_RW, ANON), BEHIND == first ? first + P : BEHIND);
     assert_int_equal(of_memory(0, 14 * P, VM_PROT_READ, ANON | FL_FREEBSD_MAP_ALIGNED(13)), first + 2 * P);
     assert_int_equal(of_memory(0, P, PROT_RW, ANON | FL_FREEBSD_MAP_ALIGNED_SUPER) % (2 << 20), 0);
-    assert_int_equal(of_memory(P, P, PROT_RW, ANON | FIXED | FL_FREEBSD_MAP_ALIGNED(16)),
-                     -EINVAL); /* outside */
+    /* Outside the space. */
+    assert_int_equal(of_memory(P, P, PROT_RW, ANON | FIXED | FL_FREEBSD_MAP_ALIGNED(16)), -EINVAL);
 }
 
 /* ---- sys_mmap: "Checks that the mapping fits inside user VM space" ------------------------------------- */
@@ -274,12 +274,14 @@ static void low_memory_can_be_asked_for(void **state)
     (void)state;
     assert_int_equal(of_memory(0x7fff0000, 4 * P, PROT_RW, low), 0x7fff0000);
     assert_int_equal(of_memory(0x100000000, P, PROT_RW, low), TEST_SPACE_START); /* a hint that is too high */
+    /* Taken, and behind it there is no room below 2 GiB. */
+    assert_int_equal(of_memory(0x7fff0000, 16 * P, PROT_RW, low), TEST_SPACE_START + P);
     assert_int_equal(of_memory(DATA, P, PROT_RW, low), DATA); /* does not move behind the data segment */
     assert_int_equal(of_memory(end - P, 2 * P, PROT_RW, low | FIXED), -EINVAL);
     assert_int_equal(of_memory(0, end, PROT_RW, low), -ENOMEM);
 }
 
-/* ---- sys_mmap: "Moves the hint to the end of a largest possible data segment" --------------------------- */
+/* ---- sys_mmap: "Moves the hint to the end of a largest possible data segment" -------------------------- */
 
 static void a_hint_in_the_data_segment_moves_behind_it(void **state)
 {
@@ -295,7 +297,7 @@ static void a_hint_in_the_data_segment_moves_behind_it(void **state)
     assert_int_equal(of_memory(TEST_SPACE_END - P, 2 * P, PROT_RW, ANON), BEHIND + 2 * P);
 }
 
-/* ---- fget_mmap, vn_mmap: "protections are cut by the mount and by the file's capability" ---------------- */
+/* ---- fget_mmap, vn_mmap: "protections are cut by the mount and by the file's capability" --------------- */
 
 static void the_descriptor_must_have_the_rights(void **state)
 {
@@ -342,7 +344,7 @@ static void the_open_mode_limits_the_mapping(void **state)
     assert_int_equal(of_file(0, P, VM_PROT_READ, SHARED, 0), -EACCES);
 }
 
-/* ---- vm_mmap_object: what was mapped is the file -------------------------------------------------------- */
+/* ---- vm_mmap_object: what was mapped is the file ------------------------------------------------------- */
 
 static void shared_and_private_mappings_show_the_file(void **state)
 {
