@@ -77,6 +77,13 @@
 #define kiocb_done                    fl_core_kiocb_done
 #define kiocb_init                    fl_core_kiocb_init
 #define kiocb_object                  fl_core_kiocb_object
+#define kmap                          fl_core_kmap
+#define kmap_check                    fl_core_kmap_check
+#define kmap_local                    fl_core_kmap_local
+#define kmap_startup                  fl_core_kmap_startup
+#define kmap_used                     fl_core_kmap_used
+#define kunmap                        fl_core_kunmap
+#define kunmap_local                  fl_core_kunmap_local
 #define lru_add_drain                 fl_core_lru_add_drain
 #define lru_add_drain_all             fl_core_lru_add_drain_all
 #define lru_cache_add                 fl_core_lru_cache_add
@@ -88,6 +95,7 @@
 #define may_expand_vm                 fl_core_may_expand_vm
 #define mlock_future_ok               fl_core_mlock_future_ok
 #define mm_populate                   fl_core_mm_populate
+#define page_address                  fl_core_page_address
 #define page_cache_async_readahead    fl_core_page_cache_async_readahead
 #define page_cache_sync_readahead     fl_core_page_cache_sync_readahead
 #define page_has_buffers              fl_core_page_has_buffers
@@ -103,6 +111,8 @@
 #define pmap_enter_object             fl_core_pmap_enter_object
 #define pmap_release                  fl_core_pmap_release
 #define pmap_rename                   fl_core_pmap_rename
+#define pmap_window_get               fl_core_pmap_window_get
+#define pmap_window_put               fl_core_pmap_window_put
 #define pmap_zero_page                fl_core_pmap_zero_page
 #define pmap_zero_page_area           fl_core_pmap_zero_page_area
 #define punch_held_pages              fl_core_punch_held_pages

@@ -5,7 +5,7 @@
  *   fl_vm_boot starts the floors from below, and what depends on numbers of others last:
  *
  *     lib    the metadata memory
- *     vm     pages (vm_phys, vm_reserv), radix nodes, objects, the table of pagers, swap, maps
+ *     vm     pages (vm_phys, vm_reserv), kmap, radix nodes, objects, the table of pagers, swap, maps
  *     file   the block layer, buffer heads, transfers, vnodes, their pager, read-ahead, the flusher's marks
  *     vm     the page daemon's marks, which take account of read-ahead's window
  *
@@ -24,6 +24,7 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
+#include "vm/kmap.h"
 #include "vm/lru.h"
 #include "vm/swap_pager.h"
 #include "vm/vm_commit.h"
@@ -57,6 +58,8 @@ int fl_vm_boot(const struct fl_vm_params *params)
         return -EINVAL;
     vm_meta_init(params->meta, params->meta_len_bytes, params->fail_alloc);
     int error = vm_page_startup(params->nframes, params->superpages);
+    if (error == 0)
+        error = kmap_startup(params->kmap);
     if (error != 0)
         return error;
     vm_radix_startup();
@@ -144,6 +147,7 @@ void fl_vm_check(void)
     vm_phys_check();
     vm_reserv_check();
     vm_page_check_all();
+    kmap_check();
     vm_object_check_all();
     vm_map_check_all();
     flusher_check();

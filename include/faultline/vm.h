@@ -16,9 +16,10 @@
 
 #include <faultline/types.h>
 
-struct store;  /* store.h */
-struct vm_map; /* an address space */
-struct vnode;  /* a file that the VM knows: a store and its memory object */
+struct store;        /* store.h */
+struct vm_map;       /* an address space */
+struct vnode;        /* a file that the VM knows: a store and its memory object */
+struct machine_kmap; /* machine.h */
 
 /* ---- the VM ------------------------------------------------------------------------------------------- */
 
@@ -44,6 +45,9 @@ struct fl_vm_params {
     uint64_t dirty_expire_ns;  /* the flusher writes a page that is dirty for longer */
     enum fl_overcommit overcommit;
     bool superpages; /* keep 2 MiB reservations (vm_reserv); pointless where frames have no physical place */
+    /* How the core reaches high memory; NULL: the machine has none, and shows every page in its windows. It
+     * must live as long as the VM. */
+    const struct machine_kmap *kmap;
     /* Fault injection: returning true makes this allocation fail. NULL: none fails. */
     bool (*fail_alloc)(const char *what);
 };
