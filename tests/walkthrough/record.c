@@ -62,6 +62,9 @@ static const struct {
     {"linux-munmap", scenario_munmap},
     {"linux-mprotect", scenario_mprotect},
     {"linux-brk", scenario_brk},
+    {"linux-kmap", scenario_kmap},
+    {"linux-kmap", scenario_kmap_direct},
+    {"linux-kmap", scenario_kmap_wait},
 };
 
 int main(int argc, char **argv)

@@ -42,4 +42,9 @@ void scenario_munmap(void);
 void scenario_mprotect(void);
 void scenario_brk(void);
 
+/* ---- high memory (kmap_scenarios.c) ---- */
+void scenario_kmap(void);
+void scenario_kmap_direct(void);
+void scenario_kmap_wait(void);
+
 #endif
