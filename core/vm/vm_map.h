@@ -62,7 +62,7 @@ enum vm_behavior {
  */
 #define MAP_INSERT_BEHAVIOR(behavior)   ((unsigned)(behavior) << 8)
 #define MAP_INSERT_INHERIT(inheritance) ((unsigned)(inheritance) << 16)
-#define MAP_INSERT_COMMITTED            (1u << 24) /* its memory is promised, though it cannot be written now */
+#define MAP_INSERT_COMMITTED            (1u << 24) /* promised, though it cannot be written now */
 
 /* What the pager remembers of the accesses through one mapping. All zero: nothing. */
 struct vm_pager_stream {
