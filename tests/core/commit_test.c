@@ -94,7 +94,8 @@ static void what_is_refused(void **state)
     assert_int_equal(map_pages(1000, 6, VM_PROT_READ, ANON), 0);
     assert_int_equal(fl_sys_mprotect(map, VA(1000), ptoa(6), RW), -ENOMEM);
     assert_int_equal(fl_sys_mprotect(map, VA(1000), ptoa(5), RW), 0);
-    assert_int_equal(fl_sys_mremap(map, VA(0), ptoa(most - 5), ptoa(most - 4), FL_MREMAP_MAYMOVE, 0), -ENOMEM);
+    assert_int_equal(fl_sys_mremap(map, VA(0), ptoa(most - 5), ptoa(most - 4), FL_MREMAP_MAYMOVE, 0),
+                     -ENOMEM);
     assert_int_equal(fl_sys_brk(map, VA(5001)), VA(5000));
     assert_int_equal(fl_space_fork(map, &child), -ENOMEM);
     assert_int_equal(committed(), most);
