@@ -35,8 +35,8 @@
 #define READAHEAD_INIT   16 /* pages of a new stream's first window; the longest run that is probed */
 #define READAHEAD_AROUND 16 /* pages read around a miss that fits nothing; a power of two */
 /*
- * Windows in flight ahead of the one that is read: one alone would leave the disk idle at times. The third one
- * only where they are a small part of memory, or pages would be evicted before their use.
+ * Windows in flight ahead of the one that is read: one alone would leave the disk idle at times. The third
+ * one only where they are a small part of memory, or pages would be evicted before their use.
  */
 #define READAHEAD_DEPTH       3
 #define READAHEAD_DEPTH_SMALL 2
@@ -54,7 +54,7 @@ _Static_assert(READAHEAD_DEPTH >= 2, "ra_sequential makes two windows");
  */
 #define READAHEAD_HISTORY      3
 #define READAHEAD_HISTORY_LONG 8
-/* Resident pages above a miss that are the trace of a stream that goes down: more than are read around one. */
+/* Resident pages above a miss that are the trace of a stream that goes down: more than are read around it. */
 #define READAHEAD_HISTORY_DOWN (READAHEAD_AROUND + READAHEAD_HISTORY)
 #define READAHEAD_STRIDES      4  /* runs of a new strided stream's first window */
 #define READAHEAD_STRIDED      32 /* pages of a strided window: enough to keep a disk's queue full */
