@@ -206,6 +206,7 @@
 #define vm_map_wire                   fl_core_vm_map_wire
 #define vm_map_wire_pages             fl_core_vm_map_wire_pages
 #define vm_meta_alloc                 fl_core_vm_meta_alloc
+#define vm_meta_fails                 fl_core_vm_meta_fails
 #define vm_meta_index                 fl_core_vm_meta_index
 #define vm_meta_init                  fl_core_vm_meta_init
 #define vm_meta_pointer               fl_core_vm_meta_pointer

@@ -96,6 +96,7 @@ static void vm_stats_pages(struct fl_vm_stats *stats)
     stats->nframes = vm_page_count;
     vm_lock(&vm_phys.lock);
     stats->free = vm_phys.free_count;
+    stats->taken = vm_phys.taken;
     stats->peak_used = vm_page_count - vm_phys.free_low;
     vm_unlock(&vm_phys.lock);
     lru_add_drain_all();
@@ -103,7 +104,7 @@ static void vm_stats_pages(struct fl_vm_stats *stats)
     stats->active = vm_queues.q[PQ_ACTIVE].count;
     stats->inactive = vm_queues.q[PQ_INACTIVE].count;
     vm_unlock(&vm_queues.lock);
-    stats->wired = stats->nframes - stats->free - stats->active - stats->inactive;
+    stats->wired = stats->nframes - stats->free - stats->taken - stats->active - stats->inactive;
 }
 
 void fl_vm_stats(struct fl_vm_stats *stats)

@@ -61,6 +61,7 @@ struct fl_vm_stats {
     uint64_t wired;
     uint64_t active;
     uint64_t inactive;
+    uint64_t taken;     /* by the host, for memory of its own */
     uint64_t peak_used; /* the highest value of nframes - free */
 
     uint64_t faults;       /* page faults, also those taken ahead of a system call (fl_hold) or for mlock */
