@@ -121,9 +121,8 @@ uint64_t zpool_put(struct zpool *pool, const void *bytes, size_t len)
     return (uint64_t)chunk_number(pool, chunk) << 32 | (uint64_t)piece << 16 | len;
 }
 
-const void *zpool_piece(const struct zpool *pool, uint64_t handle, size_t *len)
+const void *zpool_piece(const struct zpool *pool, uint64_t handle)
 {
-    *len = handle & 0xffff;
     return piece_at(chunk_at(pool, (uint32_t)(handle >> 32)), handle >> 16 & 0xffff);
 }
 

@@ -28,12 +28,12 @@
 #define ZPOOL_NONE      UINT64_MAX
 
 struct zpool {
-    unsigned char *arena; /* constant */
-    uint32_t nchunks_max; /* constant */
-    uint32_t fresh;       /* chunks from here on were never used */
-    uint32_t nchunks;     /* that have frames now */
-    uint32_t nunused;     /* chunks before `fresh` that have none */
-    uint32_t *unused;     /* … their numbers */
+    unsigned char *arena;         /* constant */
+    uint32_t nchunks_max;         /* constant */
+    uint32_t fresh;               /* chunks from here on were never used */
+    uint32_t nchunks;             /* that have frames now */
+    uint32_t nunused;             /* chunks before `fresh` that have none */
+    uint32_t *unused;             /* … their numbers */
     uint32_t head[ZPOOL_CLASSES]; /* class n: a chunk with room, + 1; 0: there is none */
 };
 
@@ -45,8 +45,12 @@ void zpool_fini(struct zpool *pool);
 /* Keeps a copy of the len bytes, 1 <= len <= ZPOOL_PIECE_MAX. Returns its handle, or ZPOOL_NONE: the pool is
  * full, or has no frames. */
 FL_NODISCARD uint64_t zpool_put(struct zpool *pool, const void *bytes, size_t len);
-/* Returns where the piece is, until it is freed. */
-FL_NODISCARD const void *zpool_piece(const struct zpool *pool, uint64_t handle, size_t *len);
+/* Returns where the piece is, until it is freed, and how long it is. */
+FL_NODISCARD const void *zpool_piece(const struct zpool *pool, uint64_t handle);
+static inline size_t zpool_piece_len(uint64_t handle)
+{
+    return handle & 0xffff;
+}
 void zpool_free(struct zpool *pool, uint64_t handle);
 /* Returns how many frames the pool has. */
 FL_NODISCARD uint64_t zpool_frames(const struct zpool *pool);

@@ -45,6 +45,7 @@ struct store_request {
      * for the whole request. */
     void (*done)(struct store_request *request, int error);
     uint64_t store_private[4]; /* the store's own, from submit to done */
+    uint64_t upper_private[3]; /* the same, of a store that stands on the one which has the request */
 };
 
 /* Returns how many bytes of page i (addr[i]) the request is about; *start: from which byte of the page on. */
@@ -105,6 +106,12 @@ struct store_ops {
      * under way. Errors: -EIO …
      */
     FL_NODISCARD int (*punch)(struct store *store, uint64_t offset, uint64_t len_bytes);
+    /*
+     * Optional; NULL: nothing. The bytes [offset, offset + len_bytes), whole pages, are not wanted any more,
+     * and are written before they are read again. No transfer of them is under way. Called under the core's
+     * locks, so it does not sleep. For a swap space.
+     */
+    void (*discard)(struct store *store, uint64_t offset, uint64_t len_bytes);
     /*
      * Optional; NULL: only the VM changes the file. Answers in *what, as STORE_* bits, what happened to
      * the file past the store since that was taken last. With STORE_FORGET *what is 0, and the store

@@ -68,7 +68,8 @@ void fl_vm_check(void);
  * the core's. Errors: -ENOMEM, none is taken.
  */
 FL_NODISCARD int fl_frames_take(uint32_t n);
-/* n frames that the host has taken are the core's again. All are, before fl_vm_halt. Context: the same. */
+/* n frames that the host has taken are the core's again. All are, before fl_vm_halt, or when that has closed the
+ * swap space. Context: any lock of the host's, and those under which the core calls store_ops.discard. */
 void fl_frames_give(uint32_t n);
 
 /* ---- what must run ------------------------------------------------------------------------------------ */
