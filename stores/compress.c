@@ -1,16 +1,16 @@
 /*
  * compress.c: the compressed tier in front of a store (compress.h): its transfers, and writeback.
  *
- *   a write     | held | held | BELOW | held | BELOW | held |       each page is compressed and held if it can
- *                             |<──── span ────────▶|                be; the span from the first that cannot to
- *   a read        fill   fill                        fill           the last is one request to the store below
+ *   a write     | held | held | BELOW | held | BELOW | held |       each page is held if it compresses; the
+ *                             |<──── span ────────▶|                span from the first to the last that does
+ *   a read        fill   fill                        fill           not is one request to the store below
  *
- * The core's own request goes to the store below, narrowed to the span. So no memory is needed for another one,
- * and whoever waits for it waits there. Its `done` is ours meanwhile (compress_below_done): it widens the
- * request again, and fills those pages of a read that are held within the span. They are read from below in
- * vain, and written there in vain; one request in their place costs less than several.
+ * The core's own request goes to the store below, narrowed to the span. So no memory is needed for another
+ * one, and whoever waits for it waits there. Its `done` is ours meanwhile (compress_below_done): it widens
+ * the request again, and fills those pages of a read that are held within the span. They are read from below
+ * in vain, and written there in vain; one request in their place costs less than several.
  *
- *   writeback   oldest piece and its neighbours ─▶ going, expanded into `buffer` ─▶ the store below ─▶ dropped
+ *   writeback   the oldest piece and its neighbours ─▶ going, in `buffer` ─▶ the store below ─▶ dropped
  *
  * A write that finds no room does it, one thread at a time, and waits for it. If such a page is written anew
  * meanwhile, and has to go below itself, that transfer waits for writeback's end (slots_are_going).

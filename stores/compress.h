@@ -7,9 +7,9 @@
  *                         │                                     ▼
  *                         └─ does not ──────────────────────▶ the store below: a swap file
  *
- * For a swap space: what is held in memory is lost with the process, and `flush` cannot change that. The memory
- * comes out of the VM's budget (fl_frames_take). The pool is full when it is at its bound, or when no frame can
- * be had. (zswap, Linux.)
+ * For a swap space: what is held in memory is lost with the process, and `flush` cannot change that. The
+ * memory comes out of the VM's budget (fl_frames_take). The pool is full when it is at its bound, or when no
+ * frame can be had. (zswap, Linux.)
  */
 #ifndef STORES_COMPRESS_H
 #define STORES_COMPRESS_H
@@ -17,13 +17,14 @@
 #include <faultline/store.h>
 
 /*
- * Opens the tier in front of `below`, which belongs to it from then on, and is as long as it is now. A transfer
- * is of whole pages; `discard` frees what is held. pool_max_bytes: of memory for compressed pages; the table, 17
- * bytes a page, and buffers of some 300 KB (1.6 MB for a pool of 128 MiB) come in addition.
+ * Opens the tier in front of `below`, which belongs to it from then on, and is as long as it is now. A
+ * transfer is of whole pages; `discard` frees what is held. pool_max_bytes: of memory for compressed pages;
+ * the table, 17 bytes a page, and buffers of some 300 KB (1.6 MB for a pool of 128 MiB) come in addition.
  *
- * Context: the VM is booted. fl_vm_halt, which closes a swap space, may close it. Errors, and the caller still
- * owns the store below: -EINVAL (its length is not of whole pages, 0, or more than 16 TiB; a pool of less than
- * 16 KiB), -EACCES (it is read_only), -ENOMEM (no addresses, or no frames for the buffers), those of its `size`.
+ * Context: the VM is booted. fl_vm_halt, which closes a swap space, may close it. Errors, and the caller
+ * still owns the store below: -EINVAL (its length is not of whole pages, 0, or more than 16 TiB; a pool of
+ * less than 16 KiB), -EACCES (it is read_only), -ENOMEM (no addresses, or no frames for the buffers), those
+ * of its `size`.
  */
 FL_NODISCARD int compress_open(struct store *below, uint64_t pool_max_bytes, struct store **store);
 

@@ -1,8 +1,8 @@
 /*
- * compress_slots.h: the slots of the compressed tier (compress.h): which pages are held in memory, and as what.
+ * compress_slots.h: the slots of the compressed tier (compress.h): which pages are in memory, and as what.
  *
- *   block[b]   | held[240] | older[240] newer[240] | kind[240] | used |    a page of the table, for 240 slots
- *                 │            └ list of pieces by age   └ SLOT_WORD, SLOT_PIECE, or 0: the store below has it
+ *   block[b]   | held[240] | older[240] newer[240] | kind[240] | used |    a page of the table: 240 slots
+ *                 │            └ pieces by age           └ SLOT_WORD, SLOT_PIECE; 0: it is below
  *                 └ the word, or the piece's handle in the zpool ─▶ zpool.h
  *
  *   slots_hold ──▶ held ──slots_pin──▶ pinned ──slots_read──▶ held        a read is going to fill the page
@@ -11,14 +11,14 @@
  *
  * The table takes a frame of the budget for each of its pages that is in use, and gives it back afterwards.
  *
- * Invariants: CT1 a slot with a piece, and no other, is on the list by age. CT2 a block that has no slot in use
- * has no frame.
+ * Invariants: CT1 a slot with a piece, and no other, is on the list by age. CT2 a block that has no slot in
+ * use has no frame.
  *
- * Lock: `lock` guards all of it. It is taken with the core's object locks held (discard), or with a context of
- * the codec borrowed; with it held only fl_frames_take and _give are called, and the kernel.
+ * Lock: `lock` guards all of it. It is taken with the core's object locks held (discard), or with a context
+ * of the codec borrowed; with it held only fl_frames_take and _give are called, and the kernel.
  *
- * Does not do: compressing, transfers. Two transfers of one page at a time, or a transfer and a discard of it,
- * do not come.
+ * Does not do: compressing, transfers. Two transfers of one page at a time, or a transfer and a discard of
+ * it, do not come.
  */
 #ifndef STORES_COMPRESS_SLOTS_H
 #define STORES_COMPRESS_SLOTS_H
@@ -60,8 +60,8 @@ void slots_discard(struct slots *slots, uint32_t slot, uint32_t end);
 
 /* Returns whether the page is held. If so it stays held until slots_read. */
 FL_NODISCARD bool slots_pin(struct slots *slots, uint32_t slot);
-/* If the page is pinned, copies what it is held as to *data, its piece to piece[ZPOOL_PIECE_MAX], and ends the
- * pin. False: it is not pinned. */
+/* If the page is pinned, copies what it is held as to *data, its piece to piece[ZPOOL_PIECE_MAX], and ends
+ * the pin. False: it is not pinned. */
 FL_NODISCARD bool slots_read(struct slots *slots, uint32_t slot, void *piece, struct slot_data *data);
 
 /* Returns the first of at most `max` neighbouring slots with the oldest piece among them; or nslots: there is

@@ -284,7 +284,8 @@ void blist_check(const struct blist *bl)
 {
     uint64_t avail = 0, nwords = bl->level[0].nnodes;
     for (uint64_t i = 0; i < nwords; i++) {
-        avail += (unsigned)__builtin_popcountll(bl->word[i]);
+        for (uint64_t word = bl->word[i]; word != 0; word &= word - 1)
+            avail++;
         KASSERT(node_same(bl->level[0].node[i], node_of_word(bl->word[i])), "BL3");
         if ((i + 1) << WORD_SHIFT > bl->nslots) /* the word has slots behind the end */
             KASSERT(i << WORD_SHIFT >= bl->nslots ? bl->word[i] == 0

@@ -32,14 +32,8 @@ struct mremap {
  */
 static struct vm_object *mremap_bottom(const struct vm_map_entry *entry, vm_pindex_t *pindex)
 {
-    struct vm_object *object = entry->object;
-
     *pindex = entry->pindex;
-    while (object != NULL && object->backing_object != NULL) {
-        *pindex += object->backing_pindex;
-        object = object->backing_object;
-    }
-    return object;
+    return vm_object_bottom(entry->object, pindex);
 }
 
 static bool mremap_private_anonymous(const struct vm_map_entry *entry)

@@ -5,7 +5,7 @@
  *   fl_vm_boot starts the floors from below, and what depends on numbers of others last:
  *
  *     lib    the metadata memory
- *     vm     pages (vm_phys, vm_reserv), radix nodes, objects, the table of pagers, maps
+ *     vm     pages (vm_phys, vm_reserv), radix nodes, objects, the table of pagers, swap, maps
  *     file   the block layer, buffer heads, transfers, vnodes, their pager, read-ahead, the flusher's marks
  *     vm     the page daemon's marks, which take account of read-ahead's window
  *
@@ -25,6 +25,7 @@
 #include "lib/kassert.h"
 #include "lib/zone.h"
 #include "vm/lru.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_map.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_pageout.h"
@@ -60,6 +61,7 @@ int fl_vm_boot(const struct fl_vm_params *params)
     vm_radix_startup();
     vm_object_startup();
     vm_pager_startup();
+    swap_pager_startup();
     vm_map_startup();
     vm_prefaultd_startup();
     blk_startup();
@@ -85,6 +87,7 @@ void fl_vm_stop(void)
 
 void fl_vm_halt(void)
 {
+    swap_pager_shutdown(); /* first: its store may have frames */
     vm_lock(&vm_phys.lock);
     bool all_free = vm_phys.free_count == vm_page_count;
     vm_unlock(&vm_phys.lock);
@@ -126,6 +129,7 @@ void fl_vm_stats(struct fl_vm_stats *stats)
     stats->reactivations = vm_counted(&vm_cnt.reactivations);
     stats->mappings = vm_map_entries_now();
     stats->mappings_peak = vm_map_entries_peak();
+    swap_pager_count(&stats->swap_pages, &stats->swap_free);
     stats->meta_used_bytes = vm_meta_used();
     stats->meta_page_bytes = vm_page_count * sizeof(struct vm_page) + vm_radix_node_bytes() +
                              (vm_page_count / VM_LEVEL_0_NPAGES) * VM_RESERV_BYTES;

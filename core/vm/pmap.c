@@ -109,6 +109,14 @@ int pmap_copyin(struct vm_page *const *m, uint32_t npages, uint32_t start, const
     return machine_copyin(&run, start, from, len_bytes, done);
 }
 
+void pmap_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
+{
+    vm_frame_t frame = vm_page_frame(m);
+    struct machine_run run = {
+        .object = m->object->machine, .pindex = m->pindex, .npages = 1, .frame = &frame};
+    machine_rename(&run, object->machine, pindex);
+}
+
 void pmap_release(struct vm_object *object, struct vm_page **m, uint32_t npages)
 {
     vm_frame_t frame[PMAP_BATCH];

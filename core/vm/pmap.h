@@ -55,6 +55,9 @@ FL_NODISCARD int pmap_copyout(struct vm_page *const *m, uint32_t npages, uint32_
 FL_NODISCARD int pmap_copyin(struct vm_page *const *m, uint32_t npages, uint32_t start, const void *from,
                              size_t len_bytes, size_t *done);
 
+/* Busy m is about to become page pindex of the object: machine_rename. (O) of both objects. */
+void pmap_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex);
+
 /* machine_release of busy pages of one object; neighbours become one run. With or without (O). */
 void pmap_release(struct vm_object *object, struct vm_page **m, uint32_t npages);
 

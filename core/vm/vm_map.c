@@ -373,7 +373,7 @@ static void vm_map_entry_absorb(struct vm_map *map, struct vm_map_entry *entry, 
         vm_map_entry_resize(map, entry, entry->start, gone->end, entry->pindex);
     if (gone->object != NULL) {
         vm_rmap_remove(gone);
-        vm_object_deallocate(gone->object); /* not the last reference: `entry` has one */
+        vm_object_drop(gone->object); /* not the last reference: `entry` has one */
     }
     if (below) {
         entry->stream = gone->stream; /* a stream comes from below */
@@ -498,7 +498,7 @@ int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pind
             vm_rmap_remove(entry);
         /* A reference from coalescing, not the last one; that the object is longer now does no harm. */
         if (entry->object != object)
-            vm_object_deallocate(entry->object);
+            vm_object_drop(entry->object);
         vm_map_entry_dispose(entry);
         return error;
     }

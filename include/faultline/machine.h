@@ -66,7 +66,8 @@ struct machine_run {
 
 /* ---- spaces ------------------------------------------------------------------------------------------- */
 
-/* Makes an empty space for addresses [start, end). Context: may sleep. Errors: -ENOMEM. */
+/* Makes an empty space for addresses [start, end). Context: may sleep. Errors: -ENOMEM;
+ * -EOPNOTSUPP, this machine has one space, and it exists. */
 FL_NODISCARD int machine_space_create(vm_offset_t start, vm_offset_t end, struct machine_space **space);
 
 /* Frees a space, in which nothing is attached any more. Context: no CPU has it active. */
@@ -241,6 +242,13 @@ FL_NODISCARD int machine_copyin(const struct machine_run *run, uint32_t start, c
  * used for other pages. May be called under the core's locks. Cannot fail.
  */
 void machine_release(const struct machine_run *run);
+
+/*
+ * The page of the run, which is one page long, becomes page `pindex` of `object`, with its bytes and its
+ * mappings. Asked only where machine_can_map(object, run->object) is true. The page is in no window. Under
+ * the core's locks. Cannot fail. A machine whose frames know nothing of objects has nothing to do.
+ */
+void machine_rename(const struct machine_run *run, void *object, vm_pindex_t pindex);
 
 /* ---- threads, time, messages -------------------------------------------------------------------------- */
 

@@ -279,6 +279,21 @@ int machine_copyin(const struct machine_run *run, uint32_t start, const void *fr
     return copy(run, start, (void *)(uintptr_t)from, len_bytes, false, done);
 }
 
+void machine_rename(const struct machine_run *run, void *object, vm_pindex_t pindex)
+{
+    struct frame *frame = frame_of(run->frame[0]);
+
+    sim_preempt();
+    if (run->npages != 1 || frame->nwindows > 0)
+        sim_panic("CO2: frame %u becomes another page while a window is open onto it", run->frame[0]);
+    frame_bind(run->frame[0], run->object, run->pindex);
+    if (sim.params.torture.copy_first)
+        sim_panic("machine_can_map said no, and frame %u becomes another object's page", run->frame[0]);
+    frame_unbind(frame);
+    frame->object = NULL;
+    frame_bind(run->frame[0], object, pindex);
+}
+
 /* ---- release --------------------------------------------------------------------------------- */
 
 static void frame_release(vm_frame_t number, const struct machine_run *run, vm_pindex_t pindex)

@@ -80,6 +80,7 @@ struct sim_params {
     uint32_t nentries;     /* 0: 4096 */
     uint32_t free_reserved, free_min, free_target, readahead_max; /* as in fl_vm_params */
     uint32_t dirty_background, dirty_max;
+    uint32_t swap_pages; /* of a disk for swap, beside meta_len_bytes; 0: there is none */
     uint64_t dirty_expire_ns;
     bool no_flusher; /* only calls that must write do so: for tests that count writes */
     bool superpages;
@@ -99,6 +100,8 @@ FL_NODISCARD int sim_boot(const struct sim_params *params);
 /* Waits for all fibers, stops the daemons, checks (fl_vm_check), halts the VM, and looks for leaks. */
 void sim_shutdown(void);
 
+/* The disk for swap; NULL: sim_params.swap_pages is 0. */
+struct sim_disk *sim_swap_disk(void);
 struct sim_torture *sim_torture(void);
 /* Returns a hash of every event so far: switches, accesses, traps, mappings, transfers. Equal
  * runs have equal hashes. */

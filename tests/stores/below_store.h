@@ -1,5 +1,5 @@
 /*
- * below_store.h: the store below a store that is tested: an array of pages that counts, fails and hesitates.
+ * below_store.h: the store below one that is tested: an array of pages that counts, fails and hesitates.
  *
  *   submit ─▶ hook of a write ─▶ fails? ─┬─▶ moved at once ─▶ hook of a read ─▶ done     in the caller
  *                                        └─▶ queue ─▶ moved, in any order ─▶ done        by a thread (slow)
@@ -19,8 +19,8 @@ struct below_store {
     struct store store;
     unsigned char *bytes;
     uint64_t npages;
-    /* Optional: called for each write before anything else happens, for each read when the bytes are there. Not
-     * with a slow store. */
+    /* Optional: called for a write before anything else happens, for a read when the bytes are there. Not by
+     * a slow store. */
     void (*hook)(struct below_store *below, const struct store_request *request);
     void *hook_arg;
     uint64_t fail_nth;  /* this transfer fails, counted from 1; 0: none does */

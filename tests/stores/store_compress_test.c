@@ -1,7 +1,7 @@
 /*
- * store_compress_test.c: the compressed tier in front of a store that counts and fails (below_store.h): what is
- * held and what goes below, against an array of what each page is; room, frames, writeback; each I/O failing;
- * threads; and how much text it holds.
+ * store_compress_test.c: the compressed tier in front of a store that counts and fails (below_store.h): what
+ * is held and what goes below, against an array of what each page is; room, frames, writeback; each I/O
+ * failing; threads; and how much text it holds.
  */
 #include "compress.h"
 #include "stores/below_store.h"
@@ -273,8 +273,8 @@ static void random_operations_match_a_model(void **state)
     struct model m = {.seed = (unsigned)test_seed((uint64_t)time(NULL))};
     uint32_t steps = (uint32_t)test_budget(3000);
     for (uint32_t round = 0; round < 6; round++) {
-        uint32_t all =
-            round % 3 != 1 ? 0 : take_all_but(150); /* or: the frames are gone before the pool is full */
+        /* In two rounds the frames are gone before the pool is full. */
+        uint32_t all = round % 3 != 1 ? 0 : take_all_but(150);
         memset(m.n, 0, sizeof m.n);
         begin(SLOTS, round % 3 == 1 ? 16 * POOL : POOL, round % 2 == 1);
         below->fail_of_n = round % 3 == 2 ? 20 : 0;
@@ -432,7 +432,7 @@ static void pages_change_while_they_go_below(void **state)
     }
 }
 
-/* Slots 0 and 2 are below, and 1 is the oldest that is held: a read of the three finds it there in its middle. */
+/* Slots 0 and 2 are below, and 1 is the oldest that is held, in the middle of a read of all three. */
 static const uint32_t three[] = {DENSE, KINDS * 2000 + TEXT, DENSE + KINDS};
 
 static void read_three(void)

@@ -41,6 +41,7 @@ struct sim_params test_params_hostile(uint64_t seed)
         .forgetful_permille = (uint32_t)prng_range(&prng, 0, 20),
         .window_busy_permille = (uint32_t)prng_range(&prng, 0, 100),
     };
+    params.swap_pages = prng_chance(&prng, 500) ? (uint32_t)prng_range(&prng, 16, 1024) : 0;
     /* short, as simulated runs are: the flusher is to run beside everything */
     params.dirty_expire_ns = prng_range(&prng, 10000, 1000000);
     return params;
