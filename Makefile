@@ -31,7 +31,7 @@ company: all
 walkthroughs: deps
 	cmake --preset trace >/dev/null
 	cmake --build --preset trace
-	tools/walkthroughs build-trace/walkthrough_record docs/walkthroughs
+	tools/walkthroughs build-trace/walkthrough_record .
 
 # core/core_names.h from the core's objects; `make check` fails when it drifts.
 core-names: deps
