@@ -115,7 +115,9 @@
 #define swap_pager_check              fl_core_swap_pager_check
 #define swap_pager_check_space        fl_core_swap_pager_check_space
 #define swap_pager_count              fl_core_swap_pager_count
+#define swap_pager_error              fl_core_swap_pager_error
 #define swap_pager_meta_size          fl_core_swap_pager_meta_size
+#define swap_pager_next               fl_core_swap_pager_next
 #define swap_pager_shutdown           fl_core_swap_pager_shutdown
 #define swap_pager_startup            fl_core_swap_pager_startup
 #define sync_blockdev                 fl_core_sync_blockdev

@@ -21,8 +21,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <time.h>
 
-#define NAME_TRIES 16 /* random names of 64 bits */
+#define NAME_TRIES     16 /* random names of 64 bits; or how often a given name is tried */
+#define PLACE_PAUSE_NS 1000000
 
 static int open_named(const char *dir)
 {
@@ -68,15 +70,33 @@ static int set_length(int fd, uint64_t len_bytes)
     return error;
 }
 
-int swap_file_open(const char *dir, uint64_t len_bytes, struct store **store)
+/* A process that runs beside this one may have made a file of that name, and is about to remove it. */
+static int open_place(const char *place)
 {
-    if (len_bytes == 0 || (len_bytes & VM_PAGE_MASK) != 0)
-        return -EINVAL;
-    if (len_bytes > INT64_MAX)
-        return -EFBIG;
-    if (dir == NULL)
-        dir = secure_getenv("TMPDIR");
-    int fd = open_unnamed(dir != NULL && *dir != '\0' ? dir : "/var/tmp");
+    int fd = open_unnamed(place);
+    if (fd != -ENOENT && fd != -ENOTDIR)
+        return fd;
+    for (unsigned i = 0; i < NAME_TRIES; i++) {
+        fd = (int)linux_syscall(SYS_openat, AT_FDCWD, place, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0)
+            linux_syscall(SYS_unlinkat, AT_FDCWD, place, 0);
+        if (fd != -EEXIST)
+            break;
+        struct timespec pause = {.tv_nsec = PLACE_PAUSE_NS};
+        linux_syscall(SYS_nanosleep, &pause, NULL);
+    }
+    return fd;
+}
+
+const char *swap_file_dir(void)
+{
+    const char *dir = secure_getenv("TMPDIR");
+    return dir != NULL && *dir != '\0' ? dir : "/var/tmp";
+}
+
+/* The open file becomes a store; an error in its place is returned. */
+static int swap_file_make(int fd, uint64_t len_bytes, struct store **store)
+{
     if (fd < 0)
         return fd;
     int error = set_length(fd, len_bytes);
@@ -84,4 +104,23 @@ int swap_file_open(const char *dir, uint64_t len_bytes, struct store **store)
         error = fl_store_file(fd, store);
     linux_syscall(SYS_close, fd);
     return error;
+}
+
+static int check_length(uint64_t len_bytes)
+{
+    if (len_bytes == 0 || (len_bytes & VM_PAGE_MASK) != 0)
+        return -EINVAL;
+    return len_bytes > INT64_MAX ? -EFBIG : 0;
+}
+
+int swap_file_open(const char *dir, uint64_t len_bytes, struct store **store)
+{
+    int error = check_length(len_bytes);
+    return error != 0 ? error : swap_file_make(open_unnamed(dir), len_bytes, store);
+}
+
+int swap_file_open_at(const char *place, uint64_t len_bytes, struct store **store)
+{
+    int error = check_length(len_bytes);
+    return error != 0 ? error : swap_file_make(open_place(place), len_bytes, store);
 }

@@ -130,6 +130,7 @@ void fl_vm_stats(struct fl_vm_stats *stats)
     stats->mappings = vm_map_entries_now();
     stats->mappings_peak = vm_map_entries_peak();
     swap_pager_count(&stats->swap_pages, &stats->swap_free);
+    stats->swap_error = swap_pager_error();
     stats->meta_used_bytes = vm_meta_used();
     stats->meta_page_bytes = vm_page_count * sizeof(struct vm_page) + vm_radix_node_bytes() +
                              (vm_page_count / VM_LEVEL_0_NPAGES) * VM_RESERV_BYTES;

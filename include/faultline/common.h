@@ -84,6 +84,7 @@ struct fl_vm_stats {
     uint64_t mappings_peak;
     uint64_t swap_pages; /* now: pages of swap space, and how many of them are free */
     uint64_t swap_free;
+    int64_t swap_error;       /* of the last write to swap space that failed: a negative errno; 0: none has */
     uint64_t meta_used_bytes; /* now: metadata memory in use, and of it … */
     uint64_t meta_page_bytes; /* page descriptors, radix nodes, reservations: what grows with the budget */
 };

@@ -210,13 +210,40 @@ static void tmpdir_is_asked(void **state)
     (void)state;
     struct store *store;
     assert_int_equal(setenv("TMPDIR", "/nonexistent", 1), 0);
-    assert_int_equal(swap_file_open(NULL, 4096, &store), -ENOENT);
+    assert_int_equal(swap_file_open(swap_file_dir(), 4096, &store), -ENOENT);
     assert_int_equal(setenv("TMPDIR", dir, 1), 0);
-    assert_int_equal(swap_file_open(NULL, 4096, &store), 0);
+    assert_int_equal(swap_file_open(swap_file_dir(), 4096, &store), 0);
     store->ops->close(store);
     unsetenv("TMPDIR");
-    assert_int_equal(swap_file_open(NULL, 4096, &store), 0);
+    assert_int_equal(swap_file_open(swap_file_dir(), 4096, &store), 0);
     store->ops->close(store);
+}
+
+static void a_place_is_a_directory_or_a_new_name(void **state)
+{
+    (void)state;
+    struct store *store;
+    char name[64];
+    uint32_t names = names_in(dir);
+    assert_int_equal(swap_file_open_at(dir, 4096, &store), 0);
+    store->ops->close(store);
+    snprintf(name, sizeof name, "%s/swap", dir);
+    assert_int_equal(swap_file_open_at(name, 4096, &store), 0);
+    assert_true(space_of(store) == 0);
+    assert_int_equal(names_in(dir), names);
+    store->ops->close(store);
+    int fd = open(name, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "bytes", 5), 5);
+    assert_int_equal(swap_file_open_at(name, 4096, &store), -EEXIST);
+    struct stat st;
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(st.st_size, 5);
+    assert_int_equal(st.st_nlink, 1);
+    close(fd);
+    unlink(name);
+    assert_int_equal(swap_file_open_at("/nonexistent/swap", 4096, &store), -ENOENT);
+    assert_int_equal(swap_file_open_at(dir, 4097, &store), -EINVAL);
 }
 
 static int setup(void **state)
@@ -240,6 +267,7 @@ int main(void)
         cmocka_unit_test(without_o_tmpfile_a_name_is_removed),
         cmocka_unit_test(errors_say_what_is_wrong),
         cmocka_unit_test(tmpdir_is_asked),
+        cmocka_unit_test(a_place_is_a_directory_or_a_new_name),
     };
     return cmocka_run_group_tests_name("swap file", tests, setup, teardown);
 }
