@@ -129,7 +129,9 @@
 #define swap_pager_check              fl_core_swap_pager_check
 #define swap_pager_check_space        fl_core_swap_pager_check_space
 #define swap_pager_count              fl_core_swap_pager_count
+#define swap_pager_error              fl_core_swap_pager_error
 #define swap_pager_meta_size          fl_core_swap_pager_meta_size
+#define swap_pager_next               fl_core_swap_pager_next
 #define swap_pager_shutdown           fl_core_swap_pager_shutdown
 #define swap_pager_startup            fl_core_swap_pager_startup
 #define sync_blockdev                 fl_core_sync_blockdev
@@ -237,6 +239,7 @@
 #define vm_map_wire_all               fl_core_vm_map_wire_all
 #define vm_map_wire_pages             fl_core_vm_map_wire_pages
 #define vm_meta_alloc                 fl_core_vm_meta_alloc
+#define vm_meta_fails                 fl_core_vm_meta_fails
 #define vm_meta_index                 fl_core_vm_meta_index
 #define vm_meta_init                  fl_core_vm_meta_init
 #define vm_meta_pointer               fl_core_vm_meta_pointer

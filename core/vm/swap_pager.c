@@ -209,6 +209,12 @@ static bool slot_next(const struct vm_object *object, vm_pindex_t *pindex, uint3
     return false;
 }
 
+bool swap_pager_next(const struct vm_object *object, vm_pindex_t *pindex)
+{
+    uint32_t slot;
+    return slot_next(object, pindex, &slot);
+}
+
 /* Is the page's slot being read or written? (O). */
 static bool slot_busy(const struct vm_object *object, vm_pindex_t pindex)
 {
@@ -574,10 +580,15 @@ static uint32_t swap_pager_launder(struct vm_page *m, struct vm_pager_plug *plug
     return c.n;
 }
 
+int swap_pager_error(void)
+{
+    return atomic_load(&swap_last_error);
+}
+
 static int swap_pager_last_error(const struct vm_object *object)
 {
     (void)object;
-    return atomic_load(&swap_last_error);
+    return swap_pager_error();
 }
 
 /* ---- the row of pagertab, and the space ---------------------------------------------------------------- */

@@ -79,6 +79,20 @@ FL_NODISCARD size_t fl_swap_meta_size(uint64_t len_bytes);
  * number. Context: nothing else runs. */
 void fl_vm_check(void);
 
+/* ---- frames for the host ------------------------------------------------------------------------------ */
+
+/*
+ * n frames of the budget are the host's from now on: for memory of its own that is to count, such as a
+ * compressed tier in front of swap. They are a number, and no certain frames; the core uses so many fewer. A
+ * store may call this while it writes a page for page-out, so half of fl_vm_params.free_reserved may be taken
+ * too; the rest stays with page-out. Never sleeps. Context: any lock of the host's may be held, and none of
+ * the core's. Errors: -ENOMEM, none is taken.
+ */
+FL_NODISCARD int fl_frames_take(uint32_t n);
+/* n frames that the host has taken are the core's again. All are before fl_vm_halt, or when that has closed
+ * the swap space. Context: any lock of the host's, and those under which store_ops.discard is called. */
+void fl_frames_give(uint32_t n);
+
 /* ---- what must run ------------------------------------------------------------------------------------ */
 
 /* The page daemon. Returns after fl_vm_stop. Context: a thread of the machine's. (vm_pageout,
