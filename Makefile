@@ -28,9 +28,11 @@ company: all
 	cd $(BUILD) && ../tests/run/company/run --faultline faultline --peer company_peer --runs $(RUNS) --only '$(ONLY)'
 
 # Threads that use several times the limit of private memory, with a swap file in $TMPDIR: ten minutes.
+# Half of the time a part of the limit holds compressed pages.
 SOAK_SECONDS ?= 600
 soak: all
-	$(BUILD)/anon_soak $(SOAK_SECONDS)
+	$(BUILD)/anon_soak $$(($(SOAK_SECONDS) / 2)) 4 0
+	$(BUILD)/anon_soak $$(($(SOAK_SECONDS) / 2)) 4 30
 
 # docs/walkthroughs/*.md from runs of the tracing build; `make check` fails when they drift.
 walkthroughs: deps

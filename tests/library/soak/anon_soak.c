@@ -6,13 +6,14 @@
  *             and shrink, protect, lock. It knows what each of its pages shows
  *   main   ─▶ watches: a thread that makes no step for STUCK_S seconds is a hang
  *
- *   anon_soak [SECONDS [THREADS]]    FAULTLINE_SEED=n: that seed
+ *   anon_soak [SECONDS [THREADS [PERCENT]]]    PERCENT of the limit may hold compressed pages
+ *                                              FAULTLINE_SEED=n: that seed
  *
  * It ends with 0 when no byte was wrong, nothing hung, the limit held, and swap was used. `make soak` runs it
  * for ten minutes, a ctest for some seconds.
  */
-#include "library.h"
 #include "support/require.h"
+#include <faultline/faultline.h>
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -30,7 +31,7 @@
 #define FILE_CHUNKS 24
 #define CHUNKS      (ANON_CHUNKS + FILE_CHUNKS)
 #define LIMIT       (16ul << 20)
-#define SWAP_BYTES  (512l << 20)
+#define SWAP_BYTES  (512ul << 20)
 #define THREADS_MAX 64
 #define STUCK_S     60
 
@@ -92,7 +93,8 @@ static bool of_file(unsigned c)
 static uint64_t stamp_word(const struct worker *w, unsigned c, unsigned p, unsigned k)
 {
     uint64_t page = ((uint64_t)w->number * CHUNKS + c) * CHUNK + p;
-    return mix(page << 32 | w->chunk[c].stamp[p]) + k;
+    uint32_t stamp = w->chunk[c].stamp[p];
+    return mix(page << 32 | stamp) + (stamp % 2 == 0 ? 0 : mix(k)); /* every second one can be compressed */
 }
 
 static uint64_t right_word(const struct worker *w, unsigned c, unsigned p, unsigned k)
@@ -282,19 +284,6 @@ static void open_data(void)
     close(fd);
 }
 
-static void open_swap(void)
-{
-    struct store *store;
-    sigset_t saved;
-    int fd = open_unnamed();
-    require(ftruncate(fd, SWAP_BYTES) == 0 && fl_store_file(fd, &store) == 0, "the swap file");
-    close(fd);
-    linux_signals_block(&saved);
-    int error = fl_swapon(store);
-    linux_signals_restore(&saved);
-    require(error == 0, "fl_swapon");
-}
-
 static uint64_t all_steps(unsigned nthreads)
 {
     uint64_t sum = 0;
@@ -359,14 +348,15 @@ static void say_error(const struct fl_error *error, void *arg)
 
 int main(int argc, char **argv)
 {
-    struct fl_options options = {.memory_limit_bytes = LIMIT, .on_error = say_error};
+    struct fl_options options = {
+        .memory_limit_bytes = LIMIT, .swap_max_bytes = SWAP_BYTES, .on_error = say_error};
     unsigned seconds = argc > 1 ? (unsigned)atoi(argv[1]) : 600,
              nthreads = argc > 2 ? (unsigned)atoi(argv[2]) : 4;
     struct fl_stats stats;
+    options.compress_percent = argc > 3 ? (unsigned)atoi(argv[3]) : 0;
     require(nthreads > 0 && nthreads <= THREADS_MAX, "THREADS is out of range");
     if (fl_init(&options) != 0)
         fprintf(stderr, "fl_init: %s\n", fl_init_error());
-    open_swap();
     open_data();
     start(nthreads);
     for (unsigned second = 1; second <= seconds; second++) {
