@@ -32,5 +32,5 @@ int main(int argc, char **argv)
     struct sequence sequence = {
         .name = "forks_test", .setup = setup, .teardown = sim_oracle_teardown, .mix = OP_MIX_FORKS};
 
-    return runner_main(&sequence, OPS_WANTED, argc, argv);
+    return runner_main(&sequence, test_budget(OPS_WANTED), argc, argv);
 }
