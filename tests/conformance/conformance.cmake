@@ -1,5 +1,6 @@
 # The conformance suite: one source, three programs (conformance_sim_test, conformance_linux_test, and
-# conformance_native_test against the real kernel). conformance_forks_test: forks on sim beside real processes.
+# conformance_native_test against the real kernel). conformance_forks_test: forks, on sim beside real
+# processes.
 file(GLOB CONFORMANCE_SOURCES CONFIGURE_DEPENDS tests/conformance/*.c)
 list(FILTER CONFORMANCE_SOURCES EXCLUDE REGEX "(_test|linux_driver)\\.c$")
 

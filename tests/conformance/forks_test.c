@@ -9,7 +9,7 @@
 #include "support/boot.h"
 #include <stdlib.h>
 
-#define OPS_WANTED 20000
+#define OPS_WANTED 12000
 
 static struct driver *create(void)
 {

@@ -5,8 +5,8 @@
 #include "support/seed.h"
 
 #define SYNCS_COST 4 /* calls on real files cost that much more: some of them wait for a real disk */
-#define MAX_PINNED                                                                                           \
-    70 /* pages: a little less than the memory of these machines, or with forks, half of that */
+/* Pages: a little less than the memory of these machines. With forks, half of that. */
+#define MAX_PINNED 70
 
 struct pair {
     struct driver *(*create)(void);

@@ -379,7 +379,7 @@ static void test_random(void **state)
 
 #define ORDER_SPACES 3
 #define ORDER_PAGES  3
-#define ORDER_OPS    (ORDER_SPACES * (3 + 2 * ORDER_PAGES)) /* fork, exit, page-out; store, unmap of each page */
+#define ORDER_OPS    (ORDER_SPACES * (3 + 2 * ORDER_PAGES)) /* fork, exit, page-out; store, unmap a page */
 
 /* How often the end of a space made a chain shorter, and how often past an object that stayed. */
 static uint64_t order_collapses, order_bypasses;

@@ -396,8 +396,8 @@ static void what_a_file_grows_by_stays(void **state)
 }
 
 /*
- * Another program makes the file longer. What a mapping stored behind the old end is not in the file, whenever
- * the page is written, thrown out and read again.
+ * Another program makes the file longer. What a mapping stored behind the old end is not in the file,
+ * whenever the page is written, thrown out and read again.
  */
 static void what_others_make_longer_has_no_old_tail(void **state)
 {

@@ -1,4 +1,4 @@
-/* driver.c: what all drivers share: the files that exist, the spaces, and walks over a driver's regions. See driver.h. */
+/* driver.c: what all drivers share: the files that exist, spaces, walks over regions. See driver.h. */
 #include "model/driver.h"
 #include "sim/prng.h"
 #include <errno.h>

@@ -93,7 +93,7 @@ void model_set_bug(struct driver *d, enum model_bug bug);
 bool model_is_vague(struct driver *d, const struct op *op);
 /* Whether the byte at addr may be zero instead. */
 bool model_byte_may_be_zero(struct driver *d, uint64_t addr);
-/* Pages of all spaces that cannot leave memory: locked ones, and without swap what is private or anonymous. */
+/* Pages of all spaces that cannot leave memory: locked ones; without swap also private and anonymous ones. */
 uint64_t model_pinned_pages(struct driver *d, bool swap);
 /* How many more such pages the operation could make, at most. */
 uint64_t model_may_pin(struct driver *d, const struct op *op, bool swap);

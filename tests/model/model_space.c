@@ -1,8 +1,8 @@
 /*
  * model_space.c: several spaces: a fork copies the pages of one into another. See model.h.
  *
- * Linux's dup_mmap: mappings under MADV_DONTFORK are left out, those under MADV_WIPEONFORK are fresh, and no
- * page of the child is locked.
+ * As fork(2) and madvise(2) say: mappings under MADV_DONTFORK are left out, those under MADV_WIPEONFORK are
+ * fresh, and no page of the child is locked.
  */
 #include "model/model_range.h"
 #include <stdlib.h>
