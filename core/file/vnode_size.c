@@ -89,9 +89,15 @@ static void tail_unlock(struct vm_object *object, struct vm_page *m)
  * Another program made the file longer. Until its last page has forgotten what lay behind the old end, it is
  * not written: with the new length, a write-back would take that for the file's. Errors: -ENOMEM.
  */
-static int setsize_longer(struct vnode *vnode, struct vm_object *object, uint64_t new_bytes)
+static int setsize_longer(struct vnode *vnode, uint64_t new_bytes)
 {
     uint64_t old_bytes = vnode->size_bytes;
+    struct vm_object *object = vnode_object(vnode);
+    if (object == NULL) {
+        (void)vnode_newsize(vnode, new_bytes);
+        if ((object = vnode_object(vnode)) == NULL) /* else it was made meanwhile */
+            return 0;
+    }
     struct vm_page *m = tail_lock(object, old_bytes);
     int error = tail_zero(object, m, old_bytes);
     (void)vnode_newsize(vnode, new_bytes);
@@ -102,15 +108,14 @@ static int setsize_longer(struct vnode *vnode, struct vm_object *object, uint64_
 
 int vnode_setsize_locked(struct vnode *vnode)
 {
-    struct vm_object *object = vnode_object(vnode);
     uint64_t new_bytes;
     int error = vnode->store->ops->size(vnode->store, &new_bytes);
     if (error != 0)
         return error;
-    if (object != NULL && new_bytes > vnode->size_bytes)
-        return setsize_longer(vnode, object, new_bytes);
+    if (new_bytes > vnode->size_bytes)
+        return setsize_longer(vnode, new_bytes);
     uint64_t old_bytes = vnode_newsize(vnode, new_bytes);
-    object = vnode_object(vnode); /* it may have been made meanwhile */
+    struct vm_object *object = vnode_object(vnode);
     return object == NULL || new_bytes == old_bytes ? 0 : truncate_pagecache(object, new_bytes);
 }
 
