@@ -1,4 +1,4 @@
-# The benchmark: bench, on the machine linux, and bench_entries, on sim. `make bench` runs them (bench/run).
+# The benchmark: bench on linux, bench_entries and bench_anonymous on sim. `make bench` runs them (bench/run).
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing)
 
@@ -13,6 +13,11 @@ add_executable(bench_entries bench/entries.c bench/common.c $<TARGET_OBJECTS:fau
                $<TARGET_OBJECTS:faultline_sim>)
 target_include_directories(bench_entries PRIVATE bench core include machines machines/sim)
 target_link_libraries(bench_entries PRIVATE Threads::Threads)
+
+add_executable(bench_anonymous bench/anonymous.c bench/common.c $<TARGET_OBJECTS:faultline_core>
+               $<TARGET_OBJECTS:faultline_sim>)
+target_include_directories(bench_anonymous PRIVATE bench core include machines machines/sim)
+target_link_libraries(bench_anonymous PRIVATE Threads::Threads)
 
 # A program that knows nothing of Faultline, which bench and bench/programs/run measure. It stands on the
 # parallel mode of GNU's C++ library. Nothing else of the project is C++.

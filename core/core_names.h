@@ -19,6 +19,14 @@
 #define balance_dirty_writes          fl_core_balance_dirty_writes
 #define bio_endio                     fl_core_bio_endio
 #define bio_wait                      fl_core_bio_wait
+#define blist_alloc                   fl_core_blist_alloc
+#define blist_avail                   fl_core_blist_avail
+#define blist_bytes                   fl_core_blist_bytes
+#define blist_check                   fl_core_blist_check
+#define blist_free                    fl_core_blist_free
+#define blist_grow                    fl_core_blist_grow
+#define blist_init                    fl_core_blist_init
+#define blist_visits                  fl_core_blist_visits
 #define blk_finish_plug               fl_core_blk_finish_plug
 #define blk_start_plug                fl_core_blk_start_plug
 #define blk_startup                   fl_core_blk_startup
@@ -69,6 +77,13 @@
 #define kiocb_done                    fl_core_kiocb_done
 #define kiocb_init                    fl_core_kiocb_init
 #define kiocb_object                  fl_core_kiocb_object
+#define kmap                          fl_core_kmap
+#define kmap_check                    fl_core_kmap_check
+#define kmap_local                    fl_core_kmap_local
+#define kmap_startup                  fl_core_kmap_startup
+#define kmap_used                     fl_core_kmap_used
+#define kunmap                        fl_core_kunmap
+#define kunmap_local                  fl_core_kunmap_local
 #define lru_add_drain                 fl_core_lru_add_drain
 #define lru_add_drain_all             fl_core_lru_add_drain_all
 #define lru_cache_add                 fl_core_lru_cache_add
@@ -80,6 +95,7 @@
 #define may_expand_vm                 fl_core_may_expand_vm
 #define mlock_future_ok               fl_core_mlock_future_ok
 #define mm_populate                   fl_core_mm_populate
+#define page_address                  fl_core_page_address
 #define page_cache_async_readahead    fl_core_page_cache_async_readahead
 #define page_cache_sync_readahead     fl_core_page_cache_sync_readahead
 #define page_has_buffers              fl_core_page_has_buffers
@@ -94,6 +110,9 @@
 #define pmap_enter                    fl_core_pmap_enter
 #define pmap_enter_object             fl_core_pmap_enter_object
 #define pmap_release                  fl_core_pmap_release
+#define pmap_rename                   fl_core_pmap_rename
+#define pmap_window_get               fl_core_pmap_window_get
+#define pmap_window_put               fl_core_pmap_window_put
 #define pmap_zero_page                fl_core_pmap_zero_page
 #define pmap_zero_page_area           fl_core_pmap_zero_page_area
 #define punch_held_pages              fl_core_punch_held_pages
@@ -107,6 +126,12 @@
 #define release_pages                 fl_core_release_pages
 #define rotate_reclaimable_page       fl_core_rotate_reclaimable_page
 #define submit_bio                    fl_core_submit_bio
+#define swap_pager_check              fl_core_swap_pager_check
+#define swap_pager_check_space        fl_core_swap_pager_check_space
+#define swap_pager_count              fl_core_swap_pager_count
+#define swap_pager_meta_size          fl_core_swap_pager_meta_size
+#define swap_pager_shutdown           fl_core_swap_pager_shutdown
+#define swap_pager_startup            fl_core_swap_pager_startup
 #define sync_blockdev                 fl_core_sync_blockdev
 #define sys_populate                  fl_core_sys_populate
 #define sys_range_done                fl_core_sys_range_done
@@ -190,6 +215,7 @@
 #define vm_map_pmap_enter             fl_core_vm_map_pmap_enter
 #define vm_map_protect                fl_core_vm_map_protect
 #define vm_map_relocate               fl_core_vm_map_relocate
+#define vm_map_renew                  fl_core_vm_map_renew
 #define vm_map_simplify_entry         fl_core_vm_map_simplify_entry
 #define vm_map_simplify_range         fl_core_vm_map_simplify_range
 #define vm_map_startup                fl_core_vm_map_startup
@@ -212,11 +238,15 @@
 #define vm_mmap_told                  fl_core_vm_mmap_told
 #define vm_mmap_vnode                 fl_core_vm_mmap_vnode
 #define vm_object_allocate            fl_core_vm_object_allocate
+#define vm_object_bottom              fl_core_vm_object_bottom
 #define vm_object_check               fl_core_vm_object_check
 #define vm_object_check_all           fl_core_vm_object_check_all
+#define vm_object_collapse            fl_core_vm_object_collapse
 #define vm_object_deallocate          fl_core_vm_object_deallocate
 #define vm_object_destroy             fl_core_vm_object_destroy
+#define vm_object_drop                fl_core_vm_object_drop
 #define vm_object_invalidate_copies   fl_core_vm_object_invalidate_copies
+#define vm_object_next                fl_core_vm_object_next
 #define vm_object_page_discard        fl_core_vm_object_page_discard
 #define vm_object_page_remove         fl_core_vm_object_page_remove
 #define vm_object_pip_add             fl_core_vm_object_pip_add
@@ -240,6 +270,7 @@
 #define vm_page_enqueue               fl_core_vm_page_enqueue
 #define vm_page_enqueue_head          fl_core_vm_page_enqueue_head
 #define vm_page_find_least            fl_core_vm_page_find_least
+#define vm_page_find_pinned           fl_core_vm_page_find_pinned
 #define vm_page_free                  fl_core_vm_page_free
 #define vm_page_free_batch            fl_core_vm_page_free_batch
 #define vm_page_free_released         fl_core_vm_page_free_released
@@ -253,6 +284,7 @@
 #define vm_page_reader_drop           fl_core_vm_page_reader_drop
 #define vm_page_remove                fl_core_vm_page_remove
 #define vm_page_remque                fl_core_vm_page_remque
+#define vm_page_rename                fl_core_vm_page_rename
 #define vm_page_startup               fl_core_vm_page_startup
 #define vm_page_undirty               fl_core_vm_page_undirty
 #define vm_page_unhold                fl_core_vm_page_unhold
@@ -323,7 +355,9 @@
 #define vm_rmap_object_init           fl_core_vm_rmap_object_init
 #define vm_rmap_remove                fl_core_vm_rmap_remove
 #define vm_rmap_resize                fl_core_vm_rmap_resize
+#define vm_rmap_shadow_bypass         fl_core_vm_rmap_shadow_bypass
 #define vm_rmap_shadow_link           fl_core_vm_rmap_shadow_link
+#define vm_rmap_shadow_moves          fl_core_vm_rmap_shadow_moves
 #define vm_rmap_shadow_unlink         fl_core_vm_rmap_shadow_unlink
 #define vm_rmap_silent                fl_core_vm_rmap_silent
 #define vm_rmap_thaw                  fl_core_vm_rmap_thaw
@@ -347,6 +381,7 @@
 #define vm_zone_alloc                 fl_core_vm_zone_alloc
 #define vm_zone_free                  fl_core_vm_zone_free
 #define vm_zone_init                  fl_core_vm_zone_init
+#define vmspace_fork                  fl_core_vmspace_fork
 #define vn_lock                       fl_core_vn_lock
 #define vn_unlock                     fl_core_vn_unlock
 #define vnode_clean_tail              fl_core_vnode_clean_tail

@@ -57,8 +57,10 @@ static struct tree_node *rotate(struct tree *tree, struct tree_node *p, bool lef
     *child(p, left) = inner;
     if (inner != NULL)
         inner->parent = p;
-    tree->summarize(p);
-    tree->summarize(c);
+    if (tree->summarize != NULL) {
+        tree->summarize(p);
+        tree->summarize(c);
+    }
     return c;
 }
 
@@ -87,7 +89,7 @@ static struct tree_node *restore(struct tree *tree, struct tree_node *p, bool le
 
 void tree_update(struct tree *tree, struct tree_node *node)
 {
-    for (; node != NULL; node = node->parent)
+    for (; node != NULL && tree->summarize != NULL; node = node->parent)
         tree->summarize(node);
 }
 

@@ -5,9 +5,9 @@
  *           /   \
  *        [<k]   [>k]      heights of siblings differ by at most one (AVL), so depth <= 1.44 log2 n
  *
- * Two users: vm_map (the largest free gap below a node) and vm_rmap (the largest end below a node). The user
- * orders the nodes: it finds the place, and tree_insert links the node there. No recursion, no allocation, no
- * lock: the user's lock guards the tree.
+ * Users: vm_map (the largest free gap below a node), vm_rmap (the largest end below a node), and swap_pager,
+ * which needs no summary. The user orders the nodes: it finds the place, and tree_insert links the node
+ * there. No recursion, no allocation, no lock: the user's lock guards the tree.
  *
  * A summary must depend only on which nodes are in the subtree, not on their arrangement: then a rotation
  * changes the summaries of the two nodes that turn, and of no node above.
@@ -27,7 +27,7 @@ struct tree_node {
 
 struct tree {
     struct tree_node *root;
-    /* Recomputes the node's summary from its own data and its children's summaries. */
+    /* Recomputes the node's summary from its own data and its children's summaries. NULL: there is none. */
     void (*summarize)(struct tree_node *node);
 };
 

@@ -20,6 +20,7 @@
 #include "sys/range.h"
 #include "vm/vm_harvest.h"
 #include "vm/vm_page.h"
+#include "vm/vm_pager.h"
 #include "vm/vm_rmap.h"
 
 /* Advice of the Linux ABI that changes nothing here. */
@@ -69,10 +70,10 @@ static int madvise_cold(const struct sys_range *range)
 
     if ((range->eflags & MAP_ENTRY_WIRED) != 0)
         return -EINVAL;
-    for (; object != NULL; object = object->backing_object) {
+    if (object != NULL)
+        vm_object_reference(object);
+    for (; object != NULL; object = vm_object_next(object, &pindex))
         madvise_deactivate(object, pindex, range_npages(range));
-        pindex += object->backing_pindex;
-    }
     return 0;
 }
 
@@ -96,20 +97,41 @@ static void madvise_page_remove(struct vm_object *object, vm_pindex_t pindex, vm
 }
 
 /*
- * Private pages are thrown away, so that the file, or zeros, show again. Shared pages belong to the file too:
- * they only become candidates for page-out. (A private object has no shadows over it as long as no space
- * forks.)
+ * Has the private range pages that a fork shares with another space? Then they must stay, and the range is
+ * mapped anew instead.
  */
-static int madvise_dontneed(const struct sys_range *range)
+static bool range_has_forked(const struct sys_range *range)
+{
+    struct vm_object *object = range->object;
+    vm_pindex_t pindex = 0;
+    bool file = vm_object_bottom(object, &pindex)->type == OBJT_VNODE;
+
+    if ((range->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
+        return object->type == OBJT_DEFAULT;
+    vm_lock(&object->lock);
+    bool forked = object->backing_object != NULL && (!file || object->backing_object->type == OBJT_DEFAULT);
+    vm_unlock(&object->lock);
+    return forked;
+}
+
+/*
+ * Private pages are thrown away, so that the file, or zeros, show again. Shared pages belong to the file too:
+ * they only become candidates for page-out.
+ */
+static int madvise_dontneed(struct vm_map *map, const struct sys_range *range)
 {
     struct vm_object *object = range->object;
 
     if ((range->eflags & MAP_ENTRY_WIRED) != 0)
         return -EINVAL;
-    if (object != NULL && (range->eflags & MAP_ENTRY_COW) != 0 && object->type == OBJT_DEFAULT)
-        madvise_page_discard(object, range->pindex, range_npages(range));
-    else if (object != NULL)
+    if (object == NULL)
+        return 0;
+    if ((range->eflags & MAP_ENTRY_COW) == 0 || object->type != OBJT_DEFAULT)
         madvise_deactivate(object, range->pindex, range_npages(range));
+    else if (range_has_forked(range))
+        return vm_map_renew(map, range->start, range->end);
+    else
+        madvise_page_discard(object, range->pindex, range_npages(range));
     return 0;
 }
 
@@ -156,13 +178,15 @@ static void madvise_lazyfree(struct vm_object *object, vm_pindex_t pindex, vm_pi
         end = m->pindex + 1;
     }
     lazyfree_run(object, start, end);
+    if (vm_pager_ops(object)->freespace != NULL)
+        vm_pager_ops(object)->freespace(object, pindex, pindex + npages);
     vm_unlock(&object->lock);
 }
 
 /*
  * Page-out may free private anonymous pages from now on, and zeros show then. A page into which the program
- * stores again is kept as any other. Nothing is done if there is a backing object: its pages would show
- * instead of zeros.
+ * stores again is kept as any other. Nothing is done if a fork shares the pages, or has pages behind them
+ * that would show instead of zeros.
  */
 static int madvise_free(const struct sys_range *range)
 {
@@ -171,15 +195,44 @@ static int madvise_free(const struct sys_range *range)
     if ((range->eflags & MAP_ENTRY_WIRED) != 0 || (range->eflags & MAP_ENTRY_COW) == 0 ||
         sys_range_file(range, &pindex) != NULL)
         return -EINVAL;
-    if (range->object != NULL && range->object->backing_object == NULL)
+    if (range->object != NULL && !range_has_forked(range))
         madvise_lazyfree(range->object, range->pindex, range_npages(range));
     return 0;
 }
 
+/* Starts to write dirty m and its neighbours. */
+static void madvise_launder(struct vm_object *object, struct vm_page *m, struct vm_pager_plug *plug)
+    FL_RELEASE(object->lock) FL_NO_THREAD_SAFETY_ANALYSIS /* the pager unlocks, through its table */
+{
+    (void)vm_pager_ops(object)->launder(m, plug);
+}
+
 /*
- * Writes dirty pages that are shared with a file, and frees clean ones. Dirty private ones stay: there is no
- * swap.
+ * Writes the dirty pages of anonymous memory to swap, as far as there is room and no thread uses them. A page
+ * that cannot be written stays.
  */
+static void madvise_swap_out(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t npages)
+{
+    struct vm_pager_plug plug = {0};
+
+    madvise_deactivate(object, pindex, npages); /* the pager writes inactive neighbours together */
+    vm_lock(&object->lock);
+    vm_harvest(object, pindex, pindex + npages, 0);
+    for (vm_pindex_t at = pindex; at < pindex + npages; at++) {
+        struct vm_page *m = vm_page_lookup(object, at);
+
+        if (m == NULL ||
+            (m->flags & (PG_BUSY | PG_WRITEBACK | PG_VALID | PG_DIRTY)) != (PG_VALID | PG_DIRTY) ||
+            m->wire_count > 0 || m->hold_count > 0 || !vm_pager_home(object))
+            continue;
+        madvise_launder(object, m, &plug);
+        vm_lock(&object->lock);
+    }
+    vm_unlock(&object->lock);
+    vm_pager_unplug(&plug);
+}
+
+/* Writes the range's dirty pages, to their file or to swap, and frees what is clean then. */
 static int madvise_pageout(const struct sys_range *range)
 {
     struct vm_object *object = range->object;
@@ -188,11 +241,14 @@ static int madvise_pageout(const struct sys_range *range)
 
     if ((range->eflags & MAP_ENTRY_WIRED) != 0)
         return -EINVAL;
-    for (; object != NULL; object = object->backing_object) {
+    if (object != NULL)
+        vm_object_reference(object);
+    for (; object != NULL; object = vm_object_next(object, &pindex)) {
         if (object->type == OBJT_VNODE && (range->eflags & MAP_ENTRY_COW) == 0)
             error = filemap_write_and_wait_range(object, pindex, pindex + npages);
+        else if (object->type == OBJT_DEFAULT)
+            madvise_swap_out(object, pindex, npages);
         madvise_page_remove(object, pindex, npages);
-        pindex += object->backing_pindex;
     }
     return error;
 }
@@ -264,7 +320,7 @@ static int madvise_range(struct vm_map *map, const struct sys_range *range, int 
     case FL_MADV_WILLNEED:
         return madvise_willneed(range);
     case FL_MADV_DONTNEED:
-        return madvise_dontneed(range);
+        return madvise_dontneed(map, range);
     case FL_MADV_FREE:
         return madvise_free(range);
     case FL_MADV_REMOVE:

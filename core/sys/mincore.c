@@ -23,17 +23,16 @@ static void mincore_object(struct vm_object *object, vm_pindex_t pindex, vm_pind
     vm_unlock(&object->lock);
 }
 
-/* The range's reference keeps all objects of the chain. */
 static void mincore_range(const struct sys_range *range, unsigned char *vec)
 {
     vm_pindex_t pindex = range->pindex, npages = atop(range->end - range->start);
     struct vm_object *object;
 
     __builtin_memset(vec, 0, npages);
-    for (object = range->object; object != NULL; object = object->backing_object) {
+    if (range->object != NULL)
+        vm_object_reference(range->object);
+    for (object = range->object; object != NULL; object = vm_object_next(object, &pindex))
         mincore_object(object, pindex, npages, vec);
-        pindex += object->backing_pindex;
-    }
 }
 
 int fl_sys_mincore(struct vm_map *map, vm_offset_t addr, size_t len_bytes, unsigned char *vec)

@@ -34,14 +34,8 @@ struct mremap {
  */
 static struct vm_object *mremap_bottom(const struct vm_map_entry *entry, vm_pindex_t *pindex)
 {
-    struct vm_object *object = entry->object;
-
     *pindex = entry->pindex;
-    while (object != NULL && object->backing_object != NULL) {
-        *pindex += object->backing_pindex;
-        object = object->backing_object;
-    }
-    return object;
+    return vm_object_bottom(entry->object, pindex);
 }
 
 static bool mremap_private_anonymous(const struct vm_map_entry *entry)
@@ -133,7 +127,7 @@ static int mremap_insert(struct mremap *r, vm_offset_t start, vm_offset_t end, v
     error =
         vm_map_insert(r->map, object, pindex, start, end, entry->protection, entry->max_protection, eflags);
     if (error != 0 && object != NULL)
-        vm_object_deallocate(object); /* not the last reference: the mapping at `from` has one */
+        vm_object_drop(object); /* not the last reference: the mapping at `from` has one */
     return error;
 }
 

@@ -46,13 +46,10 @@ void sys_range_done(struct sys_range *range)
 
 struct vm_object *sys_range_file(const struct sys_range *range, vm_pindex_t *pindex)
 {
-    struct vm_object *object = range->object;
+    struct vm_object *object;
 
     *pindex = range->pindex;
-    while (object != NULL && object->backing_object != NULL) {
-        *pindex += object->backing_pindex;
-        object = object->backing_object;
-    }
+    object = vm_object_bottom(range->object, pindex);
     return object != NULL && object->type == OBJT_VNODE ? object : NULL;
 }
 

@@ -14,6 +14,11 @@ int fl_space_create(vm_offset_t start, vm_offset_t end, struct vm_map **map)
     return vm_map_create(start, end, map);
 }
 
+int fl_space_fork(struct vm_map *map, struct vm_map **child)
+{
+    return vmspace_fork(map, child);
+}
+
 void fl_space_destroy(struct vm_map *map)
 {
     vm_map_destroy(map);
@@ -73,13 +78,9 @@ int fl_space_reserve(struct vm_map *map, vm_offset_t start, vm_offset_t end)
 /* The file at the end of the entry's chain, and the entry's offset in it. (M) shared. */
 static void region_source(const struct vm_map_entry *entry, struct fl_region *region)
 {
-    const struct vm_object *object = entry->object;
     vm_pindex_t pindex = entry->pindex;
+    const struct vm_object *object = vm_object_bottom(entry->object, &pindex);
 
-    while (object != NULL && object->backing_object != NULL) {
-        pindex += object->backing_pindex;
-        object = object->backing_object;
-    }
     region->vnode = object != NULL && object->type == OBJT_VNODE ? vm_object_vnode(object) : NULL;
     region->offset = region->vnode != NULL ? ptoa(pindex) : 0;
 }

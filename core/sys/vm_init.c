@@ -5,7 +5,7 @@
  *   fl_vm_boot starts the floors from below, and what depends on numbers of others last:
  *
  *     lib    the metadata memory
- *     vm     pages (vm_phys, vm_reserv), radix nodes, objects, the table of pagers, maps
+ *     vm     pages (vm_phys, vm_reserv), kmap, radix nodes, objects, the table of pagers, swap, maps
  *     file   the block layer, buffer heads, transfers, vnodes, their pager, read-ahead, the flusher's marks
  *     vm     the page daemon's marks, which take account of read-ahead's window
  *
@@ -24,7 +24,9 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
+#include "vm/kmap.h"
 #include "vm/lru.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_map.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_pageout.h"
@@ -55,11 +57,14 @@ int fl_vm_boot(const struct fl_vm_params *params)
         return -EINVAL;
     vm_meta_init(params->meta, params->meta_len_bytes, params->fail_alloc);
     int error = vm_page_startup(params->nframes, params->superpages);
+    if (error == 0)
+        error = kmap_startup(params->kmap);
     if (error != 0)
         return error;
     vm_radix_startup();
     vm_object_startup();
     vm_pager_startup();
+    swap_pager_startup();
     vm_map_startup();
     vm_prefaultd_startup();
     blk_startup();
@@ -89,6 +94,7 @@ void fl_vm_halt(void)
     bool all_free = vm_phys.free_count == vm_page_count;
     vm_unlock(&vm_phys.lock);
     KASSERT(all_free, "SD1"); /* no space and no vnode is left, so no page may be in use */
+    swap_pager_shutdown();
 }
 
 static void vm_stats_pages(struct fl_vm_stats *stats)
@@ -125,6 +131,7 @@ void fl_vm_stats(struct fl_vm_stats *stats)
     stats->reactivations = vm_counted(&vm_cnt.reactivations);
     stats->mappings = vm_map_entries_now();
     stats->mappings_peak = vm_map_entries_peak();
+    swap_pager_count(&stats->swap_pages, &stats->swap_free);
     stats->meta_used_bytes = vm_meta_used();
     stats->meta_page_bytes = vm_page_count * sizeof(struct vm_page) + vm_radix_node_bytes() +
                              (vm_page_count / VM_LEVEL_0_NPAGES) * VM_RESERV_BYTES;
@@ -135,6 +142,7 @@ void fl_vm_check(void)
     vm_phys_check();
     vm_reserv_check();
     vm_page_check_all();
+    kmap_check();
     vm_object_check_all();
     vm_map_check_all();
     flusher_check();

@@ -183,7 +183,7 @@ static void vm_fault_cleanup(struct faultstate *fs)
         vm_unlock(&first->lock);
     }
     if (fs->flags & VM_FAULT_NOWAIT)
-        vm_object_deallocate(first);
+        vm_object_drop(first);
     vm_fault_unlock_map(fs);
     if ((fs->flags & VM_FAULT_NOWAIT) == 0)
         vm_object_deallocate(first);
@@ -259,7 +259,7 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
     if (m->flags & PG_BUSY)
         vm_page_xunbusy(m);
     bool throttled = write && (fs->flags & VM_FAULT_HOLD) == 0;
-    if (throttled && vm_pager_home(object) && vm_pager_ops(object)->dirty_exceeded(object)) {
+    if (throttled && vm_pager_keeps(object) && vm_pager_ops(object)->dirty_exceeded(object)) {
         vm_object_reference_locked(object);
         fs->dirtied = object;
     }
@@ -274,7 +274,7 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
 static bool vm_fault_lacks_space(const struct faultstate *fs, struct vm_object *object)
     FL_REQUIRES(object->lock)
 {
-    return (fs->access & VM_PROT_WRITE) && !fs->has_space && vm_pager_home(object) &&
+    return (fs->access & VM_PROT_WRITE) && !fs->has_space && vm_pager_keeps(object) &&
            fs->first_pindex < object->size && vm_pager_ops(object)->lacks_space(object, fs->first_pindex);
 }
 
@@ -309,8 +309,8 @@ static bool vm_fault_at_once(const struct faultstate *fs, const struct vm_object
         return !write && machine_can_map(fs->first_object->machine, object->machine);
     if (!write)
         return true;
-    return (m->flags & PG_COPIED) == 0 &&
-           (!vm_pager_home(object) || (m->flags & PG_DIRTY) || !vm_pager_ops(object)->dirty_exceeded(object));
+    return (m->flags & PG_COPIED) == 0 && (!vm_pager_keeps(object) || (m->flags & PG_DIRTY) ||
+                                           !vm_pager_ops(object)->dirty_exceeded(object));
 }
 
 static int vm_fault_would_sleep(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
@@ -362,15 +362,23 @@ static int vm_fault_frozen(struct faultstate *fs, struct vm_object *object) FL_R
 
 /* ---- the walk ----------------------------------------------------------------------------------------- */
 
+/* Does a page that comes into the object give its place in the source to another, if none is free? */
+static bool vm_fault_exchanges(const struct vm_object *object)
+{
+    return vm_pager_ops(object)->full != NULL;
+}
+
 /* No page could be allocated for the object: waits for memory. */
 static int vm_fault_nomem(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
     if (fs->flags & VM_FAULT_NOWAIT)
         return vm_fault_would_sleep(fs, object);
+    uint32_t before, after;
+    bool exchange = vm_fault_exchanges(object) && vm_pager_has_page(object, fs->pindex, &before, &after);
     vm_fault_leave_object(fs, object);
     vm_fault_unlock_map(fs);
     int error = vm_wait();
-    if (error != 0)
+    if (error != 0 && !exchange)
         return error;
     /* There are free pages, and yet this fault got none: other threads were faster, or there is no memory for
        the radix tree, which vm_wait cannot see. */
@@ -414,13 +422,13 @@ static int vm_fault_readahead_mark(struct faultstate *fs, struct vm_object *obje
     return VM_FAULT_RETRY;
 }
 
-/* A new busy page for an absent neighbour. NULL: it is not absent, must stay so, or memory is short. */
-static struct vm_page *vm_fault_page_lookup(struct vm_object *object, vm_pindex_t pindex)
-    FL_REQUIRES(object->lock)
+/*
+ * Is there something at a neighbour's place: a page, or an invalidation that must find none?
+ * (vm_fault_page_lookup, FreeBSD 2.1.)
+ */
+static bool vm_fault_page_lookup(struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(object->lock)
 {
-    if (vm_page_lookup(object, pindex) != NULL || vm_object_invalidating(object, pindex))
-        return NULL;
-    return vm_page_alloc(object, pindex, VM_ALLOC_READAHEAD);
+    return vm_page_lookup(object, pindex) != NULL || vm_object_invalidating(object, pindex);
 }
 
 /*
@@ -437,8 +445,8 @@ static uint32_t vm_fault_additional_pages(struct faultstate *fs, struct vm_objec
     struct vm_page *m;
     (void)!vm_pager_has_page(object, fs->pindex, &before, &after); /* if it has not, both are 0 */
     behind = behind < before ? behind : before;
-    while (n < behind && n < VM_FAULT_READ / 2 &&
-           (m = vm_fault_page_lookup(object, fs->pindex - n - 1)) != NULL)
+    while (n < behind && n < VM_FAULT_READ / 2 && !vm_fault_page_lookup(object, fs->pindex - n - 1) &&
+           (m = vm_page_alloc(object, fs->pindex - n - 1, VM_ALLOC_READAHEAD)) != NULL)
         marray[n++] = m;
     for (uint32_t i = 0; i < n / 2; i++) { /* they came nearest first */
         m = marray[i];
@@ -449,7 +457,8 @@ static uint32_t vm_fault_additional_pages(struct faultstate *fs, struct vm_objec
     marray[n++] = fs->m;
     ahead = ahead < after ? ahead : after;
     while (n - *reqpage - 1 < ahead && n < VM_FAULT_READ &&
-           (m = vm_fault_page_lookup(object, fs->pindex + (n - *reqpage))) != NULL)
+           !vm_fault_page_lookup(object, fs->pindex + (n - *reqpage)) &&
+           (m = vm_page_alloc(object, fs->pindex + (n - *reqpage), VM_ALLOC_READAHEAD)) != NULL)
         marray[n++] = m;
     return n;
 }
@@ -484,7 +493,9 @@ static int vm_fault_getpages(struct faultstate *fs, struct vm_object *object) FL
         vm_fault_leave_object(fs, object);
         return VM_FAULT_RETRY;
     }
-    fs->m = vm_page_alloc(object, fs->pindex, VM_ALLOC_NORMAL);
+    /* Where no dirty page can be written, this page makes room for one: it may use the reserve. */
+    bool full = vm_fault_exchanges(object) && vm_pager_ops(object)->full();
+    fs->m = vm_page_alloc(object, fs->pindex, full ? VM_ALLOC_SYSTEM : VM_ALLOC_NORMAL);
     if (fs->m == NULL)
         return vm_fault_nomem(fs, object);
     uint32_t count = vm_fault_additional_pages(fs, object, &ractl, marray, &reqpage);

@@ -70,23 +70,6 @@ static void harvest_stretch(struct vm_object *object, vm_pindex_t start, vm_pind
     stretch_harvested(object, start, end, bits);
 }
 
-/* The first page of [start, end) that is held or, with `wired`, wired. NULL: none. */
-static struct vm_page *first_pinned(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool wired)
-    FL_REQUIRES(object->lock)
-{
-    struct vm_page *m[HARVEST_PAGES];
-    uint32_t n = HARVEST_PAGES;
-    for (vm_pindex_t at = start; n == HARVEST_PAGES; at = m[n - 1]->pindex + 1) {
-        n = vm_page_lookup_range(object, at, end, m, HARVEST_PAGES);
-        for (uint32_t i = 0; i < n; i++)
-            if (m[i]->hold_count > 0 || (wired && m[i]->wire_count > 0))
-                return m[i];
-        if (n == 0)
-            break;
-    }
-    return NULL;
-}
-
 /*
  * harvest_stretch that clears MACHINE_REFERENCED: a machine may have to forget mappings for it, so the pages
  * that must stay mapped are left out.
@@ -95,7 +78,7 @@ static void harvest_references(struct vm_object *object, vm_pindex_t start, vm_p
     FL_REQUIRES(object->lock)
 {
     struct vm_page *m;
-    for (; start < end && (m = first_pinned(object, start, end, true)) != NULL; start = m->pindex + 1)
+    for (; start < end && (m = vm_page_find_pinned(object, start, end, true)) != NULL; start = m->pindex + 1)
         if (start < m->pindex)
             harvest_stretch(object, start, m->pindex, clear);
     if (start < end)
@@ -165,7 +148,7 @@ void vm_harvest_assume(struct vm_object *object, vm_pindex_t start, vm_pindex_t 
 
 bool vm_freeze(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
-    if (object->freeze_end != 0 || first_pinned(object, start, end, false) != NULL)
+    if (object->freeze_end != 0 || vm_page_find_pinned(object, start, end, false) != NULL)
         return false;
     if (vm_rmap_freeze(object, start, end) != 0)
         return false;
@@ -224,7 +207,8 @@ static void wrprotect_unheld(struct vm_object *object) FL_REQUIRES(object->lock)
 static void enter_pinned(struct vm_object *object) FL_REQUIRES(object->lock)
 {
     struct vm_page *m;
-    for (vm_pindex_t at = 0; (m = first_pinned(object, at, UINT64_MAX, true)) != NULL; at = m->pindex + 1)
+    for (vm_pindex_t at = 0; (m = vm_page_find_pinned(object, at, UINT64_MAX, true)) != NULL;
+         at = m->pindex + 1)
         if (m->flags & PG_VALID)
             vm_rmap_enter(m);
 }

@@ -285,7 +285,7 @@ static void vm_map_entry_absorb(struct vm_map *map, struct vm_map_entry *entry, 
         vm_map_entry_resize(map, entry, entry->start, gone->end, entry->pindex);
     if (gone->object != NULL) {
         vm_rmap_remove(gone);
-        vm_object_deallocate(gone->object); /* not the last reference: `entry` has one */
+        vm_object_drop(gone->object); /* not the last reference: `entry` has one */
     }
     if (below) {
         entry->stream = gone->stream; /* a stream comes from below */
@@ -418,7 +418,7 @@ static int vm_map_entry_expand(struct vm_map *map, struct vm_map_entry *neighbou
     if (error != 0)
         return error;
     neighbour->wb_told = errseq_older(neighbour->wb_told, entry->wb_told); /* better told twice than never */
-    vm_object_deallocate(object); /* not the last reference: the neighbour has one */
+    vm_object_drop(object); /* not the last reference: the neighbour has one */
     return 0;
 }
 
@@ -481,7 +481,7 @@ int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pind
     if (error != 0) {
         /* A reference from coalescing, not the last one; that the object is longer now does no harm. */
         if (new.object != object)
-            vm_object_deallocate(new.object);
+            vm_object_drop(new.object);
         return error;
     }
     vm_map_simplify_entry(map, entry);

@@ -89,7 +89,7 @@ struct vm_map_entry {
     uint8_t inheritance;                                    /* (M) VM_INHERIT_* */
     uint8_t wired_count;                                    /* (M) 0 or 1: mlock does not nest */
     bool attached;    /* (O) of its object: the machine shows [start, end) */
-    bool writenotify; /* (c) attached so, whatever the object says: private, of an object with a pager */
+    bool writenotify; /* (O) attached so, whatever the object says: private, and not its own copy at first */
     errseq_t wb_told; /* (e) cursor of the failed writes that the mapping was told of */
     struct vm_pager_stream stream; /* (e) */
 };
@@ -145,6 +145,21 @@ void vm_map_startup(void);
 FL_NODISCARD int vm_map_create(vm_offset_t min, vm_offset_t max, struct vm_map **map);
 /* Deletes all mappings, and the map. No lock held; no thread uses the map any more. */
 void vm_map_destroy(struct vm_map *map);
+
+/*
+ * *child: a map that shows what the parent shows now: shared memory the same, private memory a copy, which is
+ * made page by page when either side stores (vm_map_fork.c). Nothing of it is wired. Takes (M) of the parent.
+ * Errors: -ENOMEM, and as machine_space_create; then there is no child, and the parent shows what it showed.
+ * (vmspace_fork, FreeBSD.)
+ */
+FL_NODISCARD int vmspace_fork(struct vm_map *parent, struct vm_map **child);
+
+/*
+ * The private memory of [start, end) shows its source again, zeros or a file, and leaves its pages to those
+ * that share them since a fork. Gaps and shared memory are skipped. Takes (M). Errors: -ENOMEM; a part may be
+ * unmapped then.
+ */
+FL_NODISCARD int vm_map_renew(struct vm_map *map, vm_offset_t start, vm_offset_t end);
 
 /* (M) exclusive: for changes. */
 void vm_map_lock(struct vm_map *map) FL_ACQUIRE(map->lock);

@@ -17,6 +17,7 @@
 #include "lib/kassert.h"
 #include "vm/pmap.h"
 #include "vm/vm_page.h"
+#include "vm/vm_pager.h"
 #include "vm/vm_rmap.h"
 
 /* Whether the entry must change, under (M) exclusive, before the access, which its protection allows. */
@@ -86,25 +87,31 @@ static int vm_map_entry_allocate(struct vm_map *map, struct vm_map_entry *entry)
         return -ENOMEM;
     error = vm_map_entry_set_object(map, entry, object, size - npages);
     if (error != 0)
-        vm_object_deallocate(object); /* it has no pages, so this does not sleep under (M) */
+        vm_object_drop(object); /* it has no pages */
     else
         entry->eflags &= (uint8_t)~MAP_ENTRY_NO_ROOM;
     return error;
 }
 
-/* The first write to a private mapping of a file: puts a shadow in front of the file's object. */
+/* The first write to a private mapping of a file, or after a fork: puts a shadow in front of the object. */
 static int vm_map_entry_shadow(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
     struct vm_object *old = entry->object, *shadow = old;
     vm_pindex_t pindex = entry->pindex;
+
+    /* What a fork shared has become the entry's own: no other entry and no shadow refers to it any more. */
+    if (!vm_pager_bounded(old) && atomic_load(&old->ref_count) == 1) {
+        entry->eflags &= (uint8_t)~MAP_ENTRY_NEEDS_COPY;
+        return 0;
+    }
     int error = vm_object_shadow(&shadow, &pindex, vm_map_entry_npages(entry));
 
     if (error != 0)
         return error;
     error = vm_map_entry_set_object(map, entry, shadow, pindex);
     if (error != 0) {
-        vm_object_reference(old);     /* the entry's, again: */
-        vm_object_deallocate(shadow); /* the empty shadow drops the one that it took over */
+        vm_object_reference(old); /* the entry's, again: */
+        vm_object_drop(shadow);   /* the empty shadow drops the one that it took over */
         return error;
     }
     entry->eflags &= (uint8_t)~MAP_ENTRY_NEEDS_COPY;

@@ -24,6 +24,7 @@
 #include "lib/kassert.h"
 #include "lib/zone.h"
 #include "vm/pmap.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_harvest.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_reserv.h"
@@ -95,7 +96,7 @@ int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t
     vm_lock(&(*object)->lock);
     int error = vm_object_writenotify(*object);
     if (error == 0)
-        (*object)->shadowed = true;
+        atomic_store_explicit(&(*object)->shadowed, true, memory_order_relaxed);
     vm_unlock(&(*object)->lock);
     if (error != 0)
         return error;
@@ -199,35 +200,80 @@ static void vm_object_pager_deallocate(struct vm_object *object) FL_RELEASE(obje
 }
 
 /*
- * Drops a reference without the lock, unless it may be the last one (beside the pager's). False: it may be.
+ * Drops a reference without the lock, unless it may be the last one (beside the pager's), or the last but a
+ * shadow's, which may collapse then. False: it may be.
  */
 static bool vm_object_unreference(struct vm_object *object)
 {
-    uint32_t last = pager_keeps(object) ? 2 : 1, refs = atomic_load(&object->ref_count);
+    bool shadowed = atomic_load_explicit(&object->shadowed, memory_order_relaxed);
+    uint32_t last = pager_keeps(object) || shadowed ? 2 : 1, refs = atomic_load(&object->ref_count);
     while (refs > last) /* ends: an attempt fails only because another thread's succeeded */
         if (atomic_compare_exchange_weak(&object->ref_count, &refs, refs - 1))
             return true;
     return false;
 }
 
+/* Takes a reference to the first of `shadow` and its later siblings that is not about to end. NULL: none. */
+static struct vm_object *shadow_reference(struct vm_object *shadow) FL_REQUIRES_SHARED(vm_rmap_lock)
+{
+    for (; shadow != NULL; shadow = shadow->shadow_next) {
+        uint32_t refs = atomic_load(&shadow->ref_count);
+        while (refs != 0) /* ends: an attempt fails only because another thread's succeeded */
+            if (atomic_compare_exchange_weak(&shadow->ref_count, &refs, refs + 1))
+                return shadow;
+    }
+    return NULL;
+}
+
+/* A shadow over the anonymous object, if that has a single reference left. With a reference. NULL: none. */
+static struct vm_object *last_shadow(struct vm_object *object) FL_REQUIRES(object->lock)
+{
+    if (atomic_load(&object->ref_count) != 1 ||
+        !atomic_load_explicit(&object->shadowed, memory_order_relaxed))
+        return NULL;
+    vm_rwlock_read(&vm_rmap_lock);
+    struct vm_object *shadow = shadow_reference(object->shadow_head);
+    vm_rwlock_read_done(&vm_rmap_lock);
+    return shadow;
+}
+
+/*
+ * Drops a reference. Returns the next object to which the caller has a reference to drop, or NULL: the
+ * backing object of one that ended, or, with `collapse`, a shadow that has taken over what it could.
+ */
+static struct vm_object *vm_object_dereference(struct vm_object *object, bool collapse)
+{
+    if (vm_object_unreference(object))
+        return NULL;
+    vm_lock(&object->lock);
+    if (pager_keeps(object)) {
+        vm_object_pager_deallocate(object);
+        return NULL;
+    }
+    uint32_t refs = atomic_fetch_sub(&object->ref_count, 1);
+    KASSERT(refs > 0, "OB2");
+    if (refs > 1) {
+        struct vm_object *shadow = collapse ? last_shadow(object) : NULL;
+        vm_unlock(&object->lock);
+        if (shadow != NULL)
+            vm_object_collapse(shadow);
+        return shadow;
+    }
+    struct vm_object *backing = object->backing_object;
+    vm_object_terminate(object);
+    return backing;
+}
+
 void vm_object_deallocate(struct vm_object *object)
 {
-    while (object != NULL && !vm_object_unreference(object)) {
-        vm_lock(&object->lock);
-        if (pager_keeps(object)) {
-            vm_object_pager_deallocate(object);
-            return;
-        }
-        uint32_t refs = atomic_fetch_sub(&object->ref_count, 1);
-        KASSERT(refs > 0, "OB2");
-        if (refs > 1) {
-            vm_unlock(&object->lock);
-            return;
-        }
-        struct vm_object *backing = object->backing_object;
-        vm_object_terminate(object);
-        object = backing;
-    }
+    while (object != NULL)
+        object = vm_object_dereference(object, true);
+}
+
+void vm_object_drop(struct vm_object *object)
+{
+    while (object != NULL)
+        object = vm_object_dereference(object, false);
 }
 
 void vm_object_destroy(struct vm_object *object)
@@ -236,6 +282,31 @@ void vm_object_destroy(struct vm_object *object)
     KASSERT(atomic_load(&object->ref_count) == 1, "VN3");
     atomic_store(&object->ref_count, 0);
     vm_object_terminate(object);
+}
+
+/* ---- chains -------------------------------------------------------------------------------------------- */
+
+struct vm_object *vm_object_bottom(struct vm_object *object, vm_pindex_t *pindex)
+{
+    vm_rwlock_read(&vm_rmap_lock);
+    while (object != NULL && object->backing_object != NULL) {
+        *pindex += object->backing_pindex;
+        object = object->backing_object;
+    }
+    vm_rwlock_read_done(&vm_rmap_lock);
+    return object;
+}
+
+struct vm_object *vm_object_next(struct vm_object *object, vm_pindex_t *pindex)
+{
+    vm_lock(&object->lock);
+    struct vm_object *backing = object->backing_object;
+    *pindex += object->backing_pindex;
+    if (backing != NULL)
+        vm_object_reference(backing);
+    vm_unlock(&object->lock);
+    vm_object_deallocate(object);
+    return backing;
 }
 
 /* ---- removing pages ------------------------------------------------------------------------------------ */
@@ -290,15 +361,18 @@ static void remove_flush(struct vm_object *object, struct remove_batch *batch) F
 enum remove_verdict { REMOVE_SKIP, REMOVE_TAKE, REMOVE_ZERO, REMOVE_WAIT };
 
 /* What is to be done with page m now. (O). */
-static enum remove_verdict remove_judge(const struct vm_page *m, enum remove_mode mode)
+static enum remove_verdict remove_judge(struct vm_object *object, const struct vm_page *m,
+                                        enum remove_mode mode) FL_REQUIRES(object->lock)
 {
+    uint32_t before, after;
+    bool in_source = vm_pager_has_page(object, m->pindex, &before, &after);
     if (mode == REMOVE_COPIES && (m->flags & PG_COPY) == 0)
         return REMOVE_SKIP;
     /*
      * Its owner may be waiting for a page behind it, even for one that our caller has busy. It will find
-     * there what is true after the removal.
+     * there what is true after the removal. The owner of one that is being read from swap waits for that.
      */
-    if (mode == REMOVE_ABOVE && (m->flags & (PG_BUSY | PG_VALID)) == PG_BUSY)
+    if (mode == REMOVE_ABOVE && (m->flags & (PG_BUSY | PG_VALID)) == PG_BUSY && !in_source)
         return REMOVE_SKIP;
     if (m->flags & (PG_BUSY | PG_WRITEBACK))
         return REMOVE_WAIT;
@@ -341,7 +415,7 @@ static void vm_object_remove_range(struct vm_object *object, vm_pindex_t start, 
     struct vm_page *m;
     vm_pindex_t pindex = start;
     while (pindex < end && (m = vm_page_find_least(object, pindex)) != NULL && m->pindex < end) {
-        enum remove_verdict verdict = remove_judge(m, mode);
+        enum remove_verdict verdict = remove_judge(object, m, mode);
         pindex = m->pindex;
         if (verdict == REMOVE_WAIT || verdict == REMOVE_ZERO)
             remove_flush(object, &batch); /* no thread may wait for our busy pages while we wait */
@@ -356,6 +430,8 @@ static void vm_object_remove_range(struct vm_object *object, vm_pindex_t start, 
             remove_take(object, &batch, m);
     }
     remove_flush(object, &batch);
+    if (mode != REMOVE_CLEAN && mode != REMOVE_COPIES && vm_pager_ops(object)->freespace != NULL)
+        vm_pager_ops(object)->freespace(object, start, end);
 }
 
 /*
@@ -429,35 +505,39 @@ void vm_object_page_discard(struct vm_object *object, vm_pindex_t start, vm_pind
 
 /* ---- shadows ------------------------------------------------------------------------------------------- */
 
-/* Takes a reference to the first of `shadow` and its later siblings that is not about to end. NULL: none. */
-static struct vm_object *shadow_reference(struct vm_object *shadow) FL_REQUIRES_SHARED(vm_rmap_lock)
-{
-    for (; shadow != NULL; shadow = shadow->shadow_next) {
-        uint32_t refs = atomic_load(&shadow->ref_count);
-        while (refs != 0) /* ends: an attempt fails only because another thread's succeeded */
-            if (atomic_compare_exchange_weak(&shadow->ref_count, &refs, refs + 1))
-                return shadow;
-    }
-    return NULL;
-}
+/* A walk through the tree of shadows over `root`. */
+struct shadow_walk {
+    struct vm_object *root;
+    struct vm_object *at; /* with a reference of the walk's, unless it is root */
+    vm_pindex_t offset;   /* the index in root of at's page 0 */
+    uint64_t moves;       /* vm_rmap_shadow_moves when the walk began */
+};
 
 /*
- * The object after `at` in the tree of shadows over `root`, with a reference; the reference to `at` is
- * dropped. NULL: `at` was the last. *offset: the index in root of the object's page 0. No lock held.
+ * The next shadow. NULL: the walk is over. It starts again, and meets shadows again, when one has moved in
+ * any tree meanwhile: those behind a shadow that moved would be left out. Each start needs another collapse,
+ * which makes a chain shorter. No lock held.
  */
-static struct vm_object *shadow_walk(struct vm_object *root, struct vm_object *at, vm_pindex_t *offset)
+static struct vm_object *shadow_walk_next(struct shadow_walk *walk)
 {
+    struct vm_object *last = walk->at, *next;
     vm_rwlock_read(&vm_rmap_lock);
-    struct vm_object *next = shadow_reference(at->shadow_head);
-    for (struct vm_object *up = at; next == NULL && up != root; up = up->backing_object) {
-        *offset -= up->backing_pindex;
+    if (walk->moves != vm_rmap_shadow_moves) {
+        walk->at = walk->root;
+        walk->offset = 0;
+        walk->moves = vm_rmap_shadow_moves;
+    }
+    next = shadow_reference(walk->at->shadow_head);
+    for (struct vm_object *up = walk->at; next == NULL && up != walk->root; up = up->backing_object) {
+        walk->offset -= up->backing_pindex;
         next = shadow_reference(up->shadow_next);
     }
     if (next != NULL)
-        *offset += next->backing_pindex;
+        walk->offset += next->backing_pindex;
+    walk->at = next;
     vm_rwlock_read_done(&vm_rmap_lock);
-    if (at != root)
-        vm_object_deallocate(at);
+    if (last != walk->root)
+        vm_object_deallocate(last);
     return next;
 }
 
@@ -467,13 +547,14 @@ static struct vm_object *shadow_walk(struct vm_object *root, struct vm_object *a
  */
 static void remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, enum remove_mode mode)
 {
-    vm_pindex_t offset = 0;
-    struct vm_object *shadow = object;
-    while ((shadow = shadow_walk(object, shadow, &offset)) != NULL) {
-        if (end <= offset)
+    struct shadow_walk walk = {.root = object, .at = object, .moves = UINT64_MAX}; /* which is none */
+    struct vm_object *shadow;
+    while ((shadow = shadow_walk_next(&walk)) != NULL) {
+        if (end <= walk.offset)
             continue;
         vm_lock(&shadow->lock);
-        vm_object_remove_range(shadow, start > offset ? start - offset : 0, end - offset, mode);
+        vm_object_remove_range(shadow, start > walk.offset ? start - walk.offset : 0, end - walk.offset,
+                               mode);
         vm_unlock(&shadow->lock);
     }
 }
@@ -529,7 +610,7 @@ void vm_object_check(struct vm_object *object)
             break;
     }
     KASSERT(resident == object->resident_count, "OB1");
-    KASSERT(dirty == object->dirty_count || !vm_pager_home(object), "PG7");
+    KASSERT(dirty == object->dirty_count || !vm_pager_keeps(object), "PG7");
     uint32_t refs = atomic_load(&object->ref_count);
     vm_rwlock_read(&vm_rmap_lock);
     KASSERT(refs > 0 || (resident == 0 && object->entries.root == NULL), "OB2");
@@ -543,8 +624,14 @@ void vm_object_check(struct vm_object *object)
 
 void vm_object_check_all(void)
 {
+    uint64_t nslots = 0;
     vm_lock(&vm_objects_lock);
-    for (struct vm_object *object = vm_objects; object != NULL; object = object->all_next)
+    for (struct vm_object *object = vm_objects; object != NULL; object = object->all_next) {
         vm_object_check(object);
+        vm_lock(&object->lock);
+        nslots += swap_pager_check(object);
+        vm_unlock(&object->lock);
+    }
     vm_unlock(&vm_objects_lock);
+    swap_pager_check_space(nslots);
 }

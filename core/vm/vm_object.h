@@ -17,8 +17,9 @@
  * object has a handle unless it is OBJT_DEFAULT; then it has no backing object. Only objects with a handle
  * are written back. OB6 an object that ends has no page and no pip left.
  *
- * Does not do: collapsing chains (vm_object_collapse, which comes with swap). Until then a chain is as long
- * as forks and private writes made it.
+ * Collapse. Each fork that is followed by a store puts an object in front. When a backing object has a single
+ * reference left, that of its only shadow, the shadow takes over its pages and its place; and when a shadow
+ * has pages of its own for all that the backing object has, it looks past it (vm_object_collapse.c).
  */
 #ifndef CORE_VM_VM_OBJECT_H
 #define CORE_VM_VM_OBJECT_H
@@ -41,10 +42,10 @@ struct vm_object {
     uint8_t type;        /* (c) enum vm_object_type */
     bool dead;           /* (O) it is being terminated */
     /*
-     * (O) Shadows stand over it, or did. They may have clean copies of pages that are not resident any more,
-     * so a page that comes back is born PG_COPIED.
+     * Shadows stand over it, or did; set under (O). They may have clean copies of pages that are not resident
+     * any more, so a page that comes back is born PG_COPIED.
      */
-    bool shadowed;
+    _Atomic bool shadowed;
     bool pip_wanted; /* (O) a thread sleeps until paging_in_progress is 0 */
     /*
      * (O) A store into a clean page must fault, because the core has to act first: shadows may have copies of
@@ -71,11 +72,13 @@ struct vm_object {
     vm_pindex_t invalidate_start, invalidate_end;
     /* (O) Stores into pages [freeze_start, freeze_end) wait (vm_harvest.h). The first one is the channel. */
     vm_pindex_t freeze_start, freeze_end;
-    void *handle;                     /* (c) the pager's name for the source; OBJT_DEFAULT: NULL */
-    struct vm_object *backing_object; /* (c) */
-    vm_pindex_t backing_pindex;       /* (c) page 0 of this object is this page of the backing object */
-    void *machine;                    /* (c) the machine's own (machine_object_init) */
-    void *inflight;                   /* (O) the pager's own: transfers that no thread waits for yet */
+    void *handle; /* (c) the pager's name for the source; OBJT_DEFAULT: NULL */
+    /* Changes under (O) and (R) exclusive, so either is enough to read them. */
+    struct vm_object *backing_object;
+    vm_pindex_t backing_pindex; /* page 0 of this object is this page of the backing object */
+    void *machine;              /* (c) the machine's own (machine_object_init) */
+    void *inflight;             /* (O) the pager's own: transfers that no thread waits for yet */
+    struct tree swap;           /* (O) anonymous: swap_pager.c's own, where absent pages are */
     uint64_t reserv_hint FL_GUARDED_BY(vm_phys.lock); /* (F) vm_reserv.c's own */
 
     /* Reverse mapping (vm_rmap.h): the tree of vm_map_entry.rmap_node, by pindex. */
@@ -116,6 +119,12 @@ void vm_object_reference_locked(struct vm_object *object) FL_REQUIRES(object->lo
 void vm_object_deallocate(struct vm_object *object);
 
 /*
+ * The same, with (M) held: leaves chains as they are. The reference is not the last one, or the object has no
+ * pages, so that it does not sleep.
+ */
+void vm_object_drop(struct vm_object *object);
+
+/*
  * Terminates an object to which its pager has the only reference. Dirty pages were written before, or are
  * lost. No lock held.
  */
@@ -133,6 +142,26 @@ void vm_object_pip_wait(struct vm_object *object) FL_REQUIRES(object->lock);
  * Errors: -ENOMEM, nothing changed.
  */
 FL_NODISCARD int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t length);
+
+/*
+ * The object at the end of the chain, and in *pindex the index there of what was *pindex in `object`. A file
+ * stays what it is as long as the caller has its reference to `object`; anonymous memory at the end may be
+ * taken over meanwhile, so then the pointer is good for a look at its type only. NULL: NULL. Takes (R)
+ * shared.
+ */
+FL_NODISCARD struct vm_object *vm_object_bottom(struct vm_object *object, vm_pindex_t *pindex);
+/*
+ * One step down a chain: the backing object, with a reference for the caller, or NULL. The reference to
+ * `object` is dropped. No lock held.
+ */
+FL_NODISCARD struct vm_object *vm_object_next(struct vm_object *object, vm_pindex_t *pindex);
+
+/*
+ * Makes the chain below the object shorter as far as that is possible now: not where a page is in a use that
+ * has not ended, or there is no memory; a later call goes on. No lock held; the caller has a reference.
+ * (vm_object_collapse, FreeBSD.)
+ */
+void vm_object_collapse(struct vm_object *object);
 
 /*
  * Unmaps and frees the pages [start, end), dirty ones too, whose bytes are lost (truncation, invalidation).

@@ -32,6 +32,8 @@
 #include "vm/vm_pager.h"
 #include "vm/vm_reserv.h"
 
+#define LOOKUP_BATCH 64 /* pages looked up together; a fault may run on a small stack */
+
 struct vm_page *vm_page_array;
 uint32_t vm_page_count;
 struct vm_page_queues vm_queues;
@@ -115,7 +117,8 @@ struct vm_page *vm_page_alloc(struct vm_object *object, vm_pindex_t pindex, unsi
         return NULL;
     KASSERT(m->object == NULL && m->flags == 0 && m->queue == PQ_NONE && m->wire_count == 0, "PG6");
     KASSERT(m->lru == 0 && m->hold_count == 0, "PG6");
-    m->flags = object->shadowed ? PG_BUSY | PG_COPIED : PG_BUSY;
+    bool shadowed = atomic_load_explicit(&object->shadowed, memory_order_relaxed);
+    m->flags = shadowed ? PG_BUSY | PG_COPIED : PG_BUSY;
     if (vm_page_insert(m, object, pindex) != 0) {
         m->flags = 0; /* the page was never in use: there are no bytes to release */
         frames_free(&m, 1);
@@ -212,7 +215,7 @@ void vm_page_free_batch(struct vm_page **pages, uint32_t npages)
 /* A page of the object has become dirty, or clean. */
 static void count_dirty(struct vm_object *object, bool dirty) FL_REQUIRES(object->lock)
 {
-    if (!vm_pager_home(object))
+    if (!vm_pager_keeps(object))
         return;
     object->dirty_count += dirty ? 1 : UINT32_MAX;
     if (dirty && object->dirty_count == 1)
@@ -252,6 +255,37 @@ void vm_page_remove(struct vm_page *m)
     m->object = NULL;
 }
 
+int vm_page_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
+{
+    vm_pindex_t old = m->pindex;
+    bool dirty = (m->flags & PG_DIRTY) != 0, active = (m->lru & PL_ACTIVE) != 0;
+
+    vm_lock_assert(&object->lock);
+    KASSERT((m->flags & (PG_BUSY | PG_WRITEBACK | PG_PRIVATE)) == PG_BUSY && m->wire_count == 0, "PG1");
+    m->pindex = pindex;
+    /* Before it leaves the other tree, which needs no memory. */
+    int error = vm_radix_insert(&object->pages, m);
+    m->pindex = old;
+    if (error != 0)
+        return error;
+    pmap_rename(m, object, pindex);
+    pages_remque(&m, 1);
+    vm_page_remove(m);
+    m->object = object;
+    m->pindex = pindex;
+    object->resident_count++;
+    object->generation++;
+    if (dirty) {
+        count_dirty(object, true);
+        vm_radix_set_mark(&object->pages, m, RADIX_DIRTY);
+    }
+    if (active)
+        activate_page(m);
+    else
+        lru_cache_add(m);
+    return 0;
+}
+
 struct vm_page *vm_page_lookup(const struct vm_object *object, vm_pindex_t pindex)
 {
     return vm_radix_lookup(&object->pages, pindex);
@@ -266,6 +300,23 @@ uint32_t vm_page_lookup_range(const struct vm_object *object, vm_pindex_t start,
                               struct vm_page **m, uint32_t max)
 {
     return vm_radix_lookup_range(&object->pages, start, end, m, max);
+}
+
+struct vm_page *vm_page_find_pinned(const struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
+                                    bool wired)
+{
+    struct vm_page *m[LOOKUP_BATCH];
+    uint32_t n = LOOKUP_BATCH;
+
+    for (vm_pindex_t at = start; n == LOOKUP_BATCH; at = m[n - 1]->pindex + 1) {
+        n = vm_page_lookup_range(object, at, end, m, LOOKUP_BATCH);
+        for (uint32_t i = 0; i < n; i++)
+            if (m[i]->hold_count > 0 || (wired && m[i]->wire_count > 0))
+                return m[i];
+        if (n == 0)
+            break;
+    }
+    return NULL;
 }
 
 /* ---- busy -------------------------------------------------------------------------------------------- */
@@ -325,6 +376,8 @@ void __set_page_dirty(struct vm_page *m)
         return;
     vm_lock_assert(&m->object->lock);
     m->flags |= PG_DIRTY;
+    if (vm_pager_ops(m->object)->unswapped != NULL)
+        vm_pager_ops(m->object)->unswapped(m);
     count_dirty(m->object, true);
     vm_radix_set_mark(&m->object->pages, m, RADIX_DIRTY);
 }

@@ -160,7 +160,7 @@ static inline struct vm_page *vm_page_of(vm_frame_t frame)
 /* ---- allocation and identity. (O) held. --------------------------------------------------------------- */
 
 #define VM_ALLOC_NORMAL    0x0 /* leaves the reserve, vm_pageout.free_reserved pages */
-#define VM_ALLOC_SYSTEM    0x1 /* for page-out itself: may take the last page */
+#define VM_ALLOC_SYSTEM    0x1 /* for what lets page-out go on: may take the last page */
 #define VM_ALLOC_READAHEAD 0x2 /* leaves vm_pageout.free_min pages */
 
 /*
@@ -190,6 +190,13 @@ FL_NODISCARD int vm_page_insert(struct vm_page *m, struct vm_object *object, vm_
 /* Takes busy page m, which belongs on no queue, out of its object. */
 void vm_page_remove(struct vm_page *m);
 
+/*
+ * Busy m, in no write-back and not wired, becomes page pindex of `object`, where none is, with its frame,
+ * bytes, dirtiness and holds. Mappings through entries of `object` stay right. (O) of both objects, of which
+ * the machine can map the one's pages for the other. Errors: -ENOMEM, nothing changed. (vm_page_rename, BSD.)
+ */
+FL_NODISCARD int vm_page_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex);
+
 /* The page at pindex, busy or not, or NULL. */
 FL_NODISCARD struct vm_page *vm_page_lookup(const struct vm_object *object, vm_pindex_t pindex);
 /* The page with the least index >= pindex, or NULL. */
@@ -198,6 +205,10 @@ FL_NODISCARD struct vm_page *vm_page_find_least(const struct vm_object *object, 
 /* m[0 … max): the first pages of [start, end), by rising index. Returns how many. */
 FL_NODISCARD uint32_t vm_page_lookup_range(const struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
                                            struct vm_page **m, uint32_t max);
+
+/* The first page of [start, end) that is held or, with `wired`, wired. NULL: none. */
+FL_NODISCARD struct vm_page *vm_page_find_pinned(const struct vm_object *object, vm_pindex_t start,
+                                                 vm_pindex_t end, bool wired);
 
 /* ---- busy. (O) held. ---------------------------------------------------------------------------------- */
 

@@ -1,37 +1,27 @@
 /*
- * vm_pager.c: the table of pagers, and the pager of anonymous memory.
+ * vm_pager.c: the table of pagers.
  *
- *   vm_pager_startup ─▶ [OBJT_DEFAULT]     vm_pager_register ─▶ the other rows, at boot
+ *   vm_pager_startup ─▶ empty rows     swap_pager.c, file/vnode_pager.c ─▶ vm_pager_register, at boot
  *
- * Anonymous memory has no source: an absent page is zeros, which the fault makes. It has no home either: its
- * dirty pages stay in memory.
- *
- * Does not do: other sources (file/vnode_pager.c), choosing pages (vm_fault.c, vm_pageout.c).
+ * Does not do: sources (swap_pager.c, file/vnode_pager.c), choosing pages (vm_fault.c, vm_pageout.c).
  */
 #include "vm/vm_pager.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 
-static struct vm_object *default_pager_alloc(void *handle, vm_pindex_t size)
-{
-    return vm_object_allocate(OBJT_DEFAULT, size, handle);
-}
-
-static const struct pagerops defaultpagerops = {
-    .alloc = default_pager_alloc,
-};
+static const struct pagerops nopagerops;
 
 const struct pagerops *pagertab[OBJT_COUNT];
 
 void vm_pager_startup(void)
 {
     for (unsigned type = 0; type < OBJT_COUNT; type++)
-        pagertab[type] = &defaultpagerops; /* until a pager registers */
+        pagertab[type] = &nopagerops; /* until a pager registers */
 }
 
 void vm_pager_register(enum vm_object_type type, const struct pagerops *ops)
 {
-    KASSERT(type != OBJT_DEFAULT && pagertab[type] == &defaultpagerops, "OB7");
+    KASSERT(pagertab[type] == &nopagerops, "OB7");
     pagertab[type] = ops;
 }
 

@@ -2,7 +2,7 @@
  * vm_pager.h: the pager of an object: where its pages come from, and where its dirty pages go.
  *
  *   vm_fault, vm_prefault, vm_page,      pagertab[object->type]
- *   vm_object, vm_pageout, vm_map   ───▶   ├─ OBJT_DEFAULT   vm_pager.c: anonymous memory; no source, no home
+ *   vm_object, vm_pageout, vm_map   ───▶   ├─ OBJT_DEFAULT   swap_pager.c: anonymous memory
  *                                          └─ OBJT_VNODE     file/vnode_pager.c: a file
  *
  * A pager is a row of operations. NULL stands for an operation that a pager does not have; each one says what
@@ -12,7 +12,7 @@
  * released in between" where it is not kept throughout. "No lock": none of the core's is held. An operation
  * without (O) may sleep. (struct pagerops and pagertab, FreeBSD 2.1; struct address_space_operations, Linux.)
  *
- * Invariant: OB7 a type of objects gets its own pager once; OBJT_DEFAULT keeps the one that it has.
+ * Invariant: OB7 a type of objects gets its pager once.
  */
 #ifndef CORE_VM_VM_PAGER_H
 #define CORE_VM_VM_PAGER_H
@@ -100,6 +100,20 @@ struct pagerops {
     uint32_t (*readahead_arrived)(struct vm_object *object, vm_pindex_t start, vm_pindex_t end,
                                   struct vm_page **m, uint32_t max);
 
+    /*
+     * The bytes of pages [start, end) are not wanted any more: gives up what the source has of them, but for
+     * pages that are busy or in write-back. (O). NULL: nothing; the source's bytes change by other ways.
+     */
+    void (*freespace)(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
+    /* Page m has become dirty: what the source has of it is worth nothing any more. (O). NULL: nothing. */
+    void (*unswapped)(struct vm_page *m);
+    /*
+     * The shadow is about to take the place of `backing`, of which it is the only user: what the source has
+     * of pages that the shadow shows, and has not itself, becomes the shadow's. (O) of both. Errors: -ENOMEM;
+     * a later call goes on. NULL: nothing is there.
+     */
+    int (*takeover)(struct vm_object *shadow, struct vm_object *backing);
+
     /* ---- pages of which the pager keeps parts (PG_PRIVATE) ---- */
 
     /* Busy m becomes valid: reads what it lacks. No lock. Errors: the source's, -ENOMEM; m is as before. */
@@ -113,7 +127,10 @@ struct pagerops {
     /* Panics unless the pager's invariants are true of m. Context: nothing else runs. */
     void (*check_page)(const struct vm_page *m);
 
-    /* ---- dirty pages. All NULL: dirty pages have no home, and stay in memory. ---- */
+    /*
+     * ---- dirty pages of a source that is kept: they are counted, and written after a while. All NULL:
+     * dirty pages are written by page-out only, if at all. ----
+     */
 
     /* The object has its first dirty page, or a mapping that makes pages dirty without a fault. (O). */
     void (*mark_dirty)(struct vm_object *object);
@@ -134,6 +151,8 @@ struct pagerops {
      * and released on return.
      */
     uint32_t (*launder)(struct vm_page *m, struct vm_pager_plug *plug);
+    /* Can no page be written now, for want of space in the source? Any lock may be held. NULL: it can. */
+    bool (*full)(void);
     /* Starts what is in the plug, and empties it. No lock. */
     void (*unplug)(struct vm_pager_plug *plug);
     /* How many transfers of all its objects are on their way: a hint. Any lock may be held. */
@@ -162,7 +181,7 @@ static inline const struct pagerops *vm_pager_ops(const struct vm_object *object
     return pagertab[object->type];
 }
 
-/* All types have the pager of anonymous memory. Context: boot. */
+/* No type has a pager. Context: boot. */
 void vm_pager_startup(void);
 /* Objects of this type have this pager from now on. Context: boot, after vm_pager_startup. */
 void vm_pager_register(enum vm_object_type type, const struct pagerops *ops);
@@ -190,10 +209,17 @@ static inline bool vm_pager_bounded(const struct vm_object *object)
     return vm_pager_ops(object)->setsize != NULL;
 }
 
-/* Have dirty pages of the object a place that they can be written to? */
+/* Have dirty pages of the object a place that they can be written to now? */
 static inline bool vm_pager_home(const struct vm_object *object)
 {
-    return vm_pager_ops(object)->launder != NULL;
+    const struct pagerops *ops = vm_pager_ops(object);
+    return ops->launder != NULL && (ops->full == NULL || !ops->full());
+}
+
+/* Are dirty pages of the object counted, and written after a while, because the source outlives it? */
+static inline bool vm_pager_keeps(const struct vm_object *object)
+{
+    return vm_pager_ops(object)->mark_dirty != NULL;
 }
 
 /* ---- all pagers together, for page-out: unplug, active and wait_any of each. No lock held. ---- */

@@ -12,7 +12,7 @@
  * else. Its referenced and dirty bits are passed over where the machine can tell them apart.
  *
  * Invariants AM5, AM12, AM13: vm_rmap.h. Lock: (R), taken here. A walk holds (O) of the object too. It needs
- * no lock of the shadows, because a shadow's size and backing_pindex do not change.
+ * no lock of the shadows, because a shadow's size does not change, and its place only under (R) exclusive.
  *
  * Does not do: lists of mappings.
  */
@@ -23,6 +23,7 @@
 #include "vm/vm_page.h"
 
 struct vm_rwlock vm_rmap_lock;
+uint64_t vm_rmap_shadow_moves;
 
 #define rmap_entry(n) tree_entry(n, struct vm_map_entry, rmap_node)
 
@@ -124,18 +125,40 @@ void vm_rmap_shadow_link(struct vm_object *shadow)
     vm_rwlock_write_done(&vm_rmap_lock);
 }
 
-void vm_rmap_shadow_unlink(struct vm_object *shadow)
+static void shadow_unlink(struct vm_object *shadow) FL_REQUIRES(vm_rmap_lock)
 {
-    struct vm_object *backing = shadow->backing_object;
-
-    vm_rwlock_write(&vm_rmap_lock);
     if (shadow->shadow_prev != NULL)
         shadow->shadow_prev->shadow_next = shadow->shadow_next;
     else
-        backing->shadow_head = shadow->shadow_next;
+        shadow->backing_object->shadow_head = shadow->shadow_next;
     if (shadow->shadow_next != NULL)
         shadow->shadow_next->shadow_prev = shadow->shadow_prev;
     shadow->shadow_next = shadow->shadow_prev = NULL;
+}
+
+void vm_rmap_shadow_unlink(struct vm_object *shadow)
+{
+    vm_rwlock_write(&vm_rmap_lock);
+    shadow_unlink(shadow);
+    vm_rwlock_write_done(&vm_rmap_lock);
+}
+
+void vm_rmap_shadow_bypass(struct vm_object *shadow, struct vm_object *backing)
+{
+    vm_rwlock_write(&vm_rmap_lock);
+    vm_rmap_shadow_moves++;
+    shadow_unlink(shadow);
+    shadow->backing_object = backing->backing_object;
+    shadow->backing_pindex += backing->backing_pindex;
+    if (backing->backing_object != NULL) {
+        shadow->shadow_prev = backing;
+        shadow->shadow_next = backing->shadow_next;
+        if (backing->shadow_next != NULL)
+            backing->shadow_next->shadow_prev = shadow;
+        backing->shadow_next = shadow;
+    } else {
+        shadow->backing_pindex = 0;
+    }
     vm_rwlock_write_done(&vm_rmap_lock);
 }
 

@@ -34,6 +34,14 @@ void vm_rmap_resize(struct vm_map_entry *entry, vm_offset_t start, vm_offset_t e
 /* Puts the shadow on the list of its backing object / takes it off. Takes (R). */
 void vm_rmap_shadow_link(struct vm_object *shadow) FL_EXCLUDES(vm_rmap_lock);
 void vm_rmap_shadow_unlink(struct vm_object *shadow) FL_EXCLUDES(vm_rmap_lock);
+/*
+ * The shadow passes by its backing object, `backing`: from now on it stands over the object behind that, if
+ * there is one. On that one's list it comes next after `backing`, so that a walk from shadow to shadow which
+ * has not come to it yet still does. (O) of the shadow and of `backing`. Takes (R).
+ */
+void vm_rmap_shadow_bypass(struct vm_object *shadow, struct vm_object *backing) FL_EXCLUDES(vm_rmap_lock);
+/* (R) how often that was done */
+extern uint64_t vm_rmap_shadow_moves;
 /* Whether an entry or a shadow may show one of the object's pages [start, end). Takes (R) shared. */
 FL_NODISCARD bool vm_rmap_mapped(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     FL_EXCLUDES(vm_rmap_lock);

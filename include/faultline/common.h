@@ -82,6 +82,8 @@ struct fl_vm_stats {
     uint64_t reactivations; /* pages that came back from the inactive queue */
     uint64_t mappings;      /* now: map entries */
     uint64_t mappings_peak;
+    uint64_t swap_pages; /* now: pages of swap space, and how many of them are free */
+    uint64_t swap_free;
     uint64_t meta_used_bytes; /* now: metadata memory in use, and of it … */
     uint64_t meta_page_bytes; /* page descriptors, radix nodes, reservations: what grows with the budget */
 };

@@ -106,6 +106,12 @@ struct store_ops {
      */
     FL_NODISCARD int (*punch)(struct store *store, uint64_t offset, uint64_t len_bytes);
     /*
+     * Optional; NULL: nothing. The bytes [offset, offset + len_bytes), whole pages, are not wanted any more,
+     * and are written before they are read again. No transfer of them is under way. Called under the core's
+     * locks, so it does not sleep. For a swap space.
+     */
+    void (*discard)(struct store *store, uint64_t offset, uint64_t len_bytes);
+    /*
      * Optional; NULL: only the VM changes the file. Answers in *what, as STORE_* bits, what happened to
      * the file past the store since that was taken last. With STORE_FORGET *what is 0, and the store
      * starts anew. Errors: -EIO …

@@ -16,9 +16,10 @@
 
 #include <faultline/types.h>
 
-struct store;  /* store.h */
-struct vm_map; /* an address space */
-struct vnode;  /* a file that the VM knows: a store and its memory object */
+struct store;        /* store.h */
+struct vm_map;       /* an address space */
+struct vnode;        /* a file that the VM knows: a store and its memory object */
+struct machine_kmap; /* machine.h */
 
 /* ---- the VM ------------------------------------------------------------------------------------------- */
 
@@ -37,6 +38,9 @@ struct fl_vm_params {
     uint32_t dirty_max;        /* … beyond which a thread that dirties more waits for writes */
     uint64_t dirty_expire_ns;  /* the flusher writes a page that is dirty for longer */
     bool superpages; /* keep 2 MiB reservations (vm_reserv); pointless where frames have no physical place */
+    /* How the core reaches high memory; NULL: the machine has none, and shows every page in its windows. It
+     * must live as long as the VM. */
+    const struct machine_kmap *kmap;
     /* Fault injection: returning true makes this allocation fail. NULL: none fails. */
     bool (*fail_alloc)(const char *what);
 };
@@ -53,6 +57,16 @@ FL_NODISCARD int fl_vm_boot(const struct fl_vm_params *params);
 void fl_vm_halt(void);
 
 void fl_vm_stats(struct fl_vm_stats *stats);
+
+/*
+ * The store's bytes are the swap space from now on, as long as the store is now: anonymous memory that is not
+ * used goes there, and comes back when it is. fl_vm_halt closes the store. Without a call anonymous memory
+ * stays in memory. fl_swap_meta_size: the metadata memory that a swap space of len_bytes needs beside
+ * fl_vm_meta_size. Errors, and the store is the caller's still: -EINVAL, empty, read-only or beyond 16 TiB;
+ * -EBUSY, there is a swap space; -ENOMEM; of store_ops.size. (swapon(2).)
+ */
+FL_NODISCARD int fl_swapon(struct store *store);
+FL_NODISCARD size_t fl_swap_meta_size(uint64_t len_bytes);
 
 /* Checks every invariant of the page queues, the allocator and all spaces; panics with the invariant's
  * number. Context: nothing else runs. */
@@ -224,6 +238,14 @@ struct fl_file {
 
 /* Makes an empty address space of [start, end), page-aligned. Errors: -EINVAL, -ENOMEM. */
 FL_NODISCARD int fl_space_create(vm_offset_t start, vm_offset_t end, struct vm_map **map);
+/*
+ * *child: a copy of the space at the same addresses, as fork(2) makes it: shared memory is the same memory,
+ * private memory is copied page by page when either side stores. Pages that are wired, or that a system call
+ * uses (fl_hold), are copied at once; the child's are not wired. madvise says what the child does not get
+ * (FL_MADV_DONTFORK, FL_MADV_WIPEONFORK). Errors: -ENOMEM; -EOPNOTSUPP, the machine has one place for each
+ * address (linux). There is no child then, and the space shows what it showed. (vmspace_fork, FreeBSD.)
+ */
+FL_NODISCARD int fl_space_fork(struct vm_map *map, struct vm_map **child);
 /* Unmaps everything and frees the space. Dirty pages of shared mappings stay with their vnode.
  * Context: no thread runs in it. */
 void fl_space_destroy(struct vm_map *map);

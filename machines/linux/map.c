@@ -37,6 +37,15 @@ bool machine_can_map(void *entry_object, void *page_object)
     return entry_object == page_object; /* one of the kernel's areas shows one stretch of the memfd */
 }
 
+void machine_rename(const struct machine_run *run, void *object, vm_pindex_t pindex)
+{
+    (void)run;
+    (void)object;
+    (void)pindex;
+    /* machine_can_map says no, so the core copies instead. */
+    machine_panic("a page's bytes lie in its object's memfd, and cannot become another object's");
+}
+
 _Noreturn static void panic_errno(const char *what, vm_offset_t va, int error)
 {
     char message[160];

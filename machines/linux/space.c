@@ -62,7 +62,9 @@ void linux_window_unreserve(void)
 
 int machine_space_create(vm_offset_t start, vm_offset_t end, struct machine_space **space)
 {
-    if (process_space.used || start < LINUX_WINDOW_START || end > LINUX_WINDOW_END || start >= end)
+    if (process_space.used)
+        return -EOPNOTSUPP;
+    if (start < LINUX_WINDOW_START || end > LINUX_WINDOW_END || start >= end)
         return -ENOMEM;
     process_space = (struct machine_space){.start = start, .end = end, .used = true};
     *space = &process_space;

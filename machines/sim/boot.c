@@ -8,6 +8,7 @@
 
 #include "disk_fiber.h"
 #include "frame.h"
+#include "highmem.h"
 #include "sched.h"
 #include "space.h"
 #include "tlb.h"
@@ -21,6 +22,7 @@ static struct {
     struct fiber *pageout;
     struct fiber *prefault;
     struct fiber *flusher; /* NULL: there is none */
+    struct sim_disk *swap; /* NULL: there is none */
 } booted;
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -107,6 +109,10 @@ void sim_machine_init(const struct sim_params *params)
         sim.params.ntables = 4096 + sim.params.nframes;
     if (sim.params.nentries == 0)
         sim.params.nentries = 4096;
+    if (sim.params.kmap_slots == 0)
+        sim.params.kmap_slots = SIM_KMAP_SLOTS;
+    if (sim.params.kmap_slots > SIM_KMAP_SLOTS)
+        sim_panic("more than %u kmap slots", SIM_KMAP_SLOTS);
     if (sim.params.ncpus > SIM_CPUS_MAX)
         sim_panic("more than %u CPUs", SIM_CPUS_MAX);
     if (getenv("FAULTLINE_VERBOSE") != NULL)
@@ -147,6 +153,21 @@ static void prefault_main(void *arg)
     fl_prefault_run();
 }
 
+static void boot_swap(void)
+{
+    booted.swap = NULL;
+    if (sim.params.swap_pages == 0)
+        return;
+    booted.swap = sim_disk_create(ptoa((uint64_t)sim.params.swap_pages), sim.params.seed);
+    if (fl_swapon(sim_disk_open(booted.swap, false)) != 0)
+        sim_panic("the disk of %u pages cannot be swapped to", sim.params.swap_pages);
+}
+
+struct sim_disk *sim_swap_disk(void)
+{
+    return booted.swap;
+}
+
 static int sim_boot_vm(void)
 {
     struct fl_vm_params vm = {
@@ -159,6 +180,7 @@ static int sim_boot_vm(void)
         .dirty_max = sim.params.dirty_max,
         .dirty_expire_ns = sim.params.dirty_expire_ns,
         .superpages = sim.params.superpages,
+        .kmap = sim_kmap(),
         .fail_alloc = sim_fail_alloc,
     };
     struct fl_vm_stats stats;
@@ -166,6 +188,7 @@ static int sim_boot_vm(void)
     booted.meta_len_bytes = sim.params.meta_len_bytes;
     if (booted.meta_len_bytes == 0)
         booted.meta_len_bytes = fl_vm_meta_size(sim.params.nframes, sim.params.nentries);
+    booted.meta_len_bytes += fl_swap_meta_size(ptoa((uint64_t)sim.params.swap_pages));
     booted.meta_len_bytes = round_page(booted.meta_len_bytes);
     booted.meta = mmap(NULL, booted.meta_len_bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -178,6 +201,7 @@ static int sim_boot_vm(void)
         munmap(booted.meta, booted.meta_len_bytes);
         return error;
     }
+    boot_swap();
     fl_vm_stats(&stats);
     booted.free = stats.free;
     booted.pageout = sched_daemon("pageout", pageout_main, NULL);
@@ -212,6 +236,8 @@ void sim_shutdown(void)
         sim_panic("leak: %llu pages are free, %llu were after boot", (unsigned long long)stats.free,
                   (unsigned long long)booted.free);
     fl_vm_halt();
+    if (booted.swap != NULL)
+        sim_disk_destroy(booted.swap);
     munmap(booted.meta, booted.meta_len_bytes);
     sim_machine_fini();
 }

@@ -65,6 +65,7 @@ struct driver_hold {
 #define DRIVER_HAS_LIMIT     0x10 /* a file that would grow beyond DRIVER_FILE_PAGES: -ENOSPC */
 
 #define DRIVER_HAS_HOLD 0x100 /* the calls about holds */
+#define DRIVER_HAS_SWAP 0x200 /* private pages that were written may be absent */
 
 struct driver;
 struct fl_iovec;

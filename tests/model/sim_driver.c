@@ -520,6 +520,8 @@ struct driver *sim_driver_create_on(const struct sim_params *params, struct sim_
     sim->start = WINDOW_START;
     if (sim_boot(params) != 0)
         abort();
+    if (sim_swap_disk() != NULL)
+        sim->driver.has |= DRIVER_HAS_SWAP;
     open_files(sim, params->seed, files, NULL);
     if (fl_space_create(WINDOW_START, WINDOW_START + STRIDE, &sim->map) != 0 ||
         fl_space_reserve(sim->map, WINDOW_START + DRIVER_WINDOW_BYTES, WINDOW_START + STRIDE) != 0)

@@ -1,0 +1,117 @@
+/*
+ * map_scenarios.c: the calls that change an address space: mmap, munmap, mprotect, brk.
+ */
+#include "walkthrough/scenarios.h"
+#include "walkthrough/world.h"
+
+#define READ_WRITE (VM_PROT_READ | VM_PROT_WRITE)
+#define HEAP_START ((vm_offset_t)0x100000000)
+
+static vm_offset_t map_fixed(struct world *w, vm_offset_t at, uint64_t npages, int flags)
+{
+    must(fl_sys_mmap(w->map, at, npages * PAGE, READ_WRITE, FL_MAP_FIXED | FL_MAP_ANONYMOUS | flags, NULL, 0),
+         "mmap");
+    return at;
+}
+
+void scenario_mmap(void)
+{
+    struct world w = world_make(256, false);
+    scenario_begin("mmap of a file that nothing maps yet");
+    vm_offset_t first = map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 16);
+    scenario_end();
+    read_each(&w, first, 16);
+    scenario_begin("mmap of the same file, with a hint, while its pages are resident");
+    must(fl_sys_mmap(w.map, first - FILE_LEN, 16 * PAGE, VM_PROT_READ, FL_MAP_SHARED, &w.file, 0), "mmap");
+    scenario_end();
+    world_end(&w);
+}
+
+void scenario_mmap_anonymous(void)
+{
+    struct world w = world_make(256, false);
+    scenario_begin("mmap of shared fresh memory: it gets its object at once");
+    must(fl_sys_mmap(w.map, 0, 4 * PAGE, READ_WRITE, FL_MAP_SHARED | FL_MAP_ANONYMOUS, NULL, 0), "mmap");
+    scenario_end();
+    scenario_begin(
+        "mmap of private fresh memory with MAP_POPULATE: its pages are there when the call returns");
+    (void)map_anonymous(&w, FL_MAP_POPULATE, 4);
+    scenario_end();
+    world_end(&w);
+}
+
+void scenario_mmap_hint(void)
+{
+    struct world w = world_make(256, false);
+    vm_offset_t at = map_anonymous(&w, 0, 4);
+    scenario_begin("mmap with a hint where something is mapped already: the place is chosen from the top");
+    must(fl_sys_mmap(w.map, at + PAGE, 4 * PAGE, READ_WRITE, FL_MAP_PRIVATE | FL_MAP_ANONYMOUS, NULL, 0),
+         "mmap");
+    scenario_end();
+    world_end(&w);
+}
+
+void scenario_mmap_fixed(void)
+{
+    struct world w = world_make(256, false);
+    vm_offset_t at = map_anonymous(&w, 0, 8);
+    test_store8(w.map, at, 1);
+    must(fl_sys_mmap(w.map, at + 4 * PAGE, 4 * PAGE, VM_PROT_READ, FL_MAP_FIXED | FL_MAP_SHARED, &w.file, 0),
+         "mmap");
+    scenario_begin(
+        "mmap at a fixed place behind memory of the same kind: a file's mapping goes, the memory grows");
+    (void)map_fixed(&w, at + 4 * PAGE, 4, FL_MAP_PRIVATE);
+    scenario_end();
+    world_end(&w);
+}
+
+void scenario_munmap(void)
+{
+    struct world w = world_make(256, false);
+    vm_offset_t at = map_anonymous(&w, 0, 8);
+    read_each(&w, at, 8);
+    scenario_begin("munmap of the middle of a mapping: the entry is split at both ends");
+    must(fl_sys_munmap(w.map, at + 2 * PAGE, 4 * PAGE), "munmap");
+    scenario_end();
+    scenario_begin("munmap of all that is left: the page tables become empty, and the object goes");
+    must(fl_sys_munmap(w.map, at, 8 * PAGE), "munmap");
+    scenario_end();
+    world_end(&w);
+}
+
+void scenario_mprotect(void)
+{
+    struct world w = world_make(256, false);
+    vm_offset_t at = map_anonymous(&w, 0, 8);
+    for (uint64_t i = 0; i < 8; i++)
+        test_store8(w.map, at + i * PAGE, 1);
+    scenario_begin("mprotect of the middle of a mapping: the entry is split at both ends");
+    must(fl_sys_mprotect(w.map, at + 2 * PAGE, 4 * PAGE, VM_PROT_READ), "mprotect");
+    scenario_end();
+    scenario_begin("mprotect makes the three entries alike again: they merge");
+    must(fl_sys_mprotect(w.map, at + 2 * PAGE, 4 * PAGE, READ_WRITE), "mprotect");
+    scenario_end();
+    world_end(&w);
+}
+
+/* The break moves to HEAP_START and so many bytes. */
+static void heap_ends(struct world *w, uint64_t bytes)
+{
+    vm_offset_t end = fl_sys_brk(w->map, HEAP_START + bytes);
+    must(end == HEAP_START + bytes ? 0 : -1, "brk");
+}
+
+void scenario_brk(void)
+{
+    struct world w = world_make(256, false);
+    fl_space_set_brk(w.map, HEAP_START, HEAP_START + 1024 * PAGE);
+    heap_ends(&w, 4 * PAGE);
+    test_store8(w.map, HEAP_START, 1);
+    scenario_begin("brk up: the heap, which was touched, becomes longer");
+    heap_ends(&w, 9 * PAGE + 100);
+    scenario_end();
+    scenario_begin("brk down: the part above the new end goes");
+    heap_ends(&w, 2 * PAGE);
+    scenario_end();
+    world_end(&w);
+}
