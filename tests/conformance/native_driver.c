@@ -332,7 +332,7 @@ struct driver *native_driver_create(void)
 {
     static const struct driver calls = {
         .name = "native",
-        .has = DRIVER_HAS_DONTUNMAP | DRIVER_HAS_DSYNC | DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH,
+        .has = DRIVER_HAS_DSYNC | DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH,
         .address_space_end = USER_END - WINDOW_START,
         .mmap = native_mmap,
         .munmap = native_munmap,
