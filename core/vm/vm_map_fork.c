@@ -304,6 +304,8 @@ static int fork_entries(struct vm_map *parent, struct vm_map *child) FL_REQUIRES
     struct vm_map_entry *entry = parent->header.next;
     for (; error == 0 && entry != &parent->header; entry = entry->next)
         error = fork_entry(parent, entry, child);
+    child->limits = parent->limits;
+    child->mmap_base = parent->mmap_base;
     child->brk_start = parent->brk_start;
     child->brk = parent->brk;
     child->brk_limit = parent->brk_limit;

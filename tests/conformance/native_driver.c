@@ -416,7 +416,7 @@ static struct native *native_new(void)
 {
     static const struct driver calls = {
         .name = "native",
-        .has = DRIVER_HAS_DONTUNMAP | DRIVER_HAS_DSYNC | DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH,
+        .has = DRIVER_HAS_DSYNC | DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH,
         .address_space_end = USER_END - WINDOW_START,
         .lives = {true},
         .mmap = native_mmap,

@@ -62,7 +62,6 @@ struct driver_hold {
 
 #define DRIVER_HAS_BRK       0x1
 #define DRIVER_HAS_GROWSDOWN 0x2
-#define DRIVER_HAS_DONTUNMAP 0x4
 #define DRIVER_HAS_DIRECT    0x8  /* FL_IOCB_DIRECT */
 #define DRIVER_HAS_DSYNC     0x20 /* FL_IOCB_APPEND, FL_IOCB_DSYNC */
 #define DRIVER_HAS_REMOVE    0x40 /* MADV_REMOVE */

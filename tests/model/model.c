@@ -536,8 +536,8 @@ struct driver *model_driver_create(void)
 {
     static const struct driver calls = {
         .name = "model",
-        .has = DRIVER_HAS_BRK | DRIVER_HAS_DONTUNMAP | DRIVER_HAS_DIRECT | DRIVER_HAS_DSYNC |
-               DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT | DRIVER_HAS_HOLD | DRIVER_HAS_FORK,
+        .has = DRIVER_HAS_BRK | DRIVER_HAS_DIRECT | DRIVER_HAS_DSYNC | DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH |
+               DRIVER_HAS_LIMIT | DRIVER_HAS_HOLD | DRIVER_HAS_FORK,
         .lives = {true},
         .address_space_end = DRIVER_WINDOW_BYTES,
         .mmap = model_mmap,

@@ -225,8 +225,6 @@ static bool is_fair(struct oracle *oracle, const struct op *op)
         return false;
     if ((op->flags & FL_MAP_GROWSDOWN) && op->kind == OP_MMAP && !(both & DRIVER_HAS_GROWSDOWN))
         return false;
-    if ((op->flags & FL_MREMAP_DONTUNMAP) && op->kind == OP_MREMAP && !(both & DRIVER_HAS_DONTUNMAP))
-        return false;
     if (op->kind == OP_MADVISE && op->flags == FL_MADV_REMOVE && !(both & DRIVER_HAS_REMOVE))
         return false;
     if (op->kind == OP_PUNCH && !(both & DRIVER_HAS_PUNCH))
