@@ -54,6 +54,16 @@ foreach(source ${SIM_TESTS})
   faultline_sim_test(${source})
 endforeach()
 
+# The core's tests, and the model, once more on a computer that maps an eighth of its memory directly, so that
+# the rest is reached by kmap (tests/support/boot.h).
+file(GLOB HIGHMEM_TESTS CONFIGURE_DEPENDS tests/core/*_test.c tests/model/model_test.c)
+list(FILTER HIGHMEM_TESTS EXCLUDE REGEX "/(errseq|kmap|lock|phys|radix|rmap|tree|zone)_test") # they read no page
+foreach(source ${HIGHMEM_TESTS})
+  get_filename_component(name ${source} NAME_WE)
+  add_test(NAME ${name}_highmem COMMAND ${name})
+  set_tests_properties(${name}_highmem PROPERTIES ENVIRONMENT FAULTLINE_HIGHMEM=1)
+endforeach()
+
 # What the tests of tests/model share: the model, the operations, the oracle; and how these drive the sim.
 file(GLOB MODEL_SOURCES CONFIGURE_DEPENDS tests/model/*.c)
 list(FILTER MODEL_SOURCES EXCLUDE REGEX "_test\\.c$")

@@ -1,6 +1,6 @@
 /*
- * space.c: address spaces as the host of the core sees them: creating and destroying them, setting ranges
- * aside that the VM must not use, and listing what is mapped. Locks: (M); (O) below it.
+ * space.c: address spaces as the host of the core sees them: creating and destroying them, their limits,
+ * setting ranges aside that the VM must not use, and listing what is mapped. Locks: (M); (O) below it.
  */
 #include <faultline/vm.h>
 #include "file/vnode.h"
@@ -36,6 +36,34 @@ void fl_space_set_brk(struct vm_map *map, vm_offset_t start, vm_offset_t limit)
     map->brk_start = map->brk = start;
     map->brk_limit = limit;
     vm_map_unlock(map);
+}
+
+void fl_space_set_mmap_base(struct vm_map *map, vm_offset_t base)
+{
+    vm_map_lock(map);
+    map->mmap_base = trunc_page(base);
+    vm_map_unlock(map);
+}
+
+void fl_space_set_limits(struct vm_map *map, const struct fl_space_limits *limits)
+{
+    vm_map_lock(map);
+    map->limits = *limits;
+    vm_map_unlock(map);
+}
+
+void fl_space_get_limits(struct vm_map *map, struct fl_space_limits *limits)
+{
+    vm_map_lock_read(map);
+    *limits = map->limits;
+    vm_map_unlock_read(map);
+}
+
+void fl_space_usage(struct vm_map *map, struct fl_space_usage *usage)
+{
+    vm_map_lock_read(map);
+    *usage = (struct fl_space_usage){map->size_bytes, map->data_bytes, map->locked_bytes};
+    vm_map_unlock_read(map);
 }
 
 int fl_space_reserve(struct vm_map *map, vm_offset_t start, vm_offset_t end)

@@ -5,7 +5,7 @@
  *   fl_vm_boot starts the floors from below, and what depends on numbers of others last:
  *
  *     lib    the metadata memory
- *     vm     pages (vm_phys, vm_reserv), radix nodes, objects, the table of pagers, swap, maps
+ *     vm     pages (vm_phys, vm_reserv), kmap, radix nodes, objects, the table of pagers, swap, maps
  *     file   the block layer, buffer heads, transfers, vnodes, their pager, read-ahead, the flusher's marks
  *     vm     the page daemon's marks, which take account of read-ahead's window
  *
@@ -24,8 +24,10 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
+#include "vm/kmap.h"
 #include "vm/lru.h"
 #include "vm/swap_pager.h"
+#include "vm/vm_commit.h"
 #include "vm/vm_map.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_pageout.h"
@@ -56,6 +58,8 @@ int fl_vm_boot(const struct fl_vm_params *params)
         return -EINVAL;
     vm_meta_init(params->meta, params->meta_len_bytes, params->fail_alloc);
     int error = vm_page_startup(params->nframes, params->superpages);
+    if (error == 0)
+        error = kmap_startup(params->kmap);
     if (error != 0)
         return error;
     vm_radix_startup();
@@ -74,8 +78,11 @@ int fl_vm_boot(const struct fl_vm_params *params)
                             params->dirty_expire_ns);
     if (error != 0)
         return error;
-    return vm_pageout_startup(params->nframes, params->free_reserved, params->free_min, params->free_target,
-                              readahead_window());
+    error = vm_pageout_startup(params->nframes, params->free_reserved, params->free_min, params->free_target,
+                               readahead_window());
+    if (error == 0)
+        vm_commit_startup(params->overcommit, params->nframes - vm_pageout.free_target);
+    return error;
 }
 
 void fl_vm_stop(void)
@@ -130,6 +137,7 @@ void fl_vm_stats(struct fl_vm_stats *stats)
     stats->mappings = vm_map_entries_now();
     stats->mappings_peak = vm_map_entries_peak();
     swap_pager_count(&stats->swap_pages, &stats->swap_free);
+    stats->committed = vm_committed(&stats->committed_limit);
     stats->swap_error = swap_pager_error();
     stats->meta_used_bytes = vm_meta_used();
     stats->meta_page_bytes = vm_page_count * sizeof(struct vm_page) + vm_radix_node_bytes() +
@@ -141,6 +149,7 @@ void fl_vm_check(void)
     vm_phys_check();
     vm_reserv_check();
     vm_page_check_all();
+    kmap_check();
     vm_object_check_all();
     vm_map_check_all();
     flusher_check();

@@ -26,6 +26,8 @@
 #include "lib/kassert.h"
 #include "lib/zone.h"
 #include "vm/lru.h"
+#include "vm/vm_commit.h"
+#include "vm/pmap.h"
 #include "vm/vm_harvest.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_page.h"
@@ -401,11 +403,11 @@ static int swap_in(struct vm_object *object, struct vm_page *const *m, uint32_t 
     }
     vm_unlock(&object->lock);
     swap_run_init(&r, object, m, n);
-    int error = machine_window_get(&r.run, MACHINE_WINDOW_FILL, false, addr);
+    int error = pmap_window_get(&r.run, MACHINE_WINDOW_FILL, false, addr);
     if (error != 0)
         return error;
     error = swap_io_runs(STORE_READ, slot, addr, n);
-    machine_window_put(&r.run, MACHINE_WINDOW_FILL, addr, error == 0);
+    pmap_window_put(&r.run, MACHINE_WINDOW_FILL, addr, error == 0);
     if (error == 0)
         vm_count(&vm_cnt.page_ins, n);
     return error;
@@ -518,14 +520,14 @@ static int cluster_write(struct vm_object *object, struct swap_cluster *c)
     void *addr[SWAP_CLUSTER];
     struct swap_run r;
     swap_run_init(&r, object, c->m, c->n);
-    int error = machine_window_get(&r.run, MACHINE_WINDOW_READ, false, addr);
+    int error = pmap_window_get(&r.run, MACHINE_WINDOW_READ, false, addr);
     if (error != 0)
         return error;
     for (uint32_t i = 0; i < c->n; i++)
         if (page_is_zero(addr[i]))
             c->slot[i] = SWAP_ZERO;
     error = swap_io_runs(STORE_WRITE, c->slot, addr, c->n);
-    machine_window_put(&r.run, MACHINE_WINDOW_READ, addr, true);
+    pmap_window_put(&r.run, MACHINE_WINDOW_READ, addr, true);
     return error;
 }
 
@@ -651,6 +653,7 @@ int fl_swapon(struct store *store)
     swap_space.store = store;
     vm_unlock(&swap_space.lock);
     atomic_store(&swap_space.present, true);
+    vm_commit_swapon(nslots);
     return 0;
 }
 

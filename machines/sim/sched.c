@@ -57,6 +57,7 @@ static struct {
     uint32_t count; /* slots in use, from the first */
     uint32_t njoin; /* fibers that sim_join_all waits for */
     uint32_t quiet; /* > 0: sim_preempt does nothing */
+    uint32_t pins;  /* of the running fiber: > 0: it must not sleep */
     uint64_t stuck; /* switches since a fiber that is no daemon ran */
     /* The first fiber of the callout queue; 0: none. */
     uint32_t callout;
@@ -130,6 +131,8 @@ static void sched_watch(const struct fiber *to)
 /* Runs another fiber, or the caller again. */
 static void mi_switch(void)
 {
+    if (sched.pins > 0)
+        sim_panic("fiber %u (%s) is pinned to its CPU and sleeps", number(self()), self()->name);
     struct fiber *from = self(), *to = sched_choose();
 
     sched_watch(to);
@@ -157,6 +160,18 @@ void sim_preempt(void)
         sim.stats.preemptions++;
         mi_switch();
     }
+}
+
+void sched_pin(void)
+{
+    sched.quiet++;
+    sched.pins++;
+}
+
+void sched_unpin(void)
+{
+    sched.quiet--;
+    sched.pins--;
 }
 
 /* ---- locks ----------------------------------------------------------------------------------- */
@@ -228,6 +243,8 @@ bool machine_lock_held(const struct machine_lock *lock)
 
 void sched_assert_no_locks(const char *what)
 {
+    if (sched.pins > 0)
+        sim_panic("CO3: %s may sleep, and fiber %u (%s) is pinned", what, number(self()), self()->name);
     if (self()->nlocks > 0)
         sim_panic("CO3: %s may sleep, and fiber %u (%s) holds %u locks", what, number(self()), self()->name,
                   self()->nlocks);
