@@ -74,6 +74,7 @@ static void find_written(void) FL_REQUIRES(shim_lock)
     struct fl_region region;
 
     files_unmark();
+    image.most_pages = 1; /* an image of none cannot be mapped */
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
          va = region.end) {
         struct file *file = file_of_region(&region);
