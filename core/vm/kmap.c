@@ -18,10 +18,10 @@
 #include "lib/zone.h"
 
 struct pkmap {
-    vm_frame_t frame; /* (P) the page, if count > 0 */
-    uint32_t count;   /* (P) 0: free; n: the page is mapped for n - 1 users. (pkmap_count, Linux.) */
-    uint32_t hash;    /* (P) the first slot, + 1, whose page has this slot's number as its hash; 0: none */
-    uint32_t chain;   /* (P) the next slot, + 1, whose page has the same hash; 0: none */
+    vm_frame_t frame; /* (J) the page, if count > 0 */
+    uint32_t count;   /* (J) 0: free; n: the page is mapped for n - 1 users. (pkmap_count, Linux.) */
+    uint32_t hash;    /* (J) the first slot, + 1, whose page has this slot's number as its hash; 0: none */
+    uint32_t chain;   /* (J) the next slot, + 1, whose page has the same hash; 0: none */
 };
 
 /* A CPU's own slots. Used by threads that are pinned to it, so it needs no lock. */
@@ -31,7 +31,7 @@ struct kmap_cpu {
 
 static const struct machine_kmap *machine;              /* (c) NULL: there is no high memory */
 static struct kmap_cpu *kmap_cpu;                       /* (c) [ncpus] */
-static struct vm_lock kmap_lock;                        /* (P) */
+static struct vm_lock kmap_lock;                        /* (J) */
 static struct pkmap *pkmap FL_PT_GUARDED_BY(kmap_lock); /* (c) [nslots] */
 static struct {
     uint32_t last_nr; /* the slot that was given out last */

@@ -33,7 +33,7 @@
  *   KM4  A CPU's local slots are released in reverse order, and it uses at most MACHINE_KMAP_LOCAL.
  *   KM5  `used` counts the slots with users, and `nowait` takes none beyond half of all.
  *
- * Lock: (P) kmap_lock, a leaf: also the TLBs are flushed under it. A machine without high memory gives no
+ * Lock: (J) kmap_lock, a leaf: also the TLBs are flushed under it. A machine without high memory gives no
  * struct machine_kmap; then its windows say where the bytes are, and nothing here is called.
  */
 #ifndef CORE_VM_KMAP_H
@@ -47,7 +47,7 @@ FL_NODISCARD int kmap_startup(const struct machine_kmap *machine);
 FL_NODISCARD bool kmap_used(void);
 
 /* Where the frame is mapped: directly, or by a kmap that the caller has. NULL: nowhere. For high memory with
- * (P) held. */
+ * (J) held. */
 FL_NODISCARD void *page_address(vm_frame_t frame);
 
 /*
@@ -66,7 +66,7 @@ void kunmap(const vm_frame_t *frame, uint32_t npages);
 FL_NODISCARD void *kmap_local(vm_frame_t frame);
 void kunmap_local(void *addr);
 
-/* Panics unless KM1, KM2 and KM5 hold. Takes (P). */
+/* Panics unless KM1, KM2 and KM5 hold. Takes (J). */
 void kmap_check(void);
 
 #endif
