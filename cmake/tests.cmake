@@ -57,7 +57,7 @@ endforeach()
 # The core's tests, and the model, once more on a computer that maps an eighth of its memory directly, so that
 # the rest is reached by kmap (tests/support/boot.h).
 file(GLOB HIGHMEM_TESTS CONFIGURE_DEPENDS tests/core/*_test.c tests/model/model_test.c)
-list(FILTER HIGHMEM_TESTS EXCLUDE REGEX "/(errseq|kmap|lock|phys|radix|rmap|tree|zone)_test") # they read no page
+list(FILTER HIGHMEM_TESTS EXCLUDE REGEX "/(blist|errseq|kmap|lock|phys|radix|rmap|tree|zone)_test") # they read no page
 foreach(source ${HIGHMEM_TESTS})
   get_filename_component(name ${source} NAME_WE)
   add_test(NAME ${name}_highmem COMMAND ${name})
