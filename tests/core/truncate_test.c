@@ -402,7 +402,7 @@ static void what_a_file_grows_by_stays(void **state)
 static void what_others_make_longer_has_no_old_tail(void **state)
 {
     (void)state;
-    for (uint64_t i = 0; i < 30; i++) {
+    for (uint64_t i = 0; i < 150; i++) {
         struct sim_params params = test_params_hostile(test_seed(700 + i));
         params.torture.preempt_permille = 300;
         begin(params, 100);
