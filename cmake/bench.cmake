@@ -7,7 +7,7 @@ add_executable(bench bench/main.c bench/common.c bench/child.c bench/sides.c ben
                bench/start.c bench/resident.c
                $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>)
 target_include_directories(bench PRIVATE bench include)
-target_link_libraries(bench PRIVATE PkgConfig::URING Threads::Threads)
+target_link_libraries(bench PRIVATE PkgConfig::URING Threads::Threads ${FAULTLINE_ZSTD_ARCHIVE})
 
 add_executable(bench_entries bench/entries.c bench/common.c $<TARGET_OBJECTS:faultline_core>
                $<TARGET_OBJECTS:faultline_sim>)

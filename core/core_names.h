@@ -129,7 +129,9 @@
 #define swap_pager_check              fl_core_swap_pager_check
 #define swap_pager_check_space        fl_core_swap_pager_check_space
 #define swap_pager_count              fl_core_swap_pager_count
+#define swap_pager_error              fl_core_swap_pager_error
 #define swap_pager_meta_size          fl_core_swap_pager_meta_size
+#define swap_pager_next               fl_core_swap_pager_next
 #define swap_pager_shutdown           fl_core_swap_pager_shutdown
 #define swap_pager_startup            fl_core_swap_pager_startup
 #define sync_blockdev                 fl_core_sync_blockdev
@@ -161,6 +163,13 @@
 #define unmap_mapping_range           fl_core_unmap_mapping_range
 #define vfs_fsync_range               fl_core_vfs_fsync_range
 #define vm_cnt                        fl_core_vm_cnt
+#define vm_commit_account             fl_core_vm_commit_account
+#define vm_commit_covers              fl_core_vm_commit_covers
+#define vm_commit_release             fl_core_vm_commit_release
+#define vm_commit_reserve             fl_core_vm_commit_reserve
+#define vm_commit_startup             fl_core_vm_commit_startup
+#define vm_commit_swapon              fl_core_vm_commit_swapon
+#define vm_committed                  fl_core_vm_committed
 #define vm_fault                      fl_core_vm_fault
 #define vm_fault_hold                 fl_core_vm_fault_hold
 #define vm_fault_prefault             fl_core_vm_fault_prefault
@@ -179,6 +188,7 @@
 #define vm_map_behave                 fl_core_vm_map_behave
 #define vm_map_check                  fl_core_vm_map_check
 #define vm_map_check_all              fl_core_vm_map_check_all
+#define vm_map_check_committed        fl_core_vm_map_check_committed
 #define vm_map_check_wb_err           fl_core_vm_map_check_wb_err
 #define vm_map_clip_end               fl_core_vm_map_clip_end
 #define vm_map_clip_range             fl_core_vm_map_clip_range
@@ -229,6 +239,7 @@
 #define vm_map_wire_all               fl_core_vm_map_wire_all
 #define vm_map_wire_pages             fl_core_vm_map_wire_pages
 #define vm_meta_alloc                 fl_core_vm_meta_alloc
+#define vm_meta_fails                 fl_core_vm_meta_fails
 #define vm_meta_index                 fl_core_vm_meta_index
 #define vm_meta_init                  fl_core_vm_meta_init
 #define vm_meta_pointer               fl_core_vm_meta_pointer
@@ -238,6 +249,7 @@
 #define vm_mmap_told                  fl_core_vm_mmap_told
 #define vm_mmap_vnode                 fl_core_vm_mmap_vnode
 #define vm_object_allocate            fl_core_vm_object_allocate
+#define vm_object_backing             fl_core_vm_object_backing
 #define vm_object_bottom              fl_core_vm_object_bottom
 #define vm_object_check               fl_core_vm_object_check
 #define vm_object_check_all           fl_core_vm_object_check_all
@@ -249,6 +261,7 @@
 #define vm_object_next                fl_core_vm_object_next
 #define vm_object_page_discard        fl_core_vm_object_page_discard
 #define vm_object_page_remove         fl_core_vm_object_page_remove
+#define vm_object_page_replaced       fl_core_vm_object_page_replaced
 #define vm_object_pip_add             fl_core_vm_object_pip_add
 #define vm_object_pip_wait            fl_core_vm_object_pip_wait
 #define vm_object_pip_wakeup          fl_core_vm_object_pip_wakeup
@@ -256,6 +269,7 @@
 #define vm_object_reference_locked    fl_core_vm_object_reference_locked
 #define vm_object_remove_above        fl_core_vm_object_remove_above
 #define vm_object_shadow              fl_core_vm_object_shadow
+#define vm_object_shadow_reference    fl_core_vm_object_shadow_reference
 #define vm_object_startup             fl_core_vm_object_startup
 #define vm_object_writenotify         fl_core_vm_object_writenotify
 #define vm_page_alloc                 fl_core_vm_page_alloc

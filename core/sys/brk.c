@@ -9,6 +9,7 @@
 #include <faultline/vm.h>
 #include "lib/errno.h"
 #include "sys/range.h"
+#include "vm/vm_commit.h"
 
 #define BRK_PROT (VM_PROT_READ | VM_PROT_WRITE)
 
@@ -27,7 +28,11 @@ static int do_brk_flags(struct vm_map *map, vm_offset_t start, vm_offset_t end) 
         return -EAGAIN;
     if (!may_expand_vm(map, vm_map_is_data(MAP_ENTRY_COW, BRK_PROT), end - start))
         return -ENOMEM;
-    return vm_map_insert(map, NULL, 0, start, end, BRK_PROT, VM_PROT_ALL, MAP_ENTRY_COW);
+    if (!vm_commit_reserve(atop(end - start)))
+        return -ENOMEM;
+    int error = vm_map_insert(map, NULL, 0, start, end, BRK_PROT, VM_PROT_ALL, MAP_ENTRY_COW);
+    vm_commit_release(atop(end - start));
+    return error;
 }
 
 vm_offset_t fl_sys_brk(struct vm_map *map, vm_offset_t addr)

@@ -15,6 +15,7 @@
 #include "file/vnode_space.h"
 #include "file/writeback.h"
 #include "lib/errno.h"
+#include "vm/vm_commit.h"
 #include "vm/vm_harvest.h"
 #include "vm/vm_pager.h"
 
@@ -84,10 +85,16 @@ static int mmap_region(struct vm_map *map, const struct vm_mmap *m) FL_REQUIRES(
     if (m->place == VM_MMAP_FIXED)
         vm_map_wait_transition(map, m->addr, end);
     error = mmap_limits(map, m);
-    if (error == 0 && m->place == VM_MMAP_FIXED)
+    vm_pindex_t promise = vm_commit_covers(m->eflags, m->prot, m->object) ? atop(m->size) : 0;
+    if (error == 0 && !vm_commit_reserve(promise))
+        error = -ENOMEM;
+    if (error != 0)
+        return error;
+    if (m->place == VM_MMAP_FIXED)
         error = vm_map_delete(map, m->addr, end);
     if (error == 0)
         error = vm_map_insert(map, m->object, m->pindex, m->addr, end, m->prot, m->max_prot, m->eflags);
+    vm_commit_release(promise);
     return error;
 }
 

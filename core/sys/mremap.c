@@ -18,6 +18,7 @@
 #include <faultline/vm.h>
 #include "lib/errno.h"
 #include "sys/range.h"
+#include "vm/vm_commit.h"
 
 struct mremap {
     struct vm_map *map;
@@ -25,6 +26,8 @@ struct mremap {
     int flags;
     vm_offset_t run_end;          /* the end of the run of entries that starts at `from` */
     bool wired, shared, data;     /* data: vm_map_is_data */
+    bool committed;               /* what is mapped more is promised (vm_commit_covers), … */
+    vm_pindex_t promised;         /* … and so many pages are reserved for that, until the call ends */
     vm_offset_t grown, grown_end; /* out: [grown, grown_end) is new, and must be locked if the mapping is */
 };
 
@@ -75,6 +78,7 @@ static int mremap_lookup(struct mremap *r) FL_REQUIRES(r->map->lock)
     r->wired = entry->wired_count != 0;
     r->shared = (entry->eflags & MAP_ENTRY_COW) == 0;
     r->data = vm_map_is_data(entry->eflags, entry->protection);
+    r->committed = vm_commit_covers(entry->eflags, entry->protection, entry->object);
     for (; entry->next != end && entry->end - r->from < r->old_size; entry = entry->next) {
         if (!mremap_continues(entry, entry->next))
             break;
@@ -154,7 +158,7 @@ static int mremap_leave(struct mremap *r) FL_REQUIRES(r->map->lock)
 }
 
 /* Whether the space may have what comes. Errors: -EAGAIN, -ENOMEM. */
-static int mremap_limits(const struct mremap *r) FL_REQUIRES(r->map->lock)
+static int mremap_limits(struct mremap *r) FL_REQUIRES(r->map->lock)
 {
     bool leaves = (r->flags & FL_MREMAP_DONTUNMAP) != 0;
     uint64_t more = r->new_size > r->old_size ? r->new_size - r->old_size : 0;
@@ -163,7 +167,13 @@ static int mremap_limits(const struct mremap *r) FL_REQUIRES(r->map->lock)
         return 0;
     if (r->wired && !mlock_future_ok(r->map, more))
         return -EAGAIN;
-    return may_expand_vm(r->map, r->data, leaves ? r->new_size : more) ? 0 : -ENOMEM;
+    more = leaves ? r->new_size : more;
+    if (!may_expand_vm(r->map, r->data, more))
+        return -ENOMEM;
+    if (r->committed && r->promised == 0 && !vm_commit_reserve(atop(more)))
+        return -ENOMEM;
+    r->promised = r->committed ? atop(more) : 0;
+    return 0;
 }
 
 /*
@@ -309,6 +319,7 @@ int64_t fl_sys_mremap(struct vm_map *map, vm_offset_t old_addr, size_t old_len_b
     vm_map_lock(r.map);
     mremap_settle(&r);
     error = mremap_locked(&r);
+    vm_commit_release(r.promised);
     vm_map_unlock(r.map);
     if (error != 0)
         return error;

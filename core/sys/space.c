@@ -5,6 +5,7 @@
 #include <faultline/vm.h>
 #include "file/vnode.h"
 #include "lib/errno.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_map.h"
 
 int fl_space_create(vm_offset_t start, vm_offset_t end, struct vm_map **map)
@@ -120,27 +121,42 @@ int fl_space_region(struct vm_map *map, vm_offset_t va, struct fl_region *region
 }
 
 /*
- * *found: the first page of [start, end), which lies in the entry, that the entry's own shadow has, clean
- * copies of pages behind it not counted. False: there is none. (M) shared.
+ * *pindex: the first page at or behind it that the shadow has, in memory or in swap space; clean copies of
+ * pages behind it are not counted. False: there is none. (O).
  */
+static bool shadow_own_page(const struct vm_object *object, vm_pindex_t *pindex) FL_REQUIRES(object->lock)
+{
+    vm_pindex_t swapped = *pindex;
+    bool found = swap_pager_next(object, &swapped);
+    const struct vm_page *m = vm_page_find_least(object, *pindex);
+    while (m != NULL && ((m->flags & PG_VALID) == 0 || (m->flags & PG_COPY) != 0))
+        m = vm_page_find_least(object, m->pindex + 1);
+    if (m != NULL && (!found || m->pindex < swapped)) {
+        found = true;
+        swapped = m->pindex;
+    }
+    *pindex = swapped;
+    return found;
+}
+
+/* *found: the first page of [start, end), which lies in the entry, that the entry's own shadow has. False:
+ * there is none. (M) shared. */
 static bool entry_private_page(const struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end,
                                vm_offset_t *found)
 {
     struct vm_object *object = entry->object;
     const vm_pindex_t first = entry->pindex + atop(start - entry->start);
     const vm_pindex_t last = entry->pindex + atop(end - entry->start);
-    const struct vm_page *m;
+    vm_pindex_t own = first;
 
     if (object == NULL || (entry->eflags & MAP_ENTRY_COW) == 0 || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
         return false;
     vm_lock(&object->lock);
-    m = vm_page_find_least(object, first);
-    while (m != NULL && m->pindex < last && ((m->flags & PG_VALID) == 0 || (m->flags & PG_COPY) != 0))
-        m = vm_page_find_least(object, m->pindex + 1);
-    if (m != NULL && m->pindex < last)
-        *found = start + ptoa(m->pindex - first);
+    bool has = shadow_own_page(object, &own) && own < last;
+    if (has)
+        *found = start + ptoa(own - first);
     vm_unlock(&object->lock);
-    return m != NULL && m->pindex < last;
+    return has;
 }
 
 int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_offset_t end, vm_offset_t *found)

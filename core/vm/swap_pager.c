@@ -26,6 +26,7 @@
 #include "lib/kassert.h"
 #include "lib/zone.h"
 #include "vm/lru.h"
+#include "vm/vm_commit.h"
 #include "vm/pmap.h"
 #include "vm/vm_harvest.h"
 #include "vm/vm_meter.h"
@@ -206,6 +207,12 @@ static bool slot_next(const struct vm_object *object, vm_pindex_t *pindex, uint3
         *pindex = at;
     }
     return false;
+}
+
+bool swap_pager_next(const struct vm_object *object, vm_pindex_t *pindex)
+{
+    uint32_t slot;
+    return slot_next(object, pindex, &slot);
 }
 
 /* Is the page's slot being read or written? (O). */
@@ -573,10 +580,15 @@ static uint32_t swap_pager_launder(struct vm_page *m, struct vm_pager_plug *plug
     return c.n;
 }
 
+int swap_pager_error(void)
+{
+    return atomic_load(&swap_last_error);
+}
+
 static int swap_pager_last_error(const struct vm_object *object)
 {
     (void)object;
-    return atomic_load(&swap_last_error);
+    return swap_pager_error();
 }
 
 /* ---- the row of pagertab, and the space ---------------------------------------------------------------- */
@@ -641,6 +653,7 @@ int fl_swapon(struct store *store)
     swap_space.store = store;
     vm_unlock(&swap_space.lock);
     atomic_store(&swap_space.present, true);
+    vm_commit_swapon(nslots);
     return 0;
 }
 

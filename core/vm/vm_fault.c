@@ -102,6 +102,9 @@ struct faultstate {
 
     /* An object that has more dirty pages than it should, with a reference; or NULL. */
     struct vm_object *dirtied;
+    /* An object whose page replaced_pindex is new in front of another one's, with a reference; or NULL. */
+    struct vm_object *replaced;
+    vm_pindex_t replaced_pindex;
 
     /* For the statistics. */
     bool paged_in, copied, zeroed;
@@ -674,6 +677,11 @@ static void vm_fault_take_copy(struct faultstate *fs)
         fs->m->flags |= PG_COPY;
     if (fs->wired && (fs->flags & VM_FAULT_WIRE) == 0)
         vm_page_wire(fs->m);
+    if ((fs->access & VM_PROT_WRITE) != 0 && fs->replaced == NULL && !vm_pager_bounded(object)) {
+        vm_object_reference_locked(first);
+        fs->replaced = first;
+        fs->replaced_pindex = fs->first_pindex;
+    }
     vm_unlock(&first->lock);
     fs->copied = true;
 }
@@ -846,6 +854,10 @@ int vm_fault_hold(struct vm_map *map, vm_offset_t va, vm_prot_t access, unsigned
     if (fs.dirtied != NULL) {
         vm_pager_ops(fs.dirtied)->balance_dirty(fs.dirtied);
         vm_object_deallocate(fs.dirtied);
+    }
+    if (fs.replaced != NULL) {
+        vm_object_page_replaced(fs.replaced, fs.replaced_pindex);
+        vm_object_deallocate(fs.replaced);
     }
     return error;
 }

@@ -18,6 +18,7 @@
  * (vm_map_wire.c), what a fault looks up (vm_map_lookup.c), the map as a whole (vm_map_space.c).
  */
 #include "vm/vm_map_entry.h"
+#include "vm/vm_commit.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
@@ -198,6 +199,7 @@ static int vm_map_clip(struct vm_map *map, struct vm_map_entry *entry, vm_offset
     half->wired_count = entry->wired_count;
     half->writenotify = entry->writenotify;
     half->attached = entry->attached;
+    half->committed = entry->committed;
     half->wb_told = entry->wb_told;
     half->stream = entry->stream;
     if ((entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0)
@@ -258,7 +260,8 @@ static bool vm_map_entry_same_kind(const struct vm_map_entry *a, const struct vm
     return a->protection == b->protection && a->max_protection == b->max_protection &&
            ((a->eflags ^ b->eflags) & ~MAP_ENTRY_NO_ROOM) == 0 &&
            (a->eflags & MAP_ENTRY_IN_TRANSITION) == 0 && a->behavior == b->behavior &&
-           a->inheritance == b->inheritance && a->wired_count == b->wired_count;
+           a->committed == b->committed && a->inheritance == b->inheritance &&
+           a->wired_count == b->wired_count;
 }
 
 bool vm_map_entry_mergeable(const struct vm_map_entry *prev, const struct vm_map_entry *next)
@@ -469,6 +472,7 @@ int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pind
         .eflags = (uint8_t)(object == NULL ? eflags & ~MAP_ENTRY_NEEDS_COPY : eflags),
         .behavior = (uint8_t)(eflags >> 8),
         .inheritance = (uint8_t)(eflags >> 16),
+        .committed = (eflags & MAP_INSERT_COMMITTED) != 0 || vm_commit_covers(eflags, prot, object),
     };
     if (object != NULL && vm_pager_ops(object)->sample_errors != NULL)
         new.wb_told = vm_pager_ops(object)->sample_errors(object);

@@ -62,6 +62,7 @@ enum vm_behavior {
  */
 #define MAP_INSERT_BEHAVIOR(behavior)   ((unsigned)(behavior) << 8)
 #define MAP_INSERT_INHERIT(inheritance) ((unsigned)(inheritance) << 16)
+#define MAP_INSERT_COMMITTED            (1u << 24) /* promised, though it cannot be written now */
 
 /* What the pager remembers of the accesses through one mapping. All zero: nothing. */
 struct vm_pager_stream {
@@ -91,6 +92,7 @@ struct vm_map_entry {
     bool attached;    /* (O) of its object: the machine shows [start, end) */
     bool writenotify; /* (O) attached so, whatever the object says: private, and not its own copy at first */
     errseq_t wb_told; /* (e) cursor of the failed writes that the mapping was told of */
+    bool committed;   /* (M) its memory is promised (vm_commit.h); stays so when it becomes read-only */
     struct vm_pager_stream stream; /* (e) */
 };
 
@@ -327,6 +329,8 @@ FL_NODISCARD int vm_map_check_wb_err(struct vm_map *map, vm_offset_t start, vm_o
 
 /* Panics unless AM1 … AM8 and AM11 hold. Takes (M) and (R) shared. Context: nothing else changes the map. */
 void vm_map_check(struct vm_map *map);
+/* How many pages the map's entries promise (CM1). */
+FL_NODISCARD uint64_t vm_map_check_committed(struct vm_map *map);
 void vm_map_check_all(void);
 /* Entries of all maps: the most there ever were, and now. Any lock. */
 FL_NODISCARD uint64_t vm_map_entries_peak(void);

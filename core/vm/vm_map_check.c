@@ -9,6 +9,7 @@
  */
 #include "vm/vm_map_entry.h"
 #include "lib/kassert.h"
+#include "vm/vm_commit.h"
 #include "vm/vm_rmap.h"
 
 /* Pages of one entry or gap, from each end: an address space may have 2^35 pages. */
@@ -101,6 +102,8 @@ void vm_map_check(struct vm_map *map)
         uint64_t len = (entry->eflags & MAP_ENTRY_RESERVED) != 0 ? 0 : entry->end - entry->start;
         size_bytes += len;
         data_bytes += vm_map_is_data(entry->eflags, entry->protection) ? len : 0;
+        KASSERT(entry->committed || !vm_commit_covers(entry->eflags, entry->protection, entry->object),
+                "CM1");
         locked_bytes += entry->wired_count != 0 ? len : 0;
     }
     KASSERT(node == NULL && map->nentries == nentries, "AM6");
@@ -109,4 +112,15 @@ void vm_map_check(struct vm_map *map)
             "AM14");
     vm_map_check_pages(map, map->min_offset, map->header.next->start, MACHINE_MAPPED);
     vm_map_unlock_read(map);
+}
+
+uint64_t vm_map_check_committed(struct vm_map *map)
+{
+    uint64_t npages = 0;
+
+    vm_map_lock_read(map);
+    for (const struct vm_map_entry *entry = map->header.next; entry != &map->header; entry = entry->next)
+        npages += entry->committed ? vm_map_entry_npages(entry) : 0;
+    vm_map_unlock_read(map);
+    return npages;
 }

@@ -11,6 +11,7 @@
  * Does not do: the length of a stack (vm_map_growstack); who may exceed a limit: the host sets FL_NO_LIMIT.
  */
 #include "vm/vm_map_entry.h"
+#include "vm/vm_commit.h"
 
 void vm_map_entry_account(struct vm_map *map, const struct vm_map_entry *entry, uint64_t bytes)
 {
@@ -21,6 +22,8 @@ void vm_map_entry_account(struct vm_map *map, const struct vm_map_entry *entry, 
         map->data_bytes += bytes;
     if (entry->wired_count != 0)
         map->locked_bytes += bytes;
+    if (entry->committed)
+        vm_commit_account((uint64_t)((int64_t)bytes / (int64_t)VM_PAGE_SIZE));
 }
 
 bool may_expand_vm(const struct vm_map *map, bool data, uint64_t bytes)

@@ -16,6 +16,7 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "vm/pmap.h"
+#include "vm/vm_commit.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_rmap.h"
@@ -224,6 +225,20 @@ static bool vm_map_growstack_allowed(struct vm_map *map, const struct vm_map_ent
            (below->eflags & MAP_ENTRY_GROWS_DOWN) != 0 || start - below->end >= VM_STACK_GUARD_GAP;
 }
 
+/* Grows the stack, whose lowest part is `stack`, down to start. Errors: -ENOMEM. */
+static int vm_map_growstack_to(struct vm_map *map, struct vm_map_entry *stack, vm_offset_t start)
+    FL_REQUIRES(map->lock)
+{
+    /* The growth of a wired stack is not wired, so it becomes an entry of its own. */
+    if ((stack->eflags & MAP_ENTRY_IN_TRANSITION) == 0 && stack->wired_count == 0 &&
+        (stack->object == NULL ||
+         ((stack->eflags & MAP_ENTRY_NO_ROOM) == 0 && stack->pindex >= atop(stack->start - start))))
+        return vm_map_growstack_extend(map, stack, start);
+    return vm_map_insert(map, NULL, 0, start, stack->start, stack->protection, stack->max_protection,
+                         MAP_ENTRY_COW | MAP_ENTRY_GROWS_DOWN | MAP_INSERT_BEHAVIOR(stack->behavior) |
+                             MAP_INSERT_INHERIT(stack->inheritance));
+}
+
 int vm_map_growstack(struct vm_map *map, vm_offset_t va)
 {
     vm_offset_t start = trunc_page(va);
@@ -234,14 +249,12 @@ int vm_map_growstack(struct vm_map *map, vm_offset_t va)
     stack = vm_map_stack_above(map, below);
     if (stack == NULL || !vm_map_growstack_allowed(map, below, stack, start))
         return -EFAULT;
-    /* The growth of a wired stack is not wired, so it becomes an entry of its own. */
-    if ((stack->eflags & MAP_ENTRY_IN_TRANSITION) == 0 && stack->wired_count == 0 &&
-        (stack->object == NULL ||
-         ((stack->eflags & MAP_ENTRY_NO_ROOM) == 0 && stack->pindex >= atop(stack->start - start))))
-        return vm_map_growstack_extend(map, stack, start);
-    return vm_map_insert(map, NULL, 0, start, stack->start, stack->protection, stack->max_protection,
-                         MAP_ENTRY_COW | MAP_ENTRY_GROWS_DOWN | MAP_INSERT_BEHAVIOR(stack->behavior) |
-                             MAP_INSERT_INHERIT(stack->inheritance));
+    vm_pindex_t promise = stack->committed ? atop(stack->start - start) : 0;
+    if (!vm_commit_reserve(promise))
+        return -ENOMEM;
+    int error = vm_map_growstack_to(map, stack, start);
+    vm_commit_release(promise);
+    return error;
 }
 
 /* ---- resident pages ----------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
  * wired again, as copies of their own.
  */
 #include "vm/vm_map_entry.h"
+#include "vm/vm_commit.h"
 #include "lib/errno.h"
 #include "vm/vm_fault.h"
 #include "vm/vm_harvest.h"
@@ -69,6 +70,10 @@ static int vm_map_protect_entry(struct vm_map *map, struct vm_map_entry *entry, 
         return 0;
     if (vm_map_protect_exceeds(map, entry, prot))
         return -ENOMEM;
+    vm_pindex_t promise =
+        !entry->committed && vm_commit_covers(entry->eflags, prot, object) ? vm_map_entry_npages(entry) : 0;
+    if (!vm_commit_reserve(promise))
+        return -ENOMEM;
     vm_map_entry_account(map, entry, entry->start - entry->end);
     if (object != NULL) {
         vm_lock(&object->lock);
@@ -77,7 +82,9 @@ static int vm_map_protect_entry(struct vm_map *map, struct vm_map_entry *entry, 
     } else {
         entry->protection = prot;
     }
+    entry->committed |= error == 0 && promise > 0;
     vm_map_entry_account(map, entry, entry->end - entry->start);
+    vm_commit_release(promise);
     if (error != 0)
         return error;
     if (wire) {

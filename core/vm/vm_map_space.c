@@ -14,6 +14,7 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
+#include "vm/vm_commit.h"
 #include "vm/vm_prefaultd.h"
 #include "vm/vm_rmap.h"
 
@@ -195,6 +196,10 @@ void vm_map_check_all(void)
     vm_lock(&vm_maps_lock);
     map = vm_maps;
     vm_unlock(&vm_maps_lock);
-    for (; map != NULL; map = map->all_next)
+    uint64_t committed = 0, limit;
+    for (; map != NULL; map = map->all_next) {
         vm_map_check(map);
+        committed += vm_map_check_committed(map);
+    }
+    KASSERT(committed == vm_committed(&limit), "CM1");
 }

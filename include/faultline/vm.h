@@ -23,6 +23,12 @@ struct machine_kmap; /* machine.h */
 
 /* ---- the VM ------------------------------------------------------------------------------------------- */
 
+/* What is promised to programs when they map memory (vm.overcommit_memory 1 and 2, Linux). */
+enum fl_overcommit {
+    FL_OVERCOMMIT_LAZY,   /* whatever they ask for; an access may find that there is not so much */
+    FL_OVERCOMMIT_STRICT, /* what memory and swap can hold; a call that asks for more says ENOMEM */
+};
+
 struct fl_vm_params {
     /* Memory for the core's own structures: page-aligned and zeroed. It is used from the bottom up, so it
      * may be backed lazily. */
@@ -37,6 +43,7 @@ struct fl_vm_params {
     uint32_t dirty_background; /* dirty pages of files beyond which the flusher writes */
     uint32_t dirty_max;        /* … beyond which a thread that dirties more waits for writes */
     uint64_t dirty_expire_ns;  /* the flusher writes a page that is dirty for longer */
+    enum fl_overcommit overcommit;
     bool superpages; /* keep 2 MiB reservations (vm_reserv); pointless where frames have no physical place */
     /* How the core reaches high memory; NULL: the machine has none, and shows every page in its windows. It
      * must live as long as the VM. */
@@ -71,6 +78,20 @@ FL_NODISCARD size_t fl_swap_meta_size(uint64_t len_bytes);
 /* Checks every invariant of the page queues, the allocator and all spaces; panics with the invariant's
  * number. Context: nothing else runs. */
 void fl_vm_check(void);
+
+/* ---- frames for the host ------------------------------------------------------------------------------ */
+
+/*
+ * n frames of the budget are the host's from now on: for memory of its own that is to count, such as a
+ * compressed tier in front of swap. They are a number, and no certain frames; the core uses so many fewer. A
+ * store may call this while it writes a page for page-out, so half of fl_vm_params.free_reserved may be taken
+ * too; the rest stays with page-out. Never sleeps. Context: any lock of the host's may be held, and none of
+ * the core's. Errors: -ENOMEM, none is taken.
+ */
+FL_NODISCARD int fl_frames_take(uint32_t n);
+/* n frames that the host has taken are the core's again. All are before fl_vm_halt, or when that has closed
+ * the swap space. Context: any lock of the host's, and those under which store_ops.discard is called. */
+void fl_frames_give(uint32_t n);
 
 /* ---- what must run ------------------------------------------------------------------------------------ */
 

@@ -180,6 +180,7 @@ static int sim_boot_vm(void)
         .dirty_max = sim.params.dirty_max,
         .dirty_expire_ns = sim.params.dirty_expire_ns,
         .superpages = sim.params.superpages,
+        .overcommit = sim.params.overcommit,
         .kmap = sim_kmap(),
         .fail_alloc = sim_fail_alloc,
     };

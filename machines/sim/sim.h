@@ -80,6 +80,7 @@ struct sim_params {
     uint32_t nentries;     /* 0: 4096 */
     uint32_t free_reserved, free_min, free_target, readahead_max; /* as in fl_vm_params */
     uint32_t dirty_background, dirty_max;
+    enum fl_overcommit overcommit;
     uint32_t swap_pages; /* of a disk for swap, beside meta_len_bytes; 0: there is none */
     uint64_t dirty_expire_ns;
     bool no_flusher; /* only calls that must write do so: for tests that count writes */

@@ -18,7 +18,7 @@ static const struct {
     const char *page;
     void (*run)(void);
 } scenarios[] = {
-    {"freebsd11-mmap", scenario_mmap},
+    {"freebsd11-mmap", scenario_mmap_freebsd},
     {"freebsd11-page-fault", scenario_read},
     {"freebsd11-page-fault", scenario_private_write},
     {"freebsd11-page-fault", scenario_private_write_absent},
@@ -57,10 +57,14 @@ static const struct {
     {"linux-mmap", scenario_mmap},
     {"linux-mmap", scenario_mmap_anonymous},
     {"linux-mmap", scenario_mmap_hint},
+    {"linux-mmap", scenario_mmap_bottomup},
     {"linux-mmap", scenario_mmap_fixed},
     {"linux-munmap", scenario_munmap},
     {"linux-mprotect", scenario_mprotect},
     {"linux-brk", scenario_brk},
+    {"linux-kmap", scenario_kmap},
+    {"linux-kmap", scenario_kmap_direct},
+    {"linux-kmap", scenario_kmap_wait},
 };
 
 int main(int argc, char **argv)

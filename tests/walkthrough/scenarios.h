@@ -33,11 +33,18 @@ void scenario_file_truncate(void);
 
 /* ---- address spaces (map_scenarios.c) ---- */
 void scenario_mmap(void);
+void scenario_mmap_freebsd(void);
 void scenario_mmap_anonymous(void);
 void scenario_mmap_hint(void);
+void scenario_mmap_bottomup(void);
 void scenario_mmap_fixed(void);
 void scenario_munmap(void);
 void scenario_mprotect(void);
 void scenario_brk(void);
+
+/* ---- high memory (kmap_scenarios.c) ---- */
+void scenario_kmap(void);
+void scenario_kmap_direct(void);
+void scenario_kmap_wait(void);
 
 #endif

@@ -30,25 +30,45 @@ static const struct {
     {"map entries", offsetof(struct fl_vm_stats, mappings)},
 };
 
-struct world world_make_blocks(uint32_t nframes, bool superpages, uint32_t block_bytes)
+static struct sim_params world_params(uint32_t nframes)
 {
     struct sim_params params = test_params(1);
     params.torture = (struct sim_torture){0};
     params.no_flusher = true;
     params.nframes = nframes;
-    params.superpages = superpages;
+    params.highmem = false;
+    return params;
+}
+
+static struct world world_start(const struct sim_params *params, uint32_t block_bytes)
+{
     struct world w = {.disk = sim_disk_create(FILE_LEN, 1)};
     test_fill(w.disk);
     sim_disk_set_block(w.disk, block_bytes);
-    test_boot(&params);
+    test_boot(params);
     w.map = test_space();
     w.file = test_file(w.disk, FL_FREAD | FL_FWRITE);
     return w;
 }
 
+struct world world_make_blocks(uint32_t nframes, bool superpages, uint32_t block_bytes)
+{
+    struct sim_params params = world_params(nframes);
+    params.superpages = superpages;
+    return world_start(&params, block_bytes);
+}
+
 struct world world_make(uint32_t nframes, bool superpages)
 {
     return world_make_blocks(nframes, superpages, PAGE);
+}
+
+struct world world_make_highmem(uint32_t nframes, uint32_t nslots)
+{
+    struct sim_params params = world_params(nframes);
+    params.highmem = true;
+    params.kmap_slots = nslots;
+    return world_start(&params, PAGE);
 }
 
 void must(int64_t result, const char *what)

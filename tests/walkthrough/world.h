@@ -20,6 +20,8 @@ struct world {
 struct world world_make(uint32_t nframes, bool superpages);
 /* The same, with blocks of block_bytes on the disk. */
 struct world world_make_blocks(uint32_t nframes, bool superpages, uint32_t block_bytes);
+/* The same, with high memory, and so many slots of kmap. */
+struct world world_make_highmem(uint32_t nframes, uint32_t nslots);
 /* The file is closed, unless its vnode is NULL, and the computer ends. Never recorded. */
 void world_end(struct world *w);
 
