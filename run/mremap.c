@@ -94,7 +94,7 @@ static bool mremap_is_refused(vm_offset_t old_addr, size_t old_len, size_t new_l
 
 /*
  * A managed mapping moves to where the machine can show no page, or leaves a second mapping behind
- * (MREMAP_DONTUNMAP), which the core cannot do. Its file becomes the kernel's, and the kernel does the rest.
+ * (MREMAP_DONTUNMAP), for which the shim has no accounts. Its file becomes the kernel's, which does the rest.
  */
 static long mremap_leaving(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags,
                            vm_offset_t new_addr) FL_REQUIRES(shim_lock)
