@@ -15,6 +15,7 @@
 #include "file/vnode.h"
 #include "vm/lru.h"
 #include "file/readahead.h"
+#include "file/truncate.h"
 #include "file/writeback.h"
 #include "lib/errno.h"
 #include "sys/range.h"
@@ -126,7 +127,8 @@ static int madvise_dontneed(struct vm_map *map, const struct sys_range *range)
         return -EINVAL;
     if (object == NULL)
         return 0;
-    if ((range->eflags & MAP_ENTRY_COW) == 0 || object->type != OBJT_DEFAULT)
+    if ((range->eflags & MAP_ENTRY_COW) == 0 || object->type != OBJT_DEFAULT ||
+        (range->eflags & MAP_ENTRY_SNAPSHOT) != 0) /* which stays what it is */
         madvise_deactivate(object, range->pindex, range_npages(range));
     else if (range_has_forked(range))
         return vm_map_renew(map, range->start, range->end);
@@ -254,6 +256,24 @@ static int madvise_pageout(const struct sys_range *range)
 }
 
 /*
+ * Pages [start, end) of shared memory become zeros, of which snapshots keep copies: no page comes in meanwhile
+ * that one which begins now would miss. Errors: as vm_object_preserve; nothing changed.
+ */
+static int madvise_discard_shared(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+{
+    vm_lock(&object->lock);
+    while (object->invalidate_end != 0)
+        vm_sleep(&object->invalidate_start, &object->lock);
+    filemap_invalidate_lock(object, start, end);
+    vm_unlock(&object->lock);
+    int error = vm_object_preserve(object, start, end);
+    if (error == 0)
+        madvise_page_discard(object, start, end - start);
+    filemap_invalidate_unlock(object);
+    return error;
+}
+
+/*
  * Removes the bytes of the range from what is mapped there: a hole is punched in a file. The checks are
  * Linux's.
  */
@@ -270,8 +290,7 @@ static int madvise_remove(const struct sys_range *range)
         return -EACCES;
     if (range->object->type == OBJT_VNODE)
         return fl_vnode_punch(vm_object_vnode(range->object), ptoa(range->pindex), ptoa(range_npages(range)));
-    madvise_page_discard(range->object, range->pindex, range_npages(range)); /* shared memory: zeros again */
-    return 0;
+    return madvise_discard_shared(range->object, range->pindex, range->pindex + range_npages(range));
 }
 
 static int madvise_populate(struct vm_map *map, const struct sys_range *range, vm_prot_t access)

@@ -8,7 +8,8 @@
  *     copy      |=====| ─▶ |=====|         old length 0 of a shared mapping: the same pages, mapped once more
  *
  * One mapping of Linux may be several entries here: private memory that was touched in parts has an object
- * for each part. So a run of entries that continue each other counts as one mapping.
+ * for each part. So a run of entries that continue each other counts as one mapping. A snapshot does not grow:
+ * what is behind it was not in it.
  *
  * Lock: (M) exclusive for all of it; the growth of a locked mapping is faulted in afterwards. Errors and
  * their order are Linux's. Does not do: FL_MREMAP_DONTUNMAP, which gives -EINVAL, as on Linux before 5.7.
@@ -22,7 +23,7 @@ struct mremap {
     vm_offset_t from, old_size, to, new_size; /* page-aligned */
     int flags;
     vm_offset_t run_end; /* the end of the run of entries that starts at `from` */
-    bool wired, shared;
+    bool wired, shared, snapshot;
     vm_offset_t grown, grown_end; /* out: [grown, grown_end) is new, and must be locked if the mapping is */
 };
 
@@ -72,6 +73,7 @@ static int mremap_lookup(struct mremap *r) FL_REQUIRES(r->map->lock)
         return -EFAULT;
     r->wired = entry->wired_count != 0;
     r->shared = (entry->eflags & MAP_ENTRY_COW) == 0;
+    r->snapshot = (entry->eflags & MAP_ENTRY_SNAPSHOT) != 0;
     for (; entry->next != end && entry->end - r->from < r->old_size; entry = entry->next) {
         if (!mremap_continues(entry, entry->next))
             break;
@@ -231,6 +233,8 @@ static int mremap_locked(struct mremap *r) FL_REQUIRES(r->map->lock)
     }
     if (r->old_size > r->run_end - r->from)
         return -EFAULT;
+    if (r->snapshot && r->new_size > r->old_size)
+        return -EINVAL;
     if (r->old_size > r->new_size)
         error = mremap_shrink(r);
     if (error != 0)
