@@ -77,12 +77,15 @@ int vm_object_page_in(struct vm_object *object, vm_pindex_t pindex)
 
 /* ---- a page that a snapshot shows is about to change ---------------------------------------------------- */
 
-/* Has the object page pindex itself, m or in its source? A clean copy of a page behind is not its own. */
+/*
+ * Has the object page pindex itself for good, m or in its source? A clean page that is not in the source is a
+ * copy of what is behind, of a page or of none (zeros), and page-out may drop it.
+ */
 static bool page_own(struct vm_object *object, vm_pindex_t pindex, const struct vm_page *m)
     FL_REQUIRES(object->lock)
 {
     uint32_t before, after;
-    if (m != NULL && (m->flags & (PG_VALID | PG_COPY)) == PG_VALID)
+    if (m != NULL && (m->flags & PG_DIRTY) != 0)
         return true;
     return vm_pager_has_page(object, pindex, &before, &after);
 }
@@ -147,11 +150,11 @@ int vm_snapshot_keep(struct vm_object *snapshot, vm_pindex_t pindex, struct vm_p
         struct vm_page *own = pindex < snapshot->size ? vm_page_lookup(snapshot, pindex) : NULL;
         if (own != NULL && (own->flags & PG_BUSY) != 0) {
             vm_page_busy_sleep(own); /* SN2 */
-        } else if (own != NULL && (own->flags & PG_COPY) != 0) {
-            vm_page_dirty(own); /* the clean copy of m is the snapshot's own from now on */
-            error = 0;
         } else if (pindex >= snapshot->size || page_own(snapshot, pindex, own) ||
                    snapshot_hidden(snapshot, pindex, m->object)) {
+            error = 0;
+        } else if (own != NULL) {
+            vm_page_dirty(own); /* the clean copy of m is the snapshot's own from now on */
             error = 0;
         } else {
             error = snapshot_copy(snapshot, pindex, m);
