@@ -400,23 +400,29 @@ static void vm_fault_forget_first(struct faultstate *fs)
     fs->first_m = NULL;
 }
 
+/* The same with the lock of the object that the walk is in, which is released in between. */
+static void vm_fault_forget_first_locked(struct faultstate *fs, struct vm_object *object)
+    FL_REQUIRES(object->lock)
+{
+    if (fs->first_m == NULL)
+        return;
+    vm_unlock(&object->lock);
+    vm_fault_forget_first(fs);
+    vm_lock(&object->lock);
+}
+
 /* Must a fault wait for page m: is it busy, or must its write-back end first? (O). */
 static bool vm_fault_must_wait(const struct vm_page *m)
 {
     return (m->flags & PG_BUSY) != 0 || (m->flags & (PG_VALID | PG_WRITEBACK)) == PG_WRITEBACK;
 }
 
-/* vm_fault_must_wait is true of page m of the object: waits for a change. */
-static int vm_fault_busy(struct faultstate *fs, struct vm_object *object, struct vm_page *m)
-    FL_RELEASE(object->lock)
+/* vm_fault_must_wait is true of the object's page: waits for a change. */
+static int vm_fault_busy(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
     vm_fault_unlock_map(fs);
-    if (fs->first_m != NULL) {
-        vm_unlock(&object->lock);
-        vm_fault_forget_first(fs);
-        vm_lock(&object->lock);
-        m = vm_page_lookup(object, fs->pindex);
-    }
+    vm_fault_forget_first_locked(fs, object);
+    struct vm_page *m = vm_page_lookup(object, fs->pindex);
     if (m != NULL && vm_fault_must_wait(m))
         vm_page_busy_sleep(m);
     vm_fault_leave_object(fs, object);
@@ -579,7 +585,9 @@ static int vm_fault_beyond(struct faultstate *fs, struct vm_object *object) FL_R
 static int vm_fault_invalidating(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
     vm_fault_unlock_map(fs);
-    vm_sleep(&object->invalidate_start, &object->lock);
+    vm_fault_forget_first_locked(fs, object);
+    if (vm_object_invalidating(object, fs->pindex))
+        vm_sleep(&object->invalidate_start, &object->lock);
     vm_fault_leave_object(fs, object);
     return VM_FAULT_RETRY;
 }
@@ -612,7 +620,7 @@ static int vm_fault_found(struct faultstate *fs, struct vm_object *object, struc
         return vm_fault_readahead_mark(fs, object, m);
     bool valid = (m->flags & PG_VALID) != 0;
     if (vm_fault_must_wait(m))
-        return vm_fault_busy(fs, object, m);
+        return vm_fault_busy(fs, object);
     KASSERT(valid || (m->flags & PG_PRIVATE), "FT1");
     vm_page_xbusy(m);
     fs->m = m;
