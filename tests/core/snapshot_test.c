@@ -537,7 +537,7 @@ static void random_run(uint64_t seed, uint32_t steps)
     begin(&params);
     for (uint32_t i = 0; i < steps; i++) {
         step[below(sizeof(step) / sizeof(step[0]))]();
-        if (i % 64 == 0) {
+        if (i % 64 == 0 || (getenv("EACH") && i > (uint32_t)atoi(getenv("EACH")))) {
             compare_all();
             sim_vm_check();
         }
