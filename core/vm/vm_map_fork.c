@@ -25,17 +25,6 @@
  * Locks: (M) of the parent, then (M) of the child, which no other thread knows; (O); (R).
  * Loops: a copy of a page waits for the end of its transfer (vm_page_busy_sleep), with no lock held.
  *
- * vm_map_snapshot: a copy of a range at another place of the same map, by the same steps, that can only be read:
- *
- *   entry                                   its copy in the snapshot
- *   untouched                               an empty object: zeros
- *   private anonymous                       as above
- *   shared, or private over a file          a shadow that keeps what it shows (vm_object_snapshot.c)
- *   a snapshot                              the same object
- *
- *   (M): entries, all in transition ─▶ unlocked: copies of pinned pages; what is behind the shadows is covered
- *   ─▶ (M): leave transition
- *
  * vm_map_renew: MADV_DONTNEED of memory that was forked: its pages may be the other space's, too.
  *
  * Does not do: threads, files and signals: they are the host's. Wiring: the child's memory is not wired.
@@ -51,36 +40,19 @@
 #include "vm/vm_pager.h"
 #include "vm/vm_rmap.h"
 
-/* How entries are copied. All zero: as for the child of a fork. */
-struct fork_how {
-    vm_offset_t delta; /* what is at va comes to va + delta */
-    bool snapshot;     /* the copies can only be read, and keep also what is shared, or a file's */
-};
-
-/* What a copy in the same place has of an entry's flags, for vm_map_insert. */
-static unsigned entry_kept(const struct vm_map_entry *entry)
+/* What the child has of an entry's flags, for vm_map_insert. */
+static unsigned fork_eflags(const struct vm_map_entry *entry)
 {
     unsigned kept = entry->eflags & ~(unsigned)(MAP_ENTRY_WIRED | MAP_ENTRY_IN_TRANSITION);
     return kept | MAP_INSERT_BEHAVIOR(entry->behavior) | MAP_INSERT_INHERIT(entry->inheritance);
 }
 
-/* What the copy has of an entry's flags, for vm_map_insert. */
-static unsigned fork_eflags(const struct vm_map_entry *entry, const struct fork_how *how)
+/* The child's entry: the object from pindex on, whose reference is the entry's. Errors: as vm_map_insert. */
+static int fork_insert(struct vm_map *child, const struct vm_map_entry *entry, struct vm_object *object,
+                       vm_pindex_t pindex, unsigned eflags) FL_REQUIRES(child->lock)
 {
-    /* All of a snapshot is in transition until it is complete: other threads may find it already. */
-    if (how->snapshot)
-        return MAP_ENTRY_COW | MAP_ENTRY_SNAPSHOT | MAP_ENTRY_IN_TRANSITION;
-    return entry_kept(entry);
-}
-
-/* The copy: the object from pindex on, whose reference is the entry's. Errors: as vm_map_insert. */
-static int fork_insert(struct vm_map *child, const struct vm_map_entry *entry, const struct fork_how *how,
-                       struct vm_object *object, vm_pindex_t pindex, unsigned eflags) FL_REQUIRES(child->lock)
-{
-    vm_prot_t prot = how->snapshot ? VM_PROT_READ : entry->protection;
-    vm_prot_t max = how->snapshot ? VM_PROT_READ : entry->max_protection;
-    int error = vm_map_insert(child, object, pindex, entry->start + how->delta, entry->end + how->delta, prot,
-                              max, eflags);
+    int error = vm_map_insert(child, object, pindex, entry->start, entry->end, entry->protection,
+                              entry->max_protection, eflags);
     if (error != 0 && object != NULL)
         vm_object_drop(object);
     return error;
@@ -121,28 +93,8 @@ static int entry_needs_copy(struct vm_map *map, struct vm_map_entry *entry) FL_R
     return error;
 }
 
-/* Does a snapshot of what the entry shows have to keep it, because not only the entry's owner changes it? */
-static bool entry_changes(const struct vm_map_entry *entry)
-{
-    vm_pindex_t pindex = 0;
-    if ((entry->eflags & MAP_ENTRY_SNAPSHOT) != 0)
-        return false;
-    return (entry->eflags & MAP_ENTRY_COW) == 0 || vm_pager_bounded(vm_object_bottom(entry->object, &pindex));
-}
-
-/* A shadow for the copy over the object, whose reference it takes over on success. Errors: -ENOMEM. */
-static int fork_shadow(const struct vm_map_entry *entry, const struct fork_how *how,
-                       struct vm_object **object, vm_pindex_t *pindex)
-{
-    vm_pindex_t npages = vm_map_entry_npages(entry);
-    if (how->snapshot && entry_changes(entry))
-        return vm_object_snapshot(object, pindex, npages);
-    return vm_object_shadow(object, pindex, npages);
-}
-
-/* The copy gets an empty shadow over what is behind the entry's pages, which are copied later. */
-static int fork_pinned(struct vm_map_entry *entry, const struct fork_how *how, struct vm_map *child)
-    FL_REQUIRES(child->lock)
+/* The child gets an empty shadow over what is behind the entry's pages, which are copied later. */
+static int fork_pinned(struct vm_map_entry *entry, struct vm_map *child) FL_REQUIRES(child->lock)
 {
     vm_pindex_t npages = vm_map_entry_npages(entry), pindex = entry->pindex;
     struct vm_object *object, *backing;
@@ -150,7 +102,7 @@ static int fork_pinned(struct vm_map_entry *entry, const struct fork_how *how, s
     object = backing = vm_object_next(entry->object, &pindex);
     int error = 0;
     if (backing != NULL)
-        error = fork_shadow(entry, how, &object, &pindex);
+        error = vm_object_shadow(&object, &pindex, npages);
     else if ((object = vm_object_allocate(OBJT_DEFAULT, npages, NULL)) == NULL)
         error = -ENOMEM;
     if (error != 0) {
@@ -159,60 +111,33 @@ static int fork_pinned(struct vm_map_entry *entry, const struct fork_how *how, s
         return error;
     }
     /* The child's is in transition, too, so that it does not merge with neighbours before it is filled. */
-    error = fork_insert(child, entry, how, object, 0, fork_eflags(entry, how) | MAP_ENTRY_IN_TRANSITION);
+    error = fork_insert(child, entry, object, 0, fork_eflags(entry) | MAP_ENTRY_IN_TRANSITION);
     if (error == 0)
         entry->eflags |= MAP_ENTRY_IN_TRANSITION;
     return error;
 }
 
-/* The copy shows the entry's object, or for a snapshot a shadow that keeps it. Errors: -ENOMEM. */
-static int fork_object(struct vm_map_entry *entry, const struct fork_how *how, struct vm_map *child,
-                       unsigned eflags) FL_REQUIRES(child->lock)
+/* One entry. Errors: -ENOMEM. */
+static int fork_entry(struct vm_map *parent, struct vm_map_entry *entry, struct vm_map *child)
+    FL_REQUIRES(parent->lock, child->lock)
 {
     struct vm_object *object = entry->object;
-    vm_pindex_t pindex = entry->pindex;
-    vm_object_reference(object);
-    if (how->snapshot && entry_changes(entry)) {
-        int error = fork_shadow(entry, how, &object, &pindex);
-        if (error != 0) {
-            vm_object_drop(object);
-            return error;
-        }
-    }
-    return fork_insert(child, entry, how, object, pindex, eflags);
-}
-
-/* A snapshot of untouched memory: zeros. Errors: -ENOMEM. */
-static int fork_zeros(const struct vm_map_entry *entry, const struct fork_how *how, struct vm_map *child)
-    FL_REQUIRES(child->lock)
-{
-    struct vm_object *object = vm_object_allocate(OBJT_DEFAULT, vm_map_entry_npages(entry), NULL);
-    if (object == NULL)
-        return -ENOMEM;
-    return fork_insert(child, entry, how, object, 0, fork_eflags(entry, how) | MAP_ENTRY_NEEDS_COPY);
-}
-
-/* One entry. Errors: -ENOMEM. */
-static int fork_entry(struct vm_map *parent, struct vm_map_entry *entry, const struct fork_how *how,
-                      struct vm_map *child) FL_REQUIRES(parent->lock, child->lock)
-{
     bool private = (entry->eflags & MAP_ENTRY_COW) != 0;
-    unsigned eflags = fork_eflags(entry, how);
-    unsigned inheritance = how->snapshot ? 0 : entry->inheritance;
-    if ((inheritance & VM_INHERIT_NONE) != 0)
+    unsigned eflags = fork_eflags(entry);
+    if ((entry->inheritance & VM_INHERIT_NONE) != 0)
         return 0;
-    if (entry->object == NULL && how->snapshot)
-        return fork_zeros(entry, how, child);
-    if (entry->object == NULL || (inheritance & VM_INHERIT_ZERO) != 0)
-        return fork_insert(child, entry, how, NULL, 0, eflags & ~(unsigned)MAP_ENTRY_NEEDS_COPY);
+    if (object == NULL || (entry->inheritance & VM_INHERIT_ZERO) != 0)
+        return fork_insert(child, entry, NULL, 0, eflags & ~(unsigned)MAP_ENTRY_NEEDS_COPY);
     if (private && entry_pinned(entry))
-        return fork_pinned(entry, how, child);
+        return fork_pinned(entry, child);
     if (private) {
         int error = entry_needs_copy(parent, entry);
         if (error != 0)
             return error;
+        eflags |= MAP_ENTRY_NEEDS_COPY;
     }
-    return fork_object(entry, how, child, private || how->snapshot ? eflags | MAP_ENTRY_NEEDS_COPY : eflags);
+    vm_object_reference(object);
+    return fork_insert(child, entry, object, entry->pindex, eflags);
 }
 
 /* ---- copies of pinned pages --------------------------------------------------------------------------- */
@@ -279,123 +204,74 @@ static int copy_pages(struct vm_object *from, vm_pindex_t start, vm_pindex_t npa
     return error;
 }
 
-/* A copy that is to be completed. It is in transition, so it stays as it was when the map was locked. */
-struct fork_copy {
-    vm_offset_t start, end;
-    struct vm_object *object; /* with a reference */
-    bool pinned;              /* fork_pinned made it */
-};
-
-/*
- * *copy: the first one that ends after va, and starts before `end`. False: there is none. Those of private
- * entries that fork_pinned did not make are NEEDS_COPY.
- */
-static bool fork_next(struct vm_map *child, vm_offset_t va, vm_offset_t end, struct fork_copy *copy)
-{
-    vm_map_lock_read(child);
-    const struct vm_map_entry *entry = vm_map_first_after(child, va);
-    while (entry != &child->header && entry->start < end &&
-           ((entry->eflags & MAP_ENTRY_IN_TRANSITION) == 0 || entry->object == NULL))
-        entry = entry->next;
-    bool found = entry != &child->header && entry->start < end;
-    if (found) {
-        *copy = (struct fork_copy){.start = entry->start, .end = entry->end, .object = entry->object};
-        copy->pinned = (entry->eflags & MAP_ENTRY_NEEDS_COPY) == 0;
-        vm_object_reference(copy->object);
-    }
-    vm_map_unlock_read(child);
-    return found;
-}
-
-/* Copies the parent's pages for the copy. The parent's entry stays as it is: it is in transition. */
-static int fork_copy_pinned(struct vm_map *parent, const struct fork_copy *copy, vm_offset_t delta)
+/* Copies the parent's pages for the child's entry. The parent's stays as it is: it is in transition. */
+static int fork_copy(struct vm_map *parent, const struct vm_map_entry *copy)
 {
     struct vm_map_entry *entry;
-    vm_offset_t start = copy->start - delta;
     vm_map_lock_read(parent);
-    bool found = vm_map_lookup_entry(parent, start, &entry);
-    KASSERT(found && entry->start == start && entry->end == copy->end - delta, "AM10");
+    bool found = vm_map_lookup_entry(parent, copy->start, &entry);
+    KASSERT(found && entry->start == copy->start && entry->end == copy->end, "AM10");
     struct vm_object *from = entry->object;
     vm_pindex_t pindex = entry->pindex;
     vm_object_reference(from);
     vm_map_unlock_read(parent);
-    int error = copy_pages(from, pindex, atop(copy->end - copy->start), copy->object);
+    int error = copy_pages(from, pindex, vm_map_entry_npages(copy), copy->object);
     vm_object_deallocate(from);
     return error;
 }
 
-/*
- * Completes the copies in [start, end) of the child, with no lock held. Errors: -ENOMEM; as vm_object_cover,
- * the pager's.
- */
-static int fork_copies(struct vm_map *parent, struct vm_map *child, const struct fork_how *how,
-                       vm_offset_t start, vm_offset_t end)
+/* The child's entries that fork_pinned made, and the parent's at the same places, leave transition. */
+static void fork_end_transition(struct vm_map *parent, struct vm_map *child)
+    FL_REQUIRES(parent->lock, child->lock)
 {
-    struct fork_copy copy;
-    int error = 0;
-    for (vm_offset_t va = start; error == 0 && fork_next(child, va, end, &copy); va = copy.end) {
-        if (copy.pinned)
-            error = fork_copy_pinned(parent, &copy, how->delta);
-        if (error == 0 && how->snapshot)
-            error = vm_object_cover(copy.object);
-        vm_object_deallocate(copy.object);
-    }
-    return error;
-}
-
-/* The copies in [start, end) of the child, and the parent's entries that are pinned, leave transition. */
-static void fork_end_transition(struct vm_map *parent, struct vm_map *child, const struct fork_how *how,
-                                vm_offset_t start, vm_offset_t end) FL_REQUIRES(parent->lock, child->lock)
-{
-    struct vm_map_entry *copy = vm_map_first_after(child, start), *entry;
-    for (; copy != &child->header && copy->start < end; copy = copy->next) {
+    struct vm_map_entry *copy, *entry;
+    for (copy = child->header.next; copy != &child->header; copy = copy->next) {
         if ((copy->eflags & MAP_ENTRY_IN_TRANSITION) == 0)
             continue;
-        bool pinned = copy->object != NULL && (copy->eflags & MAP_ENTRY_NEEDS_COPY) == 0;
         copy->eflags &= (uint8_t)~MAP_ENTRY_IN_TRANSITION;
-        if (pinned && vm_map_lookup_entry(parent, copy->start - how->delta, &entry))
+        if (vm_map_lookup_entry(parent, copy->start, &entry))
             entry->eflags &= (uint8_t)~MAP_ENTRY_IN_TRANSITION;
-        /* A fork shares the copies of a snapshot from now on, wired ones too: nothing stores into them. */
-        if (pinned && how->snapshot)
-            copy->eflags |= MAP_ENTRY_NEEDS_COPY;
     }
+    vm_map_simplify_range(parent, parent->min_offset, parent->max_offset);
+    vm_map_simplify_range(child, child->min_offset, child->max_offset);
     vm_map_wakeup_transition(parent);
+}
+
+/* Copies what fork_pinned left, with no lock held, and ends the transition. No other thread has the child. */
+static int fork_copies(struct vm_map *parent, struct vm_map *child)
+{
+    const struct vm_map_entry *entry;
+    bool any = false;
+    int error = 0;
+    for (entry = child->header.next; entry != &child->header; entry = entry->next) {
+        if ((entry->eflags & MAP_ENTRY_IN_TRANSITION) == 0)
+            continue;
+        any = true;
+        error = error == 0 ? fork_copy(parent, entry) : error;
+    }
+    if (!any)
+        return 0;
+    vm_map_lock(parent);
+    vm_map_lock(child);
+    fork_end_transition(parent, child);
+    vm_map_unlock(child);
+    vm_map_unlock(parent);
+    return error;
 }
 
 /* ---- the whole ---------------------------------------------------------------------------------------- */
 
 static int fork_entries(struct vm_map *parent, struct vm_map *child) FL_REQUIRES(parent->lock, child->lock)
 {
-    const struct fork_how how = {0};
     int error = 0;
     struct vm_map_entry *entry = parent->header.next;
     for (; error == 0 && entry != &parent->header; entry = entry->next)
-        error = fork_entry(parent, entry, &how, child);
+        error = fork_entry(parent, entry, child);
     child->brk_start = parent->brk_start;
     child->brk = parent->brk;
     child->brk_limit = parent->brk_limit;
     machine_sync(parent->space);
     vm_map_simplify_range(parent, parent->min_offset, parent->max_offset);
-    return error;
-}
-
-/* Completes what fork_entries began. Also after an error: entries are in transition. */
-static int fork_finish(struct vm_map *parent, struct vm_map *child)
-{
-    const struct fork_how how = {0};
-    vm_offset_t start = parent->min_offset, end = parent->max_offset;
-    struct fork_copy copy;
-    if (!fork_next(child, start, end, &copy))
-        return 0;
-    vm_object_deallocate(copy.object);
-    int error = fork_copies(parent, child, &how, start, end);
-    vm_map_lock(parent);
-    vm_map_lock(child);
-    fork_end_transition(parent, child, &how, start, end);
-    vm_map_simplify_range(parent, start, end);
-    vm_map_simplify_range(child, start, end);
-    vm_map_unlock(child);
-    vm_map_unlock(parent);
     return error;
 }
 
@@ -411,101 +287,12 @@ int vmspace_fork(struct vm_map *parent, struct vm_map **child)
     error = fork_entries(parent, map);
     vm_map_unlock(map);
     vm_map_unlock(parent);
-    int copied = fork_finish(parent, map);
+    int copied = fork_copies(parent, map); /* also after an error: it ends the transition */
     error = error != 0 ? error : copied;
     if (error != 0)
         vm_map_destroy(map);
     else
         *child = map;
-    return error;
-}
-
-/* ---- snapshots ---------------------------------------------------------------------------------------- */
-
-/* Is all of [start, end) mapped, and can it be read? Errors: -ENOMEM, -EACCES. */
-static int snapshot_check(struct vm_map *map, vm_offset_t start, vm_offset_t end)
-    FL_REQUIRES_SHARED(map->lock)
-{
-    const struct vm_map_entry *entry = vm_map_first_after(map, start);
-    for (vm_offset_t va = start; va < end; va = entry->end, entry = entry->next) {
-        if (entry == &map->header || entry->start > va || (entry->eflags & MAP_ENTRY_RESERVED) != 0)
-            return -ENOMEM;
-        if (vm_map_prot_rights(entry->protection) == VM_PROT_NONE)
-            return -EACCES;
-    }
-    return 0;
-}
-
-/* Copies the entries of [start, end), which are clipped. Errors: -ENOMEM; a part is copied then. */
-static int snapshot_entries(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t delta)
-    FL_REQUIRES(map->lock)
-{
-    const struct fork_how how = {.delta = delta, .snapshot = true};
-    int error = 0;
-    for (vm_offset_t va = start; error == 0 && va < end;) {
-        struct vm_map_entry *entry = vm_map_first_after(map, va);
-        va = entry->end;
-        error = fork_entry(map, entry, &how, map);
-    }
-    machine_sync(map->space);
-    return error;
-}
-
-/* Takes the copies in [start, end) out of transition, and keeps them, or not. The source is simplified. */
-static void snapshot_end(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t delta, bool keep)
-    FL_REQUIRES(map->lock)
-{
-    const struct fork_how how = {.delta = delta, .snapshot = true};
-    fork_end_transition(map, map, &how, start, end);
-    if (keep)
-        vm_map_simplify_range(map, start, end);
-    int error = keep ? 0 : vm_map_delete(map, start, end);
-    KASSERT(error == 0, "AM10"); /* no entry is clipped */
-    vm_map_simplify_range(map, start - delta, end - delta);
-}
-
-/* *copy: where the copy begins, all of it in transition. Errors: as vm_map_snapshot; nothing is there. */
-static int snapshot_begin(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t *copy)
-    FL_REQUIRES(map->lock)
-{
-    struct vm_map_entry *first;
-    vm_map_wait_transition(map, start, end);
-    int error = snapshot_check(map, start, end);
-    if (error == 0)
-        error = vm_map_findspace_topdown(map, end - start, copy);
-    if (error == 0)
-        error = vm_map_clip_range(map, start, end, &first);
-    if (error != 0)
-        return error;
-    error = snapshot_entries(map, start, end, *copy - start);
-    if (error != 0)
-        snapshot_end(map, *copy, *copy + (end - start), *copy - start, false);
-    return error;
-}
-
-/* One try. Errors: as vm_map_snapshot; -ENXIO, a file became shorter meanwhile. */
-static int snapshot_try(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t *copy)
-{
-    vm_map_lock(map);
-    int error = snapshot_begin(map, start, end, copy);
-    vm_map_unlock(map);
-    if (error != 0)
-        return error;
-    vm_offset_t copy_end = *copy + (end - start);
-    const struct fork_how how = {.delta = *copy - start, .snapshot = true};
-    error = fork_copies(map, map, &how, *copy, copy_end);
-    vm_map_lock(map);
-    snapshot_end(map, *copy, copy_end, how.delta, error == 0);
-    vm_map_unlock(map);
-    return error;
-}
-
-int vm_map_snapshot(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t *copy)
-{
-    int error;
-    do
-        error = snapshot_try(map, start, end, copy);
-    while (error == -ENXIO); /* each turn another thread has cut the file off */
     return error;
 }
 
@@ -516,7 +303,7 @@ static int renew_entry(struct vm_map *map, const struct vm_map_entry *entry) FL_
 {
     const struct vm_map_entry old = *entry;
     vm_pindex_t pindex = old.pindex;
-    unsigned eflags = entry_kept(&old) & ~(unsigned)(MAP_ENTRY_NEEDS_COPY | MAP_ENTRY_NO_ROOM);
+    unsigned eflags = fork_eflags(&old) & ~(unsigned)(MAP_ENTRY_NEEDS_COPY | MAP_ENTRY_NO_ROOM);
     struct vm_object *source = vm_object_bottom(old.object, &pindex);
     if (vm_pager_bounded(source)) {
         vm_object_reference(source);

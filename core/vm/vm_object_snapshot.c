@@ -26,7 +26,7 @@
  * Locks: (O), the snapshot's before those behind it; (R) below. Copies are made with none.
  * Loops: each turn follows the end of another thread's work on the page, or new memory.
  *
- * Does not do: entries (vm_map_fork.c). The end of a snapshot: it is a shadow, and ends, or takes over the
+ * Does not do: entries (vm_map_snapshot.c). The end of a snapshot: it is a shadow, and ends, or takes over the
  * anonymous object behind it, as any other.
  */
 #include "vm/vm_object.h"
@@ -190,6 +190,9 @@ static int cover_pages(struct vm_object *object, vm_pindex_t start, vm_pindex_t 
             continue;
         }
         start++;
+        /* Given up by MADV_FREE: it stays now, because it must not become zeros later. */
+        if (!vm_pager_bounded(object) && (m->flags & PG_COPY) == 0 && !page_own(object, m->pindex, m))
+            vm_page_dirty(m);
         if ((m->flags & PG_COPIED) != 0)
             continue;
         if (m->hold_count > 0 && (m->flags & PG_DIRTY) != 0)
