@@ -11,13 +11,23 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The measure of map entries stands on another machine, and so is a program of its own, beside this one. */
-static void bench_map_entries(void)
+/* Measures that stand on another machine, and so are programs of their own, beside this one. */
+static void exec_beside(const char *program)
 {
     char path[4096];
-    bench_beside("bench_entries", path, sizeof(path));
+    bench_beside(program, path, sizeof(path));
     execl(path, path, (char *)NULL);
     bench_fail(path, errno);
+}
+
+static void bench_map_entries(void)
+{
+    exec_beside("bench_entries");
+}
+
+static void bench_anonymous(void)
+{
+    exec_beside("bench_anonymous");
 }
 
 #define FIELDS 10 /* of a result line */
@@ -40,6 +50,7 @@ static const struct {
     {"start", bench_start},
     {"resident", bench_resident},
     {"entries", bench_map_entries},
+    {"anonymous", bench_anonymous},
     {"metadata", bench_metadata},
     {"peak", bench_peak},
 };

@@ -1,4 +1,4 @@
-# The benchmark: bench, on the machine linux, and bench_entries, on sim. `make bench` runs them (bench/run).
+# The benchmark: bench on linux, bench_entries and bench_anonymous on sim. `make bench` runs them (bench/run).
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing)
 
@@ -7,12 +7,17 @@ add_executable(bench bench/main.c bench/common.c bench/child.c bench/sides.c ben
                bench/start.c bench/resident.c
                $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>)
 target_include_directories(bench PRIVATE bench include)
-target_link_libraries(bench PRIVATE PkgConfig::URING Threads::Threads)
+target_link_libraries(bench PRIVATE PkgConfig::URING Threads::Threads ${FAULTLINE_ZSTD_ARCHIVE})
 
 add_executable(bench_entries bench/entries.c bench/common.c $<TARGET_OBJECTS:faultline_core>
                $<TARGET_OBJECTS:faultline_sim>)
 target_include_directories(bench_entries PRIVATE bench core include machines machines/sim)
 target_link_libraries(bench_entries PRIVATE Threads::Threads)
+
+add_executable(bench_anonymous bench/anonymous.c bench/common.c $<TARGET_OBJECTS:faultline_core>
+               $<TARGET_OBJECTS:faultline_sim>)
+target_include_directories(bench_anonymous PRIVATE bench core include machines machines/sim)
+target_link_libraries(bench_anonymous PRIVATE Threads::Threads)
 
 # A program that knows nothing of Faultline, which bench and bench/programs/run measure. It stands on the
 # parallel mode of GNU's C++ library. Nothing else of the project is C++.

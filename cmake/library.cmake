@@ -1,7 +1,7 @@
 # The library: libfaultline.a, libfaultline.so, the headers, faultline.pc.
 #
-#   core + linux ──ld -r──▶ one object ──objcopy --localize-hidden──▶ libfaultline.a: leaks no name but fl_*
-#                └────────────────────────────────────────────────▶ libfaultline.so
+#   core + linux + zstd ──ld -r──▶ one object ──objcopy──▶ libfaultline.a: leaks no name but fl_*
+#                └─────────────────────────────────────▶ libfaultline.so
 #
 # `cmake --install build --prefix DIR` puts them where pkg-config finds them (component: library). A project
 # of which this tree is a part links faultline::faultline: the archive or, with BUILD_SHARED_LIBS, the other.
@@ -10,13 +10,14 @@ include(GNUInstallDirs)
 if(FAULTLINE_SANITIZE)
   # The sanitizers' own tables do not survive ld -r: the archive is a plain one, for this tree's tests.
   add_library(faultline_static STATIC $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>)
+  target_link_libraries(faultline_static INTERFACE ${FAULTLINE_ZSTD_ARCHIVE})
 else()
   set(FAULTLINE_OBJECT ${PROJECT_BINARY_DIR}/faultline.o)
   add_custom_command(
     OUTPUT ${FAULTLINE_OBJECT}
     COMMAND ${CMAKE_C_COMPILER} -r -nostdlib -o ${FAULTLINE_OBJECT} $<TARGET_OBJECTS:faultline_core>
-            $<TARGET_OBJECTS:faultline_linux>
-    COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${FAULTLINE_OBJECT}
+            $<TARGET_OBJECTS:faultline_linux> ${FAULTLINE_ZSTD_ARCHIVE}
+    COMMAND ${CMAKE_OBJCOPY} --localize-hidden --wildcard --keep-global-symbol=fl_* ${FAULTLINE_OBJECT}
     DEPENDS $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>
     COMMAND_EXPAND_LISTS
     VERBATIM)
@@ -29,7 +30,8 @@ target_link_libraries(faultline_static INTERFACE Threads::Threads)
 add_library(faultline_shared SHARED $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>)
 set_target_properties(faultline_shared PROPERTIES OUTPUT_NAME faultline LINKER_LANGUAGE C VERSION ${PROJECT_VERSION}
                                                   SOVERSION 0)
-target_link_libraries(faultline_shared PRIVATE Threads::Threads)
+target_link_libraries(faultline_shared PRIVATE Threads::Threads ${FAULTLINE_ZSTD_ARCHIVE})
+target_link_options(faultline_shared PRIVATE -Wl,--exclude-libs,ALL)
 
 foreach(library faultline_static faultline_shared)
   target_include_directories(${library} INTERFACE ${PROJECT_SOURCE_DIR}/include)

@@ -10,7 +10,7 @@ add_library(faultline-run SHARED ${RUN_SOURCES} $<TARGET_OBJECTS:faultline_core>
 target_include_directories(faultline-run PRIVATE include machines/linux stores library)
 target_compile_definitions(faultline-run PRIVATE _GNU_SOURCE)
 target_compile_options(faultline-run PRIVATE -ftls-model=initial-exec)
-target_link_libraries(faultline-run PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+target_link_libraries(faultline-run PRIVATE Threads::Threads ${CMAKE_DL_LIBS} ${FAULTLINE_ZSTD_ARCHIVE})
 # A program that links the library itself must not take the shim's calls over, nor the shim the program's.
 target_link_options(faultline-run PRIVATE -Wl,-Bsymbolic -Wl,-z,now
                     -Wl,--version-script=${PROJECT_SOURCE_DIR}/run/exports.map)

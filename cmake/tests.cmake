@@ -43,7 +43,7 @@ function(faultline_linux_test source)
   add_executable(${name} ${source} $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>)
   target_include_directories(${name} PRIVATE core include machines machines/linux stores tests)
   target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
-  target_link_libraries(${name} PRIVATE PkgConfig::CMOCKA Threads::Threads)
+  target_link_libraries(${name} PRIVATE PkgConfig::CMOCKA Threads::Threads ${FAULTLINE_ZSTD_ARCHIVE})
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "sanitize;threads")
 endfunction()
@@ -52,6 +52,16 @@ file(GLOB SIM_TESTS CONFIGURE_DEPENDS tests/core/*_test.c tests/sim/*_test.c
      tests/model/*_test.c)
 foreach(source ${SIM_TESTS})
   faultline_sim_test(${source})
+endforeach()
+
+# The core's tests, and the model, once more on a computer that maps an eighth of its memory directly, so that
+# the rest is reached by kmap (tests/support/boot.h).
+file(GLOB HIGHMEM_TESTS CONFIGURE_DEPENDS tests/core/*_test.c tests/model/model_test.c)
+list(FILTER HIGHMEM_TESTS EXCLUDE REGEX "/(errseq|kmap|lock|phys|radix|rmap|tree|zone)_test") # they read no page
+foreach(source ${HIGHMEM_TESTS})
+  get_filename_component(name ${source} NAME_WE)
+  add_test(NAME ${name}_highmem COMMAND ${name})
+  set_tests_properties(${name}_highmem PROPERTIES ENVIRONMENT FAULTLINE_HIGHMEM=1)
 endforeach()
 
 # What the tests of tests/model share: the model, the operations, the oracle; and how these drive the sim.
@@ -76,6 +86,8 @@ endforeach()
 foreach(name linux_machine_test views_test)
   target_sources(${name} PRIVATE tests/linux/machine_fixture.c)
 endforeach()
+
+target_sources(store_compress_test PRIVATE tests/stores/below_store.c tests/support/seed.c)
 
 include(${PROJECT_SOURCE_DIR}/tests/conformance/conformance.cmake)
 include(${PROJECT_SOURCE_DIR}/tests/run/run.cmake)

@@ -65,6 +65,7 @@
 #define flusher_stop                  fl_core_flusher_stop
 #define force_page_cache_readahead    fl_core_force_page_cache_readahead
 #define generic_file_direct_read      fl_core_generic_file_direct_read
+#define get_unmapped_area             fl_core_get_unmapped_area
 #define i_blocksize                   fl_core_i_blocksize
 #define i_size_read                   fl_core_i_size_read
 #define inode_wait_for_writeback      fl_core_inode_wait_for_writeback
@@ -76,6 +77,13 @@
 #define kiocb_done                    fl_core_kiocb_done
 #define kiocb_init                    fl_core_kiocb_init
 #define kiocb_object                  fl_core_kiocb_object
+#define kmap                          fl_core_kmap
+#define kmap_check                    fl_core_kmap_check
+#define kmap_local                    fl_core_kmap_local
+#define kmap_startup                  fl_core_kmap_startup
+#define kmap_used                     fl_core_kmap_used
+#define kunmap                        fl_core_kunmap
+#define kunmap_local                  fl_core_kunmap_local
 #define lru_add_drain                 fl_core_lru_add_drain
 #define lru_add_drain_all             fl_core_lru_add_drain_all
 #define lru_cache_add                 fl_core_lru_cache_add
@@ -84,6 +92,10 @@
 #define lru_startup                   fl_core_lru_startup
 #define mark_page_accessed            fl_core_mark_page_accessed
 #define mark_page_lazyfree            fl_core_mark_page_lazyfree
+#define may_expand_vm                 fl_core_may_expand_vm
+#define mlock_future_ok               fl_core_mlock_future_ok
+#define mm_populate                   fl_core_mm_populate
+#define page_address                  fl_core_page_address
 #define page_cache_async_readahead    fl_core_page_cache_async_readahead
 #define page_cache_sync_readahead     fl_core_page_cache_sync_readahead
 #define page_has_buffers              fl_core_page_has_buffers
@@ -99,6 +111,8 @@
 #define pmap_enter_object             fl_core_pmap_enter_object
 #define pmap_release                  fl_core_pmap_release
 #define pmap_rename                   fl_core_pmap_rename
+#define pmap_window_get               fl_core_pmap_window_get
+#define pmap_window_put               fl_core_pmap_window_put
 #define pmap_zero_page                fl_core_pmap_zero_page
 #define pmap_zero_page_area           fl_core_pmap_zero_page_area
 #define punch_held_pages              fl_core_punch_held_pages
@@ -115,7 +129,9 @@
 #define swap_pager_check              fl_core_swap_pager_check
 #define swap_pager_check_space        fl_core_swap_pager_check_space
 #define swap_pager_count              fl_core_swap_pager_count
+#define swap_pager_error              fl_core_swap_pager_error
 #define swap_pager_meta_size          fl_core_swap_pager_meta_size
+#define swap_pager_next               fl_core_swap_pager_next
 #define swap_pager_shutdown           fl_core_swap_pager_shutdown
 #define swap_pager_startup            fl_core_swap_pager_startup
 #define sync_blockdev                 fl_core_sync_blockdev
@@ -147,6 +163,13 @@
 #define unmap_mapping_range           fl_core_unmap_mapping_range
 #define vfs_fsync_range               fl_core_vfs_fsync_range
 #define vm_cnt                        fl_core_vm_cnt
+#define vm_commit_account             fl_core_vm_commit_account
+#define vm_commit_covers              fl_core_vm_commit_covers
+#define vm_commit_release             fl_core_vm_commit_release
+#define vm_commit_reserve             fl_core_vm_commit_reserve
+#define vm_commit_startup             fl_core_vm_commit_startup
+#define vm_commit_swapon              fl_core_vm_commit_swapon
+#define vm_committed                  fl_core_vm_committed
 #define vm_fault                      fl_core_vm_fault
 #define vm_fault_hold                 fl_core_vm_fault_hold
 #define vm_fault_prefault             fl_core_vm_fault_prefault
@@ -165,6 +188,7 @@
 #define vm_map_behave                 fl_core_vm_map_behave
 #define vm_map_check                  fl_core_vm_map_check
 #define vm_map_check_all              fl_core_vm_map_check_all
+#define vm_map_check_committed        fl_core_vm_map_check_committed
 #define vm_map_check_wb_err           fl_core_vm_map_check_wb_err
 #define vm_map_clip_end               fl_core_vm_map_clip_end
 #define vm_map_clip_range             fl_core_vm_map_clip_range
@@ -174,6 +198,7 @@
 #define vm_map_destroy                fl_core_vm_map_destroy
 #define vm_map_entries_now            fl_core_vm_map_entries_now
 #define vm_map_entries_peak           fl_core_vm_map_entries_peak
+#define vm_map_entry_account          fl_core_vm_map_entry_account
 #define vm_map_entry_behavior         fl_core_vm_map_entry_behavior
 #define vm_map_entry_create           fl_core_vm_map_entry_create
 #define vm_map_entry_dispose          fl_core_vm_map_entry_dispose
@@ -190,7 +215,6 @@
 #define vm_map_findspace              fl_core_vm_map_findspace
 #define vm_map_findspace_topdown      fl_core_vm_map_findspace_topdown
 #define vm_map_first_after            fl_core_vm_map_first_after
-#define vm_map_fixed                  fl_core_vm_map_fixed
 #define vm_map_growstack              fl_core_vm_map_growstack
 #define vm_map_inherit                fl_core_vm_map_inherit
 #define vm_map_insert                 fl_core_vm_map_insert
@@ -213,14 +237,20 @@
 #define vm_map_wait_transition        fl_core_vm_map_wait_transition
 #define vm_map_wakeup_transition      fl_core_vm_map_wakeup_transition
 #define vm_map_wire                   fl_core_vm_map_wire
+#define vm_map_wire_all               fl_core_vm_map_wire_all
 #define vm_map_wire_pages             fl_core_vm_map_wire_pages
 #define vm_meta_alloc                 fl_core_vm_meta_alloc
+#define vm_meta_fails                 fl_core_vm_meta_fails
 #define vm_meta_index                 fl_core_vm_meta_index
 #define vm_meta_init                  fl_core_vm_meta_init
 #define vm_meta_pointer               fl_core_vm_meta_pointer
 #define vm_meta_used                  fl_core_vm_meta_used
 #define vm_meter_startup              fl_core_vm_meter_startup
+#define vm_mmap_object                fl_core_vm_mmap_object
+#define vm_mmap_told                  fl_core_vm_mmap_told
+#define vm_mmap_vnode                 fl_core_vm_mmap_vnode
 #define vm_object_allocate            fl_core_vm_object_allocate
+#define vm_object_backing             fl_core_vm_object_backing
 #define vm_object_bottom              fl_core_vm_object_bottom
 #define vm_object_check               fl_core_vm_object_check
 #define vm_object_check_all           fl_core_vm_object_check_all
@@ -234,6 +264,7 @@
 #define vm_object_page_discard        fl_core_vm_object_page_discard
 #define vm_object_page_in             fl_core_vm_object_page_in
 #define vm_object_page_remove         fl_core_vm_object_page_remove
+#define vm_object_page_replaced       fl_core_vm_object_page_replaced
 #define vm_object_pip_add             fl_core_vm_object_pip_add
 #define vm_object_pip_wait            fl_core_vm_object_pip_wait
 #define vm_object_pip_wakeup          fl_core_vm_object_pip_wakeup
@@ -242,6 +273,7 @@
 #define vm_object_reference_locked    fl_core_vm_object_reference_locked
 #define vm_object_remove_above        fl_core_vm_object_remove_above
 #define vm_object_shadow              fl_core_vm_object_shadow
+#define vm_object_shadow_reference    fl_core_vm_object_shadow_reference
 #define vm_object_snapshot            fl_core_vm_object_snapshot
 #define vm_object_snapshotted         fl_core_vm_object_snapshotted
 #define vm_object_startup             fl_core_vm_object_startup
@@ -285,6 +317,7 @@
 #define vm_page_xunbusy               fl_core_vm_page_xunbusy
 #define vm_page_zero_fill             fl_core_vm_page_zero_fill
 #define vm_pageout                    fl_core_vm_pageout
+#define vm_pageout_is_short           fl_core_vm_pageout_is_short
 #define vm_pageout_loop               fl_core_vm_pageout_loop
 #define vm_pageout_pause              fl_core_vm_pageout_pause
 #define vm_pageout_scan               fl_core_vm_pageout_scan

@@ -6,8 +6,8 @@
  *                                                                             ─▶ linux_machine_start
  *   fl_mmap …     signals blocked ─▶ fl_sys_mmap … ─▶ signals restored                       (mapping.c)
  *   an error      fl_fault ─▶ machine ─▶ library_deliver ─▶ on_error ─▶ the handler, or the end (error.c)
- *   fl_shutdown   msync of everything ─▶ fl_space_destroy ─▶ files closed ─▶ fl_vm_stop
- *                                                        ─▶ linux_machine_fini ─▶ fl_vm_halt
+ *   fl_shutdown   msync of everything ─▶ fl_space_destroy ─▶ files closed ─▶ linux_machine_stop
+ *                                                          ─▶ fl_vm_halt ─▶ linux_machine_fini
  *
  * Every call into the core is made with all signals blocked: a handler of the program's that touched managed
  * memory while this very thread holds a lock of the core would wait for itself.
@@ -19,6 +19,7 @@
  * Locks: none here; fl_init and fl_shutdown are not for two threads at a time.
  */
 #include "library_state.h"
+#include "swap.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -61,6 +62,15 @@ static int check_options(const struct fl_options *options)
         return init_fail(
             -EINVAL, "a memory limit of %zu bytes is more than pages can be numbered for: give at most %zu",
             options->memory_limit_bytes, (size_t)ptoa(UINT32_MAX / 2));
+    if (options->swap_max_bytes != FL_SWAP_NONE && options->swap_max_bytes > FL_SWAP_MAX)
+        return init_fail(-EINVAL,
+                         "a swap of %llu bytes is more than pages can be numbered for: give at most %llu",
+                         (unsigned long long)options->swap_max_bytes, (unsigned long long)FL_SWAP_MAX);
+    if (options->compress_percent > FL_COMPRESS_MAX)
+        return init_fail(-EINVAL, "%u %% of memory for compressed pages are too many: give at most %u",
+                         options->compress_percent, FL_COMPRESS_MAX);
+    if (options->compress_percent != 0 && options->swap_max_bytes == FL_SWAP_NONE)
+        return init_fail(-EINVAL, "there is nothing to compress without swap: leave out one of the two");
     if (options->fault != FL_FAULT_AUTO && options->fault != FL_FAULT_SIGNAL &&
         options->fault != FL_FAULT_THREAD)
         return init_fail(-EINVAL,
@@ -80,6 +90,17 @@ static uint32_t readahead_window(size_t buffer_len_bytes)
     return window < MACHINE_RUN_MAX ? (uint32_t)window : MACHINE_RUN_MAX;
 }
 
+/* The default that cannot be had is no failure, and told by fl_init_error. */
+static int start_swap(void)
+{
+    const struct fl_options *options = &library.options;
+    if (swap_len_bytes(options) == 0)
+        return 0;
+    int error = swap_start(options, init_error, sizeof(init_error));
+    bool asked = options->swap_path != NULL || options->swap_max_bytes != 0 || options->compress_percent != 0;
+    return asked ? error : 0;
+}
+
 /* Boots the core on the memory at meta. */
 static int boot(void *meta, size_t meta_len_bytes, uint32_t nframes, size_t buffer_len_bytes)
 {
@@ -93,6 +114,11 @@ static int boot(void *meta, size_t meta_len_bytes, uint32_t nframes, size_t buff
     if (error != 0)
         return init_fail(error, "the memory for bookkeeping (%zu bytes of address space) was refused",
                          meta_len_bytes);
+    error = start_swap();
+    if (error != 0) {
+        fl_vm_halt();
+        return error;
+    }
     error = fl_space_create(LINUX_WINDOW_START, LINUX_WINDOW_END, &library.map);
     if (error != 0) {
         fl_vm_halt();
@@ -123,9 +149,11 @@ int fl_init(const struct fl_options *options)
         .own_signal = true,
         .deliver = library_deliver,
     };
-    size_t meta_len_bytes = fl_vm_meta_size(nframes, MAP_ENTRIES);
+    size_t meta_len_bytes =
+        fl_vm_meta_size(nframes, MAP_ENTRIES) + fl_swap_meta_size(swap_len_bytes(options));
     void *meta;
     library.options = *options;
+    init_error[0] = '\0';
     error = linux_machine_init(&machine, meta_len_bytes, &meta);
     if (error != 0)
         return init_fail(error, "%s", linux_machine_error());
@@ -162,9 +190,9 @@ int fl_shutdown(void)
     int first = sync_all();
     fl_space_destroy(library.map);
     keep_first(&first, library_close_all());
-    fl_vm_stop();
-    linux_machine_fini();
+    linux_machine_stop();
     fl_vm_halt();
+    linux_machine_fini();
     library.map = NULL;
     linux_signals_restore(&saved);
     return first;

@@ -66,24 +66,34 @@ static void say_why(const struct file *file, int error, bool unwritten) FL_REQUI
                  name, why);
 }
 
-void file_errors_say(vm_offset_t va, int error)
+/* The file that a shared mapping at va may write. */
+static struct file *file_shared_at(vm_offset_t va) FL_REQUIRES(shim_lock)
+{
+    struct fl_region region;
+
+    return fl_space_region(fl_space(), va, &region) == 0 && region.start <= va && region.shared
+               ? file_of_region(&region)
+               : NULL;
+}
+
+bool file_errors_say(vm_offset_t va, int error)
 {
     static int said FL_GUARDED_BY(shim_lock);
-    struct file *file = NULL;
+    struct file *file;
     int why = error;
     sigset_t saved;
 
     if (error == -EFAULT || error == -EACCES || error == -ENXIO || error == -ENOMEM)
-        return;
+        return false;
     shim_enter(&saved);
-    if (said != error) {
-        file = file_unwritten(&why);
-        if (file != NULL)
-            say_why(file, why, true);
-        else if (is_full(error) && (file = file_at(va)) != NULL)
-            say_why(file, error, false);
-        if (file != NULL)
-            said = error;
+    file = file_unwritten(&why);
+    bool unwritten = file != NULL;
+    if (!unwritten && is_full(error))
+        file = file_shared_at(va);
+    if (file != NULL && said != error) {
+        say_why(file, unwritten ? why : error, unwritten);
+        said = error;
     }
     shim_leave(&saved);
+    return file != NULL;
 }

@@ -10,9 +10,10 @@
  */
 bool file_grew(vm_offset_t va) FL_EXCLUDES(shim_lock);
 /*
- * Says on standard error, once for each error, why an access at va failed for want of space, or
- * because dirty pages cannot be written: which file, and what helps. Says nothing of other errors.
+ * Says on standard error, once for each error, why an access at va failed for want of space, or because dirty
+ * pages cannot be written: which file, and what helps. Says nothing of other errors. Returns whether a file
+ * is the reason, also when that was said before.
  */
-void file_errors_say(vm_offset_t va, int error) FL_EXCLUDES(shim_lock);
+bool file_errors_say(vm_offset_t va, int error) FL_EXCLUDES(shim_lock);
 
 #endif

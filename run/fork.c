@@ -79,6 +79,8 @@ static void find_written(void) FL_REQUIRES(shim_lock)
         struct file *file = file_of_region(&region);
 
         image.most_regions += !region.reserved;
+        if (!region.shared && !region.reserved && region.inherit != FL_INHERIT_NONE)
+            image.most_pages += atop(region.end - region.start);
         if (file == NULL || !region.shared)
             continue;
         file->written |= (region.max_prot & VM_PROT_WRITE) != 0;
@@ -116,7 +118,6 @@ static void hand_over_written(void) FL_REQUIRES(shim_lock)
 
 static bool image_alloc(void) FL_REQUIRES(shim_lock)
 {
-    image.most_pages = atop(shim_config.memory_limit_bytes); /* written private pages stay in memory */
     image.region = fork_memory(image.most_regions * sizeof *image.region);
     image.page = fork_memory(image.most_pages * sizeof *image.page);
     image.bytes = fork_memory(ptoa(image.most_pages));

@@ -171,7 +171,7 @@ int hold_add(struct hold **list, vm_offset_t va, size_t *len, vm_prot_t access)
          * As the kernel's own access fails: an address beyond
          * the file, or an I/O error, is EFAULT there, too.
          */
-        file_errors_say(va, error);
+        (void)file_errors_say(va, error);
         return error == -ENOMEM ? -ENOMEM : -EFAULT;
     }
     hold->len = *len;

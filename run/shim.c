@@ -7,6 +7,7 @@
  * program that they start has a VM and a limit of its own. Without FAULTLINE_MEMORY the shim does nothing.
  *
  *   FAULTLINE_MEMORY, FAULTLINE_MIN_SIZE   bytes          FAULTLINE_FAULT   auto, signal, thread
+ *   FAULTLINE_SWAP, FAULTLINE_SWAP_SIZE, FAULTLINE_COMPRESS   as fl_options.swap_path and the two behind it
  *   FAULTLINE_STATS   absolute path, of the process FAULTLINE_STATS_PID      FAULTLINE_VERBOSE   1
  */
 #include "shim.h"
@@ -17,6 +18,7 @@
 #include "stats.h"
 #include "trap.h"
 #include "watch.h"
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,22 +122,28 @@ static enum fl_fault_engine config_engine(void)
     return FL_FAULT_AUTO;
 }
 
-/*
- * The path is copied, since the program may change its
- * environment. False: the launcher did not start this process.
- */
+/* Returns a copy of the path, since the program may change its environment; NULL: there is none. */
+static const char *config_path(const char *name, char copy[PATH_MAX])
+{
+    const char *path = getenv(name);
+
+    return path != NULL && strlen(path) < PATH_MAX ? strcpy(copy, path) : NULL;
+}
+
+/* False: the launcher did not start this process. */
 static bool config_read(void)
 {
-    static char stats_path[4096];
-    const char *path = getenv("FAULTLINE_STATS");
+    static char stats_path[PATH_MAX], swap_path[PATH_MAX];
 
     shim_config.memory_limit_bytes = config_bytes("FAULTLINE_MEMORY", 0);
     shim_config.min_size_bytes = config_bytes("FAULTLINE_MIN_SIZE", (size_t)1 << 20);
     shim_config.fault = config_engine();
     shim_config.verbose = getenv("FAULTLINE_VERBOSE") != NULL;
     shim_config.stats_pid = (int)config_bytes("FAULTLINE_STATS_PID", 0);
-    if (path != NULL && strlen(path) < sizeof stats_path)
-        shim_config.stats_path = strcpy(stats_path, path);
+    shim_config.stats_path = config_path("FAULTLINE_STATS", stats_path);
+    shim_config.swap_path = config_path("FAULTLINE_SWAP", swap_path);
+    shim_config.swap_max_bytes = config_bytes("FAULTLINE_SWAP_SIZE", 0);
+    shim_config.compress_percent = (unsigned)config_bytes("FAULTLINE_COMPRESS", 0);
     return shim_config.memory_limit_bytes != 0;
 }
 
@@ -160,18 +168,22 @@ static int state_start(void)
 
 static __attribute__((constructor)) void shim_constructor(void)
 {
-    struct fl_options options = {0};
     int saved_errno = errno;
 
     if (!config_read())
         return;
-    options.memory_limit_bytes = shim_config.memory_limit_bytes;
-    options.fault = shim_config.fault;
+    struct fl_options options = {.memory_limit_bytes = shim_config.memory_limit_bytes,
+                                 .fault = shim_config.fault,
+                                 .swap_path = shim_config.swap_path,
+                                 .swap_max_bytes = shim_config.swap_max_bytes,
+                                 .compress_percent = shim_config.compress_percent};
     if (trap_gate() != 0)
         shim_cannot("something else lies where Faultline keeps its system call: preload nothing else");
     signals_remember();
     if (fl_init(&options) != 0)
         shim_cannot(fl_init_error());
+    if (*fl_init_error() != '\0')
+        shim_verbose("there is no swap: %s", fl_init_error());
     if (signals_start() != 0)
         shim_cannot("cannot handle SIGBUS and SIGSYS: allow sigaction(2)");
     if (shim_config.fault != FL_FAULT_THREAD && trap_start() != 0)

@@ -47,6 +47,9 @@ struct shim_config {
     size_t memory_limit_bytes;
     size_t min_size_bytes; /* smaller mappings are left to the kernel */
     enum fl_fault_engine fault;
+    const char *swap_path; /* absolute, or NULL; with the next two as in fl_options */
+    uint64_t swap_max_bytes;
+    unsigned compress_percent;
     bool verbose;
     int pid;                /* of the process that runs under the shim */
     int stats_pid;          /* of the process that writes the stats, or 0 */

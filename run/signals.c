@@ -144,6 +144,24 @@ static bool maybe_stale(void)
     return stale;
 }
 
+/* Whether the error of an access is that of writes to the swap file. */
+static bool swap_failed(int error)
+{
+    struct fl_vm_stats stats;
+
+    fl_vm_stats(&stats);
+    return stats.swap_error == error;
+}
+
+static void end_without_memory(void)
+{
+    char why[384];
+
+    library_memory_text(why, sizeof why, "--memory", "--swap-size");
+    shim_say("%s", why);
+    linux_syscall(SYS_kill, linux_syscall(SYS_getpid), SIGKILL);
+}
+
 /*
  * Delivers an error of the core (linux_fault_set_deliver). It is no error if the file has
  * grown meanwhile, or if the mapping is being handed to the kernel or replaced at this moment.
@@ -156,16 +174,8 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
         return;
     if (error == -EFAULT && (gate_waited(va) || window_is_reserved(va) || maybe_stale()))
         return;
-    file_errors_say(va, error);
-    if (error == -ENOMEM) {
-        struct fl_vm_stats stats;
-
-        fl_vm_stats(&stats);
-        shim_say("written pages of private mappings and locked pages (%zu bytes), which have nowhere else to "
-                 "go, exceed the limit of %zu bytes: raise --memory",
-                 (size_t)ptoa(stats.wired), shim_config.memory_limit_bytes);
-        linux_syscall(SYS_kill, linux_syscall(SYS_getpid), SIGKILL);
-    }
+    if (!file_errors_say(va, error) && (error == -ENOMEM || swap_failed(error)))
+        end_without_memory();
     signals_chain(signo, info, ucontext);
 }
 

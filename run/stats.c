@@ -179,11 +179,13 @@ static size_t stats_text(char *text, size_t size)
                  "  \"faults\": %lu,\n  \"faults_minor\": %lu,\n  \"faults_cow\": %lu,\n"
                  "  \"page_ins\": %lu,\n  \"page_in_bytes\": %lu,\n  \"readahead\": %lu,\n"
                  "  \"evictions\": %lu,\n  \"write_backs\": %lu,\n  \"io_errors\": %lu,\n"
+                 "  \"swap_bytes\": %lu,\n  \"swap_used_bytes\": %lu,\n"
                  "  \"mappings_peak\": %lu,\n%s  \"engine\": \"%s\"\n}\n",
                  stats.memory_limit_bytes, stats.peak_resident_bytes, stats.vm.faults, stats.vm.faults_minor,
                  stats.vm.faults_cow, stats.vm.page_ins, stats.vm.page_in_bytes, stats.vm.readahead,
-                 stats.vm.evictions, stats.vm.write_backs, stats.vm.io_errors, stats.vm.mappings_peak - 1,
-                 left, shim_config.fault == FL_FAULT_THREAD ? "thread" : "signal");
+                 stats.vm.evictions, stats.vm.write_backs, stats.vm.io_errors, ptoa(stats.vm.swap_pages),
+                 ptoa(stats.vm.swap_pages - stats.vm.swap_free), stats.vm.mappings_peak - 1, left,
+                 shim_config.fault == FL_FAULT_THREAD ? "thread" : "signal");
     return len > 0 && (size_t)len < size ? (size_t)len : 0;
 }
 

@@ -25,7 +25,8 @@
 #define EXIT_USAGE          2
 #define EXIT_NOT_EXECUTABLE 126
 #define EXIT_NOT_FOUND      127
-#define SCRIPT_DEPTH        5 /* as the kernel follows #! lines */
+#define SCRIPT_DEPTH        5  /* as the kernel follows #! lines */
+#define COMPRESS_PERCENT    75 /* of --compress alone */
 
 static _Noreturn void fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -47,6 +48,9 @@ struct run_options {
     size_t memory_bytes, min_size_bytes;
     const char *fault;
     const char *stats;
+    const char *swap;
+    size_t swap_bytes;
+    unsigned compress_percent;
     bool verbose;
     char **program; /* argv of the program, NULL-terminated */
 };
@@ -84,12 +88,29 @@ static size_t option_size(const char *option, const char *text)
     return bytes;
 }
 
+static unsigned option_percent(const char *text)
+{
+    char *end;
+    unsigned long value;
+
+    if (text == NULL)
+        return COMPRESS_PERCENT;
+    value = strtoul(text, &end, 10);
+    if (*text < '1' || *text > '9' || (*end != '\0' && strcmp(end, "%") != 0) || value > FL_COMPRESS_MAX)
+        fail(EXIT_USAGE, "--compress '%s' is not a share of the memory: give percent from 1 to %d", text,
+             FL_COMPRESS_MAX);
+    return (unsigned)value;
+}
+
 enum run_option {
     OPTION_MEMORY = 'm',
     OPTION_VERBOSE = 'v',
     OPTION_FAULT = 256,
     OPTION_MIN_SIZE,
     OPTION_STATS,
+    OPTION_SWAP,
+    OPTION_SWAP_SIZE,
+    OPTION_COMPRESS,
 };
 
 static const struct argp_option run_option_list[] = {
@@ -99,6 +120,17 @@ static const struct argp_option run_option_list[] = {
     {"fault", OPTION_FAULT, "ENGINE", 0,
      "How page faults are served: 'signal' in the faulting thread (the fastest), 'thread' by other threads "
      "(needs root or vm.unprivileged_userfaultfd=1), or 'auto' (default: signal)",
+     0},
+    {"swap", OPTION_SWAP, "FILE", 0,
+     "Where written pages of private mappings go: a new file, or a directory in which it gets no name "
+     "(default: "
+     "$TMPDIR, else /var/tmp). It is gone when the program ends",
+     0},
+    {"swap-size", OPTION_SWAP_SIZE, "SIZE", 0,
+     "How much may go there at most (default 16G); 0: nothing, such pages stay in memory", 0},
+    {"compress", OPTION_COMPRESS, "PERCENT", OPTION_ARG_OPTIONAL,
+     "How much of the memory may hold such pages compressed before they go there (75, if not given; at most "
+     "90)",
      0},
     {"stats", OPTION_STATS, "FILE", 0,
      "When the program exits, write what happened to FILE, as one JSON object", 0},
@@ -134,6 +166,15 @@ static error_t run_parse(int key, char *arg, struct argp_state *state)
     case OPTION_STATS:
         options->stats = arg;
         return 0;
+    case OPTION_SWAP:
+        options->swap = arg;
+        return 0;
+    case OPTION_SWAP_SIZE:
+        options->swap_bytes = option_size("swap-size", arg);
+        return 0;
+    case OPTION_COMPRESS:
+        options->compress_percent = option_percent(arg);
+        return 0;
     case OPTION_VERBOSE:
         options->verbose = true;
         return 0;
@@ -154,7 +195,7 @@ static struct run_options run_options(int argc, char **argv)
     static const struct argp argp = {
         run_option_list, run_parse, "-- PROGRAM [ARGS...]", run_doc, NULL, NULL, NULL};
     struct run_options options = {
-        .memory_bytes = SIZE_MAX, .min_size_bytes = (size_t)1 << 20, .fault = "auto"};
+        .memory_bytes = SIZE_MAX, .min_size_bytes = (size_t)1 << 20, .fault = "auto", .swap_bytes = SIZE_MAX};
     bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-?") == 0 ||
                              strcmp(argv[1], "--usage") == 0);
 
@@ -165,6 +206,9 @@ static struct run_options run_options(int argc, char **argv)
     if (options.memory_bytes < FL_MEMORY_MIN)
         fail(EXIT_USAGE, "--memory of %zu bytes is too small to run: give at least %zuM",
              options.memory_bytes, FL_MEMORY_MIN >> 20);
+    if (options.swap_bytes == 0 && (options.swap != NULL || options.compress_percent != 0))
+        fail(EXIT_USAGE, "--swap-size 0 leaves nothing for --%s: leave out one of the two",
+             options.swap != NULL ? "swap" : "compress");
     if (options.program == NULL)
         fail(EXIT_USAGE, "no program to run: faultline run --memory SIZE -- PROGRAM ARGS...");
     return options;
@@ -329,8 +373,11 @@ static void preload(const char *shim)
     free(list);
 }
 
-/* Makes the path absolute, since the program may change its directory before it exits. */
-static void set_stats(const char *file)
+/*
+ * Sets the variable to the path of a file in a directory that can be written to. The path becomes absolute,
+ * since the program may change its directory before it is used.
+ */
+static void set_path(const char *option, const char *variable, const char *file)
 {
     char *directory = strdup(file);
     char *slash = directory != NULL ? strrchr(directory, '/') : NULL;
@@ -343,12 +390,53 @@ static void set_stats(const char *file)
     resolved = realpath(slash != NULL ? directory : ".", path);
     if (resolved == NULL || access(path, W_OK) != 0 || *base == '\0' ||
         strlen(path) + strlen(base) + 2 > sizeof path)
-        fail(EXIT_USAGE,
-             "--stats '%s' cannot be written: %s: name a file in a directory that you can write to", file,
-             strerror(errno));
+        fail(EXIT_USAGE, "--%s '%s' cannot be written: %s: name a file in a directory that you can write to",
+             option, file, strerror(errno));
     strcat(strcat(path, "/"), base);
-    set_env("FAULTLINE_STATS", path);
+    set_env(variable, path);
     free(directory);
+}
+
+/* A directory, or a file that does not exist yet: what is in an old one would be lost. */
+static void set_swap(const char *place)
+{
+    char path[PATH_MAX];
+    struct stat st;
+
+    if (stat(place, &st) != 0) {
+        set_path("swap", "FAULTLINE_SWAP", place);
+        return;
+    }
+    if (!S_ISDIR(st.st_mode))
+        fail(EXIT_USAGE, "--swap '%s' exists: name a new file, or a directory", place);
+    if (realpath(place, path) == NULL || access(path, W_OK | X_OK) != 0)
+        fail(EXIT_USAGE, "--swap '%s' cannot be written: %s: name a directory that you can write to", place,
+             strerror(errno));
+    set_env("FAULTLINE_SWAP", path);
+}
+
+/* The variables that were set for another program are not for this one. */
+static void set_environment(const struct run_options *options)
+{
+    static const char *const optional[] = {"FAULTLINE_STATS", "FAULTLINE_SWAP", "FAULTLINE_SWAP_SIZE",
+                                           "FAULTLINE_COMPRESS", "FAULTLINE_VERBOSE"};
+
+    for (size_t i = 0; i < sizeof optional / sizeof *optional; i++)
+        unsetenv(optional[i]);
+    set_env_number("FAULTLINE_STATS_PID", (size_t)getpid()); /* it becomes the program */
+    set_env_number("FAULTLINE_MEMORY", options->memory_bytes);
+    set_env_number("FAULTLINE_MIN_SIZE", options->min_size_bytes);
+    set_env("FAULTLINE_FAULT", options->fault);
+    if (options->stats != NULL)
+        set_path("stats", "FAULTLINE_STATS", options->stats);
+    if (options->swap != NULL)
+        set_swap(options->swap);
+    if (options->swap_bytes != SIZE_MAX)
+        set_env_number("FAULTLINE_SWAP_SIZE", options->swap_bytes != 0 ? options->swap_bytes : SIZE_MAX);
+    if (options->compress_percent != 0)
+        set_env_number("FAULTLINE_COMPRESS", options->compress_percent);
+    if (options->verbose)
+        set_env("FAULTLINE_VERBOSE", "1");
 }
 
 static int run(int argc, char **argv)
@@ -357,16 +445,7 @@ static int run(int argc, char **argv)
     const char *path = find_program(options.program[0]);
 
     check_program(path);
-    set_env_number("FAULTLINE_STATS_PID", (size_t)getpid()); /* it becomes the program */
-    set_env_number("FAULTLINE_MEMORY", options.memory_bytes);
-    set_env_number("FAULTLINE_MIN_SIZE", options.min_size_bytes);
-    set_env("FAULTLINE_FAULT", options.fault);
-    unsetenv("FAULTLINE_STATS");
-    unsetenv("FAULTLINE_VERBOSE");
-    if (options.stats != NULL)
-        set_stats(options.stats);
-    if (options.verbose)
-        set_env("FAULTLINE_VERBOSE", "1");
+    set_environment(&options);
     preload(find_shim());
     execv(path, options.program);
     fail(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE, "program '%s' cannot be run: %s", path,

@@ -317,7 +317,7 @@ static int ll_rw_block(struct block_io *io)
     struct blk_plug plug;
     if (io->n == 0)
         return 0;
-    int error = machine_window_get(&io->run, how, false, &io->addr);
+    int error = pmap_window_get(&io->run, how, false, &io->addr);
     if (error != 0) {
         for (uint32_t i = 0; i < io->n; i++)
             io->b[i].error = error;
@@ -331,7 +331,7 @@ static int ll_rw_block(struct block_io *io)
     }
     blk_finish_plug(&plug);
     wait_on_buffers(io);
-    machine_window_put(&io->run, how, &io->addr, true); /* bytes of a block that failed mean nothing anyway */
+    pmap_window_put(&io->run, how, &io->addr, true); /* bytes of a block that failed mean nothing anyway */
     for (uint32_t i = 0; i < io->n && error == 0; i++)
         error = io->b[i].error;
     if (error == 0)

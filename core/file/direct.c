@@ -23,6 +23,7 @@
 #include "file/vnode.h"
 #include "file/writeback.h"
 #include "lib/errno.h"
+#include "vm/pmap.h"
 #include "vm/vm_pageout.h"
 #include <faultline/vm.h>
 
@@ -97,7 +98,7 @@ static int direct_transfer(struct direct_io *io, struct store *store, enum store
     uint32_t npages = (uint32_t)atop(io->start + io->len_bytes + VM_PAGE_MASK);
     struct machine_run run = {
         .object = io->bounce->machine, .pindex = 0, .npages = npages, .frame = io->frame};
-    int error = machine_window_get(&run, how, false, io->addr);
+    int error = pmap_window_get(&run, how, false, io->addr);
     if (error != 0)
         return error;
     io->done = false;
@@ -117,7 +118,7 @@ static int direct_transfer(struct direct_io *io, struct store *store, enum store
     while (!io->done)
         vm_sleep(io, &io->lock);
     vm_unlock(&io->lock);
-    machine_window_put(&run, how, io->addr, io->error == 0);
+    pmap_window_put(&run, how, io->addr, io->error == 0);
     return io->error;
 }
 

@@ -21,6 +21,7 @@
 #include "lib/kassert.h"
 #include "lib/zone.h"
 #include "vm/lru.h"
+#include "vm/pmap.h"
 #include "vm/vm_meter.h"
 
 /* Older transfers that a write waits for to get a window, before it waits for its own. */
@@ -150,7 +151,7 @@ static int transfer_sync(struct vm_object *object, struct vm_page **m, uint32_t 
     if (req == NULL)
         return -ENOMEM;
     struct machine_run run = request_run(req);
-    int error = machine_window_get(&run, how, false, req->addr);
+    int error = pmap_window_get(&run, how, false, req->addr);
     if (error == 0) {
         req->bio.wait = true;
         req->bio.end_io = transfer_sync_done;
@@ -160,7 +161,7 @@ static int transfer_sync(struct vm_object *object, struct vm_page **m, uint32_t 
         vm_unlock(&req->lock);
         request_wait(req);
         error = req->error;
-        machine_window_put(&run, how, req->addr, error == 0);
+        pmap_window_put(&run, how, req->addr, error == 0);
     }
     vm_zone_free(&transfer_zone, req);
     return error;
@@ -339,7 +340,7 @@ static void transfer_async_done(struct bio *bio, int error)
         vnode_seterror(vm_object_vnode(object), error);
 
     vm_lock(&object->lock);
-    machine_window_put(&run, request_window(req), req->addr, error == 0);
+    pmap_window_put(&run, request_window(req), req->addr, error == 0);
     async_pages(req, error);
     async_unlink(object, req);
     vm_lock(&req->lock);
@@ -405,7 +406,7 @@ void transfer_readahead(struct vm_object *object, struct vm_page **m, uint32_t c
     struct transfer *req = request_alloc(object, m, count, STORE_READ);
     if (req != NULL) {
         struct machine_run run = request_run(req);
-        if (machine_window_get(&run, MACHINE_WINDOW_FILL, true, req->addr) == 0) {
+        if (pmap_window_get(&run, MACHINE_WINDOW_FILL, true, req->addr) == 0) {
             async_submit(object, m, req, plug);
             return;
         }
@@ -427,7 +428,7 @@ static int writepages_start(struct vm_object *object, struct vm_page **m, uint32
     if (req == NULL)
         return -ENOMEM;
     struct machine_run run = request_run(req);
-    int error = machine_window_get(&run, MACHINE_WINDOW_READ, true, req->addr);
+    int error = pmap_window_get(&run, MACHINE_WINDOW_READ, true, req->addr);
     if (error == 0)
         async_submit(object, m, req, plug);
     else

@@ -5,6 +5,7 @@
 #ifndef CORE_LIB_ERRNO_H
 #define CORE_LIB_ERRNO_H
 
+#define EPERM      1
 #define ENOENT     2
 #define EIO        5
 #define ENXIO      6

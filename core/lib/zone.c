@@ -45,7 +45,7 @@ size_t vm_meta_used(void)
     return used;
 }
 
-static bool meta_fails(const char *what)
+bool vm_meta_fails(const char *what)
 {
     return meta.fail_alloc != NULL && meta.fail_alloc(what);
 }
@@ -68,7 +68,7 @@ static void *meta_take(size_t len_bytes, size_t align)
 
 void *vm_meta_alloc(const char *what, size_t len_bytes, size_t align)
 {
-    if (meta_fails(what))
+    if (vm_meta_fails(what))
         return NULL;
     return meta_take(len_bytes, align < 8 ? 8 : align);
 }
@@ -99,7 +99,7 @@ void *vm_zone_alloc(struct vm_zone *zone)
 {
     void *item = NULL;
 
-    if (meta_fails(zone->name))
+    if (vm_meta_fails(zone->name))
         return NULL;
     vm_lock(&zone->lock);
     if (zone->free != NULL) {

@@ -38,6 +38,8 @@ struct vm_zone {
  * NULL. Context: boot.
  */
 void vm_meta_init(void *meta, size_t len_bytes, bool (*fail_alloc)(const char *what));
+/* Asks fail_alloc whether an allocation of `what` is to fail. For memory that comes from elsewhere. */
+FL_NODISCARD bool vm_meta_fails(const char *what);
 /* Bytes handed out so far. */
 FL_NODISCARD size_t vm_meta_used(void);
 /*

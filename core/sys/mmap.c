@@ -1,37 +1,30 @@
 /*
- * mmap.c: mmap: maps a file or fresh memory into an address space.
+ * mmap.c: mmap as Linux has it: maps a file or fresh memory into an address space.
  *
  *     fl_sys_mmap
- *       sys_mmap                 arguments: alignment, length, place, flags
- *         fget_mmap              the open file's vnode
- *         vn_mmap                its open mode against the protection
- *           vm_mmap_vnode        the file's object, with its size as it is now
- *           vm_mmap_object       into the map: vm_map_find, or vm_map_fixed
- *         vm_mmap_anonymous      for FL_MAP_ANONYMOUS, instead of vn_mmap
- *       vm_map_wire, sys_populate
+ *       do_mmap                  arguments: alignment, length, place, flags
+ *         mmap_file              the open file's mode against the protection; its object
+ *         mmap_anonymous         or fresh memory
+ *           vm_mmap_object       (mmap_object.c) get_unmapped_area, mmap_region
+ *       mm_populate              locks or fills the mapping, if that is asked for
  *
- * The functions' names and order are those of FreeBSD 11's mmap; errors and their order are Linux's. An
- * address outside the space gives -ENOMEM. Locks: those of vm_map_insert and its kin; none on entry.
+ * The functions' names are those of Linux, and so are the errors and their order. One exception: a place is
+ * looked for when the mapping is otherwise possible, under the lock under which it is used. An address
+ * outside the space gives -ENOMEM. Locks: (M), in vm_mmap_object; none on entry.
  *
  * Does not do: huge pages (MAP_HUGETLB gives -EINVAL for a file, as Linux does for a file of an ordinary file
  * system, and -ENOMEM otherwise, as with an empty pool); MAP_32BIT without MAP_FIXED (-ENOMEM, for the space
  * may lie above 4 GiB, and the program would cut off the address).
  */
-#include <faultline/vm.h>
-#include "file/buffer.h"
-#include "file/truncate.h"
-#include "file/vnode_space.h"
-#include "file/writeback.h"
+#include "sys/mmap.h"
+#include "file/vnode.h"
 #include "lib/errno.h"
-#include "vm/vm_harvest.h"
 #include "sys/range.h"
-#include "vm/vm_pager.h"
 
 #define MAP_32BIT      0x40
 #define MAP_DENYWRITE  0x800
 #define MAP_EXECUTABLE 0x1000
 #define MAP_HUGETLB    0x40000
-#define MMAP_FIXED     (FL_MAP_FIXED | FL_MAP_FIXED_NOREPLACE)
 /*
  * The flags that MAP_SHARED_VALIDATE accepts (LEGACY_MAP_MASK, Linux). FIXED_NOREPLACE is newer and not in
  * it.
@@ -41,44 +34,16 @@
      FL_MAP_POPULATE | FL_MAP_NONBLOCK | FL_MAP_STACK | MAP_32BIT | MAP_HUGETLB | MAP_DENYWRITE |            \
      MAP_EXECUTABLE)
 
+static bool mmap_is_private(int flags)
+{
+    return (flags & FL_MAP_TYPE) == FL_MAP_PRIVATE;
+}
+
 /*
- * Puts the mapping into the map, at *addr if it is fixed. *addr: where. The caller's reference to the object
- * becomes the mapping's; on failure it is dropped.
+ * Whether the file's open mode and its mount allow the type and the protection. Errors: -EINVAL, -EACCES,
+ * -EPERM, -EOPNOTSUPP.
  */
-static int vm_mmap_object(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_prot_t prot,
-                          vm_prot_t max, unsigned eflags, int flags, struct vm_object *object,
-                          vm_pindex_t pindex)
-{
-    int error;
-
-    if ((flags & FL_MAP_FIXED_NOREPLACE) != 0) {
-        vm_map_lock(map);
-        error = vm_map_insert(map, object, pindex, *addr, *addr + size, prot, max, eflags);
-        vm_map_unlock(map);
-    } else if ((flags & FL_MAP_FIXED) != 0) {
-        error = vm_map_fixed(map, object, pindex, *addr, *addr + size, prot, max, eflags);
-    } else {
-        error = vm_map_find(map, object, pindex, addr, size, prot, max, eflags);
-    }
-    if (error != 0 && object != NULL)
-        vm_object_deallocate(object);
-    return error;
-}
-
-/* *object: the vnode's object, with a reference, after the vnode learnt the file's length. */
-static int vm_mmap_vnode(struct vnode *vnode, vm_ooffset_t offset, vm_offset_t size,
-                         struct vm_object **object)
-{
-    int error = fl_vnode_setsize(vnode);
-
-    if (error != 0)
-        return error;
-    *object = vm_pager_allocate(OBJT_VNODE, vnode, atop(offset + size));
-    return *object == NULL ? -ENOMEM : 0;
-}
-
-/* Whether the file's open mode allows the type and the protection. Errors: -EINVAL, -EACCES, -EOPNOTSUPP. */
-static int vn_mmap_check(const struct fl_file *file, int flags, vm_prot_t prot)
+static int mmap_file_check(const struct fl_file *file, int flags, vm_prot_t prot)
 {
     switch (flags & FL_MAP_TYPE) {
     case FL_MAP_SHARED_VALIDATE:
@@ -96,56 +61,29 @@ static int vn_mmap_check(const struct fl_file *file, int flags, vm_prot_t prot)
     }
     if ((file->mode & FL_FREAD) == 0)
         return -EACCES;
+    if ((file->mode & FL_FNOEXEC) != 0 && (prot & VM_PROT_EXECUTE) != 0)
+        return -EPERM;
     return (flags & FL_MAP_GROWSDOWN) != 0 ? -EINVAL : 0;
 }
 
-/*
- * The object is about to be mapped. Its pages get all of their bytes; and where the disk may be too full for
- * a page that becomes dirty, stores are to be told. Errors: the store's, -ENOMEM.
- */
-static int vn_mmap_prepare(struct vm_object *object, bool may_write)
+static int mmap_file(struct vm_map *map, struct vm_mmap *m, int flags, const struct fl_file *file,
+                     vm_ooffset_t offset)
 {
-    int error = block_complete_pages(object);
-
-    if (error != 0) {
-        /* Written, such pages can go: then the access that needs the bytes meets the error. */
-        (void)!filemap_write_and_wait_range(object, 0, UINT64_MAX);
-        (void)!invalidate_inode_pages2_range(object, 0, UINT64_MAX);
-        error = block_complete_pages(object);
-    }
-    if (error != 0 || !may_write || !vnode_pager_space_scarce(object))
-        return error;
-    vm_lock(&object->lock);
-    error = vm_object_writenotify(object);
-    vm_unlock(&object->lock);
-    return error;
-}
-
-static int vn_mmap(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_prot_t prot, int flags,
-                   const struct fl_file *file, struct vnode *vnode, vm_ooffset_t offset)
-{
-    bool private = (flags & FL_MAP_TYPE) == FL_MAP_PRIVATE;
-    vm_prot_t max = VM_PROT_ALL;
-    struct vm_object *object;
-    int error = vn_mmap_check(file, flags, prot);
+    bool private = mmap_is_private(flags);
+    int error = mmap_file_check(file, flags, m->prot);
 
     if (error != 0)
         return error;
     if (!private && (file->mode & FL_FWRITE) == 0)
-        max &= (vm_prot_t)~VM_PROT_WRITE;
-    error = vm_mmap_vnode(vnode, offset, size, &object);
-    if (error != 0)
-        return error;
-    error = vn_mmap_prepare(object, !private && (max & VM_PROT_WRITE) != 0);
-    if (error != 0) {
-        vm_object_deallocate(object);
-        return error;
-    }
-    error = vm_mmap_object(map, addr, size, prot, max, private ? MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY : 0,
-                           flags, object, atop(offset));
-    /* Rare: a failed write that others were told of, and this descriptor was not told of yet. */
-    if (error == 0 && file->told != fl_vnode_errseq(vnode))
-        vm_map_told_older(map, *addr, *addr + size, object, file->told);
+        m->max_prot &= (vm_prot_t)~VM_PROT_WRITE;
+    if ((file->mode & FL_FNOEXEC) != 0)
+        m->max_prot &= (vm_prot_t)~VM_PROT_EXECUTE;
+    m->eflags = private ? MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY : 0;
+    error = vm_mmap_vnode(m, file->vnode, offset, !private);
+    if (error == 0)
+        error = vm_mmap_object(map, m);
+    if (error == 0)
+        vm_mmap_told(map, m, file);
     return error;
 }
 
@@ -153,54 +91,40 @@ static int vn_mmap(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_p
  * Shared memory gets its object at once, because it may be shared untouched; private memory when it is
  * touched.
  */
-static int vm_mmap_anonymous(struct vm_map *map, vm_offset_t *addr, vm_offset_t size, vm_prot_t prot,
-                             int flags)
+static int mmap_anonymous(struct vm_map *map, struct vm_mmap *m, int flags)
 {
-    struct vm_object *object = NULL;
-    unsigned eflags = 0;
-
     switch (flags & FL_MAP_TYPE) {
     case FL_MAP_SHARED:
         if ((flags & FL_MAP_GROWSDOWN) != 0)
             return -EINVAL;
-        object = vm_object_allocate(OBJT_DEFAULT, atop(size), NULL);
-        if (object == NULL)
+        m->object = vm_object_allocate(OBJT_DEFAULT, atop(m->size), NULL);
+        if (m->object == NULL)
             return -ENOMEM;
         break;
     case FL_MAP_PRIVATE:
-        eflags = MAP_ENTRY_COW | ((flags & FL_MAP_GROWSDOWN) != 0 ? MAP_ENTRY_GROWS_DOWN : 0);
+        m->eflags = MAP_ENTRY_COW | ((flags & FL_MAP_GROWSDOWN) != 0 ? MAP_ENTRY_GROWS_DOWN : 0);
         break;
     default:
         return -EINVAL;
     }
-    return vm_mmap_object(map, addr, size, prot, VM_PROT_ALL, eflags, flags, object, 0);
-}
-
-static int fget_mmap(const struct fl_file *file, struct vnode **vnode)
-{
-    if (file == NULL || file->vnode == NULL)
-        return -EBADF;
-    *vnode = file->vnode;
-    return 0;
+    return vm_mmap_object(map, m);
 }
 
 /* A fixed address must lie in the space. A hint is rounded down to a page, or up to the space's start. */
-static int mmap_check_place(const struct vm_map *map, vm_offset_t *addr, vm_offset_t size, int flags)
+static int mmap_check_place(const struct vm_map *map, struct vm_mmap *m, int flags)
 {
-    vm_offset_t space = map->max_offset - map->min_offset;
-
-    if (size > space)
+    if (m->size > map->max_offset - map->min_offset)
         return -ENOMEM;
-    if ((flags & MMAP_FIXED) != 0) {
-        if (*addr > map->max_offset - size || *addr < map->min_offset)
+    if (m->place != VM_MMAP_TOPDOWN) {
+        if (m->addr > map->max_offset - m->size || m->addr < map->min_offset)
             return -ENOMEM;
-        return (*addr & VM_PAGE_MASK) != 0 ? -EINVAL : 0;
+        return (m->addr & VM_PAGE_MASK) != 0 ? -EINVAL : 0;
     }
     if ((flags & MAP_32BIT) != 0)
         return -ENOMEM;
-    *addr = trunc_page(*addr);
-    if (*addr != 0 && *addr < map->min_offset)
-        *addr = map->min_offset;
+    m->addr = trunc_page(m->addr);
+    if (m->addr != 0 && m->addr < map->min_offset)
+        m->addr = map->min_offset;
     return 0;
 }
 
@@ -215,53 +139,55 @@ static int mmap_check_length(size_t len_bytes, vm_ooffset_t offset, vm_offset_t 
     return offset + *size < offset || offset + *size > INT64_MAX ? -EOVERFLOW : 0;
 }
 
-static int sys_mmap(struct vm_map *map, vm_offset_t *addr, size_t len_bytes, vm_prot_t prot, int flags,
-                    const struct fl_file *file, vm_ooffset_t offset)
+static enum vm_mmap_place mmap_place_of(int flags)
+{
+    if ((flags & FL_MAP_FIXED_NOREPLACE) != 0)
+        return VM_MMAP_EXCL;
+    return (flags & FL_MAP_FIXED) != 0 ? VM_MMAP_FIXED : VM_MMAP_TOPDOWN;
+}
+
+static int do_mmap(struct vm_map *map, struct vm_mmap *m, size_t len_bytes, int flags,
+                   const struct fl_file *file, vm_ooffset_t offset)
 {
     bool anonymous = (flags & FL_MAP_ANONYMOUS) != 0;
-    struct vnode *vnode = NULL;
-    vm_offset_t size;
     int error;
 
     if ((offset & VM_PAGE_MASK) != 0)
         return -EINVAL;
-    error = anonymous ? 0 : fget_mmap(file, &vnode);
-    if (error != 0)
-        return error;
+    if (!anonymous && (file == NULL || file->vnode == NULL))
+        return -EBADF;
     if ((flags & MAP_HUGETLB) != 0)
         return anonymous ? -ENOMEM : -EINVAL;
-    error = mmap_check_length(len_bytes, offset, &size);
+    error = mmap_check_length(len_bytes, offset, &m->size);
     if (error == 0)
-        error = mmap_check_place(map, addr, size, flags);
+        error = mmap_check_place(map, m, flags);
     if (error != 0)
         return error;
-    if (anonymous)
-        return vm_mmap_anonymous(map, addr, size, prot, flags);
-    return vn_mmap(map, addr, size, prot, flags, file, vnode, offset);
+    return anonymous ? mmap_anonymous(map, m, flags) : mmap_file(map, m, flags, file, offset);
 }
 
-/* Fills or locks the new mapping. As on Linux, the mapping stays, and the call succeeds, if that fails. */
-static void mmap_populate(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t prot, int flags)
+/* How MAP_POPULATE touches the pages: private ones that may be written are copied now. */
+static vm_prot_t mmap_populate_access(const struct vm_mmap *m, int flags)
 {
-    bool private = (flags & FL_MAP_TYPE) == FL_MAP_PRIVATE;
-    vm_prot_t access = private && (prot & VM_PROT_WRITE) != 0 ? VM_PROT_WRITE : VM_PROT_READ;
-    int ignored = 0;
-
-    if ((flags & FL_MAP_LOCKED) != 0)
-        ignored = vm_map_wire(map, start, end);
-    else if ((flags & (FL_MAP_POPULATE | FL_MAP_NONBLOCK)) == FL_MAP_POPULATE && prot != VM_PROT_NONE)
-        ignored = sys_populate(map, start, end, access);
-    (void)ignored;
+    if ((flags & (FL_MAP_POPULATE | FL_MAP_NONBLOCK)) != FL_MAP_POPULATE || m->prot == VM_PROT_NONE)
+        return VM_PROT_NONE;
+    return mmap_is_private(flags) && (m->prot & VM_PROT_WRITE) != 0 ? VM_PROT_WRITE : VM_PROT_READ;
 }
 
 int64_t fl_sys_mmap(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int prot, int flags,
                     const struct fl_file *file, vm_ooffset_t offset)
 {
-    vm_prot_t vm_prot = (vm_prot_t)(prot & VM_PROT_ALL); /* Linux ignores other bits here */
-    int error = sys_mmap(map, &addr, len_bytes, vm_prot, flags, file, offset);
+    struct vm_mmap m = {
+        .place = mmap_place_of(flags),
+        .addr = addr,
+        .prot = (vm_prot_t)(prot & VM_PROT_ALL), /* Linux ignores other bits here */
+        .max_prot = VM_PROT_ALL,
+        .wire = (flags & FL_MAP_LOCKED) != 0,
+    };
+    int error = do_mmap(map, &m, len_bytes, flags, file, offset);
 
     if (error != 0)
         return error;
-    mmap_populate(map, addr, addr + round_page((vm_offset_t)len_bytes), vm_prot, flags);
-    return (int64_t)addr;
+    mm_populate(map, m.addr, m.addr + m.size, mmap_populate_access(&m, flags), m.wire);
+    return (int64_t)m.addr;
 }

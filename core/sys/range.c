@@ -70,3 +70,11 @@ int sys_populate(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot
         error = vm_fault(map, va, access, VM_FAULT_NORMAL);
     return error;
 }
+
+void mm_populate(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t access, bool wire)
+{
+    if (wire)
+        (void)!vm_map_wire(map, start, end, VM_MAP_WIRE_REACHABLE);
+    else if (access != VM_PROT_NONE)
+        (void)!sys_populate(map, start, end, access);
+}

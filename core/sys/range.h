@@ -43,4 +43,11 @@ FL_NODISCARD bool sys_range_end(vm_offset_t addr, size_t len_bytes, vm_offset_t 
 /* Faults in the pages of [start, end) up to the first error. No lock held. Errors: as vm_fault. */
 FL_NODISCARD int sys_populate(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t access);
 
+/*
+ * Brings in [start, end), a new mapping, or locks it if `wire` is set. Pages that cannot be had are left out,
+ * and the call that made the mapping succeeds, as on Linux. `access`: how they are touched if they are not
+ * locked; VM_PROT_NONE: not at all. No lock held. (mm_populate, Linux.)
+ */
+void mm_populate(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_prot_t access, bool wire);
+
 #endif

@@ -1,10 +1,11 @@
 /*
- * space.c: address spaces as the host of the core sees them: creating and destroying them, setting ranges
- * aside that the VM must not use, and listing what is mapped. Locks: (M); (O) below it.
+ * space.c: address spaces as the host of the core sees them: creating and destroying them, their limits,
+ * setting ranges aside that the VM must not use, and listing what is mapped. Locks: (M); (O) below it.
  */
 #include <faultline/vm.h>
 #include "file/vnode.h"
 #include "lib/errno.h"
+#include "vm/swap_pager.h"
 #include "vm/vm_map.h"
 
 int fl_space_create(vm_offset_t start, vm_offset_t end, struct vm_map **map)
@@ -35,6 +36,34 @@ void fl_space_set_brk(struct vm_map *map, vm_offset_t start, vm_offset_t limit)
     map->brk_start = map->brk = start;
     map->brk_limit = limit;
     vm_map_unlock(map);
+}
+
+void fl_space_set_mmap_base(struct vm_map *map, vm_offset_t base)
+{
+    vm_map_lock(map);
+    map->mmap_base = trunc_page(base);
+    vm_map_unlock(map);
+}
+
+void fl_space_set_limits(struct vm_map *map, const struct fl_space_limits *limits)
+{
+    vm_map_lock(map);
+    map->limits = *limits;
+    vm_map_unlock(map);
+}
+
+void fl_space_get_limits(struct vm_map *map, struct fl_space_limits *limits)
+{
+    vm_map_lock_read(map);
+    *limits = map->limits;
+    vm_map_unlock_read(map);
+}
+
+void fl_space_usage(struct vm_map *map, struct fl_space_usage *usage)
+{
+    vm_map_lock_read(map);
+    *usage = (struct fl_space_usage){map->size_bytes, map->data_bytes, map->locked_bytes};
+    vm_map_unlock_read(map);
 }
 
 int fl_space_reserve(struct vm_map *map, vm_offset_t start, vm_offset_t end)
@@ -92,27 +121,42 @@ int fl_space_region(struct vm_map *map, vm_offset_t va, struct fl_region *region
 }
 
 /*
- * *found: the first page of [start, end), which lies in the entry, that the entry's own shadow has, clean
- * copies of pages behind it not counted. False: there is none. (M) shared.
+ * *pindex: the first page at or behind it that the shadow has, in memory or in swap space; clean copies of
+ * pages behind it are not counted. False: there is none. (O).
  */
+static bool shadow_own_page(const struct vm_object *object, vm_pindex_t *pindex) FL_REQUIRES(object->lock)
+{
+    vm_pindex_t swapped = *pindex;
+    bool found = swap_pager_next(object, &swapped);
+    const struct vm_page *m = vm_page_find_least(object, *pindex);
+    while (m != NULL && ((m->flags & PG_VALID) == 0 || (m->flags & PG_COPY) != 0))
+        m = vm_page_find_least(object, m->pindex + 1);
+    if (m != NULL && (!found || m->pindex < swapped)) {
+        found = true;
+        swapped = m->pindex;
+    }
+    *pindex = swapped;
+    return found;
+}
+
+/* *found: the first page of [start, end), which lies in the entry, that the entry's own shadow has. False:
+ * there is none. (M) shared. */
 static bool entry_private_page(const struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end,
                                vm_offset_t *found)
 {
     struct vm_object *object = entry->object;
     const vm_pindex_t first = entry->pindex + atop(start - entry->start);
     const vm_pindex_t last = entry->pindex + atop(end - entry->start);
-    const struct vm_page *m;
+    vm_pindex_t own = first;
 
     if (object == NULL || (entry->eflags & MAP_ENTRY_COW) == 0 || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
         return false;
     vm_lock(&object->lock);
-    m = vm_page_find_least(object, first);
-    while (m != NULL && m->pindex < last && ((m->flags & PG_VALID) == 0 || (m->flags & PG_COPY) != 0))
-        m = vm_page_find_least(object, m->pindex + 1);
-    if (m != NULL && m->pindex < last)
-        *found = start + ptoa(m->pindex - first);
+    bool has = shadow_own_page(object, &own) && own < last;
+    if (has)
+        *found = start + ptoa(own - first);
     vm_unlock(&object->lock);
-    return m != NULL && m->pindex < last;
+    return has;
 }
 
 int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_offset_t end, vm_offset_t *found)

@@ -5,7 +5,7 @@
  *   fl_vm_boot starts the floors from below, and what depends on numbers of others last:
  *
  *     lib    the metadata memory
- *     vm     pages (vm_phys, vm_reserv), radix nodes, objects, the table of pagers, swap, maps
+ *     vm     pages (vm_phys, vm_reserv), kmap, radix nodes, objects, the table of pagers, swap, maps
  *     file   the block layer, buffer heads, transfers, vnodes, their pager, read-ahead, the flusher's marks
  *     vm     the page daemon's marks, which take account of read-ahead's window
  *
@@ -24,8 +24,10 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
+#include "vm/kmap.h"
 #include "vm/lru.h"
 #include "vm/swap_pager.h"
+#include "vm/vm_commit.h"
 #include "vm/vm_map.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_pageout.h"
@@ -56,6 +58,8 @@ int fl_vm_boot(const struct fl_vm_params *params)
         return -EINVAL;
     vm_meta_init(params->meta, params->meta_len_bytes, params->fail_alloc);
     int error = vm_page_startup(params->nframes, params->superpages);
+    if (error == 0)
+        error = kmap_startup(params->kmap);
     if (error != 0)
         return error;
     vm_radix_startup();
@@ -74,8 +78,11 @@ int fl_vm_boot(const struct fl_vm_params *params)
                             params->dirty_expire_ns);
     if (error != 0)
         return error;
-    return vm_pageout_startup(params->nframes, params->free_reserved, params->free_min, params->free_target,
-                              readahead_window());
+    error = vm_pageout_startup(params->nframes, params->free_reserved, params->free_min, params->free_target,
+                               readahead_window());
+    if (error == 0)
+        vm_commit_startup(params->overcommit, params->nframes - vm_pageout.free_target);
+    return error;
 }
 
 void fl_vm_stop(void)
@@ -87,11 +94,11 @@ void fl_vm_stop(void)
 
 void fl_vm_halt(void)
 {
+    swap_pager_shutdown(); /* first: its store may have frames */
     vm_lock(&vm_phys.lock);
     bool all_free = vm_phys.free_count == vm_page_count;
     vm_unlock(&vm_phys.lock);
     KASSERT(all_free, "SD1"); /* no space and no vnode is left, so no page may be in use */
-    swap_pager_shutdown();
 }
 
 static void vm_stats_pages(struct fl_vm_stats *stats)
@@ -99,6 +106,7 @@ static void vm_stats_pages(struct fl_vm_stats *stats)
     stats->nframes = vm_page_count;
     vm_lock(&vm_phys.lock);
     stats->free = vm_phys.free_count;
+    stats->taken = vm_phys.taken;
     stats->peak_used = vm_page_count - vm_phys.free_low;
     vm_unlock(&vm_phys.lock);
     lru_add_drain_all();
@@ -106,7 +114,7 @@ static void vm_stats_pages(struct fl_vm_stats *stats)
     stats->active = vm_queues.q[PQ_ACTIVE].count;
     stats->inactive = vm_queues.q[PQ_INACTIVE].count;
     vm_unlock(&vm_queues.lock);
-    stats->wired = stats->nframes - stats->free - stats->active - stats->inactive;
+    stats->wired = stats->nframes - stats->free - stats->taken - stats->active - stats->inactive;
 }
 
 void fl_vm_stats(struct fl_vm_stats *stats)
@@ -129,6 +137,8 @@ void fl_vm_stats(struct fl_vm_stats *stats)
     stats->mappings = vm_map_entries_now();
     stats->mappings_peak = vm_map_entries_peak();
     swap_pager_count(&stats->swap_pages, &stats->swap_free);
+    stats->committed = vm_committed(&stats->committed_limit);
+    stats->swap_error = swap_pager_error();
     stats->meta_used_bytes = vm_meta_used();
     stats->meta_page_bytes = vm_page_count * sizeof(struct vm_page) + vm_radix_node_bytes() +
                              (vm_page_count / VM_LEVEL_0_NPAGES) * VM_RESERV_BYTES;
@@ -139,6 +149,7 @@ void fl_vm_check(void)
     vm_phys_check();
     vm_reserv_check();
     vm_page_check_all();
+    kmap_check();
     vm_object_check_all();
     vm_map_check_all();
     flusher_check();

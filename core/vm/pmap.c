@@ -3,11 +3,15 @@
  *
  *   m[0], m[1], …  ─pmap_run─▶  machine_run {object, pindex, npages, frame[]}  ─▶  machine_*
  *
+ * A page in high memory has no address in the machine's window. For transfers and for copies, which may
+ * sleep, its address is a kmap; for zeroing and copying a page, a kmap_local (kmap.h).
+ *
  * Invariants PM1, PM2: pmap.h. Locks: the callers'; none is taken here.
  */
 #include "vm/pmap.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
+#include "vm/kmap.h"
 
 /* `frame` has room for npages, and must live as long as the run. */
 static void pmap_run(struct machine_run *run, vm_frame_t *frame, struct vm_page *const *m, uint32_t npages)
@@ -18,6 +22,7 @@ static void pmap_run(struct machine_run *run, vm_frame_t *frame, struct vm_page 
     run->pindex = m[0]->pindex;
     run->npages = npages;
     run->frame = frame;
+    run->addr = NULL;
 }
 
 int pmap_enter(struct vm_map *map, vm_offset_t va, struct vm_page *m, vm_prot_t prot, unsigned flags)
@@ -44,6 +49,37 @@ void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, u
     }
 }
 
+int pmap_window_get(const struct machine_run *run, enum machine_window how, bool nowait, void **addr)
+{
+    int error = machine_window_get(run, how, nowait, addr);
+    if (error != 0 || !kmap_used())
+        return error;
+    error = kmap(run->frame, run->npages, nowait, addr);
+    if (error != 0)
+        machine_window_put(run, how, addr, false);
+    return error;
+}
+
+void pmap_window_put(const struct machine_run *run, enum machine_window how, void **addr, bool keep)
+{
+    machine_window_put(run, how, addr, keep);
+    if (kmap_used())
+        kunmap(run->frame, run->npages);
+}
+
+/* Where the bytes of a page are whose window says `addr`; and the end of that. The caller does not sleep in
+ * between. */
+static void *pmap_quick_enter_page(vm_frame_t frame, void *addr)
+{
+    return addr != NULL ? addr : kmap_local(frame);
+}
+
+static void pmap_quick_remove_page(void *mapped, const void *addr)
+{
+    if (addr == NULL)
+        kunmap_local(mapped);
+}
+
 /* A function of its own under FreeBSD's name, as the walkthroughs cite it. */
 static void pagezero(void *bytes)
 {
@@ -59,9 +95,21 @@ int pmap_zero_page(struct vm_page *m)
     int error = machine_window_get(&run, MACHINE_WINDOW_FILL, false, &addr);
     if (error != 0)
         return error;
-    pagezero(addr);
+    void *bytes = pmap_quick_enter_page(frame, addr);
+    pagezero(bytes);
+    pmap_quick_remove_page(bytes, addr);
     machine_window_put(&run, MACHINE_WINDOW_FILL, &addr, true);
     return 0;
+}
+
+/* The bytes of a page in a window become those of another one. */
+static void pmap_copy_windows(vm_frame_t src, const void *from, vm_frame_t dst, void *to)
+{
+    void *from_bytes = pmap_quick_enter_page(src, (void *)(uintptr_t)from);
+    void *to_bytes = pmap_quick_enter_page(dst, to);
+    __builtin_memcpy(to_bytes, from_bytes, VM_PAGE_SIZE);
+    pmap_quick_remove_page(to_bytes, to);
+    pmap_quick_remove_page(from_bytes, from);
 }
 
 int pmap_copy_page(struct vm_page *src, struct vm_page *dst)
@@ -76,7 +124,7 @@ int pmap_copy_page(struct vm_page *src, struct vm_page *dst)
         return error;
     error = machine_window_get(&dst_run, MACHINE_WINDOW_FILL, false, &to);
     if (error == 0) {
-        __builtin_memcpy(to, from, VM_PAGE_SIZE);
+        pmap_copy_windows(src_frame, from, dst_frame, to);
         machine_window_put(&dst_run, MACHINE_WINDOW_FILL, &to, true);
     }
     machine_window_put(&src_run, MACHINE_WINDOW_READ, &from, true);
@@ -91,12 +139,32 @@ int pmap_zero_page_area(struct vm_page *m, uint32_t start, uint32_t end)
     return pmap_copyin(&m, 1, start, zeros, end - start, &done);
 }
 
+/*
+ * A copy of pages of which some may be in high memory. A function of its own: its array is too large for the
+ * stack of a fault on machines that do not need it.
+ */
+static __attribute__((noinline)) int pmap_copy_high(struct machine_run *run, uint32_t start, void *memory,
+                                                    size_t len_bytes, bool out, size_t *done)
+{
+    void *addr[PMAP_BATCH];
+    int error = kmap(run->frame, run->npages, false, addr);
+    if (error != 0)
+        return error;
+    run->addr = addr;
+    error = out ? machine_copyout(run, start, memory, len_bytes, done)
+                : machine_copyin(run, start, memory, len_bytes, done);
+    kunmap(run->frame, run->npages);
+    return error;
+}
+
 int pmap_copyout(struct vm_page *const *m, uint32_t npages, uint32_t start, void *to, size_t len_bytes,
                  size_t *done)
 {
     struct machine_run run;
     vm_frame_t frame[PMAP_BATCH];
     pmap_run(&run, frame, m, npages);
+    if (kmap_used())
+        return pmap_copy_high(&run, start, to, len_bytes, true, done);
     return machine_copyout(&run, start, to, len_bytes, done);
 }
 
@@ -106,6 +174,8 @@ int pmap_copyin(struct vm_page *const *m, uint32_t npages, uint32_t start, const
     struct machine_run run;
     vm_frame_t frame[PMAP_BATCH];
     pmap_run(&run, frame, m, npages);
+    if (kmap_used())
+        return pmap_copy_high(&run, start, (void *)(uintptr_t)from, len_bytes, false, done);
     return machine_copyin(&run, start, from, len_bytes, done);
 }
 

@@ -4,6 +4,7 @@
  *
  *   vm_fault ─▶ pmap_enter ─▶ machine_map             vm_page_free ─▶ pmap_release ─▶ machine_release
  *   vm_page_zero_fill ─▶ pmap_zero_page ─▶ machine_window_get, zeros, machine_window_put
+ *   transfer ─▶ pmap_window_get ─▶ machine_window_get, kmap of what is in high memory
  *
  * Every mapping that the core makes is entered here, and the callers keep two invariants: PM1 a page that is
  * entered with the write right is dirty, unless a harvest will find the store. PM2 a page that is entered is
@@ -34,6 +35,15 @@ FL_NODISCARD int pmap_enter(struct vm_map *map, vm_offset_t va, struct vm_page *
  */
 void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, uint32_t npages,
                        vm_prot_t prot);
+
+/*
+ * machine_window_get and machine_window_put (machine.h), which kmap the pages in high memory: then addr[i] is
+ * never NULL, and the context is kmap's, too. A thread waits for a window with no other one open, but for
+ * those that it got with nowait. Errors: those of machine_window_get.
+ */
+FL_NODISCARD int pmap_window_get(const struct machine_run *run, enum machine_window how, bool nowait,
+                                 void **addr);
+void pmap_window_put(const struct machine_run *run, enum machine_window how, void **addr, bool keep);
 
 /*
  * The bytes of a busy page become zeros; those of busy `dst` become those of `src`, which is valid and busy.

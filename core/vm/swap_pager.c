@@ -26,6 +26,8 @@
 #include "lib/kassert.h"
 #include "lib/zone.h"
 #include "vm/lru.h"
+#include "vm/vm_commit.h"
+#include "vm/pmap.h"
 #include "vm/vm_harvest.h"
 #include "vm/vm_meter.h"
 #include "vm/vm_page.h"
@@ -205,6 +207,12 @@ static bool slot_next(const struct vm_object *object, vm_pindex_t *pindex, uint3
         *pindex = at;
     }
     return false;
+}
+
+bool swap_pager_next(const struct vm_object *object, vm_pindex_t *pindex)
+{
+    uint32_t slot;
+    return slot_next(object, pindex, &slot);
 }
 
 /* Is the page's slot being read or written? (O). */
@@ -398,11 +406,11 @@ static int swap_in(struct vm_object *object, struct vm_page *const *m, uint32_t 
     }
     vm_unlock(&object->lock);
     swap_run_init(&r, object, m, n);
-    int error = machine_window_get(&r.run, MACHINE_WINDOW_FILL, false, addr);
+    int error = pmap_window_get(&r.run, MACHINE_WINDOW_FILL, false, addr);
     if (error != 0)
         return error;
     error = swap_io_runs(STORE_READ, slot, addr, n);
-    machine_window_put(&r.run, MACHINE_WINDOW_FILL, addr, error == 0);
+    pmap_window_put(&r.run, MACHINE_WINDOW_FILL, addr, error == 0);
     if (error == 0)
         vm_count(&vm_cnt.page_ins, n);
     return error;
@@ -515,14 +523,14 @@ static int cluster_write(struct vm_object *object, struct swap_cluster *c)
     void *addr[SWAP_CLUSTER];
     struct swap_run r;
     swap_run_init(&r, object, c->m, c->n);
-    int error = machine_window_get(&r.run, MACHINE_WINDOW_READ, false, addr);
+    int error = pmap_window_get(&r.run, MACHINE_WINDOW_READ, false, addr);
     if (error != 0)
         return error;
     for (uint32_t i = 0; i < c->n; i++)
         if (page_is_zero(addr[i]))
             c->slot[i] = SWAP_ZERO;
     error = swap_io_runs(STORE_WRITE, c->slot, addr, c->n);
-    machine_window_put(&r.run, MACHINE_WINDOW_READ, addr, true);
+    pmap_window_put(&r.run, MACHINE_WINDOW_READ, addr, true);
     return error;
 }
 
@@ -575,10 +583,15 @@ static uint32_t swap_pager_launder(struct vm_page *m, struct vm_pager_plug *plug
     return c.n;
 }
 
+int swap_pager_error(void)
+{
+    return atomic_load(&swap_last_error);
+}
+
 static int swap_pager_last_error(const struct vm_object *object)
 {
     (void)object;
-    return atomic_load(&swap_last_error);
+    return swap_pager_error();
 }
 
 /* ---- the row of pagertab, and the space ---------------------------------------------------------------- */
@@ -643,6 +656,7 @@ int fl_swapon(struct store *store)
     swap_space.store = store;
     vm_unlock(&swap_space.lock);
     atomic_store(&swap_space.present, true);
+    vm_commit_swapon(nslots);
     return 0;
 }
 

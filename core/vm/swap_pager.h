@@ -34,6 +34,12 @@ FL_NODISCARD size_t swap_pager_meta_size(uint64_t nslots);
 
 /* Slots of the swap space, and how many of them are free. Any lock. 0, 0: there is none. */
 void swap_pager_count(uint64_t *nslots, uint64_t *nfree);
+/* Returns the error of the last write that failed; 0: none has. Any lock. */
+FL_NODISCARD int swap_pager_error(void);
+
+/* *pindex: the first page at or behind *pindex that has a slot. False: there is none. (O). */
+FL_NODISCARD bool swap_pager_next(const struct vm_object *object, vm_pindex_t *pindex)
+    FL_REQUIRES(object->lock);
 
 /* Closes the swap space, of which all slots are free. Context: fl_vm_halt. */
 void swap_pager_shutdown(void);

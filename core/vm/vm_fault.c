@@ -102,6 +102,9 @@ struct faultstate {
 
     /* An object that has more dirty pages than it should, with a reference; or NULL. */
     struct vm_object *dirtied;
+    /* An object whose page replaced_pindex is new in front of another one's, with a reference; or NULL. */
+    struct vm_object *replaced;
+    vm_pindex_t replaced_pindex;
 
     /* For the statistics. */
     bool paged_in, copied, zeroed;
@@ -456,13 +459,13 @@ static int vm_fault_readahead_mark(struct faultstate *fs, struct vm_object *obje
     return VM_FAULT_RETRY;
 }
 
-/* A new busy page for an absent neighbour. NULL: it is not absent, must stay so, or memory is short. */
-static struct vm_page *vm_fault_page_lookup(struct vm_object *object, vm_pindex_t pindex)
-    FL_REQUIRES(object->lock)
+/*
+ * Is there something at a neighbour's place: a page, or an invalidation that must find none?
+ * (vm_fault_page_lookup, FreeBSD 2.1.)
+ */
+static bool vm_fault_page_lookup(struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(object->lock)
 {
-    if (vm_page_lookup(object, pindex) != NULL || vm_object_invalidating(object, pindex))
-        return NULL;
-    return vm_page_alloc(object, pindex, VM_ALLOC_READAHEAD);
+    return vm_page_lookup(object, pindex) != NULL || vm_object_invalidating(object, pindex);
 }
 
 /*
@@ -479,8 +482,8 @@ static uint32_t vm_fault_additional_pages(struct faultstate *fs, struct vm_objec
     struct vm_page *m;
     (void)!vm_pager_has_page(object, fs->pindex, &before, &after); /* if it has not, both are 0 */
     behind = behind < before ? behind : before;
-    while (n < behind && n < VM_FAULT_READ / 2 &&
-           (m = vm_fault_page_lookup(object, fs->pindex - n - 1)) != NULL)
+    while (n < behind && n < VM_FAULT_READ / 2 && !vm_fault_page_lookup(object, fs->pindex - n - 1) &&
+           (m = vm_page_alloc(object, fs->pindex - n - 1, VM_ALLOC_READAHEAD)) != NULL)
         marray[n++] = m;
     for (uint32_t i = 0; i < n / 2; i++) { /* they came nearest first */
         m = marray[i];
@@ -491,7 +494,8 @@ static uint32_t vm_fault_additional_pages(struct faultstate *fs, struct vm_objec
     marray[n++] = fs->m;
     ahead = ahead < after ? ahead : after;
     while (n - *reqpage - 1 < ahead && n < VM_FAULT_READ &&
-           (m = vm_fault_page_lookup(object, fs->pindex + (n - *reqpage))) != NULL)
+           !vm_fault_page_lookup(object, fs->pindex + (n - *reqpage)) &&
+           (m = vm_page_alloc(object, fs->pindex + (n - *reqpage), VM_ALLOC_READAHEAD)) != NULL)
         marray[n++] = m;
     return n;
 }
@@ -713,6 +717,11 @@ static void vm_fault_take_copy(struct faultstate *fs)
     vm_lock(&first->lock);
     if (fs->wired && (fs->flags & VM_FAULT_WIRE) == 0)
         vm_page_wire(fs->m);
+    if ((fs->access & VM_PROT_WRITE) != 0 && fs->replaced == NULL && !vm_pager_bounded(object)) {
+        vm_object_reference_locked(first);
+        fs->replaced = first;
+        fs->replaced_pindex = fs->first_pindex;
+    }
     vm_unlock(&first->lock);
     fs->copied = true;
 }
@@ -887,6 +896,10 @@ int vm_fault_hold(struct vm_map *map, vm_offset_t va, vm_prot_t access, unsigned
     if (fs.dirtied != NULL) {
         vm_pager_ops(fs.dirtied)->balance_dirty(fs.dirtied);
         vm_object_deallocate(fs.dirtied);
+    }
+    if (fs.replaced != NULL) {
+        vm_object_page_replaced(fs.replaced, fs.replaced_pindex);
+        vm_object_deallocate(fs.replaced);
     }
     return error;
 }

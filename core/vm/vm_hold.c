@@ -29,6 +29,8 @@
 #include "lib/errno.h"
 #include "vm/vm_fault.h"
 #include "vm/vm_page.h"
+#include "vm/vm_pageout.h"
+#include "vm/vm_pager.h"
 #include <faultline/vm.h>
 
 /* A page that was faulted in may be gone before it is held: memory is short, or another thread punches. */
@@ -82,6 +84,9 @@ static int hold_range(struct vm_map *map, vm_offset_t start, size_t npages, stru
             return error;
         vm_offset_t at = start + ptoa(hold->npages);
         fl_unhold(hold);
+        /* What came in may be gone again because reads in flight, which no thread drives, fill memory. */
+        if (pass > 0 && vm_pageout_is_short())
+            (void)!vm_pager_wait_any();
         error = hold_fault_in(map, at, start + ptoa(npages), hold->access);
         if (error != 0)
             return error;

@@ -5,7 +5,7 @@
  *                       ╲        │        ╱
  *                    a balanced tree by start; max_free: the largest adj_free in a subtree
  *
- *     vm_map_find ─▶ vm_map_findspace ─▶ vm_map_insert ─▶ entry_create, entry_link, simplify, pmap_enter
+ *     mmap        ─▶ vm_map_insert    ─▶ merge, else entry_create, entry_link, simplify, pmap_enter
  *     munmap      ─▶ vm_map_delete    ─▶ clip, unmap, rmap_remove, entry_unlink ─▶ map->dead
  *
  * When a mapping is deleted, the machine unmaps it and machine_sync returns; only then does the entry leave
@@ -14,10 +14,11 @@
  *
  * Invariants: AM1 … AM8, AM10 (vm_map.h). Lock order: (M) → (O) → (R).
  *
- * Does not do: protections (vm_map_protect.c), wiring (vm_map_wire.c), what a fault looks up
- * (vm_map_lookup.c), the map as a whole (vm_map_space.c).
+ * Does not do: free places (vm_map_find.c), limits (vm_map_limit.c), protections (vm_map_protect.c), wiring
+ * (vm_map_wire.c), what a fault looks up (vm_map_lookup.c), the map as a whole (vm_map_space.c).
  */
 #include "vm/vm_map_entry.h"
+#include "vm/vm_commit.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
@@ -80,7 +81,7 @@ void vm_map_entry_set_max_free(struct tree_node *node)
 /* The gap after `entry`, which may be the header, changed. The header is in no tree. */
 static void vm_map_entry_set_adj_free(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
-    vm_offset_t adj_free = entry->next->start - entry->end;
+    vm_offset_t adj_free = vm_map_entry_free_behind(entry);
 
     if (entry->adj_free == adj_free)
         return;
@@ -98,7 +99,7 @@ void vm_map_entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm
     entry->prev = after;
     entry->next = next;
     after->next = next->prev = entry;
-    entry->adj_free = next->start - entry->end;
+    entry->adj_free = vm_map_entry_free_behind(entry);
     if (after != &map->header && after->node.right == NULL)
         tree_insert(&map->tree, &entry->node, &after->node, false);
     else if (next != &map->header)
@@ -107,7 +108,7 @@ void vm_map_entry_link(struct vm_map *map, struct vm_map_entry *after, struct vm
         tree_insert(&map->tree, &entry->node, NULL, true);
     vm_map_entry_set_adj_free(map, after);
     map->nentries++;
-    map->size_bytes += entry->end - entry->start;
+    vm_map_entry_account(map, entry, entry->end - entry->start);
 
     now = atomic_fetch_add_explicit(&entries_now, 1, memory_order_relaxed) + 1;
     peak = atomic_load_explicit(&entries_peak, memory_order_relaxed);
@@ -124,7 +125,7 @@ void vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry)
     entry->next->prev = prev;
     vm_map_entry_set_adj_free(map, prev);
     map->nentries--;
-    map->size_bytes -= entry->end - entry->start;
+    vm_map_entry_account(map, entry, entry->start - entry->end);
     atomic_fetch_sub_explicit(&entries_now, 1, memory_order_relaxed);
 }
 
@@ -132,7 +133,7 @@ void vm_map_entry_resize(struct vm_map *map, struct vm_map_entry *entry, vm_offs
                          vm_pindex_t pindex)
 {
     KASSERT(start < end && entry->prev->end <= start && end <= entry->next->start, "AM1");
-    map->size_bytes += (end - start) - (entry->end - entry->start);
+    vm_map_entry_account(map, entry, (end - start) - (entry->end - entry->start));
     vm_rmap_resize(entry, start, end, pindex);
     vm_map_entry_set_adj_free(map, entry);
     vm_map_entry_set_adj_free(map, entry->prev);
@@ -170,94 +171,6 @@ struct vm_map_entry *vm_map_first_after(struct vm_map *map, vm_offset_t va)
     return vm_map_lookup_entry(map, va, &entry) ? entry : entry->next;
 }
 
-static vm_offset_t node_max_free(const struct tree_node *node)
-{
-    return node == NULL ? 0 : node_entry(node)->max_free;
-}
-
-/* The lowest entry of the subtree with `length` bytes free behind it. There is one. */
-static struct vm_map_entry *vm_map_lowest_gap(struct tree_node *node, vm_offset_t length)
-{
-    for (;;) {
-        if (node_max_free(node->left) >= length)
-            node = node->left;
-        else if (node_entry(node)->adj_free >= length)
-            return node_entry(node);
-        else
-            node = node->right;
-    }
-}
-
-/* The lowest entry above `entry` (which may be the header) with `length` bytes free behind it, or NULL. */
-static struct vm_map_entry *vm_map_next_gap(struct vm_map *map, struct vm_map_entry *entry,
-                                            vm_offset_t length) FL_REQUIRES_SHARED(map->lock)
-{
-    struct tree_node *node;
-
-    if (entry == &map->header) {
-        if (node_max_free(map->tree.root) < length)
-            return NULL;
-        return vm_map_lowest_gap(map->tree.root, length);
-    }
-    node = &entry->node;
-    if (node_max_free(node->right) >= length)
-        return vm_map_lowest_gap(node->right, length);
-    for (; node->parent != NULL; node = node->parent) {
-        struct tree_node *parent = node->parent;
-
-        if (parent->right == node)
-            continue;
-        if (node_entry(parent)->adj_free >= length)
-            return node_entry(parent);
-        if (node_max_free(parent->right) >= length)
-            return vm_map_lowest_gap(parent->right, length);
-    }
-    return NULL;
-}
-
-int vm_map_findspace(struct vm_map *map, vm_offset_t start, vm_offset_t length, vm_offset_t *addr)
-{
-    struct vm_map_entry *entry;
-
-    if (start < map->min_offset)
-        start = map->min_offset;
-    if (start >= map->max_offset || length > map->max_offset - start)
-        return -ENOMEM;
-    if (vm_map_lookup_entry(map, start, &entry))
-        start = entry->end;
-    if (length <= entry->next->start - start) {
-        *addr = start;
-        return 0;
-    }
-    entry = vm_map_next_gap(map, entry, length);
-    if (entry == NULL)
-        return -ENOMEM;
-    *addr = entry->end;
-    return 0;
-}
-
-int vm_map_findspace_topdown(struct vm_map *map, vm_offset_t length, vm_offset_t *addr)
-{
-    struct tree_node *node = map->tree.root;
-    struct vm_map_entry *entry = &map->header;
-
-    if (node_max_free(node) >= length) {
-        for (;;) {
-            if (node_max_free(node->right) >= length)
-                node = node->right;
-            else if (node_entry(node)->adj_free >= length)
-                break;
-            else
-                node = node->left;
-        }
-        entry = node_entry(node);
-    }
-    if (entry->adj_free < length)
-        return -ENOMEM;
-    *addr = entry->next->start - length;
-    return 0;
-}
-
 /* ---- splitting and merging ---------------------------------------------------------------------------- */
 
 /*
@@ -286,6 +199,7 @@ static int vm_map_clip(struct vm_map *map, struct vm_map_entry *entry, vm_offset
     half->wired_count = entry->wired_count;
     half->writenotify = entry->writenotify;
     half->attached = entry->attached;
+    half->committed = entry->committed;
     half->wb_told = entry->wb_told;
     half->stream = entry->stream;
     if ((entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0)
@@ -346,7 +260,8 @@ static bool vm_map_entry_same_kind(const struct vm_map_entry *a, const struct vm
     return a->protection == b->protection && a->max_protection == b->max_protection &&
            ((a->eflags ^ b->eflags) & ~MAP_ENTRY_NO_ROOM) == 0 &&
            (a->eflags & MAP_ENTRY_IN_TRANSITION) == 0 && a->behavior == b->behavior &&
-           a->inheritance == b->inheritance && a->wired_count == b->wired_count;
+           a->committed == b->committed && a->inheritance == b->inheritance &&
+           a->wired_count == b->wired_count;
 }
 
 bool vm_map_entry_mergeable(const struct vm_map_entry *prev, const struct vm_map_entry *next)
@@ -435,12 +350,12 @@ void vm_map_entry_mark(const struct vm_map_entry *entry, struct vm_object *objec
         vm_pager_ops(object)->mark_dirty(object);
 }
 
-int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, struct vm_map_entry *entry,
-                  struct vm_object *object, vm_pindex_t pindex)
+static int vm_map_attach_locked(struct vm_map *map, vm_offset_t start, vm_offset_t end,
+                                struct vm_map_entry *entry, struct vm_object *object, vm_pindex_t pindex)
+    FL_REQUIRES(map->lock, object->lock)
 {
     vm_prot_t rights = vm_map_prot_rights(entry->protection);
     bool notify = entry->writenotify && object == entry->object; /* a shadow says so itself */
-    vm_lock(&object->lock);
     vm_freeze_wait(object);
     unsigned flags = notify || object->writenotify ? MACHINE_ATTACH_WRITENOTIFY : 0;
     vm_rwlock_write(&vm_rmap_lock);
@@ -450,6 +365,14 @@ int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, struct
         entry->attached = true;
         vm_map_entry_mark(entry, object);
     }
+    return error;
+}
+
+int vm_map_attach(struct vm_map *map, vm_offset_t start, vm_offset_t end, struct vm_map_entry *entry,
+                  struct vm_object *object, vm_pindex_t pindex)
+{
+    vm_lock(&object->lock);
+    int error = vm_map_attach_locked(map, start, end, entry, object, pindex);
     vm_unlock(&object->lock);
     return error;
 }
@@ -459,6 +382,72 @@ static int vm_map_entry_attach(struct vm_map *map, struct vm_map_entry *entry) F
     if (entry->object == NULL)
         return 0; /* untouched: the first fault makes an object and attaches it. Reserved: never attached */
     return vm_map_attach(map, entry->start, entry->end, entry, entry->object, entry->pindex);
+}
+
+/* The neighbour that the entry, which is in no list, can be merged into: `prev` or its next one; or NULL. */
+static struct vm_map_entry *vm_map_merge_into(const struct vm_map *map, struct vm_map_entry *prev,
+                                              const struct vm_map_entry *entry)
+{
+    struct vm_map_entry *next = prev->next;
+
+    if (prev != &map->header && vm_map_entry_mergeable(prev, entry))
+        return prev;
+    return next != &map->header && vm_map_entry_mergeable(entry, next) ? next : NULL;
+}
+
+/*
+ * The neighbour becomes longer by the new entry, whose reference to the object it drops. A machine that
+ * enters pages itself may take stores once the range is attached, so reverse mapping learns of it under the
+ * same (O). Errors: -ENOMEM, nothing changed.
+ */
+static int vm_map_entry_expand(struct vm_map *map, struct vm_map_entry *neighbour,
+                               const struct vm_map_entry *entry) FL_REQUIRES(map->lock)
+{
+    bool below = entry->end == neighbour->start;
+    vm_offset_t start = below ? entry->start : neighbour->start, end = below ? neighbour->end : entry->end;
+    vm_pindex_t pindex = below ? entry->pindex : neighbour->pindex;
+    struct vm_object *object = entry->object;
+    int error = 0;
+
+    if (object == NULL) {
+        vm_map_entry_resize(map, neighbour, start, end, pindex);
+        return 0;
+    }
+    vm_lock(&object->lock);
+    error = vm_map_attach_locked(map, entry->start, entry->end, neighbour, object, entry->pindex);
+    if (error == 0)
+        vm_map_entry_resize(map, neighbour, start, end, pindex);
+    vm_unlock(&object->lock);
+    if (error != 0)
+        return error;
+    neighbour->wb_told = errseq_older(neighbour->wb_told, entry->wb_told); /* better told twice than never */
+    vm_object_drop(object); /* not the last reference: the neighbour has one */
+    return 0;
+}
+
+/* Puts a copy of the new entry behind `prev`; *entry: the copy. Errors: -ENOMEM, nothing changed. */
+static int vm_map_insert_entry(struct vm_map *map, struct vm_map_entry *prev, const struct vm_map_entry *new,
+                               struct vm_map_entry **entry) FL_REQUIRES(map->lock)
+{
+    struct vm_map_entry *copy = vm_map_entry_create(map);
+    int error;
+
+    if (copy == NULL)
+        return -ENOMEM;
+    *copy = *new;
+    /* Before it is attached: a machine that enters pages itself may take stores from that moment on. */
+    if (copy->object != NULL)
+        vm_rmap_insert(copy);
+    error = vm_map_entry_attach(map, copy);
+    if (error != 0) {
+        if (copy->object != NULL)
+            vm_rmap_remove(copy);
+        vm_map_entry_dispose(copy);
+        return error;
+    }
+    vm_map_entry_link(map, prev, copy);
+    *entry = copy;
+    return 0;
 }
 
 int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex, vm_offset_t start,
@@ -472,73 +461,36 @@ int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pind
         return -EINVAL;
     if (vm_map_lookup_entry(map, start, &prev) || prev->next->start < end)
         return -EEXIST;
-    entry = vm_map_entry_create(map);
-    if (entry == NULL)
-        return -ENOMEM;
-    entry->start = start;
-    entry->end = end;
-    entry->object = object;
-    entry->pindex = object == NULL ? 0 : pindex;
-    entry->protection = prot;
-    entry->max_protection = max;
-    entry->behavior = (uint8_t)(eflags >> 8);
-    entry->inheritance = (uint8_t)(eflags >> 16);
+    struct vm_map_entry new = {
+        .map = map,
+        .start = start,
+        .end = end,
+        .object = object,
+        .pindex = object == NULL ? 0 : pindex,
+        .protection = prot,
+        .max_protection = max,
+        .eflags = (uint8_t)(object == NULL ? eflags & ~MAP_ENTRY_NEEDS_COPY : eflags),
+        .behavior = (uint8_t)(eflags >> 8),
+        .inheritance = (uint8_t)(eflags >> 16),
+        .committed = (eflags & MAP_INSERT_COMMITTED) != 0 || vm_commit_covers(eflags, prot, object),
+    };
     if (object != NULL && vm_pager_ops(object)->sample_errors != NULL)
-        entry->wb_told = vm_pager_ops(object)->sample_errors(object);
-    entry->eflags = (uint8_t)(object == NULL ? eflags & ~MAP_ENTRY_NEEDS_COPY : eflags);
-    entry->writenotify = (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0;
+        new.wb_told = vm_pager_ops(object)->sample_errors(object);
+    new.writenotify = (new.eflags &MAP_ENTRY_NEEDS_COPY) != 0;
     if (prev != &map->header)
-        vm_map_entry_coalesce(prev, entry);
-    /* Before it is attached: a machine that enters pages itself may take stores from that moment on. */
-    if (entry->object != NULL)
-        vm_rmap_insert(entry);
-    error = vm_map_entry_attach(map, entry);
+        vm_map_entry_coalesce(prev, &new);
+    entry = vm_map_merge_into(map, prev, &new);
+    error =
+        entry != NULL ? vm_map_entry_expand(map, entry, &new) : vm_map_insert_entry(map, prev, &new, &entry);
     if (error != 0) {
-        if (entry->object != NULL)
-            vm_rmap_remove(entry);
         /* A reference from coalescing, not the last one; that the object is longer now does no harm. */
-        if (entry->object != object)
-            vm_object_drop(entry->object);
-        vm_map_entry_dispose(entry);
+        if (new.object != object)
+            vm_object_drop(new.object);
         return error;
     }
-    vm_map_entry_link(map, prev, entry);
     vm_map_simplify_entry(map, entry);
     vm_map_pmap_enter(map, entry, start, end);
     return 0;
-}
-
-int vm_map_find(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex, vm_offset_t *addr,
-                vm_offset_t length, vm_prot_t prot, vm_prot_t max, unsigned eflags)
-{
-    vm_offset_t start = *addr;
-    int error;
-
-    vm_map_lock(map);
-    /* At the hint if that is free, else, as on Linux, at the highest place. */
-    if (*addr == 0 || vm_map_findspace(map, *addr, length, &start) != 0 || start != *addr)
-        error = vm_map_findspace_topdown(map, length, &start);
-    else
-        error = 0;
-    if (error == 0)
-        error = vm_map_insert(map, object, pindex, start, start + length, prot, max, eflags);
-    vm_map_unlock(map);
-    if (error == 0)
-        *addr = start;
-    return error;
-}
-
-int vm_map_fixed(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex, vm_offset_t start,
-                 vm_offset_t end, vm_prot_t prot, vm_prot_t max, unsigned eflags)
-{
-    int error;
-
-    vm_map_lock(map);
-    error = vm_map_delete(map, start, end);
-    if (error == 0)
-        error = vm_map_insert(map, object, pindex, start, end, prot, max, eflags);
-    vm_map_unlock(map);
-    return error;
 }
 
 /* ---- deleting and moving ------------------------------------------------------------------------------ */

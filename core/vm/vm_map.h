@@ -21,7 +21,8 @@
  * the object's tree (vm_rmap.h). AM6 nentries counts the entries. AM7 what machine_attach was told is what
  * the entries say. AM8 `dead` is empty whenever (M) is free or shared. AM9 every map is on the list of all
  * maps, from vm_map_create to vm_map_destroy. AM10 an entry in transition keeps its edges and stays. AM11
- * wired_count is 1 if MAP_ENTRY_WIRED is set, and 0 if not, unless the entry is in transition.
+ * wired_count is 1 if MAP_ENTRY_WIRED is set, and 0 if not, unless the entry is in transition. AM14
+ * size_bytes, data_bytes and locked_bytes are exact.
  */
 #ifndef CORE_VM_VM_MAP_H
 #define CORE_VM_VM_MAP_H
@@ -29,6 +30,7 @@
 #include "lib/errseq.h"
 #include "lib/tree.h"
 #include "vm/vm_object.h"
+#include <faultline/vm.h>
 
 struct machine_space;
 
@@ -62,6 +64,7 @@ enum vm_behavior {
  */
 #define MAP_INSERT_BEHAVIOR(behavior)   ((unsigned)(behavior) << 8)
 #define MAP_INSERT_INHERIT(inheritance) ((unsigned)(inheritance) << 16)
+#define MAP_INSERT_COMMITTED            (1u << 24) /* promised, though it cannot be written now */
 
 /* What the pager remembers of the accesses through one mapping. All zero: nothing. */
 struct vm_pager_stream {
@@ -75,8 +78,8 @@ struct vm_map_entry {
      */
     _Alignas(16) struct tree_node node; /* (M) by start */
     vm_offset_t start, end;             /* (M)(R) */
-    vm_offset_t adj_free;             /* (M) bytes free between `end` and the next entry, or the map's end */
-    vm_offset_t max_free;             /* (M) the largest adj_free in this subtree */
+    vm_offset_t adj_free; /* (M) free bytes behind `end`, without the guard gap of a stack that follows */
+    vm_offset_t max_free; /* (M) the largest adj_free in this subtree */
     struct vm_map_entry *prev, *next; /* (M) */
     struct vm_object *object;         /* (M)(R) NULL: anonymous and untouched, or reserved */
     vm_pindex_t pindex;               /* (M)(R) of `start` in the object */
@@ -91,18 +94,23 @@ struct vm_map_entry {
     bool attached;    /* (O) of its object: the machine shows [start, end) */
     bool writenotify; /* (O) attached so, whatever the object says: private, and not its own copy at first */
     errseq_t wb_told; /* (e) cursor of the failed writes that the mapping was told of */
+    bool committed;   /* (M) its memory is promised (vm_commit.h); stays so when it becomes read-only */
     struct vm_pager_stream stream; /* (e) */
 };
 
 struct vm_map {
-    struct vm_rwlock lock;                 /* (M) */
-    struct vm_map_entry header;            /* (M) header.next: the first entry; adj_free: the gap before it */
-    struct tree tree;                      /* (M) */
-    vm_offset_t min_offset, max_offset;    /* (c) the map is [min_offset, max_offset) */
-    uint32_t nentries;                     /* (M) */
-    uint32_t timestamp;                    /* (M) grows with every exclusive lock */
-    uint64_t size_bytes;                   /* (M) sum of the entries' lengths */
-    struct machine_space *space;           /* (c) */
+    struct vm_rwlock lock;              /* (M) */
+    struct vm_map_entry header;         /* (M) header.next: the first entry; adj_free: the gap before it */
+    struct tree tree;                   /* (M) */
+    vm_offset_t min_offset, max_offset; /* (c) the map is [min_offset, max_offset) */
+    uint32_t nentries;                  /* (M) */
+    uint32_t timestamp;                 /* (M) grows with every exclusive lock */
+    /* (M) The bytes of all entries but reserved ones; of data (vm_map_is_data); of wired entries. */
+    uint64_t size_bytes, data_bytes, locked_bytes;
+    struct fl_space_limits limits; /* (M) */
+    bool wire_future;              /* (M) new mappings are wired: mlockall(MCL_FUTURE) */
+    vm_offset_t mmap_base;         /* (M) get_unmapped_area looks below it first; a stack lies above */
+    struct machine_space *space;   /* (c) */
     vm_offset_t brk_start, brk, brk_limit; /* (M) the heap: [brk_start, brk); brk <= brk_limit */
     struct vm_map *all_next;               /* (vm_maps_lock, in vm_map_space.c) every map, for checkers */
     struct vm_map_entry *dead;             /* (M) deleted entries, by `next`: vm_map_unlock frees them */
@@ -111,11 +119,29 @@ struct vm_map {
 };
 
 /*
- * A stack grows to at most VM_STACK_LIMIT bytes (Linux: RLIMIT_STACK), and keeps VM_STACK_GUARD_GAP bytes
+ * A stack grows to at most limits.stack_bytes, at first VM_STACK_LIMIT, and keeps VM_STACK_GUARD_GAP bytes
  * free above what is mapped below it.
  */
 #define VM_STACK_LIMIT     ((vm_offset_t)8 << 20)
 #define VM_STACK_GUARD_GAP ((vm_offset_t)256 << VM_PAGE_SHIFT)
+
+/*
+ * Where the free space below the entry ends: a stack keeps a gap, so that what is mapped below it is not
+ * reached by a step too far. Of the header: the map's end. (M) shared at least. (vm_start_gap, Linux.)
+ */
+static inline vm_offset_t vm_start_gap(const struct vm_map_entry *entry)
+{
+    vm_offset_t gap = (entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0 ? VM_STACK_GUARD_GAP : 0;
+
+    return entry->start > gap ? entry->start - gap : 0;
+}
+
+/* Private memory that may be written, but for stacks: what RLIMIT_DATA limits. */
+static inline bool vm_map_is_data(unsigned eflags, vm_prot_t prot)
+{
+    return (eflags & (MAP_ENTRY_COW | MAP_ENTRY_GROWS_DOWN | MAP_ENTRY_RESERVED)) == MAP_ENTRY_COW &&
+           (prot & VM_PROT_WRITE) != 0;
+}
 
 /* Context: boot. */
 void vm_map_startup(void);
@@ -193,39 +219,44 @@ FL_NODISCARD vm_prot_t vm_map_entry_rights(const struct vm_map_entry *entry);
 FL_NODISCARD enum vm_behavior vm_map_entry_behavior(const struct vm_map_entry *entry);
 
 /*
- * *addr: where `length` free bytes, whole pages, start: the lowest such place at or after `start`; topdown:
- * the highest place in the map. Errors: -ENOMEM.
+ * *addr: where `length` free bytes, whole pages, start: the lowest such place at or behind `start`; topdown:
+ * the highest that ends at or below `limit`. Errors: -ENOMEM. (vm_map_findspace, FreeBSD; unmapped_area and
+ * unmapped_area_topdown, Linux.)
  */
 FL_NODISCARD int vm_map_findspace(struct vm_map *map, vm_offset_t start, vm_offset_t length,
                                   vm_offset_t *addr) FL_REQUIRES_SHARED(map->lock);
-FL_NODISCARD int vm_map_findspace_topdown(struct vm_map *map, vm_offset_t length, vm_offset_t *addr)
+FL_NODISCARD int vm_map_findspace_topdown(struct vm_map *map, vm_offset_t limit, vm_offset_t length,
+                                          vm_offset_t *addr) FL_REQUIRES_SHARED(map->lock);
+/*
+ * *addr: the hint, if it is not 0 and `length` bytes are free there; else the highest place below mmap_base;
+ * if there is none, the lowest place. Errors: -ENOMEM.
+ */
+FL_NODISCARD int get_unmapped_area(struct vm_map *map, vm_offset_t hint, vm_offset_t length,
+                                   vm_offset_t *addr) FL_REQUIRES_SHARED(map->lock);
+/* *addr: the lowest place at or behind the hint that is a multiple of `align`, a power of two. */
+FL_NODISCARD int vm_map_find(struct vm_map *map, vm_offset_t hint, vm_offset_t length, vm_offset_t align,
+                             vm_offset_t *addr) FL_REQUIRES_SHARED(map->lock);
+
+/* ---- limits (vm_map_limit.c) --------------------------------------------------------------------------- */
+
+/* Whether `bytes` more may be mapped, which are data or not. (may_expand_vm, Linux.) */
+FL_NODISCARD bool may_expand_vm(const struct vm_map *map, bool data, uint64_t bytes)
     FL_REQUIRES_SHARED(map->lock);
+/* Whether `bytes` more may be wired. (mlock_future_ok, Linux.) */
+FL_NODISCARD bool mlock_future_ok(const struct vm_map *map, uint64_t bytes) FL_REQUIRES_SHARED(map->lock);
 
 /* ---- inserting ---------------------------------------------------------------------------------------- */
 
 /*
  * Maps [start, end) to the object from page pindex on; object NULL: untouched anonymous memory, or reserved.
- * On success the caller's reference to the object is the entry's. Tells the machine, merges with neighbours,
- * and enters resident pages (vm_map_pmap_enter). eflags: MAP_ENTRY_*, MAP_INSERT_*. Errors: -EINVAL, not
+ * On success the caller's reference to the object is the entry's. Tells the machine, and enters resident
+ * pages (vm_map_pmap_enter). Where the mapping continues a neighbour of its kind, that one becomes longer,
+ * and no entry is allocated. Checks no limits. eflags: MAP_ENTRY_*, MAP_INSERT_*. Errors: -EINVAL, not
  * aligned, or not inside the map; -EEXIST, a part of it is mapped; -ENOMEM.
  */
 FL_NODISCARD int vm_map_insert(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex,
                                vm_offset_t start, vm_offset_t end, vm_prot_t prot, vm_prot_t max,
                                unsigned eflags) FL_REQUIRES(map->lock);
-/*
- * vm_map_insert of `length` bytes at *addr if that is free, else (or if *addr is 0) at the highest place that
- * is. *addr: where. Takes (M). Errors: as vm_map_insert.
- */
-FL_NODISCARD int vm_map_find(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex,
-                             vm_offset_t *addr, vm_offset_t length, vm_prot_t prot, vm_prot_t max,
-                             unsigned eflags);
-/*
- * vm_map_insert at [start, end), after vm_map_delete of what is there (MAP_FIXED). Takes (M). Errors: of
- * both.
- */
-FL_NODISCARD int vm_map_fixed(struct vm_map *map, struct vm_object *object, vm_pindex_t pindex,
-                              vm_offset_t start, vm_offset_t end, vm_prot_t prot, vm_prot_t max,
-                              unsigned eflags);
 /* Maps resident pages of [start, end), which lies in the entry, up to a limit. Reads none. */
 void vm_map_pmap_enter(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end)
     FL_REQUIRES_SHARED(map->lock);
@@ -271,10 +302,14 @@ FL_NODISCARD int vm_map_behave(struct vm_map *map, vm_offset_t start, vm_offset_
 FL_NODISCARD int vm_map_inherit(struct vm_map *map, vm_offset_t start, vm_offset_t end, unsigned flag,
                                 bool set);
 /*
- * mlock: faults in the pages of [start, end) and wires them. On an error nothing of it is newly wired.
- * Errors: -ENOMEM, a gap; -EAGAIN, no pages; and as vm_fault.
+ * mlock: faults in the pages of [start, end) and wires them. VM_MAP_WIRE_REACHABLE: pages that cannot be had
+ * are left out, though their entries count as wired. On an error nothing of it is newly wired. Errors:
+ * -ENOMEM, a gap, or more than limits.memlock_bytes; -EAGAIN, no pages; and as vm_fault.
  */
-FL_NODISCARD int vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
+#define VM_MAP_WIRE_REACHABLE 0x1
+FL_NODISCARD int vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end, unsigned flags);
+/* vm_map_wire with VM_MAP_WIRE_REACHABLE of all that is mapped, mapping by mapping. Errors: -EAGAIN. */
+FL_NODISCARD int vm_map_wire_all(struct vm_map *map);
 /* munlock. Gaps are skipped, and give -ENOMEM at the end. */
 FL_NODISCARD int vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end);
 /*
@@ -304,6 +339,8 @@ FL_NODISCARD int vm_map_check_wb_err(struct vm_map *map, vm_offset_t start, vm_o
 
 /* Panics unless AM1 … AM8 and AM11 hold. Takes (M) and (R) shared. Context: nothing else changes the map. */
 void vm_map_check(struct vm_map *map);
+/* How many pages the map's entries promise (CM1). */
+FL_NODISCARD uint64_t vm_map_check_committed(struct vm_map *map);
 void vm_map_check_all(void);
 /* Entries of all maps: the most there ever were, and now. Any lock. */
 FL_NODISCARD uint64_t vm_map_entries_peak(void);

@@ -9,6 +9,7 @@
  */
 #include "vm/vm_map_entry.h"
 #include "lib/kassert.h"
+#include "vm/vm_commit.h"
 #include "vm/vm_rmap.h"
 
 /* Pages of one entry or gap, from each end: an address space may have 2^35 pages. */
@@ -61,7 +62,7 @@ static void vm_map_check_entry(struct vm_map *map, struct vm_map_entry *entry)
     KASSERT(entry->map == map && entry->start < entry->end, "AM1");
     KASSERT(((entry->start | entry->end) & VM_PAGE_MASK) == 0, "AM1");
     KASSERT(entry->next->prev == entry && entry->end <= entry->next->start, "AM1");
-    KASSERT(entry->adj_free == entry->next->start - entry->end, "AM2");
+    KASSERT(entry->adj_free == vm_map_entry_free_behind(entry), "AM2");
     KASSERT(entry->next == &map->header || !vm_map_entry_mergeable(entry, entry->next), "AM3");
     KASSERT((entry->protection & ~entry->max_protection) == 0, "AM7");
     KASSERT(entry->wired_count <= 1, "AM11");
@@ -85,12 +86,12 @@ void vm_map_check(struct vm_map *map)
 {
     struct vm_map_entry *entry;
     const struct tree_node *node;
-    uint64_t nentries = 0, size_bytes = 0;
+    uint64_t nentries = 0, size_bytes = 0, data_bytes = 0, locked_bytes = 0;
 
     vm_map_lock_read(map);
     KASSERT(map->dead == NULL, "AM8");
     KASSERT(map->header.end == map->min_offset && map->header.start == map->max_offset, "AM1");
-    KASSERT(map->header.adj_free == map->header.next->start - map->min_offset, "AM2");
+    KASSERT(map->header.adj_free == vm_map_entry_free_behind(&map->header), "AM2");
     tree_check(&map->tree, vm_map_same_max_free);
     node = tree_first(&map->tree);
     for (entry = map->header.next; entry != &map->header; entry = entry->next) {
@@ -98,9 +99,28 @@ void vm_map_check(struct vm_map *map)
         node = tree_next(node);
         vm_map_check_entry(map, entry);
         nentries++;
-        size_bytes += entry->end - entry->start;
+        uint64_t len = (entry->eflags & MAP_ENTRY_RESERVED) != 0 ? 0 : entry->end - entry->start;
+        size_bytes += len;
+        data_bytes += vm_map_is_data(entry->eflags, entry->protection) ? len : 0;
+        KASSERT(entry->committed || !vm_commit_covers(entry->eflags, entry->protection, entry->object),
+                "CM1");
+        locked_bytes += entry->wired_count != 0 ? len : 0;
     }
-    KASSERT(node == NULL && map->nentries == nentries && map->size_bytes == size_bytes, "AM6");
+    KASSERT(node == NULL && map->nentries == nentries, "AM6");
+    KASSERT(map->size_bytes == size_bytes && map->data_bytes == data_bytes &&
+                map->locked_bytes == locked_bytes,
+            "AM14");
     vm_map_check_pages(map, map->min_offset, map->header.next->start, MACHINE_MAPPED);
     vm_map_unlock_read(map);
+}
+
+uint64_t vm_map_check_committed(struct vm_map *map)
+{
+    uint64_t npages = 0;
+
+    vm_map_lock_read(map);
+    for (const struct vm_map_entry *entry = map->header.next; entry != &map->header; entry = entry->next)
+        npages += entry->committed ? vm_map_entry_npages(entry) : 0;
+    vm_map_unlock_read(map);
+    return npages;
 }

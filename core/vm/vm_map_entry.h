@@ -30,6 +30,14 @@ static inline bool vm_map_entry_is_private_anonymous(const struct vm_map_entry *
             (entry->object->type == OBJT_DEFAULT && entry->object->backing_object == NULL));
 }
 
+/* AM2: what adj_free must be. */
+static inline vm_offset_t vm_map_entry_free_behind(const struct vm_map_entry *entry)
+{
+    vm_offset_t end = vm_start_gap(entry->next);
+
+    return end > entry->end ? end - entry->end : 0;
+}
+
 /* A zeroed entry of the map, in no list, or NULL: no memory. No lock needed. */
 FL_NODISCARD struct vm_map_entry *vm_map_entry_create(struct vm_map *map);
 /* Frees an entry that is in no list. No lock needed. */
@@ -43,6 +51,12 @@ void vm_map_entry_unlink(struct vm_map *map, struct vm_map_entry *entry) FL_REQU
 /* The entry becomes [start, end) from page pindex on; no other entry is there. Takes (R). */
 void vm_map_entry_resize(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t start, vm_offset_t end,
                          vm_pindex_t pindex) FL_REQUIRES(map->lock);
+/*
+ * `bytes` more of the entry's kind, or modulo 2^64 less, count in the map's totals (AM14). Called for each
+ * change of an entry's length, and around each change of what its kind depends on.
+ */
+void vm_map_entry_account(struct vm_map *map, const struct vm_map_entry *entry, uint64_t bytes)
+    FL_REQUIRES(map->lock);
 /* The tree's summary (tree.h): the node's max_free, from its own adj_free and its children's max_free. */
 void vm_map_entry_set_max_free(struct tree_node *node);
 
@@ -80,9 +94,9 @@ void vm_map_entry_settle(struct vm_map *map, struct vm_map_entry *entry, struct 
 void vm_map_wakeup_transition(struct vm_map *map) FL_REQUIRES(map->lock);
 /*
  * The entries of [start, end) are in transition. Faults in and wires the pages of those that have a
- * wired_count and no MAP_ENTRY_WIRED yet; then all leave transition. Takes (M). Errors: as vm_map_wire; those
- * entries are not wired then.
+ * wired_count and no MAP_ENTRY_WIRED yet; then all leave transition. Takes (M). flags and errors: as
+ * vm_map_wire; on an error those entries are not wired.
  */
-FL_NODISCARD int vm_map_wire_pages(struct vm_map *map, vm_offset_t start, vm_offset_t end);
+FL_NODISCARD int vm_map_wire_pages(struct vm_map *map, vm_offset_t start, vm_offset_t end, unsigned flags);
 
 #endif

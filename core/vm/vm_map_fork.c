@@ -34,6 +34,7 @@
 #include "lib/kassert.h"
 #include "vm/lru.h"
 #include "vm/pmap.h"
+#include "vm/vm_commit.h"
 #include "vm/vm_harvest.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pageout.h"
@@ -44,7 +45,8 @@
 static unsigned fork_eflags(const struct vm_map_entry *entry)
 {
     unsigned kept = entry->eflags & ~(unsigned)(MAP_ENTRY_WIRED | MAP_ENTRY_IN_TRANSITION);
-    return kept | MAP_INSERT_BEHAVIOR(entry->behavior) | MAP_INSERT_INHERIT(entry->inheritance);
+    return kept | MAP_INSERT_BEHAVIOR(entry->behavior) | MAP_INSERT_INHERIT(entry->inheritance) |
+           (entry->committed ? MAP_INSERT_COMMITTED : 0);
 }
 
 /* The child's entry: the object from pindex on, whose reference is the entry's. Errors: as vm_map_insert. */
@@ -261,9 +263,23 @@ static int fork_copies(struct vm_map *parent, struct vm_map *child)
 
 /* ---- the whole ---------------------------------------------------------------------------------------- */
 
+/* How many pages of the child's are promised to it. */
+static vm_pindex_t fork_promise(const struct vm_map *parent) FL_REQUIRES_SHARED(parent->lock)
+{
+    vm_pindex_t npages = 0;
+    for (const struct vm_map_entry *entry = parent->header.next; entry != &parent->header;
+         entry = entry->next)
+        if (entry->committed && (entry->inheritance & VM_INHERIT_NONE) == 0)
+            npages += vm_map_entry_npages(entry);
+    return npages;
+}
+
 static int fork_entries(struct vm_map *parent, struct vm_map *child) FL_REQUIRES(parent->lock, child->lock)
 {
-    int error = 0;
+    vm_pindex_t promise = fork_promise(parent);
+    int error = vm_commit_reserve(promise) ? 0 : -ENOMEM;
+    if (error != 0)
+        return error;
     struct vm_map_entry *entry = parent->header.next;
     for (; error == 0 && entry != &parent->header; entry = entry->next)
         error = fork_entry(parent, entry, child);
@@ -272,6 +288,7 @@ static int fork_entries(struct vm_map *parent, struct vm_map *child) FL_REQUIRES
     child->brk_limit = parent->brk_limit;
     machine_sync(parent->space);
     vm_map_simplify_range(parent, parent->min_offset, parent->max_offset);
+    vm_commit_release(promise);
     return error;
 }
 

@@ -16,6 +16,7 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "vm/pmap.h"
+#include "vm/vm_commit.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_rmap.h"
@@ -195,6 +196,49 @@ static int vm_map_growstack_extend(struct vm_map *map, struct vm_map_entry *stac
     return 0;
 }
 
+/* The end of the stack, of which `entry` is the lowest part: growth of a wired one is an entry of its own. */
+static vm_offset_t vm_map_stack_end(const struct vm_map *map, const struct vm_map_entry *entry)
+{
+    const struct vm_map_entry *next = entry->next;
+
+    while (next != &map->header && next->start == entry->end && (next->eflags & MAP_ENTRY_GROWS_DOWN) != 0) {
+        entry = next;
+        next = entry->next;
+    }
+    return entry->end;
+}
+
+/*
+ * Whether the stack may grow down to start. `below`: the last entry below it, or the header. Linux's rules:
+ * the stack's limit, the space's, and the guard gap to what is accessible below, unless that is a stack too.
+ * (acct_stack_growth, expand_downwards, Linux.)
+ */
+static bool vm_map_growstack_allowed(struct vm_map *map, const struct vm_map_entry *below,
+                                     const struct vm_map_entry *stack, vm_offset_t start)
+    FL_REQUIRES_SHARED(map->lock)
+{
+    if (vm_map_stack_end(map, stack) - start > map->limits.stack_bytes)
+        return false;
+    if (!may_expand_vm(map, false, stack->start - start))
+        return false;
+    return below == &map->header || below->protection == VM_PROT_NONE ||
+           (below->eflags & MAP_ENTRY_GROWS_DOWN) != 0 || start - below->end >= VM_STACK_GUARD_GAP;
+}
+
+/* Grows the stack, whose lowest part is `stack`, down to start. Errors: -ENOMEM. */
+static int vm_map_growstack_to(struct vm_map *map, struct vm_map_entry *stack, vm_offset_t start)
+    FL_REQUIRES(map->lock)
+{
+    /* The growth of a wired stack is not wired, so it becomes an entry of its own. */
+    if ((stack->eflags & MAP_ENTRY_IN_TRANSITION) == 0 && stack->wired_count == 0 &&
+        (stack->object == NULL ||
+         ((stack->eflags & MAP_ENTRY_NO_ROOM) == 0 && stack->pindex >= atop(stack->start - start))))
+        return vm_map_growstack_extend(map, stack, start);
+    return vm_map_insert(map, NULL, 0, start, stack->start, stack->protection, stack->max_protection,
+                         MAP_ENTRY_COW | MAP_ENTRY_GROWS_DOWN | MAP_INSERT_BEHAVIOR(stack->behavior) |
+                             MAP_INSERT_INHERIT(stack->inheritance));
+}
+
 int vm_map_growstack(struct vm_map *map, vm_offset_t va)
 {
     vm_offset_t start = trunc_page(va);
@@ -203,19 +247,14 @@ int vm_map_growstack(struct vm_map *map, vm_offset_t va)
     if (va < map->min_offset || vm_map_lookup_entry(map, va, &below))
         return -EFAULT;
     stack = vm_map_stack_above(map, below);
-    if (stack == NULL || stack->end - start > VM_STACK_LIMIT)
+    if (stack == NULL || !vm_map_growstack_allowed(map, below, stack, start))
         return -EFAULT;
-    /* Linux's guard gap to what is accessible below, unless that is a stack too. */
-    if (below != &map->header && below->protection != VM_PROT_NONE &&
-        (below->eflags & MAP_ENTRY_GROWS_DOWN) == 0 && start - below->end < VM_STACK_GUARD_GAP)
-        return -EFAULT;
-    /* The growth of a wired stack is not wired, so it becomes an entry of its own. */
-    if ((stack->eflags & MAP_ENTRY_IN_TRANSITION) == 0 && stack->wired_count == 0 &&
-        (stack->object == NULL ||
-         ((stack->eflags & MAP_ENTRY_NO_ROOM) == 0 && stack->pindex >= atop(stack->start - start))))
-        return vm_map_growstack_extend(map, stack, start);
-    return vm_map_insert(map, NULL, 0, start, stack->start, stack->protection, stack->max_protection,
-                         MAP_ENTRY_COW | MAP_ENTRY_GROWS_DOWN);
+    vm_pindex_t promise = stack->committed ? atop(stack->start - start) : 0;
+    if (!vm_commit_reserve(promise))
+        return -ENOMEM;
+    int error = vm_map_growstack_to(map, stack, start);
+    vm_commit_release(promise);
+    return error;
 }
 
 /* ---- resident pages ----------------------------------------------------------------------------------- */

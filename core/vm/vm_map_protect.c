@@ -10,6 +10,7 @@
  * wired again, as copies of their own.
  */
 #include "vm/vm_map_entry.h"
+#include "vm/vm_commit.h"
 #include "lib/errno.h"
 #include "vm/vm_fault.h"
 #include "vm/vm_harvest.h"
@@ -48,6 +49,16 @@ static int vm_map_protect_object(struct vm_map *map, struct vm_map_entry *entry,
     return error;
 }
 
+/* The entry becomes data (vm_map_is_data), of which there would be too much. */
+static bool vm_map_protect_exceeds(const struct vm_map *map, const struct vm_map_entry *entry, vm_prot_t prot)
+    FL_REQUIRES_SHARED(map->lock)
+{
+    uint64_t len = entry->end - entry->start;
+
+    return vm_map_is_data(entry->eflags, prot) && !vm_map_is_data(entry->eflags, entry->protection) &&
+           !may_expand_vm(map, true, len) && may_expand_vm(map, false, len);
+}
+
 static int vm_map_protect_entry(struct vm_map *map, struct vm_map_entry *entry, vm_prot_t prot, bool *rewire)
     FL_REQUIRES(map->lock)
 {
@@ -57,6 +68,13 @@ static int vm_map_protect_entry(struct vm_map *map, struct vm_map_entry *entry, 
 
     if (entry->protection == prot)
         return 0;
+    if (vm_map_protect_exceeds(map, entry, prot))
+        return -ENOMEM;
+    vm_pindex_t promise =
+        !entry->committed && vm_commit_covers(entry->eflags, prot, object) ? vm_map_entry_npages(entry) : 0;
+    if (!vm_commit_reserve(promise))
+        return -ENOMEM;
+    vm_map_entry_account(map, entry, entry->start - entry->end);
     if (object != NULL) {
         vm_lock(&object->lock);
         error = vm_map_protect_object(map, entry, object, prot);
@@ -64,6 +82,9 @@ static int vm_map_protect_entry(struct vm_map *map, struct vm_map_entry *entry, 
     } else {
         entry->protection = prot;
     }
+    entry->committed |= error == 0 && promise > 0;
+    vm_map_entry_account(map, entry, entry->end - entry->start);
+    vm_commit_release(promise);
     if (error != 0)
         return error;
     if (wire) {
@@ -123,7 +144,7 @@ int vm_map_protect(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_pr
     }
     vm_map_unlock(map);
     if (rewire)
-        wire_error = vm_map_wire_pages(map, start, stop);
+        wire_error = vm_map_wire_pages(map, start, stop, VM_MAP_WIRE_REACHABLE);
     /* The protection is changed, but the range could not be wired again. */
     if (error == 0 && wire_error != 0)
         error = -ENOMEM;

@@ -11,7 +11,8 @@
  *
  * The original stays as it is, and goes on with its own pages: the snapshot gets the copies. So when the
  * snapshot is given up nothing has to be put together again, as it has after a fork. The copies are NEEDS_COPY,
- * so a fork shares them, wired or not.
+ * so a fork shares them, wired or not. Every page of a snapshot may have to be copied one day: all of it is
+ * promised (vm_commit.h).
  *
  * Locks: (M), then (O), (R). No thread sees a snapshot change: until it is complete its entries are in
  * transition, and its address is known to nobody.
@@ -21,6 +22,7 @@
 #include "vm/vm_map_entry.h"
 #include "lib/errno.h"
 #include "lib/kassert.h"
+#include "vm/vm_commit.h"
 
 /* Is all of [start, end) mapped, and can it be read? Errors: -ENOMEM, -EACCES. */
 static int snapshot_check(struct vm_map *map, vm_offset_t start, vm_offset_t end)
@@ -60,8 +62,8 @@ static int snapshot_object(const struct vm_map_entry *entry, struct vm_object **
 static int snapshot_entries(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t delta)
     FL_REQUIRES(map->lock)
 {
-    const unsigned eflags =
-        MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY | MAP_ENTRY_SNAPSHOT | MAP_ENTRY_IN_TRANSITION;
+    const unsigned eflags = MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY | MAP_ENTRY_SNAPSHOT |
+                            MAP_ENTRY_IN_TRANSITION | MAP_INSERT_COMMITTED;
     int error = 0;
     for (vm_offset_t va = start, stop; error == 0 && va < end; va = stop) {
         const struct vm_map_entry *entry = vm_map_first_after(map, va);
@@ -105,14 +107,18 @@ static int snapshot_begin(struct vm_map *map, vm_offset_t start, vm_offset_t end
     vm_map_wait_transition(map, start, end);
     int error = snapshot_check(map, start, end);
     if (error == 0)
-        error = vm_map_findspace_topdown(map, end - start, copy);
-    if (error == 0)
-        error = vm_map_clip_range(map, start, end, &first);
+        error = get_unmapped_area(map, 0, end - start, copy);
+    if (error == 0 && (!may_expand_vm(map, false, end - start) || !vm_commit_reserve(atop(end - start))))
+        error = -ENOMEM;
     if (error != 0)
         return error;
-    error = snapshot_entries(map, start, end, *copy - start);
-    if (error != 0)
-        snapshot_end(map, *copy, *copy + (end - start), *copy - start, false);
+    error = vm_map_clip_range(map, start, end, &first);
+    if (error == 0) {
+        error = snapshot_entries(map, start, end, *copy - start);
+        if (error != 0)
+            snapshot_end(map, *copy, *copy + (end - start), *copy - start, false);
+    }
+    vm_commit_release(atop(end - start));
     return error;
 }
 

@@ -14,6 +14,7 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "lib/zone.h"
+#include "vm/vm_commit.h"
 #include "vm/vm_prefaultd.h"
 #include "vm/vm_rmap.h"
 
@@ -45,7 +46,8 @@ int vm_map_create(vm_offset_t min, vm_offset_t max, struct vm_map **map)
         return error;
     }
     new->min_offset = min;
-    new->max_offset = max;
+    new->max_offset = new->mmap_base = max;
+    new->limits = (struct fl_space_limits){FL_NO_LIMIT, FL_NO_LIMIT, VM_STACK_LIMIT, FL_NO_LIMIT};
     new->tree.summarize = vm_map_entry_set_max_free;
     new->header.map = new;
     new->header.next = new->header.prev = &new->header;
@@ -194,6 +196,10 @@ void vm_map_check_all(void)
     vm_lock(&vm_maps_lock);
     map = vm_maps;
     vm_unlock(&vm_maps_lock);
-    for (; map != NULL; map = map->all_next)
+    uint64_t committed = 0, limit;
+    for (; map != NULL; map = map->all_next) {
         vm_map_check(map);
+        committed += vm_map_check_committed(map);
+    }
+    KASSERT(committed == vm_committed(&limit), "CM1");
 }

@@ -14,7 +14,8 @@
  * transitions afterwards. So two of them cannot wait for each other.
  *
  * Invariants: AM10, AM11 (vm_map.h). Lock: (M), not held during faults.
- * Does not do: limits on how much may be wired.
+ * Does not do: locking on fault (MLOCK_ONFAULT, Linux): a machine that enters pages by itself (MM1,
+ * machine.h) does not tell of each first touch.
  */
 #include "vm/vm_map_entry.h"
 #include "lib/errno.h"
@@ -42,8 +43,9 @@ static vm_prot_t vm_map_wire_access(const struct vm_map_entry *entry)
     return VM_PROT_READ;
 }
 
-/* Wires [start, end). *done: the end of what is wired. */
-static int vm_map_wire_faults(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t *done)
+/* Wires [start, end). *done: the end of what is wired. flags: as vm_map_wire. */
+static int vm_map_wire_faults(struct vm_map *map, vm_offset_t start, vm_offset_t end, unsigned flags,
+                              vm_offset_t *done)
 {
     vm_offset_t va, stop;
 
@@ -67,13 +69,22 @@ static int vm_map_wire_faults(struct vm_map *map, vm_offset_t start, vm_offset_t
              */
             int error = vm_fault(map, va, access, wire ? VM_FAULT_WIRE : VM_FAULT_NORMAL);
 
-            if (error != 0) {
+            if (error != 0 && (error == -ENOMEM || (flags & VM_MAP_WIRE_REACHABLE) == 0)) {
                 *done = va;
                 return error == -ENOMEM ? -EAGAIN : error;
             }
         }
     }
     return 0;
+}
+
+/* The entry's wired_count, and the map's locked_bytes with it. */
+static void vm_map_entry_set_wired(struct vm_map *map, struct vm_map_entry *entry, uint8_t count)
+    FL_REQUIRES(map->lock)
+{
+    vm_map_entry_account(map, entry, entry->start - entry->end);
+    entry->wired_count = count;
+    vm_map_entry_account(map, entry, entry->end - entry->start);
 }
 
 /*
@@ -88,17 +99,17 @@ static void vm_map_wire_finish(struct vm_map *map, struct vm_map_entry *entry, b
         } else {
             if (done > entry->start)
                 vm_fault_unwire(map, entry, entry->start, done < entry->end ? done : entry->end);
-            entry->wired_count = 0;
+            vm_map_entry_set_wired(map, entry, 0);
         }
     }
     entry->eflags &= (uint8_t)~MAP_ENTRY_IN_TRANSITION;
 }
 
-int vm_map_wire_pages(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+int vm_map_wire_pages(struct vm_map *map, vm_offset_t start, vm_offset_t end, unsigned flags)
 {
     struct vm_map_entry *entry;
     vm_offset_t done;
-    int error = vm_map_wire_faults(map, start, end, &done);
+    int error = vm_map_wire_faults(map, start, end, flags, &done);
 
     vm_map_lock(map);
     for (entry = vm_map_first_after(map, start); entry != &map->header && entry->start < end;
@@ -110,7 +121,35 @@ int vm_map_wire_pages(struct vm_map *map, vm_offset_t start, vm_offset_t end)
     return error;
 }
 
-int vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+/* How much of [start, end) is not wired yet. */
+static uint64_t vm_map_unwired_bytes(struct vm_map *map, vm_offset_t start, vm_offset_t end)
+    FL_REQUIRES_SHARED(map->lock)
+{
+    struct vm_map_entry *entry = vm_map_first_after(map, start);
+    uint64_t bytes = 0;
+
+    for (; entry != &map->header && entry->start < end; entry = entry->next) {
+        vm_offset_t from = entry->start > start ? entry->start : start;
+        vm_offset_t to = entry->end < end ? entry->end : end;
+
+        if (entry->wired_count == 0)
+            bytes += to - from;
+    }
+    return bytes;
+}
+
+/* The entries from `entry` up to `end` go into transition, to be wired by vm_map_wire_pages. */
+static void vm_map_wire_begin(struct vm_map *map, struct vm_map_entry *entry, vm_offset_t end)
+    FL_REQUIRES(map->lock)
+{
+    for (; entry != &map->header && entry->start < end; entry = entry->next) {
+        if (entry->wired_count == 0)
+            vm_map_entry_set_wired(map, entry, 1);
+        entry->eflags |= MAP_ENTRY_IN_TRANSITION;
+    }
+}
+
+int vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end, unsigned flags)
 {
     struct vm_map_entry *entry;
     int error;
@@ -118,18 +157,59 @@ int vm_map_wire(struct vm_map *map, vm_offset_t start, vm_offset_t end)
     vm_map_lock(map);
     vm_map_wait_transition(map, start, end);
     error = vm_map_range_covered(map, start, end) ? 0 : -ENOMEM;
+    if (error == 0 && !mlock_future_ok(map, vm_map_unwired_bytes(map, start, end)))
+        error = -ENOMEM;
     if (error == 0)
         error = vm_map_clip_range(map, start, end, &entry);
     if (error != 0) {
         vm_map_unlock(map);
         return error;
     }
-    for (; entry != &map->header && entry->start < end; entry = entry->next) {
-        entry->wired_count = 1;
-        entry->eflags |= MAP_ENTRY_IN_TRANSITION;
-    }
+    vm_map_wire_begin(map, entry, end);
     vm_map_unlock(map);
-    return vm_map_wire_pages(map, start, end);
+    return vm_map_wire_pages(map, start, end, flags);
+}
+
+/* [*start, *end): the first mapping at or behind *start, which is not in transition. False: there is none. */
+static bool vm_map_next_mapping(struct vm_map *map, vm_offset_t *start, vm_offset_t *end)
+    FL_REQUIRES(map->lock)
+{
+    struct vm_map_entry *entry;
+
+    vm_map_wait_transition(map, *start, map->max_offset);
+    entry = vm_map_first_after(map, *start);
+    while (entry != &map->header && (entry->eflags & MAP_ENTRY_RESERVED) != 0)
+        entry = entry->next;
+    if (entry == &map->header)
+        return false;
+    *start = entry->start > *start ? entry->start : *start;
+    *end = entry->end;
+    return true;
+}
+
+/* One mapping after the other: between two of them the map may change. */
+int vm_map_wire_all(struct vm_map *map)
+{
+    struct vm_map_entry *entry;
+    vm_offset_t start = map->min_offset, end;
+    int error;
+
+    for (;;) {
+        vm_map_lock(map);
+        if (!vm_map_next_mapping(map, &start, &end)) {
+            vm_map_unlock(map);
+            return 0;
+        }
+        error = vm_map_clip_range(map, start, end, &entry);
+        if (error == 0)
+            vm_map_wire_begin(map, entry, end);
+        vm_map_unlock(map);
+        if (error == 0)
+            error = vm_map_wire_pages(map, start, end, VM_MAP_WIRE_REACHABLE);
+        if (error != 0)
+            return -EAGAIN;
+        start = end;
+    }
 }
 
 int vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end)
@@ -146,7 +226,7 @@ int vm_map_unwire(struct vm_map *map, vm_offset_t start, vm_offset_t end)
         if (entry->wired_count == 0)
             continue;
         vm_fault_unwire(map, entry, entry->start, entry->end);
-        entry->wired_count = 0;
+        vm_map_entry_set_wired(map, entry, 0);
         entry->eflags &= (uint8_t)~MAP_ENTRY_WIRED;
     }
     if (error == 0)

@@ -232,8 +232,7 @@ static bool vm_object_unreference(struct vm_object *object)
     return false;
 }
 
-/* Takes a reference to the first of `shadow` and its later siblings that is not about to end. NULL: none. */
-static struct vm_object *shadow_reference(struct vm_object *shadow) FL_REQUIRES_SHARED(vm_rmap_lock)
+struct vm_object *vm_object_shadow_reference(struct vm_object *shadow)
 {
     for (; shadow != NULL; shadow = shadow->shadow_next) {
         uint32_t refs = atomic_load(&shadow->ref_count);
@@ -251,7 +250,7 @@ static struct vm_object *last_shadow(struct vm_object *object) FL_REQUIRES(objec
         !atomic_load_explicit(&object->shadowed, memory_order_relaxed))
         return NULL;
     vm_rwlock_read(&vm_rmap_lock);
-    struct vm_object *shadow = shadow_reference(object->shadow_head);
+    struct vm_object *shadow = vm_object_shadow_reference(object->shadow_head);
     vm_rwlock_read_done(&vm_rmap_lock);
     return shadow;
 }
@@ -316,7 +315,7 @@ struct vm_object *vm_object_bottom(struct vm_object *object, vm_pindex_t *pindex
     return object;
 }
 
-struct vm_object *vm_object_next(struct vm_object *object, vm_pindex_t *pindex)
+struct vm_object *vm_object_backing(struct vm_object *object, vm_pindex_t *pindex)
 {
     vm_lock(&object->lock);
     struct vm_object *backing = object->backing_object;
@@ -324,6 +323,12 @@ struct vm_object *vm_object_next(struct vm_object *object, vm_pindex_t *pindex)
     if (backing != NULL)
         vm_object_reference(backing);
     vm_unlock(&object->lock);
+    return backing;
+}
+
+struct vm_object *vm_object_next(struct vm_object *object, vm_pindex_t *pindex)
+{
+    struct vm_object *backing = vm_object_backing(object, pindex);
     vm_object_deallocate(object);
     return backing;
 }
@@ -533,10 +538,10 @@ struct vm_object *vm_shadow_walk_next(struct vm_shadow_walk *walk)
         walk->offset = 0;
         walk->moves = vm_rmap_shadow_moves;
     }
-    next = shadow_reference(walk->at->shadow_head);
+    next = vm_object_shadow_reference(walk->at->shadow_head);
     for (struct vm_object *up = walk->at; next == NULL && up != walk->root; up = up->backing_object) {
         walk->offset -= up->backing_pindex;
-        next = shadow_reference(up->shadow_next);
+        next = vm_object_shadow_reference(up->shadow_next);
     }
     if (next != NULL)
         walk->offset += next->backing_pindex;

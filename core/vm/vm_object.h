@@ -161,10 +161,10 @@ FL_NODISCARD int vm_object_snapshot(struct vm_object **object, vm_pindex_t *pind
  * shared.
  */
 FL_NODISCARD struct vm_object *vm_object_bottom(struct vm_object *object, vm_pindex_t *pindex);
-/*
- * One step down a chain: the backing object, with a reference for the caller, or NULL. The reference to
- * `object` is dropped. No lock held.
- */
+/* The backing object, with a reference for the caller, or NULL. *pindex becomes the index there. */
+FL_NODISCARD struct vm_object *vm_object_backing(struct vm_object *object, vm_pindex_t *pindex)
+    FL_EXCLUDES(object->lock);
+/* The same, as a step down a chain: the caller's reference to `object` is dropped. No lock held. */
 FL_NODISCARD struct vm_object *vm_object_next(struct vm_object *object, vm_pindex_t *pindex);
 
 /*
@@ -173,6 +173,14 @@ FL_NODISCARD struct vm_object *vm_object_next(struct vm_object *object, vm_pinde
  * (vm_object_collapse, FreeBSD.)
  */
 void vm_object_collapse(struct vm_object *object);
+/*
+ * A store has put a page of the shadow's own, pindex, in front of one behind it. That one is freed if it was
+ * the last of all shadows to do so. No lock held; the caller has a reference.
+ */
+void vm_object_page_replaced(struct vm_object *shadow, vm_pindex_t pindex);
+/* Takes a reference to the first of `shadow` and its later siblings that is not about to end. NULL: none. */
+FL_NODISCARD struct vm_object *vm_object_shadow_reference(struct vm_object *shadow)
+    FL_REQUIRES_SHARED(vm_rmap_lock);
 
 /*
  * Unmaps and frees the pages [start, end), dirty ones too, whose bytes are lost (truncation, invalidation).

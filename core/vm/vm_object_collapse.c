@@ -14,6 +14,10 @@
  *      B: x y ◀─┴─ T      ──▶         B: x y ◀──── T
  *      C: u v w                       C: u v w ◀┘
  *
+ *   one page: each shadow of B has a page of its own in front of B's page x, which no one sees any more. A
+ *   store after a fork makes the last of them (vm_object_page_replaced), and x is freed at once: so a fork
+ *   never costs more memory than two spaces that were made apart.
+ *
  * Where the machine binds a page's bytes to its object (machine_can_map), a page cannot move: its bytes are
  * copied, with the locks released.
  *
@@ -22,8 +26,9 @@
  * reference that the other user drops afterwards brings the next try. What was moved until then is right
  * where it is: S has it in front of B.
  *
- * Locks: (O) of S, then (O) of B; (R) exclusive for the change of place.
- * Loops: each turn moves or frees a page, or ends an object; a fault that adds one ends the collapse (pip).
+ * Locks: (O) of S, then (O) of B; (R) exclusive for the change of place. One page: (O) of one object at a
+ * time. Loops: each turn moves or frees a page, or ends an object; a fault that adds one ends the collapse
+ * (pip).
  *
  * Does not do: the collapse of files, which their pager keeps. (vm_object_collapse, vm_object_qcollapse and
  * the bypass case, FreeBSD.)
@@ -247,4 +252,67 @@ void vm_object_collapse(struct vm_object *object)
 {
     while (collapse_step(object)) /* each step makes the chain shorter */
         ;
+}
+
+/* ---- one page ----------------------------------------------------------------------------------------- */
+
+#define REPLACED_SHADOWS 4 /* looked at in one fault; more are left to the collapse */
+
+/* The shadows over the object, each with a reference. Returns how many, or REPLACED_SHADOWS + 1: more. */
+static uint32_t all_shadows(struct vm_object *object, struct vm_object *shadow[REPLACED_SHADOWS + 1])
+{
+    uint32_t n = 0;
+    vm_rwlock_read(&vm_rmap_lock);
+    struct vm_object *next = vm_object_shadow_reference(object->shadow_head);
+    for (; next != NULL && n <= REPLACED_SHADOWS; next = vm_object_shadow_reference(next->shadow_next)) {
+        shadow[n++] = next;
+        if (n > REPLACED_SHADOWS)
+            break;
+    }
+    vm_rwlock_read_done(&vm_rmap_lock);
+    return n;
+}
+
+/* Has the shadow a page of its own, which stays, in front of the backing object's page pindex? */
+static bool shadow_hides(struct vm_object *shadow, const struct vm_object *backing, vm_pindex_t pindex)
+{
+    vm_lock(&shadow->lock);
+    vm_pindex_t at = pindex - shadow->backing_pindex; /* or beyond the size, if it lies before the shadow */
+    const struct vm_page *own = at < shadow->size ? vm_page_lookup(shadow, at) : NULL;
+    bool hides = shadow->backing_object == backing;
+    if (hides && at < shadow->size)
+        hides = own == NULL ? in_source(shadow, at) : (own->flags & (PG_VALID | PG_COPY)) == PG_VALID;
+    vm_unlock(&shadow->lock);
+    return hides;
+}
+
+/* Frees page pindex of the object, of which all references but the caller's are those of n shadows. */
+static void free_hidden(struct vm_object *object, vm_pindex_t pindex, uint32_t n)
+{
+    vm_lock(&object->lock);
+    struct vm_page *m = vm_page_lookup(object, pindex);
+    if (atomic_load(&object->ref_count) == n + 1 && object->paging_in_progress == 0 &&
+        object->freeze_end == 0 && (m == NULL || !page_in_use(m))) {
+        if (m != NULL)
+            vm_object_page_remove(object, pindex, pindex + 1, false);
+        if (vm_pager_ops(object)->freespace != NULL)
+            vm_pager_ops(object)->freespace(object, pindex, pindex + 1);
+    }
+    vm_unlock(&object->lock);
+}
+
+void vm_object_page_replaced(struct vm_object *shadow, vm_pindex_t pindex)
+{
+    struct vm_object *over[REPLACED_SHADOWS + 1], *object;
+    object = vm_object_backing(shadow, &pindex);
+    if (object == NULL)
+        return;
+    uint32_t n = vm_pager_bounded(object) ? 0 : all_shadows(object, over), nhiding = 0;
+    while (nhiding < n && n <= REPLACED_SHADOWS && shadow_hides(over[nhiding], object, pindex))
+        nhiding++;
+    for (uint32_t i = 0; i < n; i++)
+        vm_object_drop(over[i]);
+    if (n > 0 && nhiding == n)
+        free_hidden(object, pindex, n);
+    vm_object_deallocate(object);
 }

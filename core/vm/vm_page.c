@@ -646,7 +646,7 @@ void vm_page_check_all(void)
         }
     }
     vm_lock(&vm_phys.lock);
-    KASSERT(free == vm_phys.free_count, "PG3");
+    KASSERT(free == vm_phys.free_count + vm_phys.taken, "PG3");
     vm_unlock(&vm_phys.lock);
     KASSERT(queued == vm_queues.q[PQ_ACTIVE].count + vm_queues.q[PQ_INACTIVE].count, "PG8");
     KASSERT(wired == vm_queues.wired, "PG8");

@@ -132,6 +132,11 @@ static uint32_t free_pages(void)
     return n;
 }
 
+bool vm_pageout_is_short(void)
+{
+    return free_pages() < vm_pageout.free_target;
+}
+
 void vm_pageout_pause(void)
 {
     vm_lock(&pagedaemon_lock);

@@ -37,6 +37,9 @@ extern struct vm_pageout_params vm_pageout; /* (c) after boot */
 FL_NODISCARD int vm_pageout_startup(uint32_t nframes, uint32_t reserved, uint32_t min, uint32_t target,
                                     uint32_t window);
 
+/* Fewer pages are free than the daemon frees. Takes (F). */
+FL_NODISCARD bool vm_pageout_is_short(void);
+
 /* The page daemon is to work. Context: any of the core's locks may be held, but not the daemon's own. */
 void pagedaemon_wakeup(void);
 

@@ -297,6 +297,6 @@ void vm_reserv_check(void)
         KASSERT(queued <= npartial, "RV2");
     }
     KASSERT(queued == npartial, "RV2");
-    KASSERT(vm_phys_listed() + unused == vm_phys.free_count, "PH3");
+    KASSERT(vm_phys_listed() + unused == vm_phys.free_count + vm_phys.taken, "PH3");
     vm_unlock(&vm_phys.lock);
 }

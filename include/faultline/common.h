@@ -26,8 +26,9 @@
 #define FL_PAGE_SIZE  ((uint64_t)1 << FL_PAGE_SHIFT) /* bytes */
 
 /* How a file is opened. */
-#define FL_FREAD  0x1
-#define FL_FWRITE 0x2
+#define FL_FREAD   0x1
+#define FL_FWRITE  0x2
+#define FL_FNOEXEC 0x4 /* on a mount that forbids execution */
 
 /* A piece of the caller's memory. Laid out as the system calls' struct iovec. */
 struct fl_iovec {
@@ -61,6 +62,7 @@ struct fl_vm_stats {
     uint64_t wired;
     uint64_t active;
     uint64_t inactive;
+    uint64_t taken;     /* by the host, for memory of its own */
     uint64_t peak_used; /* the highest value of nframes - free */
 
     uint64_t faults;       /* page faults, also those taken ahead of a system call (fl_hold) or for mlock */
@@ -83,6 +85,9 @@ struct fl_vm_stats {
     uint64_t mappings_peak;
     uint64_t swap_pages; /* now: pages of swap space, and how many of them are free */
     uint64_t swap_free;
+    uint64_t committed;       /* now: pages that are promised to programs, and … */
+    uint64_t committed_limit; /* how many memory and swap can hold; enforced if the overcommit is strict */
+    int64_t swap_error;       /* of the last write to swap space that failed: a negative errno; 0: none has */
     uint64_t meta_used_bytes; /* now: metadata memory in use, and of it … */
     uint64_t meta_page_bytes; /* page descriptors, radix nodes, reservations: what grows with the budget */
 };

@@ -56,8 +56,24 @@ struct fl_options {
      * async-signal-safe calls are allowed. */
     void (*on_error)(const struct fl_error *error, void *arg);
     void *on_error_arg;
+    /*
+     * Where written pages of private mappings go that are not used: a swap file. swap_path: a directory, in
+     * which the file gets no name; or the name of a new file, which is removed as soon as it is open. NULL:
+     * in $TMPDIR, otherwise in /var/tmp. The file takes space as it is used, swap_max_bytes at most. 0:
+     * FL_SWAP_DEFAULT, or none where that cannot be had and no path is given; FL_SWAP_NONE: none, and such
+     * pages stay in memory.
+     */
+    const char *swap_path;
+    uint64_t swap_max_bytes;
+    /* How many hundredths of the memory limit may hold such pages compressed, before they go to the file;
+     * FL_COMPRESS_MAX at most. 0: they all go to the file. */
+    unsigned compress_percent;
 };
-#define FL_MEMORY_MIN ((size_t)1 << 20)
+#define FL_MEMORY_MIN   ((size_t)1 << 20)
+#define FL_SWAP_NONE    UINT64_MAX
+#define FL_SWAP_DEFAULT ((uint64_t)16 << 30)
+#define FL_SWAP_MAX     ((uint64_t)8 << 40)
+#define FL_COMPRESS_MAX 90
 
 /*
  * Starts the library. Context: once, before any other call; not in two threads at a time. Errors: -EINVAL (an
@@ -65,7 +81,8 @@ struct fl_options {
  * what else the kernel says. fl_init_error then says in one line what to change.
  */
 FL_NODISCARD FL_EXPORT int fl_init(const struct fl_options *options);
-/* What the last failed fl_init met, and the remedy; "" if none failed. Valid until the next fl_init. */
+/* What the last failed fl_init met, and the remedy; or why there is no swap file, though fl_init succeeded;
+ * "" if all is well. Valid until the next fl_init. */
 FL_EXPORT const char *fl_init_error(void);
 /* Writes what is dirty, unmaps everything, and frees everything. Context: no other thread is inside
  * the library or touches a mapping. Errors: -EINVAL (not initialised); those of the writes, and all

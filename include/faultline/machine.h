@@ -61,6 +61,7 @@ struct machine_run {
     vm_pindex_t pindex;
     uint32_t npages; /* 1 <= npages <= MACHINE_RUN_MAX */
     const vm_frame_t *frame;
+    void *const *addr; /* for copies on a machine with kmap: where the core has mapped page i; else NULL */
 };
 #define MACHINE_RUN_MAX 256
 
@@ -210,11 +211,11 @@ enum machine_window {
 
 /*
  * Opens a window onto the run's bytes. addr[i]: where page i's VM_PAGE_SIZE bytes are until
- * machine_window_put, page-aligned. Neighbours are contiguous where the machine can do that, so that one
- * transfer serves many. The pages are busy or being written, so they stay. A thread has at most two
- * windows open, both for a short time, and the second of a single page (a copy). Context: may sleep
- * until another window closes; never under the core's locks. Errors: -ENOMEM; with `nowait`, -EAGAIN
- * when it would have to sleep.
+ * machine_window_put, page-aligned; NULL: in high memory, and the core maps the page itself (struct
+ * machine_kmap). Neighbours are contiguous where the machine can do that, so that one transfer serves many.
+ * The pages are busy or being written, so they stay. A thread has at most two windows open, both for a short
+ * time, and the second of a single page (a copy). Context: may sleep until another window closes; never
+ * under the core's locks. Errors: -ENOMEM; with `nowait`, -EAGAIN when it would have to sleep.
  */
 FL_NODISCARD int machine_window_get(const struct machine_run *run, enum machine_window how, bool nowait,
                                     void **addr);
@@ -242,6 +243,38 @@ FL_NODISCARD int machine_copyin(const struct machine_run *run, uint32_t start, c
  * used for other pages. May be called under the core's locks. Cannot fail.
  */
 void machine_release(const struct machine_run *run);
+
+/*
+ * For a machine that cannot map all physical memory at once; it gives this to fl_vm_boot (fl_vm_params.kmap).
+ * The first frames are always mapped (the direct map). The others are high memory: the core's kmap
+ * (core/vm/kmap.h) maps them one by one for a moment, each in a slot, a page of kernel addresses whose
+ * page-table entry the machine writes. (kmap and pkmap_page_table, Linux.)
+ *
+ *   addresses:  | direct: frames 0 … ndirect-1 |   | slots: nslots | MACHINE_KMAP_LOCAL of each CPU |
+ *
+ * The functions may be called under the core's locks, and cannot fail. A translation that a CPU's TLB holds
+ * of a slot may outlive pte_clear, until flush_tlb.
+ */
+#define MACHINE_KMAP_LOCAL 4
+struct machine_kmap {
+    void *direct;
+    uint32_t ndirect; /* frames */
+    void *slots;
+    uint32_t nslots; /* >= 2 * MACHINE_RUN_MAX, where there are windows */
+    uint32_t ncpus;
+    /* The slot at va, whose entry is not valid and in no TLB, shows the frame. */
+    void (*set_pte_at)(void *va, vm_frame_t frame);
+    /* The slot's entry is not valid any more. */
+    void (*pte_clear)(void *va);
+    /* No CPU uses an entry of the slots in [start, end) that was cleared before. */
+    void (*flush_tlb)(void *start, void *end);
+    /* The same for the calling CPU alone, pinned, and one of its own slots. */
+    void (*flush_tlb_self)(void *va);
+    /* The calling thread stays on its CPU, and no other runs there, until `unpin`; it must not sleep. Calls
+     * nest. `pin` returns the CPU's number, below ncpus. (preempt_disable, Linux.) */
+    uint32_t (*pin)(void);
+    void (*unpin)(void);
+};
 
 /*
  * The page of the run, which is one page long, becomes page `pindex` of `object`, with its bytes and its

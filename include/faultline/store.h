@@ -45,6 +45,7 @@ struct store_request {
      * for the whole request. */
     void (*done)(struct store_request *request, int error);
     uint64_t store_private[4]; /* the store's own, from submit to done */
+    uint64_t upper_private[3]; /* the same, of a store that stands on the one which has the request */
 };
 
 /* Returns how many bytes of page i (addr[i]) the request is about; *start: from which byte of the page on. */

@@ -16,11 +16,18 @@
 
 #include <faultline/types.h>
 
-struct store;  /* store.h */
-struct vm_map; /* an address space */
-struct vnode;  /* a file that the VM knows: a store and its memory object */
+struct store;        /* store.h */
+struct vm_map;       /* an address space */
+struct vnode;        /* a file that the VM knows: a store and its memory object */
+struct machine_kmap; /* machine.h */
 
 /* ---- the VM ------------------------------------------------------------------------------------------- */
+
+/* What is promised to programs when they map memory (vm.overcommit_memory 1 and 2, Linux). */
+enum fl_overcommit {
+    FL_OVERCOMMIT_LAZY,   /* whatever they ask for; an access may find that there is not so much */
+    FL_OVERCOMMIT_STRICT, /* what memory and swap can hold; a call that asks for more says ENOMEM */
+};
 
 struct fl_vm_params {
     /* Memory for the core's own structures: page-aligned and zeroed. It is used from the bottom up, so it
@@ -36,7 +43,11 @@ struct fl_vm_params {
     uint32_t dirty_background; /* dirty pages of files beyond which the flusher writes */
     uint32_t dirty_max;        /* … beyond which a thread that dirties more waits for writes */
     uint64_t dirty_expire_ns;  /* the flusher writes a page that is dirty for longer */
+    enum fl_overcommit overcommit;
     bool superpages; /* keep 2 MiB reservations (vm_reserv); pointless where frames have no physical place */
+    /* How the core reaches high memory; NULL: the machine has none, and shows every page in its windows. It
+     * must live as long as the VM. */
+    const struct machine_kmap *kmap;
     /* Fault injection: returning true makes this allocation fail. NULL: none fails. */
     bool (*fail_alloc)(const char *what);
 };
@@ -67,6 +78,20 @@ FL_NODISCARD size_t fl_swap_meta_size(uint64_t len_bytes);
 /* Checks every invariant of the page queues, the allocator and all spaces; panics with the invariant's
  * number. Context: nothing else runs. */
 void fl_vm_check(void);
+
+/* ---- frames for the host ------------------------------------------------------------------------------ */
+
+/*
+ * n frames of the budget are the host's from now on: for memory of its own that is to count, such as a
+ * compressed tier in front of swap. They are a number, and no certain frames; the core uses so many fewer. A
+ * store may call this while it writes a page for page-out, so half of fl_vm_params.free_reserved may be taken
+ * too; the rest stays with page-out. Never sleeps. Context: any lock of the host's may be held, and none of
+ * the core's. Errors: -ENOMEM, none is taken.
+ */
+FL_NODISCARD int fl_frames_take(uint32_t n);
+/* n frames that the host has taken are the core's again. All are before fl_vm_halt, or when that has closed
+ * the swap space. Context: any lock of the host's, and those under which store_ops.discard is called. */
+void fl_frames_give(uint32_t n);
 
 /* ---- what must run ------------------------------------------------------------------------------------ */
 
@@ -249,6 +274,31 @@ void fl_space_destroy(struct vm_map *map);
 FL_NODISCARD struct machine_space *fl_space_machine(struct vm_map *map);
 /* Sets the range that brk moves in: [start, limit). */
 void fl_space_set_brk(struct vm_map *map, vm_offset_t start, vm_offset_t limit);
+/*
+ * Sets where mmap begins to look for a place, downwards; above it only when there is none below. At first the
+ * space's end. A kernel leaves room above it for the stack. (mm->mmap_base, Linux.)
+ */
+void fl_space_set_mmap_base(struct vm_map *map, vm_offset_t base);
+
+/*
+ * What a space may have, in bytes; a new one has no limits but for stacks, 8 MiB. A limit below what the
+ * space has takes nothing away. The host sets FL_NO_LIMIT for who may exceed one. (setrlimit.)
+ */
+#define FL_NO_LIMIT UINT64_MAX
+struct fl_space_limits {
+    uint64_t as_bytes;      /* RLIMIT_AS: mappings: mmap, brk, mremap say -ENOMEM, a stack does not grow */
+    uint64_t data_bytes;    /* RLIMIT_DATA: the heap, and private writable memory: as above, and mprotect */
+    uint64_t stack_bytes;   /* RLIMIT_STACK: one stack, which does not grow further */
+    uint64_t memlock_bytes; /* RLIMIT_MEMLOCK: mlock says -ENOMEM, of locked mappings mmap and mremap -EAGAIN;
+                             * 0: who locks gets -EPERM */
+};
+void fl_space_set_limits(struct vm_map *map, const struct fl_space_limits *limits);
+void fl_space_get_limits(struct vm_map *map, struct fl_space_limits *limits);
+/* What it has, as its limits count it. (VmSize, VmData and VmLck in /proc/PID/status, Linux.) */
+struct fl_space_usage {
+    uint64_t as_bytes, data_bytes, memlock_bytes;
+};
+void fl_space_usage(struct vm_map *map, struct fl_space_usage *usage);
 
 /*
  * A page fault at va by an access of kind `access` (VM_PROT_READ, _WRITE or _EXECUTE). Returns 0: try
@@ -336,6 +386,12 @@ FL_NODISCARD int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_of
 #define FL_MREMAP_FIXED     2
 #define FL_MREMAP_DONTUNMAP 4
 
+#define FL_MLOCK_ONFAULT 1
+
+#define FL_MCL_CURRENT 1
+#define FL_MCL_FUTURE  2
+#define FL_MCL_ONFAULT 4
+
 #define FL_MS_ASYNC      1
 #define FL_MS_INVALIDATE 2
 #define FL_MS_SYNC       4
@@ -395,6 +451,11 @@ FL_NODISCARD int fl_sys_prefetch(struct vm_map *map, const struct fl_iovec *iov,
 FL_NODISCARD int fl_sys_mincore(struct vm_map *map, vm_offset_t addr, size_t len_bytes, unsigned char *vec);
 FL_NODISCARD int fl_sys_mlock(struct vm_map *map, vm_offset_t addr, size_t len_bytes);
 FL_NODISCARD int fl_sys_munlock(struct vm_map *map, vm_offset_t addr, size_t len_bytes);
+/* flags: 0 or FL_MLOCK_ONFAULT, which is accepted, but does not wait: the pages are brought in now. */
+FL_NODISCARD int fl_sys_mlock2(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int flags);
+/* flags: FL_MCL_*; as above for FL_MCL_ONFAULT. */
+FL_NODISCARD int fl_sys_mlockall(struct vm_map *map, int flags);
+FL_NODISCARD int fl_sys_munlockall(struct vm_map *map);
 /* Returns the new break, or the old one when it cannot move there (the raw system call's way). */
 FL_NODISCARD vm_offset_t fl_sys_brk(struct vm_map *map, vm_offset_t addr);
 

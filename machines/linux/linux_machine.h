@@ -60,7 +60,9 @@ const char *linux_machine_error(void);
  * threads (thread engine) and the threads of the page daemon and the flusher. Errors: negative errno,
  * with a remedy, as above. */
 FL_NODISCARD int linux_machine_start(struct vm_map *map);
-/* Stops the threads, unmaps the window, and closes everything. */
+/* Stops the threads. What they work on, the core's memory, is still there. */
+void linux_machine_stop(void);
+/* The same, and unmaps the window and the core's memory, and closes everything. */
 void linux_machine_fini(void);
 
 /*

@@ -237,12 +237,13 @@ static int start_daemons(void)
     return error;
 }
 
-static void stop_daemons(void)
+void linux_machine_stop(void)
 {
     if (machine.ndaemons > 0)
         fl_vm_stop();
     while (machine.ndaemons > 0)
         linux_thread_join(machine.daemon_thread[--machine.ndaemons]);
+    linux_fault_thread_stop();
 }
 
 int linux_machine_start(struct vm_map *map)
@@ -260,8 +261,7 @@ int linux_machine_start(struct vm_map *map)
 
 void linux_machine_fini(void)
 {
-    stop_daemons();
-    linux_fault_thread_stop();
+    linux_machine_stop();
     linux_fault_signal_stop();
     linux_zap_close();
     linux_peek_close();

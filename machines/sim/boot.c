@@ -8,6 +8,7 @@
 
 #include "disk_fiber.h"
 #include "frame.h"
+#include "highmem.h"
 #include "sched.h"
 #include "space.h"
 #include "tlb.h"
@@ -108,6 +109,10 @@ void sim_machine_init(const struct sim_params *params)
         sim.params.ntables = 4096 + sim.params.nframes;
     if (sim.params.nentries == 0)
         sim.params.nentries = 4096;
+    if (sim.params.kmap_slots == 0)
+        sim.params.kmap_slots = SIM_KMAP_SLOTS;
+    if (sim.params.kmap_slots > SIM_KMAP_SLOTS)
+        sim_panic("more than %u kmap slots", SIM_KMAP_SLOTS);
     if (sim.params.ncpus > SIM_CPUS_MAX)
         sim_panic("more than %u CPUs", SIM_CPUS_MAX);
     if (getenv("FAULTLINE_VERBOSE") != NULL)
@@ -175,6 +180,8 @@ static int sim_boot_vm(void)
         .dirty_max = sim.params.dirty_max,
         .dirty_expire_ns = sim.params.dirty_expire_ns,
         .superpages = sim.params.superpages,
+        .overcommit = sim.params.overcommit,
+        .kmap = sim_kmap(),
         .fail_alloc = sim_fail_alloc,
     };
     struct fl_vm_stats stats;

@@ -7,6 +7,7 @@
  *   space.c       spaces, mappings                frame.c   physical memory, objects, windows
  *   attachment.c  what is attached where          mm1.c     what the machine enters by itself
  *   disk.c        disks and stores                written.c stores that no page-table entry tells of
+ *   highmem.c     memory that is not mapped directly
  *
  * One host thread runs everything and switches fibers only inside sim_preempt and mi_switch, and in what
  * calls them. Code between two such calls is atomic, so these structures need no locks.

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "highmem.h"
 #include "mm1.h"
 #include "sched.h"
 #include "tlb.h"
@@ -24,8 +25,11 @@ static size_t physmem_len_bytes(void)
 void physmem_init(void)
 {
     physmem = (struct physmem){0};
-    physmem.bytes = mmap(NULL, physmem_len_bytes(), PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (sim.params.highmem)
+        physmem.bytes = highmem_init(physmem_len_bytes());
+    else
+        physmem.bytes = mmap(NULL, physmem_len_bytes(), PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     physmem.frame = calloc(sim.params.nframes, sizeof(struct frame));
     physmem.hash = calloc(sim.params.nframes, sizeof(*physmem.hash));
     physmem.table = calloc(sim.params.ntables, sizeof(struct pmap_table));
@@ -51,7 +55,10 @@ void physmem_fini(void)
         if (physmem.frame[i].object != NULL || physmem.frame[i].nptes > 0)
             sim_panic("leak: frame %u was not released", i);
     }
-    munmap(physmem.bytes, physmem_len_bytes());
+    if (sim.params.highmem)
+        highmem_fini();
+    else
+        munmap(physmem.bytes, physmem_len_bytes());
     free(physmem.frame);
     free(physmem.hash);
     free(physmem.table);
@@ -170,6 +177,21 @@ void machine_object_fini(void *object)
 
 /* ---- windows --------------------------------------------------------------------------------- */
 
+/* Where the core sees the frame without a kmap; NULL: nowhere. */
+static void *frame_address(vm_frame_t number)
+{
+    return sim.params.highmem ? highmem_direct(number) : sim_frame(number);
+}
+
+/* Panics unless the core can see the frame at addr. */
+static void frame_check_address(vm_frame_t number, const void *addr)
+{
+    if (sim.params.highmem)
+        highmem_check(number, addr);
+    else if (addr != (void *)sim_frame(number))
+        sim_panic("machine_window_put: frame %u is in no such window", number);
+}
+
 /* A window FILL: the bytes mean nothing from now on. */
 static void frame_refill(vm_frame_t number)
 {
@@ -199,7 +221,7 @@ int machine_window_get(const struct machine_run *run, enum machine_window how, b
             sim_panic("MO4: a window onto frame %u, whose bytes mean nothing", run->frame[i]);
         frame->nwindows++;
         physmem.nwindows++;
-        addr[i] = sim_frame(run->frame[i]);
+        addr[i] = frame_address(run->frame[i]);
     }
     return 0;
 }
@@ -209,8 +231,9 @@ void machine_window_put(const struct machine_run *run, enum machine_window how, 
     for (uint32_t i = 0; i < run->npages; i++) {
         struct frame *frame = frame_of(run->frame[i]);
 
-        if (frame->nwindows == 0 || addr[i] != (void *)sim_frame(run->frame[i]))
-            sim_panic("machine_window_put: frame %u is in no such window", run->frame[i]);
+        if (frame->nwindows == 0)
+            sim_panic("machine_window_put: frame %u is in no window", run->frame[i]);
+        frame_check_address(run->frame[i], addr[i]);
         frame->nwindows--;
         physmem.nwindows--;
         if (how == MACHINE_WINDOW_FILL)
@@ -223,11 +246,13 @@ void machine_window_put(const struct machine_run *run, enum machine_window how, 
 
 #define COPY_UNREACHABLE VM_PAGE_SIZE /* no program has memory below it */
 
-/* One page's part of a copy. Other fibers run in the middle of it, and must not release the frame. */
-static void copy_piece(vm_frame_t number, uint32_t start, uint8_t *memory, size_t len_bytes, bool out)
+/* One page's part of a copy, page at `page`. Other fibers run in the middle of it, and must not release the
+ * frame. */
+static void copy_piece(vm_frame_t number, void *page, uint32_t start, uint8_t *memory, size_t len_bytes,
+                       bool out)
 {
     struct frame *frame = frame_of(number);
-    uint8_t *bytes = sim_frame(number) + start;
+    uint8_t *bytes = (uint8_t *)page + start;
 
     if (!frame->filled && (out || len_bytes < VM_PAGE_SIZE))
         sim_panic("MO4: a copy of frame %u, whose bytes mean nothing", number);
@@ -262,7 +287,8 @@ static int copy(const struct machine_run *run, uint32_t start, void *memory, siz
         size_t piece = len_bytes - *done < left ? len_bytes - *done : left;
 
         frame_bind(run->frame[i], run->object, run->pindex + i);
-        copy_piece(run->frame[i], (uint32_t)(at & VM_PAGE_MASK), (uint8_t *)memory + *done, piece, out);
+        copy_piece(run->frame[i], run->addr != NULL ? run->addr[i] : frame_address(run->frame[i]),
+                   (uint32_t)(at & VM_PAGE_MASK), (uint8_t *)memory + *done, piece, out);
         *done += piece;
     }
     return 0;

@@ -5,6 +5,11 @@
  * served in order: unlocking hands the lock over, so no other fiber gets in between. Fibers stand in an array
  * and are named by their number, so that no choice depends on an address. (mi_switch, tsleep: FreeBSD 2.1.)
  *
+ * Sleeps with a deadline stand in the callout queue, the earliest first (timeout, untimeout: FreeBSD 2.1). A
+ * fiber stands in it from its timeout until its deadline passes, or until it runs again and calls untimeout:
+ *
+ *   sched.callout ─▶ fiber (deadline 70) ─callout_next─▶ fiber (deadline 90) ─▶ 0
+ *
  * Does not do: parallel execution. CPUs differ only in their TLBs.
  */
 #include <errno.h>
@@ -42,7 +47,8 @@ struct fiber {
     const void *chan;          /* SLEEPING: not yet woken */
     const void *polled;        /* the channel of its last timed wait */
     uint32_t polls;            /* timed waits on that channel in a row */
-    uint64_t deadline;         /* UINT64_MAX: none */
+    uint64_t deadline;         /* UINT64_MAX: none, and it is not in the callout queue */
+    uint32_t callout_next;     /* the next one in the callout queue; 0: none */
 };
 
 static struct {
@@ -51,7 +57,10 @@ static struct {
     uint32_t count; /* slots in use, from the first */
     uint32_t njoin; /* fibers that sim_join_all waits for */
     uint32_t quiet; /* > 0: sim_preempt does nothing */
+    uint32_t pins;  /* of the running fiber: > 0: it must not sleep */
     uint64_t stuck; /* switches since a fiber that is no daemon ran */
+    /* The first fiber of the callout queue; 0: none. */
+    uint32_t callout;
 } sched = {.fiber[0] = {.state = FIBER_RUNNABLE, .name = "main", .deadline = UINT64_MAX}, .count = 1};
 
 static struct fiber *self(void)
@@ -66,38 +75,41 @@ static uint32_t number(const struct fiber *f)
 
 /* ---- choosing -------------------------------------------------------------------------------- */
 
-/* Makes fibers runnable whose deadline has passed. Returns how many are runnable; *earliest: the earliest
- * deadline of the others. */
-static uint32_t sched_runnable(uint64_t *earliest)
+/* Takes those out of the callout queue whose deadline has passed; who still sleeps becomes runnable. */
+static void softclock(void)
+{
+    while (sched.callout != 0 && sched.fiber[sched.callout - 1].deadline <= sim.now_ns) {
+        struct fiber *f = &sched.fiber[sched.callout - 1];
+
+        sched.callout = f->callout_next;
+        f->deadline = UINT64_MAX;
+        if (f->state == FIBER_SLEEPING)
+            f->state = FIBER_RUNNABLE;
+    }
+}
+
+/* How many fibers can run now. */
+static uint32_t sched_runnable(void)
 {
     uint32_t runnable = 0;
 
-    *earliest = UINT64_MAX;
-    for (uint32_t i = 0; i < sched.count; i++) {
-        struct fiber *f = &sched.fiber[i];
-
-        if (f->state == FIBER_SLEEPING && f->deadline <= sim.now_ns)
-            f->state = FIBER_RUNNABLE;
-        if (f->state == FIBER_RUNNABLE)
-            runnable++;
-        else if (f->state == FIBER_SLEEPING && f->deadline < *earliest)
-            *earliest = f->deadline;
-    }
+    softclock();
+    for (uint32_t i = 0; i < sched.count; i++)
+        runnable += sched.fiber[i].state == FIBER_RUNNABLE;
     return runnable;
 }
 
 static struct fiber *sched_choose(void)
 {
-    uint64_t earliest;
-    uint32_t runnable = sched_runnable(&earliest);
+    uint32_t runnable = sched_runnable();
 
-    if (runnable == 0) {
-        if (earliest == UINT64_MAX) {
+    if (runnable == 0) { /* all in the callout queue sleep: who was woken would be runnable */
+        if (sched.callout == 0) {
             sched_dump();
             sim_panic("deadlock: no fiber can run and nothing is going to happen");
         }
-        sim.now_ns = earliest;
-        runnable = sched_runnable(&earliest);
+        sim.now_ns = sched.fiber[sched.callout - 1].deadline;
+        runnable = sched_runnable();
     }
     uint64_t pick = runnable > 1 ? prng_below(&sim.prng, runnable) : 0;
     for (uint32_t i = 0;; i++) {
@@ -119,6 +131,8 @@ static void sched_watch(const struct fiber *to)
 /* Runs another fiber, or the caller again. */
 static void mi_switch(void)
 {
+    if (sched.pins > 0)
+        sim_panic("fiber %u (%s) is pinned to its CPU and sleeps", number(self()), self()->name);
     struct fiber *from = self(), *to = sched_choose();
 
     sched_watch(to);
@@ -146,6 +160,18 @@ void sim_preempt(void)
         sim.stats.preemptions++;
         mi_switch();
     }
+}
+
+void sched_pin(void)
+{
+    sched.quiet++;
+    sched.pins++;
+}
+
+void sched_unpin(void)
+{
+    sched.quiet--;
+    sched.pins--;
 }
 
 /* ---- locks ----------------------------------------------------------------------------------- */
@@ -217,6 +243,8 @@ bool machine_lock_held(const struct machine_lock *lock)
 
 void sched_assert_no_locks(const char *what)
 {
+    if (sched.pins > 0)
+        sim_panic("CO3: %s may sleep, and fiber %u (%s) is pinned", what, number(self()), self()->name);
     if (self()->nlocks > 0)
         sim_panic("CO3: %s may sleep, and fiber %u (%s) holds %u locks", what, number(self()), self()->name,
                   self()->nlocks);
@@ -224,13 +252,26 @@ void sched_assert_no_locks(const char *what)
 
 /* ---- waits and time -------------------------------------------------------------------------- */
 
+/* Puts the fiber into the callout queue, behind those whose deadlines are not later. */
 static void timeout(struct fiber *f, uint64_t deadline_ns)
 {
+    uint32_t *at = &sched.callout;
+
+    while (*at != 0 && sched.fiber[*at - 1].deadline <= deadline_ns)
+        at = &sched.fiber[*at - 1].callout_next;
     f->deadline = deadline_ns;
+    f->callout_next = *at;
+    *at = number(f);
 }
 
+/* Takes the fiber out of the callout queue. */
 static void untimeout(struct fiber *f)
 {
+    uint32_t *at = &sched.callout;
+
+    while (*at != number(f))
+        at = &sched.fiber[*at - 1].callout_next;
+    *at = f->callout_next;
     f->deadline = UINT64_MAX;
 }
 
@@ -249,7 +290,8 @@ static int tsleep(const void *chan, struct machine_lock *lock, uint64_t deadline
 
     f->chan = chan;
     f->state = FIBER_SLEEPING;
-    timeout(f, deadline_ns);
+    if (deadline_ns != UINT64_MAX)
+        timeout(f, deadline_ns);
     if (lock != NULL)
         lock_release(lock);
     if (lock != NULL && prng_chance(&sim.prng, sim.params.torture.spurious_permille))
@@ -259,7 +301,8 @@ static int tsleep(const void *chan, struct machine_lock *lock, uint64_t deadline
         unsleep(f);
         error = -ETIMEDOUT;
     }
-    untimeout(f);
+    if (f->deadline != UINT64_MAX) /* it has not passed */
+        untimeout(f);
     if (lock != NULL)
         lock_acquire(lock);
     return error;
@@ -326,9 +369,7 @@ void sim_yield(void)
 
 void sim_settle(void)
 {
-    uint64_t earliest;
-
-    while (sched_runnable(&earliest) > 1)
+    while (sched_runnable() > 1)
         sim_yield();
 }
 

@@ -29,7 +29,10 @@ void sched_join(struct fiber *fiber);
 void sched_reset(void);
 /* Returns the CPU that the caller runs on. */
 uint32_t sched_cpu(void);
-/* Panics if the calling fiber holds a lock: `what` may sleep (CO3). */
+/* No other fiber runs until sched_unpin; the calls nest. Panics if the caller sleeps in between. */
+void sched_pin(void);
+void sched_unpin(void);
+/* Panics if the calling fiber holds a lock, or is pinned: `what` may sleep (CO3). */
 void sched_assert_no_locks(const char *what);
 /* Prints all fibers and what they wait for. */
 void sched_dump(void);

@@ -80,11 +80,14 @@ struct sim_params {
     uint32_t nentries;     /* 0: 4096 */
     uint32_t free_reserved, free_min, free_target, readahead_max; /* as in fl_vm_params */
     uint32_t dirty_background, dirty_max;
+    enum fl_overcommit overcommit;
     uint32_t swap_pages; /* of a disk for swap, beside meta_len_bytes; 0: there is none */
     uint64_t dirty_expire_ns;
     bool no_flusher; /* only calls that must write do so: for tests that count writes */
     bool superpages;
-    bool verbose; /* machine_log to stderr; FAULTLINE_VERBOSE in the environment does the same */
+    bool highmem;        /* only the first eighth of the frames is mapped directly: the core uses its kmap */
+    uint32_t kmap_slots; /* 0: 512, which is also the most */
+    bool verbose;        /* machine_log to stderr; FAULTLINE_VERBOSE in the environment does the same */
     struct sim_torture torture;
 };
 
@@ -99,6 +102,9 @@ void sim_machine_fini(void);
 FL_NODISCARD int sim_boot(const struct sim_params *params);
 /* Waits for all fibers, stops the daemons, checks (fl_vm_check), halts the VM, and looks for leaks. */
 void sim_shutdown(void);
+
+/* In a child of fork: its computer gets memory of its own, so that the parent's does not change. */
+void sim_forked(void);
 
 /* The disk for swap; NULL: sim_params.swap_pages is 0. */
 struct sim_disk *sim_swap_disk(void);
@@ -118,9 +124,11 @@ struct sim_stats {
      * the page's bytes were of no use any more (truncation, the end of anonymous memory).
      */
     uint64_t unharvested_released, unharvested_detached;
-    uint64_t allocs;   /* calls of fl_vm_params.fail_alloc */
-    uint64_t mapcalls; /* calls that fail_map may fail */
-    uint32_t ntables;  /* page-table pages in use */
+    uint64_t kmaps;        /* entries of kmap slots that were set */
+    uint64_t kmap_flushes; /* of all TLBs */
+    uint64_t allocs;       /* calls of fl_vm_params.fail_alloc */
+    uint64_t mapcalls;     /* calls that fail_map may fail */
+    uint32_t ntables;      /* page-table pages in use */
 };
 struct sim_stats sim_stats(void);
 
@@ -178,6 +186,8 @@ FL_NODISCARD bool sim_attached_next(struct machine_space *space, vm_offset_t va,
  * mapped. Changes nothing. */
 FL_NODISCARD bool sim_mapped(struct machine_space *space, vm_offset_t va, vm_frame_t *frame, vm_prot_t *prot,
                              bool *wired);
+/* What the core needs for high memory; NULL: there is none. sim_boot gives it to the core. */
+const struct machine_kmap *sim_kmap(void);
 /* Returns how many page-table entries map the frame. */
 FL_NODISCARD uint32_t sim_frame_mappings(vm_frame_t frame);
 /* Returns the frame's bytes, as a logic analyser would see them. */

@@ -15,4 +15,5 @@ endfunction()
 faultline_conformance_test(native $<TARGET_OBJECTS:test_model> tests/support/seed.c)
 faultline_conformance_test(linux $<TARGET_OBJECTS:test_model> tests/support/seed.c tests/conformance/linux_driver.c
                            $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>)
+target_link_libraries(conformance_linux_test PRIVATE ${FAULTLINE_ZSTD_ARCHIVE})
 faultline_conformance_test(sim $<TARGET_OBJECTS:test_model> tests/model/sim_driver.c ${ON_SIM})

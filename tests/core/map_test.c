@@ -2,7 +2,7 @@
  * map_test.c: address maps through the system calls, against a plain array with one element for each page.
  *
  *     random call ─▶ the core     result; every page: what is mapped there, its protection, the word at its
- *                 ─▶ the array    start; findspace from both ends; vm_map_check
+ *                 ─▶ the array    start; findspace from both ends; what the space has; vm_map_check
  *
  * What Linux would call one mapping is, in the array, a run of pages that continue each other.
  */
@@ -28,6 +28,7 @@ enum kind { FREE, ANON, SHM, FILE_RW, FILE_RO, RESERVED };
 struct mpage {
     enum kind kind;
     bool private, own, wired; /* own: a private copy with contents of its own */
+    bool in;                  /* it was brought in when it was wired */
     int prot, max, behavior;
     bool dont_fork, wipe;
     uint32_t shm;
@@ -39,6 +40,10 @@ static struct mpage pages[NPAGES];                           /* the model … */
 static uint64_t file_word[2][NFILE], shm_word[NSHM][NPAGES]; /* … and what is shared */
 static uint32_t shm_pages[NSHM];
 static uint64_t next_word;
+static uint32_t mmap_base;                    /* a page: the highest place is looked for below it first */
+static uint32_t most, most_data, most_locked; /* limits, in pages */
+static bool wire_future;
+#define NO_LIMIT 100000
 
 static struct vm_map *map;
 static struct fl_file file[2];
@@ -136,10 +141,10 @@ static bool range_mapped(uint32_t p, uint32_t n)
     return true;
 }
 
-/* The highest free place for n pages, or NPAGES. */
-static uint32_t highest(uint32_t n)
+/* The highest free place for n pages below `limit`, or NPAGES. */
+static uint32_t highest(uint32_t limit, uint32_t n)
 {
-    for (uint32_t p = NPAGES - n + 1; n <= NPAGES && p-- > 0;)
+    for (uint32_t p = limit - n + 1; n <= limit && p-- > 0;)
         if (range_free(p, n))
             return p;
     return NPAGES;
@@ -151,6 +156,65 @@ static uint32_t lowest(uint32_t from, uint32_t n)
         if (range_free(p, n))
             return p;
     return NPAGES;
+}
+
+/* Where mmap and mremap place n pages. */
+static uint32_t chosen(uint32_t n)
+{
+    uint32_t p = highest(mmap_base, n);
+
+    return p != NPAGES ? p : lowest(0, n);
+}
+
+/* ---- what the space has, and may have ---------------------------------------------------------------- */
+
+static bool is_data(const struct mpage *m)
+{
+    return m->private && (m->prot & VM_PROT_WRITE);
+}
+
+static struct fl_space_usage usage(void)
+{
+    struct fl_space_usage u = {0};
+
+    for (uint32_t p = 0; p < NPAGES; p++) {
+        u.as_bytes += mapped(p) ? ptoa(1) : 0;
+        u.data_bytes += mapped(p) && is_data(&pages[p]) ? ptoa(1) : 0;
+        u.memlock_bytes += mapped(p) && pages[p].wired ? ptoa(1) : 0;
+    }
+    return u;
+}
+
+static bool may_have(bool data, uint32_t n)
+{
+    struct fl_space_usage u = usage();
+
+    return atop(u.as_bytes) + n <= most && (!data || atop(u.data_bytes) + n <= most_data);
+}
+
+static bool may_lock(uint32_t n)
+{
+    return atop(usage().memlock_bytes) + n <= most_locked;
+}
+
+/* Sets or lifts limits that are near to what the space has. */
+static void op_limit(void)
+{
+    struct fl_space_limits limits = {FL_NO_LIMIT, FL_NO_LIMIT, FL_NO_LIMIT, FL_NO_LIMIT};
+    uint32_t which = below(6);
+
+    most = most_data = most_locked = NO_LIMIT;
+    if (which == 0)
+        limits.as_bytes = ptoa(most = (uint32_t)atop(usage().as_bytes) + below(16)) + below(4096);
+    if (which == 1)
+        limits.data_bytes = ptoa(most_data = (uint32_t)atop(usage().data_bytes) + below(16)) + below(4096);
+    if (which == 2) {
+        most_locked = below(16);
+        limits.memlock_bytes = ptoa(most_locked) + (most_locked == 0 ? 0 : below(4096));
+    }
+    fl_space_set_limits(map, &limits);
+    mmap_base = below(2) ? NPAGES : below(NPAGES);
+    fl_space_set_mmap_base(map, VA(mmap_base));
 }
 
 static void model_clear(uint32_t p, uint32_t n)
@@ -200,13 +264,19 @@ static void compare_map(void)
     }
     for (; p < NPAGES; p++)
         assert_int_equal(pages[p].kind, FREE);
+    struct fl_space_usage want = usage(), got;
+    fl_space_usage(map, &got);
+    assert_int_equal(got.as_bytes, want.as_bytes);
+    assert_int_equal(got.data_bytes, want.data_bytes);
+    assert_int_equal(got.memlock_bytes, want.memlock_bytes);
 }
 
 static void compare_findspace(void)
 {
-    uint32_t n = 1 + below(NPAGES / 2), from = below(NPAGES), want = highest(n);
+    uint32_t n = 1 + below(NPAGES / 2), from = below(NPAGES), limit = below(NPAGES + 2);
+    uint32_t want = highest(limit > NPAGES ? NPAGES : limit, n);
     vm_offset_t addr;
-    int error = vm_map_findspace_topdown(map, ptoa(n), &addr);
+    int error = vm_map_findspace_topdown(map, VA(limit), ptoa(n), &addr);
 
     assert_int_equal(error, want == NPAGES ? -ENOMEM : 0);
     if (error == 0)
@@ -251,7 +321,19 @@ static void model_map(uint32_t p, uint32_t n, struct mpage first)
         pages[i] = first;
 }
 
-static void wire_range(uint32_t p, uint32_t n, int *result);
+static void wire_reachable(uint32_t p, uint32_t n);
+
+/* What limits say of n new pages like m at p; what they replace does not count. */
+static int limited(uint32_t p, uint32_t n, const struct mpage *m, bool wire)
+{
+    uint32_t replaced = 0;
+
+    if (wire && !may_lock(n))
+        return -EAGAIN;
+    for (uint32_t i = p; i < p + n; i++)
+        replaced += mapped(i);
+    return may_have(is_data(m), n) || may_have(is_data(m), n - replaced) ? 0 : -ENOMEM;
+}
 
 /* The page at which the mapping must be placed; or an error in *result. */
 static uint32_t place(uint32_t hint, uint32_t n, int flags, int *result)
@@ -267,7 +349,7 @@ static uint32_t place(uint32_t hint, uint32_t n, int flags, int *result)
         return p;
     }
     if (hint == 0 || !range_free(p, n))
-        p = highest(n);
+        p = chosen(n);
     *result = p == NPAGES ? -ENOMEM : 0;
     return p;
 }
@@ -301,6 +383,9 @@ static void op_mmap(void)
         result = -EACCES;
     if (m.kind == FILE_RO && !m.private)
         m.max &= ~VM_PROT_WRITE;
+    bool wire = wire_future || (flags & FL_MAP_LOCKED);
+    if (result == 0)
+        result = (flags & FL_MAP_LOCKED) && most_locked == 0 ? -EPERM : limited(want, n, &m, wire);
     int64_t got = fl_sys_mmap(map, addr, ptoa(n), prot, flags, f, ptoa(m.index));
     assert_int_equal(got, result != 0 ? result : (int64_t)VA(want));
     if (result != 0)
@@ -310,8 +395,8 @@ static void op_mmap(void)
         memset(shm_word[m.shm], 0, sizeof(shm_word[m.shm]));
     }
     model_map(want, n, m);
-    if (flags & FL_MAP_LOCKED)
-        wire_range(want, n, &result);
+    if (wire)
+        wire_reachable(want, n);
 }
 
 static void op_munmap(void)
@@ -329,6 +414,9 @@ static void op_mprotect(void)
     uint32_t p = below(NPAGES), n = 1 + below(16), i;
     int prot = (int)below(8), want = 0;
 
+    for (i = p; i < p + n && i < NPAGES && most_data != NO_LIMIT; i++)
+        if (mapped(i) && pages[i].private && (prot & VM_PROT_WRITE))
+            return; /* refused for each entry as a whole: limits_test.c */
     for (i = p; i < p + n && want == 0; i++) {
         struct mpage *m = i < NPAGES ? &pages[i] : NULL;
 
@@ -340,8 +428,8 @@ static void op_mprotect(void)
             break;
         bool gains = m->wired && m->private && !(m->prot & VM_PROT_WRITE) && (prot & VM_PROT_WRITE);
         m->prot = prot;
-        if (gains)
-            assert_int_equal(model_touch(i, VM_PROT_WRITE), 0);
+        if (gains && model_touch(i, VM_PROT_WRITE) == 0)
+            m->in = true;
     }
     assert_int_equal(fl_sys_mprotect(map, VA(p), ptoa(n), prot), want);
 }
@@ -353,8 +441,13 @@ static void op_mprotect(void)
 static void wire_range(uint32_t p, uint32_t n, int *result)
 {
     bool fresh[NPAGES] = {false};
+    uint32_t nfresh = 0;
 
     *result = range_mapped(p, n) ? 0 : -ENOMEM;
+    for (uint32_t i = p; i < p + n && *result == 0; i++)
+        nfresh += !pages[i].wired;
+    if (*result == 0 && !may_lock(nfresh))
+        *result = -ENOMEM;
     for (uint32_t i = p; i < p + n && *result == 0; i++) {
         struct mpage *m = &pages[i];
         bool write = m->private && (m->prot & VM_PROT_WRITE);
@@ -365,7 +458,48 @@ static void wire_range(uint32_t p, uint32_t n, int *result)
     }
     for (uint32_t i = p; i < p + n && *result == 0; i++)
         if (fresh[i])
-            pages[i].wired = true;
+            pages[i].wired = pages[i].in = true;
+}
+
+/* Wires the range; pages that cannot be had stay away. */
+static void wire_reachable(uint32_t p, uint32_t n)
+{
+    for (uint32_t i = p; i < p + n; i++) {
+        struct mpage *m = &pages[i];
+        bool write = m->private && (m->prot & VM_PROT_WRITE);
+
+        if (!mapped(i))
+            continue;
+        m->in = model_touch(i, write ? VM_PROT_WRITE : VM_PROT_READ) == 0 || (m->wired && m->in);
+        m->wired = true;
+    }
+}
+
+static void op_mlockall(void)
+{
+    int flags = (int)below(8), want = 0;
+    uint32_t n = (uint32_t)atop(usage().as_bytes);
+
+    if (below(3) != 0)
+        flags = 0; /* munlockall, so that most pages can be evicted most of the time */
+    if (flags == 0) {
+        wire_future = false;
+        for (uint32_t i = 0; i < NPAGES; i++)
+            pages[i].wired = false;
+        assert_int_equal(fl_sys_munlockall(map), 0);
+        return;
+    }
+    if ((flags & (FL_MCL_CURRENT | FL_MCL_FUTURE)) == 0)
+        want = -EINVAL;
+    else if (most_locked == 0)
+        want = -EPERM;
+    else if ((flags & FL_MCL_CURRENT) && n > most_locked)
+        want = -ENOMEM;
+    else
+        wire_future = flags & FL_MCL_FUTURE;
+    if (want == 0 && (flags & FL_MCL_CURRENT))
+        wire_reachable(0, NPAGES);
+    assert_int_equal(fl_sys_mlockall(map, flags), want);
 }
 
 static void op_mlock(void)
@@ -374,6 +508,8 @@ static void op_mlock(void)
     int want;
 
     wire_range(p, n, &want);
+    if (most_locked == 0)
+        want = -EPERM;
     assert_int_equal(fl_sys_mlock(map, VA(p) + below(4096), ptoa(n - 1) + 1), want);
 }
 
@@ -446,7 +582,7 @@ static void op_mincore(void)
 
     assert_int_equal(fl_sys_mincore(map, VA(p), ptoa(n), vec), want);
     for (uint32_t i = 0; i < n && want == 0; i++) {
-        if (pages[p + i].wired || (pages[p + i].own && sim_swap_disk() == NULL))
+        if ((pages[p + i].wired && pages[p + i].in) || (pages[p + i].own && sim_swap_disk() == NULL))
             assert_int_equal(vec[i], 1);
         if (pages[p + i].kind == ANON && !pages[p + i].own && !(pages[p + i].prot & VM_PROT_READ))
             assert_true(vec[i] <= 1);
@@ -483,7 +619,7 @@ static struct mpage growth(uint32_t p, uint32_t distance)
 {
     struct mpage m = pages[p];
 
-    m.own = m.wired = false;
+    m.own = m.wired = m.in = false;
     if (m.kind != ANON)
         m.index += distance;
     return m;
@@ -498,13 +634,33 @@ static void model_move(uint32_t old, uint32_t n, uint32_t to)
     memcpy(&pages[to], moved, n * sizeof(moved[0]));
 }
 
+/* The mapping moved away from here, where the same is mapped anew. */
+static void model_leave(uint32_t old, uint32_t n, uint32_t to)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        pages[old + i] = pages[to + i];
+        pages[old + i].own = pages[old + i].wired = pages[old + i].in = false;
+    }
+}
+
+static int mremap_limited(const struct mpage *m, uint32_t old_n, uint32_t new_n, bool leaves)
+{
+    if (new_n == old_n && !leaves)
+        return 0;
+    if (m->wired && !may_lock(new_n - old_n))
+        return -EAGAIN;
+    return may_have(is_data(m), leaves ? new_n : new_n - old_n) ? 0 : -ENOMEM;
+}
+
 /* Linux's rules; the resulting page, or an error below 0. */
 static int model_mremap(uint32_t old, uint32_t old_n, uint32_t new_n, int flags, uint32_t to)
 {
-    bool fixed = flags & FL_MREMAP_FIXED, wired = pages[old].wired;
-    struct mpage more;
-    int ignored;
+    bool fixed = flags & FL_MREMAP_FIXED, leaves = flags & FL_MREMAP_DONTUNMAP, wired = pages[old].wired;
+    struct mpage more, first = pages[old];
+    int error;
 
+    if (leaves && old_n != new_n)
+        return -EINVAL;
     if (fixed && old_n == 0 && to == old && to + new_n <= NPAGES)
         return -EFAULT;
     if (fixed && (to + new_n > NPAGES || (old + old_n > to && to + new_n > old)))
@@ -513,7 +669,7 @@ static int model_mremap(uint32_t old, uint32_t old_n, uint32_t new_n, int flags,
         return -EFAULT;
     if (old_n == 0 && pages[old].private)
         return -EINVAL;
-    if (!fixed && old_n >= new_n) {
+    if (!fixed && !leaves && old_n >= new_n) {
         if (old_n > new_n && old + old_n > NPAGES)
             return -EINVAL;
         model_clear(old + new_n, old_n - new_n);
@@ -527,31 +683,41 @@ static int model_mremap(uint32_t old, uint32_t old_n, uint32_t new_n, int flags,
         old_n = new_n;
     }
     more = growth(old, old_n);
-    if (!fixed && end == old + old_n && range_free(end, new_n - old_n)) {
+    if (!fixed && !leaves && (error = mremap_limited(&first, old_n, new_n, false)) != 0)
+        return error;
+    if (!fixed && !leaves && end == old + old_n && range_free(end, new_n - old_n)) {
         to = old;
     } else {
         if (!(flags & FL_MREMAP_MAYMOVE))
             return -ENOMEM;
         if (fixed)
             model_clear(to, new_n);
-        else if ((to = highest(new_n)) == NPAGES)
+        else if ((to = chosen(new_n)) == NPAGES)
             return -ENOMEM;
+        if ((error = mremap_limited(&first, old_n, new_n, leaves)) != 0)
+            return error;
         model_move(old, old_n, to);
+        if (leaves)
+            model_leave(old, old_n, to);
     }
     model_map(to + old_n, new_n - old_n, more);
     if (wired && new_n > old_n)
-        wire_range(to + old_n, new_n - old_n, &ignored);
+        wire_reachable(to + old_n, new_n - old_n);
     return (int)to;
 }
 
 static void op_mremap(void)
 {
     uint32_t old = below(NPAGES), old_n = below(8), new_n = 1 + below(10), to = below(NPAGES);
-    int flags =
-        (int[]){0, FL_MREMAP_MAYMOVE, FL_MREMAP_MAYMOVE, FL_MREMAP_MAYMOVE | FL_MREMAP_FIXED}[below(4)];
+    int flags = (int[]){0, FL_MREMAP_MAYMOVE, FL_MREMAP_MAYMOVE, FL_MREMAP_MAYMOVE | FL_MREMAP_FIXED,
+                        FL_MREMAP_MAYMOVE | FL_MREMAP_DONTUNMAP}[below(5)];
 
     if (below(2) && mapped(old)) /* often the whole mapping: growth in place is possible then */
         old_n = run_end(old) - old;
+    if ((flags & FL_MREMAP_DONTUNMAP) && below(8) && old_n > 0)
+        new_n = old_n;
+    if ((flags & FL_MREMAP_DONTUNMAP) && below(2))
+        flags |= FL_MREMAP_FIXED;
     int want = model_mremap(old, old_n, new_n, flags, to);
     int64_t got = fl_sys_mremap(map, VA(old), ptoa(old_n), ptoa(new_n), flags, VA(to));
     assert_int_equal(got, want < 0 ? want : (int64_t)VA((uint32_t)want));
@@ -569,6 +735,9 @@ static void begin(const struct sim_params *params)
         disks[f] = sim_disk_create(ptoa(NFILE), params->seed * 2 + f + 1);
         file[f] = test_file(disks[f], f == 0 ? FL_FREAD | FL_FWRITE : FL_FREAD);
     }
+    mmap_base = NPAGES;
+    most = most_data = most_locked = NO_LIMIT;
+    wire_future = false;
     memset(pages, 0, sizeof(pages));
     memset(file_word, 0, sizeof(file_word));
     prng_init(&prng, params->seed);
@@ -602,6 +771,10 @@ static void random_run(uint64_t seed, uint32_t steps, bool hostile)
     for (uint32_t i = 0; i < steps; i++) {
         if (below(60) == 0)
             op_reserve();
+        else if (below(40) == 0)
+            op_limit();
+        else if (below(40) == 0)
+            op_mlockall();
         else
             ops[below(sizeof(ops) / sizeof(ops[0]))]();
         compare_map();

@@ -140,6 +140,108 @@ static void test_coalesce(void **state)
         assert_int_equal(test_load8(map, va), va < 0x508000);
 }
 
+/*
+ * A mapping that continues a neighbour of its kind makes that one longer, from either side: no memory is
+ * needed, so no lack of it can be told.
+ */
+static void test_merge_before_allocation(void **state)
+{
+    const vm_offset_t anon = 0x500000, shared = 0x600000, private = 0x700000;
+    uint32_t *nth = &sim_torture()->fail_alloc_nth;
+
+    (void)state;
+    must_map(anon + 4 * P, P, RW, ANON | FL_MAP_FIXED, NULL, 0);
+    must_map(shared + 4 * P, P, RW, FL_MAP_SHARED | FL_MAP_FIXED, &rdwr, 4 * P);
+    must_map(private + 4 * P, P, RW, FL_MAP_PRIVATE | FL_MAP_FIXED, &rdwr, 4 * P);
+    fl_space_set_brk(map, 0x10000000, 0x20000000);
+    assert_int_equal(fl_sys_brk(map, 0x10000000 + P), 0x10000000 + P);
+    for (int touched = 0; touched < 2; touched++) {
+        vm_offset_t up = touched ? 6 * P : 5 * P, down = touched ? 2 * P : 3 * P;
+
+        *nth = 1;
+        must_map(anon + up, P, RW, ANON | FL_MAP_FIXED, NULL, 0);
+        must_map(shared + up, P, RW, FL_MAP_SHARED | FL_MAP_FIXED, &rdwr, up);
+        must_map(shared + down, P, RW, FL_MAP_SHARED | FL_MAP_FIXED, &rdwr, down);
+        must_map(private + up, P, RW, FL_MAP_PRIVATE | FL_MAP_FIXED, &rdwr, up);
+        must_map(private + down, P, RW, FL_MAP_PRIVATE | FL_MAP_FIXED, &rdwr, down);
+        assert_int_equal(fl_sys_brk(map, 0x10000000 + (2 + (vm_offset_t)touched) * P),
+                         0x10000000 + (2 + (vm_offset_t)touched) * P);
+        assert_int_equal(*nth, 1);
+        *nth = 0;
+        assert_int_equal(map->nentries, 4);
+        test_store8(map, anon + 4 * P, 1);
+        test_store8(map, shared + down, 2);
+        assert_int_equal(test_load8(map, private + down), 2);
+        assert_int_equal(test_load8(map, private + up), test_byte(up));
+        test_store8(map, 0x10000000, 3);
+    }
+    /* The machine has no memory for it: the neighbour is as long as before. */
+    sim_torture()->fail_map_nth = 1;
+    assert_int_equal(fl_sys_mmap(map, shared + 7 * P, P, RW, FL_MAP_SHARED | FL_MAP_FIXED, &rdwr, 7 * P),
+                     -ENOMEM);
+    assert_false(is_mapped(shared + 7 * P));
+    fl_vm_check();
+}
+
+/* The pages move; the old place shows what the mapping shows without them. */
+static void test_mremap_dontunmap(void **state)
+{
+    const int leave = FL_MREMAP_MAYMOVE | FL_MREMAP_DONTUNMAP;
+    vm_offset_t a = must_map(0x500000, 4 * P, RW, ANON | FL_MAP_LOCKED, NULL, 0), to;
+    vm_offset_t p = must_map(0x600000, 4 * P, RW, FL_MAP_PRIVATE, &rdwr, 0);
+    vm_offset_t s = must_map(0x700000, 4 * P, RW, FL_MAP_SHARED, &rdwr, 0);
+    struct fl_region region;
+
+    (void)state;
+    test_store8(map, a + P, 1);
+    test_store8(map, p + P, 2);
+    to = (vm_offset_t)fl_sys_mremap(map, a, 4 * P, 4 * P, leave, 0);
+    assert_int_equal(test_load8(map, to + P), 1);
+    assert_int_equal(test_load8(map, a + P), 0);
+    assert_int_equal(fl_space_region(map, to, &region), 0);
+    assert_true(region.wired);
+    assert_int_equal(fl_space_region(map, a, &region), 0);
+    assert_false(region.wired);
+    to = 0x900000;
+    assert_int_equal(fl_sys_mremap(map, p + P, 2 * P, 2 * P, leave | FL_MREMAP_FIXED, to), to);
+    assert_int_equal(test_load8(map, to), 2);
+    assert_int_equal(test_load8(map, p + P), test_byte(P));
+    test_store8(map, p + P, 3);
+    assert_int_equal(test_load8(map, to), 2);
+    to = (vm_offset_t)fl_sys_mremap(map, s, 4 * P, 4 * P, leave, 0);
+    test_store8(map, to, 4);
+    assert_int_equal(test_load8(map, s), 4);
+    vm_map_check(map);
+}
+
+/* Each allocation fails in turn: the mapping is in one place, with all its bytes, or in both. */
+static void test_mremap_dontunmap_fails(void **state)
+{
+    const int leave = FL_MREMAP_MAYMOVE | FL_MREMAP_DONTUNMAP | FL_MREMAP_FIXED;
+    const vm_offset_t from = 0x500000, to = 0x600000;
+
+    (void)state;
+    for (int kind = 0; kind < 4; kind++) {
+        uint32_t *nth = kind % 2 == 0 ? &sim_torture()->fail_alloc_nth : &sim_torture()->fail_map_nth;
+        bool fired = true;
+
+        for (uint32_t n = 1; fired; n++) {
+            must_map(from, 4 * P, RW, FL_MAP_FIXED | (kind < 2 ? ANON : FL_MAP_PRIVATE),
+                     kind < 2 ? NULL : &rdwr, 0);
+            test_store8(map, from + P, 1);
+            *nth = n;
+            int64_t got = fl_sys_mremap(map, from + P, 2 * P, 2 * P, leave, to);
+            fired = *nth == 0;
+            *nth = 0;
+            vm_map_check(map);
+            assert_true(got == -ENOMEM || got == (int64_t)to);
+            assert_int_equal(test_load8(map, got < 0 ? from + P : to), 1);
+            assert_int_equal(test_load8(map, from + 2 * P), kind < 2 ? 0 : test_byte(2 * P));
+            assert_int_equal(fl_sys_munmap(map, START, END - START), 0);
+        }
+    }
+}
+
 /* Private pages that no mapping can reach any more are freed, though the rest of their mapping stays. */
 static void test_munmap_frees(void **state)
 {
@@ -193,7 +295,9 @@ static void test_mremap_errors(void **state)
     assert_int_equal(fl_sys_mremap(map, a + 1, P, P, 0, 0), -EINVAL);
     assert_int_equal(fl_sys_mremap(map, a, P, P, 8, 0), -EINVAL);
     assert_int_equal(fl_sys_mremap(map, a, P, P, FL_MREMAP_FIXED, 0), -EINVAL);
-    assert_int_equal(fl_sys_mremap(map, a, P, P, may | FL_MREMAP_DONTUNMAP, 0), -EINVAL);
+    assert_int_equal(fl_sys_mremap(map, a, P, P, FL_MREMAP_DONTUNMAP, 0), -EINVAL);
+    assert_int_equal(fl_sys_mremap(map, a, P, 2 * P, may | FL_MREMAP_DONTUNMAP, 0), -EINVAL);
+    assert_int_equal(fl_sys_mremap(map, a, 6 * P, 6 * P, may | FL_MREMAP_DONTUNMAP, 0), -EFAULT);
     assert_int_equal(fl_sys_mremap(map, a, P, 0, 0, 0), -EINVAL);
     assert_int_equal(fl_sys_mremap(map, a, P, SIZE_MAX, may, 0), -EINVAL);
     assert_int_equal(fl_sys_mremap(map, a, 4 * P, 4 * P, fixed, 0x900001), -EINVAL);
@@ -248,6 +352,13 @@ static void test_sync_and_advice_errors(void **state)
     assert_int_equal(fl_sys_madvise(map, a, P, FL_MADV_DONTNEED), -EINVAL);
     assert_int_equal(fl_sys_madvise(map, a, P, FL_MADV_COLD), -EINVAL);
     assert_int_equal(fl_sys_madvise(map, a, P, FL_MADV_PAGEOUT), -EINVAL);
+    assert_int_equal(fl_sys_madvise(map, a, P, FL_MADV_FREE), -EINVAL);
+    assert_int_equal(fl_sys_madvise(map, a, P, FL_MADV_REMOVE), -EINVAL);
+    assert_int_equal(fl_sys_madvise(map, f, P, FL_MADV_FREE), -EINVAL);
+    assert_int_equal(fl_sys_madvise(map, a + P, P, FL_MADV_FREE), 0);
+    assert_int_equal(fl_sys_madvise(map, a + P, 4 * P, FL_MADV_FREE), -ENOMEM);
+    assert_int_equal(fl_sys_madvise(map, f, P, FL_MADV_WIPEONFORK), -EINVAL);
+    assert_int_equal(fl_sys_madvise(map, f, P, FL_MADV_KEEPONFORK), 0);
 }
 
 static void test_madvise_remove(void **state)
@@ -481,6 +592,10 @@ static void nth_sequence(void)
         fl_sys_madvise(map, a + P, 3 * P, FL_MADV_RANDOM),
         (int)(fl_sys_mremap(map, a + 4 * P, P, 2 * P, FL_MREMAP_MAYMOVE, 0) >> 63) * ENOMEM,
         (int)(fl_sys_mmap(map, 0, 4 * P, RW, ANON, NULL, 0) >> 63) * ENOMEM,
+        (int)(fl_sys_mremap(map, a + 2 * P, P, P, FL_MREMAP_MAYMOVE | FL_MREMAP_DONTUNMAP, 0) >> 63) * ENOMEM,
+        fl_sys_mlockall(map, FL_MCL_CURRENT | FL_MCL_FUTURE),
+        (int)(fl_sys_mmap(map, 0, 2 * P, VM_PROT_READ, ANON, NULL, 0) >> 63) * ENOMEM,
+        fl_sys_munlockall(map),
         fl_sys_munmap(map, a + P, P),
     };
     for (size_t i = 0; i < sizeof(results) / sizeof(results[0]); i++)
@@ -520,6 +635,9 @@ int main(void)
         TEST(test_mmap_errors),
         TEST(test_mmap_places),
         TEST(test_coalesce),
+        TEST(test_merge_before_allocation),
+        TEST(test_mremap_dontunmap),
+        TEST(test_mremap_dontunmap_fails),
         TEST(test_munmap_frees),
         TEST(test_munmap_mprotect_errors),
         TEST(test_mremap_errors),

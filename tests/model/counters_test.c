@@ -22,7 +22,7 @@
 #define FILE_PAGES   160
 #define PER_PAGE     4
 #define STEPS        600
-#define SEEDS        60
+#define SEEDS        250
 #define FRAMES       96
 #define COUNTER_STEP (VM_PAGE_SIZE / PER_PAGE)
 #define AWAY         ((vm_offset_t)0x40000000)

@@ -40,6 +40,16 @@ told(["run", "--memory", "512K", "--", "true"], 2, "524288", "at least 1M")
 told(["run", "--memory", "0", "--", "true"], 2, "at least 1M")
 told(["run", "--memory", "64M", "--min-size", "x", "--", "true"], 2, "--min-size", "'x'")
 told(["run", "--memory", "64M", "--fault", "magic", "--", "true"], 2, "magic", "signal, thread or auto")
+told(["run", "--memory", "64M", "--swap", script("taken", "text"), "--", "true"], 2, "/taken", "exists", "new file")
+told(["run", "--memory", "64M", "--swap", "/nonexistent/x", "--", "true"], 2, "--swap", "/nonexistent/x")
+told(["run", "--memory", "64M", "--swap", "", "--", "true"], 2, "--swap ''", "name a file")
+told(["run", "--memory", "64M", "--swap-size", "lots", "--", "true"], 2, "--swap-size", "'lots'")
+told(["run", "--memory", "64M", "--swap-size", "0", "--compress", "--", "true"], 2, "--swap-size 0", "--compress")
+for percent in ("0", "91", "x", "50x", "-5"):
+    told(["run", "--memory", "64M", f"--compress={percent}", "--", "true"], 2, f"'{percent}'", "1 to 90")
+told(["run", "--memory", "1M", "--compress=1", "--", "true"], 125, "1 % of 1048576", "raise the memory limit")
+told(["run", "--memory", "64M", "--swap-size", "32P", "--", "true"], 2, "32P")
+told(["run", "--memory", "64M", "--swap-size", "20000G", "--", "true"], 125, "21474836480000")
 told(["run", "--memory", "64M", "--frobnicate", "--", "true"], 2, "--frobnicate", "--help")
 told(["run", "--memory"], 2, "--memory", "--help")
 told(["run", "--memory", "64M", "--stats", "/nonexistent/x.json", "--", "true"], 2, "/nonexistent/x.json")
@@ -111,7 +121,7 @@ if os.geteuid() == 0 and shutil.which("setpriv"):
                 good = run.status == 125 and one_line(line)
                 check(good, f"thread engine without privilege: {run.status} {line!r}")
 
-# Without swap, written pages of private mappings stay in memory: more of them than the limit end the process.
+# With no place for swap, more written pages of private mappings than the limit end the process.
 source = os.path.join(directory, "private")
 write_text(source, 16 << 20)
 program = """if True:
@@ -120,7 +130,7 @@ program = """if True:
     for at in range(0, len(m), 4096):
         m[at] = 1
     print("impossible")"""
-run = under("4M", [PYTHON, "-c", program, source])
+run = under("4M", [PYTHON, "-c", program, source], env=dict(os.environ, TMPDIR="/nonexistent"))
 line = run.err.decode()
 check(run.status == -9 and run.out == b"", f"private pages beyond the limit: status {run.status}")
 check(one_line(line) and "raise --memory" in line, f"private pages beyond the limit: {line!r}")

@@ -166,6 +166,7 @@ static void toy_run(uint64_t seed, enum toy_mistake mistake)
 {
     struct sim_params params = test_params_hostile(seed);
 
+    params.highmem = false; /* the toy uses the machine's windows */
     params.torture.enters_itself_permille = (uint32_t)(seed % 4 * 333);
     params.torture.late_bits = seed % 3 != 0;
     params.torture.preempt_permille += 50;

@@ -189,6 +189,58 @@ static void test_deadlines(void **state)
     sim_machine_fini();
 }
 
+/* ns between two sleepers' deadlines; all sleepers together take less than that. */
+#define APART 10000
+
+struct sleeper {
+    struct machine_lock lock;
+    uint64_t deadline_ns;
+    bool woken; /* before its deadline */
+};
+
+static void sleep_until_deadline(void *arg)
+{
+    struct sleeper *s = arg;
+
+    machine_lock(&s->lock);
+    int error = machine_wait(s, &s->lock, s->deadline_ns);
+    machine_unlock(&s->lock);
+    if (s->woken) {
+        assert_int_equal(error, 0);
+        assert_true(machine_time_ns() < APART);
+    } else {
+        assert_int_equal(error, -ETIMEDOUT);
+        assert_true(machine_time_ns() >= s->deadline_ns && machine_time_ns() < s->deadline_ns + APART);
+    }
+}
+
+/* Sleepers wake at their deadlines, in whatever order they went to sleep, and whoever was woken before. */
+static void test_deadlines_in_any_order(void **state)
+{
+    (void)state;
+    uint64_t seed = test_seed(8);
+
+    for (uint64_t round = 0; round < 50; round++) {
+        struct sim_params params = test_params(seed + round);
+        struct sleeper sleeper[NFIBERS] = {0};
+
+        params.torture = (struct sim_torture){0};
+        sim_machine_init(&params);
+        /* Two and two are alike: 3 and NFIBERS have no common factor. */
+        for (uint64_t i = 0; i < NFIBERS; i++) {
+            sleeper[i].deadline_ns = (1 + (i * 3 + round) % NFIBERS / 2) * APART;
+            sleeper[i].woken = i % 3 == round % 3;
+            sim_run("sleeper", sleep_until_deadline, &sleeper[i]);
+        }
+        sim_settle();
+        for (int i = 0; i < NFIBERS; i++)
+            if (sleeper[i].woken)
+                machine_wake(&sleeper[i]);
+        sim_join_all();
+        sim_machine_fini();
+    }
+}
+
 static void test_many_fibers_one_after_another(void **state)
 {
     (void)state;
@@ -368,10 +420,15 @@ static void test_catches(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lock_excludes),    cmocka_unit_test(test_lock_is_fair),
-        cmocka_unit_test(test_trylock),          cmocka_unit_test(test_wait_misses_nothing),
-        cmocka_unit_test(test_deadlines),        cmocka_unit_test(test_many_fibers_one_after_another),
-        cmocka_unit_test(test_one_seed_one_run), cmocka_unit_test(test_catches),
+        cmocka_unit_test(test_lock_excludes),
+        cmocka_unit_test(test_lock_is_fair),
+        cmocka_unit_test(test_trylock),
+        cmocka_unit_test(test_wait_misses_nothing),
+        cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_deadlines_in_any_order),
+        cmocka_unit_test(test_many_fibers_one_after_another),
+        cmocka_unit_test(test_one_seed_one_run),
+        cmocka_unit_test(test_catches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

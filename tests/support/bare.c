@@ -26,6 +26,7 @@ void bare_up(struct sim_torture torture)
 
     params.torture = torture;
     params.no_flusher = true;
+    params.highmem = false; /* the test uses the machine's windows */
     test_boot(&params);
     bare.map = test_space();
     bare.space = fl_space_machine(bare.map);

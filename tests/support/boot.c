@@ -20,7 +20,8 @@ struct sim_params test_params(uint64_t seed)
      * computer on: so cmocka says what failed and stops.
      */
     setenv("CMOCKA_TEST_ABORT", "1", 1);
-    return (struct sim_params){.seed = seed, .ncpus = 2, .nframes = 256};
+    return (struct sim_params){
+        .seed = seed, .ncpus = 2, .nframes = 256, .highmem = getenv("FAULTLINE_HIGHMEM") != NULL};
 }
 
 struct sim_params test_params_hostile(uint64_t seed)
@@ -44,6 +45,7 @@ struct sim_params test_params_hostile(uint64_t seed)
     params.swap_pages = prng_chance(&prng, 500) ? (uint32_t)prng_range(&prng, 16, 1024) : 0;
     /* short, as simulated runs are: the flusher is to run beside everything */
     params.dirty_expire_ns = prng_range(&prng, 10000, 1000000);
+    params.highmem = params.highmem || prng_chance(&prng, 250);
     return params;
 }
 
@@ -122,6 +124,7 @@ static _Noreturn void panic_child(void (*fn)(void *arg), void *arg, int fd)
 
     setrlimit(RLIMIT_CORE, &no_core);
     dup2(fd, STDERR_FILENO);
+    sim_forked();
     fn(arg);
     _exit(0);
 }

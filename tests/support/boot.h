@@ -11,7 +11,8 @@
 #define TEST_SPACE_START ((vm_offset_t)0x10000)
 #define TEST_SPACE_END   ((vm_offset_t)0x7ffffffff000)
 
-/* Default parameters with the seed: a computer without torture, of two CPUs and 256 frames. */
+/* Default parameters with the seed: a computer without torture, of two CPUs and 256 frames. With
+ * FAULTLINE_HIGHMEM in the environment most of these are in high memory. */
 struct sim_params test_params(uint64_t seed);
 /* The same with every torture at a moderate level, chosen by the seed; injected failures stay off. */
 struct sim_params test_params_hostile(uint64_t seed);

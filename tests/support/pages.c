@@ -4,6 +4,7 @@
 #include "support/pages.h"
 #include "support/boot.h"
 #include "vm/lru.h"
+#include "vm/pmap.h"
 #include "vm/vm_pager.h"
 #include "vm/vm_pageout.h"
 #include "file/vnode_pager.h"
@@ -33,13 +34,14 @@ struct vm_page *test_page_busy(struct vm_object *object, vm_pindex_t pindex)
 static void fill(struct vm_page *m, uint8_t byte, enum machine_window how)
 {
     vm_frame_t frame = vm_page_frame(m);
-    struct machine_run run = {m->object->machine, m->pindex, 1, &frame};
+    struct machine_run run = {
+        .object = m->object->machine, .pindex = m->pindex, .npages = 1, .frame = &frame};
     void *addr;
-    while (machine_window_get(&run, how, false, &addr) !=
+    while (pmap_window_get(&run, how, false, &addr) !=
            0) /* injected failures are meant for the core and not for the test */
         continue;
     memset(addr, byte, VM_PAGE_SIZE);
-    machine_window_put(&run, how, &addr, true);
+    pmap_window_put(&run, how, &addr, true);
 }
 
 struct vm_page *test_page(struct vm_object *object, vm_pindex_t pindex, uint8_t byte, unsigned flags)

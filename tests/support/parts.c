@@ -4,6 +4,7 @@
 #include "support/parts.h"
 #include "support/boot.h"
 #include "lib/zone.h"
+#include "vm/kmap.h"
 #include "vm/vm_object.h"
 #include "vm/vm_pageout.h"
 #include "vm/vm_pager.h"
@@ -66,7 +67,7 @@ void parts_boot(uint32_t nframes, bool superpages)
 {
     boot_machine(nframes, ((size_t)1 << 20) + (size_t)nframes * 256);
     vm_pageout = (struct vm_pageout_params){0};
-    if (vm_page_startup(nframes, superpages) != 0)
+    if (vm_page_startup(nframes, superpages) != 0 || kmap_startup(sim_kmap()) != 0)
         abort();
     vm_radix_startup();
     vm_object_startup();

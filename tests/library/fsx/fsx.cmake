@@ -4,6 +4,7 @@ list(TRANSFORM FSX_SOURCES PREPEND ${CMAKE_CURRENT_LIST_DIR}/)
 add_executable(fsx_api ${FSX_SOURCES} ${CMAKE_CURRENT_LIST_DIR}/fsx_api.c $<TARGET_OBJECTS:faultline_core>
                $<TARGET_OBJECTS:faultline_linux>)
 target_include_directories(fsx_api PRIVATE include machines machines/linux)
+target_link_libraries(fsx_api PRIVATE ${FAULTLINE_ZSTD_ARCHIVE})
 add_executable(fsx_posix ${FSX_SOURCES} ${CMAKE_CURRENT_LIST_DIR}/fsx_posix.c)
 foreach(program fsx_api fsx_posix)
   target_compile_definitions(${program} PRIVATE _GNU_SOURCE)
