@@ -390,7 +390,7 @@ static int vm_fault_nomem(struct faultstate *fs, struct vm_object *object) FL_RE
 
 /*
  * The fault is about to wait for a page below the first object: nobody may have to wait for its own page
- * there meanwhile (SN2). No object lock held.
+ * there meanwhile (vm_object_snapshot.c). No object lock held.
  */
 static void vm_fault_forget_first(struct faultstate *fs)
 {

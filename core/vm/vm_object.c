@@ -657,6 +657,7 @@ void vm_object_check(struct vm_object *object)
     KASSERT(object->type == OBJT_DEFAULT || (object->handle != NULL && object->backing_object == NULL),
             "OB5");
     vm_object_check_chain(object);
+    vm_snapshot_check(object);
     vm_radix_check(&object->pages);
     vm_unlock(&object->lock);
 }

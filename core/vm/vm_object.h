@@ -264,6 +264,8 @@ FL_NODISCARD int vm_object_preserve(struct vm_object *object, vm_pindex_t start,
  * again. (O) is released in between; a pip keeps the object. Errors: the pager's, -ENOMEM.
  */
 FL_NODISCARD int vm_object_page_in(struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(object->lock);
+/* Panics unless SN1 holds for the snapshot and what is directly behind it. */
+void vm_snapshot_check(struct vm_object *snapshot) FL_REQUIRES(snapshot->lock);
 
 /*
  * Panics unless OB1 … OB5 hold, and RX1 … RX3 for its pages. Takes (O), (R) shared. _all: for every object.

@@ -18,10 +18,12 @@
  *   a system call that has held it for long       vm_object_cover, when the snapshot begins
  *   another process                               nothing: it is not seen
  *
- * Invariants: SN1 while a page of F that a snapshot shows is not busy, it is PG_COPIED, or the snapshot has a
- * page of its own, in memory or in swap; a page that comes in is born PG_COPIED. It is true from the end of
- * vm_object_cover on. A page of F that changes is busy, or kept absent. SN2 the owner of a busy page of a
- * snapshot waits for no page behind it (vm_fault_busy), so the owner of that one may wait for the snapshot's.
+ * Invariant SN1: from vm_object_cover on, a page behind that a snapshot shows and that is not busy is
+ * PG_COPIED, or the snapshot has a page of its own, in memory or in swap. A page that comes in is born
+ * PG_COPIED. A page that changes is busy, or kept absent meanwhile.
+ *
+ * The owner of a busy page of a snapshot waits for no page behind it (vm_fault_forget_first). So the owner of
+ * that one may wait for the snapshot's.
  *
  * Locks: (O), the snapshot's before those behind it; (R) below. Copies are made with none.
  * Loops: each turn follows the end of another thread's work on the page, or new memory.
@@ -149,7 +151,7 @@ int vm_snapshot_keep(struct vm_object *snapshot, vm_pindex_t pindex, struct vm_p
     while (error == SNAPSHOT_RETRY) {
         struct vm_page *own = pindex < snapshot->size ? vm_page_lookup(snapshot, pindex) : NULL;
         if (own != NULL && (own->flags & PG_BUSY) != 0) {
-            vm_page_busy_sleep(own); /* SN2 */
+            vm_page_busy_sleep(own); /* whose owner does not wait for m */
         } else if (pindex >= snapshot->size || page_own(snapshot, pindex, own) ||
                    snapshot_hidden(snapshot, pindex, m->object)) {
             error = 0;
@@ -323,4 +325,22 @@ int vm_object_preserve(struct vm_object *object, vm_pindex_t start, vm_pindex_t 
     if (shadow != NULL)
         vm_shadow_walk_end(&walk);
     return error;
+}
+
+/* ---- checking ------------------------------------------------------------------------------------------- */
+
+void vm_snapshot_check(struct vm_object *snapshot)
+{
+    struct vm_object *behind = snapshot->backing_object;
+    if (!snapshot->covered || behind == NULL)
+        return;
+    vm_lock(&behind->lock);
+    vm_pindex_t base = snapshot->backing_pindex;
+    struct vm_page *m = vm_page_find_least(behind, base);
+    for (; m != NULL && m->pindex - base < snapshot->size; m = vm_page_find_least(behind, m->pindex + 1)) {
+        vm_pindex_t pindex = m->pindex - base;
+        bool own = page_own(snapshot, pindex, vm_page_lookup(snapshot, pindex));
+        KASSERT(own || (m->flags & (PG_BUSY | PG_COPIED)) != 0, "SN1");
+    }
+    vm_unlock(&behind->lock);
 }
