@@ -18,7 +18,7 @@
  *   a system call that has held it for long       vm_object_cover, when the snapshot begins
  *   another process                               nothing: it is not seen
  *
- * Invariant SN1: from vm_object_cover on, a page behind that a snapshot shows and that is not busy is
+ * Invariant SN1: from vm_object_cover on, a page behind that a mapped snapshot shows and that is not busy is
  * PG_COPIED, or the snapshot has a page of its own, in memory or in swap. A page that comes in is born
  * PG_COPIED. A page that changes is busy, or kept absent meanwhile.
  *
@@ -340,7 +340,8 @@ void vm_snapshot_check(struct vm_object *snapshot)
     for (; m != NULL && m->pindex - base < snapshot->size; m = vm_page_find_least(behind, m->pindex + 1)) {
         vm_pindex_t pindex = m->pindex - base;
         bool own = page_own(snapshot, pindex, vm_page_lookup(snapshot, pindex));
-        KASSERT(own || (m->flags & (PG_BUSY | PG_COPIED)) != 0, "SN1");
+        bool kept = own || (m->flags & (PG_BUSY | PG_COPIED)) != 0;
+        KASSERT(kept || !vm_rmap_mapped(snapshot, pindex, pindex + 1), "SN1");
     }
     vm_unlock(&behind->lock);
 }
