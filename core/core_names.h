@@ -396,6 +396,7 @@
 #define vm_shadow_walk_next           fl_core_vm_shadow_walk_next
 #define vm_sleep                      fl_core_vm_sleep
 #define vm_sleep_until                fl_core_vm_sleep_until
+#define vm_snapshot_check             fl_core_vm_snapshot_check
 #define vm_snapshot_keep              fl_core_vm_snapshot_keep
 #define vm_thaw                       fl_core_vm_thaw
 #define vm_trylock                    fl_core_vm_trylock

@@ -166,8 +166,8 @@ void filemap_invalidate_unlock(struct vm_object *object)
 /* ---- parts of pages ------------------------------------------------------------------------------------ */
 
 /*
- * Bytes [start, end) of busy m become zeros, and it has no clean copies above it; snapshots keep its bytes. No
- * lock held. Errors: -ENOMEM.
+ * Bytes [start, end) of busy m become zeros, and it has no clean copies above it; snapshots keep its bytes.
+ * No lock held. Errors: -ENOMEM.
  */
 static int zero_busy_page(struct vm_object *object, struct vm_page *m, uint32_t start, uint32_t end)
 {

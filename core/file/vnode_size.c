@@ -65,10 +65,10 @@ int vnode_setsize_locked(struct vnode *vnode)
 
 /*
  * The page in which a file of size_bytes ends neither comes in nor is written until tail_unlock. Otherwise a
- * write-back would zero what it takes to lie behind the end (vnode_clean_tail), and a read would find whatever
- * the store has there at the moment. *m: the page, busy. NULL: it is not there. What lies behind it, up to
- * page `end`, does not come in either; snapshots have copies of it, and of that page. vn_lock held, no lock.
- * Errors, and nothing is locked: as vm_object_preserve.
+ * write-back would zero what it takes to lie behind the end (vnode_clean_tail), and a read would find
+ * whatever the store has there at the moment. *m: the page, busy. NULL: it is not there. What lies behind it,
+ * up to page `end`, does not come in either; snapshots have copies of it, and of that page. vn_lock held, no
+ * lock. Errors, and nothing is locked: as vm_object_preserve.
  */
 static int tail_lock(struct vm_object *object, uint64_t size_bytes, vm_pindex_t end, struct vm_page **m)
 {

@@ -10,8 +10,8 @@
  *                                          anew: it shows the file, or zeros
  *
  * One mapping of Linux may be several entries here: private memory that was touched in parts has an object
- * for each part. So a run of entries that continue each other counts as one mapping. A snapshot does not grow:
- * what is behind it was not in it.
+ * for each part. So a run of entries that continue each other counts as one mapping. A snapshot does not
+ * grow: what is behind it was not in it.
  *
  * Lock: (M) exclusive for all of it; the growth of a locked mapping is faulted in afterwards. Errors and
  * their order are Linux's. Does not do: several mappings at once, as Linux since 6.17.

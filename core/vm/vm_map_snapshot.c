@@ -1,18 +1,19 @@
 /*
- * vm_map_snapshot.c: a copy of a range at another place of the same map, which can only be read, and stays what
- * it is.
+ * vm_map_snapshot.c: a copy of a range at another place of the same map, which can only be read, and stays
+ * what it is.
  *
- *   entry                                   its copy in the snapshot
- *   untouched                               an empty object: zeros
- *   with an object                          a shadow over that which keeps what it shows (vm_object_snapshot.c)
- *   of a snapshot                           the same object
+ *   entry                                its copy in the snapshot
+ *   untouched                            an empty object: zeros
+ *   with an object                       a shadow over that, which keeps what it shows (vm_object_snapshot.c)
+ *   of a snapshot                        the same object
  *
- *   (M): entries, all in transition ─▶ unlocked: what is behind the shadows is covered ─▶ (M): leave transition
+ *   (M): entries, all in transition ─▶ unlocked: what is behind the shadows is covered ─▶ (M): the end of
+ *   the transition
  *
  * The original stays as it is, and goes on with its own pages: the snapshot gets the copies. So when the
- * snapshot is given up nothing has to be put together again, as it has after a fork. The copies are NEEDS_COPY,
- * so a fork shares them, wired or not. Every page of a snapshot may have to be copied one day: all of it is
- * promised (vm_commit.h).
+ * snapshot is given up nothing has to be put together again, as it has after a fork. The copies are
+ * NEEDS_COPY, so a fork shares them, wired or not. Every page of a snapshot may have to be copied one day:
+ * all of it is promised (vm_commit.h).
  *
  * Locks: (M), then (O), (R). No thread sees a snapshot change: until it is complete its entries are in
  * transition, and its address is known to nobody.
@@ -58,7 +59,9 @@ static int snapshot_object(const struct vm_map_entry *entry, struct vm_object **
     return error;
 }
 
-/* Copies the entries of [start, end), which are clipped, to where `delta` says. Errors: -ENOMEM; a part is. */
+/*
+ * Copies the entries of [start, end), which are clipped, to where `delta` says. Errors: -ENOMEM; a part is.
+ */
 static int snapshot_entries(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t delta)
     FL_REQUIRES(map->lock)
 {
@@ -82,8 +85,8 @@ static int snapshot_entries(struct vm_map *map, vm_offset_t start, vm_offset_t e
 }
 
 /*
- * The snapshot's entries in [start, end) leave transition, and stay or go. Those of the original, `delta` bytes
- * before, merge again.
+ * The snapshot's entries in [start, end) leave transition, and stay or go. Those of the original, `delta`
+ * bytes before, merge again.
  */
 static void snapshot_end(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t delta, bool stay)
     FL_REQUIRES(map->lock)

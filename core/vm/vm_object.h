@@ -219,8 +219,8 @@ FL_NODISCARD int vm_object_invalidate_copies(struct vm_object *object, struct vm
 void vm_object_remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool copies_only);
 
 /*
- * A walk through the tree of shadows over `root`, parents first. Starts as {.root = root, .at = root, .moves =
- * UINT64_MAX}. The caller has a reference to the root, or a pip.
+ * A walk through the tree of shadows over `root`, parents first. Starts as {.root = root, .at = root, .moves
+ * = UINT64_MAX}. The caller has a reference to the root, or a pip.
  */
 struct vm_shadow_walk {
     struct vm_object *root;
@@ -237,7 +237,7 @@ FL_NODISCARD struct vm_object *vm_shadow_walk_next(struct vm_shadow_walk *walk);
 /* Ends a walk that did not come to its end. No lock held. */
 void vm_shadow_walk_end(struct vm_shadow_walk *walk);
 
-/* ---- snapshots: vm_object_snapshot.c -------------------------------------------------------------------- */
+/* ---- snapshots: vm_object_snapshot.c ------------------------------------------------------------------ */
 
 /* Is there a snapshot over the object? */
 FL_NODISCARD bool vm_object_snapshotted(struct vm_object *object) FL_REQUIRES(object->lock);

@@ -28,8 +28,8 @@
  * Locks: (O), the snapshot's before those behind it; (R) below. Copies are made with none.
  * Loops: each turn follows the end of another thread's work on the page, or new memory.
  *
- * Does not do: entries (vm_map_snapshot.c). The end of a snapshot: it is a shadow, and ends, or takes over the
- * anonymous object behind it, as any other.
+ * Does not do: entries (vm_map_snapshot.c). The end of a snapshot: it is a shadow, and ends, or takes over
+ * the anonymous object behind it, as any other.
  */
 #include "vm/vm_object.h"
 #include "lib/errno.h"
@@ -77,7 +77,7 @@ int vm_object_page_in(struct vm_object *object, vm_pindex_t pindex)
     return 0;
 }
 
-/* ---- a page that a snapshot shows is about to change ---------------------------------------------------- */
+/* ---- a page that a snapshot shows is about to change -------------------------------------------------- */
 
 /*
  * Has the object page pindex itself for good, m or in its source? A clean page that is not in the source is a
@@ -169,7 +169,7 @@ int vm_snapshot_keep(struct vm_object *snapshot, vm_pindex_t pindex, struct vm_p
     return error;
 }
 
-/* ---- the beginning of a snapshot ------------------------------------------------------------------------ */
+/* ---- the beginning of a snapshot ---------------------------------------------------------------------- */
 
 /* A system call may be storing into held m, and no fault would tell: the snapshots get their copies now. */
 static int cover_held(struct vm_object *object, struct vm_page *m) FL_REQUIRES(object->lock)
@@ -244,7 +244,7 @@ int vm_object_cover(struct vm_object *snapshot)
     return error;
 }
 
-/* ---- changes past the pages ----------------------------------------------------------------------------- */
+/* ---- changes past the pages --------------------------------------------------------------------------- */
 
 /* Page pindex of the object, resident or in its source, goes to the snapshots that show it. */
 static int preserve_page(struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(object->lock)
@@ -327,7 +327,7 @@ int vm_object_preserve(struct vm_object *object, vm_pindex_t start, vm_pindex_t 
     return error;
 }
 
-/* ---- checking ------------------------------------------------------------------------------------------- */
+/* ---- checking ----------------------------------------------------------------------------------------- */
 
 void vm_snapshot_check(struct vm_object *snapshot)
 {

@@ -153,9 +153,9 @@ FL_NODISCARD FL_EXPORT int fl_fsync(struct fl_file *file, unsigned flags);
 
 /*
  * *addr: the hint or the fixed place; on success the place that was chosen. flags: MAP_SHARED or MAP_PRIVATE,
- * MAP_FIXED, MAP_POPULATE … MAP_ANONYMOUS, with file NULL: memory without a file, of zeros at first. It counts
- * against the limit, and what does not fit goes to swap (fl_options); without room there, the access that needs
- * more fails.
+ * MAP_FIXED, MAP_POPULATE … MAP_ANONYMOUS, with file NULL: memory without a file, of zeros at first. It
+ * counts against the limit, and what does not fit goes to swap (fl_options); without room there, the access
+ * that needs more fails.
  */
 FL_NODISCARD FL_EXPORT int fl_mmap(void **addr, size_t len_bytes, int prot, int flags, struct fl_file *file,
                                    uint64_t offset);
@@ -171,12 +171,12 @@ FL_NODISCARD FL_EXPORT int fl_mlock(void *addr, size_t len_bytes);
 FL_NODISCARD FL_EXPORT int fl_munlock(void *addr, size_t len_bytes);
 
 /*
- * *copy: a snapshot of [addr, addr + len_bytes): for ever what the range shows now, at another address. It can
- * be read, and written to a file, while the program stores into the range on; fl_munmap ends it. The call is
- * cheap and copies nothing: each page is copied before its original changes for the first time, by a store, by
- * fl_pwrite, fl_truncate or fl_punch. The copies count against the limit, and go to swap. When there is no
- * memory for one, the store that needs it fails, or the call does with -ENOMEM. Pinned pages are copied at
- * once.
+ * *copy: a snapshot of [addr, addr + len_bytes): for ever what the range shows now, at another address. It
+ * can be read, and written to a file, while the program stores into the range on; fl_munmap ends it. The call
+ * is cheap and copies nothing: each page is copied before its original changes for the first time, by a
+ * store, by fl_pwrite, fl_truncate or fl_punch. The copies count against the limit, and go to swap. When
+ * there is no memory for one, the store that needs it fails, or the call does with -ENOMEM. Pinned pages are
+ * copied at once.
  *
  * What other threads store during the call is in the snapshot or not, page by page: a program that needs one
  * moment lets its writers wait for the call. Changes that other processes make to a file are not noticed, and

@@ -2,9 +2,9 @@
  * snapshot_test.c: snapshots never show what came later.
  *
  *   random    3 spaces with private, shared and file memory. Stores, writes, truncations, holes, forks,
- *             page-out, and snapshots of all of it and of snapshots, in any order; in many runs with too little
- *             memory, with a disk for swap or without. Every page of every space and snapshot has the bytes that
- *             a model of plain arrays says
+ *             page-out, and snapshots of all of it and of snapshots, in any order; in many runs with too
+ *             little memory, with a disk for swap or without. Every page of every space and snapshot has the
+ *             bytes that a model of plain arrays says
  *   threads   some count up in shared memory and a file, by stores and writes, while others take snapshots:
  *             each word of a snapshot is one that was there during the call, and stays
  *   failures  the Nth allocation fails, of a snapshot and of the stores after it
@@ -559,8 +559,8 @@ static void test_random(void **state)
 /* ---- threads ----------------------------------------------------------------------------------------- */
 
 /*
- * Words that only count up: the first of each page of shared memory, which threads add to, and of each page of
- * the file, which they add to or write.
+ * Words that only count up: the first of each page of shared memory, which threads add to, and of each page
+ * of the file, which they add to or write.
  */
 #define WORDS (2 * STRETCH)
 

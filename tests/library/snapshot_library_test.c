@@ -24,7 +24,9 @@
 #define LIMIT  (24ul << 20)
 #define ROUNDS 12
 
-/* A memory whose pages each have one word that the thread changes: of word[i] the place varies with the page. */
+/*
+ * A memory whose pages each have one word that the thread changes: of word[i] the place varies with the page.
+ */
 struct memory {
     uint64_t *at;
     uint64_t word[NPAGES]; /* what is there */
