@@ -51,25 +51,36 @@ uint64_t vnode_newsize(struct vnode *vnode, uint64_t size_bytes)
 /* ---- the page of the end ------------------------------------------------------------------------------- */
 
 /*
- * The page in which a file of size_bytes ends neither comes in nor is written until
- * tail_unlock. Otherwise a write-back would zero what it takes to lie behind the
- * end (vnode_clean_tail), and a read would find whatever the store has there at the
- * moment. Returns the page, busy. NULL: it is not there. vn_lock held, no lock.
+ * The page in which a file of size_bytes ends neither comes in nor is written until tail_unlock. Otherwise a
+ * write-back would zero what it takes to lie behind the end (vnode_clean_tail), and a read would find
+ * whatever the store has there at the moment. *m: the page, busy. NULL: it is not there. What lies behind it,
+ * up to page `end`, does not come in either; snapshots have copies of it, and of that page. vn_lock held, no
+ * lock. Errors, and nothing is locked: as vm_object_preserve.
  */
-static struct vm_page *tail_lock(struct vm_object *object, uint64_t size_bytes)
+static int tail_lock(struct vm_object *object, uint64_t size_bytes, vm_pindex_t end, struct vm_page **m)
 {
     vm_pindex_t pindex = atop(size_bytes);
     vm_lock(&object->lock);
-    filemap_invalidate_lock(object, pindex, pindex + 1);
-    struct vm_page *m = find_lock_page(object, pindex);
+    filemap_invalidate_lock(object, pindex, end);
     vm_unlock(&object->lock);
-    return m;
+    int error = vm_object_preserve(object, pindex, end);
+    if (error != 0) {
+        filemap_invalidate_unlock(object);
+        return error;
+    }
+    vm_lock(&object->lock);
+    *m = find_lock_page(object, pindex);
+    vm_unlock(&object->lock);
+    return 0;
 }
 
-/* m, from tail_lock, gets zeros behind the end. Errors: -ENOMEM. */
+/* m, from tail_lock, gets zeros behind the end; clean copies of it go. Errors: -ENOMEM. */
 static int tail_zero(struct vm_object *object, struct vm_page *m, uint64_t size_bytes)
 {
     uint32_t start = (uint32_t)(size_bytes & VM_PAGE_MASK);
+    vm_pindex_t pindex = atop(size_bytes);
+    if (m == NULL && start != 0)
+        vm_object_remove_above(object, pindex, pindex + 1, true);
     return m == NULL || start == 0 ? 0 : truncate_partial_page(object, m, start);
 }
 
@@ -136,8 +147,11 @@ static int truncate_without_pages(struct vnode *vnode, struct store *store, uint
  */
 static int vnode_grow(struct vnode *vnode, struct vm_object *object, struct store *store, uint64_t len_bytes)
 {
-    struct vm_page *m = tail_lock(object, vnode->size_bytes);
-    int error = tail_zero(object, m, vnode->size_bytes);
+    struct vm_page *m;
+    int error = tail_lock(object, vnode->size_bytes, atop(vnode->size_bytes) + 1, &m);
+    if (error != 0)
+        return error;
+    error = tail_zero(object, m, vnode->size_bytes);
     if (error == 0)
         error = truncate_without_pages(vnode, store, len_bytes);
     tail_unlock(object, m);
@@ -169,11 +183,15 @@ static void truncate_wait_idle(struct vm_object *object, vm_pindex_t start)
  */
 static int vnode_cut(struct vnode *vnode, struct vm_object *object, struct store *store, uint64_t len_bytes)
 {
-    struct vm_page *m = tail_lock(object, len_bytes); /* or write-back would clean a tail that may stay */
+    struct vm_page *m;
+    /* Or write-back would clean a tail that may stay. */
+    int error = tail_lock(object, len_bytes, UINT64_MAX, &m);
+    if (error != 0)
+        return error;
     uint64_t old_bytes = vnode_newsize(vnode, len_bytes);
     unmap_mapping_range(object, round_page(len_bytes), 0);
     truncate_wait_idle(object, atop(len_bytes) + 1);
-    int error = store->ops->truncate(store, len_bytes);
+    error = store->ops->truncate(store, len_bytes);
     bool cut = error == 0;
     if (cut)
         error = tail_zero(object, m, len_bytes);

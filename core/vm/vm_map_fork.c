@@ -179,27 +179,6 @@ static int copy_page(struct vm_object *from, struct vm_page *m, struct vm_object
 }
 
 /*
- * Brings in the absent page of `from`, which its pager has, or waits for memory. (O) is released in between;
- * a pip keeps the object. Errors: the pager's, -ENOMEM.
- */
-static int page_in(struct vm_object *from, vm_pindex_t pindex) FL_REQUIRES(from->lock)
-{
-    struct vm_page *m = vm_page_alloc(from, pindex, VM_ALLOC_NORMAL);
-    vm_unlock(&from->lock);
-    int error = m == NULL ? vm_wait() : vm_pager_get_pages(from, &m, 1, 0);
-    vm_lock(&from->lock);
-    if (m == NULL)
-        return error;
-    if (error != 0) {
-        vm_page_free(m);
-        return error;
-    }
-    activate_page(m);
-    vm_page_xunbusy(m);
-    return 0;
-}
-
-/*
  * Copies the pages that `from` has in [start, start + npages), in memory or in its source, to `to`, from page
  * 0 on. Errors: -ENOMEM, the pager's.
  */
@@ -213,7 +192,7 @@ static int copy_pages(struct vm_object *from, vm_pindex_t start, vm_pindex_t npa
     while (error == 0 && at - start < npages) {
         struct vm_page *m = vm_page_lookup(from, at);
         if (m == NULL && vm_pager_has_page(from, at, &before, &after)) {
-            error = page_in(from, at);
+            error = vm_object_page_in(from, at);
         } else if (m != NULL && (m->flags & PG_BUSY) != 0) {
             vm_page_busy_sleep(m);
         } else {
