@@ -109,8 +109,11 @@ static int setsize_longer(struct vnode *vnode, uint64_t new_bytes)
         if ((object = vnode_object(vnode)) == NULL) /* else it was made meanwhile */
             return 0;
     }
-    struct vm_page *m = tail_lock(object, old_bytes);
-    int error = tail_zero(object, m, old_bytes);
+    struct vm_page *m;
+    int error = tail_lock(object, old_bytes, atop(old_bytes) + 1, &m);
+    if (error != 0)
+        return error;
+    error = tail_zero(object, m, old_bytes);
     (void)vnode_newsize(vnode, new_bytes);
     tail_unlock(object, m);
     truncate_forget_tail(object, old_bytes);
