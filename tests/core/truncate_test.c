@@ -537,6 +537,33 @@ static void nothing_is_on_its_way_to_where_a_file_grows(void **state)
     }
 }
 
+static void learn_size(void *arg)
+{
+    (void)arg;
+    assert_int_equal(fl_vnode_setsize(file.vnode), 0);
+}
+
+/* The same where another program makes it longer: what is in flight has the old end. */
+static void nothing_is_on_its_way_when_a_new_end_is_learnt(void **state)
+{
+    (void)state;
+    begin(test_params(15), 100);
+    test_store8(map, shared, 1);
+    sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 5000000;
+    sim_run("sync", sync_all, NULL);
+    sim_sleep_ns(100000);
+    assert_int_equal(sim_disk_counts(disk).in_flight, 1);
+    test_store8(map, shared + 101, 9);
+    sim_disk_truncate(disk, 2000);
+    sim_run("learn", learn_size, NULL);
+    while (file.vnode->size_bytes == 100)
+        sim_sleep_ns(5000);
+    assert_int_equal(sim_disk_counts(disk).in_flight, 0);
+    sim_join_all();
+    assert_int_equal(test_load8(map, shared + 101), 0);
+    one_file_end();
+}
+
 static int late_result;
 
 static void load_late(void *arg)
@@ -611,6 +638,7 @@ int main(void)
         cmocka_unit_test(the_old_ends_page_stays_out_until_the_new_end_is_known),
         cmocka_unit_test(nothing_is_on_its_way_to_what_is_cut_off),
         cmocka_unit_test(nothing_is_on_its_way_to_where_a_file_grows),
+        cmocka_unit_test(nothing_is_on_its_way_when_a_new_end_is_learnt),
         cmocka_unit_test(a_page_that_is_about_to_go_is_not_mapped),
         cmocka_unit_test(unmapping_a_range_leaves_the_pages),
     };
