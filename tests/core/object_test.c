@@ -342,7 +342,7 @@ static void what_is_kept_for_a_copy_is_not_waited_for(void **state)
 static void come_and_go(void *arg)
 {
     struct vm_object *bottom = arg;
-    for (uint32_t i = 0; i < 40; i++) {
+    for (uint32_t i = 0; i < 200; i++) {
         struct vm_object *shadow = shadow_of(bottom, 0, 4);
         test_page(shadow, i % 4, (uint8_t)i, PG_COPY);
         struct vm_object *higher = shadow_of(shadow, 0, 4);
@@ -364,7 +364,7 @@ static void shadows_end_under_the_walk(void **state)
     for (uint32_t i = 0; i < 4; i++)
         sim_run("come and go", come_and_go, bottom);
     uint32_t walks = 0;
-    for (uint32_t i = 0; i < 200; i++) {
+    for (uint32_t i = 0; i < 600; i++) {
         struct vm_page *m = test_page(bottom, i % 4, 1, 0);
         vm_lock(&bottom->lock);
         vm_page_xbusy(m);
