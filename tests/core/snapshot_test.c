@@ -757,13 +757,35 @@ static void test_calls(void **state)
     end();
 }
 
+/*
+ * A snapshot has a clean copy of a page that shared memory has in swap, and outlives the memory: the copy is
+ * all that is left, and does not get lost by page-out.
+ */
+static void test_copy_of_swap(void **state)
+{
+    struct sim_params params = test_params(5);
+    vm_offset_t va = VA(SHARED * STRETCH);
+    (void)state;
+    params.swap_pages = 64;
+    params.torture.copy_first = true;
+    begin(&params);
+    struct vm_map *map = space[0].map;
+    test_store8(map, va, 5);
+    assert_int_equal(fl_sys_madvise(map, va, VM_PAGE_SIZE, FL_MADV_PAGEOUT), 0);
+    vm_offset_t copy = (vm_offset_t)fl_sys_snapshot(map, va, VM_PAGE_SIZE);
+    assert_int_equal(test_load8(map, copy), 5);
+    assert_int_equal(fl_sys_madvise(map, va, VM_PAGE_SIZE, FL_MADV_PAGEOUT), 0);
+    assert_int_equal(fl_sys_munmap(map, va, ptoa(STRETCH)), 0);
+    assert_int_equal(fl_sys_madvise(map, copy, VM_PAGE_SIZE, FL_MADV_PAGEOUT), 0);
+    assert_int_equal(test_load8(map, copy), 5);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_random), cmocka_unit_test(test_threads),      cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_calls),  cmocka_unit_test(test_copy_of_swap),
     };
     return cmocka_run_group_tests_name("snapshot", tests, NULL, NULL);
 }
