@@ -119,6 +119,8 @@ static void hand_over_written(void) FL_REQUIRES(shim_lock)
 
 static bool image_alloc(void) FL_REQUIRES(shim_lock)
 {
+    if (image.most_pages == 0)
+        image.most_pages = 1; /* the kernel maps no length of 0 */
     image.region = fork_memory(image.most_regions * sizeof *image.region);
     image.page = fork_memory(image.most_pages * sizeof *image.page);
     image.bytes = fork_memory(ptoa(image.most_pages));
