@@ -548,7 +548,7 @@ static void random_run(uint64_t seed, uint32_t steps)
 
 static void test_random(void **state)
 {
-    uint64_t seed = test_seed(0x54a9), rounds = test_rounds(test_budget(80));
+    uint64_t seed = test_seed(0x54a9), rounds = test_rounds(test_budget(300));
     (void)state;
     for (uint64_t i = 0; i < rounds; i++) {
         (void)test_seed(seed + i);
