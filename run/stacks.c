@@ -4,8 +4,9 @@
  *      pthread_create (with pthread_attr_setstack), makecontext, sigaltstack ─▶ in the window? ─▶ stack_at
  *
  * The kernel writes to a stack at any moment: the frames of signals, also of the signal that reports a
- * fault. With the signal engine it kills the process when it finds an absent page there. So the file
- * in which a stack lies becomes the kernel's as soon as the program declares the stack (handover.h).
+ * fault. With the signal engine it kills the process when it finds an absent page there. So the file in
+ * which a stack lies becomes the kernel's as soon as the program declares the stack (handover.h). Of
+ * anonymous memory, as the heap, only the stack's own pages do.
  *
  * libc keeps a thread's descriptor at the upper end of its stack, and makes system calls on
  * it with every signal blocked, which the filter could not trap. So the thread starts on a
@@ -32,7 +33,7 @@ static bool stack_is_managed(const void *memory, size_t len)
            len <= LINUX_WINDOW_END - (vm_offset_t)memory;
 }
 
-/* Hands over the files in which the stack lies. Signals as the program has them. */
+/* Hands over the files, or the anonymous memory, in which the stack lies. Signals as the program has them. */
 static void stack_at(const void *memory, size_t len)
 {
     vm_offset_t end = round_page((vm_offset_t)memory + len);
@@ -45,11 +46,17 @@ static void stack_at(const void *memory, size_t len)
     for (vm_offset_t va = trunc_page((vm_offset_t)memory);
          va < end && fl_space_region(fl_space(), va, &region) == 0 && region.start < end; va = region.end) {
         struct file *file = file_of_region(&region);
-        int error = file != NULL ? handover_file(file, LEFT_STACK) : 0;
+        int error = 0;
 
-        if (error != 0)
+        if (file != NULL)
+            error = handover_file(file, LEFT_STACK);
+        else if (region.anonymous)
+            error = handover_anonymous(va, end, false, LEFT_STACK);
+        if (error != 0 && file != NULL)
             shim_say("a stack in a mapping of inode %lu cannot be handed to the kernel: %s",
                      (unsigned long)file->ino, strerrordesc_np(-error));
+        else if (error != 0)
+            shim_say("a stack in the heap cannot be handed to the kernel: %s", strerrordesc_np(-error));
     }
     file_reap();
     shim_leave(&saved);
