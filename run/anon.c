@@ -23,6 +23,7 @@
  */
 #include "anon.h"
 #include "gate.h"
+#include "stats.h"
 #include "window.h"
 #include <sys/mman.h>
 
@@ -73,5 +74,7 @@ long anon_mmap(const struct mmap_args *args)
     linux_signals_block(&saved);
     r = fl_sys_mmap(fl_space(), args->addr, args->len, args->prot, args->flags & ANON_FLAGS, NULL, 0);
     linux_signals_restore(&saved);
+    if (r > 0 && args->prot != PROT_NONE)
+        stats_eligible(round_page(args->len));
     return r == -ENOMEM && (args->flags & ANON_AT) == 0 ? -ENODEV : r;
 }
