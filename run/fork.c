@@ -94,7 +94,6 @@ static void find_written(void) FL_REQUIRES(shim_lock)
     struct fl_region region;
 
     files_unmark();
-    image.most_pages = 1; /* an image of none cannot be mapped */
     for (vm_offset_t va = LINUX_WINDOW_START; fl_space_region(fl_space(), va, &region) == 0;
          va = region.end) {
         struct file *file = file_of_region(&region);
@@ -171,15 +170,17 @@ static void image_free(void) FL_REQUIRES(shim_lock)
     memset(&image.filled, 0, sizeof image - offsetof(__typeof__(image), filled));
 }
 
-/* Errors: of open(2). Where there is no directory for it, the image lies in memory. */
+/* Where there is no directory for it, the image lies in memory. Errors: of memfd_create(2). */
 static int image_open(void) FL_REQUIRES(shim_lock)
 {
-    const char *dir = shim_config.swap_path != NULL ? shim_config.swap_path : swap_file_dir();
-    long fd;
+    const char *place[] = {shim_config.swap_path, swap_file_dir()};
+    long fd = -ENOENT;
 
     if (image.fd > 0)
         return 0;
-    fd = linux_syscall(SYS_openat, AT_FDCWD, dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    for (size_t i = 0; fd < 0 && i < sizeof place / sizeof place[0]; i++)
+        if (place[i] != NULL)
+            fd = linux_syscall(SYS_openat, AT_FDCWD, place[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0)
         fd = linux_syscall(SYS_memfd_create, "fork", MFD_CLOEXEC);
     image.fd = fd > 0 ? (int)fd : 0;
