@@ -67,7 +67,9 @@ static void stack_at(const void *memory, size_t len)
 struct stack_start {
     void *(*run)(void *arg);
     void *arg;
-    char *top;
+    char *top; /* NULL: on libc's stack */
+    bool pinned;
+    cpu_set_t cpus; /* if it is pinned */
 };
 
 /* Calls run(arg) on the stack below top; unwinders can follow. */
@@ -100,15 +102,22 @@ static void *stack_run(void *arg)
     struct stack_start start = *(struct stack_start *)arg;
 
     shim_memory_free(arg, VM_PAGE_SIZE);
-    return stack_call(start.top, start.run, start.arg);
+    if (start.pinned)
+        (void)pthread_setaffinity_np(pthread_self(), sizeof start.cpus, &start.cpus);
+    return start.top != NULL ? stack_call(start.top, start.run, start.arg) : start.run(start.arg);
 }
 
-/* Copies the attributes without the stack. Errors: of pthread_attr_init. */
+/* The processors that the attributes name. */
+static bool attr_is_pinned(const pthread_attr_t *attr, cpu_set_t *cpus)
+{
+    return pthread_attr_getaffinity_np(attr, sizeof *cpus, cpus) == 0 && CPU_COUNT(cpus) < CPU_SETSIZE;
+}
+
+/* Copies the attributes without the stack's place and the processors. Errors: of pthread_attr_init. */
 static int attr_without_stack(const pthread_attr_t *asked, pthread_attr_t *attr)
 {
     struct sched_param param;
     sigset_t mask;
-    cpu_set_t cpus;
     int value;
     int error = pthread_attr_init(attr);
 
@@ -122,25 +131,31 @@ static int attr_without_stack(const pthread_attr_t *asked, pthread_attr_t *attr)
         (void)pthread_attr_setschedpolicy(attr, value);
     if (pthread_attr_getschedparam(asked, &param) == 0)
         (void)pthread_attr_setschedparam(attr, &param);
-    if (pthread_attr_getaffinity_np(asked, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) < CPU_SETSIZE)
-        (void)pthread_attr_setaffinity_np(attr, sizeof cpus, &cpus);
     if (pthread_attr_getsigmask_np(asked, &mask) == 0)
         (void)pthread_attr_setsigmask_np(attr, &mask);
     return 0;
 }
 
+/* top: of the stack; NULL: on a stack of libc's, as long as the attributes say. */
 static int create_on(pthread_t *thread, const pthread_attr_t *asked, char *top, void *(*run)(void *),
                      void *arg)
 {
     long page = shim_memory(VM_PAGE_SIZE);
+    struct stack_start *start = (struct stack_start *)page;
     pthread_attr_t attr;
+    size_t size;
     int error;
 
     if (linux_syscall_failed(page))
         return EAGAIN;
-    *(struct stack_start *)page = (struct stack_start){run, arg, top};
+    *start = (struct stack_start){.run = run, .arg = arg, .top = top};
+    start->pinned = attr_is_pinned(asked, &start->cpus);
     error = attr_without_stack(asked, &attr);
     if (error == 0) {
+        if (top == NULL && pthread_attr_getstacksize(asked, &size) == 0)
+            (void)pthread_attr_setstacksize(&attr, size);
+        if (top == NULL && pthread_attr_getguardsize(asked, &size) == 0)
+            (void)pthread_attr_setguardsize(&attr, size);
         error = shim_real()->pthread_create(thread, &attr, stack_run, (void *)page);
         (void)pthread_attr_destroy(&attr);
     }
@@ -151,13 +166,20 @@ static int create_on(pthread_t *thread, const pthread_attr_t *asked, char *top, 
 
 FL_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
 {
+    cpu_set_t cpus;
     void *memory;
     size_t len;
 
-    if (attr == NULL || pthread_attr_getstack(attr, &memory, &len) != 0 || !stack_is_managed(memory, len))
+    if (attr == NULL || pthread_attr_getstack(attr, &memory, &len) != 0)
         return shim_real()->pthread_create(thread, attr, run, arg);
-    stack_at(memory, len);
-    return create_on(thread, attr, (char *)memory + len, run, arg);
+    if (stack_is_managed(memory, len)) {
+        stack_at(memory, len);
+        return create_on(thread, attr, (char *)memory + len, run, arg);
+    }
+    /* libc pins the thread while every signal is blocked, and the set of processors lies in the heap. */
+    if (shim_config.anon && attr_is_pinned(attr, &cpus))
+        return create_on(thread, attr, NULL, run, arg);
+    return shim_real()->pthread_create(thread, attr, run, arg);
 }
 
 /* ---- coroutines and signal handlers ------------------------------------------------------------------ */

@@ -11,13 +11,13 @@ from harness import *
 LISTS = r"""
 import hashlib, random
 rng = random.Random(5)
-rows = [b"%012d " % rng.randrange(10 ** 12) + rng.randbytes(50) * rng.randrange(150, 200) for _ in range(3000)]
+rows = [b"%012d " % rng.randrange(10 ** 12) + rng.randbytes(50) * rng.randrange(150, 200) for _ in range(1800)]
 rows.sort(key=lambda row: row[:12])
 digest = hashlib.sha256()
 for row in rows:
     digest.update(row)
 print(digest.hexdigest(), rows[0][:12], rows[-1][:12])
-parts = [sorted(i * 7919 % 1000003 / 3 + part for i in range(20000)) for part in range(8)]
+parts = [sorted(i * 7919 % 1000003 / 3 + part for i in range(20000)) for part in range(4)]
 print(sum(map(sum, parts)))
 """
 ARRAYS = r"""
@@ -71,7 +71,7 @@ with open(lines, "wb") as file:
     for i in range(30000):
         file.write(b"%d %s\n" % (rng.randrange(10**9), b"x" * (i % 200)))
 PROGRAMS = (
-    ("lists", 8 << 20, [PYTHON, "-c", LISTS], 32 << 20),
+    ("lists", 4 << 20, [PYTHON, "-c", LISTS], 16 << 20),
     ("arrays", 12 << 20, [PYTHON, "-c", ARRAYS], 36 << 20),
     ("forks", 6 << 20, [PYTHON, "-c", FORKS], 15 << 20),
     ("sort", 3 << 20, ["sort", "-S", "40M", "--parallel=2", lines], 6 << 20),

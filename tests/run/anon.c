@@ -11,6 +11,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
@@ -289,6 +290,33 @@ static void case_stacks(void)
     printf("handled %d\n", handled);
 }
 
+static void *pinned_run(void *arg)
+{
+    cpu_set_t cpus;
+
+    CHECK(pthread_getaffinity_np(pthread_self(), sizeof cpus, &cpus) == 0);
+    *(int *)arg = CPU_COUNT(&cpus);
+    return arg;
+}
+
+/* A thread whose attributes, with a set of processors, lie in the heap. */
+static void case_pinned(void)
+{
+    pthread_attr_t *attr = own_page(&(pthread_attr_t){0}, sizeof *attr);
+    int *count = own_page(&(int){0}, sizeof *count);
+    pthread_t thread;
+    cpu_set_t cpus;
+
+    CPU_ZERO(&cpus);
+    CPU_SET(sched_getcpu(), &cpus);
+    CHECK(pthread_attr_init(attr) == 0 && pthread_attr_setstacksize(attr, 256 << 10) == 0);
+    CHECK(pthread_attr_setaffinity_np(attr, sizeof cpus, &cpus) == 0);
+    push_out();
+    CHECK(pthread_create(&thread, attr, pinned_run, count) == 0 && pthread_join(thread, NULL) == 0);
+    printf("pinned to %d\n", *count);
+    CHECK(pthread_attr_destroy(attr) == 0);
+}
+
 /* ---- other processes ---------------------------------------------------------------------------------- */
 
 /* The child of a fork has the heap, also what was pushed out, and shares what is shared. */
@@ -418,15 +446,11 @@ static void case_spawn(void)
 int main(int argc, char **argv)
 {
     static const struct named_case cases[] = {
-        {"maps", case_maps},
-        {"calls", case_calls},
-        {"long", case_long},
-        {"futex", case_futex},
-        {"stacks", case_stacks},
-        {"fork", case_fork},
-        {"fork_malloc", case_fork_malloc},
-        {"vfork", case_vfork},
-        {"spawn", case_spawn},
+        {"maps", case_maps},     {"calls", case_calls},
+        {"long", case_long},     {"futex", case_futex},
+        {"stacks", case_stacks}, {"pinned", case_pinned},
+        {"fork", case_fork},     {"fork_malloc", case_fork_malloc},
+        {"vfork", case_vfork},   {"spawn", case_spawn},
     };
 
     return argc == 2 && case_run(cases, sizeof(cases) / sizeof(cases[0]), argv[1]) ? 0 : 2;

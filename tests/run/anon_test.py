@@ -5,7 +5,7 @@ while the memory that they use is swapped out.
 from harness import *
 
 ANON = os.path.join(os.path.dirname(CALLS), "anon")
-CASES = "maps calls long futex stacks fork fork_malloc vfork spawn".split()
+CASES = "maps calls long futex stacks pinned fork fork_malloc vfork spawn".split()
 
 for case in CASES:
     native = Run([ANON, case])
