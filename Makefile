@@ -2,7 +2,7 @@
 BUILD ?= build
 PACKAGES = cmake ninja-build gcc g++ clang clang-format binutils pkg-config python3 python3-lmdb python3-numpy \
            lmdb-utils sqlite3 e2fsprogs gdb rsync systemd systemd-journal-remote ripgrep git time \
-           libcmocka-dev liburing-dev libzstd-dev libc6-dev valgrind
+           libcmocka-dev libjemalloc2 liburing-dev libzstd-dev libc6-dev valgrind
 
 .PHONY: all deps run check company soak bench bench-programs walkthroughs core-names clean
 

@@ -356,8 +356,9 @@ struct fl_region {
 FL_NODISCARD int fl_space_region(struct vm_map *map, vm_offset_t va, struct fl_region *region);
 
 /*
- * *found: the first page in [va, end) that a private mapping of the space has written, so that no other
- * mapping has it. For a host that forks without the core. Errors: -ENOENT: there is none.
+ * *found: the first page in [va, end) that is in memory or in swap space and in no file: a private mapping of
+ * the space has written it, or it is of shared memory. For a host that forks without the core. Errors: -ENOENT:
+ * there is none.
  */
 FL_NODISCARD int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_offset_t end,
                                        vm_offset_t *found);
