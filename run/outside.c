@@ -147,7 +147,7 @@ static void actions_take(struct block *own, const posix_spawn_file_actions_t *ac
     copy->__actions = (struct __spawn_action *)action;
 }
 
-/* ---- calls ---------------------------------------------------------------------------------------------- */
+/* ---- calls --------------------------------------------------------------------------------------------- */
 
 void outside_spawn(const char **path, char *const **argv, char *const **envp,
                    const posix_spawn_file_actions_t **actions, posix_spawn_file_actions_t *copy)
