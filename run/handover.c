@@ -14,7 +14,8 @@
  *
  * Anonymous memory (--anon) goes the same way, a range at a time, without what concerns a file. All shared
  * regions that go at the same time become one memfd, in which a page lies at its address, so the parts of a
- * mapping that mprotect has split stay one memory. Two mappings of one shared memory (mremap of length 0) part.
+ * mapping that mprotect has split stay one memory. Two mappings of one shared memory (mremap of length 0)
+ * part.
  *
  * All regions of the file are shut before the first one is handed over. Otherwise a store through one
  * of them could be overwritten by a page that is still dirty in another. From then on no thread can

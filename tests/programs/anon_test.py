@@ -1,6 +1,6 @@
-"""Programs whose heap is several times the limit, with --anon: Python's lists, numpy's arrays, sort, and a C++
-program with threads. Output and status are the native ones and the peak is within the limit, also where the
-programs fork or start others. A program that is killed leaves nothing behind.
+"""Programs whose heap is several times the limit, with --anon: Python's lists, numpy's arrays, sort, and a
+C++ program with threads. Output and status are the native ones and the peak is within the limit, also where
+the programs fork or start others. A program that is killed leaves nothing behind.
 """
 
 import signal

@@ -1,5 +1,5 @@
-"""anon.c: with --anon, calls, forks, new programs, locks and stacks in anonymous memory do what they do natively,
-while the memory that they use is swapped out.
+"""anon.c: with --anon, calls, forks, new programs, locks and stacks in anonymous memory do what they do
+natively, while the memory that they use is swapped out.
 """
 
 from harness import *
