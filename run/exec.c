@@ -6,8 +6,8 @@
  *   posix_spawn, system, popen      ─▶ files_sync
  *   vfork, then exec* in the child  ─▶ stats_finish ─▶ files_sync: the child shares the parent's memory
  *
- * With --anon the arguments lie in the heap, and are copied out of it first (outside.c). So the variants that
- * use the program's environment become those that are given one.
+ * With --anon the arguments lie in the heap, and are copied out of it first (outside.c). So the variants
+ * that use the program's environment become those that are given one.
  *
  * libc's variants call each other internally, so each name is replaced. A child of fork has no managed files.
  */
@@ -135,7 +135,10 @@ FL_EXPORT int execle(const char *path, const char *first, ...)
 
 /* ---- programs beside this one ---------------------------------------------------------------------- */
 
-/* posix_spawn writes *pid and reads the attributes with every signal blocked. An error is told by the next fsync. */
+/*
+ * posix_spawn writes *pid and reads the attributes with every signal
+ * blocked. An error of write-back is told by the next fsync.
+ */
 FL_EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                           const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {

@@ -12,8 +12,8 @@
  *   anonymous, private           managed                           the kernel's anonymous memory; the pages
  *                                                                   are copied, those in swap too
  *
- * The machine's mappings are not inherited (MADV_DONTFORK), so the child's ranges are empty until fork_child
- * fills them, before fork returns there: the child never sees wrong bytes.
+ * The machine's mappings are not inherited (MADV_DONTFORK), so the child's ranges are empty until
+ * fork_child fills them, before fork returns there: the child never sees wrong bytes.
  *
  *   parent:  pages ─ held, a run at a time ─▶ image: an unnamed file        child:  image ─▶ its own memory
  *
@@ -21,10 +21,10 @@
  * vfork, posix_spawn, system and popen share the parent's memory until exec, and need none of this.
  *
  * The allocator has fork handlers too, and holds its locks from one to the other, while other threads that
- * hold them may wait for (S). libc runs the handlers that are registered first as the last before a fork and
- * the first after it. So the shim registers its own as soon as anyone registers one: (S) is taken last, and
- * the child's heap is there before anyone looks at it. libc alone is earlier, with the streams that it resets.
- * That is a fault, and fork_child_fault fills the ranges.
+ * hold them may wait for (S). libc runs the handlers that are registered first as the last before a fork
+ * and the first after it. So the shim registers its own as soon as anyone registers one: (S) is taken last,
+ * and the child's heap is there before anyone looks at it. libc alone is earlier, with the streams that it
+ * resets. That is a fault, and fork_child_fault fills the ranges.
  *
  * Lock: (S) from fork_prepare to fork_parent. The child resets it.
  */
@@ -109,7 +109,8 @@ static void find_written(void) FL_REQUIRES(shim_lock)
 /* ---- handing over ---------------------------------------------------------------------------------- */
 
 /*
- * A file whose dirty pages cannot be written stays managed in the parent, and the child's ranges stay empty.
+ * A file whose dirty pages cannot be written stays managed in the parent, and the child's ranges stay
+ * empty.
  */
 static void hand_over_written(void) FL_REQUIRES(shim_lock)
 {
@@ -203,8 +204,10 @@ static int image_write(vm_offset_t va, size_t len) FL_REQUIRES(shim_lock)
     return error;
 }
 
-/* Copies the longest beginning of the range that can be held; *len is its length.
- * first: the first run of its region. Errors: of fl_hold, write(2). */
+/*
+ * Copies the longest beginning of the range that can be held; *len is its length. first:
+ * the first run of its region. Errors: of fl_hold, write(2).
+ */
 static int copy_run(vm_offset_t va, size_t *len, size_t first) FL_REQUIRES(shim_lock)
 {
     struct fork_run *last = image.nruns > first ? &image.run[image.nruns - 1] : NULL;
@@ -373,7 +376,7 @@ static void fork_parent(void) FL_NO_THREAD_SAFETY_ANALYSIS
 /* ---- the child ------------------------------------------------------------------------------------- */
 
 /* Reads the bytes of the run. Errors: of read(2). */
-static long child_read(const struct fork_run *run)
+static long child_read(const struct fork_run *run) FL_REQUIRES(shim_lock)
 {
     size_t len = run->end - run->start;
     long n = 0;
@@ -387,7 +390,7 @@ static long child_read(const struct fork_run *run)
 }
 
 /* Maps the region, and reads the written pages; *i advances to the first run of the next region. */
-static long child_map(const struct fork_region *region, size_t *i)
+static long child_map(const struct fork_region *region, size_t *i) FL_REQUIRES(shim_lock)
 {
     size_t len = region->end - region->start;
     bool has_runs = *i < image.nruns && image.run[*i].start < region->end;

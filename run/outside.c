@@ -50,7 +50,7 @@ static _Thread_local struct block {
     size_t len, used;
 } block __attribute__((tls_model("initial-exec")));
 
-/* ---- the block --------------------------------------------------------------------------------------- */
+/* ---- the block ------------------------------------------------------------------------------------ */
 
 static bool block_open(struct block *own, size_t len)
 {
@@ -107,7 +107,7 @@ static char *const *list_take(struct block *own, char *const *list)
     return copy;
 }
 
-/* ---- file actions ------------------------------------------------------------------------------------- */
+/* ---- file actions --------------------------------------------------------------------------------- */
 
 static char **action_path(struct spawn_action *action)
 {
@@ -147,7 +147,7 @@ static void actions_take(struct block *own, const posix_spawn_file_actions_t *ac
     copy->__actions = (struct __spawn_action *)action;
 }
 
-/* ---- calls --------------------------------------------------------------------------------------------- */
+/* ---- calls ---------------------------------------------------------------------------------------- */
 
 void outside_spawn(const char **path, char *const **argv, char *const **envp,
                    const posix_spawn_file_actions_t **actions, posix_spawn_file_actions_t *copy)

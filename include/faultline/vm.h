@@ -357,8 +357,8 @@ FL_NODISCARD int fl_space_region(struct vm_map *map, vm_offset_t va, struct fl_r
 
 /*
  * *found: the first page in [va, end) that is in memory or in swap space and in no file: a private mapping of
- * the space has written it, or it is of shared memory. For a host that forks without the core. Errors: -ENOENT:
- * there is none.
+ * the space has written it, or it is of shared memory. For a host that forks without the core. Errors:
+ * -ENOENT: there is none.
  */
 FL_NODISCARD int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_offset_t end,
                                        vm_offset_t *found);
