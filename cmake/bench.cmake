@@ -19,13 +19,17 @@ add_executable(bench_anonymous bench/anonymous.c bench/common.c $<TARGET_OBJECTS
 target_include_directories(bench_anonymous PRIVATE bench core include machines machines/sim)
 target_link_libraries(bench_anonymous PRIVATE Threads::Threads)
 
-# A program that knows nothing of Faultline, which bench and bench/programs/run measure. It stands on the
-# parallel mode of GNU's C++ library. Nothing else of the project is C++.
+# Programs that know nothing of Faultline, which bench and those in bench/programs measure. One stands on the
+# parallel mode of GNU's C++ library. Nothing else of the project but a test is C++.
 find_program(GXX g++)
 if(GXX)
-  set(PARALLEL_SORT ${CMAKE_CURRENT_SOURCE_DIR}/bench/programs/parallel_sort.cpp)
-  add_custom_command(OUTPUT parallel_sort DEPENDS ${PARALLEL_SORT}
-                     COMMAND ${GXX} -std=c++17 -O2 -Wall -Wextra -Werror -D_GLIBCXX_PARALLEL -fopenmp
-                             -o parallel_sort ${PARALLEL_SORT})
-  add_custom_target(parallel_sort_program ALL DEPENDS parallel_sort)
+  foreach(program parallel_sort heap_sort)
+    set(source ${CMAKE_CURRENT_SOURCE_DIR}/bench/programs/${program}.cpp)
+    add_custom_command(OUTPUT ${program} DEPENDS ${source}
+                       COMMAND ${GXX} -std=c++17 -O2 -Wall -Wextra -Werror
+                               $<$<STREQUAL:${program},parallel_sort>:-D_GLIBCXX_PARALLEL> -fopenmp
+                               -o ${program} ${source}
+                       COMMAND_EXPAND_LISTS)
+    add_custom_target(${program}_program ALL DEPENDS ${program})
+  endforeach()
 endif()

@@ -32,11 +32,11 @@ class NoCgroup(Exception):
 class Cgroup:
     """A memory cgroup, version 1 or 2, for the processes of one run. Leaving the `with` block removes it."""
 
-    def __init__(self, limit_bytes):
+    def __init__(self, limit_bytes, swap_bytes=0):
         v1 = os.path.exists(f"{V1}/cgroup.procs")
         self.path = f"{V1 if v1 else V2}/faultline-programs-{os.getpid()}"
         self.peak_file = "memory.max_usage_in_bytes" if v1 else "memory.peak"
-        swap = ("memory.memsw.limit_in_bytes", limit_bytes) if v1 else ("memory.swap.max", 0)
+        swap = ("memory.memsw.limit_in_bytes", limit_bytes + swap_bytes) if v1 else ("memory.swap.max", swap_bytes)
         try:
             os.makedirs(self.path, exist_ok=True)
             self.put("memory.limit_in_bytes" if v1 else "memory.max", limit_bytes)
@@ -175,15 +175,18 @@ def start(argv, cgroup, timeout, scratch, variables):
     )
 
 
-def run(argv, *, scratch, timeout, cgroup_bytes=None, faultline=None, limit=None, variables={}):
-    """One run: under `faultline run` with `limit` if `faultline` is given, in a cgroup if its size is."""
+def run(
+    argv, *, scratch, timeout, cgroup_bytes=None, swap_bytes=0, faultline=None, limit=None, options=(), variables={}
+):
+    """One run: under `faultline run` with `limit` and `options` if `faultline` is given, in a cgroup if its size
+    is. swap_bytes: how much of the kernel's swap the cgroup may use."""
     stats = os.path.join(scratch, "stats.json")
     if faultline:
-        argv = [faultline, "run", "--memory", str(limit), "--stats", stats, "--", *argv]
+        argv = [faultline, "run", "--memory", str(limit), *options, "--stats", stats, "--", *argv]
     if cgroup_bytes is None:
         done = start(argv, None, timeout, scratch, variables)
     else:
-        with Cgroup(cgroup_bytes) as cgroup:
+        with Cgroup(cgroup_bytes, swap_bytes) as cgroup:
             done = start(argv, cgroup, timeout, scratch, variables)
             done.peak_bytes = cgroup.peak_bytes()
     if faultline and os.path.exists(stats):
