@@ -176,10 +176,19 @@ def start(argv, cgroup, timeout, scratch, variables):
 
 
 def run(
-    argv, *, scratch, timeout, cgroup_bytes=None, swap_bytes=0, faultline=None, limit=None, options=(), variables={}
+    argv,
+    *,
+    scratch,
+    timeout,
+    cgroup_bytes=None,
+    swap_bytes=0,
+    faultline=None,
+    limit=None,
+    options=(),
+    variables={},
 ):
-    """One run: under `faultline run` with `limit` and `options` if `faultline` is given, in a cgroup if its size
-    is. swap_bytes: how much of the kernel's swap the cgroup may use."""
+    """One run: under `faultline run` with `limit` and `options` if `faultline` is given, in a cgroup if its
+    size is. swap_bytes: how much of the kernel's swap the cgroup may use."""
     stats = os.path.join(scratch, "stats.json")
     if faultline:
         argv = [faultline, "run", "--memory", str(limit), *options, "--stats", stats, "--", *argv]
