@@ -5,11 +5,11 @@
  *                                                               │
  *                              page table ◀── harvest, eviction, drop
  *
- * An entry is a copy of a page-table entry from when it was loaded: of one page, or of a superpage, whatever
- * became of that meanwhile. A superpage's entry has no late bits: the walk sets them at once. It outlives changes of the page table
- * until it is dropped; with stale_tlb only machine_sync does that. With late_bits it alone knows of its loads
- * and stores, until they are written back (cpu.h). frame.c checks, when a frame is released, that no TLB has
- * it any more.
+ * An entry is a copy of a page-table entry from when it was loaded: of one page's, or of a superpage's. It
+ * outlives changes of the page table, as a demotion, until it is dropped; with stale_tlb only machine_sync
+ * does that. With late_bits it alone knows of its loads and stores, until they are written back (cpu.h). A
+ * superpage's entry has no late bits: the walk sets them at once. frame.c checks, when a frame is released,
+ * that no TLB has it any more.
  */
 #ifndef MACHINES_SIM_TLB_H
 #define MACHINES_SIM_TLB_H

@@ -8,9 +8,15 @@
  */
 #include "pmap.h"
 
+#include "pmap_machine.h"
 #include "superpage.h"
 
 #define PMAP_ENOMEM 12 /* Linux's number: this file has no C library to ask */
+
+pt_entry_t *pmap_entries(const struct pmap_table *table)
+{
+    return pmap_machine_pointer(table->pa);
+}
 
 /* The table gets one more valid entry. */
 static void pmap_use_pt(struct pmap_table *table)

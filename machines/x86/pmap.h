@@ -34,9 +34,8 @@
  *   uint64_t pmap_machine_frame_pa(vm_frame_t frame)         where the frame lies in physical memory
  *   void pmap_machine_pte_changed(struct pmap *pmap, vm_offset_t va, pt_entry_t was, pt_entry_t is)
  *                                                            the leaf of va changed: to count mappings
- *   void pmap_machine_promoting(struct pmap *pmap, vm_offset_t va)
- *                                                            the 512 pages from va on may become a superpage:
- *                                                            no TLB has an entry of them when it returns
+ *   void pmap_machine_promoting(struct pmap *pmap, vm_offset_t va)   the 512 pages from va on may become a
+ *                                                            superpage: no TLB has any of them on return
  */
 #ifndef MACHINES_X86_PMAP_H
 #define MACHINES_X86_PMAP_H

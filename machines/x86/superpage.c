@@ -1,6 +1,8 @@
 /* superpage.c: promotion and demotion; superpage.h has the drawing, the invariants and the lock. */
 #include "superpage.h"
 
+#include "pmap_machine.h"
+
 /* ---- kept page tables ------------------------------------------------------------------------ */
 
 static void pmap_keep_pt(struct pmap_table *pd, struct pmap_table *pt, unsigned index)
@@ -42,6 +44,7 @@ static pt_entry_t pmap_superpage_of(const struct pmap_table *pt)
     const pt_entry_t first = pte_load(&pte[0]) & ~X86_PG_A;
     pt_entry_t referenced = 0;
 
+    /* most tables are out of the question at the first look */
     if ((first & X86_PG_FRAME & (X86_SUPERPAGE - 1)) != 0 || (first & X86_PG_SELF) ||
         (first & (X86_PG_RW | X86_PG_M)) == X86_PG_RW)
         return 0;

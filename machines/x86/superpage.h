@@ -31,8 +31,6 @@
 
 #include "pmap.h"
 
-#include "pmap_machine.h"
-
 /* Asserts PT1 … PT4, SP1 … SP3. Always on: wrong page tables lead to wrong bytes. */
 #define PMAP_ASSERT(cond, invariant)                                                                         \
     do {                                                                                                     \
@@ -40,12 +38,11 @@
             machine_panic("invariant " invariant " broken: " #cond);                                         \
     } while (0)
 
-static inline pt_entry_t *pmap_entries(const struct pmap_table *table)
-{
-    return pmap_machine_pointer(table->pa);
-}
+/* Returns the table's entries. */
+pt_entry_t *pmap_entries(const struct pmap_table *table);
 
-/* path: the tables on the way to va. The page table is full. Makes it a superpage if its entries are alike. */
+/* path: the tables on the way to va. The page table is full; if its entries are alike, it becomes a
+ * superpage, and path[1] is no longer in use. */
 void pmap_promote(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[]) FL_REQUIRES(pmap->pm_lock);
 /* The superpage at va becomes a page table, path[1], with 512 entries that say the same. */
 void pmap_demote(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[]) FL_REQUIRES(pmap->pm_lock);

@@ -15,8 +15,8 @@
 
 #include "support/boot.h"
 #include "support/seed.h"
+#include "sim/pmap_machine.h"
 #include "x86/pmap.h"
-#include "x86/superpage.h"
 
 #define NSUPER 2
 #define NPAGES (NSUPER * X86_PT_NENTRIES)
