@@ -2,9 +2,9 @@
 BUILD ?= build
 PACKAGES = cmake ninja-build gcc g++ clang clang-format binutils pkg-config python3 python3-lmdb python3-numpy \
            lmdb-utils sqlite3 e2fsprogs gdb rsync systemd systemd-journal-remote ripgrep git time \
-           libcmocka-dev liburing-dev libzstd-dev libc6-dev valgrind
+           libcmocka-dev libjemalloc2 liburing-dev libzstd-dev libc6-dev valgrind
 
-.PHONY: all deps run check company bench bench-programs walkthroughs core-names clean
+.PHONY: all deps run check company soak bench bench-programs walkthroughs core-names clean
 
 all: deps
 	cmake --preset gcc -B $(BUILD) >/dev/null
@@ -26,6 +26,13 @@ RUNS ?= 50
 ONLY ?=
 company: all
 	cd $(BUILD) && ../tests/run/company/run --faultline faultline --peer company_peer --runs $(RUNS) --only '$(ONLY)'
+
+# Threads that use several times the limit of private memory, with a swap file in $TMPDIR: ten minutes.
+# Half of the time a part of the limit holds compressed pages.
+SOAK_SECONDS ?= 600
+soak: all
+	$(BUILD)/anon_soak $$(($(SOAK_SECONDS) / 2)) 4 0
+	$(BUILD)/anon_soak $$(($(SOAK_SECONDS) / 2)) 4 30
 
 # docs/walkthroughs/*.md from runs of the tracing build; `make check` fails when they drift.
 walkthroughs: deps

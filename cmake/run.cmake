@@ -23,6 +23,7 @@ set_target_properties(faultline-run PROPERTIES LINK_DEPENDS ${PROJECT_SOURCE_DIR
 add_executable(faultline tools/faultline.c)
 target_include_directories(faultline PRIVATE include)
 target_compile_definitions(faultline PRIVATE _GNU_SOURCE FAULTLINE_VERSION="${PROJECT_VERSION}"
+                           FAULTLINE_ALLOCATOR="libjemalloc.so.2"
                            FAULTLINE_LIBDIR="${CMAKE_INSTALL_FULL_LIBDIR}/faultline")
 set_target_properties(faultline PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
 add_dependencies(faultline faultline-run)

@@ -1,5 +1,5 @@
 /*
- * mapping.c: the calls on address ranges: fl_mmap and its family, fl_prefetch, fl_pin.
+ * mapping.c: the calls on address ranges: fl_mmap and its family, fl_snapshot, fl_prefetch, fl_pin.
  *
  *     fl_mmap … ─▶ signals blocked ─▶ fl_sys_mmap … on library.map ─▶ signals restored
  *
@@ -28,6 +28,12 @@ int fl_mmap(void **addr, size_t len_bytes, int prot, int flags, struct fl_file *
     vm_offset_t hint = (vm_offset_t)*addr;
     return take_address(
         LIBRARY_CALL(int64_t, fl_sys_mmap(library.map, hint, len_bytes, prot, flags, file, offset)), addr);
+}
+
+int fl_snapshot(void *addr, size_t len_bytes, void **copy)
+{
+    return take_address(LIBRARY_CALL(int64_t, fl_sys_snapshot(library.map, (vm_offset_t)addr, len_bytes)),
+                        copy);
 }
 
 int fl_munmap(void *addr, size_t len_bytes)

@@ -6,9 +6,13 @@
  *   posix_spawn, system, popen      ─▶ files_sync
  *   vfork, then exec* in the child  ─▶ stats_finish ─▶ files_sync: the child shares the parent's memory
  *
+ * With --anon the arguments lie in the heap, and are copied out of it first (outside.c). So the variants
+ * that use the program's environment become those that are given one.
+ *
  * libc's variants call each other internally, so each name is replaced. A child of fork has no managed files.
  */
 #include "files.h"
+#include "outside.h"
 #include "real.h"
 #include "stats.h"
 #include <spawn.h>
@@ -30,36 +34,40 @@ static int exec_failed(int r)
 FL_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
     exec_begin();
+    outside_exec(&path, &argv, &envp);
     return exec_failed(shim_real()->execve(path, argv, envp));
 }
 
 FL_EXPORT int execv(const char *path, char *const argv[])
 {
-    exec_begin();
-    return exec_failed(shim_real()->execv(path, argv));
+    return execve(path, argv, environ);
 }
 
 FL_EXPORT int execvp(const char *file, char *const argv[])
 {
-    exec_begin();
-    return exec_failed(shim_real()->execvp(file, argv));
+    return execvpe(file, argv, environ);
 }
 
 FL_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
     exec_begin();
+    outside_exec(&file, &argv, &envp);
     return exec_failed(shim_real()->execvpe(file, argv, envp));
 }
 
 FL_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
+    const char *none = NULL;
+
     exec_begin();
+    outside_exec(&none, &argv, &envp);
     return exec_failed(shim_real()->fexecve(fd, argv, envp));
 }
 
 FL_EXPORT int execveat(int fd, const char *path, char *const argv[], char *const envp[], int flags)
 {
     exec_begin();
+    outside_exec(&path, &argv, &envp);
     return exec_failed(shim_real()->execveat(fd, path, argv, envp, flags));
 }
 
@@ -127,31 +135,61 @@ FL_EXPORT int execle(const char *path, const char *first, ...)
 
 /* ---- programs beside this one ---------------------------------------------------------------------- */
 
-/* An error is told by the next fsync. */
+/*
+ * posix_spawn writes *pid and reads the attributes with every signal
+ * blocked. An error of write-back is told by the next fsync.
+ */
 FL_EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                           const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
+    posix_spawn_file_actions_t copy;
+    posix_spawnattr_t own = attr != NULL ? *attr : (posix_spawnattr_t){0};
+    pid_t child = 0;
+    int error;
+
     (void)!files_sync(NULL);
-    return shim_real()->posix_spawn(pid, path, actions, attr, argv, envp);
+    outside_spawn(&path, &argv, &envp, &actions, &copy);
+    error = shim_real()->posix_spawn(&child, path, actions, attr != NULL ? &own : NULL, argv, envp);
+    if (error == 0 && pid != NULL)
+        *pid = child;
+    return error;
 }
 
 FL_EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                            const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
+    posix_spawn_file_actions_t copy;
+    posix_spawnattr_t own = attr != NULL ? *attr : (posix_spawnattr_t){0};
+    pid_t child = 0;
+    int error;
+
     (void)!files_sync(NULL);
-    return shim_real()->posix_spawnp(pid, file, actions, attr, argv, envp);
+    outside_spawn(&file, &argv, &envp, &actions, &copy);
+    error = shim_real()->posix_spawnp(&child, file, actions, attr != NULL ? &own : NULL, argv, envp);
+    if (error == 0 && pid != NULL)
+        *pid = child;
+    return error;
+}
+
+/* The command for a shell that libc starts, and what libc takes along. */
+static const char *shell_command(const char *command)
+{
+    char *const *none = NULL, *const *nothing = NULL;
+
+    (void)!files_sync(NULL);
+    outside_environ();
+    outside_exec(&command, &none, &nothing);
+    return command;
 }
 
 FL_EXPORT int system(const char *command)
 {
-    (void)!files_sync(NULL);
-    return shim_real()->system(command);
+    return shim_real()->system(shell_command(command));
 }
 
 FL_EXPORT FILE *popen(const char *command, const char *mode)
 {
-    (void)!files_sync(NULL);
-    return shim_real()->popen(command, mode);
+    return shim_real()->popen(shell_command(command), mode);
 }
 
 /* ---- the end of a process -------------------------------------------------------------------------- */

@@ -10,6 +10,12 @@
  *   region      protected by    the kernel's mapping
  *   shared      PROT_NONE       of the file, at the same address
  *   private     PROT_READ       made elsewhere, written pages copied in, then moved
+ *   anonymous   PROT_READ       the same: anonymous, or, what is shared, of a memfd
+ *
+ * Anonymous memory (--anon) goes the same way, a range at a time, without what concerns a file. All shared
+ * regions that go at the same time become one memfd, in which a page lies at its address, so the parts of a
+ * mapping that mprotect has split stay one memory. Two mappings of one shared memory (mremap of length 0)
+ * part.
  *
  * All regions of the file are shut before the first one is handed over. Otherwise a store through one
  * of them could be overwritten by a page that is still dirty in another. From then on no thread can
@@ -54,19 +60,46 @@ static size_t regions_of(const struct file *file, struct fl_region *region, size
     return n;
 }
 
+/* The same of anonymous regions, cut to [start, end); shared: only those that are. */
+static size_t regions_anonymous(vm_offset_t start, vm_offset_t end, bool shared, struct fl_region *region,
+                                size_t most)
+{
+    struct fl_region at;
+    size_t n = 0;
+
+    for (vm_offset_t va = start; fl_space_region(fl_space(), va, &at) == 0 && at.start < end; va = at.end) {
+        if (!at.anonymous || (shared && (!at.shared || at.inherit == FL_INHERIT_NONE)))
+            continue;
+        if (region != NULL && n < most) {
+            region[n] = at;
+            region[n].start = at.start > start ? at.start : start;
+            region[n].end = at.end < end ? at.end : end;
+        }
+        n++;
+    }
+    return n;
+}
+
+/* Whether the region's pages are copied; those of a file that are shared are written to it. */
+static bool region_is_copied(const struct fl_region *region)
+{
+    return !region->shared || region->anonymous;
+}
+
 /*
- * No thread changes the bytes from now on. A private region is readable while it is copied,
- * even one that may not be read: another thread that reads it meanwhile only misses a fault.
+ * No thread changes the bytes from now on. A region that is copied is readable meanwhile, even one
+ * that may not be read: another thread that reads it only misses a fault.
  */
 static int region_shut(const struct fl_region *region)
 {
     size_t len = region->end - region->start;
+    bool copied = region_is_copied(region);
     int error = 0;
 
-    if (!region->shared && (region->prot & VM_PROT_READ) == 0)
+    if (copied && (region->prot & VM_PROT_READ) == 0)
         error = fl_sys_mprotect(fl_space(), region->start, len, PROT_READ);
     if (error == 0)
-        error = (int)linux_syscall(SYS_mprotect, region->start, len, region->shared ? PROT_NONE : PROT_READ);
+        error = (int)linux_syscall(SYS_mprotect, region->start, len, copied ? PROT_READ : PROT_NONE);
     return error;
 }
 
@@ -74,7 +107,7 @@ static void region_open(const struct fl_region *region)
 {
     size_t len = region->end - region->start;
 
-    if (!region->shared && (region->prot & VM_PROT_READ) == 0)
+    if (region_is_copied(region) && (region->prot & VM_PROT_READ) == 0)
         (void)!fl_sys_mprotect(fl_space(), region->start, len, region->prot);
     else
         linux_syscall(SYS_mprotect, region->start, len, region->prot);
@@ -96,12 +129,16 @@ static int page_copy(void *to, vm_offset_t va)
     return error;
 }
 
-/* The kernel's private mapping of the same bytes, at any address. Errors: of mmap(2), fl_hold. */
-static long region_copy(const struct fl_region *region, const struct file *file)
+/*
+ * The kernel's mapping of the same bytes, at any address. fd: of what is behind
+ * the region: the file, a memfd, or -1. Errors: of mmap(2), fl_hold.
+ */
+static long region_copy(const struct fl_region *region, int fd)
 {
     size_t len = region->end - region->start;
-    long copy = linux_syscall(SYS_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file->fd,
-                              region->offset);
+    int flags = MAP_NORESERVE | (region->shared ? MAP_SHARED : MAP_PRIVATE) | (fd < 0 ? MAP_ANONYMOUS : 0);
+    uint64_t offset = region->anonymous && fd >= 0 ? region->start - LINUX_WINDOW_START : region->offset;
+    long copy = linux_syscall(SYS_mmap, 0, len, PROT_READ | PROT_WRITE, flags, fd, offset);
     int error = 0;
 
     if (linux_syscall_failed(copy))
@@ -158,11 +195,12 @@ static int region_arrive(const struct fl_region *region, const struct file *file
 
 /* One hand-over. */
 struct handover {
-    struct file *file;
+    struct file *file; /* NULL: of anonymous memory */
     enum left_reason reason;
+    int memfd; /* of what is anonymous and shared, or -1 */
     size_t n;
     struct fl_region *region; /* [n] the gate's list */
-    vm_offset_t *copy;        /* [n] the kernel's private mapping of the region's bytes, or 0 */
+    vm_offset_t *copy;        /* [n] the kernel's mapping of a copy of the region's bytes, or 0 */
 };
 
 static int regions_shut(const struct handover *handover)
@@ -187,8 +225,14 @@ static void cache_drain(struct file *file)
 static int regions_copy(struct handover *handover)
 {
     for (size_t i = 0; i < handover->n; i++) {
-        long copy = handover->region[i].shared ? 0 : region_copy(&handover->region[i], handover->file);
+        const struct fl_region *region = &handover->region[i];
+        long copy;
 
+        if (!region_is_copied(region))
+            continue;
+        copy = region_copy(region, !region->anonymous ? handover->file->fd
+                                   : region->shared   ? handover->memfd
+                                                      : -1);
         if (copy < 0)
             return (int)copy;
         handover->copy[i] = (vm_offset_t)copy;
@@ -221,7 +265,7 @@ static int regions_move(struct handover *handover) FL_REQUIRES(shim_lock)
         error = region_leave(&handover->region[i]);
         first = first != 0 ? first : error;
     }
-    error = fl_vnode_sync(handover->file->vnode, 0, UINT64_MAX);
+    error = handover->file != NULL ? fl_vnode_sync(handover->file->vnode, 0, UINT64_MAX) : 0;
     first = first != 0 ? first : error;
     for (size_t i = 0; i < handover->n; i++) {
         error = region_arrive(&handover->region[i], handover->file, handover->copy[i]);
@@ -255,7 +299,7 @@ static int file_move(struct handover *handover) FL_REQUIRES(shim_lock)
 
 int handover_file(struct file *file, enum left_reason reason)
 {
-    struct handover handover = {.file = file, .reason = reason, .n = regions_of(file, NULL, 0)};
+    struct handover handover = {.file = file, .reason = reason, .memfd = -1, .n = regions_of(file, NULL, 0)};
     size_t len = (handover.n + 1) * sizeof *handover.copy;
     int error = gate_list(handover.n, &handover.region);
     long memory = shim_memory(len);
@@ -275,5 +319,59 @@ int handover_file(struct file *file, enum left_reason reason)
     if (error == 0)
         registry_hand_over(file->dev, file->ino);
     file_unmapped_push(file);
+    return error;
+}
+
+/* ---- anonymous memory ------------------------------------------------------------------------------ */
+
+/* A memfd in which there is a place for each address of the window. Errors: of memfd_create(2). */
+static int memfd_open(void)
+{
+    int fd = (int)linux_syscall(SYS_memfd_create, "shared", MFD_CLOEXEC);
+    int error = fd < 0 ? fd : (int)linux_syscall(SYS_ftruncate, fd, LINUX_WINDOW_END - LINUX_WINDOW_START);
+
+    if (fd >= 0 && error != 0)
+        linux_syscall(SYS_close, fd);
+    return error != 0 ? error : fd;
+}
+
+/* The gate is shut. Errors: as handover_anonymous. */
+static int anonymous_move(struct handover *handover) FL_REQUIRES(shim_lock)
+{
+    int error = regions_shut(handover);
+
+    if (error == 0)
+        error = regions_copy(handover);
+    if (error == 0)
+        return regions_move(handover);
+    regions_open(handover);
+    return error;
+}
+
+int handover_anonymous(vm_offset_t start, vm_offset_t end, bool shared, enum left_reason reason)
+{
+    struct handover handover = {.reason = reason, .n = regions_anonymous(start, end, shared, NULL, 0)};
+    size_t len = (handover.n + 1) * sizeof *handover.copy;
+    int error = handover.n != 0 ? gate_list(handover.n, &handover.region) : 0;
+    long memory;
+
+    if (handover.n == 0 || error != 0)
+        return error;
+    memory = shim_memory(len);
+    if (linux_syscall_failed(memory))
+        return (int)memory;
+    handover.copy = (vm_offset_t *)memory;
+    handover.memfd = memfd_open();
+    if (handover.memfd >= 0) {
+        handover.n = regions_anonymous(start, end, shared, handover.region, handover.n);
+        gate_shut(handover.n);
+        gate_wake_sleepers();
+        error = anonymous_move(&handover);
+        gate_open();
+        linux_syscall(SYS_close, handover.memfd);
+    } else {
+        error = handover.memfd;
+    }
+    shim_memory_free(handover.copy, len);
     return error;
 }

@@ -14,4 +14,11 @@
  */
 FL_NODISCARD int handover_file(struct file *file, enum left_reason reason) FL_REQUIRES(shim_lock);
 
+/*
+ * The same for the managed anonymous mappings in [start, end), page-aligned; shared: only for those that
+ * are shared and that a child of fork inherits. Errors: of mmap(2), memfd_create(2), fl_hold.
+ */
+FL_NODISCARD int handover_anonymous(vm_offset_t start, vm_offset_t end, bool shared, enum left_reason reason)
+    FL_REQUIRES(shim_lock);
+
 #endif

@@ -1,7 +1,8 @@
 /*
  * mmap.c: mmap, by the core or by the kernel.
  *
- *   mapping_mmap ─┬─ anonymous, without an address ─▶ reservation_place: addresses to map files over later
+ *   mapping_mmap ─┬─ anonymous, with --anon ────────▶ anon_mmap: fl_sys_mmap, inside the window
+ *                 ├─ anonymous, without an address ─▶ reservation_place: addresses to map files over later
  *                 ├─ eligible (eligible.c) ─────────▶ mmap_managed: fl_sys_mmap, inside the window
  *                 ├─ MAP_FIXED in the window ───────▶ mmap_reserved: the kernel's, over a reserved entry
  *                 └─ anything else ─────────────────▶ the kernel, outside the window
@@ -11,6 +12,7 @@
  * Lock: (S) from the decision until the mapping is there, but while eligible_claim waits for other processes.
  */
 #include "mapping.h"
+#include "anon.h"
 #include "eligible.h"
 #include "fdtable.h"
 #include "file_idle.h"
@@ -263,6 +265,10 @@ long mapping_mmap(vm_offset_t addr, size_t len, int prot, int flags, int fd, uin
 
     if (!shim_on())
         return mmap_kernel(&args);
+    if (anon_is_eligible(&args)) {
+        r = anon_mmap(&args);
+        return r != -ENODEV ? r : mmap_kernel(&args);
+    }
     if ((flags & MAP_ANONYMOUS) != 0 && (prot & PROT_WRITE) == 0 && offset == 0) {
         r = reservation_place(addr, len, prot, flags);
         if (r > 0)

@@ -94,7 +94,7 @@ static bool mremap_is_refused(vm_offset_t old_addr, size_t old_len, size_t new_l
 
 /*
  * A managed mapping moves to where the machine can show no page, or leaves a second mapping behind
- * (MREMAP_DONTUNMAP), which the core cannot do. Its file becomes the kernel's, and the kernel does the rest.
+ * (MREMAP_DONTUNMAP), for which the shim has no accounts. Its file becomes the kernel's, which does the rest.
  */
 static long mremap_leaving(vm_offset_t old_addr, size_t old_len, size_t new_len, int flags,
                            vm_offset_t new_addr) FL_REQUIRES(shim_lock)
@@ -105,11 +105,11 @@ static long mremap_leaving(vm_offset_t old_addr, size_t old_len, size_t new_len,
 
     if (mremap_is_refused(old_addr, old_len, new_len, flags, new_addr))
         return -EINVAL;
-    if (fl_space_region(fl_space(), old_addr, &region) != 0 || region.start > old_addr ||
-        region.vnode == NULL)
+    if (fl_space_region(fl_space(), old_addr, &region) != 0 || region.start > old_addr || region.reserved)
         return -EFAULT;
-    file = file_of_vnode(region.vnode);
-    error = handover_file(file, LEFT_FIXED);
+    file = file_of_region(&region);
+    error = file != NULL ? handover_file(file, LEFT_FIXED)
+                         : handover_anonymous(old_addr, old_addr + round_page(old_len), false, LEFT_FIXED);
     return error != 0 ? error : mremap_kernel(old_addr, old_len, new_len, flags, new_addr);
 }
 

@@ -21,7 +21,11 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+/* What pthread_atfork calls, which is a part of each library that uses it. */
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso);
+
 #define SHIM_REAL_LIST(X)                                                                                    \
+    X(__register_atfork)                                                                                     \
     X(sigaction)                                                                                             \
     X(pthread_sigmask)                                                                                       \
     X(sigsuspend)                                                                                            \

@@ -8,7 +8,8 @@
  *
  *   FAULTLINE_MEMORY, FAULTLINE_MIN_SIZE   bytes          FAULTLINE_FAULT   auto, signal, thread
  *   FAULTLINE_SWAP, FAULTLINE_SWAP_SIZE, FAULTLINE_COMPRESS   as fl_options.swap_path and the two behind it
- *   FAULTLINE_STATS   absolute path, of the process FAULTLINE_STATS_PID      FAULTLINE_VERBOSE   1
+ *   FAULTLINE_STATS   absolute path, of the process FAULTLINE_STATS_PID
+ *   FAULTLINE_ANON, FAULTLINE_VERBOSE   1
  */
 #include "shim.h"
 #include "fork.h"
@@ -138,6 +139,7 @@ static bool config_read(void)
     shim_config.memory_limit_bytes = config_bytes("FAULTLINE_MEMORY", 0);
     shim_config.min_size_bytes = config_bytes("FAULTLINE_MIN_SIZE", (size_t)1 << 20);
     shim_config.fault = config_engine();
+    shim_config.anon = getenv("FAULTLINE_ANON") != NULL;
     shim_config.verbose = getenv("FAULTLINE_VERBOSE") != NULL;
     shim_config.stats_pid = (int)config_bytes("FAULTLINE_STATS_PID", 0);
     shim_config.stats_path = config_path("FAULTLINE_STATS", stats_path);

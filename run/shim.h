@@ -50,6 +50,7 @@ struct shim_config {
     const char *swap_path; /* absolute, or NULL; with the next two as in fl_options */
     uint64_t swap_max_bytes;
     unsigned compress_percent;
+    bool anon; /* anonymous memory and the heap are managed, too (anon.h) */
     bool verbose;
     int pid;                /* of the process that runs under the shim */
     int stats_pid;          /* of the process that writes the stats, or 0 */

@@ -22,6 +22,7 @@
  */
 #include "signals.h"
 #include "file_errors.h"
+#include "fork.h"
 #include "gate.h"
 #include "real.h"
 #include "trap.h"
@@ -182,7 +183,7 @@ static void signals_deliver(int signo, siginfo_t *info, void *ucontext, int erro
 static void signals_fault(int signo, siginfo_t *info, void *ucontext)
 {
     vm_offset_t va = (vm_offset_t)info->si_addr;
-    if (linux_peek_fault(info, ucontext))
+    if (linux_peek_fault(info, ucontext) || (!shim_on() && fork_child_fault()))
         return;
     bool reserved = shim_on() && info->si_code > 0 && (!window_has(va) || window_is_reserved(va));
 

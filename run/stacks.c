@@ -4,8 +4,9 @@
  *      pthread_create (with pthread_attr_setstack), makecontext, sigaltstack ─▶ in the window? ─▶ stack_at
  *
  * The kernel writes to a stack at any moment: the frames of signals, also of the signal that reports a
- * fault. With the signal engine it kills the process when it finds an absent page there. So the file
- * in which a stack lies becomes the kernel's as soon as the program declares the stack (handover.h).
+ * fault. With the signal engine it kills the process when it finds an absent page there. So the file in
+ * which a stack lies becomes the kernel's as soon as the program declares the stack (handover.h). Of
+ * anonymous memory, as the heap, only the stack's own pages do.
  *
  * libc keeps a thread's descriptor at the upper end of its stack, and makes system calls on
  * it with every signal blocked, which the filter could not trap. So the thread starts on a
@@ -32,7 +33,7 @@ static bool stack_is_managed(const void *memory, size_t len)
            len <= LINUX_WINDOW_END - (vm_offset_t)memory;
 }
 
-/* Hands over the files in which the stack lies. Signals as the program has them. */
+/* Hands over the files, or the anonymous memory, in which the stack lies. Signals as the program has them. */
 static void stack_at(const void *memory, size_t len)
 {
     vm_offset_t end = round_page((vm_offset_t)memory + len);
@@ -45,11 +46,17 @@ static void stack_at(const void *memory, size_t len)
     for (vm_offset_t va = trunc_page((vm_offset_t)memory);
          va < end && fl_space_region(fl_space(), va, &region) == 0 && region.start < end; va = region.end) {
         struct file *file = file_of_region(&region);
-        int error = file != NULL ? handover_file(file, LEFT_STACK) : 0;
+        int error = 0;
 
-        if (error != 0)
+        if (file != NULL)
+            error = handover_file(file, LEFT_STACK);
+        else if (region.anonymous)
+            error = handover_anonymous(va, end, false, LEFT_STACK);
+        if (error != 0 && file != NULL)
             shim_say("a stack in a mapping of inode %lu cannot be handed to the kernel: %s",
                      (unsigned long)file->ino, strerrordesc_np(-error));
+        else if (error != 0)
+            shim_say("a stack in the heap cannot be handed to the kernel: %s", strerrordesc_np(-error));
     }
     file_reap();
     shim_leave(&saved);
@@ -60,7 +67,9 @@ static void stack_at(const void *memory, size_t len)
 struct stack_start {
     void *(*run)(void *arg);
     void *arg;
-    char *top;
+    char *top; /* NULL: on libc's stack */
+    bool pinned;
+    cpu_set_t cpus; /* if it is pinned */
 };
 
 /* Calls run(arg) on the stack below top; unwinders can follow. */
@@ -93,15 +102,22 @@ static void *stack_run(void *arg)
     struct stack_start start = *(struct stack_start *)arg;
 
     shim_memory_free(arg, VM_PAGE_SIZE);
-    return stack_call(start.top, start.run, start.arg);
+    if (start.pinned)
+        (void)pthread_setaffinity_np(pthread_self(), sizeof start.cpus, &start.cpus);
+    return start.top != NULL ? stack_call(start.top, start.run, start.arg) : start.run(start.arg);
 }
 
-/* Copies the attributes without the stack. Errors: of pthread_attr_init. */
+/* The processors that the attributes name. */
+static bool attr_is_pinned(const pthread_attr_t *attr, cpu_set_t *cpus)
+{
+    return pthread_attr_getaffinity_np(attr, sizeof *cpus, cpus) == 0 && CPU_COUNT(cpus) < CPU_SETSIZE;
+}
+
+/* Copies the attributes without the stack's place and the processors. Errors: of pthread_attr_init. */
 static int attr_without_stack(const pthread_attr_t *asked, pthread_attr_t *attr)
 {
     struct sched_param param;
     sigset_t mask;
-    cpu_set_t cpus;
     int value;
     int error = pthread_attr_init(attr);
 
@@ -115,25 +131,31 @@ static int attr_without_stack(const pthread_attr_t *asked, pthread_attr_t *attr)
         (void)pthread_attr_setschedpolicy(attr, value);
     if (pthread_attr_getschedparam(asked, &param) == 0)
         (void)pthread_attr_setschedparam(attr, &param);
-    if (pthread_attr_getaffinity_np(asked, sizeof cpus, &cpus) == 0 && CPU_COUNT(&cpus) < CPU_SETSIZE)
-        (void)pthread_attr_setaffinity_np(attr, sizeof cpus, &cpus);
     if (pthread_attr_getsigmask_np(asked, &mask) == 0)
         (void)pthread_attr_setsigmask_np(attr, &mask);
     return 0;
 }
 
+/* top: of the stack; NULL: on a stack of libc's, as long as the attributes say. */
 static int create_on(pthread_t *thread, const pthread_attr_t *asked, char *top, void *(*run)(void *),
                      void *arg)
 {
     long page = shim_memory(VM_PAGE_SIZE);
+    struct stack_start *start = (struct stack_start *)page;
     pthread_attr_t attr;
+    size_t size;
     int error;
 
     if (linux_syscall_failed(page))
         return EAGAIN;
-    *(struct stack_start *)page = (struct stack_start){run, arg, top};
+    *start = (struct stack_start){.run = run, .arg = arg, .top = top};
+    start->pinned = attr_is_pinned(asked, &start->cpus);
     error = attr_without_stack(asked, &attr);
     if (error == 0) {
+        if (top == NULL && pthread_attr_getstacksize(asked, &size) == 0)
+            (void)pthread_attr_setstacksize(&attr, size);
+        if (top == NULL && pthread_attr_getguardsize(asked, &size) == 0)
+            (void)pthread_attr_setguardsize(&attr, size);
         error = shim_real()->pthread_create(thread, &attr, stack_run, (void *)page);
         (void)pthread_attr_destroy(&attr);
     }
@@ -144,13 +166,20 @@ static int create_on(pthread_t *thread, const pthread_attr_t *asked, char *top, 
 
 FL_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg)
 {
+    cpu_set_t cpus;
     void *memory;
     size_t len;
 
-    if (attr == NULL || pthread_attr_getstack(attr, &memory, &len) != 0 || !stack_is_managed(memory, len))
+    if (attr == NULL || pthread_attr_getstack(attr, &memory, &len) != 0)
         return shim_real()->pthread_create(thread, attr, run, arg);
-    stack_at(memory, len);
-    return create_on(thread, attr, (char *)memory + len, run, arg);
+    if (stack_is_managed(memory, len)) {
+        stack_at(memory, len);
+        return create_on(thread, attr, (char *)memory + len, run, arg);
+    }
+    /* libc pins the thread while every signal is blocked, and the set of processors lies in the heap. */
+    if (shim_config.anon && attr_is_pinned(attr, &cpus))
+        return create_on(thread, attr, NULL, run, arg);
+    return shim_real()->pthread_create(thread, attr, run, arg);
 }
 
 /* ---- coroutines and signal handlers ------------------------------------------------------------------ */

@@ -146,8 +146,9 @@ static void left_tell(void)
     told = true;
     if (left.children != 0)
         left.reason = LEFT_FORK;
-    shim_say("%lu %s of %lu %s of mapped files were outside the limit: %s (%s)", left.bytes >> shift, unit,
-             left.eligible >> shift, unit, reasons[left.reason].why, reasons[left.reason].remedy);
+    shim_say("%lu %s of %lu %s of %s were outside the limit: %s (%s)", left.bytes >> shift, unit,
+             left.eligible >> shift, unit, shim_config.anon ? "memory" : "mapped files",
+             reasons[left.reason].why, reasons[left.reason].remedy);
 }
 
 static void left_text(char *text, size_t size)

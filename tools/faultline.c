@@ -51,7 +51,7 @@ struct run_options {
     const char *swap;
     size_t swap_bytes;
     unsigned compress_percent;
-    bool verbose;
+    bool anon, verbose;
     char **program; /* argv of the program, NULL-terminated */
 };
 
@@ -108,6 +108,7 @@ enum run_option {
     OPTION_FAULT = 256,
     OPTION_MIN_SIZE,
     OPTION_STATS,
+    OPTION_ANON,
     OPTION_SWAP,
     OPTION_SWAP_SIZE,
     OPTION_COMPRESS,
@@ -132,6 +133,8 @@ static const struct argp_option run_option_list[] = {
      "How much of the memory may hold such pages compressed before they go there (75, if not given; at most "
      "90)",
      0},
+    {"anon", OPTION_ANON, NULL, 0,
+     "Put anonymous memory and the heap under the limit, too. malloc is " FAULTLINE_ALLOCATOR "'s then", 0},
     {"stats", OPTION_STATS, "FILE", 0,
      "When the program exits, write what happened to FILE, as one JSON object", 0},
     {"verbose", OPTION_VERBOSE, NULL, 0,
@@ -144,7 +147,9 @@ static const char run_doc[] =
     "\vSizes take K, M or G. The exit status is PROGRAM's own; else 2 for bad usage, 125 when page faults "
     "cannot be served here, 126 when PROGRAM cannot be run, 127 when it is not found.\n\n"
     "Example: faultline run --memory 64M -- rg --mmap needle haystack.txt\n\n"
-    "Anonymous and executable memory, small mappings, and what children of a fork map stay the kernel's. "
+    "Executable memory, small mappings, what children of a fork map, and without --anon anonymous memory "
+    "stay "
+    "the kernel's. "
     "Programs that PROGRAM starts get a limit of their own, of the same size.";
 
 static error_t run_parse(int key, char *arg, struct argp_state *state)
@@ -174,6 +179,9 @@ static error_t run_parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPTION_COMPRESS:
         options->compress_percent = option_percent(arg);
+        return 0;
+    case OPTION_ANON:
+        options->anon = true;
         return 0;
     case OPTION_VERBOSE:
         options->verbose = true;
@@ -358,7 +366,23 @@ static const char *find_shim(void)
     return path;
 }
 
-static void preload(const char *shim)
+/* The allocator that makes the heap of mappings. */
+static const char *find_allocator(void)
+{
+    static const char *const directories[] = {"/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib",
+                                              "/usr/local/lib"};
+    static char path[64];
+
+    for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
+        snprintf(path, sizeof path, "%s/" FAULTLINE_ALLOCATOR, directories[i]);
+        if (access(path, R_OK) == 0)
+            return path;
+    }
+    fail(EXIT_USAGE, "--anon needs " FAULTLINE_ALLOCATOR ": install it (Debian: libjemalloc2)");
+}
+
+/* The shim comes first, so that it sees the mappings that the allocator makes. */
+static void preload(const char *shim, const char *allocator)
 {
     const char *others = getenv("LD_PRELOAD");
     char *list;
@@ -366,8 +390,8 @@ static void preload(const char *shim)
     if (strpbrk(shim, ": ") != NULL)
         fail(EXIT_USAGE, "'%s' cannot be preloaded: move Faultline to a path without spaces and colons",
              shim);
-    if (asprintf(&list, "%s%s%s", shim, others != NULL && *others != '\0' ? ":" : "",
-                 others != NULL ? others : "") < 0)
+    if (asprintf(&list, "%s%s%s%s%s", shim, allocator != NULL ? ":" : "", allocator != NULL ? allocator : "",
+                 others != NULL && *others != '\0' ? ":" : "", others != NULL ? others : "") < 0)
         fail(EXIT_USAGE, "no memory for the environment");
     set_env("LD_PRELOAD", list);
     free(list);
@@ -418,8 +442,8 @@ static void set_swap(const char *place)
 /* The variables that were set for another program are not for this one. */
 static void set_environment(const struct run_options *options)
 {
-    static const char *const optional[] = {"FAULTLINE_STATS", "FAULTLINE_SWAP", "FAULTLINE_SWAP_SIZE",
-                                           "FAULTLINE_COMPRESS", "FAULTLINE_VERBOSE"};
+    static const char *const optional[] = {"FAULTLINE_ANON",      "FAULTLINE_STATS",    "FAULTLINE_SWAP",
+                                           "FAULTLINE_SWAP_SIZE", "FAULTLINE_COMPRESS", "FAULTLINE_VERBOSE"};
 
     for (size_t i = 0; i < sizeof optional / sizeof *optional; i++)
         unsetenv(optional[i]);
@@ -435,6 +459,8 @@ static void set_environment(const struct run_options *options)
         set_env_number("FAULTLINE_SWAP_SIZE", options->swap_bytes != 0 ? options->swap_bytes : SIZE_MAX);
     if (options->compress_percent != 0)
         set_env_number("FAULTLINE_COMPRESS", options->compress_percent);
+    if (options->anon)
+        set_env("FAULTLINE_ANON", "1");
     if (options->verbose)
         set_env("FAULTLINE_VERBOSE", "1");
 }
@@ -446,7 +472,7 @@ static int run(int argc, char **argv)
 
     check_program(path);
     set_environment(&options);
-    preload(find_shim());
+    preload(find_shim(), options.anon ? find_allocator() : NULL);
     execv(path, options.program);
     fail(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_EXECUTABLE, "program '%s' cannot be run: %s", path,
          strerror(errno));

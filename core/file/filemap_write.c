@@ -90,7 +90,8 @@ static bool write_whole(const struct write_state *w)
  */
 static int simple_write_begin(struct write_state *w, struct iov_iter *iter) FL_REQUIRES(w->iocb.object->lock)
 {
-    if (!write_whole(w) && ptoa(w->m->pindex) < w->iocb.vnode->size_bytes)
+    bool inside = ptoa(w->m->pindex) < w->iocb.vnode->size_bytes;
+    if (inside && (!write_whole(w) || vm_object_snapshotted(w->iocb.object))) /* it keeps the old bytes */
         return filemap_read_page(&w->iocb, w->m);
     vm_unlock(&w->iocb.object->lock);
     int error = 0;
@@ -189,8 +190,13 @@ static int write_begin(struct write_state *w, struct iov_iter *iter)
     error = grab_cache_page_write_begin(w, atop(w->iocb.pos), iter);
     bool copied = error == 0 && (w->m->flags & PG_COPIED) != 0;
     /* Releases (O); the page stays, because it is busy. */
-    if (copied && vm_object_invalidate_copies(w->iocb.object, w->m->pindex))
-        KASSERT((w->m->flags & (PG_BUSY | PG_COPIED)) == PG_BUSY, "FT2");
+    if (copied)
+        error = vm_object_invalidate_copies(w->iocb.object, w->m);
+    KASSERT(error != 0 || (w->m->flags & (PG_BUSY | PG_COPIED)) == PG_BUSY, "FT2");
+    if (copied && error != 0) {
+        write_forget_page(w->m);
+        w->m = NULL;
+    }
     vm_unlock(&w->iocb.object->lock);
     if (error == 0 && last_page) {
         error = write_grow(w);
@@ -275,8 +281,10 @@ static int direct_write_piece(struct write_state *w, struct iov_iter *iter)
     vm_lock(&object->lock);
     filemap_invalidate_lock(object, first, end);
     vm_unlock(&object->lock);
-    bool gone = invalidate_inode_pages2_range(object, first, end);
-    error = gone ? write_grow(w) : 0;
+    error = vm_object_preserve(object, first, end);
+    bool gone = error != 0 || invalidate_inode_pages2_range(object, first, end);
+    if (gone && error == 0)
+        error = write_grow(w);
     if (gone && error == 0)
         error = blkdev_direct_IO(&w->iocb, iter, STORE_WRITE, w->len);
     /* The length is known before the page of the old end can come in. */

@@ -29,7 +29,9 @@ static int punch_object(struct vm_object *object, struct store *store, uint64_t 
     vm_lock(&object->lock);
     filemap_invalidate_lock(object, first, last);
     vm_unlock(&object->lock);
-    error = punch_pagecache(object, start, end);
+    error = vm_object_preserve(object, first, last);
+    if (error == 0)
+        error = punch_pagecache(object, start, end);
     if (error == 0)
         error = store->ops->punch(store, start, end - start);
     if (error == 0)

@@ -8,7 +8,7 @@
  *                                  truncate_inode_page
  *                                vm_object_remove_above         what shadows hold of them
  *   truncate_pagecache           the file is shorter: that, and the last page's tail
- *   truncate_forget_tail         the file is longer: only the tail of what was the last page
+ *   truncate_forget_tail         the file is longer: what was the last page, unless it is dirty
  *   punch_pagecache              a hole: partial pages zeroed, whole ones removed unless they are held
  *   punch_held_pages             those become zeros when the store has its hole
  *
@@ -166,13 +166,15 @@ void filemap_invalidate_unlock(struct vm_object *object)
 /* ---- parts of pages ------------------------------------------------------------------------------------ */
 
 /*
- * Bytes [start, end) of busy m become zeros, in the clean copies above it too. No lock held. Errors: -ENOMEM.
+ * Bytes [start, end) of busy m become zeros, and it has no clean copies above it; snapshots keep its bytes.
+ * No lock held. Errors: -ENOMEM.
  */
 static int zero_busy_page(struct vm_object *object, struct vm_page *m, uint32_t start, uint32_t end)
 {
-    int error = pmap_zero_page_area(m, start, end);
-    vm_object_remove_above(object, m->pindex, m->pindex + 1, true);
-    return error;
+    vm_lock(&object->lock);
+    int error = vm_object_invalidate_copies(object, m);
+    vm_unlock(&object->lock);
+    return error != 0 ? error : pmap_zero_page_area(m, start, end);
 }
 
 /* Busy m goes back. */
@@ -183,12 +185,17 @@ static void unlock_page(struct vm_object *object, struct vm_page *m)
     vm_unlock(&object->lock);
 }
 
-/* The page at pindex, busy and not in write-back. NULL: it is not there. No lock held. */
-static struct vm_page *find_lock_page_unlocked(struct vm_object *object, vm_pindex_t pindex)
+/*
+ * The page at pindex, of which a part becomes zeros, busy and not in write-back. NULL: it is not there, and
+ * neither are clean copies of it. No lock held.
+ */
+static struct vm_page *find_lock_partial_page(struct vm_object *object, vm_pindex_t pindex)
 {
     vm_lock(&object->lock);
     struct vm_page *m = find_lock_page(object, pindex);
     vm_unlock(&object->lock);
+    if (m == NULL)
+        vm_object_remove_above(object, pindex, pindex + 1, true);
     return m;
 }
 
@@ -209,7 +216,7 @@ int truncate_partial_page(struct vm_object *object, struct vm_page *m, uint32_t 
 static int zero_tail(struct vm_object *object, uint64_t size_bytes)
 {
     uint32_t start = (uint32_t)(size_bytes & VM_PAGE_MASK);
-    struct vm_page *m = start == 0 ? NULL : find_lock_page_unlocked(object, atop(size_bytes));
+    struct vm_page *m = start == 0 ? NULL : find_lock_partial_page(object, atop(size_bytes));
     if (m == NULL)
         return 0;
     int error = truncate_partial_page(object, m, start);
@@ -223,17 +230,15 @@ int truncate_pagecache(struct vm_object *object, uint64_t new_bytes)
     return zero_tail(object, new_bytes);
 }
 
-int truncate_forget_tail(struct vm_object *object, uint64_t old_bytes)
+void truncate_forget_tail(struct vm_object *object, uint64_t old_bytes)
 {
     vm_pindex_t pindex = atop(old_bytes);
     if ((old_bytes & VM_PAGE_MASK) == 0)
-        return 0;
-    int error = zero_tail(object, old_bytes);
+        return;
     vm_lock(&object->lock);
     vm_object_page_remove(object, pindex, pindex + 1, true);
     vm_unlock(&object->lock);
     vm_object_remove_above(object, pindex, pindex + 1, true);
-    return error;
 }
 
 /* ---- holes --------------------------------------------------------------------------------------------- */
@@ -262,7 +267,7 @@ static int zero_locked_page(struct vm_object *object, struct vm_page *m, uint32_
 /* The same of page pindex, if it is there. */
 static int zero_partial_page(struct vm_object *object, vm_pindex_t pindex, uint32_t start, uint32_t end)
 {
-    struct vm_page *m = find_lock_page_unlocked(object, pindex);
+    struct vm_page *m = find_lock_partial_page(object, pindex);
     return m == NULL ? 0 : zero_locked_page(object, m, start, end);
 }
 

@@ -57,11 +57,10 @@ FL_NODISCARD int truncate_partial_page(struct vm_object *object, struct vm_page 
  */
 FL_NODISCARD int truncate_pagecache(struct vm_object *object, uint64_t new_bytes);
 /*
- * The file ended at old_bytes, and another program made it longer. What was
- * stored behind the old end through mappings never was in the file, and is
- * not now: the last page is read anew, unless it is dirty. Errors: -ENOMEM.
+ * The file ended at old_bytes, and another program made it longer: what was the last page, whose tail is
+ * zeros by now, is read anew, unless it is dirty.
  */
-FL_NODISCARD int truncate_forget_tail(struct vm_object *object, uint64_t old_bytes);
+void truncate_forget_tail(struct vm_object *object, uint64_t old_bytes);
 
 /* ---- a hole, of bytes [start, end). The caller keeps its absent pages absent. ---- */
 

@@ -1,8 +1,9 @@
 /*
  * vnode_size.c: a file's length.
  *
- *   fl_vnode_setsize           store->size ─▶ vnode_newsize ─▶ shorter: truncate_pagecache
- *                                                           ─▶ longer:  truncate_forget_tail
+ *   fl_vnode_setsize, shorter  store->size ─▶ vnode_newsize ─▶ truncate_pagecache
+ *   fl_vnode_setsize, longer   store->size ─▶ tail_lock ─▶ tail zero ─▶ vnode_newsize ─▶ tail_unlock
+ *                                          ─▶ truncate_forget_tail
  *   fl_vnode_truncate, longer  tail_lock ─▶ tail zero ─▶ store->truncate ─▶ vnode_newsize ─▶ tail_unlock
  *   fl_vnode_truncate, shorter tail_lock ─▶ vnode_newsize ─▶ unmap_mapping_range ─▶ transfers end
  *                                        ─▶ store->truncate ─▶ tail zero ─▶ truncate_inode_pages_range
@@ -47,42 +48,39 @@ uint64_t vnode_newsize(struct vnode *vnode, uint64_t size_bytes)
     return old_bytes;
 }
 
-int vnode_setsize_locked(struct vnode *vnode)
-{
-    uint64_t new_bytes;
-    int error = vnode->store->ops->size(vnode->store, &new_bytes);
-    if (error != 0)
-        return error;
-    uint64_t old_bytes = vnode_newsize(vnode, new_bytes);
-    struct vm_object *object = vnode_object(vnode);
-    if (object == NULL || new_bytes == old_bytes)
-        return 0;
-    return new_bytes > old_bytes ? truncate_forget_tail(object, old_bytes)
-                                 : truncate_pagecache(object, new_bytes);
-}
-
 /* ---- the page of the end ------------------------------------------------------------------------------- */
 
 /*
- * The page in which a file of size_bytes ends neither comes in nor is written until
- * tail_unlock. Otherwise a write-back would zero what it takes to lie behind the
- * end (vnode_clean_tail), and a read would find whatever the store has there at the
- * moment. Returns the page, busy. NULL: it is not there. vn_lock held, no lock.
+ * The page in which a file of size_bytes ends neither comes in nor is written until tail_unlock. Otherwise a
+ * write-back would zero what it takes to lie behind the end (vnode_clean_tail), and a read would find
+ * whatever the store has there at the moment. *m: the page, busy. NULL: it is not there. What lies behind it,
+ * up to page `end`, does not come in either; snapshots have copies of it, and of that page. vn_lock held, no
+ * lock. Errors, and nothing is locked: as vm_object_preserve.
  */
-static struct vm_page *tail_lock(struct vm_object *object, uint64_t size_bytes)
+static int tail_lock(struct vm_object *object, uint64_t size_bytes, vm_pindex_t end, struct vm_page **m)
 {
     vm_pindex_t pindex = atop(size_bytes);
     vm_lock(&object->lock);
-    filemap_invalidate_lock(object, pindex, pindex + 1);
-    struct vm_page *m = find_lock_page(object, pindex);
+    filemap_invalidate_lock(object, pindex, end);
     vm_unlock(&object->lock);
-    return m;
+    int error = vm_object_preserve(object, pindex, end);
+    if (error != 0) {
+        filemap_invalidate_unlock(object);
+        return error;
+    }
+    vm_lock(&object->lock);
+    *m = find_lock_page(object, pindex);
+    vm_unlock(&object->lock);
+    return 0;
 }
 
-/* m, from tail_lock, gets zeros behind the end. Errors: -ENOMEM. */
+/* m, from tail_lock, gets zeros behind the end; clean copies of it go. Errors: -ENOMEM. */
 static int tail_zero(struct vm_object *object, struct vm_page *m, uint64_t size_bytes)
 {
     uint32_t start = (uint32_t)(size_bytes & VM_PAGE_MASK);
+    vm_pindex_t pindex = atop(size_bytes);
+    if (m == NULL && start != 0)
+        vm_object_remove_above(object, pindex, pindex + 1, true);
     return m == NULL || start == 0 ? 0 : truncate_partial_page(object, m, start);
 }
 
@@ -97,6 +95,43 @@ static void tail_unlock(struct vm_object *object, struct vm_page *m)
 }
 
 /* ---- changes of the length ----------------------------------------------------------------------------- */
+
+/*
+ * Another program made the file longer. Until its last page has forgotten what lay behind the old end, it is
+ * not written: with the new length, a write-back would take that for the file's. Errors: -ENOMEM.
+ */
+static int setsize_longer(struct vnode *vnode, uint64_t new_bytes)
+{
+    uint64_t old_bytes = vnode->size_bytes;
+    struct vm_object *object = vnode_object(vnode);
+    if (object == NULL) {
+        (void)vnode_newsize(vnode, new_bytes);
+        if ((object = vnode_object(vnode)) == NULL) /* else it was made meanwhile */
+            return 0;
+    }
+    struct vm_page *m;
+    int error = tail_lock(object, old_bytes, atop(old_bytes) + 1, &m);
+    if (error != 0)
+        return error;
+    error = tail_zero(object, m, old_bytes);
+    (void)vnode_newsize(vnode, new_bytes);
+    tail_unlock(object, m);
+    truncate_forget_tail(object, old_bytes);
+    return error;
+}
+
+int vnode_setsize_locked(struct vnode *vnode)
+{
+    uint64_t new_bytes;
+    int error = vnode->store->ops->size(vnode->store, &new_bytes);
+    if (error != 0)
+        return error;
+    if (new_bytes > vnode->size_bytes)
+        return setsize_longer(vnode, new_bytes);
+    uint64_t old_bytes = vnode_newsize(vnode, new_bytes);
+    struct vm_object *object = vnode_object(vnode);
+    return object == NULL || new_bytes == old_bytes ? 0 : truncate_pagecache(object, new_bytes);
+}
 
 /* No pages are in the way: the store's length changes, and then ours. */
 static int truncate_without_pages(struct vnode *vnode, struct store *store, uint64_t len_bytes)
@@ -115,8 +150,11 @@ static int truncate_without_pages(struct vnode *vnode, struct store *store, uint
  */
 static int vnode_grow(struct vnode *vnode, struct vm_object *object, struct store *store, uint64_t len_bytes)
 {
-    struct vm_page *m = tail_lock(object, vnode->size_bytes);
-    int error = tail_zero(object, m, vnode->size_bytes);
+    struct vm_page *m;
+    int error = tail_lock(object, vnode->size_bytes, atop(vnode->size_bytes) + 1, &m);
+    if (error != 0)
+        return error;
+    error = tail_zero(object, m, vnode->size_bytes);
     if (error == 0)
         error = truncate_without_pages(vnode, store, len_bytes);
     tail_unlock(object, m);
@@ -148,11 +186,15 @@ static void truncate_wait_idle(struct vm_object *object, vm_pindex_t start)
  */
 static int vnode_cut(struct vnode *vnode, struct vm_object *object, struct store *store, uint64_t len_bytes)
 {
-    struct vm_page *m = tail_lock(object, len_bytes); /* or write-back would clean a tail that may stay */
+    struct vm_page *m;
+    /* Or write-back would clean a tail that may stay. */
+    int error = tail_lock(object, len_bytes, UINT64_MAX, &m);
+    if (error != 0)
+        return error;
     uint64_t old_bytes = vnode_newsize(vnode, len_bytes);
     unmap_mapping_range(object, round_page(len_bytes), 0);
     truncate_wait_idle(object, atop(len_bytes) + 1);
-    int error = store->ops->truncate(store, len_bytes);
+    error = store->ops->truncate(store, len_bytes);
     bool cut = error == 0;
     if (cut)
         error = tail_zero(object, m, len_bytes);

@@ -15,6 +15,7 @@
 #include "file/vnode.h"
 #include "vm/lru.h"
 #include "file/readahead.h"
+#include "file/truncate.h"
 #include "file/writeback.h"
 #include "lib/errno.h"
 #include "sys/range.h"
@@ -77,15 +78,27 @@ static int madvise_cold(const struct sys_range *range)
     return 0;
 }
 
-/* Throws the pages' bytes away: zeros show afterwards, or the pages of the backing object. */
-static void madvise_page_discard(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t npages)
+/*
+ * Throws the pages' bytes away: zeros show afterwards, or the pages of the backing object. Snapshots keep
+ * them: no page comes in meanwhile that a snapshot which begins now would miss. Errors: -ENOMEM, those of
+ * swap; nothing changed.
+ */
+static int madvise_page_discard(struct vm_object *object, vm_pindex_t pindex, vm_pindex_t npages)
 {
     vm_lock(&object->lock);
-    if (object->backing_object == NULL)
+    while (object->invalidate_end != 0)
+        vm_sleep(&object->invalidate_start, &object->lock);
+    filemap_invalidate_lock(object, pindex, pindex + npages);
+    vm_unlock(&object->lock);
+    int error = vm_object_preserve(object, pindex, pindex + npages);
+    vm_lock(&object->lock);
+    if (error == 0 && object->backing_object == NULL)
         vm_object_page_discard(object, pindex, pindex + npages);
-    else
+    else if (error == 0)
         vm_object_page_remove(object, pindex, pindex + npages, false);
     vm_unlock(&object->lock);
+    filemap_invalidate_unlock(object);
+    return error;
 }
 
 /* Frees the pages that are clean and not in use. */
@@ -126,12 +139,13 @@ static int madvise_dontneed(struct vm_map *map, const struct sys_range *range)
         return -EINVAL;
     if (object == NULL)
         return 0;
-    if ((range->eflags & MAP_ENTRY_COW) == 0 || object->type != OBJT_DEFAULT)
+    if ((range->eflags & MAP_ENTRY_COW) == 0 || object->type != OBJT_DEFAULT ||
+        (range->eflags & MAP_ENTRY_SNAPSHOT) != 0) /* which stays what it is */
         madvise_deactivate(object, range->pindex, range_npages(range));
     else if (range_has_forked(range))
         return vm_map_renew(map, range->start, range->end);
     else
-        madvise_page_discard(object, range->pindex, range_npages(range));
+        return madvise_page_discard(object, range->pindex, range_npages(range));
     return 0;
 }
 
@@ -167,6 +181,10 @@ static void madvise_lazyfree(struct vm_object *object, vm_pindex_t pindex, vm_pi
     struct vm_page *m;
 
     vm_lock(&object->lock);
+    if (vm_object_snapshotted(object)) {
+        vm_unlock(&object->lock);
+        return;
+    }
     for (m = vm_page_find_least(object, pindex); m != NULL && m->pindex - pindex < npages;
          m = vm_page_find_least(object, m->pindex + 1)) {
         if (!page_may_be_lazy(m))
@@ -186,7 +204,7 @@ static void madvise_lazyfree(struct vm_object *object, vm_pindex_t pindex, vm_pi
 /*
  * Page-out may free private anonymous pages from now on, and zeros show then. A page into which the program
  * stores again is kept as any other. Nothing is done if a fork shares the pages, or has pages behind them
- * that would show instead of zeros.
+ * that would show instead of zeros; or if a snapshot shows them.
  */
 static int madvise_free(const struct sys_range *range)
 {
@@ -270,8 +288,7 @@ static int madvise_remove(const struct sys_range *range)
         return -EACCES;
     if (range->object->type == OBJT_VNODE)
         return fl_vnode_punch(vm_object_vnode(range->object), ptoa(range->pindex), ptoa(range_npages(range)));
-    madvise_page_discard(range->object, range->pindex, range_npages(range)); /* shared memory: zeros again */
-    return 0;
+    return madvise_page_discard(range->object, range->pindex, range_npages(range)); /* shared: zeros again */
 }
 
 static int madvise_populate(struct vm_map *map, const struct sys_range *range, vm_prot_t access)

@@ -10,7 +10,8 @@
  *                                          anew: it shows the file, or zeros
  *
  * One mapping of Linux may be several entries here: private memory that was touched in parts has an object
- * for each part. So a run of entries that continue each other counts as one mapping.
+ * for each part. So a run of entries that continue each other counts as one mapping. A snapshot does not
+ * grow: what is behind it was not in it.
  *
  * Lock: (M) exclusive for all of it; the growth of a locked mapping is faulted in afterwards. Errors and
  * their order are Linux's. Does not do: several mappings at once, as Linux since 6.17.
@@ -24,8 +25,9 @@ struct mremap {
     struct vm_map *map;
     vm_offset_t from, old_size, to, new_size; /* page-aligned */
     int flags;
-    vm_offset_t run_end;          /* the end of the run of entries that starts at `from` */
-    bool wired, shared, data;     /* data: vm_map_is_data */
+    vm_offset_t run_end; /* the end of the run of entries that starts at `from` */
+    bool wired, shared, snapshot;
+    bool data;                    /* vm_map_is_data */
     bool committed;               /* what is mapped more is promised (vm_commit_covers), … */
     vm_pindex_t promised;         /* … and so many pages are reserved for that, until the call ends */
     vm_offset_t grown, grown_end; /* out: [grown, grown_end) is new, and must be locked if the mapping is */
@@ -77,6 +79,7 @@ static int mremap_lookup(struct mremap *r) FL_REQUIRES(r->map->lock)
         return -EFAULT;
     r->wired = entry->wired_count != 0;
     r->shared = (entry->eflags & MAP_ENTRY_COW) == 0;
+    r->snapshot = (entry->eflags & MAP_ENTRY_SNAPSHOT) != 0;
     r->data = vm_map_is_data(entry->eflags, entry->protection);
     r->committed = vm_commit_covers(entry->eflags, entry->protection, entry->object);
     for (; entry->next != end && entry->end - r->from < r->old_size; entry = entry->next) {
@@ -277,6 +280,8 @@ static int mremap_locked(struct mremap *r) FL_REQUIRES(r->map->lock)
     }
     if (r->old_size > r->run_end - r->from)
         return -EFAULT;
+    if (r->snapshot && (r->new_size > r->old_size || leaves))
+        return -EINVAL;
     if (r->old_size > r->new_size)
         error = mremap_shrink(r);
     if (error != 0)

@@ -149,7 +149,8 @@ static bool entry_private_page(const struct vm_map_entry *entry, vm_offset_t sta
     const vm_pindex_t last = entry->pindex + atop(end - entry->start);
     vm_pindex_t own = first;
 
-    if (object == NULL || (entry->eflags & MAP_ENTRY_COW) == 0 || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
+    if (object == NULL || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0 ||
+        ((entry->eflags & MAP_ENTRY_COW) == 0 && object->type == OBJT_VNODE))
         return false;
     vm_lock(&object->lock);
     bool has = shadow_own_page(object, &own) && own < last;

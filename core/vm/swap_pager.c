@@ -260,7 +260,10 @@ static int swap_pager_takeover(struct vm_object *shadow, struct vm_object *backi
     vm_pindex_t base = shadow->backing_pindex, at = base;
     uint32_t slot;
     for (; slot_next(backing, &at, &slot) && at - base < shadow->size; at++) {
-        bool wanted = vm_page_lookup(shadow, at - base) == NULL && slot_get(shadow, at - base) == SWAP_NONE;
+        struct vm_page *own = vm_page_lookup(shadow, at - base);
+        bool none = slot_get(shadow, at - base) == SWAP_NONE, wanted = own == NULL && none;
+        if (own != NULL && none && (own->flags & PG_DIRTY) == 0)
+            vm_page_dirty(own); /* a copy of what the slot has, which it outlives */
         if (wanted && slot_set(shadow, at - base, slot) != 0)
             return -ENOMEM;
         (void)slot_take(backing, block_find(backing, at), at);

@@ -388,12 +388,46 @@ static int vm_fault_nomem(struct faultstate *fs, struct vm_object *object) FL_RE
     return ++fs->memory_tries < VM_FAULT_TRIES ? VM_FAULT_RETRY : -ENOMEM;
 }
 
-/* Page m of the object is busy, or its write-back must end first: waits for a change. */
-static int vm_fault_busy(struct faultstate *fs, struct vm_object *object, struct vm_page *m)
-    FL_RELEASE(object->lock)
+/*
+ * The fault is about to wait for a page below the first object: nobody may have to wait for its own page
+ * there meanwhile (vm_object_snapshot.c). No object lock held.
+ */
+static void vm_fault_forget_first(struct faultstate *fs)
+{
+    struct vm_object *first = fs->first_object;
+    if (fs->first_m == NULL)
+        return;
+    vm_lock(&first->lock);
+    vm_page_free(fs->first_m);
+    vm_unlock(&first->lock);
+    fs->first_m = NULL;
+}
+
+/* The same with the lock of the object that the walk is in, which is released in between. */
+static void vm_fault_forget_first_locked(struct faultstate *fs, struct vm_object *object)
+    FL_REQUIRES(object->lock)
+{
+    if (fs->first_m == NULL)
+        return;
+    vm_unlock(&object->lock);
+    vm_fault_forget_first(fs);
+    vm_lock(&object->lock);
+}
+
+/* Must a fault wait for page m: is it busy, or must its write-back end first? (O). */
+static bool vm_fault_must_wait(const struct vm_page *m)
+{
+    return (m->flags & PG_BUSY) != 0 || (m->flags & (PG_VALID | PG_WRITEBACK)) == PG_WRITEBACK;
+}
+
+/* vm_fault_must_wait is true of the object's page: waits for a change. */
+static int vm_fault_busy(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
     vm_fault_unlock_map(fs);
-    vm_page_busy_sleep(m);
+    vm_fault_forget_first_locked(fs, object);
+    struct vm_page *m = vm_page_lookup(object, fs->pindex);
+    if (m != NULL && vm_fault_must_wait(m))
+        vm_page_busy_sleep(m);
     vm_fault_leave_object(fs, object);
     return VM_FAULT_RETRY;
 }
@@ -539,6 +573,7 @@ static int vm_fault_beyond(struct faultstate *fs, struct vm_object *object) FL_R
     /* The fault's reference to the first object keeps the objects below it alive. */
     vm_fault_leave_object(fs, object);
     vm_fault_unlock_map(fs);
+    vm_fault_forget_first(fs);
     if (!vm_pager_bounded(object))
         return -ENXIO;
     int error = vm_pager_ops(object)->setsize(object);
@@ -554,7 +589,9 @@ static int vm_fault_beyond(struct faultstate *fs, struct vm_object *object) FL_R
 static int vm_fault_invalidating(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
     vm_fault_unlock_map(fs);
-    vm_sleep(&object->invalidate_start, &object->lock);
+    vm_fault_forget_first_locked(fs, object);
+    if (vm_object_invalidating(object, fs->pindex))
+        vm_sleep(&object->invalidate_start, &object->lock);
     vm_fault_leave_object(fs, object);
     return VM_FAULT_RETRY;
 }
@@ -586,8 +623,8 @@ static int vm_fault_found(struct faultstate *fs, struct vm_object *object, struc
     if (m->flags & PG_READAHEAD)
         return vm_fault_readahead_mark(fs, object, m);
     bool valid = (m->flags & PG_VALID) != 0;
-    if ((m->flags & PG_BUSY) || (!valid && (m->flags & PG_WRITEBACK)))
-        return vm_fault_busy(fs, object, m);
+    if (vm_fault_must_wait(m))
+        return vm_fault_busy(fs, object);
     KASSERT(valid || (m->flags & PG_PRIVATE), "FT1");
     vm_page_xbusy(m);
     fs->m = m;
@@ -661,6 +698,11 @@ static void vm_fault_mark_copied(struct faultstate *fs)
 static void vm_fault_take_copy(struct faultstate *fs)
 {
     struct vm_object *object = fs->object, *first = fs->first_object;
+    /* Before the original may be stored to: whoever does that must know the copy for one. */
+    vm_lock(&first->lock);
+    if ((fs->access & VM_PROT_WRITE) == 0)
+        fs->first_m->flags |= PG_COPY;
+    vm_unlock(&first->lock);
     vm_lock(&object->lock);
     if (fs->wired && fs->m->wire_count > 0)
         vm_page_unwire(fs->m, PQ_ACTIVE);
@@ -673,8 +715,6 @@ static void vm_fault_take_copy(struct faultstate *fs)
     fs->m = fs->first_m;
     fs->first_m = NULL;
     vm_lock(&first->lock);
-    if ((fs->access & VM_PROT_WRITE) == 0)
-        fs->m->flags |= PG_COPY;
     if (fs->wired && (fs->flags & VM_FAULT_WIRE) == 0)
         vm_page_wire(fs->m);
     if ((fs->access & VM_PROT_WRITE) != 0 && fs->replaced == NULL && !vm_pager_bounded(object)) {
@@ -710,22 +750,24 @@ static int vm_fault_copy(struct faultstate *fs)
 }
 
 /*
- * fs->m is about to be written: drops the clean copies of it above. The page is busy, so it stays where it is
- * meanwhile and gets no new copies. (M) goes first: a copy may be busy too, and its owner may be about to
- * take (M).
+ * fs->m is about to be written: drops the clean copies of it above, and gives snapshots theirs. The page is
+ * busy, so it stays where it is meanwhile and gets no new copies. (M) goes first: a copy may be busy too, and
+ * its owner may be about to take (M). Errors: -ENOMEM.
  */
-static void vm_fault_drop_copies(struct faultstate *fs)
+static int vm_fault_drop_copies(struct faultstate *fs)
 {
     struct vm_object *object = fs->object;
+    int error = 0;
     if ((fs->access & VM_PROT_WRITE) == 0)
-        return;
+        return 0;
     vm_lock(&object->lock);
     if (fs->m->flags & PG_COPIED) {
         vm_fault_unlock_map(fs);
-        if (vm_object_invalidate_copies(object, fs->pindex))
-            KASSERT(fs->m->object == object && (fs->m->flags & PG_BUSY) != 0, "FT2");
+        error = vm_object_invalidate_copies(object, fs->m);
+        KASSERT(fs->m->object == object && (fs->m->flags & PG_BUSY) != 0, "FT2");
     }
     vm_unlock(&object->lock);
+    return error;
 }
 
 /* ---- enter -------------------------------------------------------------------------------------------- */
@@ -828,7 +870,7 @@ static int vm_fault_attempt(struct faultstate *fs)
     if (error == 0)
         error = vm_fault_copy(fs);
     if (error == 0)
-        vm_fault_drop_copies(fs);
+        error = vm_fault_drop_copies(fs);
     if (error == 0)
         error = vm_fault_relookup(fs);
     if (error == 0)

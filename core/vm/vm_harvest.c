@@ -182,22 +182,18 @@ void vm_freeze_wait(struct vm_object *object)
     }
 }
 
-/*
- * Takes the right to write from all mappings of the object, but those of held dirty pages: their system calls
- * may be storing, and the pages are dirty.
- */
-static void wrprotect_unheld(struct vm_object *object) FL_REQUIRES(object->lock)
+void vm_wrprotect_unheld(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
-    vm_pindex_t start = 0;
-    struct vm_page *m = vm_page_find_least(object, 0);
-    for (; m != NULL; m = vm_page_find_least(object, m->pindex + 1)) {
-        if (m->hold_count == 0 || (m->flags & PG_DIRTY) == 0)
+    struct vm_page *m = vm_page_find_least(object, start);
+    for (; m != NULL && m->pindex < end; m = vm_page_find_least(object, m->pindex + 1)) {
+        if (m->hold_count == 0 || (m->flags & (PG_DIRTY | PG_COPIED)) != PG_DIRTY)
             continue;
         if (start < m->pindex)
             vm_rmap_wrprotect(object, start, m->pindex);
         start = m->pindex + 1;
     }
-    vm_rmap_wrprotect(object, start, UINT64_MAX);
+    if (start < end)
+        vm_rmap_wrprotect(object, start, end);
 }
 
 /*
@@ -222,7 +218,7 @@ int vm_object_writenotify(struct vm_object *object)
     int error = vm_rmap_freeze(object, 0, UINT64_MAX);
     if (error != 0)
         return error;
-    wrprotect_unheld(object);
+    vm_wrprotect_unheld(object, 0, UINT64_MAX);
     vm_harvest(object, 0, UINT64_MAX, MACHINE_DIRTY);
     error = vm_rmap_writenotify(object);
     if (error == 0)

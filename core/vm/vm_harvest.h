@@ -80,6 +80,12 @@ static inline bool vm_frozen(const struct vm_object *object, vm_pindex_t pindex)
 {
     return pindex >= object->freeze_start && pindex < object->freeze_end;
 }
+/*
+ * Takes the right to write from all mappings of pages [start, end), but from those of held dirty pages into
+ * which a system call may be storing: the pages are dirty, and have no copies above them.
+ */
+void vm_wrprotect_unheld(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock);
 /* Returns when nothing of the object is frozen. (O) is released in between. */
 void vm_freeze_wait(struct vm_object *object) FL_REQUIRES(object->lock);
 

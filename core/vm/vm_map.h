@@ -37,6 +37,7 @@ struct machine_space;
 /* vm_map_entry.eflags */
 #define MAP_ENTRY_COW           0x01 /* writes go to a private copy */
 #define MAP_ENTRY_NEEDS_COPY    0x02 /* … whose shadow object does not exist yet */
+#define MAP_ENTRY_SNAPSHOT      0x04 /* a copy that stays as it is, and is never stored to */
 #define MAP_ENTRY_GROWS_DOWN    0x08 /* a stack */
 #define MAP_ENTRY_WIRED         0x10 /* mlock */
 #define MAP_ENTRY_RESERVED      0x20 /* fl_space_reserve: addresses that are not the VM's */
@@ -155,6 +156,14 @@ void vm_map_destroy(struct vm_map *map);
  * (vmspace_fork, FreeBSD.)
  */
 FL_NODISCARD int vmspace_fork(struct vm_map *parent, struct vm_map **child);
+
+/*
+ * *copy: where a copy of [start, end) is from now on, at the highest free place. It can only be read, and
+ * stays as it is. Pages are copied when the original is about to change. Takes (M), and waits with it
+ * released. Errors, and nothing is mapped then: -ENOMEM, a gap, no memory or no place; -EACCES, a part cannot
+ * be read.
+ */
+FL_NODISCARD int vm_map_snapshot(struct vm_map *map, vm_offset_t start, vm_offset_t end, vm_offset_t *copy);
 
 /*
  * The private memory of [start, end) shows its source again, zeros or a file, and leaves its pages to those

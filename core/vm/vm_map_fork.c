@@ -16,8 +16,8 @@
  * page promises that no store faults, and a system call that holds a page goes on storing into that very
  * page, which the child would see.
  *
- *   (M) of the parent: all entries   ─▶ unlocked: copies of pinned pages ─▶ (M): leave transition
- *   the pinned ones in transition       (windows, page-ins)
+ *   unlocked:           (M) of the parent: all entries     unlocked: copies of      (M): leave
+ *   chains made short ─▶ the pinned ones in transition ─▶ pinned pages (page-ins) ─▶ transition
  *
  * The child has what the parent's threads stored before the call. A store that another thread makes meanwhile
  * is in the child or not, page by page, as on other systems.
@@ -179,27 +179,6 @@ static int copy_page(struct vm_object *from, struct vm_page *m, struct vm_object
 }
 
 /*
- * Brings in the absent page of `from`, which its pager has, or waits for memory. (O) is released in between;
- * a pip keeps the object. Errors: the pager's, -ENOMEM.
- */
-static int page_in(struct vm_object *from, vm_pindex_t pindex) FL_REQUIRES(from->lock)
-{
-    struct vm_page *m = vm_page_alloc(from, pindex, VM_ALLOC_NORMAL);
-    vm_unlock(&from->lock);
-    int error = m == NULL ? vm_wait() : vm_pager_get_pages(from, &m, 1, 0);
-    vm_lock(&from->lock);
-    if (m == NULL)
-        return error;
-    if (error != 0) {
-        vm_page_free(m);
-        return error;
-    }
-    activate_page(m);
-    vm_page_xunbusy(m);
-    return 0;
-}
-
-/*
  * Copies the pages that `from` has in [start, start + npages), in memory or in its source, to `to`, from page
  * 0 on. Errors: -ENOMEM, the pager's.
  */
@@ -213,7 +192,7 @@ static int copy_pages(struct vm_object *from, vm_pindex_t start, vm_pindex_t npa
     while (error == 0 && at - start < npages) {
         struct vm_page *m = vm_page_lookup(from, at);
         if (m == NULL && vm_pager_has_page(from, at, &before, &after)) {
-            error = page_in(from, at);
+            error = vm_object_page_in(from, at);
         } else if (m != NULL && (m->flags & PG_BUSY) != 0) {
             vm_page_busy_sleep(m);
         } else {
@@ -304,6 +283,8 @@ static int fork_entries(struct vm_map *parent, struct vm_map *child) FL_REQUIRES
     struct vm_map_entry *entry = parent->header.next;
     for (; error == 0 && entry != &parent->header; entry = entry->next)
         error = fork_entry(parent, entry, child);
+    child->limits = parent->limits;
+    child->mmap_base = parent->mmap_base;
     child->brk_start = parent->brk_start;
     child->brk = parent->brk;
     child->brk_limit = parent->brk_limit;
@@ -313,12 +294,51 @@ static int fork_entries(struct vm_map *parent, struct vm_map *child) FL_REQUIRES
     return error;
 }
 
+/*
+ * The object of the first private entry from *va on that stands over anonymous memory, with a reference; *va:
+ * the entry's end. NULL: there is none.
+ */
+static struct vm_object *next_chain(struct vm_map *map, vm_offset_t *va)
+{
+    struct vm_object *object = NULL;
+    vm_map_lock_read(map);
+    vm_rwlock_read(&vm_rmap_lock);
+    struct vm_map_entry *entry = vm_map_first_after(map, *va);
+    for (; object == NULL && entry != &map->header; entry = entry->next) {
+        *va = entry->end;
+        if ((entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY)) == MAP_ENTRY_COW &&
+            entry->object != NULL && entry->object->backing_object != NULL &&
+            entry->object->backing_object->type == OBJT_DEFAULT)
+            object = entry->object;
+    }
+    vm_rwlock_read_done(&vm_rmap_lock);
+    if (object != NULL)
+        vm_object_reference(object);
+    vm_map_unlock_read(map);
+    return object;
+}
+
+/*
+ * Makes the space's chains short before the fork makes them longer. The end of another space does that too,
+ * but the children of a server may stay.
+ */
+static void fork_shorten(struct vm_map *map)
+{
+    vm_offset_t va = map->min_offset;
+    struct vm_object *object;
+    while ((object = next_chain(map, &va)) != NULL) {
+        vm_object_collapse(object);
+        vm_object_deallocate(object);
+    }
+}
+
 int vmspace_fork(struct vm_map *parent, struct vm_map **child)
 {
     struct vm_map *map;
     int error = vm_map_create(parent->min_offset, parent->max_offset, &map);
     if (error != 0)
         return error;
+    fork_shorten(parent);
     vm_map_lock(parent);
     vm_map_wait_transition(parent, parent->min_offset, parent->max_offset);
     vm_map_lock(map);

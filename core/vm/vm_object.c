@@ -90,7 +90,7 @@ struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size,
     return object;
 }
 
-int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t length)
+static int shadow_make(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t length, bool snapshot)
 {
     /* Before the shadow has a page: a copy in it must go before its original is stored to (PG_COPIED). */
     vm_lock(&(*object)->lock);
@@ -105,11 +105,30 @@ int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t
         return -ENOMEM;
     shadow->backing_object = *object;
     shadow->backing_pindex = *pindex;
-    vm_rmap_shadow_link(shadow);
+    shadow->snapshot = snapshot;
     shadow->writenotify = true;
+    vm_rmap_shadow_link(shadow);
     *object = shadow;
     *pindex = 0;
     return 0;
+}
+
+int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t length)
+{
+    return shadow_make(object, pindex, length, false);
+}
+
+int vm_object_snapshot(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t length)
+{
+    vm_pindex_t at = *pindex;
+    struct vm_object *source = vm_object_bottom(*object, &at);
+    if (vm_pager_bounded(source)) {
+        vm_lock(&source->lock);
+        vm_pindex_t there = at < source->size ? source->size - at : 0;
+        vm_unlock(&source->lock);
+        length = length < there ? length : there;
+    }
+    return shadow_make(object, pindex, length, true);
 }
 
 /* ---- references ---------------------------------------------------------------------------------------- */
@@ -510,20 +529,7 @@ void vm_object_page_discard(struct vm_object *object, vm_pindex_t start, vm_pind
 
 /* ---- shadows ------------------------------------------------------------------------------------------- */
 
-/* A walk through the tree of shadows over `root`. */
-struct shadow_walk {
-    struct vm_object *root;
-    struct vm_object *at; /* with a reference of the walk's, unless it is root */
-    vm_pindex_t offset;   /* the index in root of at's page 0 */
-    uint64_t moves;       /* vm_rmap_shadow_moves when the walk began */
-};
-
-/*
- * The next shadow. NULL: the walk is over. It starts again, and meets shadows again, when one has moved in
- * any tree meanwhile: those behind a shadow that moved would be left out. Each start needs another collapse,
- * which makes a chain shorter. No lock held.
- */
-static struct vm_object *shadow_walk_next(struct shadow_walk *walk)
+struct vm_object *vm_shadow_walk_next(struct vm_shadow_walk *walk)
 {
     struct vm_object *last = walk->at, *next;
     vm_rwlock_read(&vm_rmap_lock);
@@ -546,20 +552,27 @@ static struct vm_object *shadow_walk_next(struct shadow_walk *walk)
     return next;
 }
 
+void vm_shadow_walk_end(struct vm_shadow_walk *walk)
+{
+    if (walk->at != walk->root)
+        vm_object_deallocate(walk->at);
+    walk->at = NULL;
+}
+
 /*
  * vm_object_remove_range for all shadows over the object; start and end are indices in the object. No lock
  * held.
  */
 static void remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, enum remove_mode mode)
 {
-    struct shadow_walk walk = {.root = object, .at = object, .moves = UINT64_MAX}; /* which is none */
+    struct vm_shadow_walk walk = {.root = object, .at = object, .moves = UINT64_MAX};
     struct vm_object *shadow;
-    while ((shadow = shadow_walk_next(&walk)) != NULL) {
+    while ((shadow = vm_shadow_walk_next(&walk)) != NULL) {
         if (end <= walk.offset)
             continue;
         vm_lock(&shadow->lock);
         vm_object_remove_range(shadow, start > walk.offset ? start - walk.offset : 0, end - walk.offset,
-                               mode);
+                               shadow->snapshot ? REMOVE_COPIES : mode);
         vm_unlock(&shadow->lock);
     }
 }
@@ -569,22 +582,43 @@ void vm_object_remove_above(struct vm_object *object, vm_pindex_t start, vm_pind
     remove_above(object, start, end, copies_only ? REMOVE_COPIES : REMOVE_ABOVE);
 }
 
-bool vm_object_invalidate_copies(struct vm_object *object, vm_pindex_t pindex)
+/*
+ * Gives the snapshots over the object copies of busy m. A page that is not valid is about to be overwritten
+ * as a whole: then there was no snapshot when its owner looked, and one that begins now waits for it. No lock
+ * held. Errors: -ENOMEM.
+ */
+static int keep_above(struct vm_object *object, struct vm_page *m)
 {
-    struct vm_page *m = vm_page_lookup(object, pindex);
-    if (m != NULL)
-        m->flags &= (uint16_t)~PG_COPIED;
+    struct vm_shadow_walk walk = {.root = object, .at = object, .moves = UINT64_MAX};
+    struct vm_object *shadow;
+    int error = 0;
+    while ((shadow = vm_shadow_walk_next(&walk)) != NULL && error == 0)
+        if (shadow->snapshot && m->pindex >= walk.offset)
+            error = vm_snapshot_keep(shadow, m->pindex - walk.offset, m);
+    if (shadow != NULL)
+        vm_shadow_walk_end(&walk);
+    return error;
+}
+
+int vm_object_invalidate_copies(struct vm_object *object, struct vm_page *m)
+{
+    int error = 0;
+    bool valid = (m->flags & PG_VALID) != 0;
     vm_rwlock_read(&vm_rmap_lock);
     bool shadowed = object->shadow_head != NULL;
     vm_rwlock_read_done(&vm_rmap_lock);
-    if (!shadowed)
-        return false;
-    vm_object_pip_add(object);
-    vm_unlock(&object->lock);
-    remove_above(object, pindex, pindex + 1, REMOVE_COPIES);
-    vm_lock(&object->lock);
-    vm_object_pip_wakeup(object);
-    return true;
+    if (shadowed) {
+        vm_object_pip_add(object);
+        vm_unlock(&object->lock);
+        error = valid ? keep_above(object, m) : 0;
+        if (error == 0)
+            remove_above(object, m->pindex, m->pindex + 1, REMOVE_COPIES);
+        vm_lock(&object->lock);
+        vm_object_pip_wakeup(object);
+    }
+    if (error == 0)
+        m->flags &= (uint16_t)~PG_COPIED;
+    return error;
 }
 
 /* ---- checks -------------------------------------------------------------------------------------------- */
@@ -623,6 +657,7 @@ void vm_object_check(struct vm_object *object)
     KASSERT(object->type == OBJT_DEFAULT || (object->handle != NULL && object->backing_object == NULL),
             "OB5");
     vm_object_check_chain(object);
+    vm_snapshot_check(object);
     vm_radix_check(&object->pages);
     vm_unlock(&object->lock);
 }

@@ -37,6 +37,8 @@ enum vm_object_type {
     OBJT_COUNT,
 };
 
+struct vm_page;
+
 struct vm_object {
     struct vm_lock lock; /* (O) */
     uint8_t type;        /* (c) enum vm_object_type */
@@ -53,6 +55,9 @@ struct vm_object {
      */
     bool writenotify;
     bool freeze_wanted; /* (O) a thread sleeps until nothing is frozen */
+    /* (c) a shadow that keeps what it shows: it gets its own copy before a page behind it changes */
+    bool snapshot;
+    bool covered; /* (O) … and that is so: vm_object_cover has been called for all that is behind it */
     /*
      * References of entries, shadows, and the pager. It never grows from 0. It falls under (O), or with no
      * lock if it was not one of the last; it grows under (O), or from at least 1 under (R).
@@ -144,6 +149,12 @@ void vm_object_pip_wait(struct vm_object *object) FL_REQUIRES(object->lock);
 FL_NODISCARD int vm_object_shadow(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t length);
 
 /*
+ * The same, and the shadow is a snapshot (vm_object_snapshot.c). It is as long as `length` and the source at
+ * the end of the chain allow: what comes behind the source's end later is not in it. It is not covered yet.
+ */
+FL_NODISCARD int vm_object_snapshot(struct vm_object **object, vm_pindex_t *pindex, vm_pindex_t length);
+
+/*
  * The object at the end of the chain, and in *pindex the index there of what was *pindex in `object`. A file
  * stays what it is as long as the caller has its reference to `object`; anonymous memory at the end may be
  * taken over meanwhile, so then the pointer is good for a look at its type only. NULL: NULL. Takes (R)
@@ -189,22 +200,72 @@ void vm_object_page_discard(struct vm_object *object, vm_pindex_t start, vm_pind
     FL_REQUIRES(object->lock);
 
 /*
- * Drops the clean copies (PG_COPY) that shadows over `object` have of page pindex, which is about to be
- * written. True: (O) was released in between, so the caller looks everything up again.
+ * Busy page m of the object is about to be written: drops the clean copies (PG_COPY) that shadows over the
+ * object have of it, and gives each snapshot that shows it a copy of its own. m is not PG_COPIED afterwards.
+ * (O) is released in between. Errors: -ENOMEM, of a snapshot's copy; m must not be written then.
  *
  * A copy that is busy and not valid yet is left alone: it is no copy yet, and its owner will read the page as
  * it is then. A held copy goes like any other: the system call must not read bytes that the source has no
  * more.
  */
-FL_NODISCARD bool vm_object_invalidate_copies(struct vm_object *object, vm_pindex_t pindex)
+FL_NODISCARD int vm_object_invalidate_copies(struct vm_object *object, struct vm_page *m)
     FL_REQUIRES(object->lock);
 
 /*
  * The source became shorter: unmaps and frees the pages that shadows over `object` have for its pages [start,
- * end), private ones too, because an access there lies beyond the end now. copies_only: only the clean
- * copies, as vm_object_invalidate_copies. No lock held; the caller has a reference or a pip.
+ * end), private ones too, because an access there lies beyond the end now. copies_only, and of snapshots
+ * always: only the clean copies. No lock held; the caller has a reference or a pip.
  */
 void vm_object_remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, bool copies_only);
+
+/*
+ * A walk through the tree of shadows over `root`, parents first. Starts as {.root = root, .at = root, .moves
+ * = UINT64_MAX}. The caller has a reference to the root, or a pip.
+ */
+struct vm_shadow_walk {
+    struct vm_object *root;
+    struct vm_object *at; /* with a reference of the walk's, unless it is root */
+    vm_pindex_t offset;   /* the index in root of at's page 0 */
+    uint64_t moves;       /* vm_rmap_shadow_moves when the walk began */
+};
+/*
+ * The next shadow. NULL: the walk is over. It starts again, and meets shadows again, when one has moved in
+ * any tree meanwhile: those behind a shadow that moved would be left out. Each start needs another collapse,
+ * which makes a chain shorter. No lock held.
+ */
+FL_NODISCARD struct vm_object *vm_shadow_walk_next(struct vm_shadow_walk *walk);
+/* Ends a walk that did not come to its end. No lock held. */
+void vm_shadow_walk_end(struct vm_shadow_walk *walk);
+
+/* ---- snapshots: vm_object_snapshot.c ------------------------------------------------------------------ */
+
+/* Is there a snapshot over the object? */
+FL_NODISCARD bool vm_object_snapshotted(struct vm_object *object) FL_REQUIRES(object->lock);
+/*
+ * Busy and valid page m, of an object behind the snapshot, is about to change. If it shows at pindex of the
+ * snapshot, that gets a copy of its own. No lock held; the caller has a reference. Errors: -ENOMEM.
+ */
+FL_NODISCARD int vm_snapshot_keep(struct vm_object *snapshot, vm_pindex_t pindex, struct vm_page *m);
+/*
+ * From now on no page behind the snapshot changes before the snapshot has its copy. Does nothing for other
+ * objects, and if that is so already. No lock held; the caller has a reference. Errors: -ENOMEM; -ENXIO, the
+ * source became shorter since the snapshot was made, so that it is of no use.
+ */
+FL_NODISCARD int vm_object_cover(struct vm_object *snapshot);
+/*
+ * Pages [start, end) of the object are about to change past their pages, or to go, so that they show zeros or
+ * nothing: the snapshots over it get copies of those that they show, resident or not. The caller keeps absent
+ * pages absent meanwhile (invalidate_start), or a snapshot that begins now may miss it. No lock held; the
+ * caller has a reference. Errors: -ENOMEM; the source's.
+ */
+FL_NODISCARD int vm_object_preserve(struct vm_object *object, vm_pindex_t start, vm_pindex_t end);
+/*
+ * Brings in the absent page at pindex, which the object's pager has, or waits for memory: the caller looks
+ * again. (O) is released in between; a pip keeps the object. Errors: the pager's, -ENOMEM.
+ */
+FL_NODISCARD int vm_object_page_in(struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(object->lock);
+/* Panics unless SN1 holds for the snapshot and what is directly behind it. */
+void vm_snapshot_check(struct vm_object *snapshot) FL_REQUIRES(snapshot->lock);
 
 /*
  * Panics unless OB1 … OB5 hold, and RX1 … RX3 for its pages. Takes (O), (R) shared. _all: for every object.

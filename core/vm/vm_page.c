@@ -275,6 +275,8 @@ int vm_page_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pind
     m->pindex = pindex;
     object->resident_count++;
     object->generation++;
+    if (atomic_load_explicit(&object->shadowed, memory_order_relaxed))
+        m->flags |= PG_COPIED; /* as a page that comes back */
     if (dirty) {
         count_dirty(object, true);
         vm_radix_set_mark(&object->pages, m, RADIX_DIRTY);

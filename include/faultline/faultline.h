@@ -151,8 +151,12 @@ FL_NODISCARD FL_EXPORT int fl_fsync(struct fl_file *file, unsigned flags);
  * are [addr, addr + len_bytes).
  */
 
-/* *addr: the hint or the fixed place; on success the place that was chosen. flags: MAP_SHARED or MAP_PRIVATE,
- * MAP_FIXED, MAP_POPULATE … */
+/*
+ * *addr: the hint or the fixed place; on success the place that was chosen. flags: MAP_SHARED or MAP_PRIVATE,
+ * MAP_FIXED, MAP_POPULATE … MAP_ANONYMOUS, with file NULL: memory without a file, of zeros at first. It
+ * counts against the limit, and what does not fit goes to swap (fl_options); without room there, the access
+ * that needs more fails.
+ */
 FL_NODISCARD FL_EXPORT int fl_mmap(void **addr, size_t len_bytes, int prot, int flags, struct fl_file *file,
                                    uint64_t offset);
 FL_NODISCARD FL_EXPORT int fl_munmap(void *addr, size_t len_bytes);
@@ -165,6 +169,20 @@ FL_NODISCARD FL_EXPORT int fl_madvise(void *addr, size_t len_bytes, int advice);
 FL_NODISCARD FL_EXPORT int fl_mincore(void *addr, size_t len_bytes, unsigned char *vec);
 FL_NODISCARD FL_EXPORT int fl_mlock(void *addr, size_t len_bytes);
 FL_NODISCARD FL_EXPORT int fl_munlock(void *addr, size_t len_bytes);
+
+/*
+ * *copy: a snapshot of [addr, addr + len_bytes): for ever what the range shows now, at another address. It
+ * can be read, and written to a file, while the program stores into the range on; fl_munmap ends it. The call
+ * is cheap and copies nothing: each page is copied before its original changes for the first time, by a
+ * store, by fl_pwrite, fl_truncate or fl_punch. The copies count against the limit, and go to swap. When
+ * there is no memory for one, the store that needs it fails, or the call does with -ENOMEM. Pinned pages are
+ * copied at once.
+ *
+ * What other threads store during the call is in the snapshot or not, page by page: a program that needs one
+ * moment lets its writers wait for the call. Changes that other processes make to a file are not noticed, and
+ * may show. Errors: -EINVAL; -ENOMEM, a part is not mapped, or no memory; -EACCES, a part cannot be read.
+ */
+FL_NODISCARD FL_EXPORT int fl_snapshot(void *addr, size_t len_bytes, void **copy);
 
 /*
  * Starts to read the absent pages of all nranges ranges together, in whatever order they will be touched, so

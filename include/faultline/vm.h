@@ -356,8 +356,9 @@ struct fl_region {
 FL_NODISCARD int fl_space_region(struct vm_map *map, vm_offset_t va, struct fl_region *region);
 
 /*
- * *found: the first page in [va, end) that a private mapping of the space has written, so that no other
- * mapping has it. For a host that forks without the core. Errors: -ENOENT: there is none.
+ * *found: the first page in [va, end) that is in memory or in swap space and in no file: a private mapping of
+ * the space has written it, or it is of shared memory. For a host that forks without the core. Errors:
+ * -ENOENT: there is none.
  */
 FL_NODISCARD int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_offset_t end,
                                        vm_offset_t *found);
@@ -416,6 +417,22 @@ FL_NODISCARD int fl_space_private_page(struct vm_map *map, vm_offset_t va, vm_of
  * reference to the vnode. */
 FL_NODISCARD int64_t fl_sys_mmap(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int prot, int flags,
                                  const struct fl_file *file, vm_ooffset_t offset);
+/*
+ * A snapshot of [addr, addr + len_bytes): returns the address of a copy, at another place of the space, which
+ * shows for ever what the range shows now. It can only be read, saved, sent (mprotect: -EACCES); munmap ends
+ * it. It is cheap: pages are copied one by one, each before the first change of the original by a store
+ * through any mapping, a write, a truncation or a hole. Copies are anonymous memory, and all of them are
+ * promised (FL_OVERCOMMIT_STRICT). Where there is no memory for one, the store or the call fails with
+ * -ENOMEM, and the snapshot stays right. Pages that a system call uses (fl_hold) are copied at once.
+ *
+ * What other threads store during the call is in the snapshot or not, page by page. Pages beyond the end of a
+ * file are not in it: -ENXIO, as in the range; bytes beyond it, in its last page, may become zeros. Not seen,
+ * so a snapshot may show it: changes of a file past the VM, by other processes or fl_vnode_invalidate.
+ *
+ * Errors: -EINVAL, not aligned, or empty; -ENOMEM, a gap, no memory or no place; -EACCES, a part cannot be
+ * read.
+ */
+FL_NODISCARD int64_t fl_sys_snapshot(struct vm_map *map, vm_offset_t addr, size_t len_bytes);
 FL_NODISCARD int fl_sys_munmap(struct vm_map *map, vm_offset_t addr, size_t len_bytes);
 FL_NODISCARD int fl_sys_mprotect(struct vm_map *map, vm_offset_t addr, size_t len_bytes, int prot);
 /* Returns the new address, or a negative errno. */

@@ -9,7 +9,12 @@
 
 void image_resize(struct disk_image *image, uint64_t len_bytes)
 {
-    if (len_bytes > image->capacity) {
+    if (image->bytes == NULL && len_bytes > 0) { /* a large disk costs what is written to it */
+        image->bytes = calloc(1, len_bytes);
+        if (image->bytes == NULL)
+            sim_panic("the host has no memory for a disk of %llu bytes", (unsigned long long)len_bytes);
+        image->capacity = image->len_bytes = len_bytes;
+    } else if (len_bytes > image->capacity) {
         uint64_t capacity = len_bytes > 2 * image->capacity ? len_bytes : 2 * image->capacity;
 
         image->bytes = realloc(image->bytes, capacity);

@@ -358,8 +358,6 @@ static bool run_case(struct driver *d, const char *call, const struct suite_case
     }
     if (op.kind != OP_STORE && op.value == AT_END)
         op.addr += d->address_space_end;
-    if (op.kind == OP_MREMAP && (op.flags & FL_MREMAP_DONTUNMAP) && !(d->has & DRIVER_HAS_DONTUNMAP))
-        return true; /* mremap-dontunmap in differences.c */
     outcome_of(d, &op, &out);
     if (out.result == c->result)
         return true;

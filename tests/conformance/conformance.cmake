@@ -1,5 +1,6 @@
 # The conformance suite: one source, three programs (conformance_sim_test, conformance_linux_test, and
-# conformance_native_test against the real kernel).
+# conformance_native_test against the real kernel). conformance_forks_test: forks, on sim beside real
+# processes.
 file(GLOB CONFORMANCE_SOURCES CONFIGURE_DEPENDS tests/conformance/*.c)
 list(FILTER CONFORMANCE_SOURCES EXCLUDE REGEX "(_test|linux_driver)\\.c$")
 
@@ -17,3 +18,4 @@ faultline_conformance_test(linux $<TARGET_OBJECTS:test_model> tests/support/seed
                            $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>)
 target_link_libraries(conformance_linux_test PRIVATE ${FAULTLINE_ZSTD_ARCHIVE})
 faultline_conformance_test(sim $<TARGET_OBJECTS:test_model> tests/model/sim_driver.c ${ON_SIM})
+faultline_conformance_test(forks $<TARGET_OBJECTS:test_model> tests/model/sim_driver.c ${ON_SIM})

@@ -1,14 +1,15 @@
 /*
- * native_driver.c: the real kernel's mmap family, in this process, behind driver.h.
+ * native_driver.c: the real kernel's mmap family behind driver.h: in this process, or in processes that fork.
  *
- *   | window: this process never maps anything else there | a page that stops what grows |
+ *   | window: no process ever maps anything else there | a page that stops what grows |
  *
  * Where the kernel would choose an address, it would choose one outside the window: so the driver makes the
  * choice by driver.h's rule (the kernel's own rule, which the tables prove on it) and asks for that place.
- * The map is read back from /proc/self/maps.
+ * The map is read back from /proc/PID/maps. The files are this process's, whoever maps them.
  */
 #include "conformance/access.h"
 #include "conformance/files.h"
+#include "conformance/processes.h"
 #include "model/driver.h"
 #include <errno.h>
 #include <faultline/vm.h>
@@ -32,9 +33,10 @@ _Static_assert(sizeof(struct fl_iovec) == sizeof(struct iovec), "laid out alike"
 struct native {
     struct driver driver;
     struct files files;
-    int maps, smaps;
-    bool forks; /* the program changed inheritance: then smaps is read, which takes longer */
-    bool stale; /* region[] is older than the last call */
+    struct processes *processes; /* NULL: all calls are made in this process */
+    int maps[DRIVER_SPACES], smaps[DRIVER_SPACES];
+    bool inherits; /* the program changed inheritance: then smaps is read, which takes longer */
+    bool stale;    /* region[] is older than the last call */
     unsigned nregions;
     struct driver_region region[DRIVER_WINDOW_PAGES];
 };
@@ -44,21 +46,35 @@ static struct native *native_of(struct driver *d)
     return (struct native *)d;
 }
 
-static void *absolute(uint64_t addr)
+static unsigned long absolute(uint64_t addr)
 {
-    return addr == DRIVER_ANY ? NULL : (void *)(WINDOW_START + addr);
+    return addr == DRIVER_ANY ? 0 : WINDOW_START + addr;
 }
 
+/* A call on files, which this process made. */
 static int result(struct driver *d, long r)
 {
     native_of(d)->stale = true;
     return r < 0 ? -errno : (int)r;
 }
 
-static int64_t placed(struct driver *d, void *at)
+/* A system call in the present process: its result, or a negative errno. */
+static long call(struct driver *d, long number, const unsigned long arg[6])
 {
-    native_of(d)->stale = true;
-    return at == MAP_FAILED ? -errno : (int64_t)((uint64_t)at - WINDOW_START);
+    struct native *native = native_of(d);
+    long r;
+
+    native->stale = true;
+    if (native->processes != NULL)
+        return processes_call(native->processes, d->space, number, arg);
+    r = syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+    return r < 0 ? -errno : r;
+}
+#define CALL(number, ...) call(d, number, (const unsigned long[6]){__VA_ARGS__})
+
+static int64_t placed(long at)
+{
+    return at < 0 && at >= -4095 ? at : at - (int64_t)WINDOW_START;
 }
 
 static int64_t raw_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
@@ -66,7 +82,8 @@ static int64_t raw_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot,
 {
     int fd = handle < 0 ? -1 : native_of(d)->files.handle[handle];
 
-    return placed(d, (void *)syscall(SYS_mmap, absolute(addr), len, prot, flags, fd, off));
+    return placed(CALL(SYS_mmap, absolute(addr), len, (unsigned long)prot, (unsigned long)flags,
+                       (unsigned long)fd, off));
 }
 
 static int64_t native_mmap(struct driver *d, uint64_t addr, uint64_t len, int prot, int flags, int handle,
@@ -77,19 +94,19 @@ static int64_t native_mmap(struct driver *d, uint64_t addr, uint64_t len, int pr
 
 static int native_munmap(struct driver *d, uint64_t addr, uint64_t len)
 {
-    return result(d, syscall(SYS_munmap, absolute(addr), len));
+    return (int)CALL(SYS_munmap, absolute(addr), len);
 }
 
 static int native_mprotect(struct driver *d, uint64_t addr, uint64_t len, int prot)
 {
-    return result(d, syscall(SYS_mprotect, absolute(addr), len, prot));
+    return (int)CALL(SYS_mprotect, absolute(addr), len, (unsigned long)prot);
 }
 
 static int64_t raw_mremap(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
                           uint64_t new_addr)
 {
-    return placed(d, (void *)syscall(SYS_mremap, absolute(addr), len, new_len, flags,
-                                     flags & MREMAP_FIXED ? absolute(new_addr) : NULL));
+    return placed(CALL(SYS_mremap, absolute(addr), len, new_len, (unsigned long)flags,
+                       flags & MREMAP_FIXED ? absolute(new_addr) : 0));
 }
 
 static int64_t native_mremap(struct driver *d, uint64_t addr, uint64_t len, uint64_t new_len, int flags,
@@ -100,40 +117,60 @@ static int64_t native_mremap(struct driver *d, uint64_t addr, uint64_t len, uint
 
 static int native_msync(struct driver *d, uint64_t addr, uint64_t len, int flags)
 {
-    return result(d, syscall(SYS_msync, absolute(addr), len, flags));
+    return (int)CALL(SYS_msync, absolute(addr), len, (unsigned long)flags);
 }
 
 static int native_madvise(struct driver *d, uint64_t addr, uint64_t len, int advice)
 {
-    native_of(d)->forks |= advice == MADV_DONTFORK || advice == MADV_WIPEONFORK;
-    return result(d, syscall(SYS_madvise, absolute(addr), len, advice));
+    native_of(d)->inherits |= advice == MADV_DONTFORK || advice == MADV_WIPEONFORK;
+    return (int)CALL(SYS_madvise, absolute(addr), len, (unsigned long)advice);
 }
 
 static int native_mincore(struct driver *d, uint64_t addr, uint64_t len, unsigned char *vec)
 {
-    return result(d, syscall(SYS_mincore, absolute(addr), len, vec));
+    struct native *native = native_of(d);
+    unsigned char *bytes = native->processes == NULL ? vec : processes_bytes(native->processes, d->space);
+    int error = (int)CALL(SYS_mincore, absolute(addr), len, (unsigned long)bytes);
+
+    if (error == 0 && bytes != vec)
+        memcpy(vec, bytes, (len + PAGE - 1) / PAGE);
+    return error;
 }
 
 static int native_mlock(struct driver *d, uint64_t addr, uint64_t len)
 {
-    return result(d, syscall(SYS_mlock, absolute(addr), len));
+    return (int)CALL(SYS_mlock, absolute(addr), len);
 }
 
 static int native_munlock(struct driver *d, uint64_t addr, uint64_t len)
 {
-    return result(d, syscall(SYS_munlock, absolute(addr), len));
+    return (int)CALL(SYS_munlock, absolute(addr), len);
 }
 
 static int native_load(struct driver *d, uint64_t addr, void *bytes, size_t len)
 {
+    struct processes *processes = native_of(d)->processes;
+    int error;
+
     native_of(d)->stale = true; /* a stack may grow */
-    return access_bytes(bytes, absolute(addr), len);
+    if (processes == NULL)
+        return access_bytes(bytes, (void *)absolute(addr), len);
+    error = processes_access(processes, d->space, processes_bytes(processes, d->space),
+                             (void *)absolute(addr), len);
+    memcpy(bytes, processes_bytes(processes, d->space), len);
+    return error;
 }
 
 static int native_store(struct driver *d, uint64_t addr, const void *bytes, size_t len)
 {
+    struct processes *processes = native_of(d)->processes;
+
     native_of(d)->stale = true; /* a stack may grow */
-    return access_bytes(absolute(addr), bytes, len);
+    if (processes == NULL)
+        return access_bytes((void *)absolute(addr), bytes, len);
+    memcpy(processes_bytes(processes, d->space), bytes, len);
+    return processes_access(processes, d->space, (void *)absolute(addr), processes_bytes(processes, d->space),
+                            len);
 }
 
 static int native_set_size(struct driver *d, int file, uint64_t len)
@@ -144,10 +181,52 @@ static int native_set_size(struct driver *d, int file, uint64_t len)
 /* process_madvise of this process would advise both ranges at once. */
 static int native_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2)
 {
-    (void)d;
-    (void)!syscall(SYS_madvise, (uint64_t)absolute(addr) & ~(PAGE - 1), len, MADV_WILLNEED);
-    (void)!syscall(SYS_madvise, (uint64_t)absolute(addr2) & ~(PAGE - 1), len2, MADV_WILLNEED);
+    (void)CALL(SYS_madvise, absolute(addr) & ~(PAGE - 1), len, MADV_WILLNEED);
+    (void)CALL(SYS_madvise, absolute(addr2) & ~(PAGE - 1), len2, MADV_WILLNEED);
     return 0;
+}
+
+/* ---- spaces -------------------------------------------------------------------------------------------- */
+
+/* Of the process, /proc/PID/…; 0: this one. */
+static void open_maps(struct native *native, unsigned space, pid_t pid)
+{
+    char path[64];
+
+    pid = pid == 0 ? getpid() : pid;
+    snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+    native->maps[space] = open(path, O_RDONLY);
+    snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
+    native->smaps[space] = open(path, O_RDONLY);
+    must(native->maps[space] >= 0 && native->smaps[space] >= 0, path);
+}
+
+static void close_maps(struct native *native, unsigned space)
+{
+    close(native->maps[space]);
+    close(native->smaps[space]);
+}
+
+static int native_fork(struct driver *d, unsigned to)
+{
+    struct native *native = native_of(d);
+    int error = processes_fork(native->processes, d->space, to);
+
+    if (error == 0)
+        open_maps(native, to, processes_pid(native->processes, to));
+    return error;
+}
+
+static void native_enter(struct driver *d, unsigned space)
+{
+    (void)space;
+    native_of(d)->stale = true;
+}
+
+static void native_exit(struct driver *d, unsigned space)
+{
+    close_maps(native_of(d), space);
+    processes_exit(native_of(d)->processes, space);
 }
 
 /* ---- files --------------------------------------------------------------------------------------------- */
@@ -272,7 +351,7 @@ static void join_regions(struct native *native)
 static void read_maps(struct native *native)
 {
     static char text[1 << 22];
-    int fd = native->forks ? native->smaps : native->maps;
+    int fd = native->inherits ? native->smaps[native->driver.space] : native->maps[native->driver.space];
     struct driver_region next, *last = NULL;
     size_t len = 0;
     ssize_t n;
@@ -320,20 +399,26 @@ static void native_destroy(struct driver *d)
 {
     struct native *native = native_of(d);
 
-    munmap(absolute(0), DRIVER_WINDOW_BYTES + PAGE);
+    unsigned space;
+
+    for (space = 0; space < DRIVER_SPACES; space++)
+        if (d->lives[space])
+            close_maps(native, space);
+    if (native->processes != NULL)
+        processes_end(native->processes);
+    munmap((void *)absolute(0), DRIVER_WINDOW_BYTES + PAGE);
     files_close(&native->files);
-    close(native->maps);
-    close(native->smaps);
     access_end();
     free(native);
 }
 
-struct driver *native_driver_create(void)
+static struct native *native_new(void)
 {
     static const struct driver calls = {
         .name = "native",
-        .has = DRIVER_HAS_DONTUNMAP | DRIVER_HAS_DSYNC | DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH,
+        .has = DRIVER_HAS_DSYNC | DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH,
         .address_space_end = USER_END - WINDOW_START,
+        .lives = {true},
         .mmap = native_mmap,
         .munmap = native_munmap,
         .mprotect = native_mprotect,
@@ -357,6 +442,9 @@ struct driver *native_driver_create(void)
         .file_read = native_file_read,
         .file_size = native_file_size,
         .region = native_region,
+        .fork = native_fork,
+        .enter = native_enter,
+        .exit = native_exit,
         .check = native_check,
         .destroy = native_destroy,
     };
@@ -366,12 +454,27 @@ struct driver *native_driver_create(void)
     native->driver = calls;
     native->stale = true;
     files_open(&native->files);
-    native->maps = open("/proc/self/maps", O_RDONLY);
-    native->smaps = open("/proc/self/smaps", O_RDONLY);
-    must(native->maps >= 0 && native->smaps >= 0, "/proc/self/maps");
-    must(mmap(absolute(DRIVER_WINDOW_BYTES), PAGE, PROT_NONE,
+    must(mmap((void *)absolute(DRIVER_WINDOW_BYTES), PAGE, PROT_NONE,
               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != MAP_FAILED,
          "the page behind the window, over which nothing may grow");
     access_begin();
+    return native;
+}
+
+struct driver *native_driver_create(void)
+{
+    struct native *native = native_new();
+
+    open_maps(native, 0, 0);
+    return &native->driver;
+}
+
+struct driver *native_forks_driver_create(void)
+{
+    struct native *native = native_new();
+
+    native->driver.has |= DRIVER_HAS_FORK;
+    native->processes = processes_start();
+    open_maps(native, 0, processes_pid(native->processes, 0));
     return &native->driver;
 }

@@ -23,5 +23,7 @@ int suite_scenes(struct driver *(*create)(void));
 int suite_calls(struct driver *(*create)(void));
 /* ---- views.c: one page of a file through shared and private mappings ---- */
 int suite_views(struct driver *(*create)(void));
+/* ---- forks.c: several spaces, on drivers that have them (DRIVER_HAS_FORK); not a part of suite_run ---- */
+int suite_forks(struct driver *(*create)(void));
 
 #endif

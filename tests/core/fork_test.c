@@ -4,7 +4,7 @@
  *   random    up to 6 spaces with private, shared and file memory are forked, stored to, wired, held,
  *             unmapped, given up and ended in any order; in many runs with too little memory, and a disk for
  *             swap. Every page of every space has the byte that a model of plain arrays says
- *   orders    every order of fork, store, unmap and exit up to a depth, over few pages and spaces
+ *   orders    every order of fork, store, unmap, page-out and exit up to a depth, over few pages and spaces
  *   long      thousands of generations: chains stay short, and memory flat
  *   failures  the Nth allocation fails: the parent is as it was
  */
@@ -379,13 +379,62 @@ static void test_random(void **state)
 
 #define ORDER_SPACES 3
 #define ORDER_PAGES  3
-#define ORDER_OPS    (ORDER_SPACES * (2 + 2 * ORDER_PAGES)) /* fork, exit, store and unmap of each page */
+#define ORDER_OPS    (ORDER_SPACES * (3 + 2 * ORDER_PAGES)) /* fork, exit, page-out; store, unmap a page */
+
+/* How often the end of a space made a chain shorter, and how often past an object that stayed. */
+static uint64_t order_collapses, order_bypasses;
+
+/* What each space's first chain is: its length, and its last object. */
+struct order_chain {
+    unsigned length;
+    const struct vm_object *bottom;
+};
+
+static void order_chains(struct order_chain chain[ORDER_SPACES])
+{
+    for (uint32_t i = 0; i < ORDER_SPACES; i++) {
+        const struct vm_object *o = space[i].map == NULL ? NULL : space[i].map->header.next->object;
+        chain[i] = (struct order_chain){0};
+        for (; o != NULL; o = o->backing_object)
+            chain[i] = (struct order_chain){chain[i].length + 1, o};
+    }
+}
+
+static void order_exit(struct model_space *s)
+{
+    struct order_chain before[ORDER_SPACES], after[ORDER_SPACES];
+    order_chains(before);
+    fl_space_destroy(s->map);
+    s->map = NULL;
+    order_chains(after);
+    for (uint32_t i = 0; i < ORDER_SPACES; i++) {
+        if (space[i].map == NULL || after[i].length == before[i].length)
+            continue;
+        order_collapses++;
+        for (uint32_t j = 0; j < ORDER_SPACES; j++)
+            order_bypasses += j != i && after[j].bottom != NULL && after[j].bottom == before[i].bottom &&
+                              after[i].bottom != before[i].bottom;
+    }
+}
+
+/* All that the space has goes to swap, whoever shares it. False: it has nothing of its own. */
+static bool order_page_out(const struct model_space *s)
+{
+    bool some = false;
+    for (unsigned p = 0; p < ORDER_PAGES; p++)
+        some |= s->page[p].mapped && s->page[p].own;
+    if (!some)
+        return false;
+    int error = fl_sys_madvise(s->map, VA(0), ptoa(ORDER_PAGES), FL_MADV_PAGEOUT);
+    assert_true(error == 0 || error == -ENOMEM); /* a part may be unmapped */
+    return true;
+}
 
 /* Makes operation `op`. False: it is impossible now, or the same as one with a smaller number. */
 static bool order_op(unsigned op, uint8_t stamp)
 {
     struct model_space *s = &space[op % ORDER_SPACES];
-    unsigned what = op / ORDER_SPACES, p = (what - 2) % ORDER_PAGES;
+    unsigned what = op / ORDER_SPACES, p = (what - 3) % ORDER_PAGES;
     if (s->map == NULL)
         return false;
     if (what == 0) {
@@ -399,13 +448,14 @@ static bool order_op(unsigned op, uint8_t stamp)
         return true;
     }
     if (what == 1) {
-        fl_space_destroy(s->map);
-        s->map = NULL;
+        order_exit(s);
         return true;
     }
+    if (what == 2)
+        return order_page_out(s);
     if (!s->page[p].mapped || (p > 0 && s->page[p - 1].mapped && !s->page[p - 1].own && !s->page[p].own))
         return false; /* pages that nothing has touched are alike: the first one stands for them */
-    if (what < 2 + ORDER_PAGES) {
+    if (what < 3 + ORDER_PAGES) {
         test_store8(s->map, VA(p), stamp);
         model_store(s, p, stamp);
     } else {
@@ -453,11 +503,15 @@ static void test_orders(void **state)
         depth = getenv("FAULTLINE_DEPTH") != NULL ? (unsigned)atoi(getenv("FAULTLINE_DEPTH")) : 6;
     struct sim_params params = test_params(1);
     (void)state;
+    params.swap_pages = 64;
     begin(&params);
     fl_space_destroy(space[0].map);
     uint64_t runs = orders_from(ops, 0, depth < 8 ? depth : 8);
-    print_message("%llu orders of up to %u operations\n", (unsigned long long)runs, depth);
-    assert_true(runs > 100);
+    print_message("%llu orders of up to %u operations: %llu collapses, %llu bypasses\n",
+                  (unsigned long long)runs, depth, (unsigned long long)order_collapses,
+                  (unsigned long long)order_bypasses);
+    assert_true(runs > 100 && (depth < 6 || (order_collapses > 0 && order_bypasses > 0)));
+    assert_true(sim_disk_counts(sim_swap_disk()).reads > 0);
     memset(space, 0, sizeof(space));
     end();
 }
@@ -527,6 +581,47 @@ static void test_generations(void **state)
     generations(true);
 }
 
+#define NCHILDREN 40
+
+/*
+ * A server with children that stay, and stores between: each has an object for what it shares with its child,
+ * and needs none of the earlier ones. Neither do the children's children.
+ */
+static void children_stay(bool copy_first)
+{
+    struct sim_params params = test_params(7);
+    struct vm_map *child[NCHILDREN];
+    params.nframes = 2048;
+    params.torture.copy_first = copy_first;
+    begin(&params);
+    map_range(&space[0], ANON * STRETCH, STRETCH);
+    map_range(&space[0], FILE_PRIVATE * STRETCH, STRETCH);
+    for (uint32_t i = 0; i < NCHILDREN; i++) {
+        for (uint32_t p = 0; p < NPAGES; p++) {
+            if (!space[0].page[p].mapped)
+                continue;
+            test_store8(space[0].map, VA(p), (uint8_t)(i + 1));
+            model_store(&space[0], p, (uint8_t)(i + 1));
+        }
+        assert_int_equal(fl_space_fork(space[0].map, &child[i]), 0);
+        assert_true(chain_length(space[0].map) <= 3 && chain_length(child[i]) <= 3);
+    }
+    for (uint32_t i = 0; i < NCHILDREN; i++) {
+        assert_int_equal(test_load8(child[i], VA(0)), i + 1);
+        fl_space_destroy(child[i]);
+    }
+    compare_all();
+    sim_vm_check();
+    end();
+}
+
+static void test_children_stay(void **state)
+{
+    (void)state;
+    children_stay(false);
+    children_stay(true);
+}
+
 /* ---- failures ---------------------------------------------------------------------------------------- */
 
 static void failing_run(uint64_t nth)
@@ -566,9 +661,8 @@ static void test_failures(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_orders),
-        cmocka_unit_test(test_generations),
+        cmocka_unit_test(test_random),      cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_generations), cmocka_unit_test(test_children_stay),
         cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests_name("fork", tests, NULL, NULL);

@@ -274,6 +274,34 @@ static void all_memory_is_locked(void **state)
     expect_usage(38, 16, 36);
 }
 
+/* A child has its parent's limits and places, and nothing of it is locked, nor will be. */
+static void a_child_has_its_parents_limits(void **state)
+{
+    struct fl_space_limits limits = {30 * P, 20 * P, 16 * P, 10 * P}, got;
+    struct fl_space_usage usage;
+    struct vm_map *child;
+
+    (void)state;
+    fl_space_set_mmap_base(map, AT + 64 * P);
+    assert_int_equal(mmap_at(AT, 4, PROT_RW, ANON), AT);
+    assert_int_equal(mmap_at(AT + 8 * P, 2, PROT_RW, FL_MAP_SHARED), AT + 8 * P);
+    test_store8(map, AT, 1);
+    fl_space_set_limits(map, &limits);
+    assert_int_equal(fl_sys_mlockall(map, FL_MCL_CURRENT | FL_MCL_FUTURE), 0);
+    assert_int_equal(fl_space_fork(map, &child), 0);
+    fl_space_get_limits(child, &got);
+    assert_memory_equal(&got, &limits, sizeof(got));
+    fl_space_usage(child, &usage);
+    assert_int_equal(usage.as_bytes, 6 * P);
+    assert_int_equal(usage.data_bytes, 4 * P);
+    assert_int_equal(usage.memlock_bytes, 0);
+    assert_int_equal(fl_sys_mmap(child, 0, 11 * P, VM_PROT_READ, ANON, NULL, 0), AT + 53 * P);
+    fl_space_usage(child, &usage);
+    assert_int_equal(usage.memlock_bytes, 0);
+    vm_map_check(child);
+    fl_space_destroy(child);
+}
+
 /* Too much for the machine: it is said, and all that was not locked before is unlocked again. */
 static void more_than_memory_cannot_be_locked(void **state)
 {
@@ -353,6 +381,7 @@ int main(void)
         TEST(the_heap_is_limited),
         TEST(locked_memory_is_limited),
         TEST(all_memory_is_locked),
+        TEST(a_child_has_its_parents_limits),
         TEST(more_than_memory_cannot_be_locked),
         TEST(places_are_looked_for_below_the_base),
         TEST(a_stack_keeps_its_gap),

@@ -284,7 +284,7 @@ static void change_the_original(struct family *family, struct prng *prng)
     vm_pindex_t pindex = prng_below(prng, INDICES);
     struct vm_page *m = test_page(family->bottom, pindex, 1, PG_COPIED);
     vm_lock(&family->bottom->lock);
-    assert_true(vm_object_invalidate_copies(family->bottom, pindex));
+    assert_int_equal(vm_object_invalidate_copies(family->bottom, m), 0);
     assert_int_equal(m->flags & PG_COPIED, 0);
     vm_unlock(&family->bottom->lock);
     family_check(family, pindex, pindex + 1, PG_COPY);
@@ -330,8 +330,8 @@ static void what_is_kept_for_a_copy_is_not_waited_for(void **state)
     vm_lock(&shadow->lock);
     assert_true(vm_page_lookup(shadow, 1) == place);
     assert_null(vm_page_lookup(shadow, 2));
+    assert_int_equal(vm_object_invalidate_copies(shadow, place), 0); /* nothing above */
     vm_page_free(place);
-    assert_false(vm_object_invalidate_copies(shadow, 1)); /* nothing above: the lock was kept */
     vm_unlock(&shadow->lock);
     vm_object_deallocate(shadow);
     vm_object_deallocate(bottom);
@@ -342,7 +342,7 @@ static void what_is_kept_for_a_copy_is_not_waited_for(void **state)
 static void come_and_go(void *arg)
 {
     struct vm_object *bottom = arg;
-    for (uint32_t i = 0; i < 40; i++) {
+    for (uint32_t i = 0; i < 200; i++) {
         struct vm_object *shadow = shadow_of(bottom, 0, 4);
         test_page(shadow, i % 4, (uint8_t)i, PG_COPY);
         struct vm_object *higher = shadow_of(shadow, 0, 4);
@@ -364,11 +364,14 @@ static void shadows_end_under_the_walk(void **state)
     for (uint32_t i = 0; i < 4; i++)
         sim_run("come and go", come_and_go, bottom);
     uint32_t walks = 0;
-    for (uint32_t i = 0; i < 200; i++) {
+    for (uint32_t i = 0; i < 600; i++) {
+        struct vm_page *m = test_page(bottom, i % 4, 1, 0);
         vm_lock(&bottom->lock);
-        bool released = vm_object_invalidate_copies(bottom, i % 4);
+        vm_page_xbusy(m);
+        walks += vm_rmap_mapped(bottom, 0, 4); /* there are no entries, so there is a shadow */
+        assert_int_equal(vm_object_invalidate_copies(bottom, m), 0);
+        vm_page_free(m); /* a shadow leaves an object without pages */
         vm_unlock(&bottom->lock);
-        walks += released;
         vm_object_remove_above(bottom, 0, 4, i % 2 == 0);
         sim_yield();
     }

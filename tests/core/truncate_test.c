@@ -395,6 +395,34 @@ static void what_a_file_grows_by_stays(void **state)
     }
 }
 
+/*
+ * Another program makes the file longer. What a mapping stored behind the old end is not in the file,
+ * whenever the page is written, thrown out and read again.
+ */
+static void what_others_make_longer_has_no_old_tail(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 150; i++) {
+        struct sim_params params = test_params_hostile(test_seed(700 + i));
+        params.torture.preempt_permille = 300;
+        begin(params, 100);
+        stop = false;
+        sim_run("write back", write_back, NULL);
+        for (uint64_t len = 100; len + 200 < VM_PAGE_SIZE; len += 200) {
+            test_store8(map, shared + len + 50, 9);
+            sim_disk_truncate(disk, len + 200);
+            assert_int_equal(fl_vnode_setsize(file.vnode), 0);
+            assert_int_equal(test_load8(map, shared + len + 50), 0);
+            assert_int_equal(fl_sys_madvise(map, shared, VM_PAGE_SIZE, FL_MADV_PAGEOUT), 0);
+            assert_int_equal(test_load8(map, shared + len + 50), 0);
+            sim_sleep_ns(len * 997 % 300000);
+        }
+        stop = true;
+        sim_join_all();
+        one_file_end();
+    }
+}
+
 static bool grown, touched;
 
 static void grow(void *arg)
@@ -509,6 +537,33 @@ static void nothing_is_on_its_way_to_where_a_file_grows(void **state)
     }
 }
 
+static void learn_size(void *arg)
+{
+    (void)arg;
+    assert_int_equal(fl_vnode_setsize(file.vnode), 0);
+}
+
+/* The same where another program makes it longer: what is in flight has the old end. */
+static void nothing_is_on_its_way_when_a_new_end_is_learnt(void **state)
+{
+    (void)state;
+    begin(test_params(15), 100);
+    test_store8(map, shared, 1);
+    sim_disk_faults(disk)->latency_min_ns = sim_disk_faults(disk)->latency_max_ns = 5000000;
+    sim_run("sync", sync_all, NULL);
+    sim_sleep_ns(100000);
+    assert_int_equal(sim_disk_counts(disk).in_flight, 1);
+    test_store8(map, shared + 101, 9);
+    sim_disk_truncate(disk, 2000);
+    sim_run("learn", learn_size, NULL);
+    while (file.vnode->size_bytes == 100)
+        sim_sleep_ns(5000);
+    assert_int_equal(sim_disk_counts(disk).in_flight, 0);
+    sim_join_all();
+    assert_int_equal(test_load8(map, shared + 101), 0);
+    one_file_end();
+}
+
 static int late_result;
 
 static void load_late(void *arg)
@@ -579,9 +634,11 @@ int main(void)
         cmocka_unit_test(nothing_is_mapped_beyond_the_end),
         cmocka_unit_test(a_refused_truncation_is_never_seen),
         cmocka_unit_test(what_a_file_grows_by_stays),
+        cmocka_unit_test(what_others_make_longer_has_no_old_tail),
         cmocka_unit_test(the_old_ends_page_stays_out_until_the_new_end_is_known),
         cmocka_unit_test(nothing_is_on_its_way_to_what_is_cut_off),
         cmocka_unit_test(nothing_is_on_its_way_to_where_a_file_grows),
+        cmocka_unit_test(nothing_is_on_its_way_when_a_new_end_is_learnt),
         cmocka_unit_test(a_page_that_is_about_to_go_is_not_mapped),
         cmocka_unit_test(unmapping_a_range_leaves_the_pages),
     };

@@ -39,7 +39,7 @@ static void decode(const uint8_t *byte, struct op *op)
                                  FL_MADV_PAGEOUT,  FL_MADV_POPULATE_WRITE};
 
     memset(op, 0, sizeof(*op));
-    op->kind = (enum op_kind)(byte[0] % OP_KINDS);
+    op->kind = (enum op_kind)(byte[0] % OP_FORK);
     op->addr = (uint64_t)(byte[1] % 64) * PAGE;
     op->len = (uint64_t)(byte[2] % 16) * PAGE + byte[3] % 2;
     op->prot = byte[4] % 8;

@@ -1,6 +1,6 @@
 /*
  * chaos_test.c: random operations while allocations, mappings and
- * transfers fail at random, in too little memory.
+ * transfers fail at random, those of swap too, in too little memory.
  *
  * The effect of each operation is unknown then, so nothing is compared. But every result is a success or an
  * error that the operation may have, every structure passes its check, every dirty page can be written once
@@ -16,16 +16,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SEEDS       500
+#define SEEDS       700
 #define OPS         300
 #define FIRST_SEED  1
-#define SECONDS_MAX 30
+#define SECONDS_MAX 120 /* under ASan, on a busy machine */
 #define CHECK_EACH  16
 
 static bool is_an_error(int64_t result)
 {
-    static const int errors[] = {EIO,   ENXIO,  EBADF,  EAGAIN,    ENOMEM,     EACCES, EFAULT,
-                                 EBUSY, EEXIST, EINVAL, EOVERFLOW, EOPNOTSUPP, ENOSPC, EFBIG};
+    static const int errors[] = {EIO,    ENXIO,  EBADF,     EAGAIN,     ENOMEM, EACCES, EFAULT, EBUSY,
+                                 EEXIST, EINVAL, EOVERFLOW, EOPNOTSUPP, ENOSPC, EFBIG,  ESRCH};
     unsigned i;
 
     for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
@@ -39,16 +39,38 @@ static void set_weather(struct driver *d, struct prng *r, bool bad)
     struct sim_torture *torture = sim_torture();
     int f;
 
-    torture->fail_alloc_permille = bad ? (uint32_t)prng_below(r, 60) : 0;
-    torture->fail_map_permille = bad ? (uint32_t)prng_below(r, 60) : 0;
-    for (f = 0; f < DRIVER_FILES; f++) {
-        struct sim_disk_faults *faults = sim_disk_faults(sim_driver_disk(d, f));
+    for (f = 0; f <= DRIVER_FILES; f++) {
+        struct sim_disk *disk = f < DRIVER_FILES ? sim_driver_disk(d, f) : sim_swap_disk();
+        struct sim_disk_faults *faults = disk == NULL ? NULL : sim_disk_faults(disk);
 
+        if (faults == NULL)
+            continue;
         faults->fail_read_permille = bad ? (uint32_t)prng_below(r, 100) : 0;
         faults->fail_write_permille = bad ? (uint32_t)prng_below(r, 100) : 0;
         faults->torn = bad && prng_chance(r, 500);
-        faults->room_pages = bad && prng_chance(r, 500) ? prng_below(r, 8) : SIM_FILES_ROOM;
+        faults->room_pages =
+            bad && f < DRIVER_FILES && prng_chance(r, 500) ? prng_below(r, 8) : SIM_FILES_ROOM;
     }
+    torture->fail_alloc_permille = bad ? (uint32_t)prng_below(r, 60) : 0;
+    torture->fail_map_permille = bad ? (uint32_t)prng_below(r, 60) : 0;
+}
+
+/* What a sequence is made of, and the swap: none, tiny, or ample. */
+static enum op_mix draw_mix(struct sim_params *params, uint64_t seed)
+{
+    static const uint32_t swaps[] = {0, 40, 4096};
+
+    if (seed % 4 != 0)
+        return seed % 4 == 1 ? OP_MIX_MAPS : OP_MIX_FILES;
+    params->swap_pages = swaps[seed / 4 % 3];
+    return OP_MIX_FORKS;
+}
+
+static void end_other_spaces(struct driver *d)
+{
+    for (unsigned space = 0; space < DRIVER_SPACES; space++)
+        if (d->lives[space] && space != d->space && driver_exit(d, space) != 0)
+            abort();
 }
 
 /*
@@ -83,6 +105,7 @@ static bool run(uint64_t seed)
     struct driver *d;
     struct prng r;
     struct op op;
+    enum op_mix mix = draw_mix(&params, seed);
     int i;
 
     params.nframes = seed % 2 == 0 ? 64 : 512;
@@ -90,7 +113,7 @@ static bool run(uint64_t seed)
     d = sim_driver_create_on(&params, sim_files_draw(seed));
     set_weather(d, &r, true);
     for (i = 0; i < OPS; i++) {
-        op_draw(&op, &r, d, seed % 3 == 0 ? OP_MIX_MAPS : OP_MIX_FILES);
+        op_draw(&op, &r, d, mix);
         outcome_of(d, &op, &out);
         if (out.result < 0 && !is_an_error(out.result)) {
             fprintf(stderr, "result %" PRId64 " of ", out.result);
@@ -102,6 +125,7 @@ static bool run(uint64_t seed)
     }
     set_weather(d, &r, false);
     d->check(d);
+    end_other_spaces(d);
     if (!write_all(d)) {
         fprintf(stderr, "what was dirty cannot be written\n");
         return false;

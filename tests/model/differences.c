@@ -25,7 +25,6 @@ const struct difference differences[] = {
      "finds a place only when the mapping is otherwise possible, under one lock. POSIX leaves the order "
      "open.",
      two_errors},
-    {"mremap-dontunmap", "MREMAP_DONTUNMAP says EINVAL, as Linux before 5.7 did.", NULL},
     {"mremap-several", "mremap over several mappings says EFAULT, as Linux before 6.17 did.", NULL},
     {"mlock-all-or-nothing",
      "When mlock, munlock or MAP_LOCKED fails on the way, Linux keeps the pages before that place, or all of "

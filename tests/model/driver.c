@@ -1,4 +1,4 @@
-/* driver.c: what all drivers share: the files that exist, and walks over a driver's regions. See driver.h. */
+/* driver.c: what all drivers share: the files that exist, spaces, walks over regions. See driver.h. */
 #include "model/driver.h"
 #include "sim/prng.h"
 #include <errno.h>
@@ -34,6 +34,39 @@ bool driver_region_joins(const struct driver_region *a, const struct driver_regi
 {
     return a->end == b->start && a->prot == b->prot && a->shared == b->shared && a->file == b->file &&
            a->inherit == b->inherit && (a->file < 0 || a->offset + (a->end - a->start) == b->offset);
+}
+
+int driver_fork(struct driver *d, unsigned to)
+{
+    int error = d->lives[to] ? -EEXIST : d->fork(d, to);
+
+    if (error == 0)
+        d->lives[to] = true;
+    return error;
+}
+
+int driver_enter(struct driver *d, unsigned space)
+{
+    if (!d->lives[space])
+        return -ESRCH;
+    d->enter(d, space);
+    d->space = space;
+    return 0;
+}
+
+int driver_exit(struct driver *d, unsigned space)
+{
+    unsigned other = 0;
+
+    while (other < DRIVER_SPACES && (other == space || !d->lives[other]))
+        other++;
+    if (!d->lives[space] || other == DRIVER_SPACES)
+        return -ESRCH;
+    if (d->space == space && driver_enter(d, other) != 0)
+        return -ESRCH;
+    d->lives[space] = false;
+    d->exit(d, space);
+    return 0;
 }
 
 uint64_t driver_find_gap(struct driver *d, uint64_t len)

@@ -8,6 +8,9 @@
  * the window has address 0. DRIVER_ANY as an address means NULL. Results are 0 or a
  * negative errno; results that are addresses are relative again. Where the driver
  * chooses the address, it chooses the highest gap of the window that is long enough.
+ *
+ * A driver may have several address spaces (DRIVER_HAS_FORK). All calls are made in one of them, which
+ * driver_enter chooses; space 0 is there at first, and the others come from driver_fork.
  */
 #ifndef TESTS_MODEL_DRIVER_H
 #define TESTS_MODEL_DRIVER_H
@@ -53,11 +56,12 @@ struct driver_hold {
     int access; /* VM_PROT_READ or _WRITE */
 };
 
+#define DRIVER_SPACES 5
+
 #define DRIVER_VEC_UNKNOWN 2 /* mincore's answer of the model where both are right */
 
 #define DRIVER_HAS_BRK       0x1
 #define DRIVER_HAS_GROWSDOWN 0x2
-#define DRIVER_HAS_DONTUNMAP 0x4
 #define DRIVER_HAS_DIRECT    0x8  /* FL_IOCB_DIRECT */
 #define DRIVER_HAS_DSYNC     0x20 /* FL_IOCB_APPEND, FL_IOCB_DSYNC */
 #define DRIVER_HAS_REMOVE    0x40 /* MADV_REMOVE */
@@ -66,6 +70,7 @@ struct driver_hold {
 
 #define DRIVER_HAS_HOLD 0x100 /* the calls about holds */
 #define DRIVER_HAS_SWAP 0x200 /* private pages that were written may be absent */
+#define DRIVER_HAS_FORK 0x400 /* several address spaces */
 
 struct driver;
 struct fl_iovec;
@@ -80,6 +85,8 @@ struct driver {
     const char *name;
     unsigned has;
     uint64_t address_space_end; /* relative: the first address that user memory cannot have */
+    unsigned space;             /* the one that calls are made in: driver_enter */
+    bool lives[DRIVER_SPACES];  /* the spaces that there are */
     driver_mmap_fn *mmap;
     int (*munmap)(struct driver *d, uint64_t addr, uint64_t len);
     int (*mprotect)(struct driver *d, uint64_t addr, uint64_t len, int prot);
@@ -127,11 +134,25 @@ struct driver {
     uint64_t (*file_size)(struct driver *d, int file);
     /* The first region that ends after addr, merged with its equal neighbours. False: there is none. */
     bool (*region)(struct driver *d, uint64_t addr, struct driver_region *region);
+    /*
+     * DRIVER_HAS_FORK; called by driver_fork and its neighbours alone. fork: space `to`, which does not live,
+     * becomes a copy of the present one. Calls in progress (hold) go on in the space that made them.
+     */
+    int (*fork)(struct driver *d, unsigned to);
+    void (*enter)(struct driver *d, unsigned space);
+    void (*exit)(struct driver *d, unsigned space); /* not the present one */
     /* Panics when a check of the driver's structures fails. */
     void (*check)(struct driver *d);
     void (*destroy)(struct driver *d);
 };
 
+/*
+ * Forks the present space, goes to another one, ends one; the last one cannot end, and after the present one
+ * the first of those that live is the present one. Errors: -EEXIST, `to` lives; -ESRCH, it does not; of fork.
+ */
+int driver_fork(struct driver *d, unsigned to);
+int driver_enter(struct driver *d, unsigned space);
+int driver_exit(struct driver *d, unsigned space);
 /* Whether b continues a, so that the two are one region. */
 bool driver_region_joins(const struct driver_region *a, const struct driver_region *b);
 /* Whether the descriptor's mode allows the call, as a kernel checks it: 0, or -EBADF. */
@@ -155,5 +176,7 @@ uint64_t driver_file_size(int file);
 
 struct driver *model_driver_create(void);
 struct driver *native_driver_create(void);
+/* The same in processes of its own, which can fork. */
+struct driver *native_forks_driver_create(void);
 
 #endif

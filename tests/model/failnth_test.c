@@ -1,6 +1,6 @@
 /*
  * failnth_test.c: fail the Nth allocation, mapping, read, write, flush, query of the length, and any other
- * operation of a store, for every N.
+ * operation of a store, for every N; with forks also each transfer of swap.
  *
  *   for each scene and each kind of failure, N = 1, 2, …:
  *       boot ─▶ the Nth fails ─▶ scene: succeeds, or says why ─▶ checked ─▶ the scene again: succeeds
@@ -315,6 +315,105 @@ static int advised(struct driver *d)
     return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
 }
 
+/* ---- several spaces, and swap -------------------------------------------------------------------------- */
+
+/* What a scene that failed has left is space 0 alone. */
+static void end_children(struct driver *d)
+{
+    if (!d->lives[0])
+        assert_int_equal(driver_fork(d, 0), 0);
+    assert_int_equal(driver_enter(d, 0), 0);
+    for (unsigned space = 1; space < DRIVER_SPACES; space++)
+        if (d->lives[space])
+            assert_int_equal(driver_exit(d, space), 0);
+}
+
+static int forked(struct driver *d)
+{
+    TRY(d->mmap(d, P(1), P(8), RW, ANON | FL_MAP_FIXED, -1, 0));
+    TRY(d->mmap(d, P(20), P(6), RW, FL_MAP_PRIVATE | FL_MAP_FIXED, 3, 0));
+    TRY(d->mmap(d, P(30), P(4), RW, FL_MAP_SHARED | FL_MAP_ANONYMOUS | FL_MAP_FIXED, -1, 0));
+    TRY(put(d, P(1), 0x11));
+    TRY(put(d, P(21), 0x12));
+    TRY(put(d, P(30), 0x13));
+    TRY(d->madvise(d, P(6), P(1), FL_MADV_DONTFORK));
+    TRY(d->madvise(d, P(7), P(1), FL_MADV_WIPEONFORK));
+    TRY(put(d, P(7), 0x14));
+    TRY(driver_fork(d, 1));
+    TRY(put(d, P(1), 0x21));
+    TRY(put(d, P(22), 0x22));
+    TRY(driver_enter(d, 1));
+    TRY(expect(d, P(1), 0x11));
+    TRY(expect(d, P(7), 0));
+    TRY(put(d, P(2), 0x31));
+    TRY(put(d, P(31), 0x32));
+    TRY(driver_fork(d, 2));
+    TRY(d->madvise(d, P(1), P(1), FL_MADV_DONTNEED));
+    TRY(expect(d, P(1), 0));
+    TRY(d->mremap(d, P(20), P(3), P(3), FL_MREMAP_MAYMOVE | FL_MREMAP_FIXED, P(40)));
+    TRY(expect(d, P(42), driver_file_byte(2, P(2))));
+    TRY(driver_exit(d, 1));
+    TRY(expect(d, P(31), 0x32));
+    TRY(expect(d, P(22), 0x22));
+    TRY(driver_enter(d, 2));
+    TRY(expect(d, P(1), 0x11));
+    TRY(put(d, P(21), 0x41));
+    TRY(expect(d, P(2), 0x31));
+    TRY(driver_exit(d, 2));
+    TRY(expect(d, P(21), 0x12));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
+/* Locked pages, and pages that a call holds, are copied at once. */
+static int forked_pinned(struct driver *d)
+{
+    d->unhold(d, 0);
+    TRY(d->mmap(d, P(1), P(8), RW, ANON | FL_MAP_FIXED, -1, 0));
+    TRY(d->mmap(d, P(20), P(4), RW, FL_MAP_PRIVATE | FL_MAP_FIXED, 3, 0));
+    TRY(put(d, P(2), 0x51));
+    TRY(d->mlock(d, P(1), P(4)));
+    TRY(d->hold(d, 0, P(20), P(2), VM_PROT_WRITE));
+    TRY(driver_fork(d, 1));
+    TRY(put(d, P(2), 0x52));
+    TRY(d->held_store(d, 0, P(20), "h", 1));
+    TRY(expect(d, P(20), 'h'));
+    TRY(driver_enter(d, 1));
+    TRY(expect(d, P(2), 0x51));
+    TRY(expect(d, P(20), driver_file_byte(2, 0)));
+    TRY(driver_exit(d, 0)); /* the call in progress keeps its page */
+    TRY(driver_fork(d, 0));
+    TRY(driver_exit(d, 1));
+    TRY(expect(d, P(2), 0x51));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
+/* More than memory, in two spaces: each page goes to swap and comes back. */
+static int swapped(struct driver *d)
+{
+    const uint64_t n = 56;
+
+    TRY(d->mmap(d, P(1), P(n), RW, ANON | FL_MAP_FIXED, -1, 0));
+    for (uint64_t i = 1; i <= n; i++)
+        TRY(put(d, P(i), (uint8_t)i));
+    TRY(d->madvise(d, P(1), P(n), FL_MADV_PAGEOUT));
+    TRY(driver_fork(d, 1));
+    for (uint64_t i = 1; i <= n; i += 7)
+        TRY(put(d, P(i), (uint8_t)(i + 100)));
+    TRY(driver_enter(d, 1));
+    for (uint64_t i = 1; i <= n; i++)
+        TRY(expect(d, P(i), (uint8_t)i));
+    TRY(put(d, P(2), 0x61));
+    TRY(d->madvise(d, P(1), P(n), FL_MADV_PAGEOUT));
+    TRY(driver_exit(d, 0)); /* what is left of the child's chain takes over pages and slots */
+    TRY(expect(d, P(2), 0x61));
+    TRY(expect(d, P(1), 1));
+    TRY(driver_fork(d, 0));
+    TRY(driver_exit(d, 1));
+    for (uint64_t i = 3; i <= n; i++)
+        TRY(expect(d, P(i), (uint8_t)i));
+    return d->munmap(d, 0, DRIVER_WINDOW_BYTES);
+}
+
 /* ---- failures ------------------------------------------------------------------------------------------ */
 
 struct failure {
@@ -322,6 +421,7 @@ struct failure {
     uint32_t *(*countdown)(struct driver *d, int file);
     bool (*allows)(int error);
     bool per_file; /* each file's disk has a countdown of its own */
+    bool swap;     /* and swap's */
 };
 
 static uint32_t *alloc_countdown(struct driver *d, int file)
@@ -338,14 +438,21 @@ static uint32_t *map_countdown(struct driver *d, int file)
     return &sim_torture()->fail_map_nth;
 }
 
+#define SWAP DRIVER_FILES /* as a file's number */
+
+static struct sim_disk *disk_of(struct driver *d, int file)
+{
+    return file == SWAP ? sim_swap_disk() : sim_driver_disk(d, file);
+}
+
 static uint32_t *read_countdown(struct driver *d, int file)
 {
-    return &sim_disk_faults(sim_driver_disk(d, file))->fail_read_nth;
+    return &sim_disk_faults(disk_of(d, file))->fail_read_nth;
 }
 
 static uint32_t *write_countdown(struct driver *d, int file)
 {
-    return &sim_disk_faults(sim_driver_disk(d, file))->fail_write_nth;
+    return &sim_disk_faults(disk_of(d, file))->fail_write_nth;
 }
 
 static uint32_t *flush_countdown(struct driver *d, int file)
@@ -385,16 +492,21 @@ static bool is_io_error(int error)
 }
 
 static const struct failure failures[] = {
-    {"allocation", alloc_countdown, is_no_memory, false}, {"mapping", map_countdown, is_no_memory, false},
-    {"read", read_countdown, is_io_error, true},          {"write", write_countdown, is_io_error, true},
-    {"flush", flush_countdown, is_io_error, true},        {"size", size_countdown, is_io_error, true},
-    {"truncate", truncate_countdown, is_io_error, true},  {"punch", punch_countdown, is_io_error, true},
-    {"allocate", allocate_countdown, is_io_error, true},
+    {"allocation", alloc_countdown, is_no_memory, false, false},
+    {"mapping", map_countdown, is_no_memory, false, false},
+    {"read", read_countdown, is_io_error, true, true},
+    {"write", write_countdown, is_io_error, true, true},
+    {"flush", flush_countdown, is_io_error, true, false},
+    {"size", size_countdown, is_io_error, true, false},
+    {"truncate", truncate_countdown, is_io_error, true, false},
+    {"punch", punch_countdown, is_io_error, true, false},
+    {"allocate", allocate_countdown, is_io_error, true, false},
 };
 
 /* Also reports failed writes to each descriptor, so that its next mapping is not told of them. */
 static void restart(struct driver *d)
 {
+    end_children(d);
     for (int handle = 0; handle < DRIVER_HANDLES; handle++)
         (void)d->fsync(d, handle, 0);
     assert_int_equal(d->munmap(d, 0, DRIVER_WINDOW_BYTES), 0);
@@ -404,6 +516,9 @@ static void restart(struct driver *d)
 struct computer {
     uint32_t block_bytes; /* of its disks; 0: a page */
     bool enters_itself;   /* resident pages (MM1), and its bits come late */
+    bool copy_first;      /* pages cannot move from object to object */
+    uint32_t nframes;     /* 0: plenty */
+    uint32_t swap_pages;  /* 0: there is no swap */
 };
 
 /* Returns whether the nth failure came. */
@@ -415,6 +530,9 @@ static bool fail_nth(int (*scene)(struct driver *d), const struct computer *comp
                               .thin = failure->countdown == allocate_countdown};
     params.torture.enters_itself_permille = computer->enters_itself ? 1000 : 0;
     params.torture.late_bits = computer->enters_itself;
+    params.torture.copy_first = computer->copy_first;
+    params.nframes = computer->nframes;
+    params.swap_pages = computer->swap_pages;
     struct driver *d = sim_driver_create_on(&params, files);
     uint32_t *countdown = failure->countdown(d, file);
     bool came;
@@ -448,7 +566,9 @@ static void fail_all(int (*scene)(struct driver *d), const struct computer *comp
     uint32_t n;
 
     for (f = 0; f < sizeof(failures) / sizeof(failures[0]); f++) {
-        for (file = 0; file < (failures[f].per_file ? DRIVER_FILES : 1); file++) {
+        for (file = 0; file < (failures[f].per_file ? DRIVER_FILES + 1 : 1); file++) {
+            if (file == SWAP && (computer->swap_pages == 0 || !failures[f].swap))
+                continue;
             for (n = 1; fail_nth(scene, computer, &failures[f], file, n); n++)
                 assert_true(n < N_MAX);
             total += n - 1;
@@ -460,30 +580,48 @@ static void fail_all(int (*scene)(struct driver *d), const struct computer *comp
 
 static void fail_on_each_computer(int (*scene)(struct driver *d))
 {
-    fail_all(scene, &(struct computer){0, false});
-    fail_all(scene, &(struct computer){512, false});
-    fail_all(scene, &(struct computer){0, true});
+    fail_all(scene, &(struct computer){.block_bytes = 0});
+    fail_all(scene, &(struct computer){.block_bytes = 512});
+    fail_all(scene, &(struct computer){.enters_itself = true});
 }
 
-#define TEST(scene)                                                                                          \
+/* With less memory than the scenes use, where pages can move from object to object, and where not. */
+static void fail_on_each_swap(int (*scene)(struct driver *d))
+{
+    fail_all(scene, &(struct computer){.nframes = 48, .swap_pages = 500});
+    fail_all(scene,
+             &(struct computer){.nframes = 48, .swap_pages = 500, .copy_first = true, .enters_itself = true});
+}
+
+static void fail_with_and_without_swap(int (*scene)(struct driver *d))
+{
+    fail_all(scene, &(struct computer){.block_bytes = 0});
+    fail_all(scene, &(struct computer){.copy_first = true});
+    fail_on_each_swap(scene);
+}
+
+#define TEST(scene, on)                                                                                      \
     static void test_##scene(void **state)                                                                   \
     {                                                                                                        \
         (void)state;                                                                                         \
-        fail_on_each_computer(scene);                                                                        \
+        on(scene);                                                                                           \
     }
-TEST(shared_file)
-TEST(private_file)
-TEST(anonymous)
-TEST(locked)
-TEST(moving)
-TEST(cut_off)
-TEST(held)
-TEST(heap)
-TEST(written)
-TEST(truncated)
-TEST(punched)
-TEST(direct)
-TEST(advised)
+TEST(shared_file, fail_on_each_computer)
+TEST(private_file, fail_on_each_computer)
+TEST(anonymous, fail_on_each_computer)
+TEST(locked, fail_on_each_computer)
+TEST(moving, fail_on_each_computer)
+TEST(cut_off, fail_on_each_computer)
+TEST(held, fail_on_each_computer)
+TEST(heap, fail_on_each_computer)
+TEST(written, fail_on_each_computer)
+TEST(truncated, fail_on_each_computer)
+TEST(punched, fail_on_each_computer)
+TEST(direct, fail_on_each_computer)
+TEST(advised, fail_on_each_computer)
+TEST(forked, fail_with_and_without_swap)
+TEST(forked_pinned, fail_with_and_without_swap)
+TEST(swapped, fail_on_each_swap)
 
 /* A write that fails: msync says so, the page stays dirty, and the next msync writes it. */
 static void test_write_error_keeps_page_dirty(void **state)
@@ -541,6 +679,9 @@ int main(void)
         cmocka_unit_test(test_punched),
         cmocka_unit_test(test_direct),
         cmocka_unit_test(test_advised),
+        cmocka_unit_test(test_forked),
+        cmocka_unit_test(test_forked_pinned),
+        cmocka_unit_test(test_swapped),
         cmocka_unit_test(test_write_error_keeps_page_dirty),
         cmocka_unit_test(test_read_error_is_one_access),
     };

@@ -350,7 +350,9 @@ static int advise_page(struct model *model, struct model_page *page, int advice)
         page->copy = NULL;
         /* reads as zeros then, where it is anonymous */
         page->touched = page->kept != 0;
-        page->held = page->shared || page->file < 0 ? page->held : 0; /* the file shows there again */
+        page->inherited = false;
+        /* The file shows there again, or what was forked is mapped anew. */
+        page->held = page->shared || (page->file < 0 && !model->forked) ? page->held : 0;
         return 0;
     case FL_MADV_FREE:
         if (page->locked || page->shared || page->file >= 0)
@@ -413,7 +415,7 @@ static int model_mincore(struct driver *d, uint64_t addr, uint64_t len, unsigned
         if (page->copy != NULL && !page->free_vague)
             *vec++ = 1;
         else
-            *vec++ = page->file < 0 && !page->touched ? 0 : DRIVER_VEC_UNKNOWN;
+            *vec++ = page->file < 0 && !page->touched && !page->inherited ? 0 : DRIVER_VEC_UNKNOWN;
     }
     return 0;
 }
@@ -477,17 +479,18 @@ static int model_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_
 static uint64_t model_brk(struct driver *d, uint64_t addr)
 {
     struct model *model = model_of(d);
-    uint64_t old = NPAGES(model->brk) * PAGE, new = NPAGES(addr) * PAGE;
+    uint64_t *brk = &model->space[d->space].brk;
+    uint64_t old = NPAGES(*brk) * PAGE, new = NPAGES(addr) * PAGE;
 
     if (addr < DRIVER_BRK_START || addr > DRIVER_BRK_LIMIT)
-        return model->brk;
+        return *brk;
     if (new < old) {
         FOR_PAGES (model, page, new, old - new)
             model_page_unmap(page);
     } else if (new > old) {
         if (!all_free(model, old,
                       new - old + PAGE)) /* Linux keeps a page between the heap and what follows */
-            return model->brk;
+            return *brk;
         model->calls++;
         FOR_PAGES (model, page, old, new - old)
             *page = (struct model_page){.mapped = true,
@@ -496,7 +499,7 @@ static uint64_t model_brk(struct driver *d, uint64_t addr)
                                         .file = -1,
                                         .made_by = model->calls};
     }
-    model->brk = addr;
+    *brk = addr;
     return addr;
 }
 
@@ -508,10 +511,12 @@ static void model_check(struct driver *d)
 static void model_destroy(struct driver *d)
 {
     struct model *model = model_of(d);
+    unsigned space;
     int i;
 
-    for (i = 0; i < DRIVER_WINDOW_PAGES; i++)
-        model_page_unmap(&model->page[i]);
+    for (space = 0; space < DRIVER_SPACES; space++)
+        if (d->lives[space])
+            model_exit(d, space);
     for (i = 0; i < model->nfiles; i++)
         free(model->file[i].bytes);
     free(model);
@@ -531,8 +536,9 @@ struct driver *model_driver_create(void)
 {
     static const struct driver calls = {
         .name = "model",
-        .has = DRIVER_HAS_BRK | DRIVER_HAS_DONTUNMAP | DRIVER_HAS_DIRECT | DRIVER_HAS_DSYNC |
-               DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT | DRIVER_HAS_HOLD,
+        .has = DRIVER_HAS_BRK | DRIVER_HAS_DIRECT | DRIVER_HAS_DSYNC | DRIVER_HAS_REMOVE | DRIVER_HAS_PUNCH |
+               DRIVER_HAS_LIMIT | DRIVER_HAS_HOLD | DRIVER_HAS_FORK,
+        .lives = {true},
         .address_space_end = DRIVER_WINDOW_BYTES,
         .mmap = model_mmap,
         .munmap = model_munmap,
@@ -563,6 +569,9 @@ struct driver *model_driver_create(void)
         .file_read = model_file_read,
         .file_size = model_file_size,
         .region = model_region,
+        .fork = model_fork,
+        .enter = model_enter,
+        .exit = model_exit,
         .check = model_check,
         .destroy = model_destroy,
     };
@@ -571,7 +580,8 @@ struct driver *model_driver_create(void)
     if (model == NULL)
         abort();
     model->driver = calls;
-    model->brk = DRIVER_BRK_START;
+    model->page = model->space[0].page;
+    model->space[0].brk = DRIVER_BRK_START;
     model->block = PAGE;
     model_files_init(model);
     return &model->driver;

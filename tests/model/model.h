@@ -1,6 +1,7 @@
 /*
- * model.h: a naive address space, which every other driver is compared with.
+ * model.h: naive address spaces, which every other driver is compared with.
  *
+ *   space[]: an array of pages each; a fork copies all of it
  *   page[]:  | - | - | rw p file 0 page 3, own copy | r- s file 1 page 0 | rw p anonymous, zero | - | …
  *   file[]:  bytes and a size; a shared anonymous mapping is a nameless file
  *
@@ -38,6 +39,8 @@ struct model_page {
     uint8_t *copy;
     bool lock_vague; /* locking failed, or the file was cut off there: differences.c */
     bool free_vague; /* MADV_FREE: the page may have been reclaimed */
+    /* Since a fork nothing was stored here: the page may be that of another space, until it is copied. */
+    bool inherited;
     /*
      * A bit for each system call in progress that holds the page here and must
      * still find it, without a fault.
@@ -56,17 +59,24 @@ enum model_bug {
     MODEL_BUG_OFFSET_BY_PAGE, /* mremap to a new place shows a file one page too far */
     MODEL_BUG_SHORT_WRITE,    /* a write of more than a page loses its last byte */
     MODEL_BUG_STALE_TAIL,     /* bytes that were stored beyond the end show when the file grows */
+    MODEL_BUG_FORKED_BYTE,    /* a fork spoils byte 100 of a private page of the child's */
     MODEL_BUGS,
+};
+
+struct model_space {
+    struct model_page page[DRIVER_WINDOW_PAGES];
+    uint64_t brk;
 };
 
 struct model {
     struct driver driver;
-    struct model_page page[DRIVER_WINDOW_PAGES];
+    struct model_space space[DRIVER_SPACES];
+    struct model_page *page; /* of the present space */
+    bool forked;             /* there was a fork, ever */
     struct model_file file[MODEL_FILES_MAX];
     int nfiles;
     struct driver_hold hold[DRIVER_HOLDS]; /* len 0: none */
     uint32_t calls;
-    uint64_t brk;
     uint32_t block; /* block size of the files' stores */
     enum model_bug bug;
 };
@@ -83,10 +93,10 @@ void model_set_bug(struct driver *d, enum model_bug bug);
 bool model_is_vague(struct driver *d, const struct op *op);
 /* Whether the byte at addr may be zero instead. */
 bool model_byte_may_be_zero(struct driver *d, uint64_t addr);
-/* Pages that cannot leave memory: private copies, anonymous pages, locked pages. */
-uint64_t model_pinned_pages(struct driver *d);
+/* Pages of all spaces that cannot leave memory: locked ones; without swap also private and anonymous ones. */
+uint64_t model_pinned_pages(struct driver *d, bool swap);
 /* How many more such pages the operation could make, at most. */
-uint64_t model_may_pin(struct driver *d, const struct op *op);
+uint64_t model_may_pin(struct driver *d, const struct op *op, bool swap);
 
 /* The first region that ends after addr. */
 bool model_region(struct driver *d, uint64_t addr, struct driver_region *region);
@@ -110,6 +120,12 @@ int model_load(struct driver *d, uint64_t addr, void *bytes, size_t len);
 int model_store(struct driver *d, uint64_t addr, const void *bytes, size_t len);
 int model_set_size(struct driver *d, int file, uint64_t len);
 int model_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len);
+
+/* ---- model_space.c: several spaces ---- */
+
+int model_fork(struct driver *d, unsigned to);
+void model_enter(struct driver *d, unsigned space);
+void model_exit(struct driver *d, unsigned space);
 
 /* ---- model_hold.c: system calls in progress ---- */
 

@@ -90,29 +90,55 @@ bool model_is_vague(struct driver *d, const struct op *op)
     return op->kind == OP_MREMAP && mremap_is_vague(model, op);
 }
 
-uint64_t model_pinned_pages(struct driver *d)
+static uint64_t pinned_pages(const struct model_space *space, bool swap)
 {
-    struct model *model = model_of(d);
-    uint64_t n = model_held_pages(model);
+    uint64_t n = 0;
     int i;
 
     for (i = 0; i < DRIVER_WINDOW_PAGES; i++) {
-        struct model_page *page = &model->page[i];
+        const struct model_page *page = &space->page[i];
+        bool anonymous =
+            page->copy != NULL || ((page->file < 0 || page->file >= DRIVER_FILES) && page->touched);
 
-        n += page->mapped && (page->locked || page->lock_vague || page->copy != NULL ||
-                              ((page->file < 0 || page->file >= DRIVER_FILES) && page->touched));
+        n += page->mapped && (page->locked || page->lock_vague || (anonymous && !swap));
     }
     return n;
 }
 
-uint64_t model_may_pin(struct driver *d, const struct op *op)
+uint64_t model_pinned_pages(struct driver *d, bool swap)
+{
+    struct model *model = model_of(d);
+    uint64_t n = model_held_pages(model);
+    unsigned space;
+
+    for (space = 0; space < DRIVER_SPACES; space++)
+        if (d->lives[space])
+            n += pinned_pages(&model->space[space], swap);
+    return n;
+}
+
+/* Of an operation that makes private or anonymous pages, but wires none. */
+static uint64_t may_pin_anonymous(struct driver *d, const struct op *op)
+{
+    switch (op->kind) {
+    case OP_LOAD:
+    case OP_STORE:
+        return NPAGES(op->len) + 1;
+    case OP_FORK:
+        return pinned_pages(&model_of(d)->space[d->space], false);
+    case OP_MADVISE:
+        return op->flags == FL_MADV_POPULATE_READ || op->flags == FL_MADV_POPULATE_WRITE ? NPAGES(op->len)
+                                                                                         : 0;
+    default:
+        return 0;
+    }
+}
+
+uint64_t model_may_pin(struct driver *d, const struct op *op, bool swap)
 {
     switch (op->kind) {
     case OP_MMAP:
         return op->flags & (FL_MAP_POPULATE | FL_MAP_LOCKED) ? NPAGES(op->len) : 0;
-    case OP_LOAD:
-    case OP_STORE:
-        return NPAGES(op->len) + 1;
     case OP_HOLD:
         return 2 * (NPAGES(op->len) + 1); /* and private copies */
     case OP_MLOCK:
@@ -120,11 +146,7 @@ uint64_t model_may_pin(struct driver *d, const struct op *op)
         return NPAGES(op->len) + 1;
     case OP_MREMAP:
         return NPAGES(op->len2);
-    case OP_MADVISE:
-        return op->flags == FL_MADV_POPULATE_READ || op->flags == FL_MADV_POPULATE_WRITE ? NPAGES(op->len)
-                                                                                         : 0;
     default:
-        (void)d;
-        return 0;
+        return swap ? 0 : may_pin_anonymous(d, op);
     }
 }

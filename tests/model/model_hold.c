@@ -16,12 +16,12 @@ static uint8_t bit_of(int slot)
 }
 
 /*
- * An unwritten page of a private mapping is the file's, or a copy that
- * goes when the file is written: the subject chooses which.
+ * An unwritten page of a private mapping is the file's, or a copy that goes when the file is written: the
+ * subject chooses which. Since a fork it may be another space's, until it is stored to.
  */
 static bool must_stay(const struct model_page *page)
 {
-    return page->shared || page->file < 0 || page->copy != NULL;
+    return page->shared || (!page->inherited && (page->file < 0 || page->copy != NULL));
 }
 
 int model_hold(struct driver *d, int slot, uint64_t addr, uint64_t len, int access)
@@ -29,6 +29,7 @@ int model_hold(struct driver *d, int slot, uint64_t addr, uint64_t len, int acce
     struct model *model = model_of(d);
     uint64_t start = addr - addr % PAGE, span = len + addr % PAGE;
 
+    model->hold[slot] = (struct driver_hold){addr, len, access};
     FOR_PAGES (model, page, start, span) {
         int error = start < DRIVER_WINDOW_BYTES ? model_page_fault(model, page, access) : -EFAULT;
 
@@ -43,18 +44,20 @@ int model_hold(struct driver *d, int slot, uint64_t addr, uint64_t len, int acce
         if (must_stay(page))
             page->held |= bit_of(slot);
     }
-    model->hold[slot] = (struct driver_hold){addr, len, access};
     return 0;
 }
 
 void model_unhold(struct driver *d, int slot)
 {
     struct model *model = model_of(d);
+    unsigned space;
     int i;
 
-    for (i = 0; i < DRIVER_WINDOW_PAGES; i++) {
-        model->page[i].held &= (uint8_t)~bit_of(slot);
-        model->page[i].kept &= (uint8_t)~bit_of(slot);
+    for (space = 0; model->hold[slot].len != 0 && space < DRIVER_SPACES; space++) {
+        for (i = 0; i < DRIVER_WINDOW_PAGES; i++) {
+            model->space[space].page[i].held &= (uint8_t)~bit_of(slot);
+            model->space[space].page[i].kept &= (uint8_t)~bit_of(slot);
+        }
     }
     model->hold[slot].len = 0;
 }

@@ -86,6 +86,7 @@ void model_page_copy(const struct model *model, struct model_page *page)
     uint8_t *copy;
     uint64_t i;
 
+    page->inherited = false;
     if (page->shared || page->copy != NULL)
         return;
     copy = must_alloc(2 * PAGE);
@@ -161,26 +162,36 @@ int model_store(struct driver *d, uint64_t addr, const void *bytes, size_t len)
     return 0;
 }
 
+/* Truncation takes private copies and locked pages of file `index` too, from page `gone` on. */
+static void cut_off(struct model_space *space, int index, uint64_t gone)
+{
+    int i;
+
+    for (i = 0; i < DRIVER_WINDOW_PAGES; i++) {
+        struct model_page *page = &space->page[i];
+
+        if (!page->mapped || page->file != index || page->pindex < gone)
+            continue;
+        free(page->copy);
+        page->copy = NULL;
+        page->held = 0;
+        page->lock_vague |= page->locked;
+    }
+}
+
 int model_set_size(struct driver *d, int index, uint64_t len)
 {
     struct model *model = model_of(d);
     struct model_file *file = &model->file[index];
     uint64_t from = len < file->size ? len : file->size;
     uint64_t gone = (len + PAGE - 1) / PAGE;
-    int i;
+    unsigned space;
 
     if (model->bug != MODEL_BUG_STALE_TAIL || len < file->size)
         memset(file->bytes + from, 0, file->capacity - from);
-    for (i = 0; i < DRIVER_WINDOW_PAGES; i++) {
-        struct model_page *page = &model->page[i];
-
-        if (page->mapped && page->file == index && page->pindex >= gone && len < file->size) {
-            free(page->copy); /* truncation takes private copies and locked pages too */
-            page->copy = NULL;
-            page->held = 0;
-            page->lock_vague |= page->locked;
-        }
-    }
+    for (space = 0; len < file->size && space < DRIVER_SPACES; space++)
+        if (d->lives[space])
+            cut_off(&model->space[space], index, gone);
     file->size = len;
     file->tail_stored = false;
     return 0;

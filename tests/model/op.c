@@ -208,17 +208,18 @@ static enum op_kind draw_kind(struct prng *r, enum op_mix mix)
 {
     static const struct {
         enum op_kind kind;
-        unsigned weight[3]; /* by op_mix */
+        unsigned weight[4]; /* by op_mix */
     } kinds[] = {
-        {OP_MMAP, {12, 5, 6}},      {OP_MUNMAP, {6, 2, 2}},   {OP_MPROTECT, {8, 2, 1}},
-        {OP_MREMAP, {5, 1, 1}},     {OP_MSYNC, {5, 3, 8}},    {OP_MADVISE, {8, 5, 4}},
-        {OP_MINCORE, {2, 1, 0}},    {OP_MLOCK, {2, 1, 1}},    {OP_MUNLOCK, {3, 2, 1}},
-        {OP_BRK, {1, 0, 0}},        {OP_LOAD, {24, 14, 4}},   {OP_STORE, {24, 18, 30}},
-        {OP_SET_SIZE, {2, 1, 1}},   {OP_PREFETCH, {1, 1, 0}}, {OP_READ, {3, 20, 4}},
-        {OP_HOLD, {4, 6, 3}},       {OP_UNHOLD, {1, 1, 1}},   {OP_HELD_LOAD, {2, 4, 0}},
-        {OP_HELD_STORE, {5, 8, 6}}, {OP_WRITE, {3, 24, 30}},  {OP_TRUNCATE, {1, 5, 6}},
-        {OP_PUNCH, {1, 5, 6}},      {OP_FSYNC, {1, 4, 8}},    {OP_SYNC_RANGE, {1, 3, 6}},
-        {OP_FADVISE, {1, 3, 2}},
+        {OP_MMAP, {12, 5, 6, 12}},     {OP_MUNMAP, {6, 2, 2, 5}},   {OP_MPROTECT, {8, 2, 1, 5}},
+        {OP_MREMAP, {5, 1, 1, 4}},     {OP_MSYNC, {5, 3, 8, 1}},    {OP_MADVISE, {8, 5, 4, 9}},
+        {OP_MINCORE, {2, 1, 0, 1}},    {OP_MLOCK, {2, 1, 1, 2}},    {OP_MUNLOCK, {3, 2, 1, 2}},
+        {OP_BRK, {1, 0, 0, 1}},        {OP_LOAD, {24, 14, 4, 20}},  {OP_STORE, {24, 18, 30, 30}},
+        {OP_SET_SIZE, {2, 1, 1, 1}},   {OP_PREFETCH, {1, 1, 0, 0}}, {OP_READ, {3, 20, 4, 1}},
+        {OP_HOLD, {4, 6, 3, 3}},       {OP_UNHOLD, {1, 1, 1, 1}},   {OP_HELD_LOAD, {2, 4, 0, 1}},
+        {OP_HELD_STORE, {5, 8, 6, 4}}, {OP_WRITE, {3, 24, 30, 3}},  {OP_TRUNCATE, {1, 5, 6, 1}},
+        {OP_PUNCH, {1, 5, 6, 1}},      {OP_FSYNC, {1, 4, 8, 0}},    {OP_SYNC_RANGE, {1, 3, 6, 0}},
+        {OP_FADVISE, {1, 3, 2, 0}},    {OP_FORK, {0, 0, 0, 5}},     {OP_ENTER, {0, 0, 0, 8}},
+        {OP_EXIT, {0, 0, 0, 3}},
     };
     uint64_t total = 0, at;
     unsigned i;
@@ -234,7 +235,7 @@ static enum op_kind draw_kind(struct prng *r, enum op_mix mix)
 /* No range reaches beyond the window's end, where the drivers differ. */
 static void clip(struct op *op)
 {
-    if (op->kind == OP_BRK || op->kind == OP_SET_SIZE || op_is_of_file(op))
+    if (op->kind == OP_BRK || op->kind == OP_SET_SIZE || op->kind >= OP_READ)
         return;
     if (op->addr != DRIVER_ANY && op->len > DRIVER_WINDOW_BYTES - op->addr)
         op->len = DRIVER_WINDOW_BYTES - op->addr;
@@ -248,6 +249,17 @@ static void draw_prefetch(struct op *op, struct prng *r, struct driver *looked_a
     op->addr2 = op->addr + prng_below(r, PAGE);
     op->len2 = op->len;
     draw_range(op, r, looked_at);
+}
+
+/* Mostly a space with which the call can succeed. */
+static void draw_space(struct op *op, struct prng *r, struct driver *looked_at)
+{
+    bool wants = op->kind != OP_FORK;
+    int tries = 8;
+
+    do
+        op->handle = (int)prng_below(r, DRIVER_SPACES);
+    while (looked_at->lives[op->handle] != wants && --tries > 0);
 }
 
 /* The arguments of an operation whose kind is drawn. */
@@ -283,6 +295,11 @@ static void draw_args(struct op *op, struct prng *r, struct driver *looked_at)
         draw_hold(op, r, looked_at);
         break;
     case OP_UNHOLD:
+        break;
+    case OP_FORK:
+    case OP_ENTER:
+    case OP_EXIT:
+        draw_space(op, r, looked_at);
         break;
     case OP_HELD_LOAD:
     case OP_HELD_STORE:
@@ -320,9 +337,10 @@ uint8_t op_byte(const struct op *op, uint64_t i)
 /* ---- printing and reading ------------------------------------------------------------------------------ */
 
 static const char *const kind_names[OP_KINDS] = {
-    "mmap", "munmap", "mprotect", "mremap",   "msync",    "madvise",    "mincore", "mlock",     "munlock",
-    "brk",  "load",   "store",    "set_size", "prefetch", "hold",       "unhold",  "held_load", "held_store",
-    "read", "write",  "truncate", "punch",    "fsync",    "sync_range", "fadvise",
+    "mmap",  "munmap",  "mprotect",   "mremap",     "msync", "madvise",  "mincore",
+    "mlock", "munlock", "brk",        "load",       "store", "set_size", "prefetch",
+    "hold",  "unhold",  "held_load",  "held_store", "read",  "write",    "truncate",
+    "punch", "fsync",   "sync_range", "fadvise",    "fork",  "enter",    "exit",
 };
 
 void op_print(const struct op *op, FILE *out)

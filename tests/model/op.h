@@ -30,13 +30,16 @@ enum op_kind {
     OP_UNHOLD, /* and ends, at any later time */
     OP_HELD_LOAD,
     OP_HELD_STORE, /* meanwhile it accesses the memory that it holds, without a fault */
-    OP_READ,       /* from here on, calls on a file: op_is_of_file */
+    OP_READ,       /* from here to OP_FADVISE, calls on a file: op_is_of_file */
     OP_WRITE,
     OP_TRUNCATE,
     OP_PUNCH,
     OP_FSYNC,
     OP_SYNC_RANGE,
     OP_FADVISE,
+    OP_FORK, /* from here on, calls on spaces: `handle` is which */
+    OP_ENTER,
+    OP_EXIT,
     OP_KINDS,
 };
 
@@ -45,6 +48,7 @@ enum op_mix {
     OP_MIX_MAPS,  /* mostly calls on mappings */
     OP_MIX_FILES, /* mostly calls on files that are mapped here and there */
     OP_MIX_SYNCS, /* writes of all kinds, and promises */
+    OP_MIX_FORKS, /* several spaces, with mostly private memory */
 };
 
 struct op {
@@ -53,7 +57,7 @@ struct op {
     uint64_t addr2, len2; /* mremap's new place; prefetch's second range */
     int prot;             /* read, write: in how many pieces, OP_PIECES_MAX at most */
     int flags;            /* or advice */
-    int handle;           /* or file, or hold */
+    int handle;           /* or file, hold, space */
     uint64_t off;
     uint64_t value; /* store, write: the seed of its bytes; read, write: of the pieces' lengths */
 };
@@ -62,7 +66,7 @@ struct op {
 
 static inline bool op_is_of_file(const struct op *op)
 {
-    return op->kind >= OP_READ;
+    return op->kind >= OP_READ && op->kind <= OP_FADVISE;
 }
 
 /*

@@ -219,12 +219,11 @@ static bool is_fair_to_files(struct oracle *oracle, const struct op *op, unsigne
 static bool is_fair(struct oracle *oracle, const struct op *op)
 {
     unsigned both = oracle->reference->has & oracle->subject->has;
+    bool swap = (oracle->subject->has & DRIVER_HAS_SWAP) != 0;
 
     if (op->kind == OP_BRK && !(both & DRIVER_HAS_BRK))
         return false;
     if ((op->flags & FL_MAP_GROWSDOWN) && op->kind == OP_MMAP && !(both & DRIVER_HAS_GROWSDOWN))
-        return false;
-    if ((op->flags & FL_MREMAP_DONTUNMAP) && op->kind == OP_MREMAP && !(both & DRIVER_HAS_DONTUNMAP))
         return false;
     if (op->kind == OP_MADVISE && op->flags == FL_MADV_REMOVE && !(both & DRIVER_HAS_REMOVE))
         return false;
@@ -232,12 +231,15 @@ static bool is_fair(struct oracle *oracle, const struct op *op)
         return false;
     if (op->kind >= OP_HOLD && op->kind <= OP_HELD_STORE && !(both & DRIVER_HAS_HOLD))
         return false;
+    if (op->kind >= OP_FORK && !(both & DRIVER_HAS_FORK))
+        return false;
     if (op_is_of_file(op) && !is_fair_to_files(oracle, op, both))
         return false;
     if (model_is_vague(oracle->model, op))
         return false;
-    return model_pinned_pages(oracle->model) + model_may_pin(oracle->model, op) <= oracle->max_pinned ||
-           model_may_pin(oracle->model, op) == 0;
+    return model_may_pin(oracle->model, op, swap) == 0 ||
+           model_pinned_pages(oracle->model, swap) + model_may_pin(oracle->model, op, swap) <=
+               oracle->max_pinned;
 }
 
 bool oracle_step(struct oracle *oracle, const struct op *op)
@@ -308,25 +310,43 @@ static bool hear_of_errors(struct oracle *oracle)
     return true;
 }
 
-bool oracle_finish(struct oracle *oracle)
+/* Every byte of the present space. */
+static bool finish_space(struct oracle *oracle)
 {
     struct op op = {.kind = OP_LOAD, .len = PAGE};
     struct driver_region region;
 
-    if (oracle->write_errors && !hear_of_errors(oracle))
-        return false;
     for (op.addr = 0; op.addr < DRIVER_WINDOW_BYTES; op.addr += PAGE)
         if (oracle->model->region(oracle->model, op.addr, &region) && region.start <= op.addr &&
             !oracle_step(oracle, &op))
             return false;
     op = (struct op){.kind = OP_MSYNC, .len = DRIVER_WINDOW_BYTES, .flags = FL_MS_SYNC};
-    if (!oracle_step(oracle, &op))
+    return oracle_step(oracle, &op);
+}
+
+static bool unmap_space(struct oracle *oracle)
+{
+    const struct op op = {.kind = OP_MUNMAP, .len = DRIVER_WINDOW_BYTES};
+
+    return oracle_step(oracle, &op);
+}
+
+static bool in_each_space(struct oracle *oracle, bool (*step)(struct oracle *oracle))
+{
+    struct op op = {.kind = OP_ENTER};
+
+    for (op.handle = 0; op.handle < DRIVER_SPACES; op.handle++)
+        if (oracle->model->lives[op.handle] && (!oracle_step(oracle, &op) || !step(oracle)))
+            return false;
+    return true;
+}
+
+bool oracle_finish(struct oracle *oracle)
+{
+    if (oracle->write_errors && !hear_of_errors(oracle))
+        return false;
+    if (!in_each_space(oracle, finish_space))
         return false;
     oracle->subject->check(oracle->subject);
-    if (!finish_files(oracle))
-        return false;
-    op = (struct op){.kind = OP_MUNMAP, .len = DRIVER_WINDOW_BYTES};
-    if (!oracle_step(oracle, &op))
-        return false;
-    return true;
+    return finish_files(oracle) && in_each_space(oracle, unmap_space);
 }

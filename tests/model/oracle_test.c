@@ -87,6 +87,12 @@ static void test_finds_stale_tail(void **state)
     expect_found(MODEL_BUG_STALE_TAIL, OP_MIX_FILES);
 }
 
+static void test_finds_forked_byte(void **state)
+{
+    (void)state;
+    expect_found(MODEL_BUG_FORKED_BYTE, OP_MIX_FORKS);
+}
+
 /* What is printed can be read back, operation by operation. */
 static void test_print_and_read(void **state)
 {
@@ -103,7 +109,7 @@ static void test_print_and_read(void **state)
     sequence_init(&sequence);
     prng_init(&r, 7);
     for (i = 0; i < 64; i++) {
-        op_draw(&drawn[i], &r, model, i % 2 == 0 ? OP_MIX_MAPS : OP_MIX_FILES);
+        op_draw(&drawn[i], &r, model, (enum op_mix)(i % 4));
         sequence.record->op[i] = drawn[i];
     }
     sequence.record->nops = 64;
@@ -123,7 +129,7 @@ int main(void)
         cmocka_unit_test(test_finds_lost_store),  cmocka_unit_test(test_finds_page_that_stays),
         cmocka_unit_test(test_finds_wrong_errno), cmocka_unit_test(test_finds_wrong_offset),
         cmocka_unit_test(test_finds_short_write), cmocka_unit_test(test_finds_stale_tail),
-        cmocka_unit_test(test_print_and_read),
+        cmocka_unit_test(test_finds_forked_byte), cmocka_unit_test(test_print_and_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

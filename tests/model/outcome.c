@@ -140,6 +140,15 @@ void outcome_of(struct driver *d, const struct op *op, struct outcome *out)
     case OP_UNHOLD:
         d->unhold(d, op->handle);
         break;
+    case OP_FORK:
+        out->result = driver_fork(d, (unsigned)op->handle);
+        break;
+    case OP_ENTER:
+        out->result = driver_enter(d, (unsigned)op->handle);
+        break;
+    case OP_EXIT:
+        out->result = driver_exit(d, (unsigned)op->handle);
+        break;
     default:
         access_pages(d, op, out);
         break;

@@ -35,6 +35,7 @@ int runner_main(struct sequence *sequence, uint64_t nops, int argc, char **argv)
 {
     uint64_t first = test_seed(FIRST_SEED), ran = 0, all = 0;
     uint64_t rounds = test_rounds(getenv("FAULTLINE_SEED") != NULL ? 1 : UINT64_MAX);
+    bool of_files = sequence->mix == OP_MIX_FILES || sequence->mix == OP_MIX_SYNCS;
     int status = EXIT_SUCCESS;
 
     sequence_init(sequence);
@@ -45,11 +46,11 @@ int runner_main(struct sequence *sequence, uint64_t nops, int argc, char **argv)
         if (!sequence_draw(sequence, OPS_PER_SEQUENCE, false))
             status = fail(sequence);
         all += sequence->record->ran;
-        ran += sequence->mix != OP_MIX_MAPS ? sequence->record->ran_file : sequence->record->ran;
+        ran += of_files ? sequence->record->ran_file : sequence->record->ran;
     }
     printf("%s: %" PRIu64 " operations in %" PRIu64 " sequences\n", sequence->name, all,
            sequence->seed - first);
-    if (sequence->mix != OP_MIX_MAPS)
+    if (of_files)
         printf("%s: %" PRIu64 " of them calls on files\n", sequence->name, ran);
     sequence_fini(sequence);
     return status;

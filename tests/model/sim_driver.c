@@ -1,7 +1,7 @@
 /*
  * sim_driver.c: the core on the machine sim, behind driver.h.
  *
- *   window = one fl_space, but for its last pages      file f = a sim_disk      handle = a vnode of the
+ *   window = an fl_space, but for its last pages      file f = a sim_disk      handle = a vnode of the
  * file's disk, and a mode
  *
  * Everything happens on fiber 0; the page daemon and the disk are fibers of their own.
@@ -21,11 +21,14 @@
 
 struct sim {
     struct driver driver;
-    struct vm_map *map;
-    vm_offset_t start; /* of the window */
+    struct vm_map *map;                  /* of the present space */
+    struct vm_map *space[DRIVER_SPACES]; /* NULL: it does not live */
+    vm_offset_t start;                   /* of the window */
     struct sim_disk *disk[DRIVER_FILES];
     struct fl_file handle[DRIVER_HANDLES];
     struct driver_hold hold[DRIVER_HOLDS]; /* len 0: none */
+    bool forked;                           /* there was a fork, ever */
+    unsigned hold_space[DRIVER_HOLDS];     /* the space that made the call */
     struct fl_hold held[DRIVER_HOLDS];
 };
 
@@ -152,6 +155,7 @@ static int sim_hold(struct driver *d, int slot, uint64_t addr, uint64_t len, int
         error = fl_hold(sim->map, absolute(d, addr), len, (vm_prot_t)access, &sim->held[slot]);
     if (error == 0)
         sim->hold[slot] = (struct driver_hold){addr, len, access};
+    sim->hold_space[slot] = d->space;
     return error;
 }
 
@@ -166,7 +170,7 @@ static struct vm_page *held_page(struct sim *sim, int slot, uint64_t addr, vm_pr
 {
     const struct driver_hold *hold = &sim->hold[slot];
 
-    if (addr < hold->addr || addr - hold->addr >= hold->len ||
+    if (sim->hold_space[slot] != sim->driver.space || addr < hold->addr || addr - hold->addr >= hold->len ||
         (access == VM_PROT_WRITE && hold->access != VM_PROT_WRITE))
         return NULL;
     return sim->held[slot].page[addr / PAGE - sim->hold[slot].addr / PAGE];
@@ -175,13 +179,14 @@ static struct vm_page *held_page(struct sim *sim, int slot, uint64_t addr, vm_pr
 /*
  * Whether the mapping of the held page m may be gone or more restricted without a mistake: on a machine that
  * was told to be forgetful; and where a page of a backing object can be mapped at the same place, because the
- * core unmaps the place and not the page.
+ * core unmaps the place and not the page. After a fork a backing object may have ended meanwhile.
  */
-static bool may_be_forgotten(const struct vm_page *m)
+static bool may_be_forgotten(const struct sim *sim, const struct vm_page *m)
 {
     const struct sim_torture *torture = sim_torture();
 
-    return torture->forgetful_permille > 0 || (m->object->backing_object != NULL && !torture->copy_first);
+    return torture->forgetful_permille > 0 ||
+           ((sim->forked || m->object->backing_object != NULL) && !torture->copy_first);
 }
 
 /*
@@ -198,8 +203,8 @@ static uint8_t *held_byte(struct sim *sim, int slot, uint64_t addr, vm_prot_t ac
     if (m == NULL || m->object == NULL)
         return NULL;
     if (!sim_mapped(fl_space_machine(sim->map), sim->start + addr, &frame, &prot, &wired))
-        return may_be_forgotten(m) ? sim_frame(vm_page_frame(m)) + addr % PAGE : NULL;
-    if (frame != vm_page_frame(m) || ((prot & access) != access && !may_be_forgotten(m)))
+        return may_be_forgotten(sim, m) ? sim_frame(vm_page_frame(m)) + addr % PAGE : NULL;
+    if (frame != vm_page_frame(m) || ((prot & access) != access && !may_be_forgotten(sim, m)))
         return NULL;
     return sim_frame(frame) + addr % PAGE;
 }
@@ -246,6 +251,26 @@ static void end_calls(struct driver *d)
 
     for (slot = 0; slot < DRIVER_HOLDS; slot++)
         sim_unhold(d, slot);
+}
+
+/* ---- spaces ------------------------------------------------------------------------------------ */
+
+static int sim_fork(struct driver *d, unsigned to)
+{
+    sim_of(d)->forked = true;
+    return fl_space_fork(sim_of(d)->map, &sim_of(d)->space[to]);
+}
+
+static void sim_enter(struct driver *d, unsigned space)
+{
+    sim_of(d)->map = sim_of(d)->space[space];
+}
+
+/* Calls in progress keep nothing alive. */
+static void sim_exit(struct driver *d, unsigned space)
+{
+    fl_space_destroy(sim_of(d)->space[space]);
+    sim_of(d)->space[space] = NULL;
 }
 
 /* ---- files ------------------------------------------------------------------------------------- */
@@ -445,14 +470,15 @@ static void destroy_disks(struct sim *sim, int n)
         sim_disk_destroy(sim->disk[i]);
 }
 
-/*
- * Frees everything; sim_shutdown then panics if anything is left over. Calls in progress keep nothing alive.
- */
+/* Frees everything; sim_shutdown then panics if anything is left over. */
 static void sim_destroy(struct driver *d)
 {
     struct sim *sim = sim_of(d);
+    unsigned space;
 
-    fl_space_destroy(sim->map);
+    for (space = 0; space < DRIVER_SPACES; space++)
+        if (sim->space[space] != NULL)
+            sim_exit(d, space);
     close_files(sim);
     end_calls(d);
     sim_shutdown();
@@ -464,6 +490,7 @@ static struct sim *sim_new(const char *name, unsigned has)
 {
     static const struct driver calls = {
         .address_space_end = STRIDE,
+        .lives = {true},
         .mmap = sim_mmap,
         .munmap = sim_munmap,
         .mprotect = sim_mprotect,
@@ -493,6 +520,9 @@ static struct sim *sim_new(const char *name, unsigned has)
         .file_read = sim_file_read,
         .file_size = sim_file_size,
         .region = sim_region,
+        .fork = sim_fork,
+        .enter = sim_enter,
+        .exit = sim_exit,
         .check = sim_check,
         .destroy = sim_destroy,
     };
@@ -515,7 +545,7 @@ struct driver *sim_driver_create_on(const struct sim_params *params, struct sim_
 {
     struct sim *sim =
         sim_new("sim", DRIVER_HAS_BRK | DRIVER_HAS_DIRECT | DRIVER_HAS_DSYNC | DRIVER_HAS_REMOVE |
-                           DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT | DRIVER_HAS_HOLD);
+                           DRIVER_HAS_PUNCH | DRIVER_HAS_LIMIT | DRIVER_HAS_HOLD | DRIVER_HAS_FORK);
 
     sim->start = WINDOW_START;
     if (sim_boot(params) != 0)
@@ -526,6 +556,7 @@ struct driver *sim_driver_create_on(const struct sim_params *params, struct sim_
     if (fl_space_create(WINDOW_START, WINDOW_START + STRIDE, &sim->map) != 0 ||
         fl_space_reserve(sim->map, WINDOW_START + DRIVER_WINDOW_BYTES, WINDOW_START + STRIDE) != 0)
         abort();
+    sim->space[0] = sim->map;
     fl_space_set_brk(sim->map, WINDOW_START + DRIVER_BRK_START, WINDOW_START + DRIVER_BRK_LIMIT);
     return &sim->driver;
 }

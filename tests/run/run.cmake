@@ -1,7 +1,7 @@
 # What `faultline run` promises, tried by programs of our own: NAME_test.py runs NAME.c with and without it.
 #
 # They stand side by side in the build tree: a test that is given the first finds the others.
-foreach(name beside calls calls_files calls_mix debugged descriptors handed maps odd refuse spoiled stacks)
+foreach(name anon beside calls calls_files calls_mix debugged descriptors handed maps odd refuse spoiled stacks)
   add_executable(${name} ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
   target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
   target_link_libraries(${name} PRIVATE Threads::Threads)

@@ -108,6 +108,32 @@ run = under(MEMORY, argv(), ["--swap-size", "1M"], env=nowhere)
 check(run.status == 125, f"no place for the swap that was asked for: status {run.status}")
 lines(run, "/nonexistent", "no such directory")
 
+# Text of more than three times the limit stays in the compressed tier: nothing is written to the disk.
+LOG = r"""
+import mmap, os, random, sys
+P, n = 4096, int(sys.argv[2]) // 4096
+file = os.open(sys.argv[1], os.O_RDONLY)
+m = mmap.mmap(file, n * P, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+def page(i):
+    rng, text = random.Random(i), ""
+    what = ["/index.html", "/images/logo.png", "/api/v1/orders", "/api/v1/customers"]
+    while len(text) < P:
+        text += "10.1.%d.%d - - [28/Nov/2026:10:%02d:%02d +0000] \"GET %s HTTP/1.1\" 200 %d\n" % (
+            rng.randrange(256), rng.randrange(256), i // 60 % 60, i % 60, rng.choice(what), rng.randrange(20000))
+    return text.encode()[:P]
+for i in range(n):
+    m[i * P:i * P + P] = page(i)
+print(all(m[i * P:i * P + P] == page(i) for i in range(n)))
+print(next(line.split()[1] for line in open("/proc/self/io") if line.startswith("write_bytes")))
+"""
+text_memory = 8 << 20
+for options, writes in ((["--compress"], False), ([], True)):
+    run = under(text_memory, [PYTHON, "-c", LOG, data, str(26 << 20)], options)
+    out = run.out.split()
+    check(run.status == 0 and out[0] == b"True", f"26 MiB of text {options}: status {run.status} {run.err[-300:]!r}")
+    check((int(out[1]) > text_memory) == writes, f"26 MiB of text {options}: {int(out[1])} bytes written")
+    check(run.stats["peak_resident_bytes"] <= text_memory, "the limit is kept")
+
 # A disk that becomes full.
 if os.geteuid() == 0 and Run(["unshare", "-m", "mount", "-t", "tmpfs", "-o", "size=4M", "tmpfs", place]).status == 0:
     command = f"mount -t tmpfs -o size=4M tmpfs {place} && exec " + " ".join(
