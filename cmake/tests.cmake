@@ -54,10 +54,12 @@ foreach(source ${SIM_TESTS})
   faultline_sim_test(${source})
 endforeach()
 
-# The core's tests, and the model, once more on a computer that maps an eighth of its memory directly, so that
-# the rest is reached by kmap (tests/support/boot.h).
-file(GLOB HIGHMEM_TESTS CONFIGURE_DEPENDS tests/core/*_test.c tests/model/model_test.c)
-list(FILTER HIGHMEM_TESTS EXCLUDE REGEX "/(blist|errseq|kmap|lock|phys|radix|rmap|tree|zone)_test") # they read no page
+# The core's tests, and those of the model, once more on a computer that maps an eighth of its memory
+# directly, so that the rest is reached by kmap (tests/support/boot.h). Long ones draw such a computer for one
+# seed in four anyway.
+file(GLOB HIGHMEM_TESTS CONFIGURE_DEPENDS tests/core/*_test.c tests/model/*_test.c)
+list(FILTER HIGHMEM_TESTS EXCLUDE REGEX "/(blist|errseq|kmap|lock|phys|radix|rmap|tree|zone)_test") # no page
+list(FILTER HIGHMEM_TESTS EXCLUDE REGEX "/(chaos|crash|files)_test") # long
 foreach(source ${HIGHMEM_TESTS})
   get_filename_component(name ${source} NAME_WE)
   add_test(NAME ${name}_highmem COMMAND ${name})

@@ -42,6 +42,8 @@ pt_entry_t *cpu_walk(struct machine_space *space, vm_offset_t va)
 
         if (!(entry & X86_PG_V))
             return NULL;
+        if (entry & X86_PG_PS)
+            return &pmap_machine_pointer(pa)[pt_index(va, level)];
         pa = entry & X86_PG_FRAME;
     }
     return &pmap_machine_pointer(pa)[pt_index(va, 1)];
@@ -52,7 +54,7 @@ void cpu_write_back(const struct tlb_entry *entry)
     const pt_entry_t self = entry->self ? X86_PG_SELF : 0;
     vm_offset_t va = ptoa(entry->vpn);
     pt_entry_t *pte = cpu_walk(entry->space, va);
-    pt_entry_t is = pte != NULL ? pte_load(pte) : 0;
+    pt_entry_t is = pte != NULL ? pte_of_page(pte_load(pte), va) : 0;
     bool same = (is & X86_PG_V) && atop(is & X86_PG_FRAME) == entry->frame && (is & X86_PG_SELF) == self;
 
     if (same)
@@ -76,26 +78,27 @@ static bool cpu_allows(const pt_entry_t *pte, vm_prot_t access)
  */
 static bool cpu_tlb_load(struct machine_space *space, vm_offset_t va, vm_prot_t access, vm_frame_t *frame)
 {
-    const bool late = sim.params.torture.late_bits;
     pt_entry_t *pte = cpu_walk(space, va);
 
     if (!cpu_allows(pte, access) && mm1_enter(space, va, access))
         pte = cpu_walk(space, va);
     if (!cpu_allows(pte, access))
         return false;
+    bool super = (pte_load(pte) & X86_PG_PS) != 0, late = !super && sim.params.torture.late_bits;
     pt_entry_t set = X86_PG_A | ((access & VM_PROT_WRITE) ? X86_PG_M : 0);
     pt_entry_t is = (late ? pte_load(pte) : pte_set_bits(pte, set)) | set;
     struct tlb_entry entry = {
         .space = space,
-        .vpn = atop(va),
+        .vpn = atop(super ? va & ~(X86_SUPERPAGE - 1) : va),
         .frame = (vm_frame_t)atop(is & X86_PG_FRAME),
+        .npages = super ? X86_PT_NENTRIES : 1,
         .prot = pte_prot(is),
         .modified = (is & X86_PG_M) != 0,
         .self = (is & X86_PG_SELF) != 0,
         .late = late ? set : 0,
     };
     tlb_insert(sched_cpu(), &entry);
-    *frame = entry.frame;
+    *frame = tlb_frame(&entry, va);
     return true;
 }
 
@@ -104,7 +107,7 @@ static void cpu_note_stale(struct machine_space *space, vm_offset_t va, const st
 {
     const pt_entry_t *pte = cpu_walk(space, va);
 
-    if (!cpu_allows(pte, access) || atop(*pte & X86_PG_FRAME) != entry->frame)
+    if (!cpu_allows(pte, access) || atop(pte_of_page(*pte, va) & X86_PG_FRAME) != tlb_frame(entry, va))
         sim.stats.tlb_stale_uses++;
 }
 
@@ -134,7 +137,7 @@ static bool cpu_translate(struct machine_space *space, vm_offset_t va, vm_prot_t
     if (entry != NULL && (!(access & VM_PROT_WRITE) || cpu_may_store(entry))) {
         sim.stats.tlb_hits++;
         cpu_note_stale(space, va, entry, access);
-        *frame = entry->frame;
+        *frame = tlb_frame(entry, va);
         return true;
     }
     sim.stats.tlb_misses++;

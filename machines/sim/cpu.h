@@ -5,7 +5,8 @@
 #include "space.h"
 #include "tlb.h"
 
-/* Returns the leaf entry for va; NULL: a table on the way is missing. Takes no lock. */
+/* Returns the leaf entry for va, perhaps a superpage's; NULL: a table on the way is missing. Takes no
+ * lock. */
 FL_NODISCARD pt_entry_t *cpu_walk(struct machine_space *space, vm_offset_t va);
 /* The bits that only this TLB entry knows of go to the page table; or, when that has another mapping by now,
  * to what the space knows of stores (written.h). */

@@ -22,7 +22,7 @@ static vm_prot_t mm1_prot(const struct sim_attachment *a)
 bool mm1_enter(struct machine_space *space, vm_offset_t va, vm_prot_t access) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     const pt_entry_t *pte = cpu_walk(space, va);
-    pt_entry_t was = pte != NULL ? pte_load(pte) : 0;
+    pt_entry_t was = pte != NULL ? pte_of_page(pte_load(pte), va) : 0;
     struct sim_attachment a;
     vm_frame_t frame;
 

@@ -10,6 +10,14 @@
 /* A store is known to an entry that the machine entered by itself, and that goes now (written.h). */
 void space_self_written(struct pmap *pmap, vm_offset_t va);
 
+/* Drops the TLBs' entries of the 512 pages from va on. */
+void space_promoting(struct pmap *pmap, vm_offset_t va);
+
+static inline void pmap_machine_promoting(struct pmap *pmap, vm_offset_t va)
+{
+    space_promoting(pmap, va);
+}
+
 static inline pt_entry_t *pmap_machine_pointer(uint64_t pa)
 {
     return (pt_entry_t *)(void *)(physmem.bytes + pa);

@@ -186,6 +186,8 @@ FL_NODISCARD bool sim_attached_next(struct machine_space *space, vm_offset_t va,
  * mapped. Changes nothing. */
 FL_NODISCARD bool sim_mapped(struct machine_space *space, vm_offset_t va, vm_frame_t *frame, vm_prot_t *prot,
                              bool *wired);
+/* Returns how many superpages the space's page tables have. */
+FL_NODISCARD uint64_t sim_superpages(struct machine_space *space);
 /* What the core needs for high memory; NULL: there is none. sim_boot gives it to the core. */
 const struct machine_kmap *sim_kmap(void);
 /* Returns how many page-table entries map the frame. */

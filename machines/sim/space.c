@@ -393,12 +393,24 @@ void space_forget(struct machine_space *space, vm_offset_t va) FL_NO_THREAD_SAFE
         written_note(&space->written, va, WRITTEN_BY_CORE);
 }
 
+static struct machine_space *space_of(struct pmap *pmap)
+{
+    return (struct machine_space *)(void *)((char *)pmap - offsetof(struct machine_space, pmap));
+}
+
 void space_self_written(struct pmap *pmap, vm_offset_t va)
 {
-    struct machine_space *space =
-        (struct machine_space *)(void *)((char *)pmap - offsetof(struct machine_space, pmap));
+    written_note(&space_of(pmap)->written, va, WRITTEN_BY_MM1);
+}
 
-    written_note(&space->written, va, WRITTEN_BY_MM1);
+void space_promoting(struct pmap *pmap, vm_offset_t va)
+{
+    tlb_drop_range(space_of(pmap), va, va + X86_SUPERPAGE);
+}
+
+uint64_t sim_superpages(struct machine_space *space)
+{
+    return space->pmap.superpages;
 }
 
 void space_forget_one(void)

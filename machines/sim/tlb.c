@@ -24,21 +24,35 @@ void tlb_reset(void)
     memset(tlb, 0, sizeof(tlb));
 }
 
-struct tlb_entry *tlb_lookup(uint32_t cpu, struct machine_space *space, vm_offset_t va)
+/* Returns the set for entries of that length. */
+static struct tlb_entry *tlb_set(uint32_t cpu, uint64_t vpn, uint32_t npages)
 {
-    struct tlb_entry *set = tlb[cpu][atop(va) % TLB_SETS];
+    return tlb[cpu][vpn / npages % TLB_SETS];
+}
+
+static struct tlb_entry *tlb_lookup_size(uint32_t cpu, struct machine_space *space, uint64_t vpn,
+                                         uint32_t npages)
+{
+    struct tlb_entry *set = tlb_set(cpu, vpn, npages);
 
     for (unsigned way = 0; way < TLB_WAYS; way++) {
-        if (set[way].space == space && set[way].vpn == atop(va))
+        if (set[way].space == space && set[way].npages == npages && vpn - set[way].vpn < npages)
             return &set[way];
     }
     return NULL;
 }
 
+struct tlb_entry *tlb_lookup(uint32_t cpu, struct machine_space *space, vm_offset_t va)
+{
+    struct tlb_entry *entry = tlb_lookup_size(cpu, space, atop(va), 1);
+
+    return entry != NULL ? entry : tlb_lookup_size(cpu, space, atop(va), X86_PT_NENTRIES);
+}
+
 void tlb_insert(uint32_t cpu, const struct tlb_entry *entry)
 {
-    struct tlb_entry *set = tlb[cpu][entry->vpn % TLB_SETS];
-    struct tlb_entry *place = tlb_lookup(cpu, entry->space, ptoa(entry->vpn));
+    struct tlb_entry *set = tlb_set(cpu, entry->vpn, entry->npages);
+    struct tlb_entry *place = tlb_lookup_size(cpu, entry->space, entry->vpn, entry->npages);
 
     for (unsigned way = 0; place == NULL && way < TLB_WAYS; way++) {
         if (set[way].space == NULL)
@@ -53,7 +67,7 @@ void tlb_insert(uint32_t cpu, const struct tlb_entry *entry)
 static bool tlb_in_range(const struct tlb_entry *entry, const struct machine_space *space, vm_offset_t start,
                          vm_offset_t end)
 {
-    return entry->space == space && entry->vpn >= atop(start) && entry->vpn < atop(end);
+    return entry->space == space && entry->vpn + entry->npages > atop(start) && entry->vpn < atop(end);
 }
 
 static void tlb_entry_write_back(struct tlb_entry *entry)
@@ -108,9 +122,9 @@ bool tlb_has_frame(vm_frame_t frame, uint32_t *cpu, vm_offset_t *va)
         for (unsigned i = 0; i < TLB_SETS * TLB_WAYS; i++) {
             const struct tlb_entry *entry = &tlb[c][i / TLB_WAYS][i % TLB_WAYS];
 
-            if (entry->space != NULL && entry->frame == frame) {
+            if (entry->space != NULL && frame - entry->frame < entry->npages) {
                 *cpu = c;
-                *va = ptoa(entry->vpn);
+                *va = ptoa(entry->vpn + (frame - entry->frame));
                 return true;
             }
         }

@@ -4,22 +4,16 @@
  *
  * All functions use two walks. pmap_allocpte goes down to one leaf and makes the tables that are
  * missing; pmap_next_pt finds the next page table in a range and jumps over what has none. A range is
- * handled one page table at a time.
+ * handled one page table, or superpage, at a time. What changes a part of a superpage demotes it first.
  */
 #include "pmap.h"
 
 #include "pmap_machine.h"
+#include "superpage.h"
 
 #define PMAP_ENOMEM 12 /* Linux's number: this file has no C library to ask */
 
-/* Asserts PT1 … PT4. Always on: wrong page tables lead to wrong bytes. */
-#define PMAP_ASSERT(cond, invariant)                                                                         \
-    do {                                                                                                     \
-        if (!(cond))                                                                                         \
-            machine_panic("invariant " invariant " broken: " #cond);                                         \
-    } while (0)
-
-static pt_entry_t *pmap_entries(const struct pmap_table *table)
+pt_entry_t *pmap_entries(const struct pmap_table *table)
 {
     return pmap_machine_pointer(table->pa);
 }
@@ -56,8 +50,8 @@ static void pmap_unuse_pt(struct pmap *pmap, vm_offset_t va, struct pmap_table *
 }
 
 /*
- * Goes down to the page table for va; path[level]: the table of each level on the way. Returns false when an
- * entry on the way is not valid; *missing: its level.
+ * Goes down to the page table for va; path[level]: the table of each level on the way. path[1] is NULL if
+ * there is a superpage. Returns false when an entry on the way is not valid; *missing: its level.
  */
 static bool pmap_lookup_pt(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[], unsigned *missing)
     FL_REQUIRES(pmap->pm_lock)
@@ -72,14 +66,20 @@ static bool pmap_lookup_pt(struct pmap *pmap, vm_offset_t va, struct pmap_table 
             *missing = level;
             return false;
         }
-        table = pmap_machine_table(entry & X86_PG_FRAME);
+        table = (entry & X86_PG_PS) ? NULL : pmap_machine_table(entry & X86_PG_FRAME);
         path[level - 1] = table;
     }
     return true;
 }
 
-/* Returns the leaf entry for va, and makes the tables on the way. NULL: no memory; no empty
- * table stays behind (PT2). */
+/* The superpage at va: its entry. */
+static pt_entry_t *pmap_pde(struct pmap_table *path[], vm_offset_t va)
+{
+    return &pmap_entries(path[2])[pt_index(va, 2)];
+}
+
+/* Returns the leaf entry for va, and makes the tables on the way; or a superpage's, then path[1] is NULL.
+ * NULL: no memory; no empty table stays behind (PT2). */
 static pt_entry_t *pmap_allocpte(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[])
     FL_REQUIRES(pmap->pm_lock)
 {
@@ -94,17 +94,17 @@ static pt_entry_t *pmap_allocpte(struct pmap *pmap, vm_offset_t va, struct pmap_
             return NULL;
         }
         table->wire_count = 0;
+        table->kept = NULL;
         pmap_use_pt(path[level]);
-        /* The leaves hold the rights: the levels above allow everything. */
-        pte_store(&pmap_entries(path[level])[pt_index(va, level)],
-                  table->pa | X86_PG_V | X86_PG_RW | X86_PG_U);
+        pte_store(&pmap_entries(path[level])[pt_index(va, level)], pmap_pt_link(table));
     }
-    return &pmap_entries(path[1])[pt_index(va, 1)];
+    return path[1] == NULL ? pmap_pde(path, va) : &pmap_entries(path[1])[pt_index(va, 1)];
 }
 
 /*
- * Finds the first page table in [*va, end) and sets *va to where it begins. path: the tables on the way to
- * it; *stop: where its addresses, or the range, end. Returns false if there is none.
+ * Finds the first page table, or superpage, in [*va, end) and sets *va to where it begins. path: the tables
+ * on the way to it, with NULL as path[1] of a superpage; *stop: where its addresses, or the range, end.
+ * Returns false if there is none.
  */
 static bool pmap_next_pt(struct pmap *pmap, vm_offset_t *va, vm_offset_t end, struct pmap_table *path[],
                          vm_offset_t *stop) FL_REQUIRES(pmap->pm_lock)
@@ -143,6 +143,7 @@ int pmap_pinit(struct pmap *pmap)
     if (pmap->pm_root == NULL)
         return -PMAP_ENOMEM;
     pmap->pm_root->wire_count = 0;
+    pmap->pm_root->kept = NULL;
     return 0;
 }
 
@@ -155,6 +156,14 @@ void pmap_release_tables(struct pmap *pmap)
     pmap->pm_root = NULL;
 }
 
+/* Whether the superpage's entry says of va's page what `fresh` does, but for what it may know of its use. */
+static bool pmap_same_in_superpage(pt_entry_t pde, vm_offset_t va, pt_entry_t fresh)
+{
+    const pt_entry_t used = X86_PG_A | X86_PG_M;
+
+    return (pte_of_page(pde, va) & ~used) == ((fresh & ~used) | X86_PG_PS);
+}
+
 int pmap_enter_pte_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, vm_prot_t prot,
                           pt_entry_t also, pt_entry_t *was)
 {
@@ -165,6 +174,14 @@ int pmap_enter_pte_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, v
     *was = 0;
     if (pte == NULL)
         return -PMAP_ENOMEM;
+    if (path[1] == NULL) {
+        if (pmap_same_in_superpage(pte_load(pte), va, fresh)) {
+            *was = pte_of_page(pte_load(pte), va);
+            return 0;
+        }
+        pmap_demote(pmap, va, path);
+        pte = &pmap_entries(path[1])[pt_index(va, 1)];
+    }
     *was = pte_load_store(pte, fresh);
     if (!(*was & X86_PG_V)) {
         pmap_use_pt(path[1]);
@@ -173,6 +190,8 @@ int pmap_enter_pte_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, v
         pte_set_bits(pte, *was & (((*was ^ fresh) & X86_PG_SELF) ? X86_PG_A : X86_PG_A | X86_PG_M));
     }
     pmap_machine_pte_changed(pmap, va, *was, fresh);
+    if (path[1]->wire_count == X86_PT_NENTRIES)
+        pmap_promote(pmap, va, path);
     return 0;
 }
 
@@ -194,7 +213,7 @@ bool pmap_enter_quick_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame
     bool entered = false;
 
     machine_lock(&pmap->pm_lock);
-    if (pmap_lookup_pt(pmap, va, path, &missing)) {
+    if (pmap_lookup_pt(pmap, va, path, &missing) && path[1] != NULL) {
         pt_entry_t *pte = &pmap_entries(path[1])[pt_index(va, 1)];
 
         if (!(pte_load(pte) & X86_PG_V)) {
@@ -203,6 +222,8 @@ bool pmap_enter_quick_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame
             pmap->resident_count++;
             pmap_machine_pte_changed(pmap, va, 0, fresh);
             entered = true;
+            if (path[1]->wire_count == X86_PT_NENTRIES)
+                pmap_promote(pmap, va, path);
         }
     }
     machine_unlock(&pmap->pm_lock);
@@ -230,6 +251,14 @@ void pmap_remove_locked(struct pmap *pmap, vm_offset_t start, vm_offset_t end, u
     for (vm_offset_t va = start; pmap_next_pt(pmap, &va, end, path, &stop); va = stop) {
         uint32_t count = 0;
 
+        if (path[1] == NULL && stop - va == X86_SUPERPAGE) {
+            pmap_remove_superpage(pmap, va, path, bits != NULL ? &bits[atop(va - start)] : NULL);
+            pmap->resident_count -= X86_PT_NENTRIES;
+            pmap_unuse_pt(pmap, va, path, 2, 1);
+            continue;
+        }
+        if (path[1] == NULL)
+            pmap_demote(pmap, va, path);
         for (vm_offset_t at = va; at < stop; at += VM_PAGE_SIZE) {
             uint8_t *page_bits = bits != NULL ? &bits[atop(at - start)] : NULL;
 
@@ -257,6 +286,17 @@ static void pmap_protect_pte(pt_entry_t *pte, vm_prot_t prot)
         pte_set_bits(pte, X86_PG_NX);
 }
 
+/* Takes rights from [va, stop) of the superpage there. Returns false if that takes a page table. */
+static bool pmap_protect_superpage(pt_entry_t *pde, vm_offset_t va, vm_offset_t stop, vm_prot_t prot)
+{
+    const vm_prot_t lost = pte_prot(pte_load(pde)) & ~prot;
+
+    if (lost != VM_PROT_NONE && stop - va < X86_SUPERPAGE)
+        return false;
+    pmap_protect_pte(pde, prot);
+    return true;
+}
+
 void pmap_protect(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
 {
     struct pmap_table *path[X86_PT_LEVELS + 1];
@@ -268,6 +308,11 @@ void pmap_protect(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_prot
     }
     machine_lock(&pmap->pm_lock);
     for (vm_offset_t va = start; pmap_next_pt(pmap, &va, end, path, &stop); va = stop) {
+        if (path[1] == NULL) {
+            if (pmap_protect_superpage(pmap_pde(path, va), va, stop, prot))
+                continue;
+            pmap_demote(pmap, va, path);
+        }
         for (vm_offset_t at = va; at < stop; at += VM_PAGE_SIZE)
             pmap_protect_pte(&pmap_entries(path[1])[pt_index(at, 1)], prot);
     }
@@ -288,6 +333,20 @@ static void pmap_harvest_pte(pt_entry_t *pte, pt_entry_t clear, uint8_t *bits)
         *bits |= MACHINE_DIRTY;
 }
 
+/* Reports of [va, stop) of the superpage there. Returns false if that takes a page table. */
+static bool pmap_harvest_part(vm_offset_t va, vm_offset_t stop, struct pmap_table *path[], unsigned clear,
+                              uint8_t *bits)
+{
+    const uint32_t npages = (uint32_t)atop(stop - va);
+
+    if ((clear & MACHINE_DIRTY) && (pte_load(pmap_pde(path, va)) & X86_PG_M))
+        return false;
+    uint8_t found = pmap_harvest_superpage(va, path, npages, (clear & MACHINE_REFERENCED) != 0);
+    for (uint32_t i = 0; i < npages; i++)
+        bits[i] |= found;
+    return true;
+}
+
 void pmap_harvest(struct pmap *pmap, vm_offset_t start, vm_offset_t end, unsigned clear, uint8_t *bits)
 {
     const pt_entry_t pte_clear =
@@ -297,6 +356,11 @@ void pmap_harvest(struct pmap *pmap, vm_offset_t start, vm_offset_t end, unsigne
 
     machine_lock(&pmap->pm_lock);
     for (vm_offset_t va = start; pmap_next_pt(pmap, &va, end, path, &stop); va = stop) {
+        if (path[1] == NULL) {
+            if (pmap_harvest_part(va, stop, path, clear, &bits[atop(va - start)]))
+                continue;
+            pmap_demote(pmap, va, path);
+        }
         for (vm_offset_t at = va; at < stop; at += VM_PAGE_SIZE)
             pmap_harvest_pte(&pmap_entries(path[1])[pt_index(at, 1)], pte_clear, &bits[atop(at - start)]);
     }
@@ -311,7 +375,8 @@ pt_entry_t pmap_extract(struct pmap *pmap, vm_offset_t va)
 
     machine_lock(&pmap->pm_lock);
     if (pmap_lookup_pt(pmap, va, path, &missing))
-        entry = pte_load(&pmap_entries(path[1])[pt_index(va, 1)]);
+        entry = path[1] == NULL ? pte_of_page(pte_load(pmap_pde(path, va)), va)
+                                : pte_load(&pmap_entries(path[1])[pt_index(va, 1)]);
     machine_unlock(&pmap->pm_lock);
     return (entry & X86_PG_V) ? entry : 0;
 }
@@ -325,7 +390,7 @@ bool pmap_next_mapped(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_
     machine_lock(&pmap->pm_lock);
     for (vm_offset_t at = start; !found && pmap_next_pt(pmap, &at, end, path, &stop); at = stop) {
         for (; at < stop && !found; at += VM_PAGE_SIZE) {
-            found = (pte_load(&pmap_entries(path[1])[pt_index(at, 1)]) & X86_PG_V) != 0;
+            found = path[1] == NULL || (pte_load(&pmap_entries(path[1])[pt_index(at, 1)]) & X86_PG_V) != 0;
             *va = at;
         }
     }
@@ -347,29 +412,38 @@ void pmap_free_pt_pages(struct pmap *pmap)
     }
 }
 
-/* Checks the table and those below it, and returns how many valid leaves they have. The
+/* Checks the table and those below it, and returns how many pages they map; *superpages grows. The
  * recursion is four levels deep. */
-static uint64_t pmap_check_table(const struct pmap_table *table, unsigned level)
+static uint64_t pmap_check_table(const struct pmap_table *table, unsigned level, uint64_t *superpages)
 {
     const pt_entry_t *entry = pmap_entries(table);
     uint32_t valid = 0;
-    uint64_t leaves = 0;
+    uint64_t pages = 0;
 
     for (unsigned i = 0; i < X86_PT_NENTRIES; i++) {
         if (!(entry[i] & X86_PG_V))
             continue;
         valid++;
-        if (level == 1)
-            leaves++;
-        else
-            leaves += pmap_check_table(pmap_machine_table(entry[i] & X86_PG_FRAME), level - 1);
+        if (level == 1) {
+            pages++;
+        } else if (entry[i] & X86_PG_PS) {
+            PMAP_ASSERT(level == 2, "SP1");
+            pmap_check_superpage(table, i);
+            pages += X86_PT_NENTRIES;
+            ++*superpages;
+        } else {
+            pages += pmap_check_table(pmap_machine_table(entry[i] & X86_PG_FRAME), level - 1, superpages);
+        }
     }
     PMAP_ASSERT(valid == table->wire_count, "PT1");
     PMAP_ASSERT(valid > 0 || level == X86_PT_LEVELS, "PT2");
-    return leaves;
+    return pages;
 }
 
 void pmap_check(struct pmap *pmap)
 {
-    PMAP_ASSERT(pmap_check_table(pmap->pm_root, X86_PT_LEVELS) == pmap->resident_count, "PT4");
+    uint64_t superpages = 0;
+
+    PMAP_ASSERT(pmap_check_table(pmap->pm_root, X86_PT_LEVELS, &superpages) == pmap->resident_count, "PT4");
+    PMAP_ASSERT(superpages == pmap->superpages, "SP3");
 }

@@ -18,9 +18,12 @@
  *   PT2  Only the root may be empty.
  *   PT3  A table that was unlinked is not reused before pmap_free_pt_pages, which the machine calls when no
  *        processor can still be walking it.
- *   PT4  resident_count is the number of valid leaf entries.
+ *   PT4  resident_count is the number of pages that are mapped.
  *
- * Does not do: TLBs (the machine's, at machine_sync), superpages.
+ * A page table that is full, of neighbouring frames, becomes one entry of 2 MiB, and a table again when its
+ * entries are to differ (superpage.h). No caller notices.
+ *
+ * Does not do: TLBs (the machine's, at machine_sync).
  *
  * A machine that uses it has a header pmap_machine.h in its include path, with these inline functions:
  *
@@ -31,6 +34,8 @@
  *   uint64_t pmap_machine_frame_pa(vm_frame_t frame)         where the frame lies in physical memory
  *   void pmap_machine_pte_changed(struct pmap *pmap, vm_offset_t va, pt_entry_t was, pt_entry_t is)
  *                                                            the leaf of va changed: to count mappings
+ *   void pmap_machine_promoting(struct pmap *pmap, vm_offset_t va)   the 512 pages from va on may become a
+ *                                                            superpage: no TLB has any of them on return
  */
 #ifndef MACHINES_X86_PMAP_H
 #define MACHINES_X86_PMAP_H
@@ -43,7 +48,10 @@
 struct pmap_table {
     uint64_t pa;             /* constant */
     uint32_t wire_count;     /* (pm_lock) of its pmap */
-    struct pmap_table *next; /* (pm_lock) on pm_free; otherwise the machine's */
+    struct pmap_table *next; /* (pm_lock) on pm_free, or on a PD's list `kept`; otherwise the machine's */
+    struct pmap_table *kept; /* (pm_lock) of a PD: the page tables of its superpages */
+    uint32_t kept_index;     /* (pm_lock) on that list: of the superpage in the PD */
+    uint32_t answers; /* (pm_lock) on that list: pages of which a harvest said that they are referenced */
 };
 
 struct pmap {
@@ -51,6 +59,7 @@ struct pmap {
     struct pmap_table *pm_root; /* constant */
     struct pmap_table *pm_free; /* (pm_lock) unlinked tables: PT3 */
     uint64_t resident_count;    /* (pm_lock) */
+    uint64_t superpages;        /* (pm_lock) */
 };
 
 /* Makes empty tables. Errors: -ENOMEM. */
@@ -82,9 +91,9 @@ void pmap_remove_locked(struct pmap *pmap, vm_offset_t start, vm_offset_t end, u
  * without VM_PROT_READ it is pmap_remove. */
 void pmap_protect(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_prot_t prot);
 
-/* Returns the leaf entry at va; 0: it is not valid. */
+/* Returns the leaf entry of va's page, with X86_PG_PS if it is a superpage's; 0: it is not valid. */
 FL_NODISCARD pt_entry_t pmap_extract(struct pmap *pmap, vm_offset_t va);
-/* *va: the first address in [start, end) with a valid leaf entry. Returns false if there is none. */
+/* *va: the first page in [start, end) with a valid leaf entry. Returns false if there is none. */
 FL_NODISCARD bool pmap_next_mapped(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_offset_t *va);
 
 /*
@@ -97,8 +106,14 @@ void pmap_harvest(struct pmap *pmap, vm_offset_t start, vm_offset_t end, unsigne
 /* Gives the unlinked tables back to the machine (PT3). Context: no processor walks with
  * what it read before. */
 void pmap_free_pt_pages(struct pmap *pmap);
-/* Asserts PT1, PT2 and PT4. Context: nothing else runs. */
+/* Asserts PT1, PT2, PT4, SP1, SP2 and SP3. Context: nothing else runs. */
 void pmap_check(struct pmap *pmap);
+
+/* Returns what links the page table from its PD. The leaves hold the rights: the levels above allow all. */
+static inline pt_entry_t pmap_pt_link(const struct pmap_table *table)
+{
+    return table->pa | X86_PG_V | X86_PG_RW | X86_PG_U;
+}
 
 static inline vm_prot_t pte_prot(pt_entry_t pte)
 {

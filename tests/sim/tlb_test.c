@@ -98,7 +98,7 @@ static void test_model(void **state)
         uint32_t cpu = (uint32_t)prng_below(&prng, NCPUS);
         uint64_t s = prng_below(&prng, NSPACES), vpn = prng_below(&prng, NVPNS);
         struct tlb_entry entry = {
-            .space = space_of(s), .vpn = vpn, .frame = (vm_frame_t)prng_below(&prng, 50)};
+            .space = space_of(s), .vpn = vpn, .frame = (vm_frame_t)prng_below(&prng, 50), .npages = 1};
 
         if (prng_chance(&prng, 50)) {
             drop_range((unsigned)s);
