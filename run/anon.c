@@ -23,6 +23,7 @@
  */
 #include "anon.h"
 #include "gate.h"
+#include "hold.h"
 #include "stats.h"
 #include "window.h"
 #include <sys/mman.h>
@@ -64,6 +65,23 @@ static long anon_mmap_fixed(const struct mmap_args *args)
     return r;
 }
 
+/*
+ * The core attaches private memory to the machine when it is first touched, and the touch is SIGSEGV. With
+ * handler threads no thread needs a signal otherwise, also one in which libc blocks all of them. So the
+ * memory is touched here, where that is allowed.
+ */
+static void anon_attach(vm_offset_t addr, const struct mmap_args *args)
+{
+    struct hold *held = NULL;
+    size_t len = VM_PAGE_SIZE;
+
+    if (shim_config.fault != FL_FAULT_THREAD || (args->prot & PROT_WRITE) == 0)
+        return;
+    if (hold_add(&held, addr, &len, VM_PROT_WRITE) != 0)
+        shim_verbose("memory at %#lx is not attached yet", (unsigned long)addr);
+    hold_drop(&held);
+}
+
 long anon_mmap(const struct mmap_args *args)
 {
     sigset_t saved;
@@ -73,6 +91,8 @@ long anon_mmap(const struct mmap_args *args)
         return anon_mmap_fixed(args);
     linux_signals_block(&saved);
     r = fl_sys_mmap(fl_space(), args->addr, args->len, args->prot, args->flags & ANON_FLAGS, NULL, 0);
+    if (r > 0)
+        anon_attach((vm_offset_t)r, args);
     linux_signals_restore(&saved);
     if (r > 0 && args->prot != PROT_NONE)
         stats_eligible(round_page(args->len));

@@ -24,6 +24,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <ucontext.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE   4096u
@@ -246,6 +247,31 @@ static void case_futex(void)
     printf("turns %d\n", ring->turn);
 }
 
+static _Atomic int ticks;
+
+static void tick(union sigval value)
+{
+    free(malloc(1000));
+    ticks += value.sival_int;
+}
+
+/* libc's helper thread, which has every signal blocked, uses the heap. */
+static void case_timer(void)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_value.sival_int = 1};
+    struct itimerspec *often = own_page(&(struct itimerspec){{0, 10000000}, {0, 10000000}}, sizeof *often);
+    timer_t timer;
+
+    event.sigev_notify_function = tick;
+    CHECK(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
+    push_out();
+    CHECK(timer_settime(timer, 0, often, NULL) == 0);
+    while (ticks < 5)
+        push_out();
+    CHECK(timer_delete(timer) == 0);
+    printf("ticked\n");
+}
+
 /* ---- stacks ------------------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t handled;
@@ -446,10 +472,9 @@ static void case_spawn(void)
 int main(int argc, char **argv)
 {
     static const struct named_case cases[] = {
-        {"maps", case_maps},     {"calls", case_calls},
-        {"long", case_long},     {"futex", case_futex},
-        {"stacks", case_stacks}, {"pinned", case_pinned},
-        {"fork", case_fork},     {"fork_malloc", case_fork_malloc},
+        {"maps", case_maps},     {"calls", case_calls}, {"long", case_long},
+        {"futex", case_futex},   {"timer", case_timer}, {"stacks", case_stacks},
+        {"pinned", case_pinned}, {"fork", case_fork},   {"fork_malloc", case_fork_malloc},
         {"vfork", case_vfork},   {"spawn", case_spawn},
     };
 
