@@ -41,7 +41,12 @@
 
 #define FILTER_LENGTH(part) (sizeof(part) / sizeof(part)[0])
 
-/* Calls, and how many registers they use. FILTER_NONE: calls that the handler cannot make for the program. */
+/*
+ * Calls, and how many registers they use. FILTER_NONE: calls that the handler cannot make for the program,
+ * and calls without pointers, of those that libc makes where every signal is blocked: in the child of
+ * posix_spawn, and, to change the process's user or groups, in every thread. With --anon chance values are
+ * often of the heap.
+ */
 #define FILTER_NONE 0
 static const struct {
     uint16_t number;
@@ -52,6 +57,26 @@ static const struct {
     {SYS_fork, FILTER_NONE},
     {SYS_vfork, FILTER_NONE},
     {SYS_rt_sigreturn, FILTER_NONE},
+    {SYS_close_range, FILTER_NONE},
+    {SYS_fchdir, FILTER_NONE},
+    {SYS_getegid, FILTER_NONE},
+    {SYS_geteuid, FILTER_NONE},
+    {SYS_getgid, FILTER_NONE},
+    {SYS_getpid, FILTER_NONE},
+    {SYS_getppid, FILTER_NONE},
+    {SYS_gettid, FILTER_NONE},
+    {SYS_getuid, FILTER_NONE},
+    {SYS_sched_yield, FILTER_NONE},
+    {SYS_setgid, FILTER_NONE},
+    {SYS_setpgid, FILTER_NONE},
+    {SYS_setregid, FILTER_NONE},
+    {SYS_setresgid, FILTER_NONE},
+    {SYS_setresuid, FILTER_NONE},
+    {SYS_setreuid, FILTER_NONE},
+    {SYS_setsid, FILTER_NONE},
+    {SYS_setuid, FILTER_NONE},
+    {SYS_tkill, FILTER_NONE},
+    {SYS_umask, FILTER_NONE},
     {SYS_brk, 1},
     {SYS_chdir, 1},
     {SYS_close, 1},
@@ -80,7 +105,9 @@ static const struct {
     {SYS_nanosleep, 2},
     {SYS_pipe2, 2},
     {SYS_rename, 2},
+    {SYS_sched_setparam, 2},
     {SYS_set_robust_list, 2},
+    {SYS_setgroups, 2},
     {SYS_sigaltstack, 2},
     {SYS_stat, 2},
     {SYS_statfs, 2},
@@ -98,6 +125,8 @@ static const struct {
     {SYS_readlink, 3},
     {SYS_readv, 3},
     {SYS_sched_getaffinity, 3},
+    {SYS_sched_setaffinity, 3},
+    {SYS_sched_setscheduler, 3},
     {SYS_socket, 3},
     {SYS_tgkill, 3},
     {SYS_write, 3},

@@ -1,5 +1,6 @@
 /*
- * outside.c: what a new program is given, copied out of managed memory (outside.h).
+ * outside.c: what the kernel reads where no fault can be served, copied out of managed memory (outside.h):
+ * what a new program is given, and the groups of a process.
  *
  *   heap:  path   argv ─▶ strings   envp ─▶ strings   file actions ─▶ paths
  *            └────────────────────┬──────────────────────┘
@@ -13,12 +14,16 @@
  * The block must live until the new program runs. A child of vfork, whose memory
  * is the parent's, leaves it to the parent's thread, which it shares.
  *
+ * libc makes each change of a process's groups in every thread, also in the shim's, which block all signals.
+ *
  * The file actions are an array of libc's own, whose layout (struct spawn_action) glibc has had since 2.29.
  *
  * Lock: none.
  */
 #include "outside.h"
+#include "real.h"
 #include "window.h"
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -183,4 +188,42 @@ void outside_environ(void)
         managed = window_has((vm_offset_t)*string);
     if (managed && block_open(&own, list_len(environ)))
         environ = (char **)(uintptr_t)list_take(&own, environ);
+}
+
+/* ---- groups ------------------------------------------------------------------------------------------ */
+
+FL_EXPORT int setgroups(size_t n, const gid_t *groups)
+{
+    size_t len = n * sizeof *groups;
+    long memory;
+    int r;
+
+    if (!shim_config.anon || n == 0 || n > NGROUPS_MAX)
+        return shim_real()->setgroups(n, groups);
+    memory = shim_memory(len);
+    if (linux_syscall_failed(memory))
+        return (int)shim_return(memory);
+    r = shim_real()->setgroups(n, memcpy((void *)memory, groups, len));
+    shim_memory_free((void *)memory, len);
+    return r;
+}
+
+/* libc's own has the groups in the heap. */
+FL_EXPORT int initgroups(const char *user, gid_t group)
+{
+    int n = NGROUPS_MAX;
+    size_t len = (size_t)n * sizeof group;
+    long memory;
+    int r;
+
+    if (!shim_config.anon)
+        return shim_real()->initgroups(user, group);
+    memory = shim_memory(len);
+    if (linux_syscall_failed(memory))
+        return (int)shim_return(memory);
+    r = getgrouplist(user, group, (gid_t *)memory, &n);
+    if (r >= 0)
+        r = shim_real()->setgroups((size_t)n, (const gid_t *)memory);
+    shim_memory_free((void *)memory, len);
+    return r;
 }

@@ -3,6 +3,7 @@
 #define RUN_REAL_H
 
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -125,7 +126,9 @@ int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)
     X(sem_clockwait)                                                                                         \
     X(sem_post)                                                                                              \
     X(semop)                                                                                                 \
-    X(semtimedop)
+    X(semtimedop)                                                                                            \
+    X(setgroups)                                                                                             \
+    X(initgroups)
 
 struct shim_real {
 #define X(name) __typeof__(&name) name;
