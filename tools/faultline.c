@@ -116,7 +116,7 @@ enum run_option {
 
 static const struct argp_option run_option_list[] = {
     {"memory", OPTION_MEMORY, "SIZE", 0,
-     "Memory that the program's file mappings may use together (at least 1M)", 0},
+     "Memory that the program's file mappings, and with --anon its heap, may use together (at least 1M)", 0},
     {"min-size", OPTION_MIN_SIZE, "SIZE", 0, "Leave smaller mappings to the kernel (default 1M)", 0},
     {"fault", OPTION_FAULT, "ENGINE", 0,
      "How page faults are served: 'signal' in the faulting thread (the fastest), 'thread' by other threads "
@@ -128,13 +128,14 @@ static const struct argp_option run_option_list[] = {
      "$TMPDIR, else /var/tmp). It is gone when the program ends",
      0},
     {"swap-size", OPTION_SWAP_SIZE, "SIZE", 0,
-     "How much may go there at most (default 16G); 0: nothing, such pages stay in memory", 0},
+     "How much may go to swap at most (default 16G); 0: nothing, written private pages stay in memory", 0},
     {"compress", OPTION_COMPRESS, "PERCENT", OPTION_ARG_OPTIONAL,
-     "How much of the memory may hold such pages compressed before they go there (75, if not given; at most "
-     "90)",
+     "Keep written private pages compressed before they go to swap, in at most PERCENT of the memory (75, if "
+     "not given; up to 90)",
      0},
     {"anon", OPTION_ANON, NULL, 0,
-     "Put anonymous memory and the heap under the limit, too. malloc is " FAULTLINE_ALLOCATOR "'s then", 0},
+     "Put anonymous memory and the heap under the limit, too. malloc comes from " FAULTLINE_ALLOCATOR " then",
+     0},
     {"stats", OPTION_STATS, "FILE", 0,
      "When the program exits, write what happened to FILE, as one JSON object", 0},
     {"verbose", OPTION_VERBOSE, NULL, 0,

@@ -189,7 +189,7 @@ static int direct_piece(struct direct_io *io, struct kiocb *iocb, struct iov_ite
 
 int blkdev_direct_IO(struct kiocb *iocb, struct iov_iter *iter, enum store_op op, uint64_t len_bytes)
 {
-    struct direct_io io = {.bounce = vm_object_allocate(OBJT_DEFAULT, DIRECT_PAGES, NULL)};
+    struct direct_io io = {.bounce = vm_object_allocate(OBJT_SWAP, DIRECT_PAGES, NULL)};
     uint32_t max = vm_page_count / DIRECT_SHARE < DIRECT_PAGES ? vm_page_count / DIRECT_SHARE : DIRECT_PAGES;
     vm_ooffset_t end = iocb->pos + len_bytes;
     int error = 0;

@@ -120,9 +120,9 @@ static bool range_has_forked(const struct sys_range *range)
     bool file = vm_object_bottom(object, &pindex)->type == OBJT_VNODE;
 
     if ((range->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
-        return object->type == OBJT_DEFAULT;
+        return object->type == OBJT_SWAP;
     vm_lock(&object->lock);
-    bool forked = object->backing_object != NULL && (!file || object->backing_object->type == OBJT_DEFAULT);
+    bool forked = object->backing_object != NULL && (!file || object->backing_object->type == OBJT_SWAP);
     vm_unlock(&object->lock);
     return forked;
 }
@@ -139,7 +139,7 @@ static int madvise_dontneed(struct vm_map *map, const struct sys_range *range)
         return -EINVAL;
     if (object == NULL)
         return 0;
-    if ((range->eflags & MAP_ENTRY_COW) == 0 || object->type != OBJT_DEFAULT ||
+    if ((range->eflags & MAP_ENTRY_COW) == 0 || object->type != OBJT_SWAP ||
         (range->eflags & MAP_ENTRY_SNAPSHOT) != 0) /* which stays what it is */
         madvise_deactivate(object, range->pindex, range_npages(range));
     else if (range_has_forked(range))
@@ -264,7 +264,7 @@ static int madvise_pageout(const struct sys_range *range)
     for (; object != NULL; object = vm_object_next(object, &pindex)) {
         if (object->type == OBJT_VNODE && (range->eflags & MAP_ENTRY_COW) == 0)
             error = filemap_write_and_wait_range(object, pindex, pindex + npages);
-        else if (object->type == OBJT_DEFAULT)
+        else if (object->type == OBJT_SWAP)
             madvise_swap_out(object, pindex, npages);
         madvise_page_remove(object, pindex, npages);
     }

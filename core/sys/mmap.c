@@ -97,7 +97,7 @@ static int mmap_anonymous(struct vm_map *map, struct vm_mmap *m, int flags)
     case FL_MAP_SHARED:
         if ((flags & FL_MAP_GROWSDOWN) != 0)
             return -EINVAL;
-        m->object = vm_object_allocate(OBJT_DEFAULT, atop(m->size), NULL);
+        m->object = vm_object_allocate(OBJT_SWAP, atop(m->size), NULL);
         if (m->object == NULL)
             return -ENOMEM;
         break;

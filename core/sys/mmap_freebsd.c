@@ -198,7 +198,7 @@ static int mmap_anon(struct mmap_args *a)
     if ((a->flags & MAP_GUARD) != 0)
         m->max_prot = VM_PROT_NONE;
     if ((a->flags & MAP_SHARED) != 0) {
-        m->object = vm_object_allocate(OBJT_DEFAULT, atop(m->size), NULL);
+        m->object = vm_object_allocate(OBJT_SWAP, atop(m->size), NULL);
         if (m->object == NULL)
             return -ENOMEM;
     } else {

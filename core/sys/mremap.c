@@ -48,7 +48,7 @@ static bool mremap_private_anonymous(const struct vm_map_entry *entry)
     vm_pindex_t pindex;
     const struct vm_object *bottom = mremap_bottom(entry, &pindex);
 
-    return (entry->eflags & MAP_ENTRY_COW) != 0 && (bottom == NULL || bottom->type == OBJT_DEFAULT);
+    return (entry->eflags & MAP_ENTRY_COW) != 0 && (bottom == NULL || bottom->type == OBJT_SWAP);
 }
 
 /* Whether the two would be one mapping on Linux. */

@@ -598,7 +598,7 @@ static int swap_pager_last_error(const struct vm_object *object)
 
 static struct vm_object *swap_pager_alloc(void *handle, vm_pindex_t size)
 {
-    return vm_object_allocate(OBJT_DEFAULT, size, handle);
+    return vm_object_allocate(OBJT_SWAP, size, handle);
 }
 
 static const struct pagerops swappagerops = {
@@ -622,7 +622,7 @@ void swap_pager_startup(void)
     atomic_store(&swap_last_error, 0);
     swap_space.lock = (struct vm_lock){0};
     swap_space.store = NULL;
-    vm_pager_register(OBJT_DEFAULT, &swappagerops);
+    vm_pager_register(OBJT_SWAP, &swappagerops);
 }
 
 size_t swap_pager_meta_size(uint64_t nslots)

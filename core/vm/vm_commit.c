@@ -57,5 +57,5 @@ bool vm_commit_covers(unsigned eflags, vm_prot_t prot, const struct vm_object *o
         return false;
     if ((eflags & MAP_ENTRY_COW) != 0)
         return (prot & VM_PROT_WRITE) != 0;
-    return object != NULL && object->type == OBJT_DEFAULT;
+    return object != NULL && object->type == OBJT_SWAP;
 }

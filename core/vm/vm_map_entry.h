@@ -27,7 +27,7 @@ static inline bool vm_map_entry_is_private_anonymous(const struct vm_map_entry *
 {
     return (entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_RESERVED)) == MAP_ENTRY_COW &&
            (entry->object == NULL ||
-            (entry->object->type == OBJT_DEFAULT && entry->object->backing_object == NULL));
+            (entry->object->type == OBJT_SWAP && entry->object->backing_object == NULL));
 }
 
 /* AM2: what adj_free must be. */

@@ -105,7 +105,7 @@ static int fork_pinned(struct vm_map_entry *entry, struct vm_map *child) FL_REQU
     int error = 0;
     if (backing != NULL)
         error = vm_object_shadow(&object, &pindex, npages);
-    else if ((object = vm_object_allocate(OBJT_DEFAULT, npages, NULL)) == NULL)
+    else if ((object = vm_object_allocate(OBJT_SWAP, npages, NULL)) == NULL)
         error = -ENOMEM;
     if (error != 0) {
         if (backing != NULL)
@@ -308,7 +308,7 @@ static struct vm_object *next_chain(struct vm_map *map, vm_offset_t *va)
         *va = entry->end;
         if ((entry->eflags & (MAP_ENTRY_COW | MAP_ENTRY_NEEDS_COPY)) == MAP_ENTRY_COW &&
             entry->object != NULL && entry->object->backing_object != NULL &&
-            entry->object->backing_object->type == OBJT_DEFAULT)
+            entry->object->backing_object->type == OBJT_SWAP)
             object = entry->object;
     }
     vm_rwlock_read_done(&vm_rmap_lock);

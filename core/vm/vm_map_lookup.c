@@ -83,7 +83,7 @@ static int vm_map_entry_allocate(struct vm_map *map, struct vm_map_entry *entry)
 
     if ((entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0 && size < atop(VM_STACK_LIMIT))
         size = atop(VM_STACK_LIMIT);
-    object = vm_object_allocate(OBJT_DEFAULT, size, NULL);
+    object = vm_object_allocate(OBJT_SWAP, size, NULL);
     if (object == NULL)
         return -ENOMEM;
     error = vm_map_entry_set_object(map, entry, object, size - npages);

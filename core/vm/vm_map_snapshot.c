@@ -47,7 +47,7 @@ static int snapshot_object(const struct vm_map_entry *entry, struct vm_object **
     *pindex = entry->pindex;
     if (*object == NULL) {
         *pindex = 0;
-        *object = vm_object_allocate(OBJT_DEFAULT, npages, NULL);
+        *object = vm_object_allocate(OBJT_SWAP, npages, NULL);
         return *object == NULL ? -ENOMEM : 0;
     }
     vm_object_reference(*object);

@@ -104,7 +104,7 @@ static void vm_map_entry_release(struct vm_map_entry *entry)
     if (object != NULL) {
         vm_pindex_t end = entry->pindex + vm_map_entry_npages(entry);
 
-        if ((entry->eflags & MAP_ENTRY_COW) != 0 && object->type == OBJT_DEFAULT &&
+        if ((entry->eflags & MAP_ENTRY_COW) != 0 && object->type == OBJT_SWAP &&
             !vm_rmap_mapped(object, entry->pindex, end)) {
             vm_lock(&object->lock);
             vm_object_page_remove(object, entry->pindex, end, false);

@@ -79,7 +79,7 @@ static int _vm_object_allocate(enum vm_object_type type, vm_pindex_t size, void 
 
 struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size, void *handle)
 {
-    KASSERT((type == OBJT_DEFAULT) == (handle == NULL), "OB5");
+    KASSERT((type == OBJT_SWAP) == (handle == NULL), "OB5");
     struct vm_object *object = vm_zone_alloc(&vm_object_zone);
     if (object == NULL)
         return NULL;
@@ -100,7 +100,7 @@ static int shadow_make(struct vm_object **object, vm_pindex_t *pindex, vm_pindex
     vm_unlock(&(*object)->lock);
     if (error != 0)
         return error;
-    struct vm_object *shadow = vm_object_allocate(OBJT_DEFAULT, length, NULL);
+    struct vm_object *shadow = vm_object_allocate(OBJT_SWAP, length, NULL);
     if (shadow == NULL)
         return -ENOMEM;
     shadow->backing_object = *object;
@@ -654,8 +654,7 @@ void vm_object_check(struct vm_object *object)
     vm_rwlock_read(&vm_rmap_lock);
     KASSERT(refs > 0 || (resident == 0 && object->entries.root == NULL), "OB2");
     vm_rwlock_read_done(&vm_rmap_lock);
-    KASSERT(object->type == OBJT_DEFAULT || (object->handle != NULL && object->backing_object == NULL),
-            "OB5");
+    KASSERT(object->type == OBJT_SWAP || (object->handle != NULL && object->backing_object == NULL), "OB5");
     vm_object_check_chain(object);
     vm_snapshot_check(object);
     vm_radix_check(&object->pages);

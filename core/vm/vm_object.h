@@ -14,7 +14,7 @@
  * Invariants: OB1 resident_count is the number of pages in `pages`. OB2 an object with ref_count 0 has no
  * pages and no entries, and gets no reference again. OB3 a page's pindex is below `size`, except while a
  * truncation removes it. OB4 a chain ends, and its objects live as long as a shadow stands over them. OB5 an
- * object has a handle unless it is OBJT_DEFAULT; then it has no backing object. Only objects with a handle
+ * object has a handle unless it is OBJT_SWAP; then it has no backing object. Only objects with a handle
  * are written back. OB6 an object that ends has no page and no pip left.
  *
  * Collapse. Each fork that is followed by a store puts an object in front. When a backing object has a single
@@ -32,8 +32,8 @@
 extern struct vm_rwlock vm_rmap_lock; /* (R) */
 
 enum vm_object_type {
-    OBJT_DEFAULT, /* anonymous memory: zero-filled, or a shadow */
-    OBJT_VNODE,   /* a file */
+    OBJT_SWAP,  /* anonymous memory: zero-filled, or a shadow */
+    OBJT_VNODE, /* a file */
     OBJT_COUNT,
 };
 
@@ -77,7 +77,7 @@ struct vm_object {
     vm_pindex_t invalidate_start, invalidate_end;
     /* (O) Stores into pages [freeze_start, freeze_end) wait (vm_harvest.h). The first one is the channel. */
     vm_pindex_t freeze_start, freeze_end;
-    void *handle; /* (c) the pager's name for the source; OBJT_DEFAULT: NULL */
+    void *handle; /* (c) the pager's name for the source; OBJT_SWAP: NULL */
     /* Changes under (O) and (R) exclusive, so either is enough to read them. */
     struct vm_object *backing_object;
     vm_pindex_t backing_pindex; /* page 0 of this object is this page of the backing object */
@@ -106,7 +106,7 @@ static inline bool vm_object_invalidating(const struct vm_object *object, vm_pin
 /* Context: boot. */
 void vm_object_startup(void);
 /*
- * A new object of `size` pages with one reference, or NULL: no memory. The handle is NULL for OBJT_DEFAULT,
+ * A new object of `size` pages with one reference, or NULL: no memory. The handle is NULL for OBJT_SWAP,
  * and only then.
  */
 FL_NODISCARD struct vm_object *vm_object_allocate(enum vm_object_type type, vm_pindex_t size, void *handle);

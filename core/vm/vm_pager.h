@@ -2,7 +2,7 @@
  * vm_pager.h: the pager of an object: where its pages come from, and where its dirty pages go.
  *
  *   vm_fault, vm_prefault, vm_page,      pagertab[object->type]
- *   vm_object, vm_pageout, vm_map   ───▶   ├─ OBJT_DEFAULT   swap_pager.c: anonymous memory
+ *   vm_object, vm_pageout, vm_map   ───▶   ├─ OBJT_SWAP      swap_pager.c: anonymous memory
  *                                          └─ OBJT_VNODE     file/vnode_pager.c: a file
  *
  * A pager is a row of operations. NULL stands for an operation that a pager does not have; each one says what

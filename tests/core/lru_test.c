@@ -294,7 +294,7 @@ static void begin(bool ordered)
     memset(&model, 0, sizeof model);
     parts_boot(NFRAMES, false);
     model.ordered = ordered;
-    model.object = vm_object_allocate(OBJT_DEFAULT, SIZE, NULL);
+    model.object = vm_object_allocate(OBJT_SWAP, SIZE, NULL);
     assert_non_null(model.object);
 }
 

@@ -16,7 +16,7 @@
 
 static struct vm_object *anonymous(vm_pindex_t size)
 {
-    struct vm_object *object = vm_object_allocate(OBJT_DEFAULT, size, NULL);
+    struct vm_object *object = vm_object_allocate(OBJT_SWAP, size, NULL);
     assert_non_null(object);
     return object;
 }
@@ -52,9 +52,9 @@ static void no_memory_makes_no_object(void **state)
     struct sim_params params = test_params(2);
     test_boot(&params);
     sim_torture()->fail_alloc_nth = 1;
-    assert_null(vm_object_allocate(OBJT_DEFAULT, 8, NULL));
+    assert_null(vm_object_allocate(OBJT_SWAP, 8, NULL));
     sim_torture()->fail_map_nth = 1;
-    assert_null(vm_object_allocate(OBJT_DEFAULT, 8, NULL));
+    assert_null(vm_object_allocate(OBJT_SWAP, 8, NULL));
 
     struct vm_object *object = anonymous(8), *same = object;
     vm_pindex_t pindex = 5;

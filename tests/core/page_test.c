@@ -304,7 +304,7 @@ static void boot(void)
     memset(queues, 0, sizeof queues);
     reactivations = 0;
     for (int o = 0; o < NOBJECTS; o++) {
-        objects[o] = vm_object_allocate(OBJT_DEFAULT, SIZE, NULL);
+        objects[o] = vm_object_allocate(OBJT_SWAP, SIZE, NULL);
         assert_non_null(objects[o]);
     }
 }

@@ -219,7 +219,7 @@ static void anonymous_pages_have_no_place_to_go(void **state)
 {
     (void)state;
     begin(test_params(6), 256);
-    struct vm_object *anonymous = vm_object_allocate(OBJT_DEFAULT, 256, NULL);
+    struct vm_object *anonymous = vm_object_allocate(OBJT_SWAP, 256, NULL);
     assert_non_null(anonymous);
     inactive_pages(anonymous, 0, 20, PG_DIRTY);
     inactive_pages(anonymous, 20, 20, PG_COPY); /* these pages can be read again */
@@ -342,7 +342,7 @@ static void waiting_ends_without_hope(void **state)
     struct sim_params params = test_params(8);
     params.nframes = 64;
     begin(params, 64);
-    struct vm_object *anonymous = vm_object_allocate(OBJT_DEFAULT, 256, NULL);
+    struct vm_object *anonymous = vm_object_allocate(OBJT_SWAP, 256, NULL);
     assert_non_null(anonymous);
     assert_int_equal(vm_wait(), 0);
     vm_pindex_t n = 0;
@@ -361,7 +361,7 @@ static void waiting_takes_what_is_referenced_at_last(void **state)
     params.nframes = 64;
     begin(params, 64);
     int64_t va = fl_sys_mmap(map, 0, ptoa(64), PROT_RW, FL_MAP_SHARED, &file, 0);
-    struct vm_object *anonymous = vm_object_allocate(OBJT_DEFAULT, 256, NULL);
+    struct vm_object *anonymous = vm_object_allocate(OBJT_SWAP, 256, NULL);
     assert_true(va > 0 && anonymous != NULL);
     for (vm_pindex_t n = 0; n < 40; n++)
         test_page(anonymous, n, 1, PG_DIRTY);
@@ -380,7 +380,7 @@ static void waiting_drives_reads_that_have_no_waiter(void **state)
     params.nframes = 64;
     test_boot(&params);
     assert_int_equal(fl_vnode_open(odd_store(memory_store_pattern(64), ODD_IN_WAIT), &vnode), 0);
-    struct vm_object *odd = test_object(vnode), *anonymous = vm_object_allocate(OBJT_DEFAULT, 256, NULL);
+    struct vm_object *odd = test_object(vnode), *anonymous = vm_object_allocate(OBJT_SWAP, 256, NULL);
     assert_non_null(anonymous);
     for (uint32_t i = 0; i < 16; i++)
         m[i] = test_page_busy(odd, i);
@@ -400,7 +400,7 @@ static void waiting_for_a_busy_page_is_bounded(void **state)
     struct sim_params params = test_params(11);
     params.nframes = 64;
     begin(params, 64);
-    struct vm_object *anonymous = vm_object_allocate(OBJT_DEFAULT, 256, NULL);
+    struct vm_object *anonymous = vm_object_allocate(OBJT_SWAP, 256, NULL);
     assert_non_null(anonymous);
     struct vm_page *busy = test_page(object, 0, 1, 0);
     vm_lock(&object->lock);

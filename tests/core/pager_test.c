@@ -140,7 +140,7 @@ static void beyond_the_end_there_is_nothing(void **state)
     assert_int_equal(vm_pager_get_pages(object, &m, 1, 0), -ENXIO);
     unbusy(m, false);
 
-    struct vm_object *anonymous = vm_pager_allocate(OBJT_DEFAULT, NULL, 4);
+    struct vm_object *anonymous = vm_pager_allocate(OBJT_SWAP, NULL, 4);
     m = test_page_busy(anonymous, 1);
     assert_int_equal(vm_pager_get_pages(anonymous, &m, 1, 0), -ENXIO);
     vm_lock(&anonymous->lock);

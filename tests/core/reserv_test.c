@@ -106,7 +106,7 @@ static void boot(void)
     memset(&met, 0, sizeof met);
     now = 0;
     for (int o = 0; o < NOBJECTS; o++) {
-        objects[o] = vm_object_allocate(OBJT_DEFAULT, sizes[o], NULL);
+        objects[o] = vm_object_allocate(OBJT_SWAP, sizes[o], NULL);
         assert_non_null(objects[o]);
     }
 }
@@ -283,7 +283,7 @@ static void test_off(void **state)
 {
     (void)state;
     parts_boot(NFRAMES, false);
-    struct vm_object *object = vm_object_allocate(OBJT_DEFAULT, 6 * N, NULL);
+    struct vm_object *object = vm_object_allocate(OBJT_SWAP, 6 * N, NULL);
     vm_lock(&object->lock);
     vm_lock(&vm_phys.lock);
     assert_null(vm_reserv_alloc_page(object, 0));
