@@ -263,7 +263,8 @@ static void run(uint64_t seed)
 
 static void test_no_store_is_lost(void **state)
 {
-    uint64_t first = test_seed(1), rounds = test_rounds(getenv("FAULTLINE_SEED") != NULL ? 1 : SEEDS), i;
+    uint64_t first = test_seed(1),
+             rounds = test_rounds(getenv("FAULTLINE_SEED") != NULL ? 1 : test_budget(SEEDS)), i;
 
     (void)state;
     for (i = 0; i < rounds; i++)
