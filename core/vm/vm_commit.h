@@ -13,9 +13,9 @@
  * twice. So two threads never pass the limit together, and near to it one may be refused that would have
  * fitted alone. No lock: the counter is atomic.
  *
- * Strict is not exact where pages exist twice for a while: pages that both sides of a fork have replaced,
- * until the chain is shortened (vm_object_collapse.c), and wired and dirty pages of files. So keep some swap
- * beside what programs need.
+ * Strict is not exact where memory is used that no program was promised: wired and dirty pages of files, and
+ * pages that all of many forks have replaced, until the chain is shortened (of few, they go at once:
+ * vm_object_page_replaced). So keep some swap beside what programs need.
  *
  * Invariant: CM1 with nothing reserved, the counter is the sum of all maps' entries that are committed.
  *

@@ -26,7 +26,8 @@
  * leaf. Any number of threads may be in a pass. vm_wait ends: it counts its fruitless passes, and waits for
  * others a bounded number of times.
  *
- * Does not do: swap. A dirty anonymous page cannot be written anywhere, and stays active.
+ * Does not do: the writing itself, which is the pagers'. A dirty page that its pager has no place for stays
+ * active.
  */
 #include "vm/vm_pageout.h"
 #include "vm/lru.h"
