@@ -23,13 +23,12 @@ target_link_libraries(bench_anonymous PRIVATE Threads::Threads)
 # parallel mode of GNU's C++ library. Nothing else of the project but a test is C++.
 find_program(GXX g++)
 if(GXX)
+  set(parallel_sort_flags -D_GLIBCXX_PARALLEL -fopenmp)
   foreach(program parallel_sort heap_sort)
     set(source ${CMAKE_CURRENT_SOURCE_DIR}/bench/programs/${program}.cpp)
     add_custom_command(OUTPUT ${program} DEPENDS ${source}
-                       COMMAND ${GXX} -std=c++17 -O2 -Wall -Wextra -Werror
-                               $<$<STREQUAL:${program},parallel_sort>:-D_GLIBCXX_PARALLEL> -fopenmp
-                               -o ${program} ${source}
-                       COMMAND_EXPAND_LISTS)
+                       COMMAND ${GXX} -std=c++17 -O2 -Wall -Wextra -Werror ${${program}_flags}
+                               -o ${program} ${source})
     add_custom_target(${program}_program ALL DEPENDS ${program})
   endforeach()
 endif()
