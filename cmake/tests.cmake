@@ -90,6 +90,9 @@ foreach(name linux_machine_test views_test)
 endforeach()
 
 target_sources(store_compress_test PRIVATE tests/stores/below_store.c tests/support/seed.c)
+foreach(name library_prefetch_test snapshot_library_test)
+  target_sources(${name} PRIVATE tests/support/numbered_file.c)
+endforeach()
 
 include(${PROJECT_SOURCE_DIR}/tests/conformance/conformance.cmake)
 include(${PROJECT_SOURCE_DIR}/tests/run/run.cmake)

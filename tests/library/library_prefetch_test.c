@@ -2,6 +2,7 @@
  * library_prefetch_test.c: fl_prefetch on real files: the bytes are right whatever ranges are given, also
  * when the array of ranges lies in managed memory, and many pages come without a read of their own.
  */
+#include "support/numbered_file.h"
 #include <errno.h>
 #include <faultline/faultline.h>
 #include <fcntl.h>
@@ -26,17 +27,7 @@ static char *view;
 static int setup(void **state)
 {
     (void)state;
-    uint64_t page[PAGE / 8];
-    int fd = mkstemp(path);
-    if (fd < 0)
-        return -1;
-    for (uint64_t i = 0; i < NPAGES; i++) {
-        for (size_t k = 0; k < PAGE / 8; k++)
-            page[k] = i * 1000003 + k;
-        if (write(fd, page, PAGE) != (ssize_t)PAGE)
-            return -1;
-    }
-    return close(fd);
+    return numbered_file_make(path, NPAGES);
 }
 
 static int teardown(void **state)
@@ -63,7 +54,7 @@ static void end(void)
 static void touch(size_t page)
 {
     size_t word = page * 31 % (PAGE / 8);
-    assert_int_equal(((volatile uint64_t *)(view + page * PAGE))[word], page * 1000003 + word);
+    assert_int_equal(((volatile uint64_t *)(view + page * PAGE))[word], numbered_word(page, word));
 }
 
 static void scattered_pages_come_together(void **state)

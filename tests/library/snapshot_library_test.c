@@ -3,6 +3,7 @@
  * memory was at the call, of a file that is mapped shared or private, and of memory without a file, under a
  * limit of which the copies take a part.
  */
+#include "support/numbered_file.h"
 #include "support/require.h"
 #include <errno.h>
 #include <faultline/faultline.h>
@@ -176,17 +177,7 @@ static void alone(void **state)
 static int setup(void **state)
 {
     (void)state;
-    uint64_t page[PAGE / 8];
-    int fd = mkstemp(path);
-    if (fd < 0)
-        return -1;
-    for (uint64_t i = 0; i < NPAGES; i++) {
-        for (size_t k = 0; k < PAGE / 8; k++)
-            page[k] = i * 1000003 + k;
-        if (write(fd, page, PAGE) != (ssize_t)PAGE)
-            return -1;
-    }
-    return close(fd);
+    return numbered_file_make(path, NPAGES);
 }
 
 static int teardown(void **state)
