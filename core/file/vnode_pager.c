@@ -103,6 +103,8 @@ static bool vnode_pager_haspage(struct vm_object *object, vm_pindex_t pindex, ui
 {
     if (pindex >= object->size)
         return false;
+    if (before == NULL)
+        return true;
     vm_pindex_t behind = object->size - pindex - 1;
     *before = pindex < MACHINE_RUN_MAX ? (uint32_t)pindex : MACHINE_RUN_MAX - 1;
     *after = behind < MACHINE_RUN_MAX ? (uint32_t)behind : MACHINE_RUN_MAX - 1;

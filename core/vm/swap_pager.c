@@ -375,6 +375,8 @@ static bool swap_pager_haspage(struct vm_object *object, vm_pindex_t pindex, uin
     uint32_t slot = object->swap.root == NULL ? SWAP_NONE : slot_get(object, pindex);
     if (slot == SWAP_NONE)
         return false;
+    if (before == NULL)
+        return true;
     *before = slot_neighbours(object, pindex, slot, SWAP_NEIGHBOURS, true);
     *after = slot_neighbours(object, pindex, slot, SWAP_NEIGHBOURS, false);
     return true;

@@ -376,8 +376,7 @@ static int vm_fault_nomem(struct faultstate *fs, struct vm_object *object) FL_RE
 {
     if (fs->flags & VM_FAULT_NOWAIT)
         return vm_fault_would_sleep(fs, object);
-    uint32_t before, after;
-    bool exchange = vm_fault_exchanges(object) && vm_pager_has_page(object, fs->pindex, &before, &after);
+    bool exchange = vm_fault_exchanges(object) && vm_pager_has_page(object, fs->pindex, NULL, NULL);
     vm_fault_leave_object(fs, object);
     vm_fault_unlock_map(fs);
     int error = vm_wait();
@@ -643,7 +642,6 @@ static int vm_fault_walk(struct faultstate *fs, struct vm_object *object)
     bool nowait = (fs->flags & VM_FAULT_NOWAIT) != 0;
     for (struct vm_object *next;; object = next) {
         bool bounded = vm_pager_bounded(object);
-        uint32_t before, after;
         if ((bounded || object == fs->first_object) && fs->pindex >= object->size) {
             /* Also when the page is there: a truncation is about to remove it. */
             return nowait && bounded ? vm_fault_would_sleep(fs, object) : vm_fault_beyond(fs, object);
@@ -655,7 +653,7 @@ static int vm_fault_walk(struct faultstate *fs, struct vm_object *object)
             return vm_fault_found(fs, object, m);
         if (vm_object_invalidating(object, fs->pindex))
             return vm_fault_invalidating(fs, object);
-        if (vm_pager_has_page(object, fs->pindex, &before, &after))
+        if (vm_pager_has_page(object, fs->pindex, NULL, NULL))
             return vm_fault_getpages(fs, object);
         if (object == fs->first_object) {
             fs->first_m = vm_page_alloc(object, fs->pindex, VM_ALLOC_NORMAL);

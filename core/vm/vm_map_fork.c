@@ -185,13 +185,12 @@ static int copy_page(struct vm_object *from, struct vm_page *m, struct vm_object
 static int copy_pages(struct vm_object *from, vm_pindex_t start, vm_pindex_t npages, struct vm_object *to)
 {
     vm_pindex_t at = start;
-    uint32_t before, after;
     int error = 0;
     vm_lock(&from->lock);
     vm_object_pip_add(from);
     while (error == 0 && at - start < npages) {
         struct vm_page *m = vm_page_lookup(from, at);
-        if (m == NULL && vm_pager_has_page(from, at, &before, &after)) {
+        if (m == NULL && vm_pager_has_page(from, at, NULL, NULL)) {
             error = vm_object_page_in(from, at);
         } else if (m != NULL && (m->flags & PG_BUSY) != 0) {
             vm_page_busy_sleep(m);

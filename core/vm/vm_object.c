@@ -388,15 +388,14 @@ enum remove_verdict { REMOVE_SKIP, REMOVE_TAKE, REMOVE_ZERO, REMOVE_WAIT };
 static enum remove_verdict remove_judge(struct vm_object *object, const struct vm_page *m,
                                         enum remove_mode mode) FL_REQUIRES(object->lock)
 {
-    uint32_t before, after;
-    bool in_source = vm_pager_has_page(object, m->pindex, &before, &after);
     if (mode == REMOVE_COPIES && (m->flags & PG_COPY) == 0)
         return REMOVE_SKIP;
     /*
      * Its owner may be waiting for a page behind it, even for one that our caller has busy. It will find
      * there what is true after the removal. The owner of one that is being read from swap waits for that.
      */
-    if (mode == REMOVE_ABOVE && (m->flags & (PG_BUSY | PG_VALID)) == PG_BUSY && !in_source)
+    if (mode == REMOVE_ABOVE && (m->flags & (PG_BUSY | PG_VALID)) == PG_BUSY &&
+        !vm_pager_has_page(object, m->pindex, NULL, NULL))
         return REMOVE_SKIP;
     if (m->flags & (PG_BUSY | PG_WRITEBACK))
         return REMOVE_WAIT;
@@ -565,7 +564,7 @@ void vm_shadow_walk_end(struct vm_shadow_walk *walk)
  */
 static void remove_above(struct vm_object *object, vm_pindex_t start, vm_pindex_t end, enum remove_mode mode)
 {
-    struct vm_shadow_walk walk = {.root = object, .at = object, .moves = UINT64_MAX};
+    struct vm_shadow_walk walk = vm_shadow_walk_of(object);
     struct vm_object *shadow;
     while ((shadow = vm_shadow_walk_next(&walk)) != NULL) {
         if (end <= walk.offset)
@@ -589,7 +588,7 @@ void vm_object_remove_above(struct vm_object *object, vm_pindex_t start, vm_pind
  */
 static int keep_above(struct vm_object *object, struct vm_page *m)
 {
-    struct vm_shadow_walk walk = {.root = object, .at = object, .moves = UINT64_MAX};
+    struct vm_shadow_walk walk = vm_shadow_walk_of(object);
     struct vm_object *shadow;
     int error = 0;
     while ((shadow = vm_shadow_walk_next(&walk)) != NULL && error == 0)

@@ -228,6 +228,11 @@ struct vm_shadow_walk {
     vm_pindex_t offset;   /* the index in root of at's page 0 */
     uint64_t moves;       /* vm_rmap_shadow_moves when the walk began */
 };
+/* A walk that begins. It has no number of moves yet, so its first step starts at the root. */
+static inline struct vm_shadow_walk vm_shadow_walk_of(struct vm_object *root)
+{
+    return (struct vm_shadow_walk){.root = root, .at = root, .moves = UINT64_MAX};
+}
 /*
  * The next shadow. NULL: the walk is over. It starts again, and meets shadows again, when one has moved in
  * any tree meanwhile: those behind a shadow that moved would be left out. Each start needs another collapse,

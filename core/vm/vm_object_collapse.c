@@ -79,11 +79,13 @@ static bool collapse_lock(struct collapse *c) FL_NO_THREAD_SAFETY_ANALYSIS /* tr
     return false;
 }
 
-/* Has the object its page pindex in its source? (O). */
-static bool in_source(struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(object->lock)
+/* Has the shadow a page of its own at pindex, in memory or in its source, which hides what is behind? */
+static bool shadow_has_own(struct vm_object *shadow, vm_pindex_t pindex) FL_REQUIRES(shadow->lock)
 {
-    uint32_t before, after;
-    return vm_pager_has_page(object, pindex, &before, &after);
+    const struct vm_page *own = vm_page_lookup(shadow, pindex);
+    if (own == NULL)
+        return vm_pager_has_page(shadow, pindex, NULL, NULL);
+    return (own->flags & (PG_VALID | PG_COPY)) == PG_VALID;
 }
 
 /* Is page m in a use that a collapse does not wait for? (O) of its object. */
@@ -144,7 +146,7 @@ static int collapse_copy(struct collapse *c, struct vm_page *m, vm_pindex_t pind
 static int collapse_take(struct collapse *c, struct vm_page *m, vm_pindex_t pindex)
     FL_REQUIRES(c->object->lock, c->backing->lock)
 {
-    if (in_source(c->backing, m->pindex))
+    if (vm_pager_has_page(c->backing, m->pindex, NULL, NULL))
         vm_page_dirty(m); /* gives up what the source has: the page moves without it */
     if (!machine_can_map(c->object->machine, c->backing->machine))
         return collapse_copy(c, m, pindex);
@@ -170,7 +172,7 @@ static bool collapse_pages(struct collapse *c) FL_REQUIRES(c->object->lock, c->b
         if (page_in_use(m) || (own != NULL && (own->flags & (PG_BUSY | PG_VALID)) != PG_VALID))
             return false;
         bool copy = (m->flags & PG_COPY) != 0; /* of a page behind, which the shadow finds by itself */
-        bool hidden = own != NULL || in_source(c->object, pindex);
+        bool hidden = own != NULL || vm_pager_has_page(c->object, pindex, NULL, NULL);
         if (!hidden && !copy && collapse_take(c, m, pindex) != 0)
             return false;
         if (hidden || copy) {
@@ -209,11 +211,7 @@ static bool all_hidden(const struct collapse *c) FL_REQUIRES(c->object->lock, c-
     if (c->object->resident_count < c->backing->resident_count || c->backing->swap.root != NULL)
         return false; /* what is in swap is not looked at: a later try may find it in memory, or gone */
     for (vm_pindex_t from = 0; (m = first_shown(c, from, &pindex)) != NULL; from = m->pindex + 1) {
-        const struct vm_page *own = vm_page_lookup(c->object, pindex);
-        if (m->flags & PG_COPY)
-            continue;
-        bool hidden =
-            own == NULL ? in_source(c->object, pindex) : (own->flags & (PG_VALID | PG_COPY)) == PG_VALID;
+        bool hidden = (m->flags & PG_COPY) != 0 || shadow_has_own(c->object, pindex);
         if (!hidden)
             return false;
     }
@@ -278,10 +276,7 @@ static bool shadow_hides(struct vm_object *shadow, const struct vm_object *backi
 {
     vm_lock(&shadow->lock);
     vm_pindex_t at = pindex - shadow->backing_pindex; /* or beyond the size, if it lies before the shadow */
-    const struct vm_page *own = at < shadow->size ? vm_page_lookup(shadow, at) : NULL;
-    bool hides = shadow->backing_object == backing;
-    if (hides && at < shadow->size)
-        hides = own == NULL ? in_source(shadow, at) : (own->flags & (PG_VALID | PG_COPY)) == PG_VALID;
+    bool hides = shadow->backing_object == backing && (at >= shadow->size || shadow_has_own(shadow, at));
     vm_unlock(&shadow->lock);
     return hides;
 }

@@ -86,10 +86,9 @@ int vm_object_page_in(struct vm_object *object, vm_pindex_t pindex)
 static bool page_own(struct vm_object *object, vm_pindex_t pindex, const struct vm_page *m)
     FL_REQUIRES(object->lock)
 {
-    uint32_t before, after;
     if (m != NULL && (m->flags & PG_DIRTY) != 0)
         return true;
-    return vm_pager_has_page(object, pindex, &before, &after);
+    return vm_pager_has_page(object, pindex, NULL, NULL);
 }
 
 /* Has an object between the snapshot and the page's object a page of its own in front of it? */
@@ -249,11 +248,10 @@ int vm_object_cover(struct vm_object *snapshot)
 /* Page pindex of the object, resident or in its source, goes to the snapshots that show it. */
 static int preserve_page(struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(object->lock)
 {
-    uint32_t before, after;
     for (;;) {
         struct vm_page *m = vm_page_lookup(object, pindex);
         int error = 0;
-        if (m == NULL && !vm_pager_has_page(object, pindex, &before, &after))
+        if (m == NULL && !vm_pager_has_page(object, pindex, NULL, NULL))
             return 0; /* zeros, or nothing, and that is what it will be */
         if (m == NULL) {
             error = vm_object_page_in(object, pindex);
@@ -315,7 +313,7 @@ static int preserve_for(struct vm_object *snapshot, vm_pindex_t start, vm_pindex
 
 int vm_object_preserve(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
-    struct vm_shadow_walk walk = {.root = object, .at = object, .moves = UINT64_MAX};
+    struct vm_shadow_walk walk = vm_shadow_walk_of(object);
     struct vm_object *shadow;
     int error = 0;
     while ((shadow = vm_shadow_walk_next(&walk)) != NULL && error == 0)

@@ -33,7 +33,8 @@ struct vm_object *vm_pager_allocate(enum vm_object_type type, void *handle, vm_p
 bool vm_pager_has_page(struct vm_object *object, vm_pindex_t pindex, uint32_t *before, uint32_t *after)
 {
     const struct pagerops *ops = vm_pager_ops(object);
-    *before = *after = 0;
+    if (before != NULL)
+        *before = *after = 0;
     return ops->haspage != NULL && ops->haspage(object, pindex, before, after);
 }
 

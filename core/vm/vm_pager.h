@@ -67,7 +67,8 @@ struct pagerops {
 
     /*
      * Does the source have page pindex? *before and *after: how many neighbours on each side the same
-     * transfer can bring; 0 on entry, and left so if it does not. (O). NULL: no.
+     * transfer can bring; 0 on entry, and left so if it does not. Both pointers are NULL where only the page
+     * matters: then neighbours are not looked for. (O). NULL: no.
      */
     bool (*haspage)(struct vm_object *object, vm_pindex_t pindex, uint32_t *before, uint32_t *after);
     /* As vm_pager_get_pages. NULL: -ENXIO. */
@@ -188,7 +189,7 @@ void vm_pager_register(enum vm_object_type type, const struct pagerops *ops);
 
 /* The type's alloc. */
 FL_NODISCARD struct vm_object *vm_pager_allocate(enum vm_object_type type, void *handle, vm_pindex_t size);
-/* The object's haspage. False: *before and *after are 0. */
+/* The object's haspage. False: *before and *after, unless they are NULL, are 0. */
 FL_NODISCARD bool vm_pager_has_page(struct vm_object *object, vm_pindex_t pindex, uint32_t *before,
                                     uint32_t *after) FL_REQUIRES(object->lock);
 /*
