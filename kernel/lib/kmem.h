@@ -1,0 +1,21 @@
+/*
+ * kmem.h: the kernel's heap: small pieces cut from frames of the VM, and runs of frames.
+ *
+ *   kmalloc(100) ─▶ bucket of 128 bytes ─▶ a frame of the VM (fl_frames_alloc), cut into pieces
+ *   kmalloc(9000) ─▶ 4 neighbouring frames
+ *
+ * Everything comes out of the page budget, so what the kernel keeps is memory that programs do not have.
+ * Context: any thread, also under the core's locks except where the VM's own memory is being taken; never an
+ * interrupt. Nothing here sleeps. (malloc(9), FreeBSD 2.1.)
+ */
+#ifndef KERNEL_LIB_KMEM_H
+#define KERNEL_LIB_KMEM_H
+
+#include <faultline/common.h>
+
+/* Returns len_bytes of zeros, aligned to 16 bytes; NULL: no memory. len_bytes <= 2 MiB. */
+FL_NODISCARD void *kmalloc(size_t len_bytes);
+/* NULL is allowed. */
+void kfree(void *memory);
+
+#endif
