@@ -9,6 +9,8 @@
 #ifndef MACHINES_X86_64_KERNEL_H
 #define MACHINES_X86_64_KERNEL_H
 
+#include <stdarg.h>
+
 #include "thread.h"
 
 /* ---- what the kernel implements ----------------------------------------------------------------------- */
@@ -37,6 +39,9 @@ void kernel_panic_report(void);
 void console_putc(char c);
 void printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* As C's, without floating point. */
+int vsnprintf(char *to, size_t max, const char *format, va_list args);
+int snprintf(char *to, size_t max, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Ends the computer: QEMU's status is (code << 1) | 1. */
 _Noreturn void poweroff(unsigned code);

@@ -22,6 +22,8 @@ struct trapframe {
     uint64_t rip, cs, rflags, rsp, ss;
 };
 
+#define KSTACK_CANARY UINT64_C(0x6b7374616b656e64) /* at the bottom of each kernel stack */
+
 enum thread_state {
     TD_RUNNABLE,
     TD_RUNNING,
@@ -59,7 +61,11 @@ struct thread {
     const void *td_wchan;          /* (S) */
     struct callout td_callout;     /* (S) */
     uint64_t td_cputime_ns;        /* (S) */
-    uint64_t td_started;           /* (S) when it was switched to */
+    uint64_t td_started;           /* (S) when it was switched to, or counted last */
+    uint64_t td_slept;             /* (S) when it went to sleep last */
+    uint64_t td_slice_ns;          /* (S) how much of its slice it has used */
+    unsigned td_level;             /* (S) of the run queues; the idle threads' is 2 */
+    bool td_astpending;            /* (S) thread_signal_ast; ends when ast() has looked */
 
     /* The kernel's own. */
     struct proc *td_proc;       /* (c) */
