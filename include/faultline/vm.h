@@ -93,6 +93,28 @@ FL_NODISCARD int fl_frames_take(uint32_t n);
  * the swap space. Context: any lock of the host's, and those under which store_ops.discard is called. */
 void fl_frames_give(uint32_t n);
 
+/*
+ * *frame: the first of 2^order neighbouring frames, order <= 9, at a multiple of their number, that are the
+ * host's from now on: a kernel's stacks, page tables, heap. Their bytes are undefined, and where they are is
+ * the machine's to say. Breaks a reservation if need be, moves no page, and leaves as many frames to page-out
+ * as above. Wakes the page daemon when few are free. Never sleeps. Context: any thread; locks of the core's
+ * down to vm_object.lock and vm_rmap_lock may be held, as in machine_map. Errors: -EINVAL, order; -ENOMEM.
+ */
+FL_NODISCARD int fl_frames_alloc(uint32_t order, vm_frame_t *frame);
+/* 2^order frames that fl_frames_alloc has given are free again: a block, or an aligned part of one. What is
+ * left at fl_vm_halt stays the host's: the stack that runs it is. Context: as above. */
+void fl_frames_free(vm_frame_t frame, uint32_t order);
+/* A word for each frame that fl_frames_alloc has given, for the host to use as it likes; NULL at first. It
+ * needs no lock of the core's. */
+FL_NODISCARD void **fl_frames_owner(vm_frame_t frame);
+/*
+ * For who got -ENOMEM for a single frame, and may sleep: waits until one is to be had, and does a share of
+ * page-out's work. Bounded: it ends when whole passes find nothing that could become free, or nothing has for
+ * 5 s. A larger block may be missing while frames are free; then it returns at once. Returns 0: try again.
+ * Errors: -ENOMEM: all pages are in use, or dirty, and swap is full; what writes of dirty pages said (-EIO …).
+ */
+FL_NODISCARD int fl_frames_wait(void);
+
 /* ---- what must run ------------------------------------------------------------------------------------ */
 
 /* The page daemon. Returns after fl_vm_stop. Context: a thread of the machine's. (vm_pageout,
