@@ -57,6 +57,10 @@ static inline uint64_t virt_to_phys(const void *va)
 {
     return (uint64_t)va - DMAP_MIN;
 }
+/* A page's 4096 bytes, aligned: zeros, or a copy. */
+void pagezero(void *page);
+void pagecopy(void *to, const void *from);
+
 /* Maps device registers; the mapping stays. */
 FL_NODISCARD volatile void *device_map(uint64_t pa, size_t len_bytes);
 

@@ -77,7 +77,7 @@ void lock_release_locked(struct machine_lock *lock)
 
 bool machine_lock_held(const struct machine_lock *lock)
 {
-    return *(const uint64_t *)(const void *)&lock->word[2] == machine_self();
+    return *lock_owner((struct machine_lock *)(uintptr_t)lock) == machine_self();
 }
 
 uint64_t machine_self(void)

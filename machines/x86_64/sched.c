@@ -6,6 +6,7 @@
  * (mi_switch, tsleep, wakeup, softclock: FreeBSD 2.1.)
  */
 #include "sched.h"
+#include "space.h"
 
 #include <linux/errno.h>
 
@@ -415,6 +416,25 @@ void machine_wake(const void *chan)
         return;
     uint64_t flags = spin_lock(&sched_lock);
     sched_wake_locked(chan, UINT32_MAX);
+    spin_unlock(&sched_lock, flags);
+}
+
+void event_signal(struct event *event)
+{
+    uint64_t flags = spin_lock(&sched_lock);
+
+    event->signalled = true;
+    sched_wake_locked(event, 1);
+    spin_unlock(&sched_lock, flags);
+}
+
+void event_wait(struct event *event)
+{
+    uint64_t flags = spin_lock(&sched_lock);
+
+    while (!event->signalled)
+        sched_sleep_locked(event);
+    event->signalled = false;
     spin_unlock(&sched_lock, flags);
 }
 

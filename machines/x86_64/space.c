@@ -166,7 +166,9 @@ static int map_page(struct machine_space *space, vm_offset_t va, vm_frame_t fram
     pt_entry_t was;
 
     if ((flags & (MACHINE_MAP_QUICK | MACHINE_MAP_WIRED)) == MACHINE_MAP_QUICK) {
-        (void)pmap_enter_quick_locked(&space->pmap, va, frame, prot, also); /* it was a hint */
+        const bool entered = pmap_enter_quick_locked(&space->pmap, va, frame, prot, also);
+
+        (void)entered; /* it was a hint */
         return 0;
     }
     int error = pmap_enter_pte(&space->pmap, va, frame, prot, also, &was);

@@ -7,6 +7,7 @@
 #include "kernel.h"
 #include "kmem.h"
 #include "sched.h"
+#include "space.h"
 
 #include <faultline/vm.h>
 

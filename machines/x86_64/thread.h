@@ -104,6 +104,15 @@ FL_NODISCARD bool thread_gone(struct thread *td);
 /* The calling thread ends. Someone else frees it. */
 _Noreturn void thread_exit(void);
 
+/* What an interrupt tells a thread: signals before the wait are not lost, and several are one. All zero: none. */
+struct event {
+    bool signalled; /* (S) */
+};
+/* Context: also interrupts. */
+void event_signal(struct event *event);
+/* Sleeps until there was a signal since the last wait. One thread at a time waits. */
+void event_wait(struct event *event);
+
 /* Gives the CPU to other runnable threads. */
 void thread_yield(void);
 /* If the thread sleeps interruptibly, it wakes; else its next interruptible sleep does not begin. */

@@ -41,7 +41,10 @@ static void tlb_ask(struct machine_space *space, vm_offset_t start, vm_offset_t 
     request.space = space;
     request.start = start;
     request.end = end;
-    __atomic_store_n(&request.pending, (uint32_t)__builtin_popcountl(mask), __ATOMIC_RELEASE);
+    uint32_t asked = 0;
+    for (uint64_t rest = mask; rest != 0; rest &= rest - 1)
+        asked++;
+    __atomic_store_n(&request.pending, asked, __ATOMIC_RELEASE);
     for (uint32_t i = 0; i < ncpus; i++) {
         if (mask & UINT64_C(1) << i)
             apic_ipi(cpus[i].apic_id, T_SHOOTDOWN);
