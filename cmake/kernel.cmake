@@ -1,6 +1,6 @@
 # The kernel: the core, machines/x86_64 and kernel/ in one image, build/kernel.elf, and the smallest kernel of
-# examples/min_kernel. They are linked twice: the first image tells the names for backtraces (tools/ksyms), which
-# the second one contains.
+# examples/min_kernel. They are linked twice: the first image tells the names for backtraces (tools/ksyms),
+# which the second one contains.
 enable_language(ASM)
 
 set(KERNEL_FLAGS -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only

@@ -79,8 +79,8 @@ void kernel_main(const char *command_line)
     printf("min_kernel: %u CPUs, %lu MiB, \"%s\"\n", ncpus, physmem_bytes >> 20, command_line);
     must(fl_space_create(0x10000, UINT64_C(0x7ffffffff000), &map), "fl_space_create");
     thread_set_space(fl_space_machine(map));
-    int64_t memory = fl_sys_mmap(map, 0, BYTES, VM_PROT_READ | VM_PROT_WRITE, FL_MAP_PRIVATE | FL_MAP_ANONYMOUS,
-                                 NULL, 0);
+    int64_t memory =
+        fl_sys_mmap(map, 0, BYTES, VM_PROT_READ | VM_PROT_WRITE, FL_MAP_PRIVATE | FL_MAP_ANONYMOUS, NULL, 0);
     must(memory, "fl_sys_mmap");
     const uint64_t start = machine_time_ns();
     store_and_check((char *)memory);

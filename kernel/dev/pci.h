@@ -31,6 +31,7 @@ FL_NODISCARD uint64_t pci_bar(const struct pci_device *device, unsigned n);
 
 /* Entry `entry` of the device's MSI-X table calls function(arg); all other interrupts of it are off. Errors:
  * -ENODEV, the device has no MSI-X. */
-FL_NODISCARD int pci_msix(const struct pci_device *device, unsigned entry, void (*function)(void *arg), void *arg);
+FL_NODISCARD int pci_msix(const struct pci_device *device, unsigned entry, void (*function)(void *arg),
+                          void *arg);
 
 #endif

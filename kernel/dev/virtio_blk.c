@@ -5,9 +5,9 @@
  *   interrupt ─▶ the disk's reaper thread ─▶ used ring ─▶ request->done
  *
  * Requests of the core become pieces of neighbouring bytes, each a descriptor; a large request becomes two
- * entries of the ring. What comes behind the disk's end reads as zeros and is not written: the store's contract.
- * done is called by the reaper, since it may sleep for a lock and an interrupt may not; or by a thread that
- * waits, if it finds the answer first.
+ * entries of the ring. What comes behind the disk's end reads as zeros and is not written: the store's
+ * contract. done is called by the reaper, since it may sleep for a lock and an interrupt may not; or by a
+ * thread that waits, if it finds the answer first.
  *
  *   request->store_private[0]: entries of the ring that are not answered; [1]: the first error
  *
@@ -22,14 +22,14 @@
 #include "kmem.h"
 #include "string.h"
 
-#define VIRTIO_VENDOR   0x1af4
-#define VIRTIO_BLK_OLD  0x1001
-#define VIRTIO_BLK      0x1042
+#define VIRTIO_VENDOR         0x1af4
+#define VIRTIO_BLK_OLD        0x1001
+#define VIRTIO_BLK            0x1042
 #define VIRTIO_PCI_CAP_COMMON 1
 #define VIRTIO_PCI_CAP_NOTIFY 2
 #define VIRTIO_PCI_CAP_DEVICE 4
 
-/* struct virtio_pci_common_cfg */
+/* The registers of common configuration, 4.1.4.3. */
 struct virtio_common {
     uint32_t device_feature_select, device_feature, driver_feature_select, driver_feature;
     uint16_t config_msix_vector, num_queues;
@@ -43,9 +43,9 @@ struct virtio_common {
 #define STATUS_DRIVER_OK   4
 #define STATUS_FEATURES_OK 8
 
-#define FEATURE_RO         5
-#define FEATURE_FLUSH      9
-#define FEATURE_VERSION_1  32
+#define FEATURE_RO        5
+#define FEATURE_FLUSH     9
+#define FEATURE_VERSION_1 32
 
 #define NO_VECTOR 0xffff
 
@@ -101,14 +101,14 @@ struct virtio_disk {
     struct blk_slot *slot;
     uint16_t free_head, nfree; /* (R) descriptors, by next */
     uint16_t used_seen;        /* (R) */
-    struct event answered; /* the interrupt has come */
+    struct event answered;     /* the interrupt has come */
 };
 
 #define DISKS_MAX 4
 static struct blkdev blkdevs[DISKS_MAX];
 static uint32_t nblkdevs;
 
-/* ---- the ring ------------------------------------------------------------------------------------------- */
+/* ---- the ring ------------------------------------------------------------------------------------------ */
 
 static uint16_t desc_alloc(struct virtio_disk *disk, uint64_t addr, uint32_t len, uint16_t flags)
 {
@@ -163,7 +163,7 @@ static void ring_push(struct virtio_disk *disk, uint16_t head)
     *disk->notify = 0;
 }
 
-/* ---- answers -------------------------------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------------------------------------- */
 
 /* Takes one answer from the used ring. Returns false if there is none. */
 static bool ring_pop(struct virtio_disk *disk, struct blk_slot *answer)
@@ -230,7 +230,7 @@ static void reaper_main(void *arg)
     }
 }
 
-/* ---- the store ------------------------------------------------------------------------------------------ */
+/* ---- the store ----------------------------------------------------------------------------------------- */
 
 /* How many bytes of the request lie on the disk. The rest of a read becomes zeros. */
 static uint64_t trim(const struct virtio_disk *disk, const struct store_request *request)
@@ -262,7 +262,8 @@ static void ring_reserve(struct virtio_disk *disk, uint32_t n) FL_REQUIRES(disk-
         (void)machine_wait(&disk->nfree, &disk->lock, UINT64_MAX);
 }
 
-/* Pages [first, end) of the request, of which `len` bytes are on the disk, in descriptors. Returns the last. */
+/* Pages [first, end) of the request, of which `len` bytes are on the disk, in descriptors. Returns the
+ * last. */
 static uint16_t append_pages(struct virtio_disk *disk, uint16_t last, const struct store_request *request,
                              uint32_t first, uint32_t end, uint64_t len)
 {
@@ -320,9 +321,11 @@ static void disk_submit(struct store *store, struct store_request *request)
     const bool two = request->npages > ENTRY_PAGES && len > head_len;
     request->store_private[0] = two ? 2 : 1;
     request->store_private[1] = 0;
-    disk_start(disk, type, &what, 0, two ? ENTRY_PAGES : request->npages, request->offset, two ? head_len : len);
+    disk_start(disk, type, &what, 0, two ? ENTRY_PAGES : request->npages, request->offset,
+               two ? head_len : len);
     if (two)
-        disk_start(disk, type, &what, ENTRY_PAGES, request->npages, request->offset + head_len, len - head_len);
+        disk_start(disk, type, &what, ENTRY_PAGES, request->npages, request->offset + head_len,
+                   len - head_len);
 }
 
 static void disk_wait(struct store *store, struct store_request *request)
@@ -368,7 +371,7 @@ static const struct store_ops disk_ops = {
     .close = disk_close,
 };
 
-/* ---- attaching ------------------------------------------------------------------------------------------ */
+/* ---- attaching ----------------------------------------------------------------------------------------- */
 
 /* The registers of this kind, mapped; the capability is that at `reg`, if it is not NULL. */
 static volatile void *virtio_map(const struct pci_device *pci, uint8_t kind, uint32_t *reg)
@@ -489,7 +492,7 @@ static void virtio_probe(const struct pci_device *pci)
     thread_start(reaper);
 }
 
-/* ---- by name -------------------------------------------------------------------------------------------- */
+/* ---- by name ------------------------------------------------------------------------------------------- */
 
 void blkdev_init(void)
 {

@@ -40,8 +40,8 @@ struct sigaction_kernel { /* the layout of the ABI's */
 
 struct siginfo_kernel { /* what is told of a signal */
     int signo, code, error;
-    uint64_t addr;         /* of faults */
-    int pid, uid, status;  /* of SIGCHLD, kill */
+    uint64_t addr;        /* of faults */
+    int pid, uid, status; /* of SIGCHLD, kill */
     uint64_t value;
 };
 
@@ -54,19 +54,20 @@ enum proc_state {
 #define RLIMITS 16
 
 struct proc {
-    int pid, pgid, sid;       /* (P); pid constant */
-    struct proc *parent;      /* (P) */
-    struct proc *children;    /* (P) */
-    struct proc *sibling;     /* (P) */
-    struct proc *next;        /* (P) all processes */
-    struct thread *threads;   /* (P) by td_next */
-    uint32_t nthreads;        /* (P) */
-    enum proc_state state;    /* (P) */
-    bool exiting;             /* (P) exit_group or a deadly signal: threads end when they notice */
-    int status;               /* (P) for wait4 */
-    bool status_told;         /* (P) a stop was reported */
-    struct vm_map *map;       /* (c) between exec and exit */
-    struct proc *vfork_parent; /* (P) whose map this is, and who waits for it back; NULL: the map is its own */
+    int pid, pgid, sid;     /* (P); pid constant */
+    struct proc *parent;    /* (P) */
+    struct proc *children;  /* (P) */
+    struct proc *sibling;   /* (P) */
+    struct proc *next;      /* (P) all processes */
+    struct thread *threads; /* (P) by td_next */
+    uint32_t nthreads;      /* (P) */
+    enum proc_state state;  /* (P) */
+    bool exiting;           /* (P) exit_group or a deadly signal: threads end when they notice */
+    int status;             /* (P) for wait4 */
+    bool status_told;       /* (P) a stop was reported */
+    struct vm_map *map;     /* (c) between exec and exit */
+    struct proc
+        *vfork_parent; /* (P) whose map this is, and who waits for it back; NULL: the map is its own */
     struct filedesc *fd;
     struct fs_context *fs;
     struct file *exe; /* with a reference */
@@ -76,10 +77,10 @@ struct proc {
     uint64_t mmap_base, brk_start, stack_top;          /* of the image */
     uint64_t arg_start, arg_end;                       /* for /proc/PID/cmdline */
 
-    struct sigaction_kernel action[NSIG + 1]; /* (P) */
-    sigset pending;                           /* (P) for any thread */
-    struct siginfo_kernel info[NSIG + 1];     /* (P) of pending ones */
-    uint64_t alarm_ns, alarm_interval_ns;     /* (P) ITIMER_REAL: when, 0: not set */
+    struct sigaction_kernel action[NSIG + 1];   /* (P) */
+    sigset pending;                             /* (P) for any thread */
+    struct siginfo_kernel info[NSIG + 1];       /* (P) of pending ones */
+    uint64_t alarm_ns, alarm_interval_ns;       /* (P) ITIMER_REAL: when, 0: not set */
     uint64_t utime_ns, stime_ns, child_time_ns; /* (P) of threads that ended */
     bool dumpable;
 };

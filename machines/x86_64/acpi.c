@@ -91,7 +91,8 @@ static void read_table(uint64_t pa)
         acpi.pm_timer = (uint16_t)read32(bytes + FADT_PM_TIMER);
     if (!same(table->signature, "APIC", 4))
         return;
-    for (uint32_t at = sizeof(struct madt); at + 2 <= table->length && bytes[at + 1] >= 2; at += bytes[at + 1])
+    for (uint32_t at = sizeof(struct madt); at + 2 <= table->length && bytes[at + 1] >= 2;
+         at += bytes[at + 1])
         read_madt_entry(bytes + at);
 }
 

@@ -6,27 +6,27 @@
 
 #include "machdep.h"
 
-#define LAPIC_PA     0xfee00000
-#define LAPIC_ID     0x20
-#define LAPIC_TPR    0x80
-#define LAPIC_EOI    0xb0
-#define LAPIC_SVR    0xf0
-#define LAPIC_ICR_LO 0x300
-#define LAPIC_ICR_HI 0x310
-#define LAPIC_LVT_TIMER 0x320
-#define LAPIC_LVT_LINT0 0x350
+#define LAPIC_PA          0xfee00000
+#define LAPIC_ID          0x20
+#define LAPIC_TPR         0x80
+#define LAPIC_EOI         0xb0
+#define LAPIC_SVR         0xf0
+#define LAPIC_ICR_LO      0x300
+#define LAPIC_ICR_HI      0x310
+#define LAPIC_LVT_TIMER   0x320
+#define LAPIC_LVT_LINT0   0x350
 #define LAPIC_TIMER_INIT  0x380
 #define LAPIC_TIMER_COUNT 0x390
 #define LAPIC_TIMER_DIV   0x3e0
 
-#define SVR_ENABLE    0x100
-#define LVT_MASKED    0x10000
-#define TIMER_DIV_1   0xb
-#define ICR_INIT      0x4500
-#define ICR_SIPI      0x4600
-#define ICR_PENDING   0x1000
-#define ICR_OTHERS    0xc4000
-#define ICR_ASSERT    0x4000
+#define SVR_ENABLE  0x100
+#define LVT_MASKED  0x10000
+#define TIMER_DIV_1 0xb
+#define ICR_INIT    0x4500
+#define ICR_SIPI    0x4600
+#define ICR_PENDING 0x1000
+#define ICR_OTHERS  0xc4000
+#define ICR_ASSERT  0x4000
 
 #define IOAPIC_SELECT 0x00
 #define IOAPIC_WINDOW 0x10

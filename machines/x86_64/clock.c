@@ -9,10 +9,10 @@
 #include "apic.h"
 #include "machdep.h"
 
-#define PIT_HZ        1193182
-#define PIT_CHANNEL2  0x42
-#define PIT_MODE      0x43
-#define PIT_GATE      0x61
+#define PIT_HZ          1193182
+#define PIT_CHANNEL2    0x42
+#define PIT_MODE        0x43
+#define PIT_GATE        0x61
 #define CALIBRATE_PER_S 200 /* the measurement takes 5 ms */
 
 #define RTC_INDEX 0x70
@@ -66,7 +66,7 @@ static int64_t days_since_1970(int64_t year, unsigned month, unsigned day)
 
 static void rtc_init(void)
 {
-    unsigned now[6];                                        /* s, min, h, day, month, year */
+    unsigned now[6]; /* s, min, h, day, month, year */
     static const uint8_t regs[6] = {0x00, 0x02, 0x04, 0x07, 0x08, 0x09};
 
     while (rtc_read(0x0a) & 0x80) /* an update takes 2 ms */

@@ -9,19 +9,19 @@
 #include "apic.h"
 #include "kernel.h"
 
-#define COM1       0x3f8
-#define COM_DATA   (COM1 + 0)
-#define COM_IER    (COM1 + 1) /* interrupt enable */
-#define COM_FCR    (COM1 + 2) /* FIFO control */
-#define COM_LCR    (COM1 + 3) /* line control */
-#define COM_MCR    (COM1 + 4) /* modem control */
-#define COM_LSR    (COM1 + 5) /* line status */
-#define LCR_DLAB   0x80
-#define LCR_8BITS  0x03
-#define LSR_RXRDY  0x01
-#define LSR_TXRDY  0x20
-#define COM1_IRQ   4
-#define COM_POLLS  100000 /* a line that takes nothing for so long is not there */
+#define COM1      0x3f8
+#define COM_DATA  (COM1 + 0)
+#define COM_IER   (COM1 + 1) /* interrupt enable */
+#define COM_FCR   (COM1 + 2) /* FIFO control */
+#define COM_LCR   (COM1 + 3) /* line control */
+#define COM_MCR   (COM1 + 4) /* modem control */
+#define COM_LSR   (COM1 + 5) /* line status */
+#define LCR_DLAB  0x80
+#define LCR_8BITS 0x03
+#define LSR_RXRDY 0x01
+#define LSR_TXRDY 0x20
+#define COM1_IRQ  4
+#define COM_POLLS 100000 /* a line that takes nothing for so long is not there */
 
 static struct spinlock console_lock; /* a printf's characters stay together */
 

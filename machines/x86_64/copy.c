@@ -1,6 +1,6 @@
 /*
- * copy.c: copies to and from programs: which of support.S's functions this processor needs, and the check that
- * SMAP is lifted only around the copy.
+ * copy.c: copies to and from programs: which of support.S's functions this processor needs, and the check
+ * that SMAP is lifted only around the copy.
  */
 #include "kernel.h"
 

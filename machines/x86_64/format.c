@@ -28,7 +28,7 @@ static void out_pad(struct out *out, char c, int n)
 struct spec {
     bool left, zero, plus, space, alternate;
     int width;
-    int precision; /* -1: none */
+    int precision;  /* -1: none */
     unsigned longs; /* 0: int, 1: long, 2: long long, size_t */
 };
 
@@ -141,7 +141,10 @@ static void out_spec(struct out *out, char type, const struct spec *spec, va_lis
     case 'X': {
         uint64_t value = spec->longs ? va_arg(*args, uint64_t) : va_arg(*args, unsigned);
 
-        out_number(out, spec, value, type == 'u' ? 10 : type == 'o' ? 8 : 16,
+        out_number(out, spec, value,
+                   type == 'u'   ? 10
+                   : type == 'o' ? 8
+                                 : 16,
                    spec->alternate && value != 0 && type != 'u' ? (type == 'o' ? "0" : "0x") : "",
                    type == 'X');
         break;

@@ -20,8 +20,8 @@ _Noreturn void kernel_main(const char *command_line);
 /* A system call of the calling thread's program; the result goes to frame->rax. Interrupts are on. */
 void kernel_syscall(struct trapframe *frame);
 /*
- * The program, or a copy for it, needs the page at va; access as for fl_fault. Returns 0: try again. Otherwise
- * a copy fails; of a program (`user`) a signal is on its way. Interrupts are on; may sleep.
+ * The program, or a copy for it, needs the page at va; access as for fl_fault. Returns 0: try again.
+ * Otherwise a copy fails; of a program (`user`) a signal is on its way. Interrupts are on; may sleep.
  */
 FL_NODISCARD int kernel_page_fault(struct trapframe *frame, vm_offset_t va, vm_prot_t access, bool user);
 /* Another trap of the program's: division, illegal instruction … Interrupts are on. */
@@ -33,7 +33,7 @@ void kernel_console_input(unsigned char c);
 /* Says what the kernel knows when it dies. Must not sleep or take locks. */
 void kernel_panic_report(void);
 
-/* ---- what the machine offers ---------------------------------------------------------------------------- */
+/* ---- what the machine offers --------------------------------------------------------------------------- */
 
 /* The console: a serial line. Context: any. */
 void console_putc(char c);

@@ -81,7 +81,8 @@ void *kmalloc(size_t len_bytes)
     if (log2 < BUCKET_MIN)
         log2 = BUCKET_MIN;
     if (log2 >= BUCKET_MIN + BUCKETS)
-        return log2 > VM_PAGE_SHIFT + 9 ? NULL : kmalloc_frames(log2 < VM_PAGE_SHIFT ? 0 : log2 - VM_PAGE_SHIFT);
+        return log2 > VM_PAGE_SHIFT + 9 ? NULL
+                                        : kmalloc_frames(log2 < VM_PAGE_SHIFT ? 0 : log2 - VM_PAGE_SHIFT);
     const unsigned bucket = log2 - BUCKET_MIN;
     for (;;) { /* a piece that was cut may be another CPU's by now */
         uint64_t flags = spin_lock(&kmem_lock);

@@ -18,7 +18,7 @@
 #include "console.h"
 #include "sched.h"
 
-/* struct hvm_start_info and its memory map, of Xen's PVH boot protocol. */
+/* What the loader leaves, and its memory map, of Xen's PVH boot protocol. */
 struct start_info {
     uint32_t magic, version, flags, nr_modules;
     uint64_t modlist_pa, cmdline_pa, rsdp_pa, memmap_pa;
@@ -37,9 +37,11 @@ _Static_assert(offsetof(struct cpu, thread) == CPU_THREAD && offsetof(struct cpu
                    offsetof(struct cpu, scratch) == CPU_SCRATCH && offsetof(struct cpu, ast) == CPU_AST,
                "asm.h and struct cpu");
 _Static_assert(offsetof(struct trapframe, rbx) == TF_RBX && offsetof(struct trapframe, rax) == TF_RAX &&
-                   offsetof(struct trapframe, rdi) == TF_RDI && offsetof(struct trapframe, trapno) == TF_TRAPNO &&
+                   offsetof(struct trapframe, rdi) == TF_RDI &&
+                   offsetof(struct trapframe, trapno) == TF_TRAPNO &&
                    offsetof(struct trapframe, err) == TF_ERR && offsetof(struct trapframe, rip) == TF_RIP &&
-                   offsetof(struct trapframe, cs) == TF_CS && offsetof(struct trapframe, rflags) == TF_RFLAGS &&
+                   offsetof(struct trapframe, cs) == TF_CS &&
+                   offsetof(struct trapframe, rflags) == TF_RFLAGS &&
                    offsetof(struct trapframe, rsp) == TF_RSP && sizeof(struct trapframe) == TF_SIZE,
                "asm.h and struct trapframe");
 
@@ -114,7 +116,7 @@ static void boot_memory_init(void)
     boot_memory = (struct physrange){.start = 0x10000, .end = low->end < 0x100000 ? low->end : 0x100000};
 }
 
-/* ---- each CPU ------------------------------------------------------------------------------------------- */
+/* ---- each CPU ------------------------------------------------------------------------------------------ */
 
 #define DESC_KCODE 0x00af9b000000ffff
 #define DESC_KDATA 0x00cf93000000ffff
@@ -178,7 +180,7 @@ void cpu_init(uint32_t id, uint32_t apic_id)
     __asm__ volatile("fninit");
 }
 
-/* ---- the VM --------------------------------------------------------------------------------------------- */
+/* ---- the VM -------------------------------------------------------------------------------------------- */
 
 #define SWAP_PER_MEMORY  4 /* metadata is reserved for so much swap per memory */
 #define SWAP_LEAST_BYTES (UINT64_C(256) << 20)
@@ -194,7 +196,8 @@ static size_t meta_bytes(uint64_t nframes)
 }
 
 /* Divides [start, end) between metadata and frames; *meta_pa and *nframes. */
-static void divide_memory(uint64_t start, uint64_t end, uint64_t *meta_pa, size_t *meta_len, uint64_t *nframes)
+static void divide_memory(uint64_t start, uint64_t end, uint64_t *meta_pa, size_t *meta_len,
+                          uint64_t *nframes)
 {
     frames_pa = (start + 0x1fffff) & ~UINT64_C(0x1fffff);
     if (frames_pa >= end)

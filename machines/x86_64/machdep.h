@@ -28,7 +28,8 @@ FL_NODISCARD uint64_t boot_alloc(uint32_t npages);
 extern uint64_t kernel_pml4_pa; /* (c) */
 /*
  * Makes them: the kernel's text, constants and data with the rights that each needs, and the direct map of
- * [0, end), where nothing may be executed and the kernel's text and constants do not appear. Switches to them.
+ * [0, end), where nothing may be executed and the kernel's text and constants do not appear. Switches to
+ * them.
  */
 void pmap_bootstrap(uint64_t end);
 /* A new space's root gets its upper half; a root that goes loses it. */

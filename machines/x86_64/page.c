@@ -69,7 +69,8 @@ int machine_copyout(const struct machine_run *run, uint32_t start, void *to, siz
     return page_copy(run, start, to, len_bytes, true, done);
 }
 
-int machine_copyin(const struct machine_run *run, uint32_t start, const void *from, size_t len_bytes, size_t *done)
+int machine_copyin(const struct machine_run *run, uint32_t start, const void *from, size_t len_bytes,
+                   size_t *done)
 {
     return page_copy(run, start, (char *)from, len_bytes, false, done);
 }

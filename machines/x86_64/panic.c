@@ -130,10 +130,14 @@ void trap_fatal(struct trapframe *frame, uint64_t va)
 {
     panic_begin();
     printf("panic: trap %lu, error %#lx, at address %#lx\n", frame->trapno, frame->err, va);
-    printf(" rip %016lx  rsp %016lx  rflags %08lx  cs %#lx\n", frame->rip, frame->rsp, frame->rflags, frame->cs);
-    printf(" rax %016lx  rbx %016lx  rcx %016lx  rdx %016lx\n", frame->rax, frame->rbx, frame->rcx, frame->rdx);
-    printf(" rsi %016lx  rdi %016lx  rbp %016lx  r8  %016lx\n", frame->rsi, frame->rdi, frame->rbp, frame->r8);
-    printf(" r9  %016lx  r10 %016lx  r11 %016lx  r12 %016lx\n", frame->r9, frame->r10, frame->r11, frame->r12);
+    printf(" rip %016lx  rsp %016lx  rflags %08lx  cs %#lx\n", frame->rip, frame->rsp, frame->rflags,
+           frame->cs);
+    printf(" rax %016lx  rbx %016lx  rcx %016lx  rdx %016lx\n", frame->rax, frame->rbx, frame->rcx,
+           frame->rdx);
+    printf(" rsi %016lx  rdi %016lx  rbp %016lx  r8  %016lx\n", frame->rsi, frame->rdi, frame->rbp,
+           frame->r8);
+    printf(" r9  %016lx  r10 %016lx  r11 %016lx  r12 %016lx\n", frame->r9, frame->r10, frame->r11,
+           frame->r12);
     printf(" r13 %016lx  r14 %016lx  r15 %016lx\n", frame->r13, frame->r14, frame->r15);
     print_address(frame->rip);
     panic_end(frame->rbp);

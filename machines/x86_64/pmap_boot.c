@@ -89,7 +89,6 @@ volatile void *device_map(uint64_t pa, size_t len_bytes)
         panic("no addresses are left for the device registers at %#lx", pa);
     device_next += end - first;
     for (uint64_t at = first; at < end; at += VM_PAGE_SIZE)
-        *kernel_pte(va + (at - first), 1) =
-            at | X86_PG_V | X86_PG_G | X86_PG_RW | X86_PG_NX | X86_PG_PCD;
+        *kernel_pte(va + (at - first), 1) = at | X86_PG_V | X86_PG_G | X86_PG_RW | X86_PG_NX | X86_PG_PCD;
     return (volatile void *)(va + (pa - first));
 }

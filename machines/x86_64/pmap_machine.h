@@ -1,5 +1,6 @@
 /*
- * pmap_machine.h: how machines/x86/pmap.c reaches this computer's memory (pmap.h says what each function owes).
+ * pmap_machine.h: how machines/x86/pmap.c reaches this computer's memory (pmap.h says what each function
+ * owes).
  *
  * A table page is a frame of the VM; the frame's owner word leads to its struct pmap_table. Tables that were
  * freed are all zero, and some of them wait here for their next use.

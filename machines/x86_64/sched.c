@@ -1,5 +1,6 @@
 /*
- * sched.c: which thread runs: run queues, sleeping and waking, time slices, callouts. sched.h has the drawing.
+ * sched.c: which thread runs: run queues, sleeping and waking, time slices, callouts. sched.h has the
+ * drawing.
  *
  * Level 0 goes before level 1, but every eighth time the other way round, so that nobody starves. A thread
  * falls to level 1 when it has run for a slice, and rises when it has slept for as long as it ran.
@@ -21,13 +22,13 @@ struct runq {
 
 struct spinlock sched_lock;
 
-static struct runq runq[2];                  /* (S) */
-static struct thread *sleepq[NSLEEPQ];       /* (S) */
-static struct callout *callouts;             /* (S) the soonest first */
-static uint32_t picks;                       /* (S) */
-static uint32_t runnable;                    /* (S) in run queues */
-static uint64_t timer_armed_ns[CPUS_MAX];    /* of its CPU, interrupts off: when its interrupt comes */
-static bool started;                         /* (c) after boot */
+static struct runq runq[2];               /* (S) */
+static struct thread *sleepq[NSLEEPQ];    /* (S) */
+static struct callout *callouts;          /* (S) the soonest first */
+static uint32_t picks;                    /* (S) */
+static uint32_t runnable;                 /* (S) in run queues */
+static uint64_t timer_armed_ns[CPUS_MAX]; /* of its CPU, interrupts off: when its interrupt comes */
+static bool started;                      /* (c) after boot */
 static struct thread thread0;
 
 void cpu_switch(uint64_t *old_sp, uint64_t new_sp);
@@ -266,7 +267,7 @@ void sched_sleep_locked(const void *chan)
     mi_switch();
 }
 
-/* ---- callouts ------------------------------------------------------------------------------------------- */
+/* ---- callouts ------------------------------------------------------------------------------------------ */
 
 /* The calling CPU's timer will interrupt at when_ns, or earlier. */
 static void timer_arm(uint64_t now, uint64_t when_ns)
@@ -364,10 +365,10 @@ void sched_timer(void)
     spin_unlock(&sched_lock, flags);
 }
 
-/* ---- sleep with everything ------------------------------------------------------------------------------ */
+/* ---- sleep with everything ----------------------------------------------------------------------------- */
 
-int thread_sleep(const void *chan, struct machine_lock *lock, uint64_t deadline_ns, bool interruptible)
-    FL_NO_THREAD_SAFETY_ANALYSIS
+int thread_sleep(const void *chan, struct machine_lock *lock, uint64_t deadline_ns,
+                 bool interruptible) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     struct thread *td = curthread();
     int error = 0;
@@ -468,7 +469,7 @@ void thread_signal_ast(struct thread *td)
     spin_unlock(&sched_lock, flags);
 }
 
-/* ---- starting -------------------------------------------------------------------------------------------- */
+/* ---- starting ------------------------------------------------------------------------------------------ */
 
 void sched_init(char *kstack)
 {

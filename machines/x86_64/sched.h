@@ -1,9 +1,9 @@
 /*
  * sched.h: the scheduler's inside: what lock.c, thread.c, trap.c and mp.c need of it; thread.h is for all.
  *
- *   run queues: level 0, threads that came from a sleep; level 1, those that used up their time
- *   sleep queues: a hash of channels
- *   callouts: sorted by time; each CPU's timer runs those that are due
+ *   run queues ─▶ level 0: threads that came from a sleep; level 1: those that used up their time
+ *   sleep queues ─▶ a hash of channels
+ *   callouts ─▶ sorted by time; each CPU's timer runs those that are due
  *
  * One spin lock, (S), guards all of it. It is held over a switch: the thread that switches takes it, and the
  * thread that comes releases it. So a thread that is on no CPU while (S) is free has left its stack.
@@ -42,6 +42,5 @@ void sched_enqueue(struct thread *td) FL_REQUIRES(sched_lock);
 
 /* machine_unlock, where (S) is held (lock.c). */
 void lock_release_locked(struct machine_lock *lock) FL_REQUIRES(sched_lock);
-
 
 #endif

@@ -125,8 +125,8 @@ void space_promoting(struct pmap *pmap, vm_offset_t va)
 
 /* ---- attaching ---------------------------------------------------------------------------------------- */
 
-int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot, void *object,
-                   vm_pindex_t pindex, unsigned flags)
+int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
+                   void *object, vm_pindex_t pindex, unsigned flags)
 {
     (void)prot;
     (void)object;
@@ -160,7 +160,8 @@ static pt_entry_t map_bits(vm_prot_t prot, unsigned flags)
     return also;
 }
 
-static int map_page(struct machine_space *space, vm_offset_t va, vm_frame_t frame, vm_prot_t prot, unsigned flags)
+static int map_page(struct machine_space *space, vm_offset_t va, vm_frame_t frame, vm_prot_t prot,
+                    unsigned flags)
 {
     const pt_entry_t also = map_bits(prot, flags);
     pt_entry_t was;
@@ -191,14 +192,16 @@ int machine_map(struct machine_space *space, vm_offset_t va, const struct machin
     return 0;
 }
 
-void machine_harvest(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned clear, uint8_t *bits)
+void machine_harvest(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned clear,
+                     uint8_t *bits)
 {
     pmap_harvest(&space->pmap, start, end, clear, bits);
     if (clear != 0)
         space_stale(space, start, end);
 }
 
-void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned flags, uint8_t *bits)
+void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned flags,
+                   uint8_t *bits)
 {
     (void)flags;
     pmap_remove(&space->pmap, start, end, bits);
@@ -217,11 +220,11 @@ unsigned machine_query(struct machine_space *space, vm_offset_t va)
 
     if (pte == 0)
         return 0;
-    return MACHINE_MAPPED | ((pte & X86_PG_RW) ? MACHINE_WRITABLE : 0) | ((pte & X86_PG_M) ? MACHINE_DIRTY : 0) |
-           ((pte & X86_PG_A) ? MACHINE_REFERENCED : 0);
+    return MACHINE_MAPPED | ((pte & X86_PG_RW) ? MACHINE_WRITABLE : 0) |
+           ((pte & X86_PG_M) ? MACHINE_DIRTY : 0) | ((pte & X86_PG_A) ? MACHINE_REFERENCED : 0);
 }
 
-/* ---- what page tables have nothing to say to ------------------------------------------------------------ */
+/* ---- what page tables have nothing to say to ----------------------------------------------------------- */
 
 int machine_writenotify(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
                         void *object, vm_pindex_t pindex)

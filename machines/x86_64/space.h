@@ -1,4 +1,5 @@
-/* space.h: an address space of this machine: page tables, and which CPUs may have parts of them in their TLBs. */
+/* space.h: an address space of this machine: page tables, and which CPUs may have parts of them in their
+ * TLBs. */
 #ifndef MACHINES_X86_64_SPACE_H
 #define MACHINES_X86_64_SPACE_H
 
@@ -9,7 +10,8 @@ struct machine_space {
     struct pmap pmap;
     uint64_t cpus; /* atomic: those whose cr3 has these tables, by number */
     struct spinlock lock;
-    vm_offset_t stale_start, stale_end; /* (lock) where TLBs may know more than the tables; empty: start >= end */
+    vm_offset_t stale_start,
+        stale_end;     /* (lock) where TLBs may know more than the tables; empty: start >= end */
     uint32_t flushing; /* (lock) calls of machine_sync that have taken a range, and still flush it */
 };
 

@@ -3,8 +3,8 @@
  *
  *   memcpy, memset:  | … 8 bytes at a time, rep movsq / rep stosq … | the rest, 0 … 7 bytes |
  *
- * One instruction moves a page, which is what these functions are called for most. Short lengths, of names and
- * small structures, take a loop: the start of a rep costs more than it saves there.
+ * One instruction moves a page, which is what these functions are called for most. Short lengths, of names
+ * and small structures, take a loop: the start of a rep costs more than it saves there.
  *
  * Does not do: vector registers, which are the programs' in the kernel.
  */
@@ -56,7 +56,8 @@ static void move_backwards(char *to, const char *from, size_t len_bytes)
 
 void *memmove(void *to, const void *from, size_t len_bytes)
 {
-    /* Forwards is right wherever `to` is not inside the source: each word is read before it is written over. */
+    /* Forwards is right wherever `to` is not inside the source: each word is read before it is written
+     * over. */
     if ((uintptr_t)to - (uintptr_t)from >= len_bytes)
         return memcpy(to, from, len_bytes);
     move_backwards(to, from, len_bytes);

@@ -50,7 +50,8 @@ struct thread *thread_create(const char *name, void (*function)(void *arg), void
         return NULL;
     }
     struct switch_frame *sf = (struct switch_frame *)(void *)thread_frame(td) - 1;
-    *sf = (struct switch_frame){.rip = (uint64_t)fork_trampoline, .rbx = (uint64_t)function, .r12 = (uint64_t)arg};
+    *sf = (struct switch_frame){
+        .rip = (uint64_t)fork_trampoline, .rbx = (uint64_t)function, .r12 = (uint64_t)arg};
     td->td_sp = (uint64_t)sf;
     return td;
 }
@@ -97,7 +98,7 @@ void thread_set_space(struct machine_space *space)
     spin_unlock(&sched_lock, flags);
 }
 
-/* ---- the program's registers ------------------------------------------------------------------------------ */
+/* ---- the program's registers --------------------------------------------------------------------------- */
 
 void thread_set_fsbase(uint64_t base)
 {

@@ -45,36 +45,36 @@ void timeout(struct callout *callout, uint64_t when_ns, void (*function)(void *a
 bool untimeout(struct callout *callout);
 
 struct thread {
-    uint64_t td_sp;                /* (S) */
+    uint64_t td_sp;                 /* (S) */
     struct machine_space *td_space; /* (own) what it activates; NULL: it stays in the kernel's addresses */
-    char *td_kstack;               /* (c) its bottom */
-    void *td_fpu;                  /* (c) 512 bytes; NULL: it never runs a program */
-    uint64_t td_fsbase, td_gsbase; /* (own) the program's */
-    enum thread_state td_state;    /* (S) */
-    bool td_oncpu;                 /* (S) a CPU is on its stack */
-    bool td_nofault;               /* (own) a fault in a copy is not served */
-    bool td_interruptible;         /* (S) its sleep ends by thread_interrupt */
-    bool td_interrupted;           /* (S) … and has */
-    bool td_timed_out;             /* (S) */
-    const char *td_name;           /* (c) */
-    struct thread *td_link;        /* (S) run queue, or sleep channel */
-    const void *td_wchan;          /* (S) */
-    struct callout td_callout;     /* (S) */
-    uint64_t td_cputime_ns;        /* (S) */
-    uint64_t td_started;           /* (S) when it was switched to, or counted last */
-    uint64_t td_slept;             /* (S) when it went to sleep last */
-    uint64_t td_slice_ns;          /* (S) how much of its slice it has used */
-    unsigned td_level;             /* (S) of the run queues; the idle threads' is 2 */
-    bool td_astpending;            /* (S) thread_signal_ast; ends when ast() has looked */
+    char *td_kstack;                /* (c) its bottom */
+    void *td_fpu;                   /* (c) 512 bytes; NULL: it never runs a program */
+    uint64_t td_fsbase, td_gsbase;  /* (own) the program's */
+    enum thread_state td_state;     /* (S) */
+    bool td_oncpu;                  /* (S) a CPU is on its stack */
+    bool td_nofault;                /* (own) a fault in a copy is not served */
+    bool td_interruptible;          /* (S) its sleep ends by thread_interrupt */
+    bool td_interrupted;            /* (S) … and has */
+    bool td_timed_out;              /* (S) */
+    const char *td_name;            /* (c) */
+    struct thread *td_link;         /* (S) run queue, or sleep channel */
+    const void *td_wchan;           /* (S) */
+    struct callout td_callout;      /* (S) */
+    uint64_t td_cputime_ns;         /* (S) */
+    uint64_t td_started;            /* (S) when it was switched to, or counted last */
+    uint64_t td_slept;              /* (S) when it went to sleep last */
+    uint64_t td_slice_ns;           /* (S) how much of its slice it has used */
+    unsigned td_level;              /* (S) of the run queues; the idle threads' is 2 */
+    bool td_astpending;             /* (S) thread_signal_ast; ends when ast() has looked */
 
     /* The kernel's own. */
-    struct proc *td_proc;       /* (c) */
-    struct thread *td_next;     /* (P) threads of the process */
-    int td_tid;                 /* (c) */
-    uint64_t td_sigmask;        /* (own) written; read by others under (P) */
-    uint64_t td_sigpending;     /* (P) */
-    uint64_t td_oldmask;        /* (own) for sigsuspend */
-    bool td_restoremask;        /* (own) */
+    struct proc *td_proc;   /* (c) */
+    struct thread *td_next; /* (P) threads of the process */
+    int td_tid;             /* (c) */
+    uint64_t td_sigmask;    /* (own) written; read by others under (P) */
+    uint64_t td_sigpending; /* (P) */
+    uint64_t td_oldmask;    /* (own) for sigsuspend */
+    bool td_restoremask;    /* (own) */
     uint64_t td_altstack, td_altstack_size;
     uint32_t td_altstack_flags;
     uint64_t td_clear_child_tid; /* (own) set_tid_address */
@@ -95,7 +95,8 @@ static inline struct trapframe *thread_frame(const struct thread *td)
  * return; otherwise it returns to the program, whose registers are in thread_frame. It does not run before
  * thread_start. NULL: no memory.
  */
-FL_NODISCARD struct thread *thread_create(const char *name, void (*function)(void *arg), void *arg, bool user);
+FL_NODISCARD struct thread *thread_create(const char *name, void (*function)(void *arg), void *arg,
+                                          bool user);
 void thread_start(struct thread *td);
 /* A thread that was never started, or that is dead and off its stack, goes. */
 void thread_free(struct thread *td);
@@ -104,7 +105,8 @@ FL_NODISCARD bool thread_gone(struct thread *td);
 /* The calling thread ends. Someone else frees it. */
 _Noreturn void thread_exit(void);
 
-/* What an interrupt tells a thread: signals before the wait are not lost, and several are one. All zero: none. */
+/* What an interrupt tells a thread: signals before the wait are not lost, and several are one. All zero:
+ * none. */
 struct event {
     bool signalled; /* (S) */
 };

@@ -4,10 +4,11 @@
  *   initiator: request ─▶ interrupt to each CPU of space->cpus ─▶ each flushes, and counts `pending` down
  *
  * There is one request at a time. The initiator waits with interrupts on, so it answers no other request, of
- * which there is none, but every other interrupt. A CPU that has the space only because its last thread had it
- * lets go of it, and is not asked again.
+ * which there is none, but every other interrupt. A CPU that has the space only because its last thread had
+ * it lets go of it, and is not asked again.
  *
- * Lock: tlb_lock, a leaf of machine_locks, below pm_lock. (pmap_invalidate_range and smp_tlb_shootdown, FreeBSD.)
+ * Lock: tlb_lock, a machine_lock below pm_lock. (pmap_invalidate_range and smp_tlb_shootdown,
+ * FreeBSD.)
  */
 #include "apic.h"
 #include "sched.h"
