@@ -84,6 +84,9 @@ uint32_t fs_context_set_umask(struct fs_context *fs, uint32_t umask);
 /* The errors are Linux's. `mode` has the type; umask is taken off by these functions. *inode, if not NULL: what
  * was made, with a reference. */
 FL_NODISCARD int name_create(int dirfd, const char *path, uint32_t mode, uint64_t rdev, struct inode **inode);
+/* The same of a name in dir that is not there. (D) of dir. *inode has a reference. */
+FL_NODISCARD int dir_create(struct inode *dir, const char *name, size_t len_bytes, uint32_t mode,
+                            uint64_t rdev, struct inode **inode);
 FL_NODISCARD int name_symlink(const char *target, int dirfd, const char *path);
 FL_NODISCARD int name_link(struct inode *inode, int dirfd, const char *path);
 /* directory: rmdir(2), otherwise unlink(2). */
