@@ -29,7 +29,5 @@ FL_NODISCARD struct inode *mount_cross(struct inode *inode);
 FL_NODISCARD bool mount_is_root(struct inode *inode, struct inode **on);
 /* Calls each of all mounts, first one first, until it returns other than 0. */
 int mount_each(int (*each)(struct mount *mount, void *arg), void *arg);
-/* /proc/mounts: "device directory type options 0 0". Returns how many bytes it is long; at most max are put. */
-FL_NODISCARD size_t mount_list(char *text, size_t max);
 
 #endif

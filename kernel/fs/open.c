@@ -4,9 +4,9 @@
  *   file_open ─▶ open_walk: the inode, made if O_CREAT says so ─▶ file_open_inode ─▶ ops, vnode by the type:
  *
  *     regular   directory   character device   block device   fifo       the file system's own open, if it has
- *     regular.c directory.c device.c           device.c       pipe.c     one, goes first (proc)
+ *     regular.c directory.c devfs.c            devfs.c        pipe.c     one, goes first (proc)
  */
-#include "fs/device.h"
+#include "fs/devfs.h"
 #include "fs/directory.h"
 #include "fs/mount.h"
 #include "fs/namei.h"
