@@ -47,7 +47,7 @@ struct tmpfs_node {
     struct vnode *vnode; /* (c) of a regular file */
     char *target;        /* (c) of a link */
     /* Of a directory, (D): */
-    struct tmpfs_node *parent; /* without a reference: a directory with entries has a name */
+    struct tmpfs_node *parent; /* without a reference: who has entries is not removed; NULL: this one was */
     struct tmpfs_dirent *first, *last;
     struct tmpfs_dirent **bucket;
     uint32_t nbuckets; /* a power of two */
@@ -253,6 +253,8 @@ static int tmpfs_lookup(struct inode *inode, const char *name, size_t len_bytes,
     struct tmpfs_node *dir = node_of(inode);
 
     if (len_bytes == 2 && name[0] == '.' && name[1] == '.') {
+        if (dir->parent == NULL)
+            return -ENOENT;
         *found = inode_get(&dir->parent->inode);
         return 0;
     }
@@ -340,10 +342,12 @@ static int dir_retire(struct tmpfs_node *dir, struct tmpfs_node *node)
     int error = 0;
 
     sleep_lock(&node->inode.lock);
-    if (node->nentries > 0)
+    if (node->nentries > 0) {
         error = -ENOTEMPTY;
-    else
+    } else {
         node->inode.nlink--;
+        node->parent = NULL;
+    }
     sleep_unlock(&node->inode.lock);
     if (error == 0)
         dir->inode.nlink--;
