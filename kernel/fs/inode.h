@@ -25,6 +25,8 @@
 #include <faultline/machine.h>
 #include <faultline/vm.h>
 
+#include <stdatomic.h>
+
 /* A sleep lock whose holder may wait for I/O. All zero is unlocked. */
 struct FL_CAPABILITY("mutex") sleep_lock {
     struct machine_lock lock;
@@ -105,6 +107,7 @@ struct mount {
     struct inode *on;   /* (c) the directory that it covers, with a reference; NULL: the root of all */
     struct sleep_lock rename_lock;
     bool read_only;    /* (c) */
+    bool uncached;     /* (c) names come and go by themselves, so namecache.h must not know them (proc) */
     uint64_t dev;      /* (c) st_dev */
     void *fs;          /* the file system's own */
     /* All that the file system knows goes to stable storage: its files' dirty pages, its metadata. */
@@ -115,7 +118,7 @@ struct mount {
 
 static inline struct inode *inode_get(struct inode *inode)
 {
-    __atomic_fetch_add(&inode->refs, 1, __ATOMIC_RELAXED);
+    atomic_fetch_add_explicit(&inode->refs, 1, memory_order_relaxed);
     return inode;
 }
 /* Drops a reference. A file system whose lookup finds inodes in a table of its own takes that table's lock in
