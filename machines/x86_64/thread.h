@@ -67,6 +67,9 @@ struct thread {
     int td_tid;                 /* (c) */
     uint64_t td_sigmask;        /* (own) written; read by others under (P) */
     uint64_t td_sigpending;     /* (P) */
+    struct sigqueue *td_sigqueue; /* (P) of pending ones */
+    uint64_t td_sigwait;        /* (P) rt_sigtimedwait waits for these */
+    uint64_t td_sleep_until;    /* (own) of a nanosleep that is made again; 0: it is not */
     uint64_t td_oldmask;        /* (own) for sigsuspend */
     bool td_restoremask;        /* (own) */
     uint64_t td_altstack, td_altstack_size;
