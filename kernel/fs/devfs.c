@@ -8,6 +8,7 @@
 #include "fs/regular.h"
 #include "fs/tty.h"
 #include "fs/uio.h"
+#include "lib/random.h"
 #include "lib/string.h"
 #include "proc/proc.h"
 
@@ -70,24 +71,6 @@ static int64_t zero_read(struct file *file, const struct fl_iovec *iov, uint32_t
     return done > 0 || uio.left == 0 ? done : -EINTR;
 }
 
-void read_random(void *to, size_t len_bytes)
-{
-    static _Atomic uint64_t state;
-    uint64_t seed = (uint64_t)wall_time_ns() ^ machine_time_ns() << 20;
-    char *bytes = to;
-
-    while (len_bytes > 0) { /* splitmix64 */
-        uint64_t z = atomic_fetch_add(&state, UINT64_C(0x9e3779b97f4a7c15) ^ (seed << 1)) + seed;
-        z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-        z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-        z ^= z >> 31;
-        size_t n = len_bytes < sizeof(z) ? len_bytes : sizeof(z);
-        memcpy(bytes, &z, n);
-        bytes += n;
-        len_bytes -= n;
-    }
-}
-
 static int64_t random_read(struct file *file, const struct fl_iovec *iov, uint32_t niov, uint64_t *offset)
 {
     struct uio uio;
@@ -98,7 +81,7 @@ static int64_t random_read(struct file *file, const struct fl_iovec *iov, uint32
     uio_init(&uio, iov, niov);
     while (uio.left > 0 && !signal_waiting()) {
         size_t n = uio.left < sizeof(bytes) ? uio.left : sizeof(bytes);
-        read_random(bytes, n);
+        random_bytes(bytes, n);
         if (uio_copyout(&uio, bytes, n) != 0)
             return done > 0 ? done : -EFAULT;
         done += (int64_t)n;

@@ -42,8 +42,4 @@ void device_opened(struct file *file);
 /* Makes a node for each device in the tmpfs, and the links fd, stdin, stdout, stderr. */
 FL_NODISCARD int devfs_populate(struct mount *mount);
 
-/* Bytes that programs cannot foresee without knowing when the computer was started and what it did since. No
- * secret may rest on them: the only source is the time. (read_random, FreeBSD.) */
-void read_random(void *to, size_t len_bytes);
-
 #endif
