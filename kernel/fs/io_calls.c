@@ -19,7 +19,6 @@
 
 #define RW_MAX         UINT64_C(0x7ffff000) /* bytes that one call moves at most (MAX_RW_COUNT) */
 #define SENDFILE_BYTES 32768                /* through the kernel at a time */
-#define SEEK_MAX       INT64_MAX
 
 /* A call's file, and whether it has a reference to it. */
 struct call_file {

@@ -16,12 +16,14 @@
 #include <asm/ioctls.h>
 #include <linux/errno.h>
 #include <linux/fcntl.h>
+#include <linux/fs.h>
 #include <linux/memfd.h>
 #include <linux/openat2.h>
 #include <linux/stat.h>
 
 #define O_LARGEFILE_64      0100000 /* what open(2) adds on x86-64, and F_GETFL shows */
 #define MEMFD_NAME_MAX      249
+#define RLIMIT_NOFILE       7 /* asm-generic/resource.h */
 #define SETFL_FLAGS         (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FASYNC)
 #define CLOSE_RANGE_CLOEXEC 4u /* linux/close_range.h */
 
@@ -305,7 +307,7 @@ static int64_t fcntl_setfl(struct file *file, unsigned flags)
 
 static int64_t fcntl_dup(struct file *file, uint64_t least, unsigned flags)
 {
-    if (least > INT32_MAX || least >= curproc()->rlimit_cur[7 /* RLIMIT_NOFILE */])
+    if (least > INT32_MAX || least >= curproc()->rlimit_cur[RLIMIT_NOFILE])
         return -EINVAL;
     return fd_install(file_ref(file), (int)least, flags);
 }
