@@ -111,7 +111,7 @@ FL_NODISCARD void **fl_frames_owner(vm_frame_t frame);
  * For who got -ENOMEM for a single frame, and may sleep: waits until one is to be had, and does a share of
  * page-out's work. Bounded: it ends when whole passes find nothing that could become free, or nothing has for
  * 5 s. A larger block may be missing while frames are free; then it returns at once. Returns 0: try again.
- * Errors: -ENOMEM: all pages are in use, or dirty, and swap is full; what writes of dirty pages said (-EIO …).
+ * Errors: -ENOMEM: all pages are in use, or dirty, and swap is full; what writes of dirty pages said.
  */
 FL_NODISCARD int fl_frames_wait(void);
 
