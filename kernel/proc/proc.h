@@ -88,6 +88,7 @@ struct proc {
     uint32_t nqueued;                         /* (P) in all queues of the process */
     uint64_t alarm_ns, alarm_interval_ns;     /* (P) ITIMER_REAL: when, 0: not set */
     uint64_t time_ns, child_time_ns;          /* (P) of threads that ended; of children that were waited for */
+    uint64_t oom_ns;                          /* (P) when it was ended for want of memory; 0: it was not */
     bool dumpable;
 };
 
@@ -162,9 +163,10 @@ void itimer_run(void *arg);
 void futex_wake_address(uint64_t addr, uint32_t n);
 
 /*
- * There is no page for a fault of the calling process. Waits until there may be one, or ends a process.
- * Returns false: the caller's own process ends, and the fault is not to be tried again.
+ * There is no page for a fault of the calling process, which was tried tries + 1 times. Waits until there may
+ * be one, or ends a process. Returns false: the caller's own process ends, and the fault is not to be tried
+ * again.
  */
-FL_NODISCARD bool oom_wait(void);
+FL_NODISCARD bool oom_wait(uint32_t tries);
 
 #endif
