@@ -60,7 +60,8 @@ fillio:
         ret
         COPY_FAULT 1b, 2b
 
-/* int64_t copystr_io(char *to, const char *from, size_t max, bool smap): the length; -1: a fault; -2: too long. */
+/* int64_t copystr_io(char *to, const char *from, size_t max, bool smap): the length; -1: a fault; -2: too
+ * long. */
         .align 16
 copystr_io:
         testl %ecx, %ecx
