@@ -79,7 +79,7 @@ static struct vm_page *frame_alloc(struct vm_object *object, vm_pindex_t pindex,
         m = vm_reserv_alloc_page(object, pindex);
         if (m == NULL) {
             m = vm_phys_alloc_pages(0);
-            if (m == NULL && vm_reserv_reclaim_inactive())
+            if (m == NULL && vm_reserv_reclaim_inactive(0))
                 m = vm_phys_alloc_pages(0);
             KASSERT(m != NULL, "PH3");
             vm_phys_freecnt_adj(-1);
@@ -642,7 +642,7 @@ void vm_page_check_all(void)
             KASSERT(m->queue == PQ_NONE && m->wire_count == 0 && m->readers == 0 && m->flags == 0, "PG6");
             KASSERT(m->lru == 0 && m->lru_op == 0, "PG6");
             KASSERT(!orphan || (m->hold_count > VM_HOLD_ORPHAN && m->order == VM_PHYS_NOFREE), "PG3");
-            free += !orphan;
+            free += !orphan && m->order != VM_PHYS_HOST;
         }
     }
     vm_lock(&vm_phys.lock);

@@ -226,10 +226,27 @@ static void reserv_break(struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
     rv->popcnt = 0;
 }
 
-bool vm_reserv_reclaim_inactive(void)
+/* Do the unused frames hold a block of 2^order pages? */
+static bool reserv_has_block(const struct vm_reserv *rv, unsigned order)
+{
+    uint32_t npages = 1u << order;
+
+    for (uint32_t first = 0; first < VM_LEVEL_0_NPAGES; first += npages) {
+        uint32_t i = first;
+        while (i < first + npages && !reserv_used(rv, i))
+            i++;
+        if (i == first + npages)
+            return true;
+    }
+    return false;
+}
+
+bool vm_reserv_reclaim_inactive(unsigned order)
 {
     struct vm_reserv *rv = reserv_of_link(partial.head);
 
+    while (rv != NULL && !reserv_has_block(rv, order))
+        rv = reserv_of_link(rv->part_next);
     if (rv == NULL)
         return false;
     reserv_break(rv);

@@ -4,8 +4,9 @@
  *   descriptor ─▶ struct filedesc ─▶ struct file (offset, flags) ─▶ file_ops: regular, directory, pipe, tty …
  *                                          └▶ inode, vnode
  *
- * Locks: (FD) filedesc->lock, a leaf: the table. (f) file->lock: the offset, for as long as a read or write at
- * it takes. `refs` counts descriptors and system calls that are using the file. (struct file, BSD and Linux.)
+ * Locks: (FD) filedesc->lock, a leaf: the table. (f) file->lock: the offset, for as long as a read or write
+ * at it takes. `refs` counts descriptors and system calls that are using the file. (struct file, BSD and
+ * Linux.)
  */
 #ifndef KERNEL_FS_FILE_H
 #define KERNEL_FS_FILE_H
@@ -15,7 +16,7 @@
 #define POLL_FOREVER UINT64_MAX
 
 /* NULL: -EINVAL, or what Linux says. iov: memory of the program's (USER_START …), or of the kernel's for
- * kernel_read and kernel_write. All may sleep; where a read or write would wait and the file has O_NONBLOCK,
+ * kernel_read. All may sleep; where a read or write would wait and the file has O_NONBLOCK,
  * -EAGAIN. */
 struct file_ops {
     /* *offset is advanced by what was moved. A pipe or a tty ignores it. Returns bytes. */
@@ -104,8 +105,13 @@ FL_NODISCARD int64_t kernel_read(struct file *file, void *buffer, size_t len_byt
  * -ERANGE. */
 FL_NODISCARD int inode_path(struct inode *inode, char *path, size_t max);
 
+<<<<<<< HEAD
 /* Some file's poll answer changed: whoever polls looks again. Cheap when nobody does. Context: any thread, also
  * under the kernel's locks; not an interrupt. */
+=======
+/* Some file's poll answer changed: whoever polls looks again. Context: also under locks, and in
+ * interrupts. */
+>>>>>>> main
 void poll_wake(void);
 
 /* Mounts everything and opens /dev/console; the first thing that the first process does. root_device: "vda".

@@ -50,3 +50,10 @@ int64_t copyinstr(uint64_t user, char *kernel, size_t max)
         return copied;
     return copied == -2 && len_bytes == max ? -ENAMETOOLONG : -EFAULT;
 }
+
+int casuword(uint64_t user, uint32_t *expected, uint32_t value)
+{
+    if ((user & 3) != 0 || !user_range(user, sizeof(value)))
+        return -EFAULT;
+    return casuword_io(user_pointer(user), expected, value, cpu_has_smap) == 0 ? 0 : -EFAULT;
+}

@@ -50,13 +50,19 @@ struct robust_head { /* struct robust_list_head of the ABI */
 /* The mutex that the list's entry is part of is the next one's who takes it. */
 static void robust_release(const struct thread *td, uint64_t word)
 {
-    uint32_t value;
+    uint32_t value, seen, died;
 
-    if ((word & 3) != 0 || copyin(word, &value, sizeof(value)) != 0 ||
-        (value & FUTEX_TID_MASK) != (uint32_t)td->td_tid)
+    if ((word & 3) != 0 || copyin(word, &value, sizeof(value)) != 0)
         return;
-    value = (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
-    if (copyout(&value, word, sizeof(value)) == 0 && (value & FUTEX_WAITERS) != 0)
+    do { /* again when another thread changed it meanwhile: only to say that it waits, for the mutex is ours */
+        if ((value & FUTEX_TID_MASK) != (uint32_t)td->td_tid)
+            return;
+        seen = value;
+        died = (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
+        if (casuword(word, &value, died) != 0)
+            return;
+    } while (value != seen);
+    if ((died & FUTEX_WAITERS) != 0)
         futex_wake_address(word, 1);
 }
 

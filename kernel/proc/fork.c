@@ -139,9 +139,8 @@ static int clone_files(const struct clone *c, struct proc *self, struct proc *pr
 {
     proc->fd = (c->flags & CLONE_FILES) != 0 ? filedesc_ref(self->fd) : filedesc_copy(self->fd);
     proc->fs = (c->flags & CLONE_FS) != 0 ? fs_context_ref(self->fs) : fs_context_copy(self->fs);
-    proc->exe = self->exe;
-    if (proc->exe != NULL)
-        proc->exe->refs++;
+    if (self->exe != NULL)
+        proc->exe = file_ref(self->exe);
     return proc->fd != NULL && proc->fs != NULL ? 0 : -ENOMEM;
 }
 

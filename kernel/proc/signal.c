@@ -347,6 +347,15 @@ void thread_forget_signals_locked(struct thread *td)
         signal_notify_locked(proc, proc->pending);
 }
 
+void sigaction_changed_locked(struct proc *proc, int signal)
+{
+    if (!action_ignores(proc, signal))
+        return;
+    sigflush_locked(proc, NULL, sigbit(signal));
+    for (struct thread *td = proc->threads; td != NULL; td = td->td_next)
+        sigpend_flush_locked(proc, &td->td_sigpending, &td->td_sigqueue, sigbit(signal));
+}
+
 void sigacts_exec_locked(struct proc *proc)
 {
     for (int signal = 1; signal <= NSIG; signal++) {

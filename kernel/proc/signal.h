@@ -139,6 +139,8 @@ FL_NODISCARD int sigtake_locked(struct thread *td, sigset wanted, struct siginfo
 void sigflush_locked(struct proc *proc, struct thread *td, sigset which) FL_REQUIRES(proc_lock);
 /* The calling thread leaves its process, which goes on: others may take what this one was to take. */
 void thread_forget_signals_locked(struct thread *td) FL_REQUIRES(proc_lock);
+/* The signal's action changed: if it ignores the signal now, pending ones are forgotten. */
+void sigaction_changed_locked(struct proc *proc, int signal) FL_REQUIRES(proc_lock);
 /* exec: handlers belong to the old program. */
 void sigacts_exec_locked(struct proc *proc) FL_REQUIRES(proc_lock);
 /* The parent is told that the process stopped, goes on, or ended (code: CLD_*). */

@@ -86,6 +86,7 @@ void siginfo_from_user(const void *siginfo, struct siginfo_kernel *info)
     *info = (struct siginfo_kernel){.signo = user->signo,
                                     .error = user->error,
                                     .code = user->code,
+                                    .addr = user->u.addr,
                                     .pid = user->u.sent.pid,
                                     .uid = user->u.sent.uid,
                                     .value = user->u.sent.of.value};
