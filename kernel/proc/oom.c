@@ -13,7 +13,7 @@
 #include <linux/errno.h>
 
 #include "kernel.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #define NS_MS     UINT64_C(1000000)

@@ -11,7 +11,7 @@
 
 #include "kernel.h"
 #include "lib/copy.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #define RED_ZONE 128 /* below rsp, the program's still */

@@ -18,7 +18,7 @@
 #include "kernel_main.h"
 #include "lib/copy.h"
 #include "lib/random.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/calls.h"
 #include "proc/proc.h"
 

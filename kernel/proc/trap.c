@@ -10,7 +10,7 @@
 
 #include "kernel.h"
 #include "lib/copy.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
 /* Vectors. */
