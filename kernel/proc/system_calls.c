@@ -173,7 +173,8 @@ int64_t sys_sched_getscheduler(const uint64_t arg[6] UNUSED)
 
 int64_t sys_sched_setscheduler(const uint64_t arg[6])
 {
-    return (int)arg[1] == SCHED_NORMAL || (int)arg[1] == SCHED_BATCH || (int)arg[1] == SCHED_IDLE ? 0 : -EPERM;
+    return (int)arg[1] == SCHED_NORMAL || (int)arg[1] == SCHED_BATCH || (int)arg[1] == SCHED_IDLE ? 0
+                                                                                                  : -EPERM;
 }
 
 static int64_t rt_priority(uint64_t policy, int64_t priority)
