@@ -8,7 +8,7 @@
 #include "fs/directory.h"
 
 #include "lib/copy.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "lib/string.h"
 
 #include <linux/errno.h>

@@ -14,7 +14,7 @@
 #include "fs/file.h"
 
 #include "fs/lockf.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "lib/string.h"
 #include "proc/proc.h"
 

@@ -107,16 +107,10 @@ struct mount {
     struct inode *root; /* (c) with a reference */
     struct inode *on;   /* (c) the directory that it covers, with a reference; NULL: the root of all */
     struct sleep_lock rename_lock;
-<<<<<<< HEAD
     bool read_only;    /* (c) */
     bool uncached;     /* (c) names come and go by themselves, so namecache.h must not know them (proc) */
     uint64_t dev;      /* (c) st_dev */
     void *fs;          /* the file system's own */
-=======
-    bool read_only; /* (c) */
-    uint64_t dev;   /* (c) st_dev */
-    void *fs;       /* the file system's own */
->>>>>>> main
     /* All that the file system knows goes to stable storage: its files' dirty pages, its metadata. */
     FL_NODISCARD int (*sync)(struct mount *mount);
     FL_NODISCARD int (*statfs)(struct mount *mount, void *statfs); /* struct statfs64 of Linux */

@@ -5,7 +5,7 @@
 
 #include "fs/file.h"
 #include "fs/namecache.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "lib/string.h"
 
 #include <linux/errno.h>

@@ -3,7 +3,7 @@
  */
 #include "fs/namecache.h"
 
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "lib/string.h"
 
 #include <linux/errno.h>

@@ -12,7 +12,7 @@
 #include "fs/mount.h"
 #include "fs/namecache.h"
 #include "lib/copy.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "lib/string.h"
 #include "proc/proc.h"
 

@@ -6,7 +6,7 @@
 #include "fs/directory.h"
 #include "fs/namei.h"
 #include "lib/copy.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "lib/string.h"
 #include "proc/proc.h"
 

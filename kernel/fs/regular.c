@@ -16,7 +16,7 @@
 
 #include "fs/uio.h"
 #include "lib/copy.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "lib/string.h"
 #include "proc/proc.h"
 
@@ -30,7 +30,6 @@
 #define FAULT_IN_MAX (64 * VM_PAGE_SIZE) /* of the program's memory at a time */
 #define TOUCH_NS     INT64_C(4000000)    /* times are as fine as this; so few writes change the inode */
 #define RLIMIT_FSIZE 1                   /* asm-generic/resource.h */
-#define SIGXFSZ      25
 
 /* ---- moving bytes ----------------------------------------------------------------------------------------------- */
 

@@ -17,7 +17,7 @@
 #include "fs/tmpfs.h"
 
 #include "fs/mount.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "lib/string.h"
 #include "proc/proc.h"
 

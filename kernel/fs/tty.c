@@ -23,11 +23,6 @@
 #include <linux/fcntl.h>
 #include <linux/stat.h>
 
-#define SIGTTIN  21
-#define SIGTTOU  22
-#define SIGWINCH 28
-#define SIG_IGN  1
-
 #define TCFLSH_IN  0
 #define TCFLSH_OUT 1
 

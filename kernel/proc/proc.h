@@ -27,33 +27,10 @@ struct fs_context;
 struct file;
 struct thread;
 
-<<<<<<< HEAD
 /* An address space, and how many processes use it: more than one after vfork and clone with CLONE_VM. */
 struct vmspace {
     struct vm_map *map; /* (c) */
     uint32_t refs;      /* (P) */
-=======
-#define NSIG 64 /* signals are 1 … NSIG */
-
-typedef uint64_t sigset; /* bit signal - 1 */
-static inline sigset sigbit(int signal)
-{
-    return UINT64_C(1) << (signal - 1);
-}
-
-struct sigaction_kernel { /* the layout of the ABI's */
-    uint64_t handler;
-    uint64_t flags;
-    uint64_t restorer;
-    uint64_t mask;
-};
-
-struct siginfo_kernel { /* what is told of a signal */
-    int signo, code, error;
-    uint64_t addr;        /* of faults */
-    int pid, uid, status; /* of SIGCHLD, kill */
-    uint64_t value;
->>>>>>> main
 };
 
 enum proc_state {
@@ -77,7 +54,6 @@ struct vfork_wait {
 };
 
 struct proc {
-<<<<<<< HEAD
     int pid, pgid, sid;         /* (P); pid constant */
     struct proc *parent;        /* (P) */
     struct proc *children;      /* (P) */
@@ -97,22 +73,6 @@ struct proc {
     struct vmspace *vmspace;    /* (P) NULL: it has ended */
     struct vm_map *map;         /* vmspace's; (c) between exec and exit */
     struct vfork_wait *vfork;   /* (P) who waits for exec or exit; NULL: nobody */
-=======
-    int pid, pgid, sid;     /* (P); pid constant */
-    struct proc *parent;    /* (P) */
-    struct proc *children;  /* (P) */
-    struct proc *sibling;   /* (P) */
-    struct proc *next;      /* (P) all processes */
-    struct thread *threads; /* (P) by td_next */
-    uint32_t nthreads;      /* (P) */
-    enum proc_state state;  /* (P) */
-    bool exiting;           /* (P) exit_group or a deadly signal: threads end when they notice */
-    int status;             /* (P) for wait4 */
-    bool status_told;       /* (P) a stop was reported */
-    struct vm_map *map;     /* (c) between exec and exit */
-    struct proc
-        *vfork_parent; /* (P) whose map this is, and who waits for it back; NULL: the map is its own */
->>>>>>> main
     struct filedesc *fd;
     struct fs_context *fs;
     struct file *exe; /* with a reference */
@@ -122,7 +82,6 @@ struct proc {
     uint64_t mmap_base, brk_start, stack_top;          /* of the image */
     uint64_t arg_start, arg_end;                       /* for /proc/PID/cmdline */
 
-<<<<<<< HEAD
     struct sigaction_kernel action[NSIG + 1]; /* (P) */
     sigset pending;                           /* (P) for any thread */
     struct sigqueue *queue;                   /* (P) of pending ones */
@@ -130,13 +89,6 @@ struct proc {
     uint64_t alarm_ns, alarm_interval_ns;     /* (P) ITIMER_REAL: when, 0: not set */
     uint64_t time_ns, child_time_ns;          /* (P) of threads that ended; of children that were waited for */
     uint64_t oom_ns;                          /* (P) when it was ended for want of memory; 0: it was not */
-=======
-    struct sigaction_kernel action[NSIG + 1];   /* (P) */
-    sigset pending;                             /* (P) for any thread */
-    struct siginfo_kernel info[NSIG + 1];       /* (P) of pending ones */
-    uint64_t alarm_ns, alarm_interval_ns;       /* (P) ITIMER_REAL: when, 0: not set */
-    uint64_t utime_ns, stime_ns, child_time_ns; /* (P) of threads that ended */
->>>>>>> main
     bool dumpable;
 };
 
