@@ -92,6 +92,7 @@ static int numbers_alloc(struct ext2_inode *ip, uint32_t *slot, struct ext2_buf 
     struct ext2_buf *holder = parent;
     struct ext2_dinode *d;
     uint32_t blkno, n = 1;
+    ext2_assert_meta(fs);
     int error = ext2_alloc_blocks(fs, ip->goal_pblk, &blkno, &n);
     if (error != 0)
         return error;
@@ -128,6 +129,7 @@ static int leaf_get(struct ext2_inode *ip, uint32_t lblk, bool create, struct bm
     struct ext2_fs *fs = ip->fs;
     struct bmap_path path;
     struct ext2_buf *buf = NULL, *next;
+    ext2_assert_meta(fs);
     if (!bmap_path(fs, lblk, &path))
         return -EFBIG;
     uint32_t *slot = &ip->d.i_block[path.root];
@@ -337,6 +339,7 @@ static int balloc_directory(struct ext2_inode *ip, const struct bmap_leaf *leaf,
     struct ext2_fs *fs = ip->fs;
     struct ext2_buf *buf, *holder = leaf->buf;
     struct ext2_dinode *d;
+    ext2_assert_meta(fs);
     int error = ext2_getblk(fs, blkno, &buf);
     if (error != 0)
         return error;
@@ -358,6 +361,7 @@ static int balloc_leaf(struct ext2_inode *ip, struct bmap_leaf *leaf, uint32_t l
     struct ext2_fs *fs = ip->fs;
     bool directory = S_ISDIR(ip->d.i_mode);
     uint32_t blkno;
+    ext2_assert_meta(fs);
     int error = ext2_alloc_blocks(fs, balloc_goal(ip, leaf, lblk), &blkno, &n);
     if (error != 0)
         return error;
@@ -479,6 +483,7 @@ static int bfree_tree(struct ext2_inode *ip, uint32_t *slot, uint32_t levels, ui
     struct ext2_fs *fs = ip->fs;
     struct ext2_buf *buf;
     uint64_t span = 1;
+    ext2_assert_meta(fs);
     for (uint32_t i = 1; i < levels; i++)
         span *= fs->pointers;
     uint64_t after = base + span * fs->pointers;
@@ -512,6 +517,7 @@ int ext2_bfree(struct ext2_inode *ip, uint32_t start, uint32_t end)
     uint64_t base = EXT2_NDIR_BLOCKS, span = fs->pointers;
     int error = fresh_remove(ip, start, end);
     uint32_t stop = end < EXT2_NDIR_BLOCKS ? end : EXT2_NDIR_BLOCKS;
+    ext2_assert_meta(fs);
     machine_lock(&ip->extent_lock);
     __builtin_memset(ip->extent, 0, sizeof ip->extent);
     machine_unlock(&ip->extent_lock);

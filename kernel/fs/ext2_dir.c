@@ -157,6 +157,7 @@ static void dirent_fill(const struct ext2_dir_entry *from, struct ext2_dirent *e
 int ext2_dir_next(struct ext2_inode *dir, uint64_t *pos, struct ext2_dirent *entry)
 {
     struct ext2_fs *fs = dir->fs;
+    ext2_assert_meta(fs);
     while (*pos < dir->size) {
         uint32_t lblk = (uint32_t)(*pos >> fs->block_shift), want = (uint32_t)*pos & (fs->block_bytes - 1);
         struct ext2_buf *buf;

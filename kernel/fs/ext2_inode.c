@@ -111,6 +111,7 @@ static int inode_fill(struct ext2_inode *ip) FL_REQUIRES(ip->fs->meta)
     struct ext2_fs *fs = ip->fs;
     struct inode *inode = &ip->inode;
     const struct ext2_dinode *d = &ip->d;
+    ext2_assert_meta(fs);
     inode->ops = ext2_ops(d->i_mode);
     if (inode->ops == NULL || d->i_links_count == 0)
         return ext2_error(fs, "a directory names an inode that is none");
@@ -141,6 +142,7 @@ static int inode_load(struct ext2_inode *ip)
     if (error == 0) {
         ip->d = *d;
         ext2_brelse(buf);
+        ext2_assert_meta(ip->fs);
         error = inode_fill(ip);
     }
     sleep_unlock(&fs->meta);
@@ -208,7 +210,7 @@ static void inode_free(struct ext2_inode *ip)
 
 static bool in_use(const struct ext2_inode *ip)
 {
-    return __atomic_load_n(&ip->inode.refs, __ATOMIC_ACQUIRE) > 0;
+    return atomic_load(&ip->inode.refs) > 0;
 }
 
 /* Memory for an inode, all zero but for `fs`. NULL: there is none. (H) held on entry and return, released in
@@ -244,6 +246,7 @@ static int xattr_release(struct ext2_inode *ip) FL_REQUIRES(ip->fs->meta)
     struct ext2_fs *fs = ip->fs;
     uint32_t blkno = ip->d.i_file_acl;
     struct ext2_buf *buf;
+    ext2_assert_meta(fs);
     if (blkno == 0)
         return 0;
     if (!ext2_data_blocks(fs, blkno, 1))
@@ -278,6 +281,7 @@ static int inode_delete(struct ext2_inode *ip) FL_REQUIRES(ip->fs->meta)
     uint32_t mode = ip->d.i_mode;
     bool fast = S_ISLNK(mode) && ip->d.i_blocks == (ip->d.i_file_acl != 0 ? fs->block_bytes / 512 : 0);
     int error = xattr_release(ip);
+    ext2_assert_meta(fs);
     ip->d.i_links_count = 0;
     ip->d.i_dtime = seconds(wall_time_ns());
     if (error == 0 && !fast && (S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode)))
@@ -291,16 +295,15 @@ static int inode_delete(struct ext2_inode *ip) FL_REQUIRES(ip->fs->meta)
 /* What is left to do when no vnode uses the file. */
 static int inode_settle(struct ext2_inode *ip)
 {
-    struct ext2_fs *fs = ip->fs;
     int error = 0;
-    if (fs->mount.read_only)
+    if (ip->fs->mount.read_only)
         return 0;
-    sleep_lock(&fs->meta);
+    sleep_lock(&ip->fs->meta);
     if (ip->inode.nlink == 0)
         error = inode_delete(ip);
     else if (ip->nfresh > 0 || ip->alloc_end > 0)
         error = ext2_settle(ip, true);
-    sleep_unlock(&fs->meta);
+    sleep_unlock(&ip->fs->meta);
     return error;
 }
 
@@ -308,9 +311,8 @@ static int inode_settle(struct ext2_inode *ip)
  * The inode, which nobody uses, ends, unless it is mapped. (H) held on entry and return, released in between.
  * Errors: of write-back, of the disk: it has ended nevertheless.
  */
-static int inode_end(struct ext2_inode *ip) FL_REQUIRES(ip->fs->hash_lock)
+static int inode_end(struct ext2_fs *fs, struct ext2_inode *ip) FL_REQUIRES(fs->hash_lock)
 {
-    struct ext2_fs *fs = ip->fs;
     struct vnode *vnode = ip->vnode;
     int error = 0;
     lru_remove(ip);
@@ -334,35 +336,35 @@ static int inode_end(struct ext2_inode *ip) FL_REQUIRES(ip->fs->hash_lock)
 }
 
 /* Nobody uses the inode, perhaps: it goes on the list, or ends. (H), released in between. */
-static void inode_unused(struct ext2_inode *ip) FL_REQUIRES(ip->fs->hash_lock)
+static void inode_unused(struct ext2_fs *fs, struct ext2_inode *ip) FL_REQUIRES(fs->hash_lock)
 {
     if (!ip->hashed || ip->busy || ip->on_lru || in_use(ip))
         return;
     if (ip->inode.nlink > 0)
         lru_add(ip);
-    else if (inode_end(ip) != 0)
+    else if (inode_end(fs, ip) != 0)
         machine_log("ext2: a deleted file could not be freed completely");
 }
 
 void ext2_release(struct inode *inode)
 {
-    struct ext2_fs *fs = ext2_i(inode)->fs;
-    machine_lock(&fs->hash_lock);
-    inode_unused(ext2_i(inode));
+    struct ext2_inode *ip = ext2_i(inode);
+    struct ext2_fs *fs = ip->fs;
+    machine_lock(&ip->fs->hash_lock);
+    inode_unused(ip->fs, ip);
     uint32_t count = fs->lru_count;
-    machine_unlock(&fs->hash_lock);
+    machine_unlock(&ip->fs->hash_lock);
     if (count > fs->lru_max && ext2_inode_trim(fs, fs->lru_max) != 0)
         machine_log("ext2: a file that was closed could not be written");
 }
 
 void ext2_store_gone(struct ext2_inode *ip)
 {
-    struct ext2_fs *fs = ip->fs;
-    machine_lock(&fs->hash_lock);
+    machine_lock(&ip->fs->hash_lock);
     ip->stores--;
     if (ip->stores == 0 && ip->vnode == NULL)
-        inode_unused(ip);
-    machine_unlock(&fs->hash_lock);
+        inode_unused(ip->fs, ip);
+    machine_unlock(&ip->fs->hash_lock);
 }
 
 int ext2_inode_trim(struct ext2_fs *fs, uint32_t most)
@@ -370,7 +372,7 @@ int ext2_inode_trim(struct ext2_fs *fs, uint32_t most)
     int error = 0;
     machine_lock(&fs->hash_lock);
     while (fs->lru_count > most) {
-        int one = inode_end(fs->lru_first);
+        int one = inode_end(fs, fs->lru_first);
         error = one != 0 ? one : error;
     }
     machine_unlock(&fs->hash_lock);
@@ -468,6 +470,7 @@ static int inode_init(struct ext2_inode *ip, uint32_t mode) FL_REQUIRES(ip->fs->
     struct ext2_buf *buf;
     struct ext2_dinode *d;
     int64_t now = wall_time_ns();
+    ext2_assert_meta(fs);
     int error = ext2_iread(fs, (uint32_t)ip->inode.ino, &buf, &d);
     if (error != 0)
         return error;
@@ -517,6 +520,7 @@ int ext2_inew(struct ext2_inode *parent, uint32_t mode, struct ext2_inode **ip)
         return error;
     }
     sleep_lock(&fs->meta);
+    ext2_assert_meta((*ip)->fs);
     error = inode_init(*ip, mode);
     sleep_unlock(&fs->meta);
     inode_ready(*ip, error);

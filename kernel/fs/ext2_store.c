@@ -347,6 +347,7 @@ static int block_zero(struct ext2_inode *ip, uint64_t start, uint64_t end) FL_RE
     struct ext2_fs *fs = ip->fs;
     struct ext2_extent extent;
     bool fresh = false;
+    ext2_assert_meta(fs);
     if (start >= end)
         return 0;
     uint32_t lblk = (uint32_t)(start >> fs->block_shift);
@@ -365,6 +366,7 @@ static int file_cut(struct ext2_inode *ip, uint64_t len_bytes) FL_REQUIRES(ip->f
 {
     struct ext2_fs *fs = ip->fs;
     uint64_t mask = fs->block_bytes - 1, end = (len_bytes + mask) & ~mask;
+    ext2_assert_meta(fs);
     int error = block_zero(ip, len_bytes, end);
     if (error != 0)
         return error;
@@ -380,7 +382,8 @@ static int ext2_truncate(struct store *store, uint64_t len_bytes)
 {
     struct ext2_inode *ip = store_inode(store);
     struct ext2_fs *fs = ip->fs;
-    sleep_lock(&fs->meta);
+    sleep_lock(&ip->fs->meta);
+    ext2_assert_meta(fs);
     int error = large_file(fs, len_bytes);
     if (error == 0 && len_bytes < ip->size) {
         error = file_cut(ip, len_bytes);
@@ -391,7 +394,7 @@ static int ext2_truncate(struct store *store, uint64_t len_bytes)
         if (error != 0)
             ext2_set_size(ip, old);
     }
-    sleep_unlock(&fs->meta);
+    sleep_unlock(&ip->fs->meta);
     return error;
 }
 
@@ -401,13 +404,13 @@ static int ext2_punch(struct store *store, uint64_t offset, uint64_t len_bytes)
     struct ext2_fs *fs = ip->fs;
     uint64_t mask = fs->block_bytes - 1, end = offset + len_bytes;
     uint64_t first = (offset + mask) & ~mask, last = end & ~mask;
-    sleep_lock(&fs->meta);
+    sleep_lock(&ip->fs->meta);
     int error = block_zero(ip, offset, first < end ? first : end);
     if (error == 0 && last >= first)
         error = block_zero(ip, last, end);
     if (error == 0 && first < last)
         error = ext2_bfree(ip, (uint32_t)(first >> fs->block_shift), (uint32_t)(last >> fs->block_shift));
-    sleep_unlock(&fs->meta);
+    sleep_unlock(&ip->fs->meta);
     return error;
 }
 
@@ -433,6 +436,7 @@ static int file_allocate(struct ext2_inode *ip, uint32_t lblk, uint32_t end) FL_
     struct ext2_fs *fs = ip->fs;
     struct ext2_extent extent;
     uint64_t holes;
+    ext2_assert_meta(fs);
     int error = count_holes(ip, lblk, end, &holes);
     if (error == 0 && holes > fs->sb.s_free_blocks_count)
         error = -ENOSPC;
@@ -450,10 +454,10 @@ static int ext2_allocate(struct store *store, uint64_t offset, uint64_t len_byte
         return 0;
     if (end > fs->max_bytes)
         return -EFBIG;
-    sleep_lock(&fs->meta);
+    sleep_lock(&ip->fs->meta);
     int error = file_allocate(ip, (uint32_t)(offset >> fs->block_shift),
                               (uint32_t)((end + mask) >> fs->block_shift));
-    sleep_unlock(&fs->meta);
+    sleep_unlock(&ip->fs->meta);
     return error;
 }
 

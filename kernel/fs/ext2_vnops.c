@@ -50,6 +50,7 @@ static int create_entry(struct ext2_inode *dp, const char *name, size_t len_byte
 {
     bool directory = S_ISDIR(ip->inode.mode);
     int error = 0;
+    ext2_assert_meta(ip->fs);
     if (directory) {
         ip->inode.nlink = 2;
         error = dp->inode.nlink >= LINK_MAX ? -EMLINK : ext2_dir_make(ip, (uint32_t)dp->inode.ino);
@@ -76,6 +77,7 @@ static int ext2_create(struct inode *dir, const char *name, size_t len_bytes, ui
     if (error != 0)
         return error;
     sleep_lock(&dp->fs->meta);
+    ext2_assert_meta(ip->fs);
     if (S_ISCHR(mode) || S_ISBLK(mode))
         ext2_set_rdev(ip, rdev);
     error = create_entry(dp, name, len_bytes, ip);
@@ -123,6 +125,7 @@ static int ext2_symlink(struct inode *dir, const char *name, size_t len_bytes, c
     if (error != 0)
         return error;
     sleep_lock(&dp->fs->meta);
+    ext2_assert_meta(ip->fs);
     error = symlink_set(ip, target, target_bytes);
     if (error == 0)
         error = create_entry(dp, name, len_bytes, ip);
@@ -133,7 +136,7 @@ static int ext2_symlink(struct inode *dir, const char *name, size_t len_bytes, c
     return error;
 }
 
-/* The inode has one name more, or fewer. (D) of it. */
+/* The inode has names more, or fewer. (D) of it. */
 static int links_add(struct ext2_inode *ip, int more) FL_REQUIRES(ip->fs->meta)
 {
     ip->inode.nlink += (uint32_t)more;
@@ -149,6 +152,7 @@ static int ext2_link(struct inode *dir, const char *name, size_t len_bytes, stru
         return error;
     sleep_lock(&inode->lock);
     sleep_lock(&dp->fs->meta);
+    ext2_assert_meta(ip->fs);
     if (inode->nlink == 0)
         error = -ENOENT;
     else if (inode->nlink >= LINK_MAX)
@@ -184,6 +188,7 @@ static int name_gone(struct ext2_inode *dp, struct inode *inode) FL_REQUIRES(dp-
 {
     struct ext2_inode *ip = ext2_i(inode);
     bool directory = S_ISDIR(inode->mode);
+    ext2_assert_meta(ip->fs);
     if (directory)
         dp->inode.nlink--;
     int error = directory ? links_add(ip, -(int)inode->nlink) : inode->nlink > 0 ? links_add(ip, -1) : 0;
@@ -193,15 +198,16 @@ static int name_gone(struct ext2_inode *dp, struct inode *inode) FL_REQUIRES(dp-
 
 static int ext2_unlink(struct inode *dir, const char *name, size_t len_bytes, struct inode *inode)
 {
-    struct ext2_inode *dp = ext2_i(dir);
+    struct ext2_inode *dp = ext2_i(dir), *ip = ext2_i(inode);
     struct ext2_entry entry;
     int error = 0;
     if (dir->mount->read_only)
         return -EROFS;
     sleep_lock(&inode->lock);
     sleep_lock(&dp->fs->meta);
+    ext2_assert_meta(ip->fs);
     if (S_ISDIR(inode->mode))
-        error = ext2_dir_empty(ext2_i(inode));
+        error = ext2_dir_empty(ip);
     if (error == 0)
         error = find_named(dp, name, len_bytes, inode, &entry);
     if (error == 0) {
@@ -229,6 +235,7 @@ static int rename_add(const struct rename *r, struct ext2_buf **buf) FL_REQUIRES
     struct ext2_fs *fs = r->to_dir->fs;
     uint32_t ino = (uint32_t)r->inode->ino;
     struct ext2_entry entry;
+    ext2_assert_meta(fs);
     if (r->replaced != NULL) {
         int error = find_named(r->to_dir, r->to, r->to_len_bytes, r->replaced, &entry);
         if (error != 0)
@@ -283,6 +290,7 @@ static int rename_parent(const struct rename *r) FL_REQUIRES(r->from_dir->fs->me
     r->to_dir->inode.nlink++;
     if (r->from_dir == r->to_dir)
         return 0;
+    ext2_assert_meta(ip->fs);
     int error = ext2_dir_find(ip, "..", 2, &entry);
     if (error != 0)
         return error;
@@ -294,12 +302,16 @@ static int rename_parent(const struct rename *r) FL_REQUIRES(r->from_dir->fs->me
 static int rename_names(const struct rename *r) FL_REQUIRES(r->from_dir->fs->meta)
 {
     bool directory = S_ISDIR(r->inode->mode);
+    struct ext2_inode *replaced = r->replaced != NULL ? ext2_i(r->replaced) : NULL;
     struct ext2_buf *buf;
     int error = 0;
+    ext2_assert_meta(r->to_dir->fs);
     if (directory && r->replaced == NULL && r->from_dir != r->to_dir && r->to_dir->inode.nlink >= LINK_MAX)
         error = -EMLINK;
-    if (error == 0 && r->replaced != NULL && S_ISDIR(r->replaced->mode))
-        error = ext2_dir_empty(ext2_i(r->replaced));
+    if (error == 0 && replaced != NULL && S_ISDIR(replaced->inode.mode)) {
+        ext2_assert_meta(replaced->fs);
+        error = ext2_dir_empty(replaced);
+    }
     if (error == 0)
         error = rename_add(r, &buf);
     if (error != 0)
@@ -312,9 +324,23 @@ static int rename_names(const struct rename *r) FL_REQUIRES(r->from_dir->fs->met
     }
     if (directory)
         error = rename_parent(r);
-    int gone = r->replaced != NULL ? name_gone(r->to_dir, r->replaced) : ext2_iattr(r->to_dir);
+    int gone = replaced != NULL ? name_gone(r->to_dir, r->replaced) : ext2_iattr(r->to_dir);
     int attr = ext2_iattr(r->from_dir);
     return error != 0 ? error : gone != 0 ? gone : attr;
+}
+
+/* (D) of the replaced file, if there is one, around all of it: the analysis cannot follow that. */
+FL_NO_THREAD_SAFETY_ANALYSIS static int rename_replacing(const struct rename *r)
+{
+    struct ext2_fs *fs = r->from_dir->fs;
+    if (r->replaced != NULL)
+        sleep_lock(&r->replaced->lock);
+    sleep_lock(&fs->meta);
+    int error = rename_names(r);
+    sleep_unlock(&fs->meta);
+    if (r->replaced != NULL)
+        sleep_unlock(&r->replaced->lock);
+    return error;
 }
 
 static int ext2_rename(struct inode *from_dir, const char *from, size_t from_len_bytes, struct inode *to_dir,
@@ -322,7 +348,7 @@ static int ext2_rename(struct inode *from_dir, const char *from, size_t from_len
 {
     const struct rename r = {ext2_i(from_dir), ext2_i(to_dir), from,     to, from_len_bytes,
                              to_len_bytes,     inode,          replaced};
-    struct ext2_fs *fs = r.from_dir->fs;
+    struct ext2_inode *ip = ext2_i(inode);
     int error = may_create(to_dir, to_len_bytes);
     if (error != 0 || replaced == inode) /* two names of one file stay */
         return error;
@@ -330,19 +356,13 @@ static int ext2_rename(struct inode *from_dir, const char *from, size_t from_len
         return -ENOTEMPTY;
     if (inode == to_dir || inode == from_dir || replaced == to_dir)
         return -EINVAL;
-    if (replaced != NULL)
-        sleep_lock(&replaced->lock);
-    sleep_lock(&fs->meta);
-    error = rename_names(&r);
-    sleep_unlock(&fs->meta);
-    if (replaced != NULL)
-        sleep_unlock(&replaced->lock);
+    error = rename_replacing(&r);
     if (error != 0)
         return error;
     sleep_lock(&inode->lock);
-    sleep_lock(&fs->meta);
-    error = links_add(ext2_i(inode), 0); /* the time of its change */
-    sleep_unlock(&fs->meta);
+    sleep_lock(&ip->fs->meta);
+    error = links_add(ip, 0); /* the time of its change */
+    sleep_unlock(&ip->fs->meta);
     sleep_unlock(&inode->lock);
     return error;
 }
@@ -375,7 +395,8 @@ static int ext2_readlink(struct inode *inode, char *target, size_t max)
     struct ext2_buf *buf = NULL;
     const void *from = ip->d.i_block;
     int error = 0;
-    sleep_lock(&fs->meta);
+    sleep_lock(&ip->fs->meta);
+    ext2_assert_meta(fs);
     size_t len = ip->size < fs->block_bytes ? (size_t)ip->size : 0;
     bool fast = ip->d.i_blocks == (ip->d.i_file_acl != 0 ? fs->block_bytes / 512 : 0);
     if (len == 0 || (fast && len >= sizeof ip->d.i_block))
@@ -390,7 +411,7 @@ static int ext2_readlink(struct inode *inode, char *target, size_t max)
         if (buf != NULL)
             ext2_brelse(buf);
     }
-    sleep_unlock(&fs->meta);
+    sleep_unlock(&ip->fs->meta);
     return error != 0 ? error : (int)len;
 }
 

@@ -28,7 +28,7 @@ FL_NO_THREAD_SAFETY_ANALYSIS void sleep_unlock(struct sleep_lock *lock)
 
 void inode_put(struct inode *inode)
 {
-    uint32_t refs = __atomic_fetch_sub(&inode->refs, 1, __ATOMIC_ACQ_REL);
+    uint32_t refs = atomic_fetch_sub(&inode->refs, 1);
     if (refs == 0)
         machine_panic("an inode has lost more references than it had");
     if (refs == 1)

@@ -24,6 +24,7 @@
 
 #include <faultline/machine.h>
 #include <faultline/vm.h>
+#include <stdatomic.h>
 
 /* A sleep lock whose holder may wait for I/O. All zero is unlocked. */
 struct FL_CAPABILITY("mutex") sleep_lock {
@@ -120,7 +121,7 @@ struct mount {
 
 static inline struct inode *inode_get(struct inode *inode)
 {
-    __atomic_fetch_add(&inode->refs, 1, __ATOMIC_RELAXED);
+    atomic_fetch_add_explicit(&inode->refs, 1, memory_order_relaxed);
     return inode;
 }
 /*
