@@ -151,20 +151,29 @@ int fs_sync(void)
     return error;
 }
 
-static int unmount_one(struct mount *mount, void *arg)
+/* The last mount but the root of all. */
+static int mount_last(struct mount *mount, void *arg)
 {
-    int *first = arg, error = mount->unmount != NULL ? mount->unmount(mount) : 0;
-
-    if (*first == 0)
-        *first = error;
+    if (mount->on != NULL)
+        *(struct inode **)arg = mount->root;
     return 0;
 }
 
 int fs_unmount_all(void)
 {
-    int error = fs_sync();
+    int first = fs_sync();
 
     namecache_purge_mount(NULL);
-    (void)mount_each(unmount_one, &error);
-    return error;
+    for (;;) { /* each turn ends a mount, or is the last */
+        struct inode *root = NULL;
+        (void)mount_each(mount_last, &root);
+        int error = root != NULL ? mount_remove(inode_get(root)) : -EBUSY;
+        if (error == -EBUSY)
+            break;
+        if (first == 0)
+            first = error;
+    }
+    /* The root of all is where the caller stands, so it stays; on the disk it is clean after this. */
+    int error = fs_sync();
+    return first != 0 ? first : error;
 }
