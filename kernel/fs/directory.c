@@ -9,7 +9,7 @@
 
 #include "lib/copy.h"
 #include "kmem.h"
-#include "lib/string.h"
+#include "string.h"
 
 #include <linux/errno.h>
 #include <linux/stat.h>

@@ -15,7 +15,7 @@
 
 #include "fs/lockf.h"
 #include "kmem.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <linux/errno.h>

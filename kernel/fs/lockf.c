@@ -126,7 +126,8 @@ static void insert(struct lockf_head *head, struct lockf *lock) FL_REQUIRES(lock
 
 /* Takes the range out of the owner's locks. *spare: for the rear of a lock that has the range in its middle; NULL
  * if it was used. */
-static void cut(struct lockf_head *head, const struct lockf *range, struct lockf **spare) FL_REQUIRES(lockf_lock)
+static void cut(struct lockf_head *head, const struct lockf *range, struct lockf **spare)
+    FL_REQUIRES(lockf_lock)
 {
     struct lockf **link = &head->locks, *lock, *rear = NULL, *front = NULL;
 

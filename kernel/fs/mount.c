@@ -6,7 +6,7 @@
 #include "fs/file.h"
 #include "fs/namecache.h"
 #include "kmem.h"
-#include "lib/string.h"
+#include "string.h"
 
 #include <linux/errno.h>
 #include <linux/stat.h>

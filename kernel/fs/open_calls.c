@@ -10,7 +10,7 @@
 #include "fs/regular.h"
 #include "fs/tmpfs.h"
 #include "lib/copy.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <asm/ioctls.h>

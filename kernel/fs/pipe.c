@@ -20,7 +20,7 @@
 #include "fs/uio.h"
 #include "kernel.h"
 #include "kmem.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 #include "proc/sleep.h"
 

@@ -55,7 +55,8 @@ int poll_sleep(uint32_t seen, uint64_t deadline_ns)
 
 unsigned file_poll(struct file *file, unsigned events)
 {
-    unsigned now = file->ops->poll != NULL ? file->ops->poll(file) : POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
+    unsigned now =
+        file->ops->poll != NULL ? file->ops->poll(file) : POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
 
     return now & (events | POLLERR | POLLHUP);
 }

@@ -12,7 +12,7 @@
 #include "kernel.h"
 #include "kmem.h"
 #include "lib/copy.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/calls.h"
 #include "proc/proc.h"
 #include "proc/sleep.h"
@@ -20,10 +20,10 @@
 #include <asm/poll.h>
 #include <linux/errno.h>
 
-#define POLL_FAST   16 /* pollfds that need no memory of the heap */
-#define POLL_MAX    65536
-#define SELECT_MAX  65536
-#define WORD_BITS   64
+#define POLL_FAST  16 /* pollfds that need no memory of the heap */
+#define POLL_MAX   65536
+#define SELECT_MAX 65536
+#define WORD_BITS  64
 
 #define SELECT_IN  (POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR)
 #define SELECT_OUT (POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR)

@@ -14,10 +14,11 @@
  */
 #include "fs/regular.h"
 
+#include "fs/namecache.h"
 #include "fs/uio.h"
 #include "lib/copy.h"
 #include "kmem.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <asm/ioctls.h>
@@ -326,5 +327,6 @@ int regular_open(struct file *file)
         return error;
     file->told = fl_vnode_errseq(file->vnode);
     file->ops = &regular_ops;
+    namecache_set_vnode(file->inode, file->vnode);
     return 0;
 }

@@ -10,7 +10,7 @@
 #include "fs/namei.h"
 #include "lib/copy.h"
 #include "kmem.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <asm/stat.h>

@@ -18,7 +18,7 @@
 
 #include "fs/mount.h"
 #include "kmem.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <asm/statfs.h>

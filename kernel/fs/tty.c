@@ -13,7 +13,7 @@
 #include "fs/tty_line.h"
 #include "fs/uio.h"
 #include "kernel.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 #include "proc/sleep.h"
 

@@ -4,7 +4,7 @@
 #include "fs/uio.h"
 
 #include "kmem.h"
-#include "lib/string.h"
+#include "string.h"
 
 #include <linux/errno.h>
 
