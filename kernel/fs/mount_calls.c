@@ -61,7 +61,7 @@ static int mount_type(const char *type, uint64_t source, bool read_only, struct 
 /* Whether a device is mounted already. */
 static int device_is(struct mount *mount, void *arg)
 {
-    return mount->unmount != NULL && mount->dev == *(uint64_t *)arg;
+    return mount->dev == *(uint64_t *)arg;
 }
 
 /* Only the right to write changes. */
@@ -71,7 +71,7 @@ static int remount(struct inode *root, bool read_only)
 
     if (root != mount->root)
         return -EINVAL;
-    if (mount->read_only && !read_only && mount->unmount != NULL)
+    if (mount->read_only && !read_only && dev_major(mount->dev) != 0)
         return -EROFS; /* the file system has not told the disk that it is in use */
     if (!mount->read_only && read_only && mount->sync != NULL) {
         int error = mount->sync(mount);
@@ -98,7 +98,7 @@ static int mount_on(struct inode *on, const uint64_t arg[6])
     int error = mount_type(type, arg[0], read_only, &mount);
     if (error != 0)
         return error;
-    if (mount->unmount != NULL && mount_each(device_is, &mount->dev) != 0) {
+    if (mount_each(device_is, &mount->dev) != 0) {
         error = -EBUSY;
     } else {
         mount->read_only |= read_only;
