@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 
 #include "cpu.h"
-#include "lib/string.h"
+#include "string.h"
 
 #define CPUID_1_ECX_RDRAND (1u << 30)
 

@@ -6,8 +6,8 @@
 #include <linux/errno.h>
 
 #include "lib/copy.h"
-#include "lib/kmem.h"
-#include "lib/string.h"
+#include "kmem.h"
+#include "string.h"
 
 /* The chunk that the next byte goes to. NULL: no memory. */
 static struct arg_chunk *args_chunk(struct exec_args *args)

@@ -163,8 +163,8 @@ static bool proc_zombie_locked(struct proc *proc) FL_REQUIRES(proc_lock)
 {
     const struct sigaction_kernel *action = &proc->parent->action[SIGCHLD];
     bool killed = (proc->status & 0x7f) != 0;
-    bool alone = proc->exit_signal == SIGCHLD &&
-                 (action->handler == SIG_IGN || (action->flags & SA_NOCLDWAIT) != 0);
+    bool alone =
+        proc->exit_signal == SIGCHLD && (action->handler == SIG_IGN || (action->flags & SA_NOCLDWAIT) != 0);
 
     proc_reparent_locked(proc);
     sigflush_locked(proc, proc->threads, ~UINT64_C(0));

@@ -17,7 +17,7 @@
 #include "fs/file.h"
 #include "kernel.h"
 #include "lib/copy.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/calls.h"
 #include "proc/proc.h"
 

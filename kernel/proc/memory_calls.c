@@ -8,7 +8,7 @@
 #include "fs/file.h"
 #include "kernel.h"
 #include "lib/copy.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "proc/calls.h"
 #include "proc/proc.h"
 

@@ -13,11 +13,11 @@
 #include <linux/errno.h>
 
 #include "kernel.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
-#define NS_MS     UINT64_C(1000000)
-#define WAIT_NS   (10 * NS_MS)
+#define NS_MS   UINT64_C(1000000)
+#define WAIT_NS (10 * NS_MS)
 /* A fault that fails so often although frames are free wants something else that has run out. */
 #define TRIES_MAX 64
 #define VICTIM_NS (5000 * NS_MS) /* an end that takes longer waits for a device that may not answer */
@@ -106,7 +106,8 @@ static void oom_kill(int victim, uint64_t npages)
     if (killed)
         printf("out of memory: killed %d (%s), %lu KiB resident or in swap, because %d (%s) needs a page and "
                "none can be freed\n",
-               victim, name, (unsigned long)(npages * (VM_PAGE_SIZE / 1024)), curproc()->pid, curproc()->comm);
+               victim, name, (unsigned long)(npages * (VM_PAGE_SIZE / 1024)), curproc()->pid,
+               curproc()->comm);
 }
 
 /* For a moment, unless the caller's process ends. */

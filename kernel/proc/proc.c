@@ -15,8 +15,8 @@
 
 #include "kernel.h"
 #include "lib/copy.h"
-#include "lib/kmem.h"
-#include "lib/string.h"
+#include "kmem.h"
+#include "string.h"
 
 #define PID_MAX   32768
 #define PID_FIRST 300 /* after the counter began anew, as Linux has it */

@@ -87,8 +87,8 @@ struct proc {
     struct sigqueue *queue;                   /* (P) of pending ones */
     uint32_t nqueued;                         /* (P) in all queues of the process */
     uint64_t alarm_ns, alarm_interval_ns;     /* (P) ITIMER_REAL: when, 0: not set */
-    uint64_t time_ns, child_time_ns;          /* (P) of threads that ended; of children that were waited for */
-    uint64_t oom_ns;                          /* (P) when it was ended for want of memory; 0: it was not */
+    uint64_t time_ns, child_time_ns; /* (P) of threads that ended; of children that were waited for */
+    uint64_t oom_ns;                 /* (P) when it was ended for want of memory; 0: it was not */
     bool dumpable;
 };
 

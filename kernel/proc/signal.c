@@ -22,7 +22,7 @@
 #include <linux/errno.h>
 
 #include "kernel.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "proc/proc.h"
 #include "proc/sleep.h"
 

@@ -11,7 +11,7 @@
 
 #include "kernel.h"
 #include "lib/copy.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #define RED_ZONE 128 /* below rsp, the program's still */
@@ -156,8 +156,8 @@ int sigframe_push(struct trapframe *frame, const struct sigaction_kernel *action
     context_save(&sf.uc.context, frame);
     sf.restorer = action->restorer;
     sf.uc.flags = UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;
-    sf.uc.stack = (struct sigframe_stack){td->td_altstack, (int32_t)td->td_altstack_flags,
-                                          td->td_altstack_size};
+    sf.uc.stack =
+        (struct sigframe_stack){td->td_altstack, (int32_t)td->td_altstack_flags, td->td_altstack_size};
     if (on_altstack(td, frame->rsp))
         sf.uc.stack.flags |= SS_ONSTACK;
     sf.uc.context.oldmask = mask;

@@ -18,7 +18,7 @@
 #include "kernel_main.h"
 #include "lib/copy.h"
 #include "lib/random.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/calls.h"
 #include "proc/proc.h"
 
@@ -173,7 +173,8 @@ int64_t sys_sched_getscheduler(const uint64_t arg[6] UNUSED)
 
 int64_t sys_sched_setscheduler(const uint64_t arg[6])
 {
-    return (int)arg[1] == SCHED_NORMAL || (int)arg[1] == SCHED_BATCH || (int)arg[1] == SCHED_IDLE ? 0 : -EPERM;
+    return (int)arg[1] == SCHED_NORMAL || (int)arg[1] == SCHED_BATCH || (int)arg[1] == SCHED_IDLE ? 0
+                                                                                                  : -EPERM;
 }
 
 static int64_t rt_priority(uint64_t policy, int64_t priority)

@@ -10,7 +10,7 @@
 
 #include "kernel.h"
 #include "lib/copy.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
 /* Vectors. */
@@ -78,7 +78,8 @@ int kernel_page_fault(struct trapframe *frame __attribute__((unused)), vm_offset
 /* FPE_* of the exceptions that are raised and not masked. MXCSR and the x87's words have the same bits. */
 static int fpe_code(uint32_t raised)
 {
-    static const int code[6] = {7 /* FLTINV */, 7, 3 /* FLTDIV */, 4 /* FLTOVF */, 5 /* FLTUND */, 6 /* FLTRES */};
+    static const int code[6] = {7 /* FLTINV */, 7, 3 /* FLTDIV */, 4 /* FLTOVF */,
+                                5 /* FLTUND */, 6 /* FLTRES */};
 
     return (raised & 0x3f) != 0 ? code[__builtin_ctz(raised & 0x3f)] : FPE_FLTINV;
 }
