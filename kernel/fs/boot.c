@@ -11,6 +11,7 @@
  */
 #include "fs/boot.h"
 
+#include "dev/blkdev.h"
 #include "fs/devfs.h"
 #include "fs/ext2.h"
 #include "fs/namecache.h"
@@ -26,7 +27,25 @@
 
 struct mount *memfd_mount;
 
+#define VIRTBLK_MAJOR  254 /* as Debian's Linux numbers /dev/vda */
+#define VIRTBLK_MINORS 16  /* of one disk and its partitions */
+
 /* ---- boot ---------------------------------------------------------------------------------------------------------- */
+
+/* Each disk becomes a device with a vnode. */
+static int boot_disks(void)
+{
+    const struct blkdev *disk;
+    struct vnode *vnode;
+    int error = 0;
+
+    for (uint32_t i = 0; error == 0 && (disk = blkdev_get(i)) != NULL; i++) {
+        error = fl_vnode_open(disk->store, &vnode);
+        if (error == 0)
+            error = devfs_add_block(disk->name, makedev(VIRTBLK_MAJOR, i * VIRTBLK_MINORS), vnode);
+    }
+    return error;
+}
 
 static int boot_root(const char *device)
 {
@@ -112,8 +131,10 @@ static int boot_console(void)
 
 int fs_boot(const char *root_device)
 {
-    int error = boot_root(root_device);
+    int error = boot_disks();
 
+    if (error == 0)
+        error = boot_root(root_device);
     if (error == 0)
         error = tmpfs_mount("tmpfs", &memfd_mount);
     if (error == 0)
