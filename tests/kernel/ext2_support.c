@@ -17,13 +17,18 @@
 
 /* ---- the kernel ---------------------------------------------------------------------------------------- */
 
-uint32_t kmem_fail_nth;
+uint32_t kmem_fail_nth, kmem_fail_more;
 uint64_t kmem_pieces;
 
 void *kmalloc(size_t len_bytes)
 {
-    if (kmem_fail_nth > 0 && --kmem_fail_nth == 0)
+    if (kmem_fail_nth > 0 && --kmem_fail_nth == 0) {
+        if (kmem_fail_more > 0) {
+            kmem_fail_more--;
+            kmem_fail_nth = 1;
+        }
         return NULL;
+    }
     kmem_pieces++;
     return calloc(1, len_bytes);
 }

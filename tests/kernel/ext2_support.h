@@ -16,8 +16,8 @@
 
 /* ---- the heap ------------------------------------------------------------------------------------------ */
 
-/* Counts down: 1 fails the next kmalloc; 0 fails none. */
-extern uint32_t kmem_fail_nth;
+/* Counts down: 1 fails the next kmalloc, and kmem_fail_more after it; 0 fails none. */
+extern uint32_t kmem_fail_nth, kmem_fail_more;
 /* Pieces that are allocated now. */
 extern uint64_t kmem_pieces;
 
