@@ -453,6 +453,12 @@ static void inode_ready(struct ext2_inode *ip, int error)
 int ext2_iget(struct ext2_fs *fs, uint32_t ino, struct ext2_inode **ip)
 {
     bool fresh;
+    if ((ino != EXT2_ROOT_INO && ino < fs->first_ino) || ino > fs->sb.s_inodes_count) {
+        sleep_lock(&fs->meta);
+        int wrong = ext2_error(fs, "a directory names an inode that no file can have");
+        sleep_unlock(&fs->meta);
+        return wrong;
+    }
     machine_lock(&fs->hash_lock);
     int error = inode_get_locked(fs, ino, ip, &fresh);
     machine_unlock(&fs->hash_lock);

@@ -147,7 +147,7 @@ static int links_add(struct ext2_inode *ip, int more) FL_REQUIRES(ip->fs->meta)
 static int ext2_link(struct inode *dir, const char *name, size_t len_bytes, struct inode *inode)
 {
     struct ext2_inode *dp = ext2_i(dir), *ip = ext2_i(inode);
-    int error = may_create(dir, len_bytes);
+    int error = S_ISDIR(inode->mode) ? -EPERM : may_create(dir, len_bytes);
     if (error != 0)
         return error;
     sleep_lock(&inode->lock);
@@ -203,6 +203,8 @@ static int ext2_unlink(struct inode *dir, const char *name, size_t len_bytes, st
     int error = 0;
     if (dir->mount->read_only)
         return -EROFS;
+    if (inode == dir) /* ".", or a directory that contradicts itself */
+        return -EINVAL;
     sleep_lock(&inode->lock);
     sleep_lock(&dp->fs->meta);
     ext2_assert_meta(ip->fs);
