@@ -9,7 +9,7 @@
 #include "fs/tty.h"
 #include "fs/uio.h"
 #include "lib/random.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <asm/poll.h>

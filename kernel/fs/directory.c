@@ -8,8 +8,8 @@
 #include "fs/directory.h"
 
 #include "lib/copy.h"
-#include "lib/kmem.h"
-#include "lib/string.h"
+#include "kmem.h"
+#include "string.h"
 
 #include <linux/errno.h>
 #include <linux/stat.h>

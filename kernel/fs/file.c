@@ -9,7 +9,7 @@
 #include "fs/file.h"
 
 #include "fs/lockf.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 
 #include <linux/errno.h>
 

@@ -14,8 +14,8 @@
 #include "fs/file.h"
 
 #include "fs/lockf.h"
-#include "lib/kmem.h"
-#include "lib/string.h"
+#include "kmem.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <linux/errno.h>

@@ -5,7 +5,7 @@
  */
 #include "fs/mount.h"
 #include "fs/namei.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 
 struct fs_context {
     struct machine_lock lock;

@@ -9,7 +9,7 @@
 #include "fs/file.h"
 #include "fs/regular.h"
 #include "fs/uio.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "proc/proc.h"
 
 #include <linux/errno.h>

@@ -5,14 +5,15 @@
 
 #include "fs/file.h"
 #include "fs/namecache.h"
-#include "lib/kmem.h"
-#include "lib/string.h"
+#include "kmem.h"
+#include "string.h"
 
 #include <linux/errno.h>
 #include <linux/stat.h>
 
 struct mount *root_mount;
 struct sleep_lock mount_lock;
+static struct machine_lock covered_lock; /* while a walk goes from a covered directory to the mount's root */
 
 uint64_t mount_anonymous_dev(void)
 {
@@ -24,6 +25,14 @@ uint64_t mount_anonymous_dev(void)
 static struct mount *covered_load(struct inode *inode)
 {
     return __atomic_load_n(&inode->covered, __ATOMIC_ACQUIRE);
+}
+
+/* The directory leads to itself, or to the mount again. */
+static void mount_cover(struct inode *on, struct mount *mount)
+{
+    machine_lock(&covered_lock);
+    __atomic_store_n(&on->covered, mount, __ATOMIC_RELEASE);
+    machine_unlock(&covered_lock);
 }
 
 int mount_add(struct mount *mount, struct inode *on)
@@ -43,7 +52,7 @@ int mount_add(struct mount *mount, struct inode *on)
         mount->next = NULL;
         *end = mount;
         if (on != NULL)
-            __atomic_store_n(&on->covered, mount, __ATOMIC_RELEASE);
+            mount_cover(on, mount);
     }
     sleep_unlock(&mount_lock);
     return error;
@@ -58,37 +67,51 @@ static bool mount_has_mounts(const struct mount *mount)
     return false;
 }
 
-/* mount_lock. */
-static int mount_detach(struct mount *mount)
+/* Ends the file system. Its root is in use by nobody, or this fails. mount_lock. */
+static int mount_end(struct mount *mount)
 {
-    struct mount **link = &root_mount;
+    /* Who is on the way to it has a reference to the root by now, or finds it no more. */
+    if (atomic_load(&mount->root->refs) > 1)
+        return -EBUSY;
+    return mount->unmount != NULL ? mount->unmount(mount) : mount->sync != NULL ? mount->sync(mount) : 0;
+}
+
+/* mount_lock. *on: what it covered, with the mount's reference, if it does no more. */
+static int mount_detach(struct mount *mount, struct inode **on)
+{
+    struct mount **link = &root_mount, *next = mount->next;
+    struct inode *covered = mount->on;
 
     namecache_purge_mount(mount);
-    /* The mount's own reference, and the caller's. */
-    if (mount->on == NULL || mount_has_mounts(mount) || atomic_load(&mount->root->refs) > 2)
+    if (covered == NULL || mount_has_mounts(mount))
         return -EBUSY;
-    int error = mount->sync != NULL ? mount->sync(mount) : 0;
-    if (error != 0)
-        return error;
+    mount_cover(covered, NULL);
     while (*link != mount)
         link = &(*link)->next;
-    *link = mount->next;
-    __atomic_store_n(&mount->on->covered, NULL, __ATOMIC_RELEASE);
-    return 0;
+    int error = mount_end(mount);
+    if (error == -EBUSY) {
+        mount_cover(covered, mount);
+        return error;
+    }
+    *link = next; /* the mount may be freed by now, also if its last writes have failed */
+    *on = covered;
+    return error;
 }
 
 int mount_remove(struct inode *root)
 {
     struct mount *mount = root->mount;
+    struct inode *on = NULL;
+    int error = -EINVAL;
 
-    if (root != mount->root)
-        return -EINVAL;
     sleep_lock(&mount_lock);
-    int error = mount_detach(mount);
+    bool is_root = root == mount->root;
+    inode_put(root);
+    if (is_root)
+        error = mount_detach(mount, &on);
     sleep_unlock(&mount_lock);
-    /* The mount itself stays in memory: an inode of it may still be open, and leads to it. */
-    if (error == 0)
-        inode_put(mount->on);
+    if (on != NULL)
+        inode_put(on);
     return error;
 }
 
@@ -96,8 +119,15 @@ struct inode *mount_cross(struct inode *inode)
 {
     struct mount *mount;
 
-    while ((mount = covered_load(inode)) != NULL) { /* mounts on mounts */
-        struct inode *root = inode_get(mount->root);
+    while (covered_load(inode) != NULL) { /* mounts on mounts */
+        struct inode *root = NULL;
+        machine_lock(&covered_lock);
+        mount = covered_load(inode);
+        if (mount != NULL)
+            root = inode_get(mount->root);
+        machine_unlock(&covered_lock);
+        if (root == NULL)
+            break;
         inode_put(inode);
         inode = root;
     }

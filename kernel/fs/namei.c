@@ -12,8 +12,8 @@
 #include "fs/mount.h"
 #include "fs/namecache.h"
 #include "lib/copy.h"
-#include "lib/kmem.h"
-#include "lib/string.h"
+#include "kmem.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <linux/errno.h>

@@ -10,7 +10,7 @@
 #include "fs/mount.h"
 #include "fs/namecache.h"
 #include "fs/namei.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <linux/errno.h>

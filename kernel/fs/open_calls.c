@@ -10,18 +10,19 @@
 #include "fs/regular.h"
 #include "fs/tmpfs.h"
 #include "lib/copy.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <asm/ioctls.h>
 #include <linux/errno.h>
 #include <linux/fcntl.h>
 #include <linux/fs.h>
-#include <linux/memfd.h>
 #include <linux/openat2.h>
 #include <linux/stat.h>
 
 #define O_LARGEFILE_64      0100000 /* what open(2) adds on x86-64, and F_GETFL shows */
+#define MFD_CLOEXEC         1u      /* linux/memfd.h, whose name a header of machines/ has, too */
+#define MFD_ALLOW_SEALING   2u
 #define MEMFD_NAME_MAX      249
 #define RLIMIT_NOFILE       7 /* asm-generic/resource.h */
 #define SETFL_FLAGS         (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FASYNC)

@@ -6,8 +6,8 @@
 #include "fs/directory.h"
 #include "fs/namei.h"
 #include "lib/copy.h"
-#include "lib/kmem.h"
-#include "lib/string.h"
+#include "kmem.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <linux/errno.h>

@@ -19,8 +19,8 @@
 
 #include "fs/uio.h"
 #include "kernel.h"
-#include "lib/kmem.h"
-#include "lib/string.h"
+#include "kmem.h"
+#include "string.h"
 #include "proc/proc.h"
 #include "proc/sleep.h"
 
@@ -32,7 +32,6 @@
 #include <linux/stat.h>
 
 #define PIPE_PAGES (PIPE_BYTES / VM_PAGE_SIZE)
-#define SIGPIPE    13
 
 struct pipe {
     struct machine_lock lock;

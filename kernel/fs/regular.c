@@ -14,10 +14,11 @@
  */
 #include "fs/regular.h"
 
+#include "fs/namecache.h"
 #include "fs/uio.h"
 #include "lib/copy.h"
-#include "lib/kmem.h"
-#include "lib/string.h"
+#include "kmem.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <asm/ioctls.h>
@@ -30,7 +31,6 @@
 #define FAULT_IN_MAX (64 * VM_PAGE_SIZE) /* of the program's memory at a time */
 #define TOUCH_NS     INT64_C(4000000)    /* times are as fine as this; so few writes change the inode */
 #define RLIMIT_FSIZE 1                   /* asm-generic/resource.h */
-#define SIGXFSZ      25
 
 /* ---- moving bytes ----------------------------------------------------------------------------------------------- */
 
@@ -327,5 +327,6 @@ int regular_open(struct file *file)
         return error;
     file->told = fl_vnode_errseq(file->vnode);
     file->ops = &regular_ops;
+    namecache_set_vnode(file->inode, file->vnode);
     return 0;
 }

@@ -9,8 +9,8 @@
 #include "fs/mount.h"
 #include "fs/namei.h"
 #include "lib/copy.h"
-#include "lib/kmem.h"
-#include "lib/string.h"
+#include "kmem.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <asm/stat.h>

@@ -17,8 +17,8 @@
 #include "fs/tmpfs.h"
 
 #include "fs/mount.h"
-#include "lib/kmem.h"
-#include "lib/string.h"
+#include "kmem.h"
+#include "string.h"
 #include "proc/proc.h"
 
 #include <asm/statfs.h>

@@ -13,7 +13,7 @@
 #include "fs/tty_line.h"
 #include "fs/uio.h"
 #include "kernel.h"
-#include "lib/string.h"
+#include "string.h"
 #include "proc/proc.h"
 #include "proc/sleep.h"
 
@@ -22,11 +22,6 @@
 #include <linux/errno.h>
 #include <linux/fcntl.h>
 #include <linux/stat.h>
-
-#define SIGTTIN  21
-#define SIGTTOU  22
-#define SIGWINCH 28
-#define SIG_IGN  1
 
 #define TCFLSH_IN  0
 #define TCFLSH_OUT 1

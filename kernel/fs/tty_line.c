@@ -21,10 +21,6 @@
 #define RING_BYTES 256 /* a power of two */
 #define REWAKE_NS  UINT64_C(5000000)
 
-#define SIGINT  2
-#define SIGQUIT 3
-#define SIGTSTP 20
-
 /* Bytes from the interrupt to the thread. */
 struct ring {
     struct spinlock lock;

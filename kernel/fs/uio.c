@@ -3,8 +3,8 @@
  */
 #include "fs/uio.h"
 
-#include "lib/kmem.h"
-#include "lib/string.h"
+#include "kmem.h"
+#include "string.h"
 
 #include <linux/errno.h>
 
