@@ -18,6 +18,7 @@
 #include "file/buffer.h"
 #include "file/flusher.h"
 #include "file/readahead.h"
+#include "file/shmem.h"
 #include "file/transfer.h"
 #include "file/vnode_hash.h"
 #include "file/vnode_pager.h"
@@ -75,6 +76,7 @@ int fl_vm_boot(const struct fl_vm_params *params)
     transfer_startup();
     vnode_startup();
     vnode_pager_startup();
+    shmem_startup();
     readahead_startup(params->readahead_max);
     error = flusher_startup(params->nframes, params->dirty_background, params->dirty_max,
                             params->dirty_expire_ns);

@@ -405,18 +405,12 @@ static int vm_fault_frozen(struct faultstate *fs, struct vm_object *object) FL_R
 
 /* ---- the walk ----------------------------------------------------------------------------------------- */
 
-/* Does a page that comes into the object give its place in the source to another, if none is free? */
-static bool vm_fault_exchanges(const struct vm_object *object)
-{
-    return vm_pager_ops(object)->full != NULL;
-}
-
 /* No page could be allocated for the object: waits for memory. */
 static int vm_fault_nomem(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
     if (fs->flags & VM_FAULT_NOWAIT)
         return vm_fault_would_sleep(fs, object);
-    bool exchange = vm_fault_exchanges(object) && vm_pager_has_page(object, fs->pindex, NULL, NULL);
+    bool exchange = vm_pager_exchanges(object, fs->pindex);
     vm_fault_leave_object(fs, object);
     vm_fault_unlock_map(fs);
     int error = vm_wait();
@@ -569,17 +563,17 @@ static int vm_fault_getpages(struct faultstate *fs, struct vm_object *object) FL
         vm_fault_leave_object(fs, object);
         return VM_FAULT_RETRY;
     }
-    /* Where no dirty page can be written, this page makes room for one: it may use the reserve. */
-    bool full = vm_fault_exchanges(object) && vm_pager_ops(object)->full();
-    fs->m = vm_page_alloc(object, fs->pindex, full ? VM_ALLOC_SYSTEM : VM_ALLOC_NORMAL);
+    fs->m = vm_page_alloc(object, fs->pindex, vm_pager_alloc_class(object, fs->pindex));
     if (fs->m == NULL)
         return vm_fault_nomem(fs, object);
+    bool hole = vm_pager_hole(object, fs->pindex);
     uint32_t count = vm_fault_additional_pages(fs, object, &ractl, marray, &reqpage);
     vm_fault_unlock_map(fs);
     vm_unlock(&object->lock);
     int error = vm_pager_get_pages(object, marray, count, reqpage);
     if (error == 0) {
-        fs->paged_in = true;
+        fs->paged_in = fs->paged_in || !hole;
+        fs->zeroed = hole;
         return 0;
     }
     vm_lock(&object->lock);

@@ -113,7 +113,7 @@ FL_NODISCARD void **fl_frames_owner(vm_frame_t frame);
  * For who got -ENOMEM for a single frame, and may sleep: waits until one is to be had, and does a share of
  * page-out's work. Bounded: it ends when whole passes find nothing that could become free, or nothing has for
  * 5 s. A larger block may be missing while frames are free; then it returns at once. Returns 0: try again.
- * Errors: -ENOMEM: all pages are in use, or dirty, and swap is full; what writes of dirty pages said (-EIO …).
+ * Errors: -ENOMEM: all pages are in use, or dirty, and swap is full; what writes of dirty pages said.
  */
 FL_NODISCARD int fl_frames_wait(void);
 
@@ -144,10 +144,22 @@ void fl_vm_stop(void);
  * and the caller still owns the store: -ENOMEM, those of store_ops.size.
  */
 FL_NODISCARD int fl_vnode_open(struct store *store, struct vnode **vnode);
+/*
+ * *vnode: a new file without a store, len_bytes of zeros, with one reference. Its pages are anonymous memory:
+ * they go to swap space, and end with the vnode, so that a tmpfs, a memfd or a segment of shared memory is
+ * such a file. All functions here work on it. Nothing is written back, so fsync has nothing to do;
+ * FL_IOCB_DIRECT goes through the pages all the same; nothing is read ahead. Pages that were never written,
+ * or are in a hole, take no memory until they are used. The file's length is promised memory
+ * (FL_OVERCOMMIT_STRICT), holes too. Errors, also of what makes such a file longer: -ENOSPC, so much may not
+ * be promised; -EFBIG; -ENOMEM. (shmem_file_setup, Linux.)
+ */
+FL_NODISCARD int fl_vnode_anonymous(uint64_t len_bytes, struct vnode **vnode);
 /* Takes one reference more. */
 void fl_vnode_ref(struct vnode *vnode);
+/* Returns the length in bytes, as the VM knows it: without asking the store. */
+FL_NODISCARD uint64_t fl_vnode_size(struct vnode *vnode);
 /* Returns the store that writes go to; reads, if the file was never opened for writing. It
- * lives as long as the vnode. */
+ * lives as long as the vnode. One of fl_vnode_anonymous has no bytes. */
 FL_NODISCARD struct store *fl_vnode_store(struct vnode *vnode);
 /* Drops a reference. When the last one is dropped, those of mappings included, dirty pages are written and
  * the store is closed. Errors, and the vnode is gone nevertheless: of that write. */

@@ -165,21 +165,30 @@ static void ring_push(struct virtio_disk *disk, uint16_t head)
 
 /* ---- answers ------------------------------------------------------------------------------------------- */
 
-/* Takes one answer from the used ring. Returns false if there is none. */
-static bool ring_pop(struct virtio_disk *disk, struct blk_slot *answer)
+/* Takes one answer from the used ring; *head: its first descriptor, for slot_free. Returns false if there is
+ * none. */
+static bool ring_pop(struct virtio_disk *disk, struct blk_slot *answer, uint16_t *head)
 {
     machine_lock(&disk->lock);
     if (__atomic_load_n(&disk->used->idx, __ATOMIC_ACQUIRE) == disk->used_seen) {
         machine_unlock(&disk->lock);
         return false;
     }
-    const uint16_t head = (uint16_t)disk->used->ring[disk->used_seen % RING_SIZE].id;
+    *head = (uint16_t)disk->used->ring[disk->used_seen % RING_SIZE].id;
     disk->used_seen++;
-    *answer = disk->slot[head];
+    *answer = disk->slot[*head];
+    machine_unlock(&disk->lock);
+    return true;
+}
+
+/* The answer is told: its descriptors are free, and who waits for the request looks again. */
+static void slot_free(struct virtio_disk *disk, uint16_t head)
+{
+    machine_lock(&disk->lock);
+    disk->slot[head].request = NULL;
     desc_free_chain(disk, head);
     machine_wake(&disk->nfree);
     machine_unlock(&disk->lock);
-    return true;
 }
 
 /* An entry of the request is answered. The last one ends it. */
@@ -197,19 +206,21 @@ static void request_answered(struct store_request *request, int error)
 static void disk_reap(struct virtio_disk *disk)
 {
     struct blk_slot answer;
+    uint16_t head;
 
-    while (ring_pop(disk, &answer)) {
+    while (ring_pop(disk, &answer, &head)) {
         const int error = answer.status == BLK_S_OK ? 0 : -EIO;
 
         if (answer.request != NULL) {
             request_answered(answer.request, error);
-            continue;
+        } else {
+            machine_lock(&disk->lock);
+            *answer.error = error;
+            *answer.flushed = true;
+            machine_wake(answer.flushed);
+            machine_unlock(&disk->lock);
         }
-        machine_lock(&disk->lock);
-        *answer.error = error;
-        *answer.flushed = true;
-        machine_wake(answer.flushed);
-        machine_unlock(&disk->lock);
+        slot_free(disk, head);
     }
 }
 
@@ -328,10 +339,25 @@ static void disk_submit(struct store *store, struct store_request *request)
                    len - head_len);
 }
 
+/* Whether an entry of the ring is the request's, or its `done` is being called. */
+static bool request_is_under_way(const struct virtio_disk *disk, const struct store_request *request)
+    FL_REQUIRES(disk->lock)
+{
+    for (uint32_t i = 0; i < RING_SIZE; i++)
+        if (disk->slot[i].request == request)
+            return true;
+    return false;
+}
+
 static void disk_wait(struct store *store, struct store_request *request)
 {
-    (void)request; /* the reaper calls done, and the core sleeps until then */
-    disk_reap((struct virtio_disk *)store);
+    struct virtio_disk *disk = (struct virtio_disk *)store;
+
+    disk_reap(disk);
+    machine_lock(&disk->lock);
+    while (request_is_under_way(disk, request)) /* the reaper takes what comes */
+        (void)machine_wait(&disk->nfree, &disk->lock, UINT64_MAX);
+    machine_unlock(&disk->lock);
 }
 
 static int disk_size(struct store *store, uint64_t *len_bytes)

@@ -96,6 +96,9 @@ extern int64_t boot_time_ns;
 FL_NODISCARD size_t copy_user(void *to, const void *from, size_t len_bytes);
 FL_NODISCARD size_t fill_user(void *to, size_t len_bytes);
 FL_NODISCARD int64_t copy_string(char *to, const char *from, size_t max);
+/* Compares the program's word with *expected, and makes it `value` if they are equal, in one step; *expected
+ * becomes what the word was. `smap`: cpu_has_smap. Returns 0; -1: a fault. (casueword32, FreeBSD.) */
+FL_NODISCARD int casuword_io(uint32_t *word, uint32_t *expected, uint32_t value, bool smap);
 
 /* The calling thread's floating-point registers to and from memory of 512 bytes, aligned to 16. */
 void fpu_save(void *area);

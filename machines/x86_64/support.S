@@ -11,7 +11,7 @@
 #include "asm.h"
 
         .text
-        .globl copyio, copyio_smap, fillio, fillio_smap, copystr_io, pagezero, pagecopy
+        .globl copyio, copyio_smap, fillio, fillio_smap, copystr_io, casuword_io, pagezero, pagecopy
 
         .macro COPY_FAULT at, to
         .section .copy_table, "a"
@@ -84,6 +84,25 @@ copystr_io:
         clac
 7:      ret
         COPY_FAULT 3b, 4b
+
+/* int casuword_io(uint32_t *word, uint32_t *expected, uint32_t value, bool smap): 0; -1: a fault. The word is
+ * compared with *expected, and becomes `value` if they are equal; *expected becomes what the word was. */
+        .align 16
+casuword_io:
+        testl %ecx, %ecx
+        jz 1f
+        stac
+1:      movl (%rsi), %eax
+2:      lock cmpxchgl %edx, (%rdi)
+        movl %eax, (%rsi)
+        xorl %eax, %eax
+        jmp 4f
+3:      movl $-1, %eax
+4:      testl %ecx, %ecx
+        jz 5f
+        clac
+5:      ret
+        COPY_FAULT 2b, 3b
 
 /* void pagezero(void *page) */
         .align 16

@@ -418,8 +418,8 @@ static void allocating_can_be_made_to_fail(void **state)
 }
 
 /*
- * Several threads at once, under the map's and the object's lock as a machine's page tables are allocated, and
- * with none. The word of each frame says whose it is.
+ * Several threads at once, with no lock and under an object's, as a machine's page tables are allocated. The
+ * word of each frame says whose it is.
  */
 #define KEEPERS    3
 #define BLOCKS_MAX 40
@@ -478,8 +478,8 @@ static void keep(void *arg)
             keeper_free(k, (uint32_t)prng_below(&k->r, k->nblocks));
         vm_pindex_t pindex = prng_below(&k->r, PAGES);
         uint8_t byte;
-        int error =
-            sim_load(map, view + ptoa(pindex), &byte, 1, NULL); /* the keepers may have all there is */
+        /* The keepers may have all there is. */
+        int error = sim_load(map, view + ptoa(pindex), &byte, 1, NULL);
         assert_true(error == -ENOMEM || (error == 0 && byte == test_byte(ptoa(pindex))));
         if (i % 32 == 0)
             sim_yield();

@@ -288,7 +288,7 @@ static bool reclaim(unsigned order)
     return broken;
 }
 
-/* Of the reservations whose unused frames have a block of the size, the one that was used longest ago goes. */
+/* Of the reservations whose unused frames have such a block, the one that was used longest ago goes. */
 static void test_blocks(void **state)
 {
     (void)state;
