@@ -52,9 +52,11 @@ class Machine:
         return command + (["-snapshot"] if self.snapshot else [])
 
     def _kernel(self):
-        words = [f"init={self.init}", "root=vda"] if self.disk else [f"init={self.init}"]
+        # Linux hands words behind init= that it does not know to init.
+        words = [self.append] if self.append else []
+        words += ["root=vda"] if self.disk else []
         words += ["swap=vdb"] if self.swap else []
-        words += [self.append] if self.append else []
+        words += [f"init={self.init}"]
         words += ["--", *map(quoted, self.args)] if self.args else []
         if self.kernel != LINUX:
             return ["-kernel", self.kernel or f"{self.build}/kernel.elf", "-append", " ".join(words)]
