@@ -9,12 +9,12 @@
         .section .note.pvh, "a", @note
         .long   4, 4, PHYS32_ENTRY
         .asciz  "Xen"
-        .long   start
+        .long   _start
 
         .text
         .code32
-        .globl  start
-start:
+        .globl  _start
+_start:
         rdtsc
         movl    %eax, %ebx              /* the low half is all that matters: 4 s */
         movl    $SERIAL, %edx
