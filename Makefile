@@ -1,4 +1,4 @@
-# make · make run · make check · make bench · make kernel: thin; CMake and Ninja do the work (CMakePresets.json).
+# make · make run · make check · make bench · make kernel: thin; CMake and Ninja do it (CMakePresets.json).
 BUILD ?= build
 PACKAGES = cmake ninja-build gcc g++ clang clang-format binutils pkg-config python3 python3-lmdb python3-numpy \
            lmdb-utils sqlite3 e2fsprogs gdb rsync systemd systemd-journal-remote ripgrep git time \

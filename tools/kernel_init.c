@@ -1,7 +1,7 @@
 /*
  * kernel_init.c: /sbin/init of the kernel's disk.
  *
- *   init                      a shell on the console; the computer is switched off when it ends, or by `poweroff`
+ *   init                      a shell on the console; when it ends, or by `poweroff`, the computer does
  *   init PROGRAM ARGUMENT…    that program instead of the shell
  *   init -l FILE              one program after the other: a line of FILE is a program and its arguments
  *

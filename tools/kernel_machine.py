@@ -1,4 +1,4 @@
-"""A computer for the kernel: what QEMU is told, in one place for `make kernel-run`, the tests and the benchmark.
+"""A computer for the kernel: what QEMU is told, for `make kernel-run`, the tests and the benchmark.
 
   -kernel build/kernel.elf (PVH), or Debian's Linux, which the same tests and measures run on
   vda: the root, an ext2 file system     vdb: swap     ttyS0: the console     isa-debug-exit: the status
@@ -10,11 +10,12 @@ import dataclasses
 import os
 import shlex
 
-# With `rep stosb` and `rep movsb` announced as fast, Linux clears and copies pages by them, and QEMU counts each
-# byte as an instruction: without erms and fsrm Linux uses words of 8 bytes, and is faster. Five levels of page
-# tables would make its faults longer.
+# With `rep stosb` and `rep movsb` announced as fast, Linux clears and copies pages by them, and QEMU counts
+# each byte as an instruction: without erms and fsrm Linux uses words of 8 bytes, and is faster. Five levels
+# of page tables would make its faults longer.
 CPU = "max,la57=off,erms=off,fsrm=off"
-# The host's time does not show: one instruction is one nanosecond, and an idle processor skips to its next timer.
+# The host's time does not show: one instruction is one nanosecond, and an idle processor skips to its next
+# timer.
 ICOUNT = ["-icount", "shift=0,sleep=off"]
 LINUX = "linux"
 LINUX_APPEND = "console=ttyS0 quiet panic=-1"  # a panic ends QEMU
@@ -65,7 +66,7 @@ class Machine:
         return ["-kernel", f"{linux}/vmlinuz", "-initrd", f"{linux}/initrd", "-append", append]
 
     def _drive(self, name, image):
-        # Killing QEMU leaves the host alive, so the host's cache keeps what was written: flushes cost nothing.
+        # Killing QEMU leaves the host alive, and its cache keeps what was written: flushes cost nothing.
         options = f"if=none,id={name},cache=unsafe,format=raw"
         if name == "vda" and self.blkdebug:
             image = f"blkdebug:{self.blkdebug}:{image}"
@@ -83,7 +84,7 @@ def quoted(word):
 
 
 def program_status(qemu_status):
-    """What the program that ran as init's only one returned, of QEMU's exit status; None: QEMU itself ended."""
+    """What init's program returned, of QEMU's exit status; None: QEMU ended for another reason."""
     return qemu_status >> 1 if qemu_status > 0 and qemu_status & 1 else None
 
 

@@ -2,8 +2,8 @@
  * kbench.c: what a kernel's services cost a program, in emulated instructions. A static Linux program, for a
  * QEMU that counts instructions (-icount shift=0): there the time-stamp counter advances by one with each.
  *
- *   kbench             all measures: lines `kbench: NAME MEDIAN MEAN`. First a loop of known length is timed: the
- *                      counter's ticks for an instruction must be 1
+ *   kbench             all measures: lines `kbench: NAME MEDIAN MEAN`. First a loop of known length is timed:
+ *                      the counter's ticks for an instruction must be 1
  *   kbench prompt      starts the shell; `kbench: prompt TICKS` is the counter when its prompt arrives
  *   kbench memory N    the kernel's own memory in a computer of N KiB, after the prompt has arrived
  *
@@ -120,8 +120,8 @@ static unsigned char *map_anonymous(uint64_t len)
 }
 
 /*
- * A page that keeps the page table there which the next small mapping will use, as in a program that runs: the
- * kernel puts that mapping below it. Its rights differ, so the two do not become one.
+ * A page that keeps the page table there which the next small mapping will use, as in a program that runs:
+ * the kernel puts that mapping below it. Its rights differ, so the two do not become one.
  */
 static unsigned char *map_neighbour(void)
 {

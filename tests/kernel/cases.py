@@ -1,10 +1,10 @@
-"""What runs on the kernel. A case is a shell script, which runs natively, too, with the same BusyBox and programs.
+"""What runs on the kernel. A case is a shell script, which runs natively, too, with the same programs.
 
   script, in the folder work/ ─▶ its output, in out/NAME ─┐
                               └▶ files that it leaves    ─┴▶ equal, byte for byte, on both sides
 
-{mib} in a script: the computer's memory in MiB. A case that works with four times the memory is `big`: with much
-memory it works with 64 MiB, because emulated processors are slow.
+{mib} in a script: the computer's memory in MiB. A case that works with four times the memory is `big`: with
+much memory it works with 64 MiB, because emulated processors are slow.
 """
 
 import dataclasses
@@ -14,8 +14,8 @@ BIG_MIB = 64
 
 @dataclasses.dataclass
 class Case:
-    """`native`: False, if the script makes no sense on the host. `linux`: False, if Debian's Linux fails it, too.
-    `least_mib`: of memory, or the case does not run."""
+    """`native`: False, if the script makes no sense on the host. `linux`: False, if Debian's Linux fails it,
+    too. `least_mib`: of memory, or the case does not run."""
 
     name: str
     script: str
@@ -75,7 +75,10 @@ rm sort.in sort.out
 """
 
 # How many operations a sequence has differs with what the kernel chose: the numbers are left out.
-CONFORMANCE = "FAULTLINE_ROUNDS={rounds} conformance > conformance.log || {{{{ cat conformance.log; exit 1; }}}}; rm conformance.log"
+CONFORMANCE = """
+FAULTLINE_ROUNDS={rounds} conformance > conformance.log || {{{{ cat conformance.log; exit 1; }}}}
+rm conformance.log
+"""
 
 CASES = [
     Case("shell", SHELL, short=True),

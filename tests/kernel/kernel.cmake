@@ -1,6 +1,7 @@
-# What goes into the root of the kernel's disk, in BUILD/kernel-root: static Linux programs, which know nothing of
-# the kernel that runs them. `kernel_programs` builds them; tools/kernel-image puts them on the disk.
-# The C library is musl's or glibc's, so that the kernel serves both; C++ and SQLite are linked with glibc.
+# What goes into the root of the kernel's disk, in BUILD/kernel-root: static Linux programs, which know
+# nothing of the kernel that runs them. `kernel_programs` builds them; tools/kernel-image puts them on the
+# disk. The C library is musl's or glibc's, so that the kernel serves both; C++ and SQLite are linked with
+# glibc.
 set(KERNEL_PROGRAMS ${PROJECT_BINARY_DIR}/kernel-root/test)
 set(PROGRAM_FLAGS -D_GNU_SOURCE -O2 -Wall -Wextra -Wshadow -Werror -static -s)
 find_program(MUSL_GCC musl-gcc)

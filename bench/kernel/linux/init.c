@@ -1,11 +1,11 @@
 /*
- * init.c: the first program in Debian's Linux, before the root of the kernel's own disk: as little as there can
- * be, because its time counts in Linux's boot.
+ * init.c: the first program in Debian's Linux, before the root of the kernel's own disk: as little as there
+ * can be, because its time counts in Linux's boot.
  *
  *   modules of the disk ─▶ /dev/vda on /root, with /proc /dev /tmp ─▶ swap ─▶ the root becomes / ─▶ init=…
  *
- * The modules are the files /0, /1 … of the initial RAM disk (fetch). `root=`, `swap=` and `init=` are read from
- * the kernel's command line, and mean what they mean to the kernel that this repository has.
+ * The modules are the files /0, /1 … of the initial RAM disk (fetch). `root=`, `swap=` and `init=` are read
+ * from the kernel's command line, and mean what they mean to the kernel that this repository has.
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,13 +1,14 @@
 /*
- * badcalls.c: badcalls SECONDS SEED: system calls with bad pointers, lengths and descriptors, from 4 processes.
+ * badcalls.c: badcalls SECONDS SEED: system calls with bad pointers, lengths and descriptors, from 4
+ * processes.
  *
  *   this process ─▶ 4 makers ─▶ one child after the other, which makes 300 random calls; it may unmap its own
  *                               code and die of it, and an alarm ends a call that waits
  *
- * Nothing may happen to the kernel, and nothing may be lost: after a while, and again at the end, the memory that
- * is free or cache is counted (/proc/meminfo), and the two must agree to LEAK_KIB. The calls are those of a list,
- * and paths are relative. It is made for a computer that may break, and refuses to run on a disk that
- * tools/kernel-image has not made.
+ * Nothing may happen to the kernel, and nothing may be lost: after a while, and again at the end, the memory
+ * that is free or cache is counted (/proc/meminfo), and the two must agree to LEAK_KIB. The calls are those
+ * of a list, and paths are relative. It is made for a computer that may break, and refuses to run on a disk
+ * that tools/kernel-image has not made.
  */
 #include "program.h"
 #include <dirent.h>
@@ -288,7 +289,7 @@ static void round_of(uint64_t seconds, uint64_t from)
         must(wait(&status) > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-/* Removes all that lies in a folder. Goes by descriptors only downwards: a folder can never be left upwards. */
+/* Removes all that lies in a folder. It goes by descriptors, downwards only: never out of the folder. */
 static void empty(int folder)
 {
     DIR *dir = fdopendir(folder);

@@ -1,8 +1,8 @@
 /*
  * big.c: more data than memory.
  *
- *   big sort MIB         anonymous: so many MiB of numbers are sorted by merging, half of the memory at a time,
- *                        between two areas: twice as much is touched
+ *   big sort MIB         anonymous: so many MiB of numbers are sorted by merging, from one area to another
+ *                        and back: twice as much is touched
  *   big file FILE MIB    a file is written, mapped, changed backwards through the mapping, and read
  *
  * Prints hashes of what there is in the end; they depend on MIB alone.
@@ -38,7 +38,7 @@ static int by_value(const void *a, const void *b)
     return (left > right) - (left < right);
 }
 
-/* Runs of 1 MiB are sorted where they lie, then merged, twice as long each time. n: a power of two of them. */
+/* Runs of 1 MiB are sorted where they lie, then merged, twice as long each time. */
 static void big_sort(size_t len)
 {
     size_t n = len / sizeof(uint64_t), run = MIB / sizeof(uint64_t);

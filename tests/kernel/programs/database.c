@@ -1,12 +1,13 @@
 /*
  * database.c: SQLite, whose power is cut.
  *
- *   database write FILE TRANSACTIONS         from number 1 on; says "committed N" behind each; it may be killed at any moment
- *   database check FILE N                    after the reboot: SQLite finds its file whole, transaction N and all
- *                                            before it are there completely, and of others nothing or all
+ *   database write FILE TRANSACTIONS    from number 1 on; says "committed N" behind each; it may be killed at
+ *                                       any moment
+ *   database check FILE N               after the reboot: SQLite finds its file whole, transaction N and all
+ *                                       before it are there completely, and of others nothing or all
  *
- * Transaction t replaces ROWS rows of a table: row r gets the text that (t, r) makes, and the table `done` the
- * number t. So the contents follow from the last number alone.
+ * Transaction t replaces ROWS rows of a table: row r gets the text that (t, r) makes, and the table `done`
+ * the number t. So the contents follow from the last number alone.
  */
 #include "program.h"
 #include <sqlite3.h>
@@ -133,7 +134,8 @@ int main(int argc, char **argv)
 {
     must(argc == 4);
     must(sqlite3_open(argv[2], &db) == SQLITE_OK);
-    run("PRAGMA synchronous = EXTRA"); /* also the name of the journal is gone for good, or it is rolled back */
+    /* Commits only when the journal's name is gone for good, too: or it would be rolled back. */
+    run("PRAGMA synchronous = EXTRA");
     uint64_t n = strtoull(argv[3], NULL, 10);
     if (strcmp(argv[1], "write") == 0)
         write_all(n);

@@ -44,7 +44,7 @@ static void loads(volatile unsigned char *map, size_t npages, size_t bad)
     }
 }
 
-/* The whole page is written over, so that it need not be read. The bytes stay in the cache; the disk refuses. */
+/* The whole page is written over, so that it need not be read; then the disk refuses it. */
 static void writes(int fd, size_t bad)
 {
     static unsigned char page[PAGE];

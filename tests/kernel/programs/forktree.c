@@ -1,7 +1,7 @@
 /*
- * forktree.c: forktree [PROCESSES]: a tree of processes (500), all alive at once; node n has the children 2n and
- * 2n + 1. Each sees its parent's private memory as it was at the fork, writes its own over it, and still sees its
- * own after its children have done the same. A shared page counts them.
+ * forktree.c: forktree [PROCESSES]: a tree of processes (500), all alive at once; node n has the children 2n
+ * and 2n + 1. Each sees its parent's private memory as it was at the fork, writes its own over it, and still
+ * sees its own after its children have done the same. A shared page counts them.
  */
 #include "program.h"
 #include <stdatomic.h>

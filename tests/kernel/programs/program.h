@@ -1,6 +1,6 @@
 /*
- * program.h: what the test programs share. A program prints "ok" at its end, or says what failed and exits with
- * 1. It knows nothing of the kernel that it runs on: what it prints must be the same on all of them.
+ * program.h: what the test programs share. A program prints "ok" at its end, or says what failed and exits
+ * with 1. It knows nothing of the kernel that it runs on: what it prints must be the same on all of them.
  */
 #ifndef TESTS_KERNEL_PROGRAM_H
 #define TESTS_KERNEL_PROGRAM_H

@@ -1,9 +1,10 @@
 /*
- * ticker.c: ticker SECONDS HOG_MIB LATENCY_MS: an interactive program beside a memory hog.
+ * ticker.c: ticker SECONDS MIB MS: an interactive program beside a memory hog.
  *
- * The hog is a child that touches HOG_MIB again and again. The ticker wakes up every 20 ms and touches 64 pages
- * of its own and a file: half of its rounds must take at most LATENCY_MS / 10, and all at most LATENCY_MS. A hog
- * that the kernel kills for want of memory is no failure; that the ticker is killed would be.
+ * The hog is a child that touches so many MiB again and again. The ticker wakes up every 20 ms and touches 64
+ * pages of its own and a file: half of its rounds must take at most a tenth of MS, and all at most
+ * MS. A hog that the kernel kills for want of memory is no failure; that the ticker is killed would
+ * be.
  */
 #include "program.h"
 #include <fcntl.h>
