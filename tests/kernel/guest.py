@@ -47,7 +47,6 @@ class Guest:
             cpus=cpus,
             disk=f"{folder}/kernel-disk.img",
             swap=f"{folder}/kernel-swap.img",
-            args=["-l", "/list"],
         )
         self.boots = 0
         self.process = None
@@ -102,13 +101,19 @@ class Guest:
     # ---- QEMU ----
 
     def start(self, lines):
+        """Boots; the list runs. Without lines: the shell, to which type() writes."""
         self.put_list(lines)
+        self.machine.args = ["-l", "/list"] if lines else []
         self.boots += 1
         self.log = f"{self.folder}/console.{self.boots}"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                self.machine.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                self.machine.command(), stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
             )
+
+    def type(self, text):
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
 
     def console(self):
         with open(self.log, "rb") as log:

@@ -31,41 +31,42 @@ static void merge(uint64_t *to, const uint64_t *from, size_t half, size_t n)
         to[i] = right >= n || (left < half && from[left] <= from[right]) ? from[left++] : from[right++];
 }
 
-static int by_value(const void *a, const void *b)
+/* Sorts by merging, from runs of `run` on, twice as long each time; returns which of the two has the result. */
+static uint64_t *merge_sort(uint64_t *numbers, uint64_t *other, size_t run, size_t n)
 {
-    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-
-    return (left > right) - (left < right);
+    for (; run < n; run *= 2) {
+        for (size_t i = 0; i < n; i += 2 * run) {
+            size_t here = 2 * run < n - i ? 2 * run : n - i;
+            merge(other + i, numbers + i, run < here ? run : here, here);
+        }
+        uint64_t *swapped = numbers;
+        numbers = other;
+        other = swapped;
+    }
+    return numbers;
 }
 
-/* Runs of 1 MiB are sorted where they lie, then merged, twice as long each time. */
+/* Pieces of 1 MiB are sorted first, so that only the passes over all of it leave what fits in memory. */
 static void big_sort(size_t len)
 {
-    size_t n = len / sizeof(uint64_t), run = MIB / sizeof(uint64_t);
-    uint64_t *numbers = anonymous(len), *other = anonymous(len), *swapped;
+    size_t n = len / sizeof(uint64_t), piece = MIB / sizeof(uint64_t);
+    uint64_t *numbers = anonymous(len), *other = anonymous(len);
     uint64_t seed = 1, before = 0, after = 0;
 
     for (size_t i = 0; i < n; i++) {
         numbers[i] = random_next(&seed);
         before += numbers[i];
     }
-    for (size_t i = 0; i < n; i += run)
-        qsort(numbers + i, run < n - i ? run : n - i, sizeof(*numbers), by_value);
-    for (; run < n; run *= 2) {
-        for (size_t i = 0; i < n; i += 2 * run) {
-            size_t len_here = 2 * run < n - i ? 2 * run : n - i;
-            merge(other + i, numbers + i, run < len_here ? run : len_here, len_here);
-        }
-        swapped = numbers;
-        numbers = other;
-        other = swapped;
-    }
+    for (size_t i = 0; i < n; i += piece)
+        if (merge_sort(numbers + i, other + i, 1, piece) != numbers + i)
+            memcpy(numbers + i, other + i, MIB);
+    numbers = merge_sort(numbers, other, piece, n);
     for (size_t i = 0; i < n; i++) {
         must(i == 0 || numbers[i - 1] <= numbers[i]);
         after += numbers[i];
     }
     must(before == after);
-    printf("sorted: %016llx\n", (unsigned long long)hash_bytes(HASH_START, numbers, len));
+    printf("sorted: %016llx\n", (unsigned long long)hash_bytes(HASH_START, numbers, len / 16));
 }
 
 static void big_file(const char *path, size_t len)
