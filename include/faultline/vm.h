@@ -66,6 +66,8 @@ FL_NODISCARD int fl_vm_boot(const struct fl_vm_params *params);
 void fl_vm_halt(void);
 
 void fl_vm_stats(struct fl_vm_stats *stats);
+/* Resident pages now: of private memory and shared memory, and of files. Looks at each object. */
+void fl_vm_resident(uint64_t *anonymous, uint64_t *file);
 
 /*
  * The store's bytes are the swap space from now on, as long as the store is now: anonymous memory that is not
