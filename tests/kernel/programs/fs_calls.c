@@ -332,7 +332,7 @@ static void descriptors(void)
     SAY(close(fd2));
     SAY(chdir("f"));
     SAY(chdir("nothing"));
-    SAY(syscall(SYS_getcwd, name, 3));
+    SAY(syscall(SYS_getcwd, name, 1));
     SAY(syscall(SYS_getcwd, (char *)8, 3000));
     SAY(ioctl(fd, 0x5401, name));
     SAY(ioctl(99, 0x5401, name));
@@ -531,7 +531,7 @@ static void locks(void)
     SAY(flock(fd2, LOCK_EX | LOCK_NB));
     SAY(flock(fd, LOCK_UN));
     SAY(flock(fd2, LOCK_EX | LOCK_NB));
-    SAY(flock(fd, 99));
+    SAY(flock(fd, LOCK_SH | LOCK_EX));
     SAY(flock(99, LOCK_SH));
     lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0};
     SAY(fcntl(fd, F_OFD_SETLK, &lock));
@@ -593,7 +593,7 @@ static void copies(void)
     map[3] = 'M';
     SAY(pread(in, name, 10, 0));
     printf("%.10s\n", name);
-    SAY(pwrite(in, map, 10, 5));
+    SAY(pwrite(in, map, 5, 5));
     printf("%.15s\n", map);
     munmap(map, 4096);
     SAY(close(in));
