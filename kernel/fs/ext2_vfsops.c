@@ -23,7 +23,7 @@
 #include <linux/errno.h>
 #include <linux/stat.h>
 
-#define LRU_MIN 64
+#define LRU_MIN 16
 #define LRU_MAX 4096
 
 int ext2_error(struct ext2_fs *fs, const char *what)
