@@ -15,7 +15,7 @@
 #include "fs/ext2.h"
 #include "fs/ext2_mount.h"
 #include "kernel.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "proc/proc.h"
 #include <asm/statfs.h>
 #include <faultline/types.h>

@@ -3,7 +3,7 @@
  */
 #include "kernel/ext2_support.h"
 
-#include "lib/kmem.h"
+#include "kmem.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
