@@ -407,6 +407,14 @@ int fs_truncate(struct mount *mount, const char *path, uint64_t len_bytes)
     return error != 0 ? error : (int)file_close(inode, vnode, fl_vnode_truncate(vnode, len_bytes));
 }
 
+int fs_allocate(struct mount *mount, const char *path, uint64_t offset, uint64_t len_bytes)
+{
+    struct inode *inode;
+    struct vnode *vnode;
+    int error = file_open(mount, path, &inode, &vnode);
+    return error != 0 ? error : (int)file_close(inode, vnode, fl_vnode_allocate(vnode, offset, &len_bytes));
+}
+
 int fs_punch(struct mount *mount, const char *path, uint64_t offset, uint64_t len_bytes)
 {
     struct inode *inode;
