@@ -470,6 +470,14 @@ static enum ast ast_locked(struct thread *td, struct sigaction_kernel *action, s
     return AST_AGAIN;
 }
 
+/* Most calls of kernel_ast come from the end of a slice, and have nothing to do. */
+static bool ast_idle(const struct thread *td, const struct trapframe *frame)
+{
+    return td->td_proc == NULL ||
+           (!signal_waiting() && !td->td_restoremask && !frame_restarts(frame, ERESTART) &&
+            !frame_restarts(frame, ERESTARTNOHAND));
+}
+
 void kernel_ast(struct trapframe *frame)
 {
     struct thread *td = curthread();
@@ -477,7 +485,7 @@ void kernel_ast(struct trapframe *frame)
     struct siginfo_kernel info;
     enum ast todo;
 
-    if (td->td_proc == NULL)
+    if (ast_idle(td, frame))
         return;
     do {
         machine_lock(&proc_lock);
