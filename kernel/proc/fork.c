@@ -110,7 +110,7 @@ static int64_t clone_thread(const struct clone *c)
     return tid;
 }
 
-/* ---- a process ------------------------------------------------------------------------------------------ */
+/* ---- a process ------------------------------------------------------------------------------------- */
 
 static int clone_space(const struct clone *c, struct proc *self, struct proc *proc)
 {
@@ -263,7 +263,7 @@ static int64_t clone_create(const struct clone *c)
     return (c->flags & CLONE_THREAD) != 0 ? clone_thread(c) : clone_process(c);
 }
 
-/* ---- the calls ------------------------------------------------------------------------------------------ */
+/* ---- the calls ------------------------------------------------------------------------------------- */
 
 int64_t sys_fork(const uint64_t arg[6] __attribute__((unused)))
 {

@@ -2,11 +2,11 @@
  * oom.c: what happens when a fault finds no page, and none can be freed.
  *
  *   a call (mmap, fork …)  -ENOMEM, from the core: nobody ends
- *   a fault                waits (fl_frames_wait) ─▶ the process with the most memory of its own ends ─▶ waits
+ *   a fault                waits (fl_frames_wait) ─▶ who has the most memory of its own ends ─▶ waits
  *
- * Memory of its own is what ends with the process: private pages and those of shared memory without a file, in
- * memory or in swap. Process 1 is chosen only when there is no other. One is chosen at a time: while it ends,
- * others wait for it, but no longer than VICTIM_NS.
+ * Memory of its own is what ends with the process: private pages and those of shared memory without a file,
+ * in memory or in swap. Process 1 is chosen only when there is no other. One is chosen at a time: while it
+ * ends, others wait for it, but no longer than VICTIM_NS.
  *
  * Locks: (P). Spaces are looked at with a reference, and no lock held.
  */

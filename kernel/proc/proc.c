@@ -55,7 +55,7 @@ struct proc *proc_next(struct proc *proc)
     return proc == NULL ? allproc : proc->next;
 }
 
-/* ---- numbers -------------------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------------- */
 
 static bool pid_taken(int pid) FL_REQUIRES(proc_lock)
 {
@@ -82,7 +82,7 @@ int tid_alloc_locked(void)
     return -EAGAIN;
 }
 
-/* ---- the tree ------------------------------------------------------------------------------------------- */
+/* ---- the tree -------------------------------------------------------------------------------------- */
 
 struct proc *proc_alloc(void)
 {
@@ -134,7 +134,7 @@ void proc_remove_locked(struct proc *proc)
         proc->next->prev = proc->prev;
 }
 
-/* ---- threads -------------------------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------------------- */
 
 void thread_insert_locked(struct proc *proc, struct thread *td)
 {
@@ -190,7 +190,7 @@ uint64_t proc_time_ns(const struct proc *proc)
     return time_ns;
 }
 
-/* ---- spaces --------------------------------------------------------------------------------------------- */
+/* ---- spaces ---------------------------------------------------------------------------------------- */
 
 struct vmspace *vmspace_wrap(struct vm_map *map)
 {

@@ -120,7 +120,7 @@ FL_NODISCARD bool signal_waiting(void);
 /* Nanoseconds since 1970. */
 FL_NODISCARD int64_t wall_time_ns(void);
 
-/* ---- what only kernel/proc and main.c call ------------------------------------------------------------- */
+/* ---- what only kernel/proc and main.c call --------------------------------------------------------- */
 
 /* A process without space, files and threads, and without a place in the table. NULL: no memory. */
 FL_NODISCARD struct proc *proc_alloc(void);
@@ -153,8 +153,12 @@ _Noreturn void exit_thread(int status);
 _Noreturn void exit_process(int status);
 /* Who waits in vfork for the process goes on. */
 void vfork_done_locked(struct proc *proc) FL_REQUIRES(proc_lock);
-/* Process 1 has ended: writes back, and powers off. */
+/* main.c. Process 1 has ended: writes back, and powers off. */
 _Noreturn void init_exited(int status);
+/* main.c. Writes everything back, and ends the computer, or starts it again. code: poweroff's. */
+_Noreturn void kernel_down(bool restart, unsigned code);
+/* main.c. The block device ("vdb", or "/dev/vdb") becomes the swap space. Errors: -ENOENT; fl_swapon's. */
+FL_NODISCARD int kernel_swapon(const char *device);
 
 /* The thread that sends SIGALRM. Does not return. */
 void itimer_run(void *arg);

@@ -57,7 +57,7 @@ static void sleep_ms(int ms)
     nanosleep(&ts, NULL);
 }
 
-/* ---- processes ------------------------------------------------------------------------------------------ */
+/* ---- processes ------------------------------------------------------------------------------------- */
 
 static void fork_has_a_copy(void)
 {
@@ -299,7 +299,7 @@ static void groups_and_sessions(void)
     EXPECT(kill(-99999, 0) == -1 && errno == ESRCH);
 }
 
-/* ---- signals -------------------------------------------------------------------------------------------- */
+/* ---- signals --------------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t caught, caught_code, caught_depth;
 static void *volatile caught_addr;
@@ -699,7 +699,7 @@ static void alarms(void)
     EXPECT(getitimer(ITIMER_REAL, &old) == 0 && old.it_value.tv_sec == 0 && old.it_value.tv_usec == 0);
 }
 
-/* ---- threads and futexes -------------------------------------------------------------------------------- */
+/* ---- threads and futexes --------------------------------------------------------------------------- */
 
 #define THREADS 8
 #define ROUNDS  2000
@@ -889,7 +889,7 @@ static void robust_mutex(void)
     munmap(shared, 4096);
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------------- */
+/* ---- the rest -------------------------------------------------------------------------------------- */
 
 static void memory_calls(void)
 {
