@@ -1,10 +1,12 @@
-# make · make run · make check · make bench: thin; CMake and Ninja do the work (CMakePresets.json).
+# make · make run · make check · make bench · make kernel: thin; CMake and Ninja do it (CMakePresets.json).
 BUILD ?= build
 PACKAGES = cmake ninja-build gcc g++ clang clang-format binutils pkg-config python3 python3-lmdb python3-numpy \
            lmdb-utils sqlite3 e2fsprogs gdb rsync systemd systemd-journal-remote ripgrep git time \
-           libcmocka-dev libjemalloc2 liburing-dev libzstd-dev libc6-dev valgrind
+           libcmocka-dev libjemalloc2 liburing-dev libzstd-dev libc6-dev valgrind \
+           qemu-system-x86 qemu-utils musl-tools busybox-static
 
-.PHONY: all deps run check company soak bench bench-programs walkthroughs core-names clean
+.PHONY: all deps run check company soak bench bench-programs walkthroughs core-names \
+        kernel kernel-run kernel-check kernel-bench clean
 
 all: deps
 	cmake --preset gcc -B $(BUILD) >/dev/null
@@ -53,6 +55,26 @@ bench: all
 bench-programs: all
 	@tools/install-deps lrzip
 	bench/programs/run $(BUILD)
+
+# The kernel on bare metal (build/kernel.elf), its programs, and its two disks: an ext2 root and swap.
+kernel: deps
+	cmake --preset gcc -B $(BUILD) >/dev/null
+	cmake --build $(BUILD) --target kernel kernel_programs
+	tools/kernel-image --build $(BUILD) $(BUILD)/kernel-root
+
+# Boots it in QEMU in this terminal: a shell on the console; `poweroff` ends it. tools/kernel-run has options.
+kernel-run: kernel
+	tools/kernel-run --build $(BUILD)
+
+# Every test on 1, 2 and 4 CPUs, with 16, 64 and 512 MiB; `make check` runs a short form.
+# ONLY: a part of the tests' names.
+kernel-check: kernel
+	tests/kernel/run --build $(BUILD) --only '$(ONLY)'
+
+# The kernel beside Debian's Linux 6.1 in the same QEMU, in emulated instructions: a table.
+kernel-bench: kernel
+	bench/kernel/linux/fetch $(BUILD)
+	bench/kernel/run --build $(BUILD)
 
 clean:
 	rm -rf build build-*

@@ -6,6 +6,8 @@
 #ifndef CORE_FILE_SHMEM_H
 #define CORE_FILE_SHMEM_H
 
+#include <faultline/types.h>
+
 /* Registers their pager. Context: boot, after vnode_startup and swap_pager_startup. */
 void shmem_startup(void);
 

@@ -27,6 +27,7 @@
 #include "lib/zone.h"
 #include "vm/kmap.h"
 #include "vm/lru.h"
+#include "vm/pmap.h"
 #include "vm/swap_pager.h"
 #include "vm/vm_commit.h"
 #include "vm/vm_map.h"
@@ -63,6 +64,7 @@ int fl_vm_boot(const struct fl_vm_params *params)
         error = kmap_startup(params->kmap);
     if (error != 0)
         return error;
+    pmap_startup(params->direct_map);
     vm_radix_startup();
     vm_object_startup();
     vm_pager_startup();

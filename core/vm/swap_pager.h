@@ -1,6 +1,6 @@
 /*
- * swap_pager.h: the pager of anonymous memory: dirty pages go to slots of the swap space, and come back. Those
- * of files without a store do the same (file/shmem.c).
+ * swap_pager.h: the pager of anonymous memory: dirty pages go to slots of the swap space, and come back. So
+ * do those of files without a store (file/shmem.c).
  *
  *   object ──swap (tree by index)──▶ block of SWAP_META_PAGES neighbours ──slot[]──▶ swap space (a store)
  *

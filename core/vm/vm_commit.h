@@ -17,8 +17,8 @@
  * pages that all of many forks have replaced, until the chain is shortened (of few, they go at once:
  * vm_object_page_replaced). So keep some swap beside what programs need.
  *
- * Invariant: CM1 with nothing reserved, the counter is the sum of all maps' entries that are committed, and of
- * what pagers have promised (pagerops.promised).
+ * Invariant: CM1 with nothing reserved, the counter is the sum of all maps' entries that are committed, and
+ * of what pagers have promised (pagerops.promised).
  *
  * Does not do: a program's own limits (vm_map_limit.c). (vm_committed_as and vm.overcommit_memory, Linux;
  * swap_reserve, FreeBSD.)

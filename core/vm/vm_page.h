@@ -39,7 +39,9 @@
  *   PG5 A page in write-back is not free. The code that began the write-back ends it.
  *   PG6 A free page is on no queue, in no batch that counts, not wired, held, read or dirty, and the
  *       pager keeps nothing of it. The same is true of an orphan, but for its holds.
- *   PG7 A page's radix marks RADIX_DIRTY and RADIX_WRITEBACK say what PG_DIRTY and PG_WRITEBACK say.
+ *   PG7 A page's radix marks RADIX_DIRTY and RADIX_WRITEBACK say what PG_DIRTY and PG_WRITEBACK say, in an
+ *       object whose pager keeps its pages (vm_pager_keeps). Elsewhere nothing looks for marked pages: there
+ *       are none.
  *   PG8 The queues' links, heads, tails and counts agree with the pages. A page without a lru_op is on
  *       the queue that its PL_LRU and PL_ACTIVE name.
  *   PG9 The counts of wirings, holds and readers never wrap.

@@ -45,8 +45,10 @@ struct fl_vm_params {
     uint64_t dirty_expire_ns;  /* the flusher writes a page that is dirty for longer */
     enum fl_overcommit overcommit;
     bool superpages; /* keep 2 MiB reservations (vm_reserv); pointless where frames have no physical place */
-    /* How the core reaches high memory; NULL: the machine has none, and shows every page in its windows. It
-     * must live as long as the VM. */
+    /* How the core reaches the bytes of pages. On a machine that maps all physical memory: frame f's bytes
+     * are always at direct_map + f pages, and no window is asked for. NULL: in windows. */
+    void *direct_map;
+    /* How it reaches high memory; NULL: the machine has none. It must live as long as the VM. */
     const struct machine_kmap *kmap;
     /* Fault injection: returning true makes this allocation fail. NULL: none fails. */
     bool (*fail_alloc)(const char *what);

@@ -14,7 +14,7 @@
  * Lock: (N). Transfers are waited for with it; ext2_mount.h says why that ends.
  */
 #include "fs/ext2_mount.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include <faultline/types.h>
 #include <faultline/vm.h>
 #include <linux/errno.h>

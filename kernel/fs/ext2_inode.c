@@ -22,7 +22,7 @@
  * Loops: a wait for a busy inode is one for its I/O.
  */
 #include "fs/ext2_mount.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "proc/proc.h"
 #include <faultline/vm.h>
 #include <linux/errno.h>

@@ -20,7 +20,7 @@
  * Locks: (E) for extents that were lately used, otherwise (N); ext2_mount.h has the argument why that ends.
  */
 #include "fs/ext2_mount.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include <faultline/types.h>
 #include <linux/errno.h>
 

@@ -15,7 +15,7 @@
 #include "fs/ext2.h"
 #include "fs/ext2_mount.h"
 #include "kernel.h"
-#include "lib/kmem.h"
+#include "kmem.h"
 #include "proc/proc.h"
 #include <asm/statfs.h>
 #include <faultline/types.h>
@@ -23,7 +23,7 @@
 #include <linux/errno.h>
 #include <linux/stat.h>
 
-#define LRU_MIN 64
+#define LRU_MIN 16
 #define LRU_MAX 4096
 
 int ext2_error(struct ext2_fs *fs, const char *what)

@@ -30,7 +30,7 @@ static bool lock_take(struct machine_lock *lock)
                                        __ATOMIC_RELAXED);
 }
 
-static void lock_wait(struct machine_lock *lock)
+__attribute__((noinline, cold)) static void lock_wait(struct machine_lock *lock)
 {
     for (unsigned i = 0; ncpus > 1 && i < LOCK_SPINS; i++) {
         if (__atomic_load_n(&lock->word[0], __ATOMIC_RELAXED) == 0 && lock_take(lock))
@@ -43,14 +43,14 @@ static void lock_wait(struct machine_lock *lock)
     spin_unlock(&sched_lock, flags);
 }
 
-void machine_lock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
+inline void machine_lock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     if (__builtin_expect(!lock_take(lock), 0))
         lock_wait(lock);
     *lock_owner(lock) = machine_self();
 }
 
-bool machine_trylock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
+inline bool machine_trylock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     if (!lock_take(lock))
         return false;
@@ -58,14 +58,19 @@ bool machine_trylock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
     return true;
 }
 
-void machine_unlock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
+__attribute__((noinline, cold)) static void lock_wake(struct machine_lock *lock)
+{
+    uint64_t flags = spin_lock(&sched_lock);
+    sched_wake_locked(lock_chan(lock), 1);
+    spin_unlock(&sched_lock, flags);
+}
+
+inline void machine_unlock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     *lock_owner(lock) = 0;
     if (__builtin_expect(__atomic_exchange_n(&lock->word[0], 0, __ATOMIC_RELEASE) != 2, 1))
         return;
-    uint64_t flags = spin_lock(&sched_lock);
-    sched_wake_locked(lock_chan(lock), 1);
-    spin_unlock(&sched_lock, flags);
+    lock_wake(lock);
 }
 
 void lock_release_locked(struct machine_lock *lock)
@@ -75,12 +80,12 @@ void lock_release_locked(struct machine_lock *lock)
         sched_wake_locked(lock_chan(lock), 1);
 }
 
-bool machine_lock_held(const struct machine_lock *lock)
+inline bool machine_lock_held(const struct machine_lock *lock)
 {
     return *lock_owner((struct machine_lock *)(uintptr_t)lock) == machine_self();
 }
 
-uint64_t machine_self(void)
+inline uint64_t machine_self(void)
 {
     return (uint64_t)curthread();
 }

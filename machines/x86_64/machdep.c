@@ -230,6 +230,7 @@ static void vm_boot(void)
         .meta_len_bytes = meta_len,
         .nframes = (uint32_t)nframes,
         .superpages = true,
+        .direct_map = phys_to_virt(frames_pa),
     };
     for (uint64_t at = 0; at < meta_len; at += VM_PAGE_SIZE)
         pagezero((char *)params.meta + at);

@@ -12,6 +12,8 @@
 
 #include <stdint.h>
 
+#include "kernel.h"
+
 #define SHORT_BYTES 32
 
 /* May be read and written at any address, and as part of any object. */
@@ -66,6 +68,10 @@ void *memmove(void *to, const void *from, size_t len_bytes)
 
 void *memset(void *to, int byte, size_t len_bytes)
 {
+    if (byte == 0 && len_bytes == VM_PAGE_SIZE && ((uintptr_t)to & (VM_PAGE_SIZE - 1)) == 0) {
+        pagezero(to);
+        return to;
+    }
     char *d = to;
 
     if (len_bytes >= SHORT_BYTES) {

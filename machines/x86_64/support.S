@@ -110,15 +110,11 @@ pagezero:
         subq $24, %rsp
         movups %xmm0, (%rsp)
         pxor %xmm0, %xmm0
-        movl $4096 / 256, %ecx
-1:      .set i, 0
-        .rept 16
+        .set i, 0
+        .rept 4096 / 16
         movaps %xmm0, i(%rdi)
         .set i, i + 16
         .endr
-        addq $256, %rdi
-        decl %ecx
-        jnz 1b
         movups (%rsp), %xmm0
         addq $24, %rsp
         ret

@@ -111,7 +111,7 @@ static void everything(struct mount *mount)
     allowed(fs_create(mount, "/dir/new", S_IFREG | 0644, 0));
     allowed(fs_write(mount, "/dir/new", 0, bytes, 30000));
     allowed(fs_write(mount, "/dir/new", 280000, bytes, 3000));
-    allowed(fs_fsync(mount, "/dir/new"));
+    allowed(fs_fsync(mount, "/dir/new", false));
     allowed(fs_symlink(mount, "/dir/link", "somewhere"));
     allowed(fs_readlink(mount, "/dir/link", target, sizeof target));
     allowed(fs_link(mount, "/dir/new", "/hard"));

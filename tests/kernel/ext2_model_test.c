@@ -117,7 +117,7 @@ static void round_run(uint64_t seed, unsigned ntrees, unsigned steps)
 
 static void test_random(void **state)
 {
-    uint64_t rounds = test_rounds(test_budget(12)), seed = test_seed(0);
+    uint64_t rounds = test_rounds(test_budget(7)), seed = test_seed(0);
     (void)state;
     if (seed != 0)
         round_run(seed, 1 + seed % TREES, 400);

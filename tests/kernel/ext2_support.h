@@ -30,7 +30,7 @@ const char *image_path(const char *name);
  * image_said. */
 int image_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 extern char image_said[65536];
-/* Makes the file `name` an ext2 of kib KiB with mke2fs; options: its others. */
+/* Makes the file `name` an ext2 of kib KiB with mke2fs; options: its others. Free blocks have old bytes. */
 void image_make(const char *name, uint32_t kib, const char *options);
 /* A disk with the image's bytes, in blocks of block_bytes. */
 struct sim_disk *image_disk(const char *name, uint32_t block_bytes, uint64_t seed);
@@ -61,7 +61,8 @@ FL_NODISCARD int64_t fs_read(struct mount *mount, const char *path, uint64_t off
                              size_t len_bytes);
 FL_NODISCARD int fs_truncate(struct mount *mount, const char *path, uint64_t len_bytes);
 FL_NODISCARD int fs_punch(struct mount *mount, const char *path, uint64_t offset, uint64_t len_bytes);
-FL_NODISCARD int fs_fsync(struct mount *mount, const char *path);
+/* data_only: fdatasync(2). */
+FL_NODISCARD int fs_fsync(struct mount *mount, const char *path, bool data_only);
 FL_NODISCARD int fs_readlink(struct mount *mount, const char *path, char *target, size_t max);
 FL_NODISCARD int fs_stat(struct mount *mount, const char *path, struct stat *st);
 /* Calls fn for each entry but the two dots; fn may not call these functions. */

@@ -70,8 +70,21 @@ static void body_drop(struct tree_body *body)
 {
     if (S_ISDIR(body->type) || --body->nlink == 0)
         body_free(body);
-    else
-        body->synced = false;
+}
+
+/* Bytes from `offset` on may be on the disk, or not; in its page, a hole may have a block with old bytes. */
+static void body_changes(struct tree_body *body, uint64_t offset)
+{
+    offset = trunc_page(offset);
+    body->synced = false;
+    body->synced_bytes = offset < body->synced_bytes ? offset : body->synced_bytes;
+}
+
+/* The entry, if there is one, is about to go; and perhaps its body, of which nothing is promised then. */
+static void entry_goes(struct tree_entry *entry)
+{
+    if (entry != NULL && entry->body->nlink == 1)
+        entry->body->ino = 0;
 }
 
 static void body_resize(struct tree_body *body, uint64_t size)
@@ -82,7 +95,13 @@ static void body_resize(struct tree_body *body, uint64_t size)
         memset(bytes + body->size, 0, size - body->size);
     body->bytes = bytes;
     body->size = size;
-    body->synced = false;
+}
+
+static void body_synced(struct tree_body *body, uint64_t ino)
+{
+    body->synced = true;
+    body->synced_bytes = body->size;
+    body->ino = ino;
 }
 
 static void tree_free_body(struct tree_body *dir)
@@ -210,7 +229,6 @@ static void step_link(struct tree *tree)
         return;
     EXPECT(tree, fs_link(tree->mount, from.path, to.path), to.entry != NULL ? -EEXIST : 0);
     from.entry->body->nlink++;
-    from.entry->body->synced = false;
     dir_add(to.dir, to.name, from.entry->body);
 }
 
@@ -221,6 +239,7 @@ static void step_unlink(struct tree *tree)
     int expected = place.entry == NULL                                                        ? -ENOENT
                    : S_ISDIR(place.entry->body->type) && place.entry->body->entries != NULL ? -ENOTEMPTY
                                                                                               : 0;
+    entry_goes(place.entry);
     EXPECT(tree, fs_unlink(tree->mount, place.path), expected);
     struct tree_body *body = place.entry->body;
     dir_remove(place.dir, place.entry);
@@ -259,6 +278,7 @@ static void step_rename(struct tree *tree)
         EXPECT(tree, fs_rename(tree->mount, from.path, to.path), 0);
         return;
     }
+    entry_goes(to.entry);
     EXPECT(tree, fs_rename(tree->mount, from.path, to.path), rename_expected(&from, &to));
     struct tree_body *body = from.entry->body;
     if (to.entry != NULL) {
@@ -290,7 +310,7 @@ static void step_write(struct tree *tree)
     assert_non_null(buf);
     for (size_t i = 0; i < len; i++)
         buf[i] = test_byte(salt + i);
-    body->synced = false;
+    body_changes(body, offset);
     int64_t n = fs_write(tree->mount, place.path, offset, buf, len);
     if (!refused(tree, n)) {
         assert_true(n > 0 && n <= (int64_t)len);
@@ -310,7 +330,7 @@ static void step_truncate(struct tree *tree)
     uint64_t size = below(tree, 3) == 0 ? below(tree, tree->max_bytes) : below(tree, body->size + 1000);
     if (below(tree, 4) == 0)
         size = 0;
-    body->synced = false;
+    body_changes(body, size);
     EXPECT(tree, fs_truncate(tree->mount, place.path, size), 0);
     body_resize(body, size);
 }
@@ -322,7 +342,7 @@ static void step_punch(struct tree *tree)
     if (body == NULL || body->size == 0)
         return;
     uint64_t offset = below(tree, body->size), len = 1 + below(tree, body->size - offset);
-    body->synced = false;
+    body_changes(body, offset);
     EXPECT(tree, fs_punch(tree->mount, place.path, offset, len), 0);
     memset(body->bytes + offset, 0, len);
 }
@@ -334,11 +354,9 @@ static void step_fsync(struct tree *tree)
     struct stat st;
     if (body == NULL)
         return;
-    EXPECT(tree, fs_fsync(tree->mount, place.path), 0);
-    if (fs_stat(tree->mount, place.path, &st) == 0) {
-        body->synced = true;
-        body->ino = st.st_ino;
-    }
+    EXPECT(tree, fs_fsync(tree->mount, place.path, below(tree, 2) == 0), 0);
+    if (fs_stat(tree->mount, place.path, &st) == 0)
+        body_synced(body, st.st_ino);
 }
 
 /* ---- comparing ----------------------------------------------------------------------------------------- */
@@ -461,10 +479,8 @@ static void synced_dir(struct tree *tree, const char *path, struct tree_body *di
         char at[8192];
         struct stat st;
         snprintf(at, sizeof at, "%s/%s", path, entry->name);
-        if (S_ISREG(entry->body->type) && fs_stat(tree->mount, at, &st) == 0) {
-            entry->body->synced = true;
-            entry->body->ino = st.st_ino;
-        }
+        if (S_ISREG(entry->body->type) && fs_stat(tree->mount, at, &st) == 0)
+            body_synced(entry->body, st.st_ino);
         if (S_ISDIR(entry->body->type))
             synced_dir(tree, at, entry->body);
     }
@@ -480,7 +496,7 @@ static void each_synced(struct tree_body *dir, void (*fn)(void *arg, const struc
     for (struct tree_entry *entry = dir->entries; entry != NULL; entry = entry->next) {
         if (S_ISDIR(entry->body->type))
             each_synced(entry->body, fn, arg);
-        else if (S_ISREG(entry->body->type) && entry->body->synced)
+        else if (S_ISREG(entry->body->type) && entry->body->ino != 0)
             fn(arg, entry->body);
     }
 }

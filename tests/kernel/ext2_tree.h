@@ -22,9 +22,10 @@ struct tree_body {
     uint64_t size;
     struct tree_entry *entries; /* of a directory */
     struct tree_body *parent;   /* of a directory */
-    /* What a successful fsync has put on stable storage, and nothing changed since. */
-    bool synced;
-    uint64_t ino; /* when it was synced */
+    uint64_t ino; /* of a file that was synced */
+    /* So many bytes from the first are what a successful fsync has put on stable storage. */
+    uint64_t synced_bytes;
+    bool synced; /* it was synced, and not changed since */
 };
 
 struct tree_entry {
@@ -49,7 +50,7 @@ void tree_step(struct tree *tree);
 void tree_compare(struct tree *tree);
 /* mount->sync has succeeded, and nothing else has run meanwhile: all is synced. */
 void tree_synced(struct tree *tree);
-/* Calls fn for each file whose bytes are synced. */
+/* Calls fn for each file that has synced bytes. */
 void tree_each_synced(struct tree *tree, void (*fn)(void *arg, const struct tree_body *body), void *arg);
 
 #endif
