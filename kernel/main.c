@@ -9,7 +9,7 @@
  *   root=vda           the disk with the root; without it the root is a tmpfs
  *   swap=vdb           the disk that is the swap space
  *   init=/bin/sh       process 1; else /sbin/init, /init, /bin/init, /bin/sh, whichever is there
- *   unknown=1          system calls that are missing are named on the console
+ *   unknown=1          system calls that are missing are named on the console, each once
  *   strace=1           all system calls are
  *   panic_on_exit=1    a panic when init ends with a status other than 0
  *   -- arguments …     of init
