@@ -16,3 +16,10 @@ foreach(source ${EXT2_TESTS})
   target_sources(${name} PRIVATE ${EXT2_SUPPORT} $<TARGET_OBJECTS:kernel_ext2>)
   target_include_directories(${name} PRIVATE kernel)
 endforeach()
+
+# How programs are loaded, and what handlers find on their stacks.
+foreach(name elf_test sigframe_test)
+  faultline_sim_test(tests/kernel/${name}.c)
+  target_include_directories(${name} PRIVATE kernel)
+endforeach()
+target_sources(elf_test PRIVATE kernel/proc/elf.c)
