@@ -6,7 +6,7 @@
  *   stat_calls.c   asking: stat, statx, access, readlink, statfs
  *   attr_calls.c   changing attributes: chmod, chown, utimensat, truncate, fallocate
  *   path_calls.c   changing directories; the working directory
- *   poll_calls.c   waiting: poll, select, epoll, eventfd
+ *   poll_calls.c   waiting: poll, select; epoll.c, eventfd.c
  *   mount_calls.c  mount, umount2
  */
 #ifndef KERNEL_FS_FS_CALLS_H

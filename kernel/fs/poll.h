@@ -23,7 +23,12 @@ FL_NODISCARD int poll_sleep(uint32_t seen, uint64_t deadline_ns);
 /* The file's POLL* events among `events`, and those that are always told. */
 FL_NODISCARD unsigned file_poll(struct file *file, unsigned events);
 
-/* eventfd.c, epoll.c */
-FL_NODISCARD int eventfd_create(uint64_t count, unsigned flags, struct file **file);
+/*
+ * The caller's mask of signals is another one during the wait: the program's sigset at `user`, unless that is 0.
+ * Where a signal ended the wait (`interrupted`), the old mask comes back after the signal is taken. Errors:
+ * -EINVAL, -EFAULT.
+ */
+FL_NODISCARD int poll_mask_begin(uint64_t user, uint64_t len_bytes);
+void poll_mask_end(uint64_t user, bool interrupted);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * poll_calls.c: the system calls that wait for several files: poll and select. (epoll.c has epoll's.)
+ * poll_calls.c: the system calls that wait for several files: poll and select. (epoll.c and eventfd.c have theirs.)
  *
  *   sys_poll, sys_ppoll ─▶ pollfds in the kernel ─┐
  *   sys_select, sys_pselect6 ─▶ bits ─▶ pollfds ──┴▶ poll_files: scan, sleep, scan again ─▶ back
@@ -74,11 +74,7 @@ static int poll_files(struct pollfd *fds, uint32_t nfds, uint64_t deadline_ns)
     return -ERESTARTNOHAND;
 }
 
-/*
- * The caller's mask of signals is another one during the wait. Where a signal ended it, the old mask comes back
- * after the signal is taken.
- */
-static int mask_begin(uint64_t user, uint64_t len_bytes)
+int poll_mask_begin(uint64_t user, uint64_t len_bytes)
 {
     struct thread *td = curthread();
     sigset mask;
@@ -98,11 +94,11 @@ static int mask_begin(uint64_t user, uint64_t len_bytes)
     return 0;
 }
 
-static void mask_end(uint64_t user, int64_t result)
+void poll_mask_end(uint64_t user, bool interrupted)
 {
     struct thread *td = curthread();
 
-    if (user == 0 || result == -ERESTARTNOHAND)
+    if (user == 0 || interrupted)
         return;
     machine_lock(&proc_lock);
     td->td_sigmask = td->td_oldmask;
@@ -170,11 +166,11 @@ int64_t sys_ppoll(const uint64_t arg[6])
     int error = timeout_copyin(arg[2], &deadline);
 
     if (error == 0)
-        error = mask_begin(arg[3], arg[4]);
+        error = poll_mask_begin(arg[3], arg[4]);
     if (error != 0)
         return error;
     int64_t result = poll_user(arg[0], (uint32_t)arg[1], deadline);
-    mask_end(arg[3], result);
+    poll_mask_end(arg[3], result == -ERESTARTNOHAND);
     error = timeout_copyout(arg[2], deadline);
     return error != 0 && result >= 0 ? error : result;
 }
@@ -310,11 +306,11 @@ int64_t sys_pselect6(const uint64_t arg[6])
     if (error == 0)
         error = timeout_copyin(arg[4], &deadline);
     if (error == 0)
-        error = mask_begin(mask[0], mask[1]);
+        error = poll_mask_begin(mask[0], mask[1]);
     if (error != 0)
         return error;
     int64_t result = select_user(arg, deadline);
-    mask_end(mask[0], result);
+    poll_mask_end(mask[0], result == -ERESTARTNOHAND);
     error = timeout_copyout(arg[4], deadline);
     return error != 0 && result >= 0 ? error : result;
 }

@@ -11,7 +11,7 @@
  * A node with a name has one reference for its names together. So inode_put meets zero only when the last name
  * and the last user are gone, and nothing can find the node any more: release frees it at once.
  *
- * Locks: (D) of a directory guards its entries, and nlink of itself; of another node, its own nlink. A
+ * Locks: (TM) tmpfs->lock, a leaf: which nodes there are. (D) of a directory guards its entries, and nlink of itself; of another node, its own nlink. A
  * directory that is removed is locked after its parent.
  */
 #include "fs/tmpfs.h"
@@ -44,10 +44,12 @@ struct tmpfs_dirent {
 
 struct tmpfs_node {
     struct inode inode;
-    struct vnode *vnode; /* (c) of a regular file */
-    char *target;        /* (c) of a link */
+    struct vnode *vnode;             /* (c) of a regular file */
+    char *target;                    /* (c) of a link */
+    struct tmpfs_node *next, **prev; /* (TM) all nodes of the mount */
     /* Of a directory, (D): */
-    struct tmpfs_node *parent; /* without a reference: who has entries is not removed; NULL: this one was */
+    struct tmpfs_node *parent; /* without a reference, since who has entries is not removed; … */
+    bool retired;              /* … with one, since this one was */
     struct tmpfs_dirent *first, *last;
     struct tmpfs_dirent **bucket;
     uint32_t nbuckets; /* a power of two */
@@ -57,8 +59,10 @@ struct tmpfs_node {
 
 struct tmpfs {
     struct mount mount;
-    _Atomic uint64_t next_ino;
-    _Atomic uint64_t nodes;
+    struct machine_lock lock; /* (TM) */
+    struct tmpfs_node *nodes; /* (TM) */
+    uint64_t nnodes;          /* (TM) */
+    uint64_t next_ino;        /* (TM) */
 };
 
 static const struct inode_ops tmpfs_dir_ops, tmpfs_file_ops, tmpfs_link_ops, tmpfs_device_ops;
@@ -98,6 +102,30 @@ static void node_free(struct tmpfs_node *node)
     kfree(node);
 }
 
+/* The node is one of the mount's, and gets its number. */
+static void node_list(struct tmpfs *tmpfs, struct tmpfs_node *node)
+{
+    machine_lock(&tmpfs->lock);
+    node->inode.ino = ++tmpfs->next_ino;
+    node->next = tmpfs->nodes;
+    node->prev = &tmpfs->nodes;
+    if (node->next != NULL)
+        node->next->prev = &node->next;
+    tmpfs->nodes = node;
+    tmpfs->nnodes++;
+    machine_unlock(&tmpfs->lock);
+}
+
+static void node_unlist(struct tmpfs *tmpfs, struct tmpfs_node *node)
+{
+    machine_lock(&tmpfs->lock);
+    *node->prev = node->next;
+    if (node->next != NULL)
+        node->next->prev = node->prev;
+    tmpfs->nnodes--;
+    machine_unlock(&tmpfs->lock);
+}
+
 /* A node without names, and with one reference. */
 static int node_create(struct tmpfs *tmpfs, uint32_t mode, uint64_t rdev, struct tmpfs_node **node)
 {
@@ -109,7 +137,6 @@ static int node_create(struct tmpfs *tmpfs, uint32_t mode, uint64_t rdev, struct
     struct inode *inode = &fresh->inode;
     inode->ops = ops_for(mode);
     inode->mount = &tmpfs->mount;
-    inode->ino = atomic_fetch_add(&tmpfs->next_ino, 1) + 1;
     inode->rdev = rdev;
     inode->refs = 1;
     inode->mode = mode;
@@ -127,15 +154,22 @@ static int node_create(struct tmpfs *tmpfs, uint32_t mode, uint64_t rdev, struct
         node_free(fresh);
         return error;
     }
-    atomic_fetch_add(&tmpfs->nodes, 1);
+    node_list(tmpfs, fresh);
     *node = fresh;
     return 0;
 }
 
+/* A removed directory gives back its parent, which may go with it, and so on: a loop, since paths are deep. */
 static void tmpfs_release(struct inode *inode)
 {
-    atomic_fetch_sub(&tmpfs_of(inode)->nodes, 1);
-    node_free(node_of(inode));
+    struct tmpfs_node *node = node_of(inode), *parent;
+
+    do {
+        parent = node->retired ? node->parent : NULL;
+        node_unlist(tmpfs_of(&node->inode), node);
+        node_free(node);
+        node = parent;
+    } while (parent != NULL && atomic_fetch_sub(&parent->inode.refs, 1) == 1);
 }
 
 /* A name more. The first one brings the reference of the names. (D) of the directory. */
@@ -212,9 +246,9 @@ static void dirent_insert(struct tmpfs_node *dir, struct tmpfs_dirent *entry)
     entry->behind = NULL;
     *(dir->last != NULL ? &dir->last->behind : &dir->first) = entry;
     dir->last = entry;
+    dirent_hash(dir, entry);
     if (++dir->nentries > 2 * dir->nbuckets)
         buckets_grow(dir);
-    dirent_hash(dir, entry);
     dir_changed(dir);
 }
 
@@ -253,8 +287,6 @@ static int tmpfs_lookup(struct inode *inode, const char *name, size_t len_bytes,
     struct tmpfs_node *dir = node_of(inode);
 
     if (len_bytes == 2 && name[0] == '.' && name[1] == '.') {
-        if (dir->parent == NULL)
-            return -ENOENT;
         *found = inode_get(&dir->parent->inode);
         return 0;
     }
@@ -346,7 +378,8 @@ static int dir_retire(struct tmpfs_node *dir, struct tmpfs_node *node)
         error = -ENOTEMPTY;
     } else {
         node->inode.nlink--;
-        node->parent = NULL;
+        node->retired = true;
+        (void)inode_get(&node->parent->inode);
     }
     sleep_unlock(&node->inode.lock);
     if (error == 0)
@@ -385,6 +418,9 @@ static int tmpfs_rename(struct inode *from_inode, const char *from, size_t from_
 {
     struct tmpfs_node *from_dir = node_of(from_inode), *to_dir = node_of(to_inode);
     struct tmpfs_dirent *entry;
+
+    if (inode == replaced) /* two names of one file: rename(2) does nothing */
+        return 0;
     int error = to_inode->nlink == 0 ? -ENOENT : dirent_create(to, to_len, node_of(inode), &entry);
 
     if (error == 0 && replaced != NULL) {
@@ -502,8 +538,41 @@ static int tmpfs_statfs(struct mount *mount, void *statfs)
     st->f_blocks = vm.nframes + vm.swap_pages;
     st->f_bfree = st->f_bavail = vm.free + vm.swap_free;
     st->f_files = vm.nframes;
-    st->f_ffree = vm.nframes - ((struct tmpfs *)mount->fs)->nodes;
+    st->f_ffree = vm.nframes - ((struct tmpfs *)mount->fs)->nnodes; /* one word: then or now */
     st->f_namelen = NAME_LEN_MAX;
+    return 0;
+}
+
+/* Whether someone has a node beside its names and, of the root, the mount. */
+static bool tmpfs_busy(struct tmpfs *tmpfs)
+{
+    bool busy = false;
+
+    machine_lock(&tmpfs->lock);
+    for (struct tmpfs_node *node = tmpfs->nodes; node != NULL && !busy; node = node->next)
+        busy = node->inode.nlink == 0 || atomic_load(&node->inode.refs) > 1;
+    machine_unlock(&tmpfs->lock);
+    return busy;
+}
+
+/* Nobody finds the way to the mount any more. */
+static int tmpfs_unmount(struct mount *mount)
+{
+    struct tmpfs *tmpfs = mount->fs;
+
+    if (tmpfs_busy(tmpfs))
+        return -EBUSY;
+    while (tmpfs->nodes != NULL) {
+        struct tmpfs_node *node = tmpfs->nodes;
+        node_unlist(tmpfs, node);
+        while (node->first != NULL) {
+            struct tmpfs_dirent *entry = node->first;
+            node->first = entry->behind;
+            kfree(entry);
+        }
+        node_free(node);
+    }
+    kfree(tmpfs);
     return 0;
 }
 
@@ -518,6 +587,7 @@ int tmpfs_mount(const char *type, struct mount **mount)
     tmpfs->mount.dev = mount_anonymous_dev();
     tmpfs->mount.fs = tmpfs;
     tmpfs->mount.statfs = tmpfs_statfs;
+    tmpfs->mount.unmount = tmpfs_unmount;
     int error = node_create(tmpfs, S_IFDIR | 0755, 0, &root);
     if (error != 0) {
         kfree(tmpfs);

@@ -8,6 +8,28 @@
 
 /* kernel/fs: files, names, pipes, terminals. */
 #define CALLS_OF_FS(CALL)                                                                                    \
+    CALL(epoll_create)                                                                                       \
+    CALL(epoll_create1)                                                                                      \
+    CALL(epoll_ctl)                                                                                          \
+    CALL(epoll_wait)                                                                                         \
+    CALL(epoll_pwait)                                                                                        \
+    CALL(epoll_pwait2)                                                                                       \
+    CALL(eventfd)                                                                                            \
+    CALL(eventfd2)                                                                                           \
+    CALL(close_range)                                                                                        \
+    CALL(openat2)                                                                                            \
+    CALL(faccessat2)                                                                                         \
+    CALL(preadv2)                                                                                            \
+    CALL(pwritev2)                                                                                           \
+    CALL(sync_file_range)                                                                                    \
+    CALL(readahead)                                                                                          \
+    CALL(syncfs)                                                                                             \
+    CALL(chroot)                                                                                             \
+    CALL(utime)                                                                                              \
+    CALL(utimes)                                                                                             \
+    CALL(futimesat)                                                                                          \
+    CALL(fadvise64)                                                                                          \
+    CALL(socket)                                                                                             \
     CALL(read)                                                                                               \
     CALL(write)                                                                                              \
     CALL(open)                                                                                               \
@@ -199,7 +221,6 @@
     CALL(msgsnd)                                                                                             \
     CALL(msgrcv)                                                                                             \
     CALL(msgctl)                                                                                             \
-    CALL(socket)                                                                                             \
     CALL(connect)                                                                                            \
     CALL(accept)                                                                                             \
     CALL(sendto)                                                                                             \
@@ -217,20 +238,15 @@
     CALL(accept4)                                                                                            \
     CALL(ptrace)                                                                                             \
     CALL(getdents)                                                                                           \
-    CALL(utime)                                                                                              \
-    CALL(utimes)                                                                                             \
-    CALL(futimesat)                                                                                          \
     CALL(capget)                                                                                             \
     CALL(capset)                                                                                             \
     CALL(vhangup)                                                                                            \
     CALL(modify_ldt)                                                                                         \
     CALL(pivot_root)                                                                                         \
-    CALL(chroot)                                                                                             \
     CALL(acct)                                                                                               \
     CALL(swapoff)                                                                                            \
     CALL(iopl)                                                                                               \
     CALL(ioperm)                                                                                             \
-    CALL(readahead)                                                                                          \
     CALL(setxattr)                                                                                           \
     CALL(lsetxattr)                                                                                          \
     CALL(fsetxattr)                                                                                          \
@@ -248,13 +264,6 @@
     CALL(io_getevents)                                                                                       \
     CALL(io_submit)                                                                                          \
     CALL(io_cancel)                                                                                          \
-    CALL(epoll_create)                                                                                       \
-    CALL(epoll_create1)                                                                                      \
-    CALL(epoll_ctl)                                                                                          \
-    CALL(epoll_wait)                                                                                         \
-    CALL(epoll_pwait)                                                                                        \
-    CALL(eventfd)                                                                                            \
-    CALL(eventfd2)                                                                                           \
     CALL(signalfd)                                                                                           \
     CALL(signalfd4)                                                                                          \
     CALL(timer_create)                                                                                       \
@@ -265,9 +274,6 @@
     CALL(timerfd_create)                                                                                     \
     CALL(timerfd_settime)                                                                                    \
     CALL(timerfd_gettime)                                                                                    \
-    CALL(fadvise64)                                                                                          \
-    CALL(sync_file_range)                                                                                    \
-    CALL(syncfs)                                                                                             \
     CALL(splice)                                                                                             \
     CALL(tee)                                                                                                \
     CALL(vmsplice)                                                                                           \
@@ -284,8 +290,6 @@
     CALL(ioprio_set)                                                                                         \
     CALL(unshare)                                                                                            \
     CALL(setns)                                                                                              \
-    CALL(preadv2)                                                                                            \
-    CALL(pwritev2)                                                                                           \
     CALL(recvmmsg)                                                                                           \
     CALL(sendmmsg)                                                                                           \
     CALL(adjtimex)                                                                                           \
@@ -314,11 +318,7 @@
     CALL(io_uring_setup)                                                                                     \
     CALL(io_uring_enter)                                                                                     \
     CALL(io_uring_register)                                                                                  \
-    CALL(close_range)                                                                                        \
-    CALL(openat2)                                                                                            \
-    CALL(faccessat2)                                                                                         \
-    CALL(process_madvise)                                                                                    \
-    CALL(epoll_pwait2)
+    CALL(process_madvise)
 
 #define DECLARE(name) syscall_fn sys_##name;
 CALLS_OF_FS(DECLARE)

@@ -60,6 +60,7 @@ FL_NODISCARD int64_t fs_write(struct mount *mount, const char *path, uint64_t of
 FL_NODISCARD int64_t fs_read(struct mount *mount, const char *path, uint64_t offset, void *bytes,
                              size_t len_bytes);
 FL_NODISCARD int fs_truncate(struct mount *mount, const char *path, uint64_t len_bytes);
+FL_NODISCARD int fs_allocate(struct mount *mount, const char *path, uint64_t offset, uint64_t len_bytes);
 FL_NODISCARD int fs_punch(struct mount *mount, const char *path, uint64_t offset, uint64_t len_bytes);
 /* data_only: fdatasync(2). */
 FL_NODISCARD int fs_fsync(struct mount *mount, const char *path, bool data_only);

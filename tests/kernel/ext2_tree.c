@@ -347,6 +347,18 @@ static void step_punch(struct tree *tree)
     memset(body->bytes + offset, 0, len);
 }
 
+/* Space, within the file or behind its end, changes none of its bytes. */
+static void step_allocate(struct tree *tree)
+{
+    struct place place;
+    struct tree_body *body = draw_file(tree, &place);
+    if (body == NULL)
+        return;
+    uint64_t offset = below(tree, body->size + 10000);
+    body_changes(body, offset);
+    EXPECT(tree, fs_allocate(tree->mount, place.path, offset, 1 + below(tree, 40000)), 0);
+}
+
 static void step_fsync(struct tree *tree)
 {
     struct place place;
@@ -466,7 +478,7 @@ void tree_step(struct tree *tree)
     static void (*const steps[])(struct tree *) = {
         step_create, step_create,   step_create,   step_symlink, step_link,  step_unlink,  step_unlink,
         step_rename, step_rename,   step_write,    step_write,   step_write, step_write,   step_write,
-        step_punch,  step_truncate, step_truncate, step_fsync,   step_list,  step_compare, step_compare,
+        step_punch,  step_truncate, step_truncate, step_fsync,   step_list,  step_compare, step_allocate,
     };
     steps[below(tree, sizeof steps / sizeof steps[0])](tree);
 }
