@@ -172,5 +172,8 @@ void futex_wake_address(uint64_t addr, uint32_t n);
  * again.
  */
 FL_NODISCARD bool oom_wait(uint32_t tries);
+/* A system call found no memory, tries + 1 times, and holds none. Waits until there may be some. Returns
+ * false: it is to say -ENOMEM. */
+FL_NODISCARD bool memory_wait(uint32_t tries);
 
 #endif
