@@ -187,7 +187,7 @@ static _Noreturn void proc_exit(struct thread *td)
     proc_give_back(proc);
     machine_lock(&proc_lock);
     alone = proc_zombie_locked(proc);
-    proc->time_ns += td->td_cputime_ns;
+    proc->time_ns += thread_time_ns(td);
     thread_bury_locked(td);
     td->td_proc = NULL;
     machine_unlock(&proc_lock);
@@ -211,7 +211,7 @@ void exit_thread(int status)
         proc_exit(td);
     }
     thread_forget_signals_locked(td);
-    proc->time_ns += td->td_cputime_ns;
+    proc->time_ns += thread_time_ns(td);
     thread_bury_locked(td);
     machine_wake(&proc->nthreads);
     td->td_proc = NULL;

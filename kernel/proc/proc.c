@@ -181,12 +181,23 @@ void threads_reap(void)
     }
 }
 
+uint64_t thread_time_ns(const struct thread *td)
+{
+    uint64_t flags = intr_save(); /* the timer's interrupt counts, too */
+    uint64_t time_ns = td->td_cputime_ns;
+
+    if (td == curthread())
+        time_ns += machine_time_ns() - td->td_started;
+    intr_restore(flags);
+    return time_ns;
+}
+
 uint64_t proc_time_ns(const struct proc *proc)
 {
     uint64_t time_ns = proc->time_ns;
 
     for (const struct thread *td = proc->threads; td != NULL; td = td->td_next)
-        time_ns += td->td_cputime_ns;
+        time_ns += thread_time_ns(td);
     return time_ns;
 }
 

@@ -83,7 +83,7 @@ static int clock_read(uint64_t clock, uint64_t *ns)
         *ns = self_time_ns();
         return 0;
     case CLOCK_THREAD_CPUTIME_ID:
-        *ns = curthread()->td_cputime_ns;
+        *ns = thread_time_ns(curthread());
         return 0;
     default:
         return -EINVAL;
@@ -242,7 +242,7 @@ int64_t sys_getrusage(const uint64_t arg[6])
         ns = curproc()->child_time_ns;
         break;
     case RUSAGE_THREAD:
-        ns = curthread()->td_cputime_ns;
+        ns = thread_time_ns(curthread());
         break;
     default:
         return -EINVAL;

@@ -2,8 +2,8 @@
  * elf_test.c: whatever a program's file says of itself, elf.c lays out an image that lies between the limits,
  * or says no.
  *
- *   a sound file, with some words changed at random ─▶ elf_check_header, elf_layout ─┬─ an error
- *                                                                                   └─ all that elf.h promises
+ *   a sound file, some words of it changed at random ─▶ elf_layout ─┬─ an error
+ *                                                                   └─ all that elf.h promises
  */
 #include "support/seed.h"
 
