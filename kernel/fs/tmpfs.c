@@ -418,6 +418,9 @@ static int tmpfs_rename(struct inode *from_inode, const char *from, size_t from_
 {
     struct tmpfs_node *from_dir = node_of(from_inode), *to_dir = node_of(to_inode);
     struct tmpfs_dirent *entry;
+
+    if (inode == replaced) /* two names of one file: rename(2) does nothing */
+        return 0;
     int error = to_inode->nlink == 0 ? -ENOENT : dirent_create(to, to_len, node_of(inode), &entry);
 
     if (error == 0 && replaced != NULL) {

@@ -83,6 +83,8 @@ rm conformance.log
 CASES = [
     Case("shell", SHELL, short=True),
     Case("archive", ARCHIVE, short=True),
+    Case("processes", "processes", short=True),
+    Case("processes_glibc", "processes_glibc", short=True),
     Case("signals", "signals", short=True),
     Case("threads", "threads", short=True),
     Case("forktree", "forktree 60", short=True),

@@ -18,9 +18,10 @@ function(faultline_kernel_program name source compiler)
 endfunction()
 
 if(MUSL_GCC AND GXX)
-  foreach(program fsx forktree signals big ticker badcalls diskerror)
+  foreach(program fsx forktree processes signals big ticker badcalls diskerror)
     faultline_kernel_program(${program} ${HERE}/programs/${program}.c ${MUSL_GCC} -std=gnu17)
   endforeach()
+  faultline_kernel_program(processes_glibc ${HERE}/programs/processes.c ${CMAKE_C_COMPILER} -std=gnu17 -pthread)
   faultline_kernel_program(kbench ${PROJECT_SOURCE_DIR}/bench/kernel/kbench.c ${MUSL_GCC} -std=gnu17)
   faultline_kernel_program(threads ${HERE}/programs/threads.cc ${GXX} -std=c++17 -pthread)
   # SQLite's loading of extensions, which nothing here does, makes the linker warn.

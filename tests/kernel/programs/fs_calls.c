@@ -348,7 +348,8 @@ static void descriptors(void)
 
 static void attributes(void)
 {
-    struct timespec times[2] = {{100, 5}, {200, 7}}, omit[2] = {{0, UTIME_OMIT}, {300, 0}}, bad[2] = {{0, -5}, {0, 0}};
+    struct timespec times[2] = {{100, 5}, {200, 7}}, omit[2] = {{0, UTIME_OMIT}, {300, 0}},
+                    bad[2] = {{0, -5}, {0, 0}};
     struct statx stx;
     struct stat st;
 
