@@ -1,6 +1,6 @@
 /*
- * fs_calls.c: file-system calls and what they answer, line by line: as a program on Linux and on the kernel, whose
- * outputs must be equal.
+ * fs_calls.c: file-system calls and what they answer, line by line: as a program on Linux and on the kernel,
+ * whose outputs must be equal.
  *
  *   fs_calls DIR      works in DIR, which exists and is empty, and leaves it empty
  *
