@@ -43,6 +43,8 @@
 #define VM_MIN_FRAMES 16
 /* Bytes for slabs that are not full, and for some hundred transfers, vnodes and objects. */
 #define VM_META_FIXED (1u << 20)
+/* Bytes that fl_vm_boot uses beside what grows with memory. */
+#define VM_BOOT_FIXED (1u << 16)
 
 size_t fl_vm_meta_size(uint32_t nframes, uint32_t nentries)
 {
@@ -53,12 +55,18 @@ size_t fl_vm_meta_size(uint32_t nframes, uint32_t nentries)
            (size_t)nentries * (sizeof(struct vm_map_entry) + 8) + VM_META_FIXED;
 }
 
+size_t fl_vm_boot_size(uint32_t nframes)
+{
+    return (size_t)nframes * sizeof(struct vm_page) + (nframes / VM_LEVEL_0_NPAGES + 1) * VM_RESERV_BYTES +
+           VM_BOOT_FIXED;
+}
+
 int fl_vm_boot(const struct fl_vm_params *params)
 {
     if (params->nframes < VM_MIN_FRAMES || params->meta == NULL ||
         trunc_page((uintptr_t)params->meta) != (uintptr_t)params->meta)
         return -EINVAL;
-    vm_meta_init(params->meta, params->meta_len_bytes, params->fail_alloc);
+    vm_meta_init(params->meta, params->meta_len_bytes, params->back_meta, params->fail_alloc);
     int error = vm_page_startup(params->nframes, params->superpages);
     if (error == 0)
         error = kmap_startup(params->kmap);

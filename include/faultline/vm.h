@@ -34,6 +34,10 @@ struct fl_vm_params {
      * may be backed lazily. */
     void *meta;
     size_t meta_len_bytes;
+    /* Puts zeroed memory behind [start, start + len_bytes) of it, pages that are used from now on; false:
+     * there is none. Under the core's locks; it may call fl_frames_alloc when fl_vm_boot has returned. NULL:
+     * all of it is there. */
+    bool (*back_meta)(void *start, size_t len_bytes);
     /* Pages. The page budget is frames [0, nframes). For all that follow 0 means: chosen by the core. */
     uint32_t nframes;
     uint32_t free_reserved;    /* frames that only page-out itself may use */
@@ -57,6 +61,9 @@ struct fl_vm_params {
 /* Returns how many bytes of metadata memory nframes frames and about nentries map entries need at most. */
 FL_NODISCARD size_t fl_vm_meta_size(uint32_t nframes, uint32_t nentries);
 
+/* Returns how much of that fl_vm_boot itself uses, at most. */
+FL_NODISCARD size_t fl_vm_boot_size(uint32_t nframes);
+
 /* Context: once, before any other thread. Errors: -EINVAL (a parameter out of range),
  * -ENOMEM (meta is too small). */
 FL_NODISCARD int fl_vm_boot(const struct fl_vm_params *params);
@@ -66,6 +73,8 @@ FL_NODISCARD int fl_vm_boot(const struct fl_vm_params *params);
 void fl_vm_halt(void);
 
 void fl_vm_stats(struct fl_vm_stats *stats);
+/* Resident pages now: of private memory and shared memory, and of files. Looks at each object. */
+void fl_vm_resident(uint64_t *anonymous, uint64_t *file);
 
 /*
  * The store's bytes are the swap space from now on, as long as the store is now: anonymous memory that is not

@@ -4,7 +4,7 @@
  *   file_open ─▶ open_walk: the inode, made if O_CREAT says so ─▶ file_open_inode ─▶ ops, vnode by the type:
  *
  *     regular    directory    character or block device    fifo
- *     regular.c  directory.c  devfs.c                      pipe.c      (first inode_ops.open, if there is one)
+ *     regular.c  directory.c  devfs.c                      pipe.c     (first inode_ops.open, if there is one)
  */
 #include "fs/devfs.h"
 #include "fs/directory.h"

@@ -1,8 +1,8 @@
 /*
  * procfs_system.c: what /proc says of the whole system.
  *
- * Numbers that the kernel does not count are left out, rather than shown as 0: so /proc/meminfo has no
- * Cached, since the VM does not count pages of files apart. The load is that of now in all three places: no
+ * Numbers that the kernel does not count are left out, rather than shown as 0. The cache of a block device
+ * counts as Cached, as its pages are a file's like all others. The load is that of now in all three places: no
  * averages are kept.
  */
 #include "fs/devfs.h"
@@ -27,12 +27,17 @@ static unsigned long long kb(uint64_t npages)
 int procfs_meminfo(struct text *text, int pid)
 {
     struct fl_vm_stats vm;
+    uint64_t anonymous, file;
 
     (void)pid;
     fl_vm_stats(&vm);
+    fl_vm_resident(&anonymous, &file);
     text_printf(text, "MemTotal:       %8llu kB\n", kb(vm.nframes));
     text_printf(text, "MemFree:        %8llu kB\n", kb(vm.free));
     text_printf(text, "MemAvailable:   %8llu kB\n", kb(vm.free + vm.inactive));
+    text_printf(text, "Buffers:        %8llu kB\n", kb(0));
+    text_printf(text, "Cached:         %8llu kB\n", kb(file));
+    text_printf(text, "AnonPages:      %8llu kB\n", kb(anonymous));
     text_printf(text, "Active:         %8llu kB\n", kb(vm.active));
     text_printf(text, "Inactive:       %8llu kB\n", kb(vm.inactive));
     text_printf(text, "Unevictable:    %8llu kB\n", kb(vm.wired));

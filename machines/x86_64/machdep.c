@@ -2,10 +2,11 @@
  * machdep.c: from the boot loader's memory map to a running VM, and each CPU's segments and control bits.
  *
  *   physical memory
- *   | boot_alloc: tables … | 640K … 1M | kernel | (metadata) | frames of the VM …  | (metadata) | ACPI … |
- *                                                 ▲ frames_pa, a multiple of 2 MiB
+ *   | boot_alloc: tables … | metadata | … 1M | kernel | metadata | frames of the VM …  | metadata | ACPI … |
+ *                                                                ▲ frames_pa, a multiple of 2 MiB
  *
- * The VM's metadata lies between the kernel and frames_pa if there is room, and behind the frames otherwise.
+ * Before the VM runs, its metadata (meta.c) gets what lies below the frames, and as much of their end as it still
+ * needs.
  *
  * Does not do: RAM in other pieces than the one with the kernel, which on PCs is all below 3 GiB.
  * (machdep.c, FreeBSD: hammer_time.)
@@ -182,61 +183,33 @@ void cpu_init(uint32_t id, uint32_t apic_id)
 
 /* ---- the VM -------------------------------------------------------------------------------------------- */
 
-#define SWAP_PER_MEMORY  4 /* metadata is reserved for so much swap per memory */
-#define SWAP_LEAST_BYTES (UINT64_C(256) << 20)
-#define ENTRIES_LEAST    4096
-
-static size_t meta_bytes(uint64_t nframes)
-{
-    const uint64_t swap_wanted = ptoa(nframes) * SWAP_PER_MEMORY;
-    const uint32_t nentries = ENTRIES_LEAST + (uint32_t)(nframes / 16);
-
-    return round_page(fl_vm_meta_size((uint32_t)nframes, nentries) +
-                      fl_swap_meta_size(swap_wanted > SWAP_LEAST_BYTES ? swap_wanted : SWAP_LEAST_BYTES));
-}
-
-/* Divides [start, end) between metadata and frames; *meta_pa and *nframes. */
-static void divide_memory(uint64_t start, uint64_t end, uint64_t *meta_pa, size_t *meta_len,
-                          uint64_t *nframes)
-{
-    frames_pa = (start + 0x1fffff) & ~UINT64_C(0x1fffff);
-    if (frames_pa >= end)
-        panic("%lu KiB of memory are too few", physmem_bytes >> 10);
-    *nframes = atop(end - frames_pa);
-    *meta_len = meta_bytes(*nframes);
-    *meta_pa = start;
-    if (frames_pa - start >= *meta_len)
-        return;
-    /* fewer frames need less metadata, so a few steps come close */
-    while (ptoa(*nframes) + *meta_len > end - frames_pa) {
-        if (ptoa(*nframes) < VM_PAGE_SIZE * 64)
-            panic("%lu KiB of memory are too few", physmem_bytes >> 10);
-        *nframes -= 1 + atop(ptoa(*nframes) + *meta_len - (end - frames_pa)) / 2;
-        *meta_len = meta_bytes(*nframes);
-    }
-    *meta_pa = frames_pa + ptoa(*nframes);
-    *meta_len = end - *meta_pa;
-}
-
 static void vm_boot(void)
 {
-    const uint64_t start = round_page(kernel_pa(kernel_end));
-    uint64_t meta_pa, nframes;
-    size_t meta_len;
+    const uint64_t end = ram_with(kernel_pa(kernel_start))->end;
+    uint64_t npages_meta;
 
-    divide_memory(start, ram_with(kernel_pa(kernel_start))->end, &meta_pa, &meta_len, &nframes);
+    frames_pa = (kernel_pa(kernel_end) + 0x1fffff) & ~UINT64_C(0x1fffff);
+    if (frames_pa + (UINT64_C(1) << 20) > end)
+        panic("%lu KiB of memory are too few", physmem_bytes >> 10);
+    meta_init(atop(end - frames_pa));
+    /* what fl_vm_boot needs beyond the pieces of memory below the frames comes from their end */
+    meta_give(boot_memory.start, boot_memory.end);
+    meta_give(round_page(kernel_pa(kernel_end)), frames_pa);
+    npages_meta = meta_lacks(atop(end - frames_pa));
+    meta_give(end - ptoa(npages_meta), end);
+    boot_memory.start = boot_memory.end;
     struct fl_vm_params params = {
-        .meta = phys_to_virt(meta_pa),
-        .meta_len_bytes = meta_len,
-        .nframes = (uint32_t)nframes,
+        .meta = meta_start(),
+        .meta_len_bytes = meta_len_bytes(),
+        .back_meta = meta_back,
+        .nframes = (uint32_t)(atop(end - frames_pa) - npages_meta),
         .superpages = true,
         .direct_map = phys_to_virt(frames_pa),
     };
-    for (uint64_t at = 0; at < meta_len; at += VM_PAGE_SIZE)
-        pagezero((char *)params.meta + at);
     int error = fl_vm_boot(&params);
     if (error != 0)
-        panic("the VM does not boot with %lu frames: error %d", nframes, error);
+        panic("the VM does not boot with %u frames: error %d", params.nframes, error);
+    meta_booted();
 }
 
 static void pageout_main(void *arg)

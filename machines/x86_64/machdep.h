@@ -36,6 +36,27 @@ void pmap_bootstrap(uint64_t end);
 void pmap_pinit_kernel(uint64_t *pml4);
 void pmap_release_kernel(uint64_t *pml4);
 
+/* The page table for va is there from now on; Context: boot. A page of the kernel's own is entered at va, whose
+ * table is there; what is entered there: 0: nothing. */
+void pmap_kenter_table(uint64_t va);
+void pmap_kenter(uint64_t va, uint64_t pa);
+FL_NODISCARD uint64_t pmap_kextract(uint64_t va);
+
+/* ---- meta.c ---- */
+
+/* Reserves addresses for the metadata of nframes frames. Context: boot. */
+void meta_init(uint64_t nframes);
+FL_NODISCARD void *meta_start(void);
+FL_NODISCARD size_t meta_len_bytes(void);
+/* [start, end) of physical memory is for metadata; the last piece is used first. Context: boot. */
+void meta_give(uint64_t start, uint64_t end);
+/* How many pages more fl_vm_boot needs, for nframes frames. */
+FL_NODISCARD uint64_t meta_lacks(uint64_t nframes);
+/* The VM runs: from now on its frames are used. */
+void meta_booted(void);
+/* fl_vm_params.back_meta */
+FL_NODISCARD bool meta_back(void *start, size_t len);
+
 /* ---- acpi.c ---- */
 
 #define ACPI_CPUS_MAX CPUS_MAX

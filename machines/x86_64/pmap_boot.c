@@ -74,6 +74,21 @@ void pmap_pinit_kernel(uint64_t *pml4)
     pml4[pt_index(KERNBASE, X86_PT_LEVELS)] = kernel[pt_index(KERNBASE, X86_PT_LEVELS)];
 }
 
+void pmap_kenter_table(uint64_t va)
+{
+    (void)kernel_pte(va, 1);
+}
+
+void pmap_kenter(uint64_t va, uint64_t pa)
+{
+    *kernel_pte(va, 1) = pa | X86_PG_V | X86_PG_G | X86_PG_RW | X86_PG_NX;
+}
+
+uint64_t pmap_kextract(uint64_t va)
+{
+    return *kernel_pte(va, 1) & X86_PG_FRAME;
+}
+
 void pmap_release_kernel(uint64_t *pml4)
 {
     pml4[pt_index(DMAP_MIN, X86_PT_LEVELS)] = 0;
