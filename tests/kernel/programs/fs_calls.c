@@ -7,7 +7,6 @@
  * Each line says which call, and its result or the error's name. Nothing is printed that may differ: no inode
  * numbers, times, device numbers.
  */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -618,7 +617,7 @@ int main(int argc, char **argv)
     locks();
     copies();
     listing();
-    const char *const left[] = {"f", "l", "loop", "ld", "dangling", "d"};
+    const char *const left[] = {"f", "f4", "l", "loop", "ld", "dangling", "d"};
     for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++)
         unlink(left[i]);
     SAY(chdir("/"));
