@@ -89,6 +89,8 @@ CASES = [
     Case("threads", "threads", short=True),
     Case("forktree", "forktree 60", short=True),
     Case("forktree_500", "forktree 500", least_mib=64),
+    Case("fs_calls", "mkdir calls.d && fs_calls $PWD/calls.d && rmdir calls.d", short=True),
+    Case("fs_calls_tmp", "mkdir /tmp/calls.d && fs_calls /tmp/calls.d && rmdir /tmp/calls.d", short=True),
     Case("fsx", "fsx fsx.file 1 1500", short=True),
     Case("fsx_more", "for seed in 2 3 4 5 6; do fsx fsx.$seed $seed 4000 || exit 1; done"),
     Case("fsx_large", "fsx fsx.large 7 3000 4096 && rm fsx.large"),

@@ -1,6 +1,6 @@
 /*
- * fs_lockf_test.c: record locks beside a naive model: for each byte of a file, what each owner has there. Then
- * waits: that end, that are refused because they would not, and that a signal ends.
+ * fs_lockf_test.c: record locks beside a naive model: for each byte of a file, what each owner has there.
+ * Then waits: that end, that are refused because they would not, and that a signal ends.
  *
  * FAULTLINE_SEED=n runs the round of that seed only; FAULTLINE_ROUNDS=n runs more.
  */
@@ -66,7 +66,7 @@ static void end(void)
     assert_int_equal(kmem_pieces, 0);
 }
 
-/* ---- the model ------------------------------------------------------------------------------------------------------- */
+/* ---- the model ----------------------------------------------------------------------------------------- */
 
 /* Whether another owner has something in the way at byte i. */
 static bool in_the_way(unsigned who, unsigned i, bool exclusive)
@@ -97,7 +97,7 @@ static uint64_t end_of(unsigned stop)
     return stop == BYTES ? UINT64_MAX : stop;
 }
 
-/* ---- random operations -------------------------------------------------------------------------------------------------- */
+/* ---- random operations --------------------------------------------------------------------------------- */
 
 static struct lockf lock_of(unsigned who, unsigned start, unsigned stop, bool exclusive)
 {
@@ -166,7 +166,7 @@ static void test_random(void **state)
     }
 }
 
-/* ---- waiting ---------------------------------------------------------------------------------------------------------------- */
+/* ---- waiting ------------------------------------------------------------------------------------------- */
 
 static int waited = 1;
 
@@ -199,7 +199,8 @@ static void waits_main(void *arg)
     sim_run("waits", wait_all, &one);
     settle();
     assert_int_equal(waited, 1); /* still */
-    /* 1 waits for 0, so 0 must not wait for 1; nor 2 for itself over both: that is no circle, and is not tried. */
+    /* 1 waits for 0, so 0 must not wait for 1; nor 2 for itself over both: that is no circle, and is not
+     * tried. */
     assert_int_equal(lockf_set(&test_inode, &third, true), -EDEADLK);
     assert_int_equal(lockf_clear(&test_inode, &first), 0);
     settle();

@@ -1,6 +1,6 @@
 /*
- * fs_tmpfs_test.c: random operations on tmpfs and on the naive model of a tree (ext2_tree.h), by several fibers at
- * a time, on hostile computers. At the end nothing of the heap is left.
+ * fs_tmpfs_test.c: random operations on tmpfs and on the naive model of a tree (ext2_tree.h), by several
+ * fibers at a time, on hostile computers. At the end nothing of the heap is left.
  *
  * FAULTLINE_SEED=n runs the round of that seed only; FAULTLINE_ROUNDS=n runs more.
  */

@@ -24,6 +24,9 @@ if(MUSL_GCC AND GXX)
   faultline_kernel_program(processes_glibc ${HERE}/programs/processes.c ${CMAKE_C_COMPILER} -std=gnu17 -pthread)
   faultline_kernel_program(kbench ${PROJECT_SOURCE_DIR}/bench/kernel/kbench.c ${MUSL_GCC} -std=gnu17)
   faultline_kernel_program(threads ${HERE}/programs/threads.cc ${GXX} -std=c++17 -pthread)
+  # It hands out bad pointers and lengths, which the compiler sees.
+  faultline_kernel_program(fs_calls ${HERE}/programs/fs_calls.c ${CMAKE_C_COMPILER} -std=gnu17 -Wno-nonnull
+                           -Wno-stringop-overflow -Wno-stringop-overread)
   # SQLite's loading of extensions, which nothing here does, makes the linker warn.
   faultline_kernel_program(database ${HERE}/programs/database.c ${CMAKE_C_COMPILER} -std=gnu17 -lsqlite3 -lm
                            -Wl,--no-warnings)
