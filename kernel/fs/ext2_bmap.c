@@ -297,11 +297,11 @@ static uint32_t size_blocks(const struct ext2_fs *fs, uint64_t size)
     return (uint32_t)((size + fs->block_bytes - 1) >> fs->block_shift);
 }
 
-int ext2_settle(struct ext2_inode *ip, bool trim)
+int ext2_settle(struct ext2_inode *ip)
 {
     uint32_t end = size_blocks(ip->fs, ip->size);
     int error = 0;
-    if (trim && ip->alloc_end > end) {
+    if (ip->alloc_end > end) {
         error = ext2_bfree(ip, end, UINT32_MAX);
         if (error == 0)
             ip->alloc_end = end;

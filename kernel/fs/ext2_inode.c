@@ -302,7 +302,7 @@ static int inode_settle(struct ext2_inode *ip)
     if (ip->inode.nlink == 0)
         error = inode_delete(ip);
     else if (ip->nfresh > 0 || ip->alloc_end > 0)
-        error = ext2_settle(ip, true);
+        error = ext2_settle(ip);
     sleep_unlock(&ip->fs->meta);
     return error;
 }
@@ -606,7 +606,7 @@ static int inode_sync(struct ext2_inode *ip)
         return error;
     error = fl_vnode_sync(vnode, 0, UINT64_MAX);
     sleep_lock(&ip->fs->meta);
-    int settle = ip->fs->mount.read_only ? 0 : ext2_settle(ip, true);
+    int settle = ip->fs->mount.read_only ? 0 : ext2_settle(ip);
     sleep_unlock(&ip->fs->meta);
     int close = fl_vnode_close(vnode);
     return error != 0 ? error : settle != 0 ? settle : close;

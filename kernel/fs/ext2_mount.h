@@ -169,8 +169,9 @@ FL_NODISCARD int ext2_fresh_written(struct ext2_inode *ip, uint32_t lblk, uint32
 /* How many of the n blocks from lblk on, which have one of both states, are fresh, or are not. */
 FL_NODISCARD uint32_t ext2_fresh_run(const struct ext2_inode *ip, uint32_t lblk, uint32_t n, bool *fresh)
     FL_REQUIRES(ip->fs->meta);
-/* Fresh blocks of the file get their zeros; with `trim`, what lies behind its end is freed. Errors: -EIO. */
-FL_NODISCARD int ext2_settle(struct ext2_inode *ip, bool trim) FL_REQUIRES(ip->fs->meta);
+/* What lies behind the file's end is freed, or e2fsck would make the file longer; fresh blocks of the file get
+ * their zeros. Errors: -EIO. */
+FL_NODISCARD int ext2_settle(struct ext2_inode *ip) FL_REQUIRES(ip->fs->meta);
 
 /* ---- ext2_inode.c ------------------------------------------------------------------------------------------ */
 

@@ -315,7 +315,7 @@ static int ext2_flush(struct store *store)
 {
     struct ext2_inode *ip = store_inode(store);
     sleep_lock(&ip->fs->meta);
-    int error = ext2_settle(ip, false);
+    int error = ext2_settle(ip);
     if (error == 0)
         error = ext2_bsync(ip->fs, false);
     sleep_unlock(&ip->fs->meta);
