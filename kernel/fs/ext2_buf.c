@@ -311,8 +311,8 @@ static struct ext2_buf *buf_clean_one(struct ext2_bufs *bufs)
 }
 
 /*
- * A buffer for another block. Of dirty ones at most half are kept, so that the others can be kept for reading.
- * Errors: of the writes, if all are dirty.
+ * A buffer for another block. Of dirty ones at most half are kept, so that the others can be kept for
+ * reading. Errors: of the writes, if all are dirty.
  */
 static int buf_victim(struct ext2_fs *fs, struct ext2_buf **victim)
 {

@@ -7,16 +7,16 @@
  *   inode_put, the last ─▶ ext2_release ─┬─ it has names: on the lru list, with its vnode and its pages
  *                                        └─ none, or too many on the list: inode_end
  *
- *   inode_end   busy ─▶ vnode closed (dirty pages are written) ─┬─ all stores gone ─▶ settled, perhaps deleted
- *                                                               └─ mapped: it stays, without being used, until
- *                                                                  the mapping goes (ext2_store_gone)
+ *   inode_end   busy ─▶ vnode closed (dirty pages are written) ─┬─ all stores gone ─▶ settled, or deleted
+ *                                                               └─ mapped: it stays, until the mapping goes
+ *                                                                  (ext2_store_gone)
  *
  * So a file that is opened again has its pages still; the page daemon takes those that are not used. One that
  * is mapped, or open, keeps its bytes when its last name goes.
  *
- * The memory of an inode that has ended is used for others, and stays an inode's until the mount ends: who has
- * dropped the last reference may come to ext2_release late, when another thread has found the inode, dropped
- * it again, and ended it. What it finds is then in order, in use or unused.
+ * The memory of an inode that has ended is used for others, and stays an inode's until the mount ends: who
+ * has dropped the last reference may come to ext2_release late, when another thread has found the inode,
+ * dropped it again, and ended it. What it finds is then in order, in use or unused.
  *
  * Locks: (H) for all of that; (N) for d. Neither is held while a vnode is opened or closed.
  * Loops: a wait for a busy inode is one for its I/O.
@@ -385,7 +385,8 @@ bool ext2_inodes_used(struct ext2_fs *fs, uint32_t allowed)
     machine_lock(&fs->hash_lock);
     for (uint32_t i = 0; i < EXT2_HASH; i++)
         for (struct ext2_inode *ip = fs->hash[i]; ip != NULL; ip = ip->hash_next)
-            used = used || ip->busy || (!ip->on_lru && (&ip->inode != fs->mount.root || ip->inode.refs > allowed));
+            used = used || ip->busy ||
+                   (!ip->on_lru && (&ip->inode != fs->mount.root || ip->inode.refs > allowed));
     machine_unlock(&fs->hash_lock);
     return used;
 }

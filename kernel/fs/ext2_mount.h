@@ -51,25 +51,25 @@ struct ext2_fs {
     uint32_t inode_bytes, first_ino;
     uint32_t itable_blocks; /* of each group */
     uint32_t ngroups;
-    bool filetype; /* entries say the type */
+    bool filetype;      /* entries say the type */
     uint64_t max_bytes; /* of a file */
 
-    struct sleep_lock meta; /* (N) */
-    struct ext2_super_block sb;                      /* (N) as it is to be on the disk */
-    bool sb_dirty;                                   /* (N) */
-    bool trusted; /* (N) it was valid when it was mounted, and no error was seen since */
-    bool valid_on_disk;                              /* (N) the disk's superblock says EXT2_VALID_FS */
-    struct ext2_group *group;                        /* (N) ngroups of them */
-    struct ext2_bufs bufs;                           /* (N) */
-    uint8_t *zeros;                                  /* (c) a page of them */
-    uint32_t generation;                             /* (N) of the next new inode */
-    struct ext2_buf *super;                          /* (N) the superblock's buffer, held: it is always there */
+    struct sleep_lock meta;     /* (N) */
+    struct ext2_super_block sb; /* (N) as it is to be on the disk */
+    bool sb_dirty;              /* (N) */
+    bool trusted;               /* (N) it was valid when it was mounted, and no error was seen since */
+    bool valid_on_disk;         /* (N) the disk's superblock says EXT2_VALID_FS */
+    struct ext2_group *group;   /* (N) ngroups of them */
+    struct ext2_bufs bufs;      /* (N) */
+    uint8_t *zeros;             /* (c) a page of them */
+    uint32_t generation;        /* (N) of the next new inode */
+    struct ext2_buf *super;     /* (N) the superblock's buffer, held: it is always there */
 
-    struct machine_lock hash_lock; /* (H) */
-    struct ext2_inode *hash[EXT2_HASH];              /* (H) by inode number */
-    struct ext2_inode *lru_first, *lru_last;         /* (H) inodes that nobody uses, the oldest first */
-    uint32_t lru_count, lru_max;                     /* (H); lru_max (c) */
-    struct ext2_inode *unused;                       /* (H) memory of inodes that ended, by hash_next */
+    struct machine_lock hash_lock;           /* (H) */
+    struct ext2_inode *hash[EXT2_HASH];      /* (H) by inode number */
+    struct ext2_inode *lru_first, *lru_last; /* (H) inodes that nobody uses, the oldest first */
+    uint32_t lru_count, lru_max;             /* (H); lru_max (c) */
+    struct ext2_inode *unused;               /* (H) memory of inodes that ended, by hash_next */
 
     struct sleep_lock sync_lock; /* one sync at a time */
     uint64_t sync_pass;          /* (H); grows under sync_lock */
@@ -107,9 +107,10 @@ struct ext2_inode {
 
     _Atomic uint64_t size; /* bytes, of all types; changes under (N) */
 
-    struct machine_lock extent_lock;         /* (E) */
-    struct ext2_extent extent[EXT2_EXTENTS]; /* (E) lately used ones, none of them fresh or a hole; len 0: none */
-    uint32_t extent_next;                    /* (E) which is replaced next */
+    struct machine_lock extent_lock; /* (E) */
+    /* (E) lately used ones, none of them fresh or a hole; len 0: none */
+    struct ext2_extent extent[EXT2_EXTENTS];
+    uint32_t extent_next; /* (E) which is replaced next */
 };
 
 static inline struct ext2_fs *ext2_fs_of(struct mount *mount)
@@ -128,12 +129,12 @@ static inline void ext2_assert_meta(struct ext2_fs *fs) FL_ASSERT_CAPABILITY(fs-
         machine_panic("ext2: metadata is used without its lock");
 }
 
-/* ---- ext2_vfsops.c -------------------------------------------------------------------------------------- */
+/* ---- ext2_vfsops.c ------------------------------------------------------------------------------------- */
 
 /* The file system contradicts itself. Says so once, and asks for e2fsck. Returns -EIO. (N). */
 FL_NODISCARD int ext2_error(struct ext2_fs *fs, const char *what) FL_REQUIRES(fs->meta);
 
-/* ---- ext2_alloc.c: (N) all --------------------------------------------------------------------------------- */
+/* ---- ext2_alloc.c: (N) all ----------------------------------------------------------------------------- */
 
 /* May n blocks from blkno on be a file's: within the file system, and none of a group's own? */
 FL_NODISCARD bool ext2_data_blocks(const struct ext2_fs *fs, uint32_t blkno, uint32_t n);
@@ -147,7 +148,7 @@ FL_NODISCARD int ext2_alloc_inode(struct ext2_fs *fs, uint32_t parent, bool dire
     FL_REQUIRES(fs->meta);
 FL_NODISCARD int ext2_free_inode(struct ext2_fs *fs, uint32_t ino, bool directory) FL_REQUIRES(fs->meta);
 
-/* ---- ext2_bmap.c: (N) all ---------------------------------------------------------------------------------- */
+/* ---- ext2_bmap.c: (N) all ------------------------------------------------------------------------------ */
 
 /* *extent: where block lblk of the file is, and as many behind it as are easily seen, at most `max`. Errors:
  * -EIO. */
@@ -169,11 +170,11 @@ FL_NODISCARD int ext2_fresh_written(struct ext2_inode *ip, uint32_t lblk, uint32
 /* How many of the n blocks from lblk on, which have one of both states, are fresh, or are not. */
 FL_NODISCARD uint32_t ext2_fresh_run(const struct ext2_inode *ip, uint32_t lblk, uint32_t n, bool *fresh)
     FL_REQUIRES(ip->fs->meta);
-/* What lies behind the file's end is freed, or e2fsck would make the file longer; fresh blocks of the file get
- * their zeros. Errors: -EIO. */
+/* What lies behind the file's end is freed, or e2fsck would make the file longer; fresh blocks of the file
+ * get their zeros. Errors: -EIO. */
 FL_NODISCARD int ext2_settle(struct ext2_inode *ip) FL_REQUIRES(ip->fs->meta);
 
-/* ---- ext2_inode.c ------------------------------------------------------------------------------------------ */
+/* ---- ext2_inode.c -------------------------------------------------------------------------------------- */
 
 /* *ip: inode ino, with a reference. No lock but (D). Errors: -EIO, -ENOMEM. */
 FL_NODISCARD int ext2_iget(struct ext2_fs *fs, uint32_t ino, struct ext2_inode **ip);
@@ -207,12 +208,12 @@ FL_NODISCARD bool ext2_inodes_used(struct ext2_fs *fs, uint32_t allowed);
 /* All inodes have ended: their memory goes. */
 void ext2_inodes_free(struct ext2_fs *fs);
 
-/* ---- ext2_store.c ------------------------------------------------------------------------------------------ */
+/* ---- ext2_store.c -------------------------------------------------------------------------------------- */
 
 /* A store for a vnode of the file. NULL: no memory. */
 FL_NODISCARD struct store *ext2_store_create(struct ext2_inode *ip);
 
-/* ---- ext2_dir.c: (D) of dir, and (N) ------------------------------------------------------------------------- */
+/* ---- ext2_dir.c: (D) of dir, and (N) ------------------------------------------------------------------- */
 
 /* An entry that was found: at `offset` of block lblk, which buf, held, has. */
 struct ext2_entry {
@@ -246,7 +247,7 @@ struct ext2_dirent {
 FL_NODISCARD int ext2_dir_next(struct ext2_inode *dir, uint64_t *pos, struct ext2_dirent *entry)
     FL_REQUIRES(dir->fs->meta);
 
-/* ---- ext2_vnops.c ------------------------------------------------------------------------------------------ */
+/* ---- ext2_vnops.c -------------------------------------------------------------------------------------- */
 
 /* The operations of an inode of that mode. */
 FL_NODISCARD const struct inode_ops *ext2_ops(uint32_t mode);

@@ -27,7 +27,7 @@
 #define PIECES 8
 
 struct ext2_file_store {
-    struct store store; /* the first field */
+    struct store store;    /* the first field */
     struct ext2_inode *ip; /* (c) one of its `stores` */
 };
 
@@ -455,8 +455,8 @@ static int ext2_allocate(struct store *store, uint64_t offset, uint64_t len_byte
     if (end > fs->max_bytes)
         return -EFBIG;
     sleep_lock(&ip->fs->meta);
-    int error = file_allocate(ip, (uint32_t)(offset >> fs->block_shift),
-                              (uint32_t)((end + mask) >> fs->block_shift));
+    int error =
+        file_allocate(ip, (uint32_t)(offset >> fs->block_shift), (uint32_t)((end + mask) >> fs->block_shift));
     sleep_unlock(&ip->fs->meta);
     return error;
 }

@@ -1,7 +1,7 @@
 /*
  * ext2_crash_test.c: the power is cut at moments of the disk's writes and flushes, in the middle of random
- * operations. Each time e2fsck repairs what is left, and each file whose fsync had returned has the bytes that
- * were not changed since, under its name or in lost+found.
+ * operations. Each time e2fsck repairs what is left, and each file whose fsync had returned has the bytes
+ * that were not changed since, under its name or in lost+found.
  *
  * FAULTLINE_SEED=n runs the round of that seed only; FAULTLINE_ROUNDS=n runs more.
  */
@@ -207,7 +207,7 @@ static void order_path(char *path, unsigned i, bool moved)
             moved ? "/moved" : "/files", i);
 }
 
-/* Files that are synced get blocks of numbers, and other names; all of it is written, while the power goes. */
+/* Files that are synced get blocks of numbers, and other names; meanwhile the power goes. */
 static void order_run(struct mount *mount, struct sim_disk *disk)
 {
     uint8_t bytes[ORDER_BYTES];

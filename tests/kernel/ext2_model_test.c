@@ -1,6 +1,7 @@
 /*
- * ext2_model_test.c: random operations on ext2 and on a naive model of a tree, on hostile computers with little
- * memory, with remounts between. After each mount e2fsck finds nothing, and debugfs reads the model's bytes.
+ * ext2_model_test.c: random operations on ext2 and on a naive model of a tree, on hostile computers with
+ * little memory, with remounts between. After each mount e2fsck finds nothing, and debugfs reads the model's
+ * bytes.
  *
  * FAULTLINE_SEED=n runs the round of that seed only; FAULTLINE_ROUNDS=n runs more.
  */
@@ -49,9 +50,8 @@ static void image_has(const struct tree *tree)
 {
     char path[8192];
     assert_int_equal(image_run("rm -rf %s; mkdir %s", image_path("dump"), image_path("dump")), 0);
-    assert_int_equal(image_run("debugfs -R 'rdump %s %s' %s", tree->top, image_path("dump"),
-                               image_path("check")),
-                     0);
+    assert_int_equal(
+        image_run("debugfs -R 'rdump %s %s' %s", tree->top, image_path("dump"), image_path("check")), 0);
     snprintf(path, sizeof path, "%s%s", image_path("dump"), tree->top);
     dump_compare(path, tree->root);
 }
@@ -80,7 +80,8 @@ static void remount(struct mount **mount, struct sim_disk *disk, struct worker *
 
 static void round_run(uint64_t seed, unsigned ntrees, unsigned steps)
 {
-    static const char *const options[] = {"-b 1024", "-b 4096", "-b 2048", "-b 1024 -g 1024", "-b 4096 -I 128"};
+    static const char *const options[] = {"-b 1024", "-b 4096", "-b 2048", "-b 1024 -g 1024",
+                                          "-b 4096 -I 128"};
     static const char *const tops[TREES] = {"/t0", "/t1", "/t2"};
     struct sim_params params = test_params_hostile(seed);
     struct worker worker[TREES] = {0};

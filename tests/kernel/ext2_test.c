@@ -36,7 +36,7 @@ static void host_file(const char *name, uint64_t size, bool sparse)
 
 static void host_tree(void)
 {
-    static const uint64_t sizes[] = {0,     1,      1023,   1024,   4096,   4097,   12288,  12289,
+    static const uint64_t sizes[] = {0,     1,     1023,   1024,   4096,   4097,    12288,  12289,
                                      49152, 49153, 274432, 274433, 300000, 1000000, 1500000};
     char name[64];
     assert_int_equal(image_run("rm -rf %s && mkdir -p %s/deep/deeper/deepest %s/many", image_path("tree"),
@@ -53,10 +53,11 @@ static void host_tree(void)
         snprintf(name, sizeof name, "tree/many/a name of some length %u", i);
         host_file(name, i, false);
     }
-    assert_int_equal(image_run("cd %s && ln file3 deep/hard && ln -s short fast && "
-                               "ln -s $(printf 'long/%%.0s' $(seq 40)) slow && mkfifo pipe && chmod 640 file2",
-                               image_path("tree")),
-                     0);
+    assert_int_equal(
+        image_run("cd %s && ln file3 deep/hard && ln -s short fast && "
+                  "ln -s $(printf 'long/%%.0s' $(seq 40)) slow && mkfifo pipe && chmod 640 file2",
+                  image_path("tree")),
+        0);
 }
 
 struct compare {
@@ -163,8 +164,13 @@ static void test_read(void **state)
         const char *options;
         uint32_t block_bytes;
     } images[] = {
-        {"-b 1024", 512}, {"-b 1024", 1024}, {"-b 2048", 512}, {"-b 4096", 512}, {"-b 4096", 4096},
-        {"-b 1024 -r 0 -O none", 512}, {"-b 4096 -I 128 -g 1024", 1024},
+        {"-b 1024", 512},
+        {"-b 1024", 1024},
+        {"-b 2048", 512},
+        {"-b 4096", 512},
+        {"-b 4096", 4096},
+        {"-b 1024 -r 0 -O none", 512},
+        {"-b 4096 -I 128 -g 1024", 1024},
     };
     char options[512];
     (void)state;
@@ -187,7 +193,8 @@ static void test_index(void **state)
     snprintf(options, sizeof options, "-b 1024 -d %s", image_path("tree"));
     image_make("image", 16384, options);
     (void)image_run("e2fsck -fyD %s", image_path("image"));
-    assert_int_equal(image_run("debugfs -R 'htree_dump /many' %s | grep -q 'Root node'", image_path("image")), 0);
+    assert_int_equal(image_run("debugfs -R 'htree_dump /many' %s | grep -q 'Root node'", image_path("image")),
+                     0);
     typed = true;
     read_image("image", 1024, false);
     struct sim_disk *disk = image_disk("image", 1024, 5);
@@ -281,9 +288,8 @@ static void test_kinds(void **state)
     sim_shutdown();
     image_is_clean(disk);
     image_save(disk, "image");
-    assert_int_equal(image_run("debugfs -R 'stat /dir/large' %s | grep -q 'hex 08:12345'",
-                               image_path("image")),
-                     0);
+    assert_int_equal(
+        image_run("debugfs -R 'stat /dir/large' %s | grep -q 'hex 08:12345'", image_path("image")), 0);
     sim_disk_destroy(disk);
 }
 
@@ -446,8 +452,8 @@ static void test_full_mapped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),  cmocka_unit_test(test_index),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_kinds), cmocka_unit_test(test_unlinked), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_read),        cmocka_unit_test(test_index),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_kinds),       cmocka_unit_test(test_unlinked), cmocka_unit_test(test_full),
         cmocka_unit_test(test_full_mapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
