@@ -320,7 +320,9 @@ static int inode_end(struct ext2_fs *fs, struct ext2_inode *ip) FL_REQUIRES(fs->
     ip->vnode = NULL;
     if (vnode != NULL) {
         machine_unlock(&fs->hash_lock);
+        ip->ender = ip->inode.nlink == 0 ? machine_self() : 0;
         error = fl_vnode_close(vnode);
+        ip->ender = 0;
         machine_lock(&fs->hash_lock);
     }
     if (ip->stores > 0) {

@@ -106,6 +106,8 @@ struct ext2_inode {
     uint32_t dir_hint;  /* of a directory: the block in which the last entry was found or made */
 
     _Atomic uint64_t size; /* bytes, of all types; changes under (N) */
+    /* The thread that ends a file without names: what it writes back would be deleted. 0: none. */
+    _Atomic uint64_t ender;
 
     struct machine_lock extent_lock; /* (E) */
     /* (E) lately used ones, none of them fresh or a hole; len 0: none */

@@ -17,6 +17,9 @@
  * Length. No block behind the file's end is written. On the disk the rest of the last block is zeros: the VM
  * writes zeros there, and ext2_truncate does.
  *
+ * A file without names that nobody has open or mapped is closed for the last time by the thread that deletes
+ * it (inode_end). What that thread writes is dropped; if the file is mapped still, its close writes nothing.
+ *
  * Locks: (E) for extents that were lately used, otherwise (N); ext2_mount.h has the argument why that ends.
  */
 #include "fs/ext2_mount.h"
@@ -281,6 +284,8 @@ static void ext2_submit(struct store *store, struct store_request *request)
     int error = 0;
     request->upper_private[UPPER_INODE] = 0;
     end = stop < end ? stop : end;
+    if (request->op == STORE_WRITE && ip->ender == machine_self())
+        end = 0;
     if (request->offset < end) {
         uint32_t n = (uint32_t)((end - request->offset) >> shift);
         error = file_map(ip, request->op, lblk, n, &extent);

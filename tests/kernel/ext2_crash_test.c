@@ -136,7 +136,7 @@ static void round_run(uint64_t seed)
 
 static void test_cuts(void **state)
 {
-    uint64_t rounds = test_rounds(test_budget(6)), seed = test_seed(0);
+    uint64_t rounds = test_rounds(1 + test_budget(5)), seed = test_seed(0);
     (void)state;
     if (seed != 0)
         round_run(seed);

@@ -93,8 +93,10 @@ static void round_run(uint64_t seed, unsigned ntrees, unsigned steps)
     params.nframes = seed % 3 == 0 ? 96 : 512;
     test_boot(&params);
     struct mount *mount = fs_mount(disk, false);
+    struct vm_map *map = test_space();
     for (unsigned i = 0; i < ntrees; i++) {
         tree_init(&worker[i].tree, mount, tops[i], seed * 7 + i);
+        worker[i].tree.map = map;
         worker[i].steps = steps / ntrees / MOUNTS;
     }
     for (unsigned k = 0; k < MOUNTS; k++) {
@@ -110,6 +112,7 @@ static void round_run(uint64_t seed, unsigned ntrees, unsigned steps)
     }
     for (unsigned i = 0; i < ntrees; i++)
         tree_free(&worker[i].tree);
+    fl_space_destroy(map);
     fs_unmount(mount);
     sim_shutdown();
     assert_int_equal(kmem_pieces, 0);
@@ -118,7 +121,7 @@ static void round_run(uint64_t seed, unsigned ntrees, unsigned steps)
 
 static void test_random(void **state)
 {
-    uint64_t rounds = test_rounds(test_budget(7)), seed = test_seed(0);
+    uint64_t rounds = test_rounds(1 + test_budget(6)), seed = test_seed(0);
     (void)state;
     if (seed != 0)
         round_run(seed, 1 + seed % TREES, 400);

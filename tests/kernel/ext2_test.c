@@ -329,6 +329,28 @@ static void test_unlinked(void **state)
     sim_disk_destroy(disk);
 }
 
+/* What was written to a file that is deleted at once never reaches the disk. */
+static void test_short_lived(void **state)
+{
+    struct sim_params params = test_params(test_seed(1));
+    (void)state;
+    image_make("image", 2048, "-b 1024");
+    struct sim_disk *disk = image_disk("image", 512, 5);
+    params.no_flusher = true;
+    params.nframes = 1024;
+    test_boot(&params);
+    struct mount *mount = fs_mount(disk, false);
+    memset(bytes, 'x', 400000);
+    assert_int_equal(fs_create(mount, "/file", S_IFREG | 0600, 0), 0);
+    assert_int_equal(fs_write(mount, "/file", 0, bytes, 400000), 400000);
+    assert_int_equal(fs_unlink(mount, "/file"), 0);
+    fs_unmount(mount);
+    assert_true(sim_disk_counts(disk).bytes_written < 40000);
+    sim_shutdown();
+    image_is_clean(disk);
+    sim_disk_destroy(disk);
+}
+
 /* ---- a full disk --------------------------------------------------------------------------------------- */
 
 /* Fills files until there is no space. Returns how many are whole; the next has `*last` bytes. */
@@ -452,9 +474,10 @@ static void test_full_mapped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),        cmocka_unit_test(test_index),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_kinds),       cmocka_unit_test(test_unlinked), cmocka_unit_test(test_full),
-        cmocka_unit_test(test_full_mapped),
+        cmocka_unit_test(test_read),        cmocka_unit_test(test_index),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_unlinked),    cmocka_unit_test(test_full),
+        cmocka_unit_test(test_short_lived), cmocka_unit_test(test_full_mapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

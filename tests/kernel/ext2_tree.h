@@ -40,6 +40,7 @@ struct tree {
     struct prng prng;
     struct tree_body *root;
     uint32_t max_bytes; /* of a file */
+    struct vm_map *map; /* for stores through mappings; NULL: there are none */
     bool may_fail;      /* -ENOMEM is an answer, after which nothing has changed */
 };
 
