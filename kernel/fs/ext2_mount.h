@@ -12,14 +12,15 @@
  *   (N)  fs->meta, a sleep lock for all metadata: buffers, groups, the superblock, ext2_inode.d. It is held
  *        across I/O of metadata.
  *   (H)  fs->hash_lock: which inodes are in memory, in what state, with which vnode.
- *   (E)  ext2_inode.extent_lock, a leaf.
+ *   (E)  ext2_inode.extent_lock, a leaf: extents lately used, and how many writes are under way.
  *
  * Why write-back cannot deadlock. The page daemon, or any thread that waits for memory, writes a file's page:
  * ext2_store.c maps it to a block, for which it takes (N), reads blocks of numbers, and may allocate blocks.
  * Who has (N) waits for the device alone: metadata has buffers of its own, which the mount allocated, and
  * transfers go to the device's store directly, and need no page. Nothing under (N) calls the core, allocates
  * memory that it may have to wait for (kmalloc never waits), or touches a program's memory. So (N) is always
- * released, and a page is always written, however little memory there is.
+ * released, and a page is always written, however little memory there is. (The device must end a transfer
+ * without memory, too, and without being waited for.)
  *
  * Why not through the pages of the device, as the files' data? With blocks smaller than a page, one page of
  * the device holds metadata and data of files at once, and to write it would write old data. And a page of
@@ -113,6 +114,8 @@ struct ext2_inode {
     /* (E) lately used ones, none of them fresh or a hole; len 0: none */
     struct ext2_extent extent[EXT2_EXTENTS];
     uint32_t extent_next; /* (E) which is replaced next */
+    uint32_t writes;      /* (E) to the file, under way; its address is the channel */
+    bool fenced;          /* (E) none may begin */
 };
 
 static inline struct ext2_fs *ext2_fs_of(struct mount *mount)
