@@ -100,7 +100,6 @@ static void steps_run(uint64_t seed, void (*hook)(struct sim_disk *disk, void *a
     struct sim_disk *disk = image_disk("image", 512, seed);
     params.nframes = seed % 2 == 0 ? 128 : 512;
     params.dirty_expire_ns = 50000 << seed % 8;
-    sim_disk_faults(disk)->latency_max_ns = 20000;
     test_boot(&params);
     struct mount *mount = fs_mount(disk, false);
     tree_init(&crash.tree, mount, "", seed);

@@ -89,7 +89,7 @@ static void round_run(uint64_t seed, unsigned ntrees, unsigned steps)
     image_make("image", kib, options[seed % 5]);
     struct sim_disk *disk = image_disk("image", seed % 2 == 0 ? 512 : 1024, seed);
     struct sim_disk_faults *faults = sim_disk_faults(disk);
-    faults->latency_max_ns = seed % 3 * 20000;
+    faults->latency_max_ns = faults->latency_min_ns + seed % 3 * 20000;
     params.nframes = seed % 3 == 0 ? 96 : 512;
     test_boot(&params);
     struct mount *mount = fs_mount(disk, false);
