@@ -275,7 +275,7 @@ int ext2_bsync(struct ext2_fs *fs, bool clean)
     }
     int flush = device_flush(fs);
     error = error != 0 ? error : flush;
-    if (error != 0 || !clean || !fs->trusted || fs->valid_on_disk)
+    if (error != 0 || !clean || !fs->trusted || fs->valid_on_disk || fs->orphans > 0)
         return error;
     fs->sb.s_state |= EXT2_VALID_FS;
     error = super_write(fs);

@@ -79,6 +79,10 @@ static void attributes_to_disk(struct ext2_inode *ip)
 
 int ext2_iattr(struct ext2_inode *ip)
 {
+    if (ip->inode.nlink == 0 && !ip->orphan) {
+        ip->orphan = true;
+        ip->fs->orphans++;
+    }
     attributes_to_disk(ip);
     return ext2_iupdate(ip);
 }
@@ -280,8 +284,10 @@ static int inode_delete(struct ext2_inode *ip) FL_REQUIRES(ip->fs->meta)
     struct ext2_fs *fs = ip->fs;
     uint32_t mode = ip->d.i_mode;
     bool fast = S_ISLNK(mode) && ip->d.i_blocks == (ip->d.i_file_acl != 0 ? fs->block_bytes / 512 : 0);
-    int error = xattr_release(ip);
     ext2_assert_meta(fs);
+    int error = xattr_release(ip);
+    fs->orphans -= ip->orphan;
+    ip->orphan = false;
     ip->d.i_links_count = 0;
     ip->d.i_dtime = seconds(wall_time_ns());
     if (error == 0 && !fast && (S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode)))

@@ -64,6 +64,7 @@ struct ext2_fs {
     struct ext2_bufs bufs;      /* (N) */
     uint8_t *zeros;             /* (c) a page of them */
     uint32_t generation;        /* (N) of the next new inode */
+    uint32_t orphans;           /* (N) files without names that are in use, so that the disk is not clean */
     struct ext2_buf *super;     /* (N) the superblock's buffer, held: it is always there */
 
     struct machine_lock hash_lock;           /* (H) */
@@ -104,6 +105,7 @@ struct ext2_inode {
     struct ext2_extent fresh[EXT2_FRESH];
     uint32_t nfresh;
     uint32_t alloc_end; /* no block of the file at or behind this one was allocated since it was read */
+    bool orphan;        /* it is one of fs->orphans */
     uint32_t dir_hint;  /* of a directory: the block in which the last entry was found or made */
 
     _Atomic uint64_t size; /* bytes, of all types; changes under (N) */
