@@ -1,5 +1,5 @@
-# Tests of the kernel's parts that stand on any machine: here on the sim, with tests/kernel/*_support.c for the
-# rest of the kernel.
+# Tests of the kernel's parts that stand on any machine: here on the sim, with tests/kernel/*_support.c for
+# the rest of the kernel.
 find_program(MKE2FS mke2fs PATHS /sbin /usr/sbin REQUIRED)
 
 file(GLOB EXT2_SOURCES CONFIGURE_DEPENDS kernel/fs/ext2*.c)
