@@ -88,6 +88,12 @@ def program_status(qemu_status):
     return qemu_status >> 1 if qemu_status > 0 and qemu_status & 1 else None
 
 
+def refuses(errors):
+    """Whether QEMU says that it cannot start: its status is 1 then, which is also that of a program's success."""
+    lines = [line for line in errors.splitlines() if line.startswith("qemu")]
+    return any("warning:" not in line and "terminating" not in line for line in lines)
+
+
 def missing(machine):
     """What must be made first, as a message; or None."""
     files = [machine.disk, machine.swap]

@@ -189,7 +189,7 @@ static void file_fault(void)
     must(munmap(neighbour, PAGE) == 0 && close(fd) == 0 && unlink(GROWN_PATH) == 0, GROWN_PATH);
 }
 
-/* Loads from a cached file as they come: a kernel may enter pages with a mapping, or neighbours with a page. */
+/* Loads from a cached file as they come: a kernel may enter pages with a mapping, and more than one. */
 static void file_faults(int fd)
 {
     volatile unsigned char *at;
