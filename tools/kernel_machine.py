@@ -89,7 +89,7 @@ def program_status(qemu_status):
 
 
 def refuses(errors):
-    """Whether QEMU says that it cannot start: its status is 1 then, which is also that of a program's success."""
+    """Whether QEMU says that it cannot start: its status is 1 then, as after a program's success."""
     lines = [line for line in errors.splitlines() if line.startswith("qemu")]
     return any("warning:" not in line and "terminating" not in line for line in lines)
 
