@@ -94,6 +94,7 @@ foreach(name library_prefetch_test snapshot_library_test)
   target_sources(${name} PRIVATE tests/support/numbered_file.c)
 endforeach()
 
+include(${PROJECT_SOURCE_DIR}/cmake/kernel_tests.cmake)
 include(${PROJECT_SOURCE_DIR}/tests/conformance/conformance.cmake)
 include(${PROJECT_SOURCE_DIR}/tests/run/run.cmake)
 include(${PROJECT_SOURCE_DIR}/tests/programs/programs.cmake)

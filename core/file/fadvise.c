@@ -78,7 +78,7 @@ static void fadvise_willneed(struct vm_object *object, uint64_t size_bytes, vm_o
 {
     uint32_t share = readahead_share();
     end = min_u64(end, size_bytes);
-    if (start >= end)
+    if (start >= end || !vm_pager_keeps(object))
         return;
     vm_pindex_t first = atop(start), last = atop(end - 1) + 1;
     readahead_make_room(last - first < share ? (uint32_t)(last - first) : share);

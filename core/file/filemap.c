@@ -66,27 +66,33 @@ struct vm_page *find_lock_page(struct vm_object *object, vm_pindex_t pindex)
 }
 
 /*
- * No page is free: waits for memory. (O) held on entry and return, released in between. Errors: of vm_wait.
+ * No page is free for pindex: waits for memory. (O) held on entry and return, released in between. Errors: of
+ * vm_wait.
  */
-static int filemap_nomem(struct kiocb *iocb) FL_REQUIRES(iocb->object->lock)
+static int filemap_nomem(struct kiocb *iocb, vm_pindex_t pindex) FL_REQUIRES(iocb->object->lock)
 {
+    struct vm_object *object = iocb->object;
+    vm_lock_assert(&object->lock); /* tells the compiler that this is iocb->object */
+    bool exchange = vm_pager_exchanges(object, pindex);
     vm_unlock(&iocb->object->lock);
     int error = vm_wait();
     vm_lock(&iocb->object->lock);
-    if (error != 0)
+    if (error != 0 && !exchange)
         return error;
     return ++iocb->tries < FILEMAP_TRIES ? FILEMAP_RETRY : -ENOMEM;
 }
 
 int filemap_alloc_page(struct kiocb *iocb, vm_pindex_t pindex, struct vm_page **m)
 {
-    if (vm_object_invalidating(iocb->object, pindex)) {
-        vm_sleep(&iocb->object->invalidate_start, &iocb->object->lock);
+    struct vm_object *object = iocb->object;
+    vm_lock_assert(&object->lock); /* tells the compiler that this is iocb->object */
+    if (vm_object_invalidating(object, pindex)) {
+        vm_sleep(&object->invalidate_start, &object->lock);
         return FILEMAP_RETRY;
     }
-    *m = vm_page_alloc(iocb->object, pindex, VM_ALLOC_NORMAL);
+    *m = vm_page_alloc(object, pindex, vm_pager_alloc_class(object, pindex));
     if (*m == NULL)
-        return filemap_nomem(iocb);
+        return filemap_nomem(iocb, pindex);
     iocb->tries = 0;
     return 0;
 }

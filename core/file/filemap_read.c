@@ -148,7 +148,7 @@ static bool filemap_sync_readahead(struct kiocb *iocb, vm_pindex_t pindex, uint3
 {
     struct readahead_control ractl = filemap_ractl(iocb);
     vm_lock_assert(&ractl.object->lock); /* tells the compiler that this is iocb->object */
-    return page_cache_sync_readahead(&ractl, pindex, npages);
+    return vm_pager_ops(ractl.object)->readahead(&ractl, pindex, npages);
 }
 
 /*
@@ -277,7 +277,7 @@ static int64_t generic_file_read_iter(struct vnode *vnode, struct iov_iter *iter
         return error;
     vm_lock(&iocb.object->lock);
     vm_object_pip_add(iocb.object);
-    if (ki->flags & FL_IOCB_DIRECT) {
+    if ((ki->flags & FL_IOCB_DIRECT) && vm_pager_keeps(iocb.object)) {
         vm_unlock(&iocb.object->lock);
         result = generic_file_direct_read(&iocb, iter);
         vm_lock(&iocb.object->lock);

@@ -39,6 +39,7 @@
 #include "lib/kassert.h"
 #include "vm/lru.h"
 #include "vm/pmap.h"
+#include "vm/vm_pager.h"
 #include <faultline/vm.h>
 
 /* A write on its way. vn_lock is held, so no other thread changes the length. */
@@ -398,6 +399,8 @@ static int64_t generic_file_write_iter(struct vnode *vnode, struct iov_iter *ite
     int error = kiocb_init(&w.iocb, vnode, iocb->offset);
     if (error != 0)
         return error;
+    if (!vm_pager_keeps(w.iocb.object)) /* there is nothing past the pages */
+        w.flags &= ~(unsigned)FL_IOCB_DIRECT;
     vn_lock(vnode);
     int64_t result = __generic_file_write_iter(&w, iter);
     vn_unlock(vnode);

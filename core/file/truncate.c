@@ -25,9 +25,11 @@
 #include "file/buffer.h"
 #include "file/filemap.h"
 #include "file/vnode.h"
+#include "lib/errno.h"
 #include "lib/kassert.h"
 #include "vm/pmap.h"
 #include "vm/vm_harvest.h"
+#include "vm/vm_pager.h"
 #include "vm/vm_rmap.h"
 
 #define TRUNCATE_BATCH 64 /* pages unmapped and freed together */
@@ -121,6 +123,14 @@ static struct vm_page *truncate_lock_page(struct vm_object *object, vm_pindex_t 
     return NULL;
 }
 
+/* What the pager has of pages [start, end) elsewhere goes, where no store does that. (O). */
+static void truncate_freespace(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock)
+{
+    if (vm_pager_ops(object)->freespace != NULL)
+        vm_pager_ops(object)->freespace(object, start, end);
+}
+
 void truncate_inode_pages_range(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
 {
     struct vm_page *m;
@@ -131,6 +141,7 @@ void truncate_inode_pages_range(struct vm_object *object, vm_pindex_t start, vm_
     truncate_idle_pages(object, start, end, true);
     while ((m = truncate_lock_page(object, start, end)) != NULL)
         truncate_inode_page(object, m);
+    truncate_freespace(object, start, end);
     vm_unlock(&object->lock);
     vm_object_remove_above(object, start, end, false);
 }
@@ -185,18 +196,25 @@ static void unlock_page(struct vm_object *object, struct vm_page *m)
     vm_unlock(&object->lock);
 }
 
-/*
- * The page at pindex, of which a part becomes zeros, busy and not in write-back. NULL: it is not there, and
- * neither are clean copies of it. No lock held.
- */
-static struct vm_page *find_lock_partial_page(struct vm_object *object, vm_pindex_t pindex)
+int truncate_get_page(struct vm_object *object, vm_pindex_t pindex, struct vm_page **m)
 {
+    uint32_t tries = 0;
+    int error = 0;
     vm_lock(&object->lock);
-    struct vm_page *m = find_lock_page(object, pindex);
+    while ((*m = find_lock_page(object, pindex)) == NULL && error == 0 && !vm_pager_keeps(object) &&
+           vm_pager_has_page(object, pindex, NULL, NULL) && !vm_pager_hole(object, pindex))
+        error = ++tries < FILEMAP_TRIES ? vm_object_page_in(object, pindex) : -ENOMEM;
     vm_unlock(&object->lock);
-    if (m == NULL)
+    return error;
+}
+
+/* The same; and where *m is NULL, there are no clean copies of the page either. */
+static int get_partial_page(struct vm_object *object, vm_pindex_t pindex, struct vm_page **m)
+{
+    int error = truncate_get_page(object, pindex, m);
+    if (error == 0 && *m == NULL)
         vm_object_remove_above(object, pindex, pindex + 1, true);
-    return m;
+    return error;
 }
 
 int truncate_partial_page(struct vm_object *object, struct vm_page *m, uint32_t start)
@@ -205,21 +223,24 @@ int truncate_partial_page(struct vm_object *object, struct vm_page *m, uint32_t 
     vm_lock(&object->lock);
     if (page_has_buffers(m))
         block_invalidatepage(m, start);
+    if (!vm_pager_keeps(object)) /* what swap space has is not cut */
+        vm_page_dirty(m);
     vm_unlock(&object->lock);
     return error;
 }
 
 /*
  * The file ends, or ended, at size_bytes: what follows in that page
- * becomes zeros. No lock held. Errors: -ENOMEM.
+ * becomes zeros. No lock held. Errors: -ENOMEM; of truncate_get_page.
  */
 static int zero_tail(struct vm_object *object, uint64_t size_bytes)
 {
     uint32_t start = (uint32_t)(size_bytes & VM_PAGE_MASK);
-    struct vm_page *m = start == 0 ? NULL : find_lock_partial_page(object, atop(size_bytes));
+    struct vm_page *m = NULL;
+    int error = start == 0 ? 0 : get_partial_page(object, atop(size_bytes), &m);
     if (m == NULL)
-        return 0;
-    int error = truncate_partial_page(object, m, start);
+        return error;
+    error = truncate_partial_page(object, m, start);
     unlock_page(object, m);
     return error;
 }
@@ -267,8 +288,9 @@ static int zero_locked_page(struct vm_object *object, struct vm_page *m, uint32_
 /* The same of page pindex, if it is there. */
 static int zero_partial_page(struct vm_object *object, vm_pindex_t pindex, uint32_t start, uint32_t end)
 {
-    struct vm_page *m = find_lock_partial_page(object, pindex);
-    return m == NULL ? 0 : zero_locked_page(object, m, start, end);
+    struct vm_page *m;
+    int error = get_partial_page(object, pindex, &m);
+    return m == NULL ? error : zero_locked_page(object, m, start, end);
 }
 
 /* Pages [start, end) go, after their last use has ended; held ones stay. No lock held. */
@@ -277,13 +299,14 @@ static void punch_unheld_pages(struct vm_object *object, vm_pindex_t start, vm_p
     struct vm_page *m;
     vm_lock(&object->lock);
     truncate_idle_pages(object, start, end, false);
-    while ((m = truncate_lock_page(object, start, end)) != NULL) {
-        start = m->pindex + 1; /* no page comes in behind the walk */
+    for (vm_pindex_t at = start; (m = truncate_lock_page(object, at, end)) != NULL;) {
+        at = m->pindex + 1; /* no page comes in behind the walk */
         if (m->hold_count > 0)
             vm_page_xunbusy(m);
         else
             truncate_inode_page(object, m);
     }
+    truncate_freespace(object, start, end);
     vm_unlock(&object->lock);
 }
 

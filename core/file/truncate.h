@@ -46,6 +46,13 @@ void filemap_invalidate_unlock(struct vm_object *object) FL_EXCLUDES(object->loc
 /* ---- the file's end ---- */
 
 /*
+ * *m: the page at pindex, of which a part is to become zeros, busy and not in write-back. NULL: it is absent,
+ * and is zeros, or has a store that does the same to it. Errors: the pager's, of a page in swap space;
+ * -ENOMEM; *m is NULL.
+ */
+FL_NODISCARD int truncate_get_page(struct vm_object *object, vm_pindex_t pindex, struct vm_page **m)
+    FL_EXCLUDES(object->lock);
+/*
  * The file ends at byte `start` of busy m, or would: bytes [start, VM_PAGE_SIZE) become zeros, in clean
  * copies of m too, and their buffers are discarded. Errors: -ENOMEM.
  */

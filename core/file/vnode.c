@@ -96,6 +96,11 @@ struct store *fl_vnode_store(struct vnode *vnode)
     return writer != NULL ? writer : vnode->store;
 }
 
+uint64_t fl_vnode_size(struct vnode *vnode)
+{
+    return i_size_read(vnode);
+}
+
 fl_errseq_t fl_vnode_errseq(struct vnode *vnode)
 {
     return errseq_sample(&vnode->wb_err);

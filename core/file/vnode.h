@@ -104,10 +104,15 @@ struct vnode {
     vm_pindex_t writeback_index; /* (O) where the next write-back that does not write the whole file begins */
 };
 
+/* Is it a file's object, with a store or without? Any lock. */
+static inline bool vm_object_is_file(const struct vm_object *object)
+{
+    return object->handle != NULL;
+}
 /* The vnode of a file's object. Any lock. */
 static inline struct vnode *vm_object_vnode(const struct vm_object *object)
 {
-    KASSERT(object->type == OBJT_VNODE, "OB5");
+    KASSERT(vm_object_is_file(object), "OB5");
     return object->handle;
 }
 

@@ -9,8 +9,9 @@
  *                                                 ├─ vnode_size.c             the length
  *                                                 └─ vnode_space.c            space on the disk
  *
- * Everything else in core/file is below this file, and nothing there includes it. The functions of the row
- * that stand here give a function of core/file the arguments that the table has.
+ * Everything else in core/file is below this file, and nothing there includes it but shmem.c, a pager of its
+ * own. The functions of the row that stand here give a function of core/file the arguments that the table
+ * has.
  *
  * Locks: (V) → (O).
  */
@@ -81,19 +82,19 @@ struct vm_object *vnode_pager_alloc(void *handle, vm_pindex_t size)
 
 /* ---- the row of pagertab ------------------------------------------------------------------------------- */
 
-static void vnode_pager_first_reference(struct vm_object *object)
+void vnode_pager_first_reference(struct vm_object *object)
 {
     fl_vnode_ref(vm_object_vnode(object));
 }
 
-static void vnode_pager_last_reference(struct vm_object *object)
+void vnode_pager_last_reference(struct vm_object *object)
 {
     /* Like close(2) after a failed write-back: no cursor is left that could be told. */
     if (fl_vnode_close(vm_object_vnode(object)) != 0)
         machine_log("faultline: a file's last mapping went, and its dirty pages could not be written");
 }
 
-static int vnode_pager_setsize(struct vm_object *object)
+int vnode_pager_setsize(struct vm_object *object)
 {
     return fl_vnode_setsize(vm_object_vnode(object));
 }

@@ -15,5 +15,9 @@ void vnode_pager_startup(void);
  * store. No lock held. NULL: no memory.
  */
 FL_NODISCARD struct vm_object *vnode_pager_alloc(void *handle, vm_pindex_t size);
+/* The operations of these names, for all pagers whose objects have a vnode. */
+void vnode_pager_first_reference(struct vm_object *object);
+void vnode_pager_last_reference(struct vm_object *object);
+FL_NODISCARD int vnode_pager_setsize(struct vm_object *object);
 
 #endif

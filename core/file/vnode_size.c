@@ -55,7 +55,7 @@ uint64_t vnode_newsize(struct vnode *vnode, uint64_t size_bytes)
  * write-back would zero what it takes to lie behind the end (vnode_clean_tail), and a read would find
  * whatever the store has there at the moment. *m: the page, busy. NULL: it is not there. What lies behind it,
  * up to page `end`, does not come in either; snapshots have copies of it, and of that page. vn_lock held, no
- * lock. Errors, and nothing is locked: as vm_object_preserve.
+ * lock. Errors, and nothing is locked: as vm_object_preserve, truncate_get_page.
  */
 static int tail_lock(struct vm_object *object, uint64_t size_bytes, vm_pindex_t end, struct vm_page **m)
 {
@@ -64,14 +64,11 @@ static int tail_lock(struct vm_object *object, uint64_t size_bytes, vm_pindex_t 
     filemap_invalidate_lock(object, pindex, end);
     vm_unlock(&object->lock);
     int error = vm_object_preserve(object, pindex, end);
-    if (error != 0) {
+    if (error == 0)
+        error = truncate_get_page(object, pindex, m);
+    if (error != 0)
         filemap_invalidate_unlock(object);
-        return error;
-    }
-    vm_lock(&object->lock);
-    *m = find_lock_page(object, pindex);
-    vm_unlock(&object->lock);
-    return 0;
+    return error;
 }
 
 /* m, from tail_lock, gets zeros behind the end; clean copies of it go. Errors: -ENOMEM. */

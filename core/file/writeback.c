@@ -33,6 +33,7 @@
 #include "lib/errno.h"
 #include "lib/kassert.h"
 #include "vm/vm_harvest.h"
+#include "vm/vm_pager.h"
 #include "vm/vm_rmap.h"
 #include <faultline/vm.h>
 
@@ -254,6 +255,8 @@ void __filemap_fdatawrite_range(struct vm_object *object, vm_pindex_t start, vm_
         .range_end = end,
         .nr_to_write = UINT32_MAX,
     };
+    if (!vm_pager_keeps(object))
+        return;
     vm_harvest_silent(object, start, end);
     do_writepages(object, &wbc);
 }

@@ -23,6 +23,8 @@
 
 #include <faultline/machine.h>
 
+#include <stdatomic.h>
+
 /* A mutex; all zero is unlocked. */
 struct FL_CAPABILITY("mutex") vm_lock {
     struct machine_lock machine;
@@ -47,11 +49,12 @@ int vm_sleep_until(const void *chan, struct vm_lock *lock, uint64_t deadline_ns)
  * thread must not take it shared twice. Context: may sleep.
  */
 struct FL_CAPABILITY("rwlock") vm_rwlock {
-    struct machine_lock machine; /* guards the rest */
-    uint32_t readers;            /* threads that hold it shared */
+    struct machine_lock machine; /* guards the rest, but for `state` */
+    _Atomic uint32_t state;      /* threads that hold it shared; RWLOCK_CLOSED: no reader may join them */
     uint32_t readers_waiting, writers_waiting;
     uint64_t writer; /* machine_self() of the exclusive holder, or 0 */
 };
+#define RWLOCK_CLOSED UINT32_C(0x80000000)
 
 void vm_rwlock_read(struct vm_rwlock *lock) FL_ACQUIRE_SHARED(lock);
 void vm_rwlock_read_done(struct vm_rwlock *lock) FL_RELEASE_SHARED(lock);

@@ -5,7 +5,10 @@
  *   |8 bytes| descriptors | slab of zone a | slab of zone b | untouched …
  *    └ index 0: no item     └ items: in use, freed (on the list), fresh (not carved yet)
  *
- * Invariants ZN1, ZN2: zone.h. Lock order: (z), a zone's lock → meta_lock, a leaf.
+ * Where the memory is put behind the metadata only as it is used, the machine does that under meta_lock, page
+ * by page from below (fl_vm_params.back_meta).
+ *
+ * Invariants ZN1, ZN2: zone.h. Lock order: (z), a zone's lock → meta_lock → (F), which back_meta may take.
  * Does not do: giving slabs back, items of varying size, waiting for memory.
  */
 #include "lib/zone.h"
@@ -21,19 +24,24 @@
 static struct {
     uint8_t *base;
     size_t len;
+    bool (*back)(void *start, size_t len_bytes);
     bool (*fail_alloc)(const char *what);
 } meta;
 static struct vm_lock meta_lock;
-static size_t meta_used_bytes FL_GUARDED_BY(meta_lock); /* from meta.base */
+static size_t meta_used_bytes FL_GUARDED_BY(meta_lock);   /* from meta.base */
+static size_t meta_backed_bytes FL_GUARDED_BY(meta_lock); /* from meta.base: there is memory behind them */
 
-void vm_meta_init(void *memory, size_t len_bytes, bool (*fail_alloc)(const char *what))
+void vm_meta_init(void *memory, size_t len_bytes, bool (*back)(void *start, size_t len_bytes),
+                  bool (*fail_alloc)(const char *what))
 {
     meta.base = memory;
     meta.len = len_bytes < META_MAX ? len_bytes : META_MAX;
+    meta.back = back;
     meta.fail_alloc = fail_alloc;
     __builtin_memset(&meta_lock, 0, sizeof meta_lock);
     vm_lock(&meta_lock);
     meta_used_bytes = 1u << META_INDEX_SHIFT; /* so that index 0 is never an item */
+    meta_backed_bytes = back == NULL ? meta.len : 0;
     vm_unlock(&meta_lock);
 }
 
@@ -50,6 +58,19 @@ bool vm_meta_fails(const char *what)
     return meta.fail_alloc != NULL && meta.fail_alloc(what);
 }
 
+/* Is there memory behind everything below `end`, or can there be? */
+static bool meta_back(size_t end) FL_REQUIRES(meta_lock)
+{
+    size_t want = round_page(end);
+
+    if (end <= meta_backed_bytes)
+        return true;
+    if (!meta.back(meta.base + meta_backed_bytes, want - meta_backed_bytes))
+        return false;
+    meta_backed_bytes = want;
+    return true;
+}
+
 /* The next len_bytes, as they were given to vm_meta_init, zeroed. NULL: the rest is too small. */
 static void *meta_take(size_t len_bytes, size_t align)
 {
@@ -58,7 +79,7 @@ static void *meta_take(size_t len_bytes, size_t align)
     vm_lock(&meta_lock);
     uintptr_t at = ((uintptr_t)meta.base + meta_used_bytes + align - 1) & ~(uintptr_t)(align - 1);
     size_t start = at - (uintptr_t)meta.base;
-    if (start <= meta.len && len_bytes <= meta.len - start) {
+    if (start <= meta.len && len_bytes <= meta.len - start && meta_back(start + len_bytes)) {
         meta_used_bytes = start + len_bytes;
         taken = meta.base + start;
     }

@@ -34,10 +34,11 @@ struct vm_zone {
 };
 
 /*
- * Makes the zeroed bytes [meta, meta + len_bytes) the metadata memory; 8-byte aligned. fail_alloc may be
- * NULL. Context: boot.
+ * Makes the zeroed bytes [meta, meta + len_bytes) the metadata memory; 8-byte aligned. back, as
+ * fl_vm_params.back_meta, and fail_alloc may be NULL. Context: boot.
  */
-void vm_meta_init(void *meta, size_t len_bytes, bool (*fail_alloc)(const char *what));
+void vm_meta_init(void *meta, size_t len_bytes, bool (*back)(void *start, size_t len_bytes),
+                  bool (*fail_alloc)(const char *what));
 /* Asks fail_alloc whether an allocation of `what` is to fail. For memory that comes from elsewhere. */
 FL_NODISCARD bool vm_meta_fails(const char *what);
 /* Bytes handed out so far. */

@@ -42,7 +42,7 @@ static int madvise_willneed(const struct sys_range *range)
 
     uint32_t share = readahead_share();
 
-    if (file != NULL) {
+    if (file != NULL && vm_pager_keeps(file)) {
         readahead_make_room(range_npages(range) < share ? (uint32_t)range_npages(range) : share);
         force_page_cache_readahead(file, pindex, pindex + range_npages(range), &share, NULL);
     }
@@ -117,7 +117,7 @@ static bool range_has_forked(const struct sys_range *range)
 {
     struct vm_object *object = range->object;
     vm_pindex_t pindex = 0;
-    bool file = vm_object_bottom(object, &pindex)->type == OBJT_VNODE;
+    bool file = vm_object_is_file(vm_object_bottom(object, &pindex));
 
     if ((range->eflags & MAP_ENTRY_NEEDS_COPY) != 0)
         return object->type == OBJT_SWAP;
@@ -262,9 +262,10 @@ static int madvise_pageout(const struct sys_range *range)
     if (object != NULL)
         vm_object_reference(object);
     for (; object != NULL; object = vm_object_next(object, &pindex)) {
-        if (object->type == OBJT_VNODE && (range->eflags & MAP_ENTRY_COW) == 0)
+        bool shared = (range->eflags & MAP_ENTRY_COW) == 0;
+        if (vm_pager_keeps(object) && shared)
             error = filemap_write_and_wait_range(object, pindex, pindex + npages);
-        else if (object->type == OBJT_SWAP)
+        else if (!vm_object_is_file(object) || shared)
             madvise_swap_out(object, pindex, npages);
         madvise_page_remove(object, pindex, npages);
     }
@@ -286,7 +287,7 @@ static int madvise_remove(const struct sys_range *range)
         return -EINVAL; /* anonymous */
     if (private || (range->max_protection & VM_PROT_WRITE) == 0)
         return -EACCES;
-    if (range->object->type == OBJT_VNODE)
+    if (vm_object_is_file(range->object))
         return fl_vnode_punch(vm_object_vnode(range->object), ptoa(range->pindex), ptoa(range_npages(range)));
     return madvise_page_discard(range->object, range->pindex, range_npages(range)); /* shared: zeros again */
 }

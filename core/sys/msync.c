@@ -13,6 +13,7 @@
 #include "file/writeback.h"
 #include "lib/errno.h"
 #include "sys/range.h"
+#include "vm/vm_pager.h"
 
 static int msync_file(struct vm_map *map, const struct sys_range *range, int flags)
 {
@@ -34,7 +35,7 @@ static int msync_range(struct vm_map *map, const struct sys_range *range, int fl
         return -EBUSY;
     if ((flags & (FL_MS_SYNC | FL_MS_ASYNC)) == 0 || (range->eflags & MAP_ENTRY_COW) != 0)
         return 0;
-    if (range->object == NULL || range->object->type != OBJT_VNODE)
+    if (range->object == NULL || !vm_pager_keeps(range->object))
         return 0;
     return msync_file(map, range, flags);
 }

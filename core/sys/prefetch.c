@@ -61,7 +61,7 @@ static void prefetch_range(struct prefetch *prefetch, struct sys_range *range)
 {
     vm_pindex_t pindex;
     struct vm_object *file = sys_range_file(range, &pindex);
-    if (file == NULL) {
+    if (file == NULL || !vm_pager_keeps(file)) {
         sys_range_done(range);
         return;
     }

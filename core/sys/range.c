@@ -6,6 +6,7 @@
  * Locks: (M) shared, then (O), in sys_walk_next only.
  */
 #include "sys/range.h"
+#include "file/vnode.h"
 #include "vm/vm_fault.h"
 
 bool sys_walk_next(struct sys_walk *walk, struct sys_range *range)
@@ -50,7 +51,7 @@ struct vm_object *sys_range_file(const struct sys_range *range, vm_pindex_t *pin
 
     *pindex = range->pindex;
     object = vm_object_bottom(range->object, pindex);
-    return object != NULL && object->type == OBJT_VNODE ? object : NULL;
+    return object != NULL && vm_object_is_file(object) ? object : NULL;
 }
 
 bool sys_range_end(vm_offset_t addr, size_t len_bytes, vm_offset_t *end)

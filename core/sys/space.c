@@ -82,7 +82,7 @@ static void region_source(const struct vm_map_entry *entry, struct fl_region *re
     vm_pindex_t pindex = entry->pindex;
     const struct vm_object *object = vm_object_bottom(entry->object, &pindex);
 
-    region->vnode = object != NULL && object->type == OBJT_VNODE ? vm_object_vnode(object) : NULL;
+    region->vnode = object != NULL && vm_object_is_file(object) ? vm_object_vnode(object) : NULL;
     region->offset = region->vnode != NULL ? ptoa(pindex) : 0;
 }
 
@@ -150,7 +150,7 @@ static bool entry_private_page(const struct vm_map_entry *entry, vm_offset_t sta
     vm_pindex_t own = first;
 
     if (object == NULL || (entry->eflags & MAP_ENTRY_NEEDS_COPY) != 0 ||
-        ((entry->eflags & MAP_ENTRY_COW) == 0 && object->type == OBJT_VNODE))
+        ((entry->eflags & MAP_ENTRY_COW) == 0 && vm_object_is_file(object)))
         return false;
     vm_lock(&object->lock);
     bool has = shadow_own_page(object, &own) && own < last;

@@ -9,7 +9,7 @@
  *     file   the block layer, buffer heads, transfers, vnodes, their pager, read-ahead, the flusher's marks
  *     vm     the page daemon's marks, which take account of read-ahead's window
  *
- * Invariant: SD1 when no space and no vnode is left, no page is in use.
+ * Invariant: SD1 when no space and no vnode is left, no page is in use, but for fl_frames_alloc's.
  *
  * Each *_startup sets every static variable of its file, so a program may boot one VM after another. Context:
  * boot, with no other thread in the core.
@@ -18,6 +18,7 @@
 #include "file/buffer.h"
 #include "file/flusher.h"
 #include "file/readahead.h"
+#include "file/shmem.h"
 #include "file/transfer.h"
 #include "file/vnode_hash.h"
 #include "file/vnode_pager.h"
@@ -26,6 +27,7 @@
 #include "lib/zone.h"
 #include "vm/kmap.h"
 #include "vm/lru.h"
+#include "vm/pmap.h"
 #include "vm/swap_pager.h"
 #include "vm/vm_commit.h"
 #include "vm/vm_map.h"
@@ -41,6 +43,8 @@
 #define VM_MIN_FRAMES 16
 /* Bytes for slabs that are not full, and for some hundred transfers, vnodes and objects. */
 #define VM_META_FIXED (1u << 20)
+/* Bytes that fl_vm_boot uses beside what grows with memory. */
+#define VM_BOOT_FIXED (1u << 16)
 
 size_t fl_vm_meta_size(uint32_t nframes, uint32_t nentries)
 {
@@ -51,17 +55,24 @@ size_t fl_vm_meta_size(uint32_t nframes, uint32_t nentries)
            (size_t)nentries * (sizeof(struct vm_map_entry) + 8) + VM_META_FIXED;
 }
 
+size_t fl_vm_boot_size(uint32_t nframes)
+{
+    return (size_t)nframes * sizeof(struct vm_page) + (nframes / VM_LEVEL_0_NPAGES + 1) * VM_RESERV_BYTES +
+           VM_BOOT_FIXED;
+}
+
 int fl_vm_boot(const struct fl_vm_params *params)
 {
     if (params->nframes < VM_MIN_FRAMES || params->meta == NULL ||
         trunc_page((uintptr_t)params->meta) != (uintptr_t)params->meta)
         return -EINVAL;
-    vm_meta_init(params->meta, params->meta_len_bytes, params->fail_alloc);
+    vm_meta_init(params->meta, params->meta_len_bytes, params->back_meta, params->fail_alloc);
     int error = vm_page_startup(params->nframes, params->superpages);
     if (error == 0)
         error = kmap_startup(params->kmap);
     if (error != 0)
         return error;
+    pmap_startup(params->direct_map);
     vm_radix_startup();
     vm_object_startup();
     vm_pager_startup();
@@ -73,6 +84,7 @@ int fl_vm_boot(const struct fl_vm_params *params)
     transfer_startup();
     vnode_startup();
     vnode_pager_startup();
+    shmem_startup();
     readahead_startup(params->readahead_max);
     error = flusher_startup(params->nframes, params->dirty_background, params->dirty_max,
                             params->dirty_expire_ns);
@@ -96,9 +108,9 @@ void fl_vm_halt(void)
 {
     swap_pager_shutdown(); /* first: its store may have frames */
     vm_lock(&vm_phys.lock);
-    bool all_free = vm_phys.free_count == vm_page_count;
+    bool all_free = vm_phys.free_count + vm_phys.allocated == vm_page_count;
     vm_unlock(&vm_phys.lock);
-    KASSERT(all_free, "SD1"); /* no space and no vnode is left, so no page may be in use */
+    KASSERT(all_free, "SD1"); /* no space and no vnode is left, so no page may be in use but by the host */
 }
 
 static void vm_stats_pages(struct fl_vm_stats *stats)
@@ -106,7 +118,7 @@ static void vm_stats_pages(struct fl_vm_stats *stats)
     stats->nframes = vm_page_count;
     vm_lock(&vm_phys.lock);
     stats->free = vm_phys.free_count;
-    stats->taken = vm_phys.taken;
+    stats->taken = vm_phys.taken + vm_phys.allocated;
     stats->peak_used = vm_page_count - vm_phys.free_low;
     vm_unlock(&vm_phys.lock);
     lru_add_drain_all();

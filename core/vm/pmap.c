@@ -13,6 +13,13 @@
 #include "lib/kassert.h"
 #include "vm/kmap.h"
 
+char *pmap_direct_map;
+
+void pmap_startup(void *direct_map)
+{
+    pmap_direct_map = direct_map;
+}
+
 /* `frame` has room for npages, and must live as long as the run. */
 static void pmap_run(struct machine_run *run, vm_frame_t *frame, struct vm_page *const *m, uint32_t npages)
 {
@@ -51,6 +58,11 @@ void pmap_enter_object(struct vm_map *map, vm_offset_t va, struct vm_page **m, u
 
 int pmap_window_get(const struct machine_run *run, enum machine_window how, bool nowait, void **addr)
 {
+    if (pmap_direct_map != NULL) {
+        for (uint32_t i = 0; i < run->npages; i++)
+            addr[i] = pmap_direct_map + ptoa((uint64_t)run->frame[i]);
+        return 0;
+    }
     int error = machine_window_get(run, how, nowait, addr);
     if (error != 0 || !kmap_used())
         return error;
@@ -62,6 +74,8 @@ int pmap_window_get(const struct machine_run *run, enum machine_window how, bool
 
 void pmap_window_put(const struct machine_run *run, enum machine_window how, void **addr, bool keep)
 {
+    if (pmap_direct_map != NULL)
+        return;
     machine_window_put(run, how, addr, keep);
     if (kmap_used())
         kunmap(run->frame, run->npages);
@@ -91,6 +105,10 @@ int pmap_zero_page(struct vm_page *m)
     struct machine_run run;
     vm_frame_t frame;
     void *addr;
+    if (pmap_direct_map != NULL) {
+        pagezero(pmap_direct(m));
+        return 0;
+    }
     pmap_run(&run, &frame, &m, 1);
     int error = machine_window_get(&run, MACHINE_WINDOW_FILL, false, &addr);
     if (error != 0)
@@ -117,6 +135,10 @@ int pmap_copy_page(struct vm_page *src, struct vm_page *dst)
     struct machine_run src_run, dst_run;
     vm_frame_t src_frame, dst_frame;
     void *from, *to;
+    if (pmap_direct_map != NULL) {
+        __builtin_memcpy(pmap_direct(dst), pmap_direct(src), VM_PAGE_SIZE);
+        return 0;
+    }
     pmap_run(&src_run, &src_frame, &src, 1);
     pmap_run(&dst_run, &dst_frame, &dst, 1);
     int error = machine_window_get(&src_run, MACHINE_WINDOW_READ, false, &from);

@@ -16,11 +16,21 @@
 #define CORE_VM_PMAP_H
 
 #include "vm/vm_map.h"
+#include "vm/vm_page.h"
 
 /*
  * Pages in one call of the machine. A fault may run on a signal handler's stack, so the array must be small.
  */
 #define PMAP_BATCH 64
+
+/* Where frame 0's bytes are, and behind it those of all others; NULL: pages are seen in windows. */
+extern char *pmap_direct_map; /* (c) */
+static inline void *pmap_direct(const struct vm_page *m)
+{
+    return pmap_direct_map + ptoa((uint64_t)vm_page_frame(m));
+}
+/* Context: boot. */
+void pmap_startup(void *direct_map);
 
 /*
  * Maps page m at va with `prot`. flags: MACHINE_MAP_*. (M) shared; (O) of the page, or the page is busy.

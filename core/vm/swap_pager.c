@@ -101,8 +101,7 @@ static void space_free(uint32_t slot, uint32_t count)
     vm_unlock(&swap_space.lock);
 }
 
-/* Has a dirty page no place to go? */
-static bool swap_pager_full(void)
+bool swap_pager_full(void)
 {
     return !atomic_load_explicit(&swap_space.present, memory_order_relaxed) ||
            atomic_load_explicit(&swap_space.full, memory_order_relaxed);
@@ -223,7 +222,7 @@ static bool slot_busy(const struct vm_object *object, vm_pindex_t pindex)
 }
 
 /* Frees the slots of the pages [start, end); neighbouring ones together. */
-static void swap_pager_freespace(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+void swap_pager_freespace(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
     FL_REQUIRES(object->lock)
 {
     uint32_t first = SWAP_NONE, count = 0, slot;
@@ -243,7 +242,7 @@ static void swap_pager_freespace(struct vm_object *object, vm_pindex_t start, vm
 }
 
 /* Page m has become dirty. While it is being written its slot is in use; put_page takes note then. */
-static void swap_pager_unswapped(struct vm_page *m)
+void swap_pager_unswapped(struct vm_page *m)
 {
     if ((m->flags & PG_WRITEBACK) == 0)
         slot_drop(m->object, m->pindex);
@@ -369,8 +368,8 @@ static uint32_t slot_neighbours(const struct vm_object *object, vm_pindex_t pind
     return n;
 }
 
-static bool swap_pager_haspage(struct vm_object *object, vm_pindex_t pindex, uint32_t *before,
-                               uint32_t *after) FL_REQUIRES(object->lock)
+bool swap_pager_haspage(struct vm_object *object, vm_pindex_t pindex, uint32_t *before, uint32_t *after)
+    FL_REQUIRES(object->lock)
 {
     uint32_t slot = object->swap.root == NULL ? SWAP_NONE : slot_get(object, pindex);
     if (slot == SWAP_NONE)
@@ -383,7 +382,7 @@ static bool swap_pager_haspage(struct vm_object *object, vm_pindex_t pindex, uin
 }
 
 /* No window: the fault reads the page itself, with the neighbours that were written with it. */
-static bool swap_pager_readahead(struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages)
+bool swap_pager_readahead(struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages)
 {
     (void)pindex;
     (void)npages;
@@ -437,7 +436,7 @@ static void swap_in_neighbours(struct vm_object *object, struct vm_page **m, uin
     vm_unlock(&object->lock);
 }
 
-static int swap_pager_getpages(struct vm_object *object, struct vm_page **m, uint32_t count, uint32_t reqpage)
+int swap_pager_getpages(struct vm_object *object, struct vm_page **m, uint32_t count, uint32_t reqpage)
 {
     int error = swap_in(object, m, count);
     swap_in_neighbours(object, m, count, reqpage, error == 0);
@@ -467,7 +466,8 @@ static bool cluster_joins(const struct vm_page *m)
 {
     return m != NULL &&
            (m->flags & (PG_BUSY | PG_WRITEBACK | PG_DIRTY | PG_VALID)) == (PG_DIRTY | PG_VALID) &&
-           m->wire_count == 0 && m->hold_count == 0 && (m->lru & (PL_LRU | PL_ACTIVE | PL_YOUNG)) == PL_LRU;
+           m->wire_count == 0 && m->hold_count == 0 && m->pindex < m->object->size && /* WB2 */
+           (m->lru & (PL_LRU | PL_ACTIVE | PL_YOUNG)) == PL_LRU;
 }
 
 /* m and its dirty, inactive neighbours. (O). */
@@ -557,7 +557,7 @@ static void put_page(struct vm_object *object, struct vm_page *m, uint32_t slot,
 
 static _Atomic int swap_last_error;
 
-static uint32_t swap_pager_launder(struct vm_page *m, struct vm_pager_plug *plug)
+uint32_t swap_pager_launder(struct vm_page *m, struct vm_pager_plug *plug)
 {
     struct vm_object *object = m->object;
     struct swap_cluster c;
@@ -590,7 +590,7 @@ int swap_pager_error(void)
     return atomic_load(&swap_last_error);
 }
 
-static int swap_pager_last_error(const struct vm_object *object)
+int swap_pager_last_error(const struct vm_object *object)
 {
     (void)object;
     return swap_pager_error();

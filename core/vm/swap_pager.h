@@ -1,5 +1,6 @@
 /*
- * swap_pager.h: the pager of anonymous memory: dirty pages go to slots of the swap space, and come back.
+ * swap_pager.h: the pager of anonymous memory: dirty pages go to slots of the swap space, and come back. So
+ * do those of files without a store (file/shmem.c).
  *
  *   object ──swap (tree by index)──▶ block of SWAP_META_PAGES neighbours ──slot[]──▶ swap space (a store)
  *
@@ -23,6 +24,9 @@
 
 #include "vm/vm_object.h"
 
+struct readahead_control;
+struct vm_pager_plug;
+
 /* Context: boot, after vm_pager_startup. */
 void swap_pager_startup(void);
 
@@ -40,6 +44,23 @@ FL_NODISCARD int swap_pager_error(void);
 /* *pindex: the first page at or behind *pindex that has a slot. False: there is none. (O). */
 FL_NODISCARD bool swap_pager_next(const struct vm_object *object, vm_pindex_t *pindex)
     FL_REQUIRES(object->lock);
+
+/* ---- the operations of its row of pagertab (vm_pager.h), also for pages of files (file/shmem.c) ---- */
+
+FL_NODISCARD bool swap_pager_haspage(struct vm_object *object, vm_pindex_t pindex, uint32_t *before,
+                                     uint32_t *after) FL_REQUIRES(object->lock);
+FL_NODISCARD int swap_pager_getpages(struct vm_object *object, struct vm_page **m, uint32_t count,
+                                     uint32_t reqpage);
+/* No window: the fault reads the page itself, with the neighbours that were written with it. */
+FL_NODISCARD bool swap_pager_readahead(struct readahead_control *ractl, vm_pindex_t pindex, uint32_t npages);
+void swap_pager_freespace(struct vm_object *object, vm_pindex_t start, vm_pindex_t end)
+    FL_REQUIRES(object->lock);
+void swap_pager_unswapped(struct vm_page *m);
+FL_NODISCARD uint32_t swap_pager_launder(struct vm_page *m, struct vm_pager_plug *plug);
+FL_NODISCARD bool swap_pager_full(void);
+FL_NODISCARD int swap_pager_last_error(const struct vm_object *object);
+
+/* ---- the space ---- */
 
 /* Closes the swap space, of which all slots are free. Context: fl_vm_halt. */
 void swap_pager_shutdown(void);

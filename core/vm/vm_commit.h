@@ -1,8 +1,8 @@
 /*
  * vm_commit.h: how much memory is promised to programs, and whether more may be (overcommit).
  *
- *   committed   private memory that was ever writable, shared anonymous memory: whatever a program may fill
- *               with bytes that are nowhere else
+ *   committed   private memory that was ever writable, shared anonymous memory, files without a store
+ *               (shmem.c): whatever a program may fill with bytes that are nowhere else
  *   limit       frames + slots of swap, but for the pages that page-out keeps free
  *
  *   FL_OVERCOMMIT_LAZY     any promise is made. When too many are kept, an access fails
@@ -17,7 +17,8 @@
  * pages that all of many forks have replaced, until the chain is shortened (of few, they go at once:
  * vm_object_page_replaced). So keep some swap beside what programs need.
  *
- * Invariant: CM1 with nothing reserved, the counter is the sum of all maps' entries that are committed.
+ * Invariant: CM1 with nothing reserved, the counter is the sum of all maps' entries that are committed, and
+ * of what pagers have promised (pagerops.promised).
  *
  * Does not do: a program's own limits (vm_map_limit.c). (vm_committed_as and vm.overcommit_memory, Linux;
  * swap_reserve, FreeBSD.)

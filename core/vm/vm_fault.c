@@ -6,6 +6,7 @@
  *       vm_fault_lookup                    entry, object, rights; a first private write makes the shadow here
  *       vm_fault_allocate                  a write needs space in the source first: get it, retry
  *       vm_fault_soft_fast                 the page is resident and can be mapped as it is: done
+ *       vm_fault_zero_fast                 memory that was never touched, on a machine with a direct map: done
  *       vm_fault_walk                      down the chain of objects; on success fs->m is busy and valid
  *         vm_fault_readahead_mark          the page has read-ahead's mark: start the next window, retry
  *         vm_fault_busy                    another thread has the page busy: sleep, retry
@@ -266,9 +267,10 @@ static void vm_fault_mapped(struct faultstate *fs, struct vm_object *object, str
         vm_object_reference_locked(object);
         fs->dirtied = object;
     }
-    /* Only pages of the first object: it may have pages of its own in front of those of an object below. */
+    /* Only pages of the first object: it may have pages of its own in front of those of an object below. A
+     * new page of zeros has no neighbours that came with it. */
     bool told = fs->entry->writenotify || object->writenotify; /* each page's first store faults anyway */
-    if (object == fs->first_object && !(write && told) && !fs->followed &&
+    if (object == fs->first_object && !(write && told) && !fs->followed && !fs->zeroed &&
         (fs->flags & (VM_FAULT_WIRE | VM_FAULT_HOLD)) == 0)
         vm_fault_prefault(fs->entry, object, fs->va, m->pindex, fs->prot, ahead);
 }
@@ -324,14 +326,13 @@ static int vm_fault_would_sleep(struct faultstate *fs, struct vm_object *object)
 
 /*
  * The common case: the page is in the first object, valid and not busy, and only the mapping is missing.
- * True: *error is the fault's result; (O) was released in between. False: nothing was done. (M) shared, and
- * kept.
+ * True: *error is the fault's result; (O) was released in between. False: nothing was done. m: the page. (M)
+ * shared, and kept.
  */
-static bool vm_fault_soft_fast(struct faultstate *fs, struct vm_object *object, int *error)
+static bool vm_fault_soft_fast(struct faultstate *fs, struct vm_object *object, struct vm_page *m, int *error)
     FL_REQUIRES(object->lock)
 {
-    struct vm_page *m = vm_page_lookup(object, fs->first_pindex);
-    if (m == NULL || (m->flags & (PG_VALID | PG_BUSY | PG_READAHEAD)) != PG_VALID)
+    if ((m->flags & (PG_VALID | PG_BUSY | PG_READAHEAD)) != PG_VALID)
         return false;
     if (fs->first_pindex >= object->size) /* a truncation is about to remove it */
         return false;
@@ -344,6 +345,45 @@ static bool vm_fault_soft_fast(struct faultstate *fs, struct vm_object *object, 
     *error = vm_fault_map(fs, m, vm_fault_prot(fs, object, m), vm_fault_dirty(fs, m));
     if (*error == 0)
         vm_fault_mapped(fs, object, m);
+    return true;
+}
+
+/* May the absent page be a new one of zeros, without a look at anything that sleeps? */
+static bool vm_fault_untouched(const struct faultstate *fs, struct vm_object *object)
+    FL_REQUIRES(object->lock)
+{
+    return pmap_direct_map != NULL && object->backing_object == NULL && !vm_pager_bounded(object) &&
+           fs->first_pindex < object->size && !fs->wired &&
+           (fs->flags & (VM_FAULT_NOWAIT | VM_FAULT_WIRE)) == 0 &&
+           !atomic_load_explicit(&object->shadowed, memory_order_relaxed) &&
+           !vm_object_invalidating(object, fs->first_pindex) &&
+           !vm_pager_has_page(object, fs->first_pindex, NULL, NULL);
+}
+
+/*
+ * The other common case: memory that nobody has touched yet. The page is made and mapped with (M) kept, since
+ * its bytes are reached without a window. True and false as vm_fault_soft_fast; the page is absent.
+ */
+static bool vm_fault_zero_fast(struct faultstate *fs, struct vm_object *object, int *error)
+    FL_REQUIRES(object->lock)
+{
+    if (!vm_fault_untouched(fs, object))
+        return false;
+    struct vm_page *m = vm_page_alloc(object, fs->first_pindex, VM_ALLOC_NORMAL);
+    if (m == NULL)
+        return false;
+    vm_unlock(&object->lock); /* the page is busy, and other threads have their own */
+    __builtin_memset(pmap_direct(m), 0, VM_PAGE_SIZE);
+    vm_lock(&object->lock);
+    m->flags |= PG_VALID;
+    fs->zeroed = true;
+    if (fs->access & VM_PROT_WRITE)
+        vm_page_dirty(m);
+    *error = vm_fault_map(fs, m, vm_fault_prot(fs, object, m), vm_fault_dirty(fs, m));
+    if (*error == 0)
+        vm_fault_mapped(fs, object, m);
+    else
+        vm_fault_release_page(m);
     return true;
 }
 
@@ -365,18 +405,12 @@ static int vm_fault_frozen(struct faultstate *fs, struct vm_object *object) FL_R
 
 /* ---- the walk ----------------------------------------------------------------------------------------- */
 
-/* Does a page that comes into the object give its place in the source to another, if none is free? */
-static bool vm_fault_exchanges(const struct vm_object *object)
-{
-    return vm_pager_ops(object)->full != NULL;
-}
-
 /* No page could be allocated for the object: waits for memory. */
 static int vm_fault_nomem(struct faultstate *fs, struct vm_object *object) FL_RELEASE(object->lock)
 {
     if (fs->flags & VM_FAULT_NOWAIT)
         return vm_fault_would_sleep(fs, object);
-    bool exchange = vm_fault_exchanges(object) && vm_pager_has_page(object, fs->pindex, NULL, NULL);
+    bool exchange = vm_pager_exchanges(object, fs->pindex);
     vm_fault_leave_object(fs, object);
     vm_fault_unlock_map(fs);
     int error = vm_wait();
@@ -529,17 +563,17 @@ static int vm_fault_getpages(struct faultstate *fs, struct vm_object *object) FL
         vm_fault_leave_object(fs, object);
         return VM_FAULT_RETRY;
     }
-    /* Where no dirty page can be written, this page makes room for one: it may use the reserve. */
-    bool full = vm_fault_exchanges(object) && vm_pager_ops(object)->full();
-    fs->m = vm_page_alloc(object, fs->pindex, full ? VM_ALLOC_SYSTEM : VM_ALLOC_NORMAL);
+    fs->m = vm_page_alloc(object, fs->pindex, vm_pager_alloc_class(object, fs->pindex));
     if (fs->m == NULL)
         return vm_fault_nomem(fs, object);
+    bool hole = vm_pager_hole(object, fs->pindex);
     uint32_t count = vm_fault_additional_pages(fs, object, &ractl, marray, &reqpage);
     vm_fault_unlock_map(fs);
     vm_unlock(&object->lock);
     int error = vm_pager_get_pages(object, marray, count, reqpage);
     if (error == 0) {
-        fs->paged_in = true;
+        fs->paged_in = fs->paged_in || !hole;
+        fs->zeroed = hole;
         return 0;
     }
     vm_lock(&object->lock);
@@ -632,10 +666,11 @@ static int vm_fault_found(struct faultstate *fs, struct vm_object *object, struc
 }
 
 /*
- * Down the chain from the first object, which is locked on entry; no object is on return. On success fs->m,
- * in fs->object, is busy and valid, and if that is not the first object, fs->first_m is busy there.
+ * Down the chain from the first object, which is locked on entry; no object is on return. m: the page there,
+ * or NULL. On success fs->m, in fs->object, is busy and valid, and if that is not the first object,
+ * fs->first_m is busy there.
  */
-static int vm_fault_walk(struct faultstate *fs, struct vm_object *object)
+static int vm_fault_walk(struct faultstate *fs, struct vm_object *object, struct vm_page *m)
     FL_RELEASE(object->lock) FL_NO_THREAD_SAFETY_ANALYSIS /* goes from lock to lock */
 {
     vm_lock_assert(&object->lock);
@@ -646,7 +681,8 @@ static int vm_fault_walk(struct faultstate *fs, struct vm_object *object)
             /* Also when the page is there: a truncation is about to remove it. */
             return nowait && bounded ? vm_fault_would_sleep(fs, object) : vm_fault_beyond(fs, object);
         }
-        struct vm_page *m = vm_page_lookup(object, fs->pindex);
+        if (object != fs->first_object)
+            m = vm_page_lookup(object, fs->pindex);
         if (nowait && !vm_fault_at_once(fs, object, m))
             return vm_fault_would_sleep(fs, object);
         if (m != NULL)
@@ -856,7 +892,8 @@ static int vm_fault_attempt(struct faultstate *fs)
         return vm_fault_frozen(fs, object);
     if (vm_fault_lacks_space(fs, object))
         return vm_fault_allocate(fs, object);
-    if (vm_fault_soft_fast(fs, object, &error)) {
+    struct vm_page *m = vm_page_lookup(object, fs->first_pindex);
+    if (m != NULL ? vm_fault_soft_fast(fs, object, m, &error) : vm_fault_zero_fast(fs, object, &error)) {
         vm_unlock(&object->lock);
         vm_fault_unlock_map(fs);
         return error;
@@ -864,7 +901,7 @@ static int vm_fault_attempt(struct faultstate *fs)
     vm_object_reference_locked(object);
     vm_object_pip_add(object);
     fs->pip = true;
-    error = vm_fault_walk(fs, object);
+    error = vm_fault_walk(fs, object, m);
     if (error == 0)
         error = vm_fault_copy(fs);
     if (error == 0)

@@ -196,7 +196,7 @@ void vm_map_check_all(void)
     vm_lock(&vm_maps_lock);
     map = vm_maps;
     vm_unlock(&vm_maps_lock);
-    uint64_t committed = 0, limit;
+    uint64_t committed = vm_object_check_promised(), limit;
     for (; map != NULL; map = map->all_next) {
         vm_map_check(map);
         committed += vm_map_check_committed(map);

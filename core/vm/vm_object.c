@@ -660,6 +660,28 @@ void vm_object_check(struct vm_object *object)
     vm_unlock(&object->lock);
 }
 
+uint64_t vm_object_check_promised(void)
+{
+    uint64_t npages = 0;
+    vm_lock(&vm_objects_lock);
+    for (struct vm_object *object = vm_objects; object != NULL; object = object->all_next)
+        npages += vm_pager_ops(object)->promised != NULL ? vm_pager_ops(object)->promised(object) : 0;
+    vm_unlock(&vm_objects_lock);
+    return npages;
+}
+
+void fl_vm_resident(uint64_t *anonymous, uint64_t *file)
+{
+    *anonymous = *file = 0;
+    vm_lock(&vm_objects_lock);
+    for (struct vm_object *object = vm_objects; object != NULL; object = object->all_next) {
+        vm_lock(&object->lock);
+        *(vm_pager_keeps(object) ? file : anonymous) += object->resident_count;
+        vm_unlock(&object->lock);
+    }
+    vm_unlock(&vm_objects_lock);
+}
+
 void vm_object_check_all(void)
 {
     uint64_t nslots = 0;

@@ -14,7 +14,7 @@
  * Invariants: OB1 resident_count is the number of pages in `pages`. OB2 an object with ref_count 0 has no
  * pages and no entries, and gets no reference again. OB3 a page's pindex is below `size`, except while a
  * truncation removes it. OB4 a chain ends, and its objects live as long as a shadow stands over them. OB5 an
- * object has a handle unless it is OBJT_SWAP; then it has no backing object. Only objects with a handle
+ * object has a handle unless it is OBJT_SWAP; then it has no backing object. Only objects of OBJT_VNODE
  * are written back. OB6 an object that ends has no page and no pip left.
  *
  * Collapse. Each fork that is followed by a store puts an object in front. When a backing object has a single
@@ -34,6 +34,7 @@ extern struct vm_rwlock vm_rmap_lock; /* (R) */
 enum vm_object_type {
     OBJT_SWAP,  /* anonymous memory: zero-filled, or a shadow */
     OBJT_VNODE, /* a file */
+    OBJT_SHMEM, /* a file without a store, whose pages are anonymous memory */
     OBJT_COUNT,
 };
 
@@ -83,7 +84,7 @@ struct vm_object {
     vm_pindex_t backing_pindex; /* page 0 of this object is this page of the backing object */
     void *machine;              /* (c) the machine's own (machine_object_init) */
     void *inflight;             /* (O) the pager's own: transfers that no thread waits for yet */
-    struct tree swap;           /* (O) anonymous: swap_pager.c's own, where absent pages are */
+    struct tree swap;           /* (O) not OBJT_VNODE: swap_pager.c's own, where absent pages are */
     uint64_t reserv_hint FL_GUARDED_BY(vm_phys.lock); /* (F) vm_reserv.c's own */
 
     /* Reverse mapping (vm_rmap.h): the tree of vm_map_entry.rmap_node, by pindex. */
@@ -277,5 +278,7 @@ void vm_snapshot_check(struct vm_object *snapshot) FL_REQUIRES(snapshot->lock);
  */
 void vm_object_check(struct vm_object *object);
 void vm_object_check_all(void);
+/* How many pages the objects' pagers have promised, together (CM1). Context: nothing else runs. */
+FL_NODISCARD uint64_t vm_object_check_promised(void);
 
 #endif

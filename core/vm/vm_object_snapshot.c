@@ -62,7 +62,7 @@ bool vm_object_snapshotted(struct vm_object *object)
 
 int vm_object_page_in(struct vm_object *object, vm_pindex_t pindex)
 {
-    struct vm_page *m = vm_page_alloc(object, pindex, VM_ALLOC_NORMAL);
+    struct vm_page *m = vm_page_alloc(object, pindex, vm_pager_alloc_class(object, pindex));
     vm_unlock(&object->lock);
     int error = m == NULL ? vm_wait() : vm_pager_get_pages(object, &m, 1, 0);
     vm_lock(&object->lock);

@@ -79,7 +79,7 @@ static struct vm_page *frame_alloc(struct vm_object *object, vm_pindex_t pindex,
         m = vm_reserv_alloc_page(object, pindex);
         if (m == NULL) {
             m = vm_phys_alloc_pages(0);
-            if (m == NULL && vm_reserv_reclaim_inactive())
+            if (m == NULL && vm_reserv_reclaim_inactive(0))
                 m = vm_phys_alloc_pages(0);
             KASSERT(m != NULL, "PH3");
             vm_phys_freecnt_adj(-1);
@@ -223,6 +223,18 @@ static void count_dirty(struct vm_object *object, bool dirty) FL_REQUIRES(object
     atomic_fetch_add_explicit(&vm_page_dirty_count, dirty ? 1 : UINT32_MAX, memory_order_relaxed);
 }
 
+/* Page m has become dirty, or clean: the object's count and marks say so, where there is write-back (PG7). */
+static void tell_dirty(struct vm_page *m, bool dirty) FL_REQUIRES(m->object->lock)
+{
+    count_dirty(m->object, dirty);
+    if (!vm_pager_keeps(m->object))
+        return;
+    if (dirty)
+        vm_radix_set_mark(&m->object->pages, m, RADIX_DIRTY);
+    else
+        vm_radix_clear_mark(&m->object->pages, m, RADIX_DIRTY);
+}
+
 /* ---- identity ---------------------------------------------------------------------------------------- */
 
 int vm_page_insert(struct vm_page *m, struct vm_object *object, vm_pindex_t pindex)
@@ -277,10 +289,8 @@ int vm_page_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pind
     object->generation++;
     if (atomic_load_explicit(&object->shadowed, memory_order_relaxed))
         m->flags |= PG_COPIED; /* as a page that comes back */
-    if (dirty) {
-        count_dirty(object, true);
-        vm_radix_set_mark(&object->pages, m, RADIX_DIRTY);
-    }
+    if (dirty)
+        tell_dirty(m, true);
     if (active)
         activate_page(m);
     else
@@ -380,8 +390,7 @@ void __set_page_dirty(struct vm_page *m)
     m->flags |= PG_DIRTY;
     if (vm_pager_ops(m->object)->unswapped != NULL)
         vm_pager_ops(m->object)->unswapped(m);
-    count_dirty(m->object, true);
-    vm_radix_set_mark(&m->object->pages, m, RADIX_DIRTY);
+    tell_dirty(m, true);
 }
 
 void vm_page_undirty(struct vm_page *m)
@@ -390,8 +399,7 @@ void vm_page_undirty(struct vm_page *m)
     if ((m->flags & PG_DIRTY) == 0)
         return;
     m->flags &= (uint16_t)~PG_DIRTY;
-    count_dirty(m->object, false);
-    vm_radix_clear_mark(&m->object->pages, m, RADIX_DIRTY);
+    tell_dirty(m, false);
 }
 
 void vm_page_writeback_start(struct vm_page *m)
@@ -399,7 +407,8 @@ void vm_page_writeback_start(struct vm_page *m)
     vm_lock_assert(&m->object->lock);
     KASSERT((m->flags & PG_WRITEBACK) == 0 && (m->flags & (PG_VALID | PG_PRIVATE)) != 0, "PG5");
     m->flags |= PG_WRITEBACK;
-    vm_radix_set_mark(&m->object->pages, m, RADIX_WRITEBACK);
+    if (vm_pager_keeps(m->object))
+        vm_radix_set_mark(&m->object->pages, m, RADIX_WRITEBACK);
 }
 
 void vm_page_writeback_done(struct vm_page *m)
@@ -407,7 +416,8 @@ void vm_page_writeback_done(struct vm_page *m)
     vm_lock_assert(&m->object->lock);
     KASSERT((m->flags & PG_WRITEBACK) != 0, "PG5");
     m->flags &= (uint16_t)~PG_WRITEBACK;
-    vm_radix_clear_mark(&m->object->pages, m, RADIX_WRITEBACK);
+    if (vm_pager_keeps(m->object))
+        vm_radix_clear_mark(&m->object->pages, m, RADIX_WRITEBACK);
     if ((m->lru & PL_RECLAIM) != 0) {
         m->lru &= (uint8_t)~PL_RECLAIM;
         rotate_reclaimable_page(m);
@@ -605,8 +615,9 @@ static void page_check_in_object(const struct vm_page *m)
     KASSERT((m->flags & PG_DIRTY) == 0 || (m->flags & (PG_VALID | PG_PRIVATE)) != 0, "PG4");
     if (m->flags & PG_PRIVATE)
         vm_pager_ops(m->object)->check_page(m);
-    KASSERT(vm_radix_get_mark(pages, m, RADIX_DIRTY) == ((m->flags & PG_DIRTY) != 0), "PG7");
-    KASSERT(vm_radix_get_mark(pages, m, RADIX_WRITEBACK) == ((m->flags & PG_WRITEBACK) != 0), "PG7");
+    const bool keeps = vm_pager_keeps(m->object);
+    KASSERT(vm_radix_get_mark(pages, m, RADIX_DIRTY) == (keeps && (m->flags & PG_DIRTY)), "PG7");
+    KASSERT(vm_radix_get_mark(pages, m, RADIX_WRITEBACK) == (keeps && (m->flags & PG_WRITEBACK)), "PG7");
     KASSERT(m->order == VM_PHYS_NOFREE, "PG3");
 }
 
@@ -642,7 +653,7 @@ void vm_page_check_all(void)
             KASSERT(m->queue == PQ_NONE && m->wire_count == 0 && m->readers == 0 && m->flags == 0, "PG6");
             KASSERT(m->lru == 0 && m->lru_op == 0, "PG6");
             KASSERT(!orphan || (m->hold_count > VM_HOLD_ORPHAN && m->order == VM_PHYS_NOFREE), "PG3");
-            free += !orphan;
+            free += !orphan && m->order != VM_PHYS_HOST;
         }
     }
     vm_lock(&vm_phys.lock);

@@ -32,14 +32,16 @@
  *   PG1 A page is in the radix tree of its object at its pindex, or has no object.
  *   PG2 A page on a queue, or with an operation that a batch has still to do (lru_op), has an object and
  *       PL_LRU, and is not wired.
- *   PG3 A page without an object is free, or busy on its way in or out, or an orphan. An orphan has only
- *       holds and their mark VM_HOLD_ORPHAN, which no page in an object has. A page is made busy by one
- *       owner.
+ *   PG3 A page without an object is free, or busy on its way in or out, or an orphan, or the host's (PH6). An
+ *       orphan has only holds and their mark VM_HOLD_ORPHAN, which no page in an object has. A page is made
+ *       busy by one owner.
  *   PG4 A dirty page is valid, or the pager keeps parts of it (PG_PRIVATE).
  *   PG5 A page in write-back is not free. The code that began the write-back ends it.
  *   PG6 A free page is on no queue, in no batch that counts, not wired, held, read or dirty, and the
  *       pager keeps nothing of it. The same is true of an orphan, but for its holds.
- *   PG7 A page's radix marks RADIX_DIRTY and RADIX_WRITEBACK say what PG_DIRTY and PG_WRITEBACK say.
+ *   PG7 A page's radix marks RADIX_DIRTY and RADIX_WRITEBACK say what PG_DIRTY and PG_WRITEBACK say, in an
+ *       object whose pager keeps its pages (vm_pager_keeps). Elsewhere nothing looks for marked pages: there
+ *       are none.
  *   PG8 The queues' links, heads, tails and counts agree with the pages. A page without a lru_op is on
  *       the queue that its PL_LRU and PL_ACTIVE name.
  *   PG9 The counts of wirings, holds and readers never wrap.
@@ -94,7 +96,10 @@ enum vm_page_queue {
 
 struct vm_page {
     struct vm_object *object; /* (O) */
-    vm_pindex_t pindex;       /* (O) */
+    union {
+        vm_pindex_t pindex; /* (O) */
+        void *owner;        /* of a frame of the host's (vm_frames.c): its own word */
+    };
     /* (Q) neighbours on the queue, by page number; (F) in vm_phys's free lists */
     uint32_t q_next;
     uint32_t q_prev;
@@ -107,7 +112,7 @@ struct vm_page {
     /* Grows under (O), falls with no lock: system calls that use the page, | VM_HOLD_ORPHAN */
     _Atomic uint16_t hold_count;
     uint8_t queue; /* (Q) enum vm_page_queue */
-    uint8_t order; /* (F) of the free block that the page heads; VM_PHYS_NOFREE otherwise */
+    uint8_t order; /* (F) of the free block that the page heads; VM_PHYS_NOFREE or _HOST otherwise */
     /* Set under (O), taken under (Q): what a batch has still to do with the page (vm/lru.h) */
     _Atomic uint8_t lru_op;
     uint8_t stamp; /* (O) its queue's clock when it came to the tail; of a page at the head an older one */

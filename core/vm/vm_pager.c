@@ -1,9 +1,9 @@
 /*
  * vm_pager.c: the table of pagers.
  *
- *   vm_pager_startup ─▶ empty rows     swap_pager.c, file/vnode_pager.c ─▶ vm_pager_register, at boot
+ *   vm_pager_startup ─▶ empty rows     swap_pager.c, vnode_pager.c, shmem.c ─▶ vm_pager_register, at boot
  *
- * Does not do: sources (swap_pager.c, file/vnode_pager.c), choosing pages (vm_fault.c, vm_pageout.c).
+ * Does not do: sources (those three), choosing pages (vm_fault.c, vm_pageout.c).
  */
 #include "vm/vm_pager.h"
 #include "lib/errno.h"
@@ -36,6 +36,24 @@ bool vm_pager_has_page(struct vm_object *object, vm_pindex_t pindex, uint32_t *b
     if (before != NULL)
         *before = *after = 0;
     return ops->haspage != NULL && ops->haspage(object, pindex, before, after);
+}
+
+bool vm_pager_hole(struct vm_object *object, vm_pindex_t pindex)
+{
+    const struct pagerops *ops = vm_pager_ops(object);
+    return ops->hole != NULL && ops->hole(object, pindex);
+}
+
+bool vm_pager_exchanges(struct vm_object *object, vm_pindex_t pindex)
+{
+    return vm_pager_ops(object)->full != NULL && vm_pager_has_page(object, pindex, NULL, NULL) &&
+           !vm_pager_hole(object, pindex);
+}
+
+unsigned vm_pager_alloc_class(struct vm_object *object, vm_pindex_t pindex)
+{
+    bool room = vm_pager_exchanges(object, pindex) && vm_pager_ops(object)->full();
+    return room ? VM_ALLOC_SYSTEM : VM_ALLOC_NORMAL;
 }
 
 int vm_pager_get_pages(struct vm_object *object, struct vm_page **m, uint32_t count, uint32_t reqpage)

@@ -3,7 +3,8 @@
  *
  *   vm_fault, vm_prefault, vm_page,      pagertab[object->type]
  *   vm_object, vm_pageout, vm_map   ───▶   ├─ OBJT_SWAP      swap_pager.c: anonymous memory
- *                                          └─ OBJT_VNODE     file/vnode_pager.c: a file
+ *                                          ├─ OBJT_VNODE     file/vnode_pager.c: a file
+ *                                          └─ OBJT_SHMEM     file/shmem.c: a file of anonymous memory
  *
  * A pager is a row of operations. NULL stands for an operation that a pager does not have; each one says what
  * that means. Rows are registered at boot; nothing else in core/vm knows which kinds of pagers there are.
@@ -62,6 +63,8 @@ struct pagerops {
      * page beyond it is looked for further down the chain.
      */
     int (*setsize)(struct vm_object *object);
+    /* Pages that the source has promised (vm_commit.h). Context: nothing else runs. NULL: none. */
+    uint64_t (*promised)(const struct vm_object *object);
 
     /* ---- absent pages ---- */
 
@@ -71,6 +74,8 @@ struct pagerops {
      * matters: then neighbours are not looked for. (O). NULL: no.
      */
     bool (*haspage)(struct vm_object *object, vm_pindex_t pindex, uint32_t *before, uint32_t *after);
+    /* Is page pindex, which the source has, zeros that are kept nowhere? (O). NULL: no. */
+    bool (*hole)(struct vm_object *object, vm_pindex_t pindex);
     /* As vm_pager_get_pages. NULL: -ENXIO. */
     int (*getpages)(struct vm_object *object, struct vm_page **m, uint32_t count, uint32_t reqpage);
     /*
@@ -192,6 +197,19 @@ FL_NODISCARD struct vm_object *vm_pager_allocate(enum vm_object_type type, void 
 /* The object's haspage. False: *before and *after, unless they are NULL, are 0. */
 FL_NODISCARD bool vm_pager_has_page(struct vm_object *object, vm_pindex_t pindex, uint32_t *before,
                                     uint32_t *after) FL_REQUIRES(object->lock);
+/* The object's hole. */
+FL_NODISCARD bool vm_pager_hole(struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(object->lock);
+/*
+ * Does the absent page pindex, when it comes in, give its place in the source to another page if no place is
+ * free?
+ */
+FL_NODISCARD bool vm_pager_exchanges(struct vm_object *object, vm_pindex_t pindex) FL_REQUIRES(object->lock);
+/*
+ * How the absent page pindex is to be allocated, VM_ALLOC_*. Where no dirty page can be written, one that
+ * gives up its place makes room for another: it may use the reserve.
+ */
+FL_NODISCARD unsigned vm_pager_alloc_class(struct vm_object *object, vm_pindex_t pindex)
+    FL_REQUIRES(object->lock);
 /*
  * Reads m[0 … count), busy neighbours of the object, of which m[reqpage] is the one that the caller needs.
  * The caller has a pip; no lock held. Afterwards m[reqpage] is busy still. On success all pages are valid,

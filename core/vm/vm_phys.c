@@ -11,7 +11,7 @@
  * The buddy of a block of order n that starts at `frame` starts at frame ^ 2^n. So freeing 0 joins it with 1,
  * and then with 2-3.
  *
- * Invariants PH1 … PH4 and the lock: vm_phys.h. Does not do: what a frame is used for (vm_page.c), which
+ * Invariants and the lock: vm_phys.h. Does not do: what a frame is used for (vm_page.c), which
  * frames should stay together (vm_reserv.c).
  */
 #include "vm/vm_phys.h"
@@ -153,16 +153,19 @@ static uint32_t freelist_check(unsigned order) FL_REQUIRES(vm_phys.lock)
 
 void vm_phys_check(void)
 {
-    uint32_t heads = 0, blocks = 0;
+    uint32_t heads = 0, blocks = 0, hosts = 0;
 
     vm_lock(&vm_phys.lock);
     for (unsigned order = 0; order < VM_PHYS_ORDERS; order++) {
         KASSERT(freelist_check(order) == vm_phys.nblocks[order], "PH1");
         blocks += vm_phys.nblocks[order];
     }
-    for (vm_frame_t frame = 0; frame < vm_phys.fresh; frame++)
-        heads += vm_page_of(frame)->order != VM_PHYS_NOFREE;
+    for (vm_frame_t frame = 0; frame < vm_phys.fresh; frame++) {
+        heads += vm_page_of(frame)->order < VM_PHYS_ORDERS;
+        hosts += vm_page_of(frame)->order == VM_PHYS_HOST;
+    }
     KASSERT(heads == blocks, "PH1");
+    KASSERT(hosts == vm_phys.allocated, "PH6");
     for (vm_frame_t frame = vm_phys.fresh; frame < vm_page_count; frame++)
         KASSERT(vm_page_of(frame)->order == 0 && vm_page_of(frame)->object == NULL, "PH4");
     vm_unlock(&vm_phys.lock);

@@ -13,15 +13,18 @@
  * be allocated. So adding a block to the lists, or removing it, does not change free_count. The caller that
  * takes frames into use, or frees them, says so with vm_phys_freecnt_adj.
  *
- * `taken` frames are the host's (vm_frames.c). They stay on the lists, and are only not counted as free.
+ * The host's frames (vm_frames.c) are of two kinds. `taken` ones stay on the lists, and are only not counted
+ * as free. `allocated` ones are on no list, and the `order` of each is VM_PHYS_HOST.
  *
  * Frames [fresh, vm_page_count) were never used. They are free, on no list, and nothing has touched their
  * descriptors: so descriptors take memory as frames come into use.
  *
  * Invariants: PH1 a free block starts at a multiple of its size, and the `order` of its first page says so;
- * all other pages below `fresh` have VM_PHYS_NOFREE. PH2 two free buddies of one order are one block. PH3
- * free_count and `taken` are, together, the pages on the lists, the unused frames of reservations and the
- * fresh frames. PH4 the descriptor of a fresh frame is all zero. PH5 the host gives back what it took.
+ * all other pages below `fresh` have VM_PHYS_NOFREE or VM_PHYS_HOST. PH2 two free buddies of one order are
+ * one block. PH3 free_count and `taken` are, together, the pages on the lists, the unused frames of
+ * reservations and the fresh frames. PH4 the descriptor of a fresh frame is all zero. PH5 the host gives back
+ * what it took. PH6 `allocated` counts the frames of VM_PHYS_HOST, which have no object; the host frees only
+ * these.
  *
  * Lock: (F) vm_phys.lock, a leaf. (McKusick et al., 2nd ed., 6.10; FreeBSD 11 vm_phys.)
  */
@@ -32,6 +35,7 @@
 
 #define VM_PHYS_ORDERS 10 /* the largest block is 2^9 pages: 2 MiB */
 #define VM_PHYS_NOFREE 0xff
+#define VM_PHYS_HOST   0xfe /* fl_frames_alloc */
 
 struct vm_phys {
     struct vm_lock lock;              /* (F) */
@@ -40,7 +44,8 @@ struct vm_phys {
     uint32_t head[VM_PHYS_ORDERS];    /* (F) the first block's frame, or VM_PAGE_NONE */
     uint32_t nblocks[VM_PHYS_ORDERS]; /* (F) */
     uint32_t free_low;                /* (F) the lowest free_count ever: peak use */
-    uint32_t taken;                   /* (F) by the host (vm_frames.c) */
+    uint32_t taken;                   /* (F) by the host, as a number (vm_frames.c) */
+    uint32_t allocated;               /* (F) to the host, certain ones */
     uint32_t waiters;                 /* (F) threads in vm_wait, which sleep on &vm_phys */
 };
 /* Declared twice, because the annotation names the variable itself. */

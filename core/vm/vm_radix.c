@@ -206,7 +206,8 @@ static void node_put(struct vm_radix_node *n, unsigned d, uint32_t slot, unsigne
         wide(n)->count++;
     }
     node_slots(n)[pos] = slot;
-    node_set_marks(n, pos, marks);
+    if (marks != 0) /* an unused slot has none */
+        node_set_marks(n, pos, marks);
 }
 
 /* Removes the child at pos. */
@@ -237,9 +238,29 @@ static struct vm_radix_node *node_alloc(unsigned ways, uint64_t key)
     return n;
 }
 
-static void node_free(struct vm_radix_node *n)
+static void node_free(struct vm_radix *rtree, struct vm_radix_node *n)
 {
+    if (rtree->leaf == vm_meta_index(n))
+        rtree->leaf = 0;
     vm_zone_free(n->ways == RADIX_WIDE ? &wide_zone : &narrow_zone, n);
+}
+
+/* ---- the leaf ----------------------------------------------------------------------------------------- */
+
+/* The leaf, if pindex belongs below it; or NULL. Its key is the prefix alone, for its level is 0. */
+static struct vm_radix_wide *leaf_of(const struct vm_radix *rtree, vm_pindex_t pindex)
+{
+    if (rtree->leaf == 0)
+        return NULL;
+    struct vm_radix_node *n = slot_node(rtree->leaf);
+    return ((n->key ^ pindex) & ~(vm_pindex_t)(RADIX_WIDE - 1)) == 0 ? wide(n) : NULL;
+}
+
+/* n was used: it becomes the leaf if it can. The leaf is a hint, which a lookup may change: (O) is held. */
+static void leaf_remember(const struct vm_radix *rtree, struct vm_radix_node *n)
+{
+    if (n->ways == RADIX_WIDE && node_level(n) == 0)
+        ((struct vm_radix *)(uintptr_t)rtree)->leaf = vm_meta_index(n);
 }
 
 /* ---- places ------------------------------------------------------------------------------------------ */
@@ -302,7 +323,7 @@ static struct vm_radix_node *node_resize(struct vm_radix *rtree, struct radix_pl
         if (node_slots(old)[pos] != 0)
             node_put(n, node_digit(old, pos), node_slots(old)[pos], node_marks(old, pos));
     *place_slot(rtree, at) = vm_meta_index(n);
-    node_free(old);
+    node_free(rtree, old);
     return n;
 }
 
@@ -343,6 +364,13 @@ int vm_radix_insert(struct vm_radix *rtree, struct vm_page *m)
         rtree->root_marks = 0;
         return 0;
     }
+    struct vm_radix_wide *leaf = leaf_of(rtree, m->pindex);
+    if (leaf != NULL) {
+        KASSERT(leaf->slot[digit(m->pindex, 0)] == 0, "RX1");
+        leaf->slot[digit(m->pindex, 0)] = page_slot;
+        leaf->count++;
+        return 0;
+    }
     for (;;) {
         uint32_t slot = *place_slot(rtree, at);
         if (!slot_is_node(slot))
@@ -358,6 +386,7 @@ int vm_radix_insert(struct vm_radix *rtree, struct vm_page *m)
             if (n == NULL)
                 return -ENOMEM;
             node_put(n, d, page_slot, 0);
+            leaf_remember(rtree, n);
             return 0;
         }
         at = (struct radix_place){n, pos};
@@ -381,7 +410,7 @@ void vm_radix_remove(struct vm_radix *rtree, struct vm_page *m)
     int only = node_next(n, 0, 0);
     if (node_next(n, node_digit(n, only) + 1, 0) < 0) {
         *place_slot(rtree, above) = node_slots(n)[only];
-        node_free(n);
+        node_free(rtree, n);
     } else if (n->ways == RADIX_WIDE && node_count(n) <= RADIX_NARROW) {
         (void)node_resize(rtree, above, RADIX_NARROW); /* without memory it stays wide */
     }
@@ -392,8 +421,13 @@ void vm_radix_remove(struct vm_radix *rtree, struct vm_page *m)
 
 struct vm_page *vm_radix_lookup(const struct vm_radix *rtree, vm_pindex_t pindex)
 {
+    const struct vm_radix_wide *leaf = leaf_of(rtree, pindex);
     uint32_t slot = rtree->root;
 
+    if (leaf != NULL) {
+        slot = leaf->slot[digit(pindex, 0)];
+        return slot != 0 ? slot_page(slot) : NULL;
+    }
     while (slot_is_node(slot)) {
         struct vm_radix_node *n = slot_node(slot);
         if (!node_covers(n, pindex))
@@ -402,6 +436,8 @@ struct vm_page *vm_radix_lookup(const struct vm_radix *rtree, vm_pindex_t pindex
         if (pos < 0)
             return NULL;
         slot = node_slots(n)[pos];
+        if (!slot_is_node(slot))
+            leaf_remember(rtree, n);
     }
     return slot != 0 && slot_page(slot)->pindex == pindex ? slot_page(slot) : NULL;
 }

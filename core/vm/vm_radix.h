@@ -13,7 +13,11 @@
  *
  * Invariants: RX1 a page is found at its pindex, once. RX2 a node has at least two children, and a level and
  * a prefix that all below it share. RX3 a slot's marks are those of the pages below it, together. A wide node
- * has more than 3 children, unless there was no memory to make it narrow.
+ * has more than 3 children, unless there was no memory to make it narrow. RX4 the leaf, if any, is a wide node
+ * of this tree at level 0.
+ *
+ * Neighbours are looked up and inserted one after another, and 16 of them have one node. So the tree remembers
+ * the last one, its leaf, and goes there without a walk.
  *
  * Lock: (O) of the object whose tree it is, for every function that has a tree as its parameter; a tree does
  * not lead to its object, so the annotations cannot say it. The zones of nodes have locks of their own.
@@ -40,6 +44,7 @@ enum vm_radix_mark {
 
 struct vm_radix {
     uint32_t root;      /* a slot, as above */
+    uint32_t leaf;      /* the wide node just above pages that was used last; 0: none (RX4) */
     uint8_t root_marks; /* the marks of the tree as a whole, a bit each */
 };
 

@@ -137,11 +137,16 @@ static void object_remove(struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
  */
 static struct vm_page *reserv_populate(struct vm_reserv *rv, uint32_t i) FL_REQUIRES(vm_phys.lock)
 {
+    const bool last = rv->popcnt > 0 && partial.tail == reserv_link(rv);
+
     rv->popmap[i / 64] |= (uint64_t)1 << (i % 64);
-    if (rv->popcnt++ > 0)
-        partial_remove(rv);
-    if (rv->popcnt < VM_LEVEL_0_NPAGES)
-        partial_insert(rv);
+    rv->popcnt++;
+    if (!last || rv->popcnt == VM_LEVEL_0_NPAGES) {
+        if (rv->popcnt > 1)
+            partial_remove(rv);
+        if (rv->popcnt < VM_LEVEL_0_NPAGES)
+            partial_insert(rv);
+    }
     vm_phys_freecnt_adj(-1);
     return reserv_page(rv, i);
 }
@@ -165,26 +170,30 @@ static struct vm_reserv *reserv_make(struct vm_object *object, vm_pindex_t first
     return rv;
 }
 
+/* The reservation for the object's stretch at `first`; made, if the stretch has no page yet. NULL: none. */
+static struct vm_reserv *reserv_of_stretch(struct vm_object *object, vm_pindex_t first)
+    FL_REQUIRES(vm_phys.lock)
+{
+    /* the one that was made last is most often the one, and that costs no walk */
+    struct vm_reserv *rv = reserv_of_link((uint32_t)object->reserv_hint);
+    if (rv != NULL && rv->pindex == first)
+        return rv;
+    const struct vm_page *m = vm_radix_lookup_le(&object->pages, first + VM_LEVEL_0_NPAGES - 1);
+    if (m == NULL || m->pindex < first)
+        return reserv_make(object, first);
+    rv = reserv_of_page(m);
+    return rv != NULL && rv->object == object && rv->pindex == first ? rv : NULL; /* it came from elsewhere */
+}
+
 struct vm_page *vm_reserv_alloc_page(struct vm_object *object, vm_pindex_t pindex)
 {
     if (nreserv == 0)
         return NULL;
     uint32_t i = pindex % VM_LEVEL_0_NPAGES;
-    vm_pindex_t first = pindex - i;
-    const struct vm_page *m = vm_radix_lookup_le(&object->pages, first + VM_LEVEL_0_NPAGES - 1);
-    struct vm_reserv *rv;
+    struct vm_reserv *rv = reserv_of_stretch(object, pindex - i);
 
-    if (m == NULL || m->pindex < first) {
-        rv = reserv_make(object, first);
-    } else {
-        rv = reserv_of_page(m);
-        /*
-         * The page may have come from elsewhere; the frame may still be used by a page that is being freed.
-         */
-        if (rv != NULL && (rv->object != object || rv->pindex != first || reserv_used(rv, i)))
-            rv = NULL;
-    }
-    return rv == NULL ? NULL : reserv_populate(rv, i);
+    /* the frame may still be used by a page that is being freed */
+    return rv == NULL || reserv_used(rv, i) ? NULL : reserv_populate(rv, i);
 }
 
 bool vm_reserv_free_page(struct vm_page *m)
@@ -226,10 +235,27 @@ static void reserv_break(struct vm_reserv *rv) FL_REQUIRES(vm_phys.lock)
     rv->popcnt = 0;
 }
 
-bool vm_reserv_reclaim_inactive(void)
+/* Do the unused frames hold a block of 2^order pages? */
+static bool reserv_has_block(const struct vm_reserv *rv, unsigned order)
+{
+    uint32_t npages = 1u << order;
+
+    for (uint32_t first = 0; first < VM_LEVEL_0_NPAGES; first += npages) {
+        uint32_t i = first;
+        while (i < first + npages && !reserv_used(rv, i))
+            i++;
+        if (i == first + npages)
+            return true;
+    }
+    return false;
+}
+
+bool vm_reserv_reclaim_inactive(unsigned order)
 {
     struct vm_reserv *rv = reserv_of_link(partial.head);
 
+    while (rv != NULL && !reserv_has_block(rv, order))
+        rv = reserv_of_link(rv->part_next);
     if (rv == NULL)
         return false;
     reserv_break(rv);

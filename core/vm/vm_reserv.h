@@ -42,8 +42,11 @@ FL_NODISCARD struct vm_page *vm_reserv_alloc_page(struct vm_object *object, vm_p
     FL_REQUIRES(vm_phys.lock);
 /* Gives the page back to its reservation. False: it belongs to none, and the caller frees it to vm_phys. */
 FL_NODISCARD bool vm_reserv_free_page(struct vm_page *m) FL_REQUIRES(vm_phys.lock);
-/* Breaks the partial reservation that was used longest ago. False: there is none. */
-FL_NODISCARD bool vm_reserv_reclaim_inactive(void) FL_REQUIRES(vm_phys.lock);
+/*
+ * Breaks the partial reservation that was used longest ago, of those whose unused frames hold a block of
+ * 2^order pages. False: there is none.
+ */
+FL_NODISCARD bool vm_reserv_reclaim_inactive(unsigned order) FL_REQUIRES(vm_phys.lock);
 /* Breaks all reservations of an object that ends. Takes (F). */
 void vm_reserv_break_all(struct vm_object *object);
 /* Whether the page's reservation is full, so that a superpage could map it. */

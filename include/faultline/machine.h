@@ -215,7 +215,8 @@ enum machine_window {
  * machine_kmap). Neighbours are contiguous where the machine can do that, so that one transfer serves many.
  * The pages are busy or being written, so they stay. A thread has at most two windows open, both for a short
  * time, and the second of a single page (a copy). Context: may sleep until another window closes; never
- * under the core's locks. Errors: -ENOMEM; with `nowait`, -EAGAIN when it would have to sleep.
+ * under the core's locks. Never called on a machine that gave fl_vm_params.direct_map. Errors: -ENOMEM; with
+ * `nowait`, -EAGAIN when it would have to sleep.
  */
 FL_NODISCARD int machine_window_get(const struct machine_run *run, enum machine_window how, bool nowait,
                                     void **addr);

@@ -34,6 +34,10 @@ struct fl_vm_params {
      * may be backed lazily. */
     void *meta;
     size_t meta_len_bytes;
+    /* Puts zeroed memory behind [start, start + len_bytes) of it, pages that are used from now on; false:
+     * there is none. Under the core's locks; it may call fl_frames_alloc when fl_vm_boot has returned. NULL:
+     * all of it is there. */
+    bool (*back_meta)(void *start, size_t len_bytes);
     /* Pages. The page budget is frames [0, nframes). For all that follow 0 means: chosen by the core. */
     uint32_t nframes;
     uint32_t free_reserved;    /* frames that only page-out itself may use */
@@ -45,8 +49,10 @@ struct fl_vm_params {
     uint64_t dirty_expire_ns;  /* the flusher writes a page that is dirty for longer */
     enum fl_overcommit overcommit;
     bool superpages; /* keep 2 MiB reservations (vm_reserv); pointless where frames have no physical place */
-    /* How the core reaches high memory; NULL: the machine has none, and shows every page in its windows. It
-     * must live as long as the VM. */
+    /* How the core reaches the bytes of pages. On a machine that maps all physical memory: frame f's bytes
+     * are always at direct_map + f pages, and no window is asked for. NULL: in windows. */
+    void *direct_map;
+    /* How it reaches high memory; NULL: the machine has none. It must live as long as the VM. */
     const struct machine_kmap *kmap;
     /* Fault injection: returning true makes this allocation fail. NULL: none fails. */
     bool (*fail_alloc)(const char *what);
@@ -54,6 +60,9 @@ struct fl_vm_params {
 
 /* Returns how many bytes of metadata memory nframes frames and about nentries map entries need at most. */
 FL_NODISCARD size_t fl_vm_meta_size(uint32_t nframes, uint32_t nentries);
+
+/* Returns how much of that fl_vm_boot itself uses, at most. */
+FL_NODISCARD size_t fl_vm_boot_size(uint32_t nframes);
 
 /* Context: once, before any other thread. Errors: -EINVAL (a parameter out of range),
  * -ENOMEM (meta is too small). */
@@ -64,6 +73,8 @@ FL_NODISCARD int fl_vm_boot(const struct fl_vm_params *params);
 void fl_vm_halt(void);
 
 void fl_vm_stats(struct fl_vm_stats *stats);
+/* Resident pages now: of private memory and shared memory, and of files. Looks at each object. */
+void fl_vm_resident(uint64_t *anonymous, uint64_t *file);
 
 /*
  * The store's bytes are the swap space from now on, as long as the store is now: anonymous memory that is not
@@ -93,6 +104,28 @@ FL_NODISCARD int fl_frames_take(uint32_t n);
  * the swap space. Context: any lock of the host's, and those under which store_ops.discard is called. */
 void fl_frames_give(uint32_t n);
 
+/*
+ * *frame: the first of 2^order neighbouring frames, order <= 9, at a multiple of their number, that are the
+ * host's from now on: a kernel's stacks, page tables, heap. Their bytes are undefined, and where they are is
+ * the machine's to say. Breaks a reservation if need be, moves no page, and leaves as many frames to page-out
+ * as above. Wakes the page daemon when few are free. Never sleeps. Context: any thread; locks of the core's
+ * down to vm_object.lock and vm_rmap_lock may be held, as in machine_map. Errors: -EINVAL, order; -ENOMEM.
+ */
+FL_NODISCARD int fl_frames_alloc(uint32_t order, vm_frame_t *frame);
+/* 2^order frames that fl_frames_alloc has given are free again: a block, or an aligned part of one. What is
+ * left at fl_vm_halt stays the host's: the stack that runs it is. Context: as above. */
+void fl_frames_free(vm_frame_t frame, uint32_t order);
+/* A word for each frame that fl_frames_alloc has given, for the host to use as it likes; NULL at first. It
+ * needs no lock of the core's. */
+FL_NODISCARD void **fl_frames_owner(vm_frame_t frame);
+/*
+ * For who got -ENOMEM for a single frame, and may sleep: waits until one is to be had, and does a share of
+ * page-out's work. Bounded: it ends when whole passes find nothing that could become free, or nothing has for
+ * 5 s. A larger block may be missing while frames are free; then it returns at once. Returns 0: try again.
+ * Errors: -ENOMEM: all pages are in use, or dirty, and swap is full; what writes of dirty pages said.
+ */
+FL_NODISCARD int fl_frames_wait(void);
+
 /* ---- what must run ------------------------------------------------------------------------------------ */
 
 /* The page daemon. Returns after fl_vm_stop. Context: a thread of the machine's. (vm_pageout,
@@ -120,10 +153,22 @@ void fl_vm_stop(void);
  * and the caller still owns the store: -ENOMEM, those of store_ops.size.
  */
 FL_NODISCARD int fl_vnode_open(struct store *store, struct vnode **vnode);
+/*
+ * *vnode: a new file without a store, len_bytes of zeros, with one reference. Its pages are anonymous memory:
+ * they go to swap space, and end with the vnode, so that a tmpfs, a memfd or a segment of shared memory is
+ * such a file. All functions here work on it. Nothing is written back, so fsync has nothing to do;
+ * FL_IOCB_DIRECT goes through the pages all the same; nothing is read ahead. Pages that were never written,
+ * or are in a hole, take no memory until they are used. The file's length is promised memory
+ * (FL_OVERCOMMIT_STRICT), holes too. Errors, also of what makes such a file longer: -ENOSPC, so much may not
+ * be promised; -EFBIG; -ENOMEM. (shmem_file_setup, Linux.)
+ */
+FL_NODISCARD int fl_vnode_anonymous(uint64_t len_bytes, struct vnode **vnode);
 /* Takes one reference more. */
 void fl_vnode_ref(struct vnode *vnode);
+/* Returns the length in bytes, as the VM knows it: without asking the store. */
+FL_NODISCARD uint64_t fl_vnode_size(struct vnode *vnode);
 /* Returns the store that writes go to; reads, if the file was never opened for writing. It
- * lives as long as the vnode. */
+ * lives as long as the vnode. One of fl_vnode_anonymous has no bytes. */
 FL_NODISCARD struct store *fl_vnode_store(struct vnode *vnode);
 /* Drops a reference. When the last one is dropped, those of mappings included, dirty pages are written and
  * the store is closed. Errors, and the vnode is gone nevertheless: of that write. */

@@ -4,8 +4,9 @@
  *   descriptor ─▶ struct filedesc ─▶ struct file (offset, flags) ─▶ file_ops: regular, directory, pipe, tty …
  *                                          └▶ inode, vnode
  *
- * Locks: (FD) filedesc->lock, a leaf: the table. (f) file->lock: the offset, for as long as a read or write at
- * it takes. `refs` counts descriptors and system calls that are using the file. (struct file, BSD and Linux.)
+ * Locks: (FD) filedesc->lock, a leaf: the table. (f) file->lock: the offset, for as long as a read or write
+ * at it takes. `refs` counts descriptors and system calls that are using the file. (struct file, BSD and
+ * Linux.)
  */
 #ifndef KERNEL_FS_FILE_H
 #define KERNEL_FS_FILE_H
@@ -15,7 +16,7 @@
 #define POLL_FOREVER UINT64_MAX
 
 /* NULL: -EINVAL, or what Linux says. iov: memory of the program's (USER_START …), or of the kernel's for
- * kernel_read and kernel_write. All may sleep; where a read or write would wait and the file has O_NONBLOCK,
+ * kernel_read. All may sleep; where a read or write would wait and the file has O_NONBLOCK,
  * -EAGAIN. */
 struct file_ops {
     /* *offset is advanced by what was moved. A pipe or a tty ignores it. Returns bytes. */
@@ -29,6 +30,7 @@ struct file_ops {
     /* The last reference is gone. */
     void (*close)(struct file *file);
     bool seekable;
+    uint32_t type; /* S_IF*, for fstat where there is no inode */
 };
 
 struct file {
@@ -63,9 +65,37 @@ void fs_context_put(struct fs_context *fs);
 /* The file of descriptor fd of the calling process, with a reference. Errors: -EBADF. */
 FL_NODISCARD int fget(int fd, struct file **file);
 void fput(struct file *file);
+static inline struct file *file_ref(struct file *file)
+{
+    atomic_fetch_add_explicit(&file->refs, 1, memory_order_relaxed);
+    return file;
+}
+/*
+ * fget for the length of a system call. A process with one thread and a table of its own takes no reference:
+ * nobody else can close the file meanwhile. Returns whether there is one to drop: fdput. *file: NULL, -EBADF.
+ */
+FL_NODISCARD bool fdget(int fd, struct file **file);
+static inline void fdput(struct file *file, bool referenced)
+{
+    if (referenced)
+        fput(file);
+}
+/* A file with one reference, and no ops or inode yet. Errors: -ENFILE, -ENOMEM. */
+FL_NODISCARD int file_create(const struct file_ops *ops, unsigned flags, struct file **file);
 /* The lowest free descriptor >= least names the file, whose reference it takes over. flags: O_CLOEXEC.
  * Returns it. Errors, and the caller's reference is dropped: -EMFILE. */
 FL_NODISCARD int fd_install(struct file *file, int least, unsigned flags);
+/* The same at exactly `fd`; what that named before is closed. dup2(2), dup3(2). */
+FL_NODISCARD int fd_install_at(struct file *file, int fd, unsigned flags);
+/* Errors: -EBADF. */
+FL_NODISCARD int fd_close(int fd);
+/* Closes the descriptors [first, last]; or, with cloexec, marks them. */
+void fd_close_range(unsigned first, unsigned last, bool cloexec);
+/* FD_CLOEXEC of the descriptor; set < 0: only asks. Errors: -EBADF. */
+FL_NODISCARD int fd_cloexec(int fd, int set);
+/* *file: that of the first descriptor >= *fd of the table, with a reference; NULL: there are no more. For
+ * /proc/PID/fd. */
+void filedesc_next(struct filedesc *table, int *fd, struct file **file);
 
 /* Opens a path for the kernel itself (init, exec). *file has a reference. */
 FL_NODISCARD int kernel_open(const char *path, unsigned flags, uint32_t mode, struct file **file);
@@ -75,7 +105,8 @@ FL_NODISCARD int64_t kernel_read(struct file *file, void *buffer, size_t len_byt
  * -ERANGE. */
 FL_NODISCARD int inode_path(struct inode *inode, char *path, size_t max);
 
-/* Some file's poll answer changed: whoever polls looks again. Context: also under locks, and in interrupts. */
+/* Some file's poll answer changed: whoever polls looks again. Cheap when nobody does. Context: any thread, also
+ * under the kernel's locks; not an interrupt. */
 void poll_wake(void);
 
 /* Mounts everything and opens /dev/console; the first thing that the first process does. root_device: "vda".

@@ -24,6 +24,7 @@
 
 #include <faultline/machine.h>
 #include <faultline/vm.h>
+#include <stdatomic.h>
 
 /* A sleep lock whose holder may wait for I/O. All zero is unlocked. */
 struct FL_CAPABILITY("mutex") sleep_lock {
@@ -93,7 +94,9 @@ struct inode {
     uint32_t nlink;         /* (D) */
     uint32_t uid, gid;      /* (D) */
     int64_t atime_ns, mtime_ns, ctime_ns; /* (D) since 1970 */
-    uint64_t size_bytes; /* (D) of directories, links and devices. Of a regular file its vnode knows the length */
+    /* (D) of directories, links and devices. Of a regular file its vnode knows the length; a file system on a
+     * disk keeps it here, too, whenever it changes, so that stat needs no vnode. */
+    uint64_t size_bytes;
     uint64_t blocks;     /* (D) of 512 bytes, for stat */
     struct mount *covered; /* (D) what is mounted on this directory, or NULL */
     void *fs;              /* the file system's own */
@@ -105,21 +108,28 @@ struct mount {
     struct inode *on;   /* (c) the directory that it covers, with a reference; NULL: the root of all */
     struct sleep_lock rename_lock;
     bool read_only;    /* (c) */
+    bool uncached;     /* (c) names come and go by themselves, so namecache.h must not know them (proc) */
     uint64_t dev;      /* (c) st_dev */
     void *fs;          /* the file system's own */
     /* All that the file system knows goes to stable storage: its files' dirty pages, its metadata. */
     FL_NODISCARD int (*sync)(struct mount *mount);
     FL_NODISCARD int (*statfs)(struct mount *mount, void *statfs); /* struct statfs64 of Linux */
+    /* Syncs, and ends the mount, which is freed. Nothing of it is in use but the root. NULL: it lives for
+     * ever. Errors: -EBUSY, it goes on; of the sync: it is gone nevertheless. */
+    FL_NODISCARD int (*unmount)(struct mount *mount);
     struct mount *next; /* (c) after boot */
 };
 
 static inline struct inode *inode_get(struct inode *inode)
 {
-    __atomic_fetch_add(&inode->refs, 1, __ATOMIC_RELAXED);
+    atomic_fetch_add_explicit(&inode->refs, 1, memory_order_relaxed);
     return inode;
 }
-/* Drops a reference. A file system whose lookup finds inodes in a table of its own takes that table's lock in
- * `release`, and looks at refs again: a lookup may have found the inode meanwhile. */
+/*
+ * Drops a reference. A file system whose lookup finds inodes in a table of its own takes that table's lock in
+ * `release`, and looks at refs again: a lookup may have found the inode meanwhile, and may even have dropped
+ * it again, so the memory of such an inode stays an inode's as long as the mount lives.
+ */
 void inode_put(struct inode *inode);
 
 #endif

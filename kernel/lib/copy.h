@@ -23,4 +23,10 @@ FL_NODISCARD int zeroout(uint64_t user, size_t len_bytes);
  * -ENAMETOOLONG: no 0 among the first `max` bytes. */
 FL_NODISCARD int64_t copyinstr(uint64_t user, char *kernel, size_t max);
 
+/*
+ * Compares the program's word with *expected, and makes it `value` if they are equal, in one step; *expected
+ * becomes what the word was. Errors: -EFAULT. (casueword32, FreeBSD.)
+ */
+FL_NODISCARD int casuword(uint64_t user, uint32_t *expected, uint32_t value);
+
 #endif

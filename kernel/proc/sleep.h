@@ -8,9 +8,14 @@
 
 #include <faultline/machine.h>
 
-/* Not told to programs: the call is made again after the signal if its handler has SA_RESTART, and is -EINTR
- * otherwise. (ERESTARTSYS, Linux.) */
-#define ERESTART 512
+/*
+ * Not told to programs. The call is made again after the signal,
+ *   ERESTART        if no handler ran, or one with SA_RESTART (ERESTARTSYS, Linux);
+ *   ERESTARTNOHAND  if no handler ran: poll, sigsuspend, nanosleep, waits with a time limit;
+ * and is -EINTR otherwise.
+ */
+#define ERESTART       85
+#define ERESTARTNOHAND 514
 
 /*
  * machine_wait, which also ends when the calling thread has a signal to take. Returns 0, -ETIMEDOUT, or

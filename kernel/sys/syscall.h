@@ -1,7 +1,7 @@
 /*
  * syscall.h: the system calls: Linux's numbers, arguments and errors on x86-64.
  *
- *   syscall instruction ─▶ machines/x86_64 ─▶ kernel_syscall ─▶ sysent[number](arguments)
+ *   syscall instruction ─▶ machines/x86_64 ─▶ kernel_syscall ─▶ sysent[number].call(arguments)
  *
  * A call is a function of its six arguments as the registers have them (rdi rsi rdx r10 r8 r9); it returns
  * its result or a negative errno. It asks curproc() and curthread() (proc/proc.h) who calls. Context: the
@@ -14,8 +14,16 @@
 
 typedef int64_t syscall_fn(const uint64_t arg[6]);
 
+struct sysent {
+    syscall_fn *call; /* NULL: -ENOSYS */
+    const char *name; /* also of many calls that are missing; NULL: nobody knows it */
+};
+
 #define SYSCALL_MAX 512
-/* NULL: -ENOSYS. sys/sysent.c lists all calls. */
-extern syscall_fn *const sysent[SYSCALL_MAX];
+/* By number; sys/sysent.c lists all calls. */
+extern const struct sysent sysent[SYSCALL_MAX];
+
+/* What is said on the console: calls that are missing, or all calls with their results. */
+extern bool syscall_tells_unknown, syscall_tells_all; /* (c) after boot */
 
 #endif

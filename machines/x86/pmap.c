@@ -78,6 +78,24 @@ static pt_entry_t *pmap_pde(struct pmap_table *path[], vm_offset_t va)
     return &pmap_entries(path[2])[pt_index(va, 2)];
 }
 
+/*
+ * The entry for va in a page table that is there, with its table; NULL: there is none, or a superpage. What
+ * most calls need, and it looks at no descriptor on the way.
+ */
+static pt_entry_t *pmap_find_pte(struct pmap *pmap, vm_offset_t va, struct pmap_table **pt)
+    FL_REQUIRES(pmap->pm_lock)
+{
+    pt_entry_t entry = pmap->pm_root->pa | X86_PG_V;
+
+    for (unsigned level = X86_PT_LEVELS; level > 1; level--) {
+        entry = pte_load((pt_entry_t *)pmap_machine_pointer(entry & X86_PG_FRAME) + pt_index(va, level));
+        if ((entry & (X86_PG_V | X86_PG_PS)) != X86_PG_V)
+            return NULL;
+    }
+    *pt = pmap_machine_table(entry & X86_PG_FRAME);
+    return (pt_entry_t *)pmap_machine_pointer(entry & X86_PG_FRAME) + pt_index(va, 1);
+}
+
 /* Returns the leaf entry for va, and makes the tables on the way; or a superpage's, then path[1] is NULL.
  * NULL: no memory; no empty table stays behind (PT2). */
 static pt_entry_t *pmap_allocpte(struct pmap *pmap, vm_offset_t va, struct pmap_table *path[])
@@ -164,34 +182,60 @@ static bool pmap_same_in_superpage(pt_entry_t pde, vm_offset_t va, pt_entry_t fr
     return (pte_of_page(pde, va) & ~used) == ((fresh & ~used) | X86_PG_PS);
 }
 
-int pmap_enter_pte_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, vm_prot_t prot,
-                          pt_entry_t also, pt_entry_t *was)
+/* The way to an entry that pmap_find_pte does not find, and which becomes one of a page table: *pt. NULL: no
+ * memory; or a superpage says already what `fresh` does: *was. */
+static pt_entry_t *pmap_make_way(struct pmap *pmap, vm_offset_t va, pt_entry_t fresh, struct pmap_table **pt,
+                                 pt_entry_t *was) FL_REQUIRES(pmap->pm_lock)
 {
-    pt_entry_t fresh = pmap_make_pte(frame, prot, also);
     struct pmap_table *path[X86_PT_LEVELS + 1];
     pt_entry_t *pte = pmap_allocpte(pmap, va, path);
 
-    *was = 0;
     if (pte == NULL)
-        return -PMAP_ENOMEM;
+        return NULL;
     if (path[1] == NULL) {
         if (pmap_same_in_superpage(pte_load(pte), va, fresh)) {
             *was = pte_of_page(pte_load(pte), va);
-            return 0;
+            return NULL;
         }
         pmap_demote(pmap, va, path);
         pte = &pmap_entries(path[1])[pt_index(va, 1)];
     }
+    *pt = path[1];
+    return pte;
+}
+
+/* The page table has its last entry: perhaps it becomes a superpage. */
+static void pmap_table_full(struct pmap *pmap, vm_offset_t va) FL_REQUIRES(pmap->pm_lock)
+{
+    struct pmap_table *path[X86_PT_LEVELS + 1];
+    unsigned missing;
+
+    if (pmap_lookup_pt(pmap, va, path, &missing) && path[1] != NULL)
+        pmap_promote(pmap, va, path);
+}
+
+int pmap_enter_pte_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, vm_prot_t prot,
+                          pt_entry_t also, pt_entry_t *was)
+{
+    pt_entry_t fresh = pmap_make_pte(frame, prot, also);
+    struct pmap_table *pt;
+    pt_entry_t *pte = pmap_find_pte(pmap, va, &pt);
+
+    *was = 0;
+    if (pte == NULL)
+        pte = pmap_make_way(pmap, va, fresh, &pt, was);
+    if (pte == NULL)
+        return *was != 0 ? 0 : -PMAP_ENOMEM;
     *was = pte_load_store(pte, fresh);
     if (!(*was & X86_PG_V)) {
-        pmap_use_pt(path[1]);
+        pmap_use_pt(pt);
         pmap->resident_count++;
     } else if (((*was ^ fresh) & X86_PG_FRAME) == 0) {
         pte_set_bits(pte, *was & (((*was ^ fresh) & X86_PG_SELF) ? X86_PG_A : X86_PG_A | X86_PG_M));
     }
     pmap_machine_pte_changed(pmap, va, *was, fresh);
-    if (path[1]->wire_count == X86_PT_NENTRIES)
-        pmap_promote(pmap, va, path);
+    if (pt->wire_count == X86_PT_NENTRIES)
+        pmap_table_full(pmap, va);
     return 0;
 }
 
@@ -208,23 +252,19 @@ bool pmap_enter_quick_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame
                              pt_entry_t also)
 {
     pt_entry_t fresh = pmap_make_pte(frame, prot, also);
-    struct pmap_table *path[X86_PT_LEVELS + 1];
-    unsigned missing;
+    struct pmap_table *pt;
     bool entered = false;
 
     machine_lock(&pmap->pm_lock);
-    if (pmap_lookup_pt(pmap, va, path, &missing) && path[1] != NULL) {
-        pt_entry_t *pte = &pmap_entries(path[1])[pt_index(va, 1)];
-
-        if (!(pte_load(pte) & X86_PG_V)) {
-            pte_store(pte, fresh);
-            pmap_use_pt(path[1]);
-            pmap->resident_count++;
-            pmap_machine_pte_changed(pmap, va, 0, fresh);
-            entered = true;
-            if (path[1]->wire_count == X86_PT_NENTRIES)
-                pmap_promote(pmap, va, path);
-        }
+    pt_entry_t *pte = pmap_find_pte(pmap, va, &pt);
+    if (pte != NULL && !(pte_load(pte) & X86_PG_V)) {
+        pte_store(pte, fresh);
+        pmap_use_pt(pt);
+        pmap->resident_count++;
+        pmap_machine_pte_changed(pmap, va, 0, fresh);
+        entered = true;
+        if (pt->wire_count == X86_PT_NENTRIES)
+            pmap_table_full(pmap, va);
     }
     machine_unlock(&pmap->pm_lock);
     return entered;

@@ -1,6 +1,6 @@
 /*
- * asm.h: numbers that assembler and C share: segments, control bits, where the kernel lies, and the offsets of
- * fields that assembler reads. machdep.c asserts the offsets.
+ * asm.h: numbers that assembler and C share: segments, control bits, where the kernel lies, and the offsets
+ * of fields that assembler reads. machdep.c asserts the offsets.
  */
 #ifndef MACHINES_X86_64_ASM_H
 #define MACHINES_X86_64_ASM_H

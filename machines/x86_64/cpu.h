@@ -36,10 +36,10 @@ struct cpu {
     uint32_t id;      /* (c) 0 … ncpus - 1 */
     uint32_t apic_id; /* (c) */
     struct thread *idle;
-    volatile bool is_idle;      /* it halts, or is about to */
+    volatile bool is_idle;        /* it halts, or is about to */
     struct thread *switched_from; /* whose thread_begins or mi_switch comes after the switch */
-    struct machine_space *space; /* whose tables cr3 has; NULL: the kernel's */
-    uint32_t pins;               /* kmap's pin: the thread must not sleep */
+    struct machine_space *space;  /* whose tables cr3 has; NULL: the kernel's */
+    uint32_t pins;                /* kmap's pin: the thread must not sleep */
     uint64_t gdt[8];
     struct tss tss;
 };
@@ -195,7 +195,7 @@ static inline void spin_unlock(struct spinlock *lock, uint64_t flags)
     intr_restore(flags);
 }
 
-/* ---- what machdep.c, apic.c and mp.c do for each other -------------------------------------------------- */
+/* ---- what machdep.c, apic.c and mp.c do for each other ------------------------------------------------- */
 
 /* The calling CPU's GDT, TSS, IDT, system call entry and control bits. Context: boot of each CPU. */
 void cpu_init(uint32_t id, uint32_t apic_id);

@@ -1,11 +1,12 @@
 /*
- * exception.S: the way into the kernel and out of it: traps, interrupts, system calls; and the switch from one
- * thread to another.
+ * exception.S: the way into the kernel and out of it: traps, interrupts, system calls; and the switch from
+ * one thread to another.
  *
  *   trap, interrupt ─▶ a stub (pushes error code, number) ─▶ alltraps ─▶ trap (trap.c) ─▶ doreti
  *   syscall         ─▶ fast_syscall                       ─▶ syscall_trap (trap.c) ─▶ sysretq, or doreti
  *
- * Both leave a struct trapframe on the thread's kernel stack, of which the last field has the highest address:
+ * Both leave a struct trapframe on the thread's kernel stack, of which the last field has the highest
+ * address:
  *
  *   r15 r14 r13 r12 rbp rbx r11 r10 r9 rax rcx rdx r8 rdi… number error rip cs rflags rsp ss
  *

@@ -9,6 +9,8 @@
 #ifndef MACHINES_X86_64_KERNEL_H
 #define MACHINES_X86_64_KERNEL_H
 
+#include <stdarg.h>
+
 #include "thread.h"
 
 /* ---- what the kernel implements ----------------------------------------------------------------------- */
@@ -18,8 +20,8 @@ _Noreturn void kernel_main(const char *command_line);
 /* A system call of the calling thread's program; the result goes to frame->rax. Interrupts are on. */
 void kernel_syscall(struct trapframe *frame);
 /*
- * The program, or a copy for it, needs the page at va; access as for fl_fault. Returns 0: try again. Otherwise
- * a copy fails; of a program (`user`) a signal is on its way. Interrupts are on; may sleep.
+ * The program, or a copy for it, needs the page at va; access as for fl_fault. Returns 0: try again.
+ * Otherwise a copy fails; of a program (`user`) a signal is on its way. Interrupts are on; may sleep.
  */
 FL_NODISCARD int kernel_page_fault(struct trapframe *frame, vm_offset_t va, vm_prot_t access, bool user);
 /* Another trap of the program's: division, illegal instruction … Interrupts are on. */
@@ -31,12 +33,15 @@ void kernel_console_input(unsigned char c);
 /* Says what the kernel knows when it dies. Must not sleep or take locks. */
 void kernel_panic_report(void);
 
-/* ---- what the machine offers ---------------------------------------------------------------------------- */
+/* ---- what the machine offers --------------------------------------------------------------------------- */
 
 /* The console: a serial line. Context: any. */
 void console_putc(char c);
 void printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* As C's, without floating point. */
+int vsnprintf(char *to, size_t max, const char *format, va_list args);
+int snprintf(char *to, size_t max, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Ends the computer: QEMU's status is (code << 1) | 1. */
 _Noreturn void poweroff(unsigned code);
@@ -52,6 +57,10 @@ static inline uint64_t virt_to_phys(const void *va)
 {
     return (uint64_t)va - DMAP_MIN;
 }
+/* A page's 4096 bytes, aligned: zeros, or a copy. */
+void pagezero(void *page);
+void pagecopy(void *to, const void *from);
+
 /* Maps device registers; the mapping stays. */
 FL_NODISCARD volatile void *device_map(uint64_t pa, size_t len_bytes);
 
@@ -87,6 +96,9 @@ extern int64_t boot_time_ns;
 FL_NODISCARD size_t copy_user(void *to, const void *from, size_t len_bytes);
 FL_NODISCARD size_t fill_user(void *to, size_t len_bytes);
 FL_NODISCARD int64_t copy_string(char *to, const char *from, size_t max);
+/* Compares the program's word with *expected, and makes it `value` if they are equal, in one step; *expected
+ * becomes what the word was. `smap`: cpu_has_smap. Returns 0; -1: a fault. (casueword32, FreeBSD.) */
+FL_NODISCARD int casuword_io(uint32_t *word, uint32_t *expected, uint32_t value, bool smap);
 
 /* The calling thread's floating-point registers to and from memory of 512 bytes, aligned to 16. */
 void fpu_save(void *area);

@@ -11,7 +11,7 @@
 #include "asm.h"
 
         .text
-        .globl copyio, copyio_smap, fillio, fillio_smap, copystr_io, pagezero, pagecopy
+        .globl copyio, copyio_smap, fillio, fillio_smap, copystr_io, casuword_io, pagezero, pagecopy
 
         .macro COPY_FAULT at, to
         .section .copy_table, "a"
@@ -60,7 +60,8 @@ fillio:
         ret
         COPY_FAULT 1b, 2b
 
-/* int64_t copystr_io(char *to, const char *from, size_t max, bool smap): the length; -1: a fault; -2: too long. */
+/* int64_t copystr_io(char *to, const char *from, size_t max, bool smap): the length; -1: a fault; -2: too
+ * long. */
         .align 16
 copystr_io:
         testl %ecx, %ecx
@@ -84,21 +85,36 @@ copystr_io:
 7:      ret
         COPY_FAULT 3b, 4b
 
+/* int casuword_io(uint32_t *word, uint32_t *expected, uint32_t value, bool smap): 0; -1: a fault. The word is
+ * compared with *expected, and becomes `value` if they are equal; *expected becomes what the word was. */
+        .align 16
+casuword_io:
+        testl %ecx, %ecx
+        jz 1f
+        stac
+1:      movl (%rsi), %eax
+2:      lock cmpxchgl %edx, (%rdi)
+        movl %eax, (%rsi)
+        xorl %eax, %eax
+        jmp 4f
+3:      movl $-1, %eax
+4:      testl %ecx, %ecx
+        jz 5f
+        clac
+5:      ret
+        COPY_FAULT 2b, 3b
+
 /* void pagezero(void *page) */
         .align 16
 pagezero:
         subq $24, %rsp
         movups %xmm0, (%rsp)
         pxor %xmm0, %xmm0
-        movl $4096 / 256, %ecx
-1:      .set i, 0
-        .rept 16
+        .set i, 0
+        .rept 4096 / 16
         movaps %xmm0, i(%rdi)
         .set i, i + 16
         .endr
-        addq $256, %rdi
-        decl %ecx
-        jnz 1b
         movups (%rsp), %xmm0
         addq $24, %rsp
         ret

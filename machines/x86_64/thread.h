@@ -22,6 +22,8 @@ struct trapframe {
     uint64_t rip, cs, rflags, rsp, ss;
 };
 
+#define KSTACK_CANARY UINT64_C(0x6b7374616b656e64) /* at the bottom of each kernel stack */
+
 enum thread_state {
     TD_RUNNABLE,
     TD_RUNNING,
@@ -43,39 +45,43 @@ void timeout(struct callout *callout, uint64_t when_ns, void (*function)(void *a
 bool untimeout(struct callout *callout);
 
 struct thread {
-    uint64_t td_sp;                /* (S) */
+    uint64_t td_sp;                 /* (S) */
     struct machine_space *td_space; /* (own) what it activates; NULL: it stays in the kernel's addresses */
-    char *td_kstack;               /* (c) its bottom */
-    void *td_fpu;                  /* (c) 512 bytes; NULL: it never runs a program */
-    uint64_t td_fsbase, td_gsbase; /* (own) the program's */
-    enum thread_state td_state;    /* (S) */
-    bool td_oncpu;                 /* (S) a CPU is on its stack */
-    bool td_nofault;               /* (own) a fault in a copy is not served */
-    bool td_interruptible;         /* (S) its sleep ends by thread_interrupt */
-    bool td_interrupted;           /* (S) … and has */
-    bool td_timed_out;             /* (S) */
-    const char *td_name;           /* (c) */
-    struct thread *td_link;        /* (S) run queue, or sleep channel */
-    const void *td_wchan;          /* (S) */
-    struct callout td_callout;     /* (S) */
-    uint64_t td_cputime_ns;        /* (S) */
-    uint64_t td_started;           /* (S) when it was switched to */
+    char *td_kstack;                /* (c) its bottom */
+    void *td_fpu;                   /* (c) 512 bytes; NULL: it never runs a program */
+    uint64_t td_fsbase, td_gsbase;  /* (own) the program's */
+    enum thread_state td_state;     /* (S) */
+    bool td_oncpu;                  /* (S) a CPU is on its stack */
+    bool td_nofault;                /* (own) a fault in a copy is not served */
+    bool td_interruptible;          /* (S) its sleep ends by thread_interrupt */
+    bool td_interrupted;            /* (S) … and has */
+    bool td_timed_out;              /* (S) */
+    const char *td_name;            /* (c) */
+    struct thread *td_link;         /* (S) run queue, or sleep channel */
+    const void *td_wchan;           /* (S) */
+    struct callout td_callout;      /* (S) */
+    uint64_t td_cputime_ns;         /* (S) */
+    uint64_t td_started;            /* (S) when it was switched to, or counted last */
+    uint64_t td_slept;              /* (S) when it went to sleep last */
+    uint64_t td_slice_ns;           /* (S) how much of its slice it has used */
+    unsigned td_level;              /* (S) of the run queues; the idle threads' is 2 */
+    bool td_astpending;             /* (S) thread_signal_ast; ends when ast() has looked */
 
     /* The kernel's own. */
-    struct proc *td_proc;       /* (c) */
-    struct thread *td_next;     /* (P) threads of the process */
-    int td_tid;                 /* (c) */
-    uint64_t td_sigmask;        /* (own) written; read by others under (P) */
-    uint64_t td_sigpending;     /* (P) */
-    uint64_t td_oldmask;        /* (own) for sigsuspend */
-    bool td_restoremask;        /* (own) */
-    uint64_t td_altstack, td_altstack_size;
-    uint32_t td_altstack_flags;
-    uint64_t td_clear_child_tid; /* (own) set_tid_address */
-    uint64_t td_robust_list;     /* (own) */
-    bool td_waits_vfork;         /* (P) */
-    void *td_futex;              /* (own) */
-    uint64_t td_siginfo_addr;    /* of a fault's signal */
+    struct proc *td_proc;         /* (own) NULL: a thread of the kernel's, or one that has ended */
+    struct thread *td_next;       /* (P) threads of the process */
+    int td_tid;                   /* (P) */
+    uint64_t td_sigmask;          /* (own) written under (P); read by others under (P) */
+    uint64_t td_sigpending;       /* (P) */
+    struct sigqueue *td_sigqueue; /* (P) of pending ones */
+    uint64_t td_sigwait;          /* (P) rt_sigtimedwait waits for these */
+    uint64_t td_oldmask;          /* (own) for sigsuspend */
+    bool td_restoremask;          /* (own) */
+    uint64_t td_sleep_until;      /* (own) of a nanosleep that is made again; 0: it is not */
+    uint64_t td_altstack, td_altstack_size; /* (own) sigaltstack; size 0: none */
+    uint32_t td_altstack_flags;             /* (own) */
+    uint64_t td_clear_child_tid;            /* (own) set_tid_address */
+    uint64_t td_robust_list;                /* (own) */
 };
 
 /* The program's registers. */
@@ -89,7 +95,8 @@ static inline struct trapframe *thread_frame(const struct thread *td)
  * return; otherwise it returns to the program, whose registers are in thread_frame. It does not run before
  * thread_start. NULL: no memory.
  */
-FL_NODISCARD struct thread *thread_create(const char *name, void (*function)(void *arg), void *arg, bool user);
+FL_NODISCARD struct thread *thread_create(const char *name, void (*function)(void *arg), void *arg,
+                                          bool user);
 void thread_start(struct thread *td);
 /* A thread that was never started, or that is dead and off its stack, goes. */
 void thread_free(struct thread *td);
@@ -97,6 +104,16 @@ void thread_free(struct thread *td);
 FL_NODISCARD bool thread_gone(struct thread *td);
 /* The calling thread ends. Someone else frees it. */
 _Noreturn void thread_exit(void);
+
+/* What an interrupt tells a thread: signals before the wait are not lost, and several are one. All zero:
+ * none. */
+struct event {
+    bool signalled; /* (S) */
+};
+/* Context: also interrupts. */
+void event_signal(struct event *event);
+/* Sleeps until there was a signal since the last wait. One thread at a time waits. */
+void event_wait(struct event *event);
 
 /* Gives the CPU to other runnable threads. */
 void thread_yield(void);

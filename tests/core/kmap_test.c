@@ -44,7 +44,7 @@ static bool fail_alloc(const char *what)
 static int start(void)
 {
     memset(meta, 0, sizeof(meta));
-    vm_meta_init(meta, sizeof(meta), fail_alloc);
+    vm_meta_init(meta, sizeof(meta), NULL, fail_alloc);
     return kmap_startup(&machine);
 }
 

@@ -93,7 +93,7 @@ static void test_random(void **state)
     sim_join_all(); /* the scheduler panics when all fibers sleep */
     assert_int_equal(reads + writes, NFIBERS * test_rounds(300));
     assert_true(most_readers > 1 && downgrades > 0);
-    assert_int_equal(lock.readers + lock.readers_waiting + lock.writers_waiting, 0);
+    assert_int_equal(lock.state + lock.readers_waiting + lock.writers_waiting, 0);
     assert_int_equal(lock.writer, 0);
     sim_machine_fini();
 }

@@ -159,7 +159,7 @@ static void run_random(enum spread spread, uint64_t seed)
     prng_init(&prng, seed + spread);
     parts_boot(NPAGES, false);
     memset(in_tree, 0, sizeof in_tree);
-    rtree = (struct vm_radix){0, 0};
+    rtree = (struct vm_radix){0};
     for (uint64_t step = 0; step < test_rounds(12000); step++) {
         bool grow = step / 1500 % 2 == 0;
         uint32_t i = (uint32_t)prng_below(&prng, NPAGES);
@@ -195,7 +195,7 @@ static void test_fail_nth(void **state)
         uint32_t failures = 0;
         prng_init(&prng, 15);
         parts_boot(200, false);
-        rtree = (struct vm_radix){0, 0};
+        rtree = (struct vm_radix){0};
         parts_fail_nth(nth);
         for (uint32_t i = 0; i < 200; i++) {
             vm_page_of(i)->pindex = (uint64_t)i * i * 7;
@@ -256,7 +256,7 @@ static void test_cost(void **state)
     for (unsigned pattern = 0; pattern < 20; pattern++) {
         uint32_t used = 0;
         parts_boot(n, true);
-        rtree = (struct vm_radix){0, 0};
+        rtree = (struct vm_radix){0};
         for (uint32_t i = 0; i < n; i++) {
             struct vm_page *m = vm_page_of(used);
             m->pindex = cost_pindex(&prng, pattern, i, n);
@@ -281,7 +281,7 @@ static void test_cost(void **state)
 static void insert_five(void)
 {
     parts_boot(16, false);
-    rtree = (struct vm_radix){0, 0};
+    rtree = (struct vm_radix){0};
     for (uint32_t i = 0; i < 5; i++) {
         vm_page_of(i)->pindex = i;
         if (vm_radix_insert(&rtree, vm_page_of(i)) != 0)

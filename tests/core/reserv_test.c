@@ -279,6 +279,38 @@ static void test_last_page(void **state)
     halt();
 }
 
+static bool reclaim(unsigned order)
+{
+    vm_lock(&vm_phys.lock);
+    bool broken = vm_reserv_reclaim_inactive(order);
+    vm_unlock(&vm_phys.lock);
+    vm_reserv_check();
+    return broken;
+}
+
+/* Of the reservations whose unused frames have such a block, the one that was used longest ago goes. */
+static void test_blocks(void **state)
+{
+    (void)state;
+    boot();
+    for (vm_pindex_t pindex = 0; pindex < N; pindex += 4) /* its blocks: 1 and 2-3 of each four */
+        alloc(0, pindex);
+    alloc(0, N + 255); /* 256-511, 0-127, … */
+    alloc(0, 2 * N);   /* the same */
+    assert_false(reclaim(9));
+    assert_int_equal(pages_listed(), (NBLOCKS - 3) * N + 100);
+    assert_true(reclaim(2));
+    assert_int_equal(pages_listed(), (NBLOCKS - 2) * N + 99);
+    assert_true(reclaim(0));
+    assert_int_equal(pages_listed(), (NBLOCKS - 2) * N + 99 + N / 4 * 3);
+    assert_true(reclaim(8));
+    assert_false(reclaim(0));
+    assert_int_equal(pages_listed(), vm_phys.free_count);
+    memset(kept, 0, sizeof kept);
+    release_all();
+    halt();
+}
+
 static void test_off(void **state)
 {
     (void)state;
@@ -288,7 +320,7 @@ static void test_off(void **state)
     vm_lock(&vm_phys.lock);
     assert_null(vm_reserv_alloc_page(object, 0));
     assert_false(vm_reserv_free_page(vm_page_of(0)));
-    assert_false(vm_reserv_reclaim_inactive());
+    assert_false(vm_reserv_reclaim_inactive(0));
     assert_false(vm_reserv_full(vm_page_of(0)));
     vm_unlock(&vm_phys.lock);
     vm_unlock(&object->lock);
@@ -330,7 +362,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random), cmocka_unit_test(test_contiguous), cmocka_unit_test(test_last_page),
-        cmocka_unit_test(test_off),    cmocka_unit_test(test_asserts),
+        cmocka_unit_test(test_blocks), cmocka_unit_test(test_off),        cmocka_unit_test(test_asserts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

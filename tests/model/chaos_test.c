@@ -110,7 +110,11 @@ static bool run(uint64_t seed)
 
     params.nframes = seed % 2 == 0 ? 64 : 512;
     prng_init(&r, seed);
-    d = sim_driver_create_on(&params, sim_files_draw(seed));
+    struct sim_files files = sim_files_draw(seed);
+    files.anonymous = seed % 5 == 0;
+    if (files.anonymous) /* the files have no disks, only that for swap */
+        params.swap_pages = 4096;
+    d = sim_driver_create_on(&params, files);
     set_weather(d, &r, true);
     for (i = 0; i < OPS; i++) {
         op_draw(&op, &r, d, mix);

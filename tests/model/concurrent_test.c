@@ -5,6 +5,8 @@
  *   space: | window 0 | window 1 | …      fiber i: random operations in window i, on files of its own
  *                    └── all ──┴─▶ one file that all fibers map and read, and none writes
  *
+ * Beside them a keeper has frames of its own, as a kernel does (fl_frames_alloc).
+ *
  * This tests what they share: the map and its lock, the page queues, the page daemon, the reverse maps, the
  * allocators. FAULTLINE_SEED=n runs one seed.
  */
@@ -30,7 +32,7 @@ struct worker {
     enum op_mix mix;
     struct op last[PRINTED_AT_MOST];
     uint32_t ran;
-    bool same;
+    bool same, done;
 };
 
 static bool is_shared_file(const struct op *op)
@@ -53,6 +55,47 @@ static void work(void *arg)
     }
     if (worker->same)
         worker->same = oracle_finish(&worker->oracle);
+    worker->done = true;
+}
+
+#define KEPT_MAX 8
+
+/* Allocates and frees blocks of frames, an eighth of them at most, until all workers have ended. */
+struct keeper {
+    struct prng r;
+    uint32_t frames_max;
+    const struct worker *worker;
+    unsigned nworkers;
+};
+
+static bool all_done(const struct keeper *keeper)
+{
+    for (unsigned i = 0; i < keeper->nworkers; i++)
+        if (!keeper->worker[i].done)
+            return false;
+    return true;
+}
+
+static void keep(void *arg)
+{
+    struct keeper *keeper = arg;
+    vm_frame_t frame[KEPT_MAX];
+    uint32_t order[KEPT_MAX], n = 0;
+
+    while (!all_done(keeper) || n > 0) {
+        uint32_t try = (uint32_t)prng_below(&keeper->r, 10);
+        bool grow = !all_done(keeper) && n < KEPT_MAX && prng_chance(&keeper->r, 550);
+
+        if (grow && (1u << try) * KEPT_MAX <= keeper->frames_max && fl_frames_alloc(try, &frame[n]) == 0) {
+            *fl_frames_owner(frame[n]) = keeper;
+            order[n++] = try;
+        } else if (!grow && n > 0) {
+            if (*fl_frames_owner(frame[--n]) != keeper)
+                abort();
+            fl_frames_free(frame[n], order[n]);
+        }
+        sim_yield();
+    }
 }
 
 static void report(const struct worker *worker, uint64_t seed, unsigned fiber)
@@ -81,6 +124,7 @@ static bool run(uint64_t seed)
     unsigned n = 2 + (unsigned)(seed % (FIBERS_MAX - 1)), i;
     struct worker *worker = calloc(n, sizeof(*worker));
     struct driver *slice[FIBERS_MAX];
+    struct keeper keeper = {.frames_max = params.nframes / 8, .worker = worker, .nworkers = n};
     bool same = true;
 
     if (worker == NULL)
@@ -94,6 +138,8 @@ static bool run(uint64_t seed)
         worker[i].mix = (seed + i) % 2 == 0 ? OP_MIX_MAPS : OP_MIX_FILES;
         sim_run("worker", work, &worker[i]);
     }
+    prng_init(&keeper.r, seed);
+    sim_run("keeper", keep, &keeper);
     sim_join_all();
     for (i = 0; i < n; i++) {
         if (!worker[i].same)

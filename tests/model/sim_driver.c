@@ -1,8 +1,8 @@
 /*
  * sim_driver.c: the core on the machine sim, behind driver.h.
  *
- *   window = an fl_space, but for its last pages      file f = a sim_disk      handle = a vnode of the
- * file's disk, and a mode
+ *   window = an fl_space, but for its last pages      file f = a sim_disk, or an anonymous vnode
+ *   handle = the file's vnode, and a mode
  *
  * Everything happens on fiber 0; the page daemon and the disk are fibers of their own.
  */
@@ -24,7 +24,7 @@ struct sim {
     struct vm_map *map;                  /* of the present space */
     struct vm_map *space[DRIVER_SPACES]; /* NULL: it does not live */
     vm_offset_t start;                   /* of the window */
-    struct sim_disk *disk[DRIVER_FILES];
+    struct sim_disk *disk[DRIVER_FILES]; /* NULL: the file has no disk */
     struct fl_file handle[DRIVER_HANDLES];
     struct driver_hold hold[DRIVER_HOLDS]; /* len 0: none */
     bool forked;                           /* there was a fork, ever */
@@ -125,8 +125,12 @@ static struct vnode *vnode_of(struct sim *sim, int file)
 
 static int sim_set_size(struct driver *d, int file, uint64_t len)
 {
+    struct vnode *vnode = vnode_of(sim_of(d), file);
+
+    if (sim_of(d)->disk[file] == NULL) /* nothing happens behind the VM's back */
+        return fl_vnode_truncate(vnode, len);
     sim_disk_truncate(sim_of(d)->disk[file], len);
-    return fl_vnode_setsize(vnode_of(sim_of(d), file));
+    return fl_vnode_setsize(vnode);
 }
 
 static int sim_prefetch(struct driver *d, uint64_t addr, uint64_t len, uint64_t addr2, uint64_t len2)
@@ -336,13 +340,19 @@ static int sim_fadvise(struct driver *d, int handle, uint64_t off, uint64_t len,
 
 static uint64_t sim_file_size(struct driver *d, int file)
 {
-    return sim_disk_size(sim_of(d)->disk[file]);
+    struct sim *sim = sim_of(d);
+
+    return sim->disk[file] == NULL ? fl_vnode_size(vnode_of(sim, file)) : sim_disk_size(sim->disk[file]);
 }
 
 static int sim_file_read(struct driver *d, int file, uint64_t off, void *bytes, size_t len)
 {
     struct sim_disk *disk = sim_of(d)->disk[file];
+    struct fl_iovec iov = {bytes, len};
+    struct fl_iocb iocb = {.offset = off};
 
+    if (disk == NULL)
+        return fl_vnode_read(vnode_of(sim_of(d), file), &iov, 1, &iocb) == (int64_t)len ? 0 : -EINVAL;
     if (off > sim_disk_size(disk) || len > sim_disk_size(disk) - off)
         return -EINVAL;
     sim_disk_read(disk, off, bytes, len);
@@ -382,15 +392,22 @@ static void sim_check(struct driver *d)
     sim_vm_check();
 }
 
+/* page: the file's first bytes from `off` on. Returns how many, of one page at most. */
+static uint64_t file_page(int file, uint64_t off, uint8_t page[DRIVER_PAGE])
+{
+    uint64_t left = driver_file_size(file) - off, n = left < PAGE ? left : PAGE;
+
+    for (uint64_t i = 0; i < n; i++)
+        page[i] = driver_file_byte(file, off + i);
+    return n;
+}
+
 static void fill(struct sim_disk *disk, int file)
 {
     uint8_t page[DRIVER_PAGE];
-    uint64_t off, i, n, len = driver_file_size(file);
 
-    for (off = 0; off < len; off += n) {
-        n = len - off < PAGE ? len - off : PAGE;
-        for (i = 0; i < n; i++)
-            page[i] = driver_file_byte(file, off + i);
+    for (uint64_t off = 0, n; off < driver_file_size(file); off += n) {
+        n = file_page(file, off, page);
         sim_disk_write(disk, off, page, n);
     }
 }
@@ -415,6 +432,35 @@ struct sim_files sim_files_draw(uint64_t seed)
                               .thin = thin,
                               .when = prng_chance(&r, 500) ? SIM_FILES_ANYHOW
                                                            : (enum sim_files_when)prng_range(&r, 1, 2)};
+}
+
+/* Files without disks. */
+static void open_anonymous(struct sim *sim)
+{
+    struct vnode *vnode[DRIVER_FILES];
+
+    for (int f = 0; f < DRIVER_FILES; f++) {
+        if (fl_vnode_anonymous(0, &vnode[f]) != 0)
+            abort();
+        for (uint64_t off = 0, n; off < driver_file_size(f); off += n) {
+            uint8_t page[DRIVER_PAGE];
+            struct fl_iovec iov = {page, n = file_page(f, off, page)};
+            struct fl_iocb iocb = {.offset = off};
+
+            if (fl_vnode_write(vnode[f], &iov, 1, &iocb) != (int64_t)n)
+                abort();
+        }
+    }
+    for (int i = 0; i < DRIVER_HANDLES; i++) {
+        const struct driver_handle *h = &driver_handles[i];
+
+        sim->handle[i].mode = (h->read ? FL_FREAD : 0) | (h->write ? FL_FWRITE : 0);
+        sim->handle[i].vnode = vnode[h->file];
+        fl_vnode_ref(vnode[h->file]);
+    }
+    for (int f = 0; f < DRIVER_FILES; f++)
+        if (fl_vnode_close(vnode[f]) != 0) /* the handles have it */
+            abort();
 }
 
 /* Files of the simulated computer; `last` is a disk to use for the last of them, or NULL. */
@@ -467,7 +513,8 @@ static void destroy_disks(struct sim *sim, int n)
     int i;
 
     for (i = 0; i < n; i++)
-        sim_disk_destroy(sim->disk[i]);
+        if (sim->disk[i] != NULL)
+            sim_disk_destroy(sim->disk[i]);
 }
 
 /* Frees everything; sim_shutdown then panics if anything is left over. */
@@ -552,7 +599,12 @@ struct driver *sim_driver_create_on(const struct sim_params *params, struct sim_
         abort();
     if (sim_swap_disk() != NULL)
         sim->driver.has |= DRIVER_HAS_SWAP;
-    open_files(sim, params->seed, files, NULL);
+    if (files.anonymous) {
+        sim->driver.has &= ~(unsigned)(DRIVER_HAS_DIRECT | DRIVER_HAS_LIMIT);
+        open_anonymous(sim);
+    } else {
+        open_files(sim, params->seed, files, NULL);
+    }
     if (fl_space_create(WINDOW_START, WINDOW_START + STRIDE, &sim->map) != 0 ||
         fl_space_reserve(sim->map, WINDOW_START + DRIVER_WINDOW_BYTES, WINDOW_START + STRIDE) != 0)
         abort();

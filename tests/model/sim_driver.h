@@ -16,7 +16,8 @@ enum sim_files_when {
 struct sim_files {
     uint32_t block_bytes;
     enum sim_files_when when;
-    bool thin; /* the files are all holes, for which there is room: sim_disk_make_thin */
+    bool thin;      /* the files are all holes, for which there is room: sim_disk_make_thin */
+    bool anonymous; /* the files have no disks: fl_vnode_anonymous */
 };
 /* Draws one by the seed: half of them have SIM_FILES_ANYHOW. */
 struct sim_files sim_files_draw(uint64_t seed);
@@ -34,6 +35,7 @@ void sim_slices_create(const struct sim_params *params, unsigned n, struct drive
 void sim_slices_destroy(unsigned n, struct driver *slice[]);
 
 struct vm_map *sim_driver_map(struct driver *d);
+/* NULL: the file has none. */
 struct sim_disk *sim_driver_disk(struct driver *d, int file);
 
 #endif

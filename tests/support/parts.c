@@ -54,7 +54,7 @@ static void boot_machine(uint32_t nframes, size_t meta_bytes)
     parts.fail_nth = 0;
     parts.asked = 0;
     parts.what = NULL;
-    vm_meta_init(parts.meta, meta_bytes, parts_fail_alloc);
+    vm_meta_init(parts.meta, meta_bytes, NULL, parts_fail_alloc);
 }
 
 uint8_t *parts_boot_meta(size_t meta_bytes)

@@ -8,8 +8,8 @@
  * Context: any thread, also under the core's locks except where the VM's own memory is being taken; never an
  * interrupt. Nothing here sleeps. (malloc(9), FreeBSD 2.1.)
  */
-#ifndef KERNEL_LIB_KMEM_H
-#define KERNEL_LIB_KMEM_H
+#ifndef MACHINES_X86_64_KMEM_H
+#define MACHINES_X86_64_KMEM_H
 
 #include <faultline/common.h>
 

@@ -1,0 +1,95 @@
+/*
+ * min_kernel.c: the smallest kernel: it makes an address space, maps memory, faults it in, and prints.
+ *
+ *   kernel_main ─▶ fl_space_create ─▶ fl_sys_mmap ─▶ copies to the mapping ─▶ kernel_page_fault ─▶ fl_fault
+ *
+ * machines/x86_64 boots the computer, the VM and its daemons, and calls kernel_main. There is no program: the
+ * kernel stores into the mapping itself, by copy_user, whose faults are served like a program's.
+ *
+ *   qemu-system-x86_64 -nographic -m 64M -device isa-debug-exit -kernel build/min_kernel.elf
+ */
+#include <faultline/vm.h>
+
+#include "kernel.h"
+
+#define BYTES (UINT64_C(8) << 20)
+
+static struct vm_map *map; /* the one space of this kernel */
+static uint64_t faults;
+
+int kernel_page_fault(struct trapframe *frame, vm_offset_t va, vm_prot_t access, bool user)
+{
+    (void)frame;
+    (void)user;
+    faults++;
+    return fl_fault(map, va, access);
+}
+
+/* There are no programs, so nothing of theirs arrives. */
+void kernel_syscall(struct trapframe *frame)
+{
+    panic("a system call from %#lx", frame->rip);
+}
+
+void kernel_trap(struct trapframe *frame)
+{
+    panic("a program's trap at %#lx", frame->rip);
+}
+
+void kernel_ast(struct trapframe *frame)
+{
+    (void)frame;
+}
+
+void kernel_console_input(unsigned char c)
+{
+    printf("%c", c);
+}
+
+void kernel_panic_report(void)
+{
+    printf("%lu faults\n", faults);
+}
+
+static void must(int64_t result, const char *what)
+{
+    if (result < 0)
+        panic("%s: error %ld", what, -result);
+}
+
+/* Each page gets its own number, and keeps it. */
+static void store_and_check(char *memory)
+{
+    for (uint64_t i = 0; i < BYTES / FL_PAGE_SIZE; i++) {
+        if (copy_user(memory + i * FL_PAGE_SIZE, &i, sizeof(i)) != 0)
+            panic("page %lu cannot be written", i);
+    }
+    for (uint64_t i = 0; i < BYTES / FL_PAGE_SIZE; i++) {
+        uint64_t found;
+
+        if (copy_user(&found, memory + i * FL_PAGE_SIZE, sizeof(found)) != 0 || found != i)
+            panic("page %lu does not say its number", i);
+    }
+}
+
+void kernel_main(const char *command_line)
+{
+    struct fl_vm_stats stats;
+
+    printf("min_kernel: %u CPUs, %lu MiB, \"%s\"\n", ncpus, physmem_bytes >> 20, command_line);
+    must(fl_space_create(0x10000, UINT64_C(0x7ffffffff000), &map), "fl_space_create");
+    thread_set_space(fl_space_machine(map));
+    int64_t memory =
+        fl_sys_mmap(map, 0, BYTES, VM_PROT_READ | VM_PROT_WRITE, FL_MAP_PRIVATE | FL_MAP_ANONYMOUS, NULL, 0);
+    must(memory, "fl_sys_mmap");
+    const uint64_t start = machine_time_ns();
+    store_and_check((char *)memory);
+    printf("%lu MiB at %#lx: %lu faults, %lu us\n", BYTES >> 20, (uint64_t)memory, faults,
+           (machine_time_ns() - start) / 1000);
+    must(fl_sys_munmap(map, (vm_offset_t)memory, BYTES), "fl_sys_munmap");
+    thread_set_space(NULL);
+    fl_space_destroy(map);
+    fl_vm_stats(&stats);
+    printf("%lu of %lu frames are free; good bye\n", stats.free, stats.nframes);
+    poweroff(0);
+}

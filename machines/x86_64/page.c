@@ -1,0 +1,88 @@
+/*
+ * page.c: pages' bytes, through the direct map: windows, and copies to and from programs.
+ *
+ * An object is nothing to this machine, and a frame keeps its bytes by itself.
+ */
+#include <linux/errno.h>
+
+#include "kernel.h"
+
+int machine_object_init(void **object)
+{
+    *object = NULL;
+    return 0;
+}
+
+void machine_object_fini(void *object)
+{
+    (void)object;
+}
+
+int machine_window_get(const struct machine_run *run, enum machine_window how, bool nowait, void **addr)
+{
+    (void)how;
+    (void)nowait;
+    for (uint32_t i = 0; i < run->npages; i++)
+        addr[i] = frame_to_virt(run->frame[i]);
+    return 0;
+}
+
+void machine_window_put(const struct machine_run *run, enum machine_window how, void **addr, bool keep)
+{
+    (void)run;
+    (void)how;
+    (void)addr;
+    (void)keep;
+}
+
+static char *page_bytes(const struct machine_run *run, uint32_t page)
+{
+    return run->addr != NULL ? run->addr[page] : frame_to_virt(run->frame[page]);
+}
+
+/* Copies page by page, in the direction that `out` says, and takes no page fault. */
+static int page_copy(const struct machine_run *run, uint32_t start, char *user, size_t len_bytes, bool out,
+                     size_t *done)
+{
+    struct thread *td = curthread();
+    const bool outer = td->td_nofault;
+    size_t left = 0;
+
+    *done = 0;
+    td->td_nofault = true;
+    while (*done < len_bytes && left == 0) {
+        const size_t at = start + *done, in_page = at % VM_PAGE_SIZE;
+        size_t piece = VM_PAGE_SIZE - in_page;
+        char *bytes = page_bytes(run, (uint32_t)atop(at)) + in_page;
+
+        if (piece > len_bytes - *done)
+            piece = len_bytes - *done;
+        left = out ? copy_user(user + *done, bytes, piece) : copy_user(bytes, user + *done, piece);
+        *done += piece - left;
+    }
+    td->td_nofault = outer;
+    return left == 0 ? 0 : -EFAULT;
+}
+
+int machine_copyout(const struct machine_run *run, uint32_t start, void *to, size_t len_bytes, size_t *done)
+{
+    return page_copy(run, start, to, len_bytes, true, done);
+}
+
+int machine_copyin(const struct machine_run *run, uint32_t start, const void *from, size_t len_bytes,
+                   size_t *done)
+{
+    return page_copy(run, start, (char *)from, len_bytes, false, done);
+}
+
+void machine_release(const struct machine_run *run)
+{
+    (void)run;
+}
+
+void machine_rename(const struct machine_run *run, void *object, vm_pindex_t pindex)
+{
+    (void)run;
+    (void)object;
+    (void)pindex;
+}
