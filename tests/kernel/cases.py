@@ -4,12 +4,12 @@
                               └▶ files that it leaves    ─┴▶ equal, byte for byte, on both sides
 
 {mib} in a script: the computer's memory in MiB. A case that works with four times the memory is `big`: with
-much memory it works with 64 MiB, because emulated processors are slow.
+more than BIG_MIB it works with less instead, because emulated processors are slow.
 """
 
 import dataclasses
 
-BIG_MIB = 64
+BIG_MIB, SMALL_MIB = 64, 16
 
 
 @dataclasses.dataclass
@@ -27,7 +27,7 @@ class Case:
     least_mib: int = 0
 
     def text(self, memory_mib):
-        mib = min(memory_mib, BIG_MIB) if self.big else memory_mib
+        mib = SMALL_MIB if self.big and memory_mib > BIG_MIB else memory_mib
         return self.script.format(mib=mib, twice=2 * mib, four=4 * mib)
 
 
