@@ -5,9 +5,9 @@ enable_language(ASM)
 
 set(KERNEL_FLAGS -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only
                  -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none)
-# Small functions that a fault calls lie in many files: so they are optimised together. What the compiler itself
-# calls (string.c) stays out of that. A page is zeroed by a call (string.c), not by one instruction, which counts
-# for 512 where instructions are counted.
+# Small functions that a fault calls lie in many files: so they are optimised together. What the compiler
+# itself calls (string.c) stays out of that. A page is zeroed by a call (string.c), not by one instruction,
+# which counts for 512 where instructions are counted.
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   list(APPEND KERNEL_FLAGS -O3 -flto=auto -mmemset-strategy=unrolled_loop:256:noalign,libcall:-1:noalign)
 endif()

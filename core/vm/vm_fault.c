@@ -6,7 +6,7 @@
  *       vm_fault_lookup                    entry, object, rights; a first private write makes the shadow here
  *       vm_fault_allocate                  a write needs space in the source first: get it, retry
  *       vm_fault_soft_fast                 the page is resident and can be mapped as it is: done
- *       vm_fault_zero_fast                 memory that was never touched, on a machine with a direct map: done
+ *       vm_fault_zero_fast                 memory that was never touched, where there is a direct map: done
  *       vm_fault_walk                      down the chain of objects; on success fs->m is busy and valid
  *         vm_fault_readahead_mark          the page has read-ahead's mark: start the next window, retry
  *         vm_fault_busy                    another thread has the page busy: sleep, retry
@@ -353,8 +353,7 @@ static bool vm_fault_untouched(const struct faultstate *fs, struct vm_object *ob
     FL_REQUIRES(object->lock)
 {
     return pmap_direct_map != NULL && object->backing_object == NULL && !vm_pager_bounded(object) &&
-           !vm_pager_keeps(object) &&
-           fs->first_pindex < object->size && !fs->wired &&
+           !vm_pager_keeps(object) && fs->first_pindex < object->size && !fs->wired &&
            (fs->flags & (VM_FAULT_NOWAIT | VM_FAULT_WIRE)) == 0 &&
            !atomic_load_explicit(&object->shadowed, memory_order_relaxed) &&
            !vm_object_invalidating(object, fs->first_pindex) &&

@@ -668,8 +668,25 @@ static unsigned radix_check_below(uint32_t slot, unsigned marks, vm_pindex_t abo
     return below;
 }
 
+/* RX4: the way down to the leaf's keys leads to the leaf. */
+static void leaf_check(const struct vm_radix *rtree)
+{
+    uint32_t slot = rtree->root;
+
+    if (rtree->leaf == 0)
+        return;
+    struct vm_radix_node *leaf = slot_node(rtree->leaf);
+    KASSERT(leaf->ways == RADIX_WIDE && node_level(leaf) == 0, "RX4");
+    while (slot_is_node(slot) && slot != rtree->leaf) {
+        int pos = node_pos(slot_node(slot), digit(leaf->key, node_level(slot_node(slot))));
+        slot = pos < 0 ? 0 : node_slots(slot_node(slot))[pos];
+    }
+    KASSERT(slot == rtree->leaf, "RX4");
+}
+
 void vm_radix_check(const struct vm_radix *rtree)
 {
+    leaf_check(rtree);
     if (rtree->root == 0)
         KASSERT(rtree->root_marks == 0, "RX3");
     else

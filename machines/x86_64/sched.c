@@ -520,8 +520,8 @@ void sched_start(void)
     timer_arm(now, now + SCHED_SLICE_NS);
 }
 
-/* Most sleeps for a disk are shorter than what a halt and its end cost, so an idle CPU looks around for a moment
- * first. (haltpoll, Linux.) */
+/* Most sleeps for a disk are shorter than what a halt and its end cost, so an idle CPU looks around for a
+ * moment first. (haltpoll, Linux.) */
 static void idle_poll(void)
 {
     const uint64_t end = machine_time_ns() + IDLE_POLL_NS;
