@@ -6,7 +6,7 @@
  * machines/x86_64 boots the computer, the VM and its daemons, and calls kernel_main. There is no program: the
  * kernel stores into the mapping itself, by copy_user, whose faults are served like a program's.
  *
- *   qemu-system-x86_64 -nographic -m 64M -device isa-debug-exit -kernel build/min_kernel.elf
+ *   qemu-system-x86_64 -nographic -m 64M -device isa-debug-exit,iobase=0xf4 -kernel build/min_kernel.elf
  */
 #include <faultline/vm.h>
 
@@ -89,6 +89,7 @@ void kernel_main(const char *command_line)
     must(fl_sys_munmap(map, (vm_offset_t)memory, BYTES), "fl_sys_munmap");
     thread_set_space(NULL);
     fl_space_destroy(map);
+    fl_vm_check();
     fl_vm_stats(&stats);
     printf("%lu of %lu frames are free; good bye\n", stats.free, stats.nframes);
     poweroff(0);
