@@ -5,8 +5,8 @@
  */
 #include "port.h"
 
-/* Copies len_bytes of the run's pages, from byte `start` on, to the program; -EFAULT where its memory is absent,
- * after *done bytes. Takes no page fault: the core brings the memory in and calls again. */
+/* Copies len_bytes of the run's pages, from byte `start` on, to the program; -EFAULT where its memory is
+ * absent, after *done bytes. Takes no page fault: the core brings the memory in and calls again. */
 int machine_copyout(const struct machine_run *run, uint32_t start, void *to, size_t len_bytes, size_t *done)
 {
     (void)run;

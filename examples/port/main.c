@@ -2,7 +2,8 @@
  * main.c: what a kernel does with the core when it boots: memory, a space, a mapping, a fault, and the way
  * back. Here it is a program, so that the port can be tried before there is a computer for it.
  *
- *   fl_vm_boot ─▶ fl_space_create ─▶ fl_sys_mmap ─▶ fl_fault ─▶ fl_sys_munmap ─▶ fl_space_destroy ─▶ fl_vm_halt
+ *   fl_vm_boot ─▶ fl_space_create ─▶ fl_sys_mmap ─▶ fl_fault
+ *              ─▶ fl_sys_munmap ─▶ fl_space_destroy ─▶ fl_vm_halt
  *
  * It ends at the first function that is missing, with its name and status 1. A kernel also has threads for
  * fl_pageout_run, fl_writeback_run and fl_prefault_run: where memory does not suffice, the first must run.

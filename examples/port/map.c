@@ -6,8 +6,8 @@
  */
 #include "port.h"
 
-/* Enters the run's pages from va on, with these rights; *done of them. Another page's mapping there goes, also
- * in every TLB. -ENOMEM: no memory for a table. */
+/* Enters the run's pages from va on, with these rights; *done of them. Another page's mapping there goes,
+ * also in every TLB. -ENOMEM: no memory for a table. */
 int machine_map(struct machine_space *space, vm_offset_t va, const struct machine_run *run, vm_prot_t prot,
                 unsigned flags, uint32_t *done)
 {
@@ -20,7 +20,8 @@ int machine_map(struct machine_space *space, vm_offset_t va, const struct machin
     port_missing(__func__);
 }
 
-/* Forgets the mappings of [start, end), wired ones too; bits[i] |= MACHINE_DIRTY where the page was stored to. */
+/* Forgets the mappings of [start, end), wired ones too; bits[i] |= MACHINE_DIRTY where the page was stored
+ * to. */
 void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned flags,
                    uint8_t *bits)
 {
@@ -43,7 +44,8 @@ int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t 
     port_missing(__func__);
 }
 
-/* bits[i] |= MACHINE_REFERENCED, MACHINE_DIRTY from the entries of [start, end); those in `clear` start anew. */
+/* bits[i] |= MACHINE_REFERENCED, MACHINE_DIRTY from the entries of [start, end); those in `clear` start
+ * anew. */
 void machine_harvest(struct machine_space *space, vm_offset_t start, vm_offset_t end, unsigned clear,
                      uint8_t *bits)
 {

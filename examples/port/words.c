@@ -33,7 +33,7 @@ bool machine_lock_held(const struct machine_lock *lock)
     port_missing(__func__);
 }
 
-/* Sleeps on chan without the lock, until machine_wake(chan) or the deadline; no wake-up in between is lost. */
+/* Sleeps on chan without the lock, until machine_wake(chan) or the deadline; no wake-up between is lost. */
 int machine_wait(const void *chan, struct machine_lock *lock, uint64_t deadline_ns)
 {
     (void)chan;

@@ -92,9 +92,9 @@ struct machine_run {
  * -EOPNOTSUPP, this machine has one space, and it exists. */
 FL_NODISCARD int machine_space_create(vm_offset_t start, vm_offset_t end, struct machine_space **space);
 
-/* Frees a space, in which nothing is attached any more. Context: no thread runs in it. Which CPU looks at which
- * space is the kernel's business: the core never asks for it. A CPU whose last thread ran in this one may
- * still have its page tables, and must let go of them now. */
+/* Frees a space, in which nothing is attached any more. Context: no thread runs in it. Which CPU looks at
+ * which space is the kernel's business: the core never asks for it. A CPU whose last thread ran in this one
+ * may still have its page tables, and must let go of them now. */
 void machine_space_destroy(struct machine_space *space);
 
 /* A store into a clean page must fault: the machine does not use MM1 there. */

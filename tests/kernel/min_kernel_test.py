@@ -1,9 +1,9 @@
 #!/usr/bin/python3 -B
 """min_kernel_test.py BUILD: the smallest kernel (examples/min_kernel) boots in QEMU, maps, faults and prints.
 
-On 1, 2 and 4 CPUs it says what it should, gives all of its pages back, and switches the computer off. With too
-little memory it panics, and the test hears it. So it does what is wrong in mutants of a good run's text. Without
-QEMU it is skipped, with status 77."""
+On 1, 2 and 4 CPUs it says what it should, gives all of its pages back, and switches the computer off. With
+too little memory it panics, and the test hears it. So it does what is wrong in mutants of a good run's
+text. Without QEMU it is skipped, with status 77."""
 import os
 import re
 import shutil

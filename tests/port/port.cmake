@@ -1,5 +1,5 @@
-# examples/port, the port to begin with: it compiles, and links with the core as it stands. What it says when it
-# is run, and what the same programs say when the missing functions are there, as a porter meets it:
+# examples/port, the port to begin with: it compiles, and links with the core as it stands. What it says when
+# it is run, and what it says when the missing functions are there, as a porter meets it:
 #
 #   main.c ─┬─ words.c, space.c, map.c, copy.c of examples/port ─▶ "machine_lock is missing"
 #           ├─ words.c of tests/port, the rest of examples/port ─▶ "machine_space_create is missing"

@@ -1,6 +1,6 @@
 /*
- * tables.c: the functions of examples/port/space.c and map.c written out: a space is a short list of mappings,
- * through which nothing stores.
+ * tables.c: the functions of examples/port/space.c and map.c written out: a space is a short list of
+ * mappings, through which nothing stores.
  */
 #include <errno.h>
 #include <stdlib.h>

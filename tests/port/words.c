@@ -1,6 +1,6 @@
 /*
- * words.c: examples/port/words.c written out, for threads of a program: the nine functions with which the core
- * boots.
+ * words.c: examples/port/words.c written out, for threads of a program: the nine functions with which the
+ * core boots.
  *
  * Nothing is sleeping here: a thread that waits yields, and returns without a wake-up, as machine_wait may.
  */
