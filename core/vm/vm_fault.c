@@ -353,6 +353,7 @@ static bool vm_fault_untouched(const struct faultstate *fs, struct vm_object *ob
     FL_REQUIRES(object->lock)
 {
     return pmap_direct_map != NULL && object->backing_object == NULL && !vm_pager_bounded(object) &&
+           !vm_pager_keeps(object) &&
            fs->first_pindex < object->size && !fs->wired &&
            (fs->flags & (VM_FAULT_NOWAIT | VM_FAULT_WIRE)) == 0 &&
            !atomic_load_explicit(&object->shadowed, memory_order_relaxed) &&
@@ -375,10 +376,9 @@ static bool vm_fault_zero_fast(struct faultstate *fs, struct vm_object *object, 
     vm_unlock(&object->lock); /* the page is busy, and other threads have their own */
     __builtin_memset(pmap_direct(m), 0, VM_PAGE_SIZE);
     vm_lock(&object->lock);
-    m->flags |= PG_VALID;
+    /* vm_page_dirty, of a page that no pager has or keeps */
+    m->flags |= (fs->access & VM_PROT_WRITE) ? PG_VALID | PG_DIRTY : PG_VALID;
     fs->zeroed = true;
-    if (fs->access & VM_PROT_WRITE)
-        vm_page_dirty(m);
     *error = vm_fault_map(fs, m, vm_fault_prot(fs, object, m), vm_fault_dirty(fs, m));
     if (*error == 0)
         vm_fault_mapped(fs, object, m);

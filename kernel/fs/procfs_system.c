@@ -2,8 +2,8 @@
  * procfs_system.c: what /proc says of the whole system.
  *
  * Numbers that the kernel does not count are left out, rather than shown as 0. The cache of a block device
- * counts as Cached, as its pages are a file's like all others. The load is that of now in all three places: no
- * averages are kept.
+ * counts as Cached, as its pages are a file's like all others. The load is that of now in all three places:
+ * no averages are kept.
  */
 #include "fs/devfs.h"
 #include "fs/mount.h"

@@ -105,6 +105,8 @@ static int64_t vnode_move(struct vnode *vnode, bool writes, const struct fl_iove
     struct uio uio;
     int64_t done = vnode_move_once(vnode, writes, iov, niov, iocb);
 
+    if (niov == 1 && (uint64_t)done == iov->len_bytes)
+        return done;
     uio_init(&uio, iov, niov);
     if ((uint64_t)done == uio.left || (done < 0 && done != -EFAULT))
         return done;
