@@ -54,3 +54,8 @@ if(MUSL_GCC AND GXX)
   add_custom_target(kernel_programs ${in_all} DEPENDS ${built} kernel-firmware.elf)
   add_dependencies(kernel_programs conformance_kernel)
 endif()
+
+if(TARGET min_kernel)
+  add_test(NAME min_kernel_test COMMAND ${HERE}/min_kernel_test.py ${PROJECT_BINARY_DIR})
+  set_tests_properties(min_kernel_test PROPERTIES LABELS kernel SKIP_RETURN_CODE 77)
+endif()
