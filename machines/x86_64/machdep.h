@@ -41,6 +41,8 @@ void pmap_release_kernel(uint64_t *pml4);
 void pmap_kenter_table(uint64_t va);
 void pmap_kenter(uint64_t va, uint64_t pa);
 FL_NODISCARD uint64_t pmap_kextract(uint64_t va);
+/* … and is not there any more, but for TLBs. */
+void pmap_kremove(uint64_t va);
 
 /* ---- meta.c ---- */
 

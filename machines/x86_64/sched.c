@@ -160,6 +160,8 @@ void mi_switch(void)
         old->td_state = TD_RUNNING;
         return;
     }
+    if (cpu->pins != 0)
+        panic("%s sleeps while it is pinned to its CPU", old->td_name);
     if (*(uint64_t *)(void *)old->td_kstack != KSTACK_CANARY)
         panic("the kernel stack of %s has overflowed", old->td_name);
     const uint64_t now = machine_time_ns();
