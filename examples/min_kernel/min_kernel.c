@@ -95,10 +95,26 @@ static void use_memory(void)
     printf("%lu of %lu frames are free\n", stats.free, stats.nframes);
 }
 
+/* Whether the command line has the word. */
+static bool asked_for(const char *command_line, const char *word)
+{
+    for (; *command_line != 0; command_line++) {
+        size_t i = 0;
+
+        while (word[i] != 0 && command_line[i] == word[i])
+            i++;
+        if (word[i] == 0)
+            return true;
+    }
+    return false;
+}
+
 void kernel_main(const char *command_line)
 {
     printf("min_kernel: %u CPUs, %lu MiB, \"%s\"\n", ncpus, physmem_bytes >> 20, command_line);
-    use_memory(); /* the first time the kernel's heap and its page tables grow; they are kept */
+    if (asked_for(command_line, "crash"))
+        *(volatile int *)0 = 1; /* shows what a kernel's own fault looks like */
+    use_memory();               /* the first time the kernel's heap and its page tables grow; they are kept */
     use_memory();
     printf("good bye\n");
     poweroff(0);

@@ -3,9 +3,9 @@
  *
  *   HIGHMEM_START: | HIGHMEM_SLOTS for all | MACHINE_KMAP_LOCAL for each CPU |     tables of the kernel's
  *
- * Slots are in the upper half that all spaces share, so their entries must leave the TLBs of all CPUs. A thread
- * that is pinned keeps its CPU since the kernel does not preempt itself; it must not sleep, which mi_switch
- * checks.
+ * Slots are in the upper half that all spaces share, so their entries must leave the TLBs of all CPUs. A
+ * thread that is pinned keeps its CPU since the kernel does not preempt itself; it must not sleep, which
+ * mi_switch checks.
  */
 #include "highmem.h"
 
