@@ -206,6 +206,8 @@ static void inode_free(struct ext2_inode *ip)
     while (*link != ip)
         link = &(*link)->hash_next;
     *link = ip->hash_next;
+    kfree(ip->inode.last_path);
+    ip->inode.last_path = NULL;
     ip->hashed = ip->busy = false;
     ip->hash_next = fs->unused;
     fs->unused = ip;

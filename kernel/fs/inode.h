@@ -69,6 +69,9 @@ struct inode_ops {
     FL_NODISCARD int (*readdir)(struct inode *dir, uint64_t *pos, readdir_fn *emit, void *arg);
     /* The target, without a 0. Returns its length. */
     FL_NODISCARD int (*readlink)(struct inode *inode, char *target, size_t max);
+    /* *to: the very inode that the link leads to, with a reference, even if no path does (/proc/PID/fd/N). NULL:
+     * readlink tells a path. Errors: -ENOENT; -ENXIO, it leads to what has no inode. */
+    FL_NODISCARD int (*follow)(struct inode *link, struct inode **to);
     /* A regular file's bytes, with a reference to the vnode for the caller. One vnode for an inode as long as
      * it lives. A block device's too. Errors: -ENOMEM, -EIO. */
     FL_NODISCARD int (*vnode)(struct inode *inode, struct vnode **vnode);
@@ -99,7 +102,8 @@ struct inode {
     uint64_t size_bytes;
     uint64_t blocks;       /* (D) of 512 bytes, for stat */
     struct mount *covered; /* (D) what is mounted on this directory, or NULL */
-    void *fs;              /* the file system's own */
+    char *last_path; /* NULL, until the last name goes while others use the inode; then (c), see names.c */
+    void *fs;        /* the file system's own */
 };
 
 struct mount {

@@ -332,57 +332,61 @@ int procfs_pid_maps(struct text *text, int pid)
 
 /* ---- links --------------------------------------------------------------------------------------------- */
 
-static int text_path(struct text *text, struct inode *inode)
+int procfs_inode_text(struct text *text, struct inode *inode)
 {
+    const char *last = __atomic_load_n(&inode->last_path, __ATOMIC_ACQUIRE);
     char *path = kmalloc(PATH_LEN_MAX);
 
     if (path == NULL)
         return -ENOMEM;
-    int error = inode_path(inode, path, PATH_LEN_MAX);
-    if (error == 0)
+    if (last != NULL)
+        text_printf(text, "%s (deleted)", last);
+    else if (inode_path(inode, path, PATH_LEN_MAX) == 0)
         text_printf(text, "%s", path);
+    else
+        text_printf(text, "%s:[%llu]", inode->mount->type, (unsigned long long)inode->ino);
     kfree(path);
-    return error;
+    return 0;
 }
 
-int procfs_pid_exe(struct text *text, int pid)
+int procfs_pid_exe(int pid, struct inode **inode)
 {
     struct view view;
     int error = view_get(pid, &view);
 
     if (error != 0)
         return error;
-    error = view.exe != NULL && view.exe->inode != NULL ? text_path(text, view.exe->inode) : -ENOENT;
-    view_put(&view);
-    return error;
-}
-
-static int context_path(struct text *text, int pid, struct inode *(*get)(struct fs_context *fs))
-{
-    struct view view;
-    int error = view_get(pid, &view);
-
-    if (error != 0)
-        return error;
-    if (view.fs != NULL) {
-        struct inode *inode = get(view.fs);
-        error = text_path(text, inode);
-        inode_put(inode);
-    } else {
+    if (view.exe != NULL && view.exe->inode != NULL)
+        *inode = inode_get(view.exe->inode);
+    else
         error = -ENOENT;
-    }
     view_put(&view);
     return error;
 }
 
-int procfs_pid_cwd(struct text *text, int pid)
+static int context_inode(int pid, struct inode *(*get)(struct fs_context *fs), struct inode **inode)
 {
-    return context_path(text, pid, fs_context_cwd);
+    struct view view;
+    int error = view_get(pid, &view);
+
+    if (error != 0)
+        return error;
+    if (view.fs != NULL)
+        *inode = get(view.fs);
+    else
+        error = -ENOENT;
+    view_put(&view);
+    return error;
 }
 
-int procfs_pid_root(struct text *text, int pid)
+int procfs_pid_cwd(int pid, struct inode **inode)
 {
-    return context_path(text, pid, fs_context_root);
+    return context_inode(pid, fs_context_cwd, inode);
+}
+
+int procfs_pid_root(int pid, struct inode **inode)
+{
+    return context_inode(pid, fs_context_root, inode);
 }
 
 /* ---- descriptors and processes ------------------------------------------------------------------------- */
@@ -412,21 +416,44 @@ int procfs_next_fd(int pid, int *fd)
     return error;
 }
 
-int procfs_pid_fd(struct text *text, int pid, int fd)
+/* *file: of exactly that descriptor, with a reference. Errors: -ENOENT, -ESRCH. */
+static int fd_file(int pid, int fd, struct file **file)
+{
+    int found = fd, error = next_file(pid, &found, file);
+
+    if (error == 0 && found != fd) {
+        fput(*file);
+        error = -ENOENT;
+    }
+    return error;
+}
+
+int procfs_pid_fd(int pid, int fd, struct inode **inode)
 {
     struct file *file;
-    int found = fd, error = next_file(pid, &found, &file);
+    int error = fd_file(pid, fd, &file);
 
     if (error != 0)
         return error;
-    if (found != fd)
-        error = -ENOENT;
-    else if (file->inode != NULL && text_path(text, file->inode) == 0)
-        error = 0;
-    else if (S_ISFIFO(file->ops->type))
-        text_printf(text, "pipe:[%llu]", (unsigned long long)(uint64_t)file->private / 16 & UINT32_MAX);
+    if (file->inode != NULL)
+        *inode = inode_get(file->inode);
     else
-        text_printf(text, file->inode != NULL ? "/memfd: (deleted)" : "anon_inode:");
+        error = -ENXIO;
+    fput(file);
+    return error;
+}
+
+int procfs_fd_text(struct text *text, int pid, int fd)
+{
+    struct file *file;
+    int error = fd_file(pid, fd, &file);
+
+    if (error != 0)
+        return error;
+    if (file->inode != NULL)
+        error = procfs_inode_text(text, file->inode);
+    else
+        text_printf(text, "anon_inode:%s", file->ops->name);
     fput(file);
     return error;
 }
