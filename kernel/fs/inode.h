@@ -14,8 +14,8 @@
  *
  * Locks: (D) inode->lock, a sleep lock, which may be held across I/O: a directory's entries, a link's
  * target, and the attributes. Where two are taken, the parent's goes first; rename takes the mount's
- * rename lock, then the directories' in the order of their addresses. Before all locks of the core. (c)
- * constant.
+ * rename lock, then the directories' in the order of their addresses. Before all locks of the core. (VL)
+ * vnodes_lock, a leaf: which inode has which vnode. (c) constant.
  *
  * (vnode(9), BSD; struct inode, Linux.)
  */
@@ -103,7 +103,9 @@ struct inode {
     uint64_t blocks;       /* (D) of 512 bytes, for stat */
     struct mount *covered; /* (D) what is mounted on this directory, or NULL */
     char *last_path; /* NULL, until the last name goes while others use the inode; then (c), see names.c */
-    void *fs;        /* the file system's own */
+    const struct vnode *listed; /* (VL) the vnode by which the inode is found; NULL: it is not */
+    struct inode *next_listed;  /* (VL) */
+    void *fs;                   /* the file system's own */
 };
 
 struct mount {
@@ -135,5 +137,14 @@ static inline struct inode *inode_get(struct inode *inode)
  * it again, so the memory of such an inode stays an inode's as long as the mount lives.
  */
 void inode_put(struct inode *inode);
+
+/* From now on the inode is found by its vnode, also when neither has a name. */
+void inode_list_vnode(struct inode *inode, const struct vnode *vnode);
+/* Of the inode with this vnode: st_dev, st_ino; *inode with a reference, or NULL: nobody uses it but mappings.
+ * Returns whether there is one. */
+FL_NODISCARD bool inode_find_vnode(const struct vnode *vnode, uint64_t *dev, uint64_t *ino,
+                                   struct inode **inode);
+/* A file system calls it before it frees an inode or uses its memory for another. */
+void inode_end_common(struct inode *inode);
 
 #endif

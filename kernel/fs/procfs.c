@@ -107,6 +107,7 @@ static const struct entry pid_entry[] = {
     TEXT_FILE("maps", procfs_pid_maps),
     TEXT_FILE("mounts", procfs_mounts),
     INODE_LINK("root", procfs_pid_root),
+    TEXT_FILE("smaps", procfs_pid_smaps),
     TEXT_FILE("stat", procfs_pid_stat),
     TEXT_FILE("statm", procfs_pid_statm),
     TEXT_FILE("status", procfs_pid_status),

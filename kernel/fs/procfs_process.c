@@ -5,11 +5,11 @@
  *
  * Under (P) only the copy is made: what follows may sleep.
  *
- * Does not do: when the process was started, how its time is divided into user and system, its faults.
+ * Does not do: when the process was started, how its time is divided into user and system, its faults; how much
+ * of a region is in memory.
  */
 #include "fs/devfs.h"
 #include "fs/mount.h"
-#include "fs/namecache.h"
 #include "fs/namei.h"
 #include "fs/procfs_text.h"
 #include "kernel.h"
@@ -273,25 +273,24 @@ int procfs_pid_cmdline(struct text *text, int pid)
 /* ---- maps ---------------------------------------------------------------------------------------------- */
 
 /* The file that is mapped, and its path. */
-static void maps_file(struct text *text, size_t line, const struct vnode *vnode, char *path)
+static void maps_file(struct text *text, size_t line, const struct vnode *vnode)
 {
-    struct inode *inode = namecache_find_vnode(vnode);
+    struct inode *inode;
+    uint64_t dev, ino;
 
-    if (inode == NULL) {
+    if (!inode_find_vnode(vnode, &dev, &ino, &inode)) {
         text_printf(text, "00:00 0");
         return;
     }
-    text_printf(text, "%02x:%02x %llu", dev_major(inode->mount->dev), dev_minor(inode->mount->dev),
-                (unsigned long long)inode->ino);
-    if (inode_path(inode, path, PATH_LEN_MAX) == 0) {
-        text_pad(text, line, MAPS_COLUMN);
-        text_printf(text, "%s", path);
-    }
+    text_printf(text, "%02x:%02x %llu", dev_major(dev), dev_minor(dev), (unsigned long long)ino);
+    if (inode == NULL)
+        return;
+    text_pad(text, line, MAPS_COLUMN);
+    (void)!procfs_inode_text(text, inode); /* without memory the line has no path */
     inode_put(inode);
 }
 
-static void maps_region(struct text *text, const struct view *view, const struct fl_region *region,
-                        char *path)
+static void maps_region(struct text *text, const struct view *view, const struct fl_region *region)
 {
     size_t line = text->len;
 
@@ -300,7 +299,7 @@ static void maps_region(struct text *text, const struct view *view, const struct
                 region->prot & VM_PROT_WRITE ? 'w' : '-', region->prot & VM_PROT_EXECUTE ? 'x' : '-',
                 region->shared ? 's' : 'p', (unsigned long long)(region->vnode != NULL ? region->offset : 0));
     if (region->vnode != NULL) {
-        maps_file(text, line, region->vnode, path);
+        maps_file(text, line, region->vnode);
     } else {
         text_printf(text, "00:00 0");
         bool heap = region->start <= view->brk_start && view->brk_start < region->end;
@@ -313,21 +312,49 @@ static void maps_region(struct text *text, const struct view *view, const struct
     text_printf(text, "\n");
 }
 
-int procfs_pid_maps(struct text *text, int pid)
+/* What smaps says of a region: its flags in the two letters of proc(5). */
+static void smaps_region(struct text *text, const struct fl_region *region)
+{
+    text_printf(text, "Size:           %8llu kB\nKernelPageSize: %8u kB\nMMUPageSize:    %8u kB\nVmFlags:",
+                (unsigned long long)(region->end - region->start) / 1024, (unsigned)VM_PAGE_SIZE / 1024,
+                (unsigned)VM_PAGE_SIZE / 1024);
+    text_printf(text, "%s%s%s%s", region->prot & VM_PROT_READ ? " rd" : "",
+                region->prot & VM_PROT_WRITE ? " wr" : "", region->prot & VM_PROT_EXECUTE ? " ex" : "",
+                region->shared ? " sh" : "");
+    text_printf(text, "%s%s%s", region->max_prot & VM_PROT_READ ? " mr" : "",
+                region->max_prot & VM_PROT_WRITE ? " mw" : "",
+                region->max_prot & VM_PROT_EXECUTE ? " me" : "");
+    text_printf(text, "%s%s%s \n", region->wired ? " lo" : "",
+                region->inherit == FL_INHERIT_NONE ? " dc" : "",
+                region->inherit == FL_INHERIT_ZERO ? " wf" : "");
+}
+
+static int regions_text(struct text *text, int pid, bool flags)
 {
     struct fl_region region;
     struct view view;
-    char *path = kmalloc(PATH_LEN_MAX);
-    int error = path == NULL ? -ENOMEM : view_get(pid, &view);
+    int error = view_get(pid, &view);
 
-    if (error == 0) {
-        for (vm_offset_t va = 0; view.vm != NULL && fl_space_region(view.vm->map, va, &region) == 0;
-             va = region.end)
-            maps_region(text, &view, &region, path);
-        view_put(&view);
+    if (error != 0)
+        return error;
+    for (vm_offset_t va = 0; view.vm != NULL && fl_space_region(view.vm->map, va, &region) == 0;
+         va = region.end) {
+        maps_region(text, &view, &region);
+        if (flags)
+            smaps_region(text, &region);
     }
-    kfree(path);
-    return error;
+    view_put(&view);
+    return 0;
+}
+
+int procfs_pid_maps(struct text *text, int pid)
+{
+    return regions_text(text, pid, false);
+}
+
+int procfs_pid_smaps(struct text *text, int pid)
+{
+    return regions_text(text, pid, true);
 }
 
 /* ---- links --------------------------------------------------------------------------------------------- */

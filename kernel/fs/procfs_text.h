@@ -14,8 +14,8 @@ procfs_text procfs_cpuinfo, procfs_filesystems, procfs_loadavg, procfs_meminfo, 
     procfs_osrelease, procfs_ostype, procfs_stat, procfs_uptime, procfs_version, procfs_vmstat;
 
 /* procfs_process.c: of one process. Errors: -ESRCH: it is gone. */
-procfs_text procfs_pid_cmdline, procfs_pid_comm, procfs_pid_maps, procfs_pid_stat, procfs_pid_statm,
-    procfs_pid_status;
+procfs_text procfs_pid_cmdline, procfs_pid_comm, procfs_pid_maps, procfs_pid_smaps, procfs_pid_stat,
+    procfs_pid_statm, procfs_pid_status;
 
 /* Links: *inode is what they lead to, with a reference. Errors: -ENOENT, -ESRCH. */
 typedef int procfs_link(int pid, struct inode **inode);

@@ -97,7 +97,7 @@ static void node_free(struct tmpfs_node *node)
 {
     kfree(node->bucket);
     kfree(node->target);
-    kfree(node->inode.last_path);
+    inode_end_common(&node->inode);
     if (node->vnode != NULL)
         (void)!fl_vnode_close(node->vnode); /* its memory goes: nothing is written */
     kfree(node);

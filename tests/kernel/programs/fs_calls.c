@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -560,6 +561,24 @@ static void shows(const char *what, const char *link)
     printf("%s: %s\n", what, strrchr(target, '/') != NULL ? strrchr(target, '/') : target);
 }
 
+/* Whether /proc/self/maps has the number of the file, which is mapped, and shows that it is deleted. */
+static bool maps_show(int fd)
+{
+    void *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+    FILE *maps = fopen("/proc/self/maps", "r");
+    unsigned long start, ino;
+    bool found = false;
+    struct stat st;
+
+    fstat(fd, &st);
+    while (fgets(name, sizeof(name), maps) != NULL)
+        if (sscanf(name, "%lx-%*x %*s %*x %*s %lu", &start, &ino) == 2 && start == (unsigned long)map)
+            found = ino == st.st_ino && strstr(name, "gone (deleted)\n") != NULL;
+    fclose(maps);
+    munmap(map, 4096);
+    return found;
+}
+
 /* Links of /proc/self lead to the very file. */
 static void process_links(void)
 {
@@ -586,6 +605,7 @@ static void process_links(void)
     shows("file", fd_link(fd));
     SAY(unlink("gone"));
     shows("deleted", fd_link(fd));
+    SAY(maps_show(fd));
     fd2 = open(fd_link(fd), O_RDONLY);
     SAY(read(fd2, name, 10));
     SAY(stat(fd_link(fd), &st));
