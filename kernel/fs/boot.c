@@ -151,6 +151,8 @@ int fs_boot(const char *root_device)
         error = boot_tmpfs("/run", 0755);
     if (error == 0)
         error = tty_start();
+    if (error == 0)
+        error = syncer_start();
     return error != 0 ? error : boot_console();
 }
 

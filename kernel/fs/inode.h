@@ -119,6 +119,8 @@ struct mount {
     void *fs;       /* the file system's own */
     /* All that the file system knows goes to stable storage: its files' dirty pages, its metadata. */
     FL_NODISCARD int (*sync)(struct mount *mount);
+    /* What the file system knows of files goes to the disk, not their pages. NULL: it has no disk. */
+    FL_NODISCARD int (*write_back)(struct mount *mount);
     FL_NODISCARD int (*statfs)(struct mount *mount, void *statfs); /* struct statfs64 of Linux */
     /* Syncs, and ends the mount, which is freed. Nothing of it is in use but the root. NULL: it lives for
      * ever. Errors: -EBUSY, it goes on; of the sync: it is gone nevertheless. */
