@@ -19,6 +19,7 @@
 #include <linux/resource.h>
 
 #include "dev/blkdev.h"
+#include "fs/boot.h"
 #include "fs/file.h"
 #include "fs/tty.h"
 #include "kernel.h"
@@ -205,7 +206,7 @@ void kernel_main(const char *command_line)
 
 void kernel_down(bool restart, unsigned code)
 {
-    int error = fs_sync();
+    int error = fs_unmount_all();
 
     if (error != 0)
         printf("not everything could be written back: error %d\n", -error);

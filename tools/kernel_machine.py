@@ -1,7 +1,8 @@
 """A computer for the kernel: what QEMU is told, for `make kernel-run`, the tests and the benchmark.
 
   -kernel build/kernel.elf (PVH), or Debian's Linux, which the same tests and measures run on
-  vda: the root, an ext2 file system     vdb: swap     ttyS0: the console     isa-debug-exit: the status
+  vda: the root, an ext2 file system     vdb: swap     vdc: one more disk
+  ttyS0: the console                     isa-debug-exit: the status
 
 KVM is never used: a run must not depend on the host's processor, and `icount` counts instructions.
 """
@@ -24,7 +25,7 @@ DEBUG_EXIT = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
 
 @dataclasses.dataclass
 class Machine:
-    """One boot. `kernel` is a file, or LINUX; `swap` and `disk` are images or empty; `args` go to init."""
+    """One boot. `kernel` is a file, or LINUX; `disk`, `swap` and `data` are images or empty; `args` go to init."""
 
     build: str
     kernel: str = ""
@@ -33,6 +34,7 @@ class Machine:
     icount: bool = False
     disk: str = ""
     swap: str = ""
+    data: str = ""
     init: str = "/sbin/init"
     args: list = dataclasses.field(default_factory=list)
     append: str = ""
@@ -48,7 +50,7 @@ class Machine:
         command += ["-accel", "tcg,thread=single" if self.icount else "tcg,thread=multi"]
         command += ICOUNT if self.icount else []
         command += ["-serial", self.serial, "-monitor", self.monitor, *DEBUG_EXIT, *self._kernel()]
-        for name, image in (("vda", self.disk), ("vdb", self.swap)):
+        for name, image in (("vda", self.disk), ("vdb", self.swap), ("vdc", self.data)):
             command += self._drive(name, image) if image else []
         return command + (["-snapshot"] if self.snapshot else [])
 
@@ -96,7 +98,7 @@ def refuses(errors):
 
 def missing(machine):
     """What must be made first, as a message; or None."""
-    files = [machine.disk, machine.swap]
+    files = [machine.disk, machine.swap, machine.data]
     files += [f"{machine.build}/linux/{name}" for name in ("vmlinuz", "initrd")] if machine.kernel == LINUX else []
     files += [machine.kernel or f"{machine.build}/kernel.elf"] if machine.kernel != LINUX else []
     absent = [file for file in files if file and not os.path.exists(file)]

@@ -260,6 +260,8 @@ static int64_t filemap_read(struct kiocb *iocb, struct iov_iter *iter) FL_REQUIR
             error = filemap_copy(iocb, &pvec, iter, left);
             pagevec_release(iocb, &pvec);
         }
+        if (iter->count == 0)
+            break;
         if (error == -ENXIO)
             error = filemap_cut(iocb, &left);
         uint64_t size_bytes = iocb->vnode->size_bytes;

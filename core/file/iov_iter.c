@@ -64,6 +64,11 @@ int copy_page_to_iter(struct vm_page *const *m, uint32_t npages, uint32_t start,
                       struct iov_iter *iter, uint64_t *copied)
 {
     int error = 0;
+    if (iter->iov->len_bytes - iter->iov_offset >= len_bytes) { /* nearly always */
+        error = pmap_copyout(m, npages, start, (char *)iter->iov->base + iter->iov_offset, len_bytes, copied);
+        iter_advance(iter, *copied);
+        return error;
+    }
     *copied = 0;
     while (error == 0 && *copied < len_bytes) {
         uint64_t at = start + *copied;

@@ -170,6 +170,7 @@ static __attribute__((noinline)) int pmap_copy_high(struct machine_run *run, uin
 {
     void *addr[PMAP_BATCH];
     int error = kmap(run->frame, run->npages, false, addr);
+    *done = 0;
     if (error != 0)
         return error;
     run->addr = addr;

@@ -87,7 +87,7 @@ static int64_t change_fd(int fd, const struct change *change)
         return error;
     if (file->flags & O_PATH)
         error = -EBADF;
-    else if (file->inode != NULL) /* a pipe's are nobody's business, and may be set */
+    else if (file->inode != NULL) /* an eventfd's are nobody's business, and may be set */
         error = change_inode(file->inode, change);
     fput(file);
     return error;

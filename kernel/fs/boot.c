@@ -16,6 +16,7 @@
 #include "fs/ext2.h"
 #include "fs/namecache.h"
 #include "fs/namei.h"
+#include "fs/pipe.h"
 #include "fs/procfs.h"
 #include "fs/tmpfs.h"
 #include "fs/tty.h"
@@ -133,6 +134,7 @@ int fs_boot(const char *root_device)
 {
     int error = boot_disks();
 
+    pipe_boot();
     if (error == 0)
         error = boot_root(root_device);
     if (error == 0)
@@ -149,6 +151,8 @@ int fs_boot(const char *root_device)
         error = boot_tmpfs("/run", 0755);
     if (error == 0)
         error = tty_start();
+    if (error == 0)
+        error = syncer_start();
     return error != 0 ? error : boot_console();
 }
 

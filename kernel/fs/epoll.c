@@ -310,6 +310,7 @@ static const struct file_ops epoll_ops = {
     .poll = epoll_poll,
     .close = epoll_close,
     .type = 0600,
+    .name = "[eventpoll]",
 };
 
 static int64_t epoll_create_flags(unsigned flags)

@@ -117,6 +117,7 @@ static const struct file_ops eventfd_ops = {
     .poll = eventfd_poll,
     .close = eventfd_close,
     .type = 0600,
+    .name = "[eventfd]",
 };
 
 static int64_t eventfd_at(uint64_t count, unsigned flags)

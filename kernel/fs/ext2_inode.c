@@ -206,6 +206,7 @@ static void inode_free(struct ext2_inode *ip)
     while (*link != ip)
         link = &(*link)->hash_next;
     *link = ip->hash_next;
+    inode_end_common(&ip->inode);
     ip->hashed = ip->busy = false;
     ip->hash_next = fs->unused;
     fs->unused = ip;

@@ -3,6 +3,7 @@
  *
  *   ext2_mount   the device's pages written and forgotten ─▶ superblock: known? sound? ─▶ buffers
  *                ─▶ group descriptors ─▶ the root
+ *   write_back   metadata, every few seconds
  *   sync         files' pages ─▶ fresh and surplus blocks ─▶ metadata ─▶ "clean"
  *   unmount      sync ─▶ all inodes end ─▶ metadata, "clean" ─▶ memory
  *
@@ -201,6 +202,15 @@ static int ext2_sync(struct mount *mount)
     return error;
 }
 
+static int ext2_write_back(struct mount *mount)
+{
+    struct ext2_fs *fs = ext2_fs_of(mount);
+    sleep_lock(&fs->meta);
+    int error = fs->bufs.ndirty > 0 || fs->sb_dirty ? ext2_bsync(fs, false) : 0;
+    sleep_unlock(&fs->meta);
+    return error;
+}
+
 static int ext2_statfs(struct mount *mount, void *to)
 {
     struct ext2_fs *fs = ext2_fs_of(mount);
@@ -328,6 +338,7 @@ int ext2_mount(struct vnode *device, bool read_only, struct mount **mount)
     fs->mount = (struct mount){.type = "ext2",
                                .read_only = read_only,
                                .sync = ext2_sync,
+                               .write_back = ext2_write_back,
                                .statfs = ext2_statfs,
                                .unmount = ext2_unmount};
     fs->zeros = kmalloc(VM_PAGE_SIZE);

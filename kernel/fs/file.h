@@ -30,7 +30,8 @@ struct file_ops {
     /* The last reference is gone. */
     void (*close)(struct file *file);
     bool seekable;
-    uint32_t type; /* S_IF*, for fstat where there is no inode */
+    uint32_t type;    /* S_IF*, for fstat where there is no inode */
+    const char *name; /* where there is no inode: how /proc/PID/fd shows it */
 };
 
 struct file {

@@ -14,8 +14,8 @@
  *
  * Locks: (D) inode->lock, a sleep lock, which may be held across I/O: a directory's entries, a link's
  * target, and the attributes. Where two are taken, the parent's goes first; rename takes the mount's
- * rename lock, then the directories' in the order of their addresses. Before all locks of the core. (c)
- * constant.
+ * rename lock, then the directories' in the order of their addresses. Before all locks of the core. (VL)
+ * vnodes_lock, a leaf: which inode has which vnode. (c) constant.
  *
  * (vnode(9), BSD; struct inode, Linux.)
  */
@@ -69,6 +69,9 @@ struct inode_ops {
     FL_NODISCARD int (*readdir)(struct inode *dir, uint64_t *pos, readdir_fn *emit, void *arg);
     /* The target, without a 0. Returns its length. */
     FL_NODISCARD int (*readlink)(struct inode *inode, char *target, size_t max);
+    /* *to: the very inode that the link leads to, with a reference, even if no path does (/proc/PID/fd/N). NULL:
+     * readlink tells a path. Errors: -ENOENT; -ENXIO, it leads to what has no inode. */
+    FL_NODISCARD int (*follow)(struct inode *link, struct inode **to);
     /* A regular file's bytes, with a reference to the vnode for the caller. One vnode for an inode as long as
      * it lives. A block device's too. Errors: -ENOMEM, -EIO. */
     FL_NODISCARD int (*vnode)(struct inode *inode, struct vnode **vnode);
@@ -99,7 +102,10 @@ struct inode {
     uint64_t size_bytes;
     uint64_t blocks;       /* (D) of 512 bytes, for stat */
     struct mount *covered; /* (D) what is mounted on this directory, or NULL */
-    void *fs;              /* the file system's own */
+    char *last_path; /* NULL, until the last name goes while others use the inode; then (c), see names.c */
+    const struct vnode *listed; /* (VL) the vnode by which the inode is found; NULL: it is not */
+    struct inode *next_listed;  /* (VL) */
+    void *fs;                   /* the file system's own */
 };
 
 struct mount {
@@ -113,6 +119,8 @@ struct mount {
     void *fs;       /* the file system's own */
     /* All that the file system knows goes to stable storage: its files' dirty pages, its metadata. */
     FL_NODISCARD int (*sync)(struct mount *mount);
+    /* What the file system knows of files goes to the disk, not their pages. NULL: it has no disk. */
+    FL_NODISCARD int (*write_back)(struct mount *mount);
     FL_NODISCARD int (*statfs)(struct mount *mount, void *statfs); /* struct statfs64 of Linux */
     /* Syncs, and ends the mount, which is freed. Nothing of it is in use but the root. NULL: it lives for
      * ever. Errors: -EBUSY, it goes on; of the sync: it is gone nevertheless. */
@@ -131,5 +139,14 @@ static inline struct inode *inode_get(struct inode *inode)
  * it again, so the memory of such an inode stays an inode's as long as the mount lives.
  */
 void inode_put(struct inode *inode);
+
+/* From now on the inode is found by its vnode, also when neither has a name. */
+void inode_list_vnode(struct inode *inode, const struct vnode *vnode);
+/* Of the inode with this vnode: st_dev, st_ino; *inode with a reference, or NULL: nobody uses it but mappings.
+ * Returns whether there is one. */
+FL_NODISCARD bool inode_find_vnode(const struct vnode *vnode, uint64_t *dev, uint64_t *ino,
+                                   struct inode **inode);
+/* A file system calls it before it frees an inode or uses its memory for another. */
+void inode_end_common(struct inode *inode);
 
 #endif

@@ -29,5 +29,7 @@ FL_NODISCARD struct inode *mount_cross(struct inode *inode);
 FL_NODISCARD bool mount_is_root(struct inode *inode, struct inode **on);
 /* Calls each of all mounts, first one first, until it returns other than 0. */
 int mount_each(int (*each)(struct mount *mount, void *arg), void *arg);
+/* Starts the thread that writes metadata every few seconds (syncer.c). Errors: -ENOMEM. */
+FL_NODISCARD int syncer_start(void);
 
 #endif

@@ -18,7 +18,6 @@ struct namecache_entry {
     struct namecache_entry *by_name;         /* (NC) the next of the bucket */
     struct namecache_entry *by_inode;        /* (NC) */
     struct namecache_entry *older, *younger; /* (NC) */
-    const struct vnode *vnode;               /* (NC) the inode's; NULL: it was not opened since */
     uint32_t hash;                           /* (c) of dir and name */
     uint8_t len_bytes;                       /* (c) */
     char name[];                             /* (c) without a 0 */
@@ -214,27 +213,4 @@ int namecache_name(struct inode *inode, struct inode **dir, char *name)
     }
     machine_unlock(&namecache_lock);
     return entry != NULL ? 0 : -ENOENT;
-}
-
-void namecache_set_vnode(struct inode *inode, const struct vnode *vnode)
-{
-    machine_lock(&namecache_lock);
-    for (struct namecache_entry *entry = by_inode[hash_inode(inode) % NAMECACHE_BUCKETS]; entry != NULL;
-         entry = entry->by_inode)
-        if (entry->inode == inode)
-            entry->vnode = vnode;
-    machine_unlock(&namecache_lock);
-}
-
-struct inode *namecache_find_vnode(const struct vnode *vnode)
-{
-    struct inode *inode = NULL;
-
-    machine_lock(&namecache_lock);
-    for (struct namecache_entry *entry = namecache_youngest; entry != NULL && inode == NULL;
-         entry = entry->older)
-        if (entry->vnode == vnode)
-            inode = inode_get(entry->inode);
-    machine_unlock(&namecache_lock);
-    return inode;
 }

@@ -27,10 +27,6 @@ void namecache_enter(struct inode *dir, const char *name, size_t len_bytes, stru
 void namecache_purge(struct inode *dir, const char *name, size_t len_bytes);
 /* Forgets all names of a mount, or with NULL of all: their references end. */
 void namecache_purge_mount(struct mount *mount);
-/* The inode's vnode, which is one as long as the inode lives; the cache does not use it, but compares. */
-void namecache_set_vnode(struct inode *inode, const struct vnode *vnode);
-/* An inode with this vnode, with a reference; NULL: none is known. */
-FL_NODISCARD struct inode *namecache_find_vnode(const struct vnode *vnode);
 /* A name of the inode: *dir, with a reference, and name[NAME_LEN_MAX + 1]. Errors: -ENOENT: none is known. */
 FL_NODISCARD int namecache_name(struct inode *inode, struct inode **dir, char *name);
 

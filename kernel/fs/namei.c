@@ -184,12 +184,28 @@ int walk_link(struct walk *walk, struct inode *link)
     return 0;
 }
 
+int walk_last_link(struct walk *walk, struct inode **inode)
+{
+    struct inode *link = *inode;
+    int error;
+
+    *inode = NULL;
+    if (link->ops->follow == NULL)
+        error = walk_link(walk, link);
+    else
+        error = ++walk->nlinks > LINKS_MAX ? -ELOOP : link->ops->follow(link, inode);
+    inode_put(link);
+    return error;
+}
+
 /* The name is not the last: goes into the directory or the link. */
 static int walk_step(struct walk *walk, const char *name, size_t len_bytes)
 {
     struct inode *inode;
     int error = walk_lookup(walk, name, len_bytes, &inode);
 
+    if (error == 0 && S_ISLNK(inode->mode) && inode->ops->follow != NULL)
+        error = walk_last_link(walk, &inode);
     if (error != 0)
         return error;
     if (S_ISLNK(inode->mode)) {
@@ -258,10 +274,11 @@ static int walk_to_end(struct walk *walk, bool follow, struct inode **inode)
             return error;
         if (!S_ISLNK((*inode)->mode) || !(follow || walk->slash))
             break;
-        error = walk_link(walk, *inode);
-        inode_put(*inode);
+        error = walk_last_link(walk, inode);
         if (error != 0)
             return error;
+        if (*inode != NULL)
+            break;
     }
     if (walk->slash && !S_ISDIR((*inode)->mode)) {
         inode_put(*inode);

@@ -6,10 +6,13 @@
  *
  * A rename takes the mount's rename lock first. So directories do not move while it looks whether a directory
  * would come to lie in itself.
+ *
+ * A file that loses its last name while it is in use remembers the path, which /proc shows (inode->last_path).
  */
 #include "fs/mount.h"
 #include "fs/namecache.h"
 #include "fs/namei.h"
+#include "kmem.h"
 #include "string.h"
 #include "proc/proc.h"
 
@@ -138,6 +141,33 @@ int name_link(struct inode *inode, int dirfd, const char *path) FL_NO_THREAD_SAF
 
 /* ---- removing ------------------------------------------------------------------------------------------ */
 
+/* The inode, to which the caller has a reference, has lost a name. No locks. Without memory it is forgotten. */
+static void remember_path(struct inode *dir, const char *name, size_t len_bytes, struct inode *inode)
+{
+    char *path, *none = NULL;
+
+    if (inode->nlink > 0 || atomic_load(&inode->refs) == 1)
+        return;
+    char *whole = kmalloc(PATH_LEN_MAX);
+    if (whole == NULL)
+        return;
+    size_t dir_len = inode_path(dir, whole, PATH_LEN_MAX) == 0 ? strlen(whole) : 0;
+    if (dir_len == 1)
+        dir_len = 0; /* of the root: its slash is the one before the name */
+    path = kmalloc(dir_len + len_bytes + 2);
+    if (path != NULL) {
+        memcpy(path, whole, dir_len);
+        path[dir_len] = '/';
+        memcpy(path + dir_len + 1, name, len_bytes);
+        path[dir_len + 1 + len_bytes] = 0;
+        /* Two threads may remove two names of a file at a time: both may be the last one for them. */
+        if (!__atomic_compare_exchange_n(&inode->last_path, &none, path, false, __ATOMIC_ACQ_REL,
+                                         __ATOMIC_ACQUIRE))
+            kfree(path);
+    }
+    kfree(whole);
+}
+
 /* (D) of walk->dir. *inode: what was removed, with a reference; NULL: nothing was. */
 static int unlink_locked(struct walk *walk, bool directory, struct inode **inode)
 {
@@ -185,6 +215,8 @@ int name_unlink(int dirfd, const char *path, bool directory)
         error = unlink_locked(&walk, directory, &inode);
         sleep_unlock(&walk.dir->lock);
     }
+    if (error == 0)
+        remember_path(walk.dir, walk.last, walk.last_len, inode);
     walk_end(&walk);
     if (inode != NULL)
         inode_put(inode);
@@ -325,6 +357,8 @@ static int rename_try(struct rename *r, bool *again)
         error = rename_locked(&now);
     unlock_two(from, to);
     rename_put(&now);
+    if (error == 0 && !*again && replaced != NULL && replaced != inode)
+        remember_path(to, r->to.last, r->to.last_len, replaced);
     return error;
 }
 

@@ -73,10 +73,11 @@ static int open_walk(struct walk *walk, unsigned flags, uint32_t mode, struct in
             return error;
         if (!S_ISLNK((*inode)->mode) || ((flags & O_NOFOLLOW) && !walk->slash))
             break;
-        error = walk_link(walk, *inode);
-        inode_put(*inode);
+        error = walk_last_link(walk, inode);
         if (error != 0)
             return error;
+        if (*inode != NULL)
+            break;
     }
     int error = open_check(walk, *inode, flags);
     if (error != 0)

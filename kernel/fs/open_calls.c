@@ -24,6 +24,7 @@
 #define MFD_CLOEXEC         1u      /* linux/memfd.h, whose name a header of machines/ has, too */
 #define MFD_ALLOW_SEALING   2u
 #define MEMFD_NAME_MAX      249
+#define MEMFD_PREFIX        "/memfd:"
 #define RLIMIT_NOFILE       7 /* asm-generic/resource.h */
 #define SETFL_FLAGS         (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FASYNC)
 #define CLOSE_RANGE_CLOEXEC 4u /* linux/close_range.h */
@@ -164,16 +165,16 @@ int64_t sys_pipe2(const uint64_t arg[6])
 
 int64_t sys_memfd_create(const uint64_t arg[6])
 {
-    char name[MEMFD_NAME_MAX + 1];
+    char path[sizeof(MEMFD_PREFIX) + MEMFD_NAME_MAX] = MEMFD_PREFIX;
     struct inode *inode;
     struct file *file;
-    int64_t n = copyinstr(arg[0], name, sizeof(name));
+    int64_t n = copyinstr(arg[0], path + strlen(path), MEMFD_NAME_MAX + 1);
 
     if (n < 0)
         return n == -ENAMETOOLONG ? -EINVAL : n;
     if (arg[1] & ~(uint64_t)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
         return -EINVAL;
-    int error = tmpfs_file(memfd_mount, 0777, &inode);
+    int error = tmpfs_file(memfd_mount, 0777, path, &inode);
     if (error != 0)
         return error;
     error = file_open_inode(inode, O_RDWR | O_LARGEFILE_64, &file);

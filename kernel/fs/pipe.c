@@ -11,12 +11,15 @@
  *
  * Nobody is woken who does not wait: the counts of waiters are kept under the lock.
  *
- * A fifo is a pipe that is found by its inode, for as long as someone has it open.
+ * A fifo is a pipe that is found by its inode, for as long as someone has it open. A pipe without a name is part
+ * of an inode of its own, so that /proc/PID/fd/N can be opened: it lives as long as that.
  *
  * Locks: (FI) fifo_lock: the list of fifos. (PI) pipe->lock, below (FI); above (P).
  */
 #include "fs/pipe.h"
 
+#include "fs/mount.h"
+#include "fs/namei.h"
 #include "fs/uio.h"
 #include "kernel.h"
 #include "kmem.h"
@@ -40,10 +43,17 @@ struct pipe {
     uint32_t readers, writers;        /* (PI) open ends; the pipe lives while there is one */
     uint32_t reading, writing;        /* (PI) threads that wait; the addresses are their channels */
     uint32_t read_opens, write_opens; /* (PI) how often the ends were opened: fifos wait for a change */
-    struct inode *fifo;               /* (c) NULL: it has no name */
+    struct inode *fifo;               /* (c) NULL: it has no name, and is a pipe_inode's */
     struct pipe *next;                /* (FI) */
 };
 
+/* A pipe without a name. */
+struct pipe_inode {
+    struct inode inode;
+    struct pipe pipe;
+};
+
+static struct mount pipe_mount = {.type = "pipe", .uncached = true};
 static struct machine_lock fifo_lock;
 static struct pipe *fifos; /* (FI) */
 
@@ -296,11 +306,10 @@ static int64_t pipe_ioctl(struct file *file, uint64_t request, uint64_t arg)
 
 /* ---- the ends ------------------------------------------------------------------------------------------ */
 
-static void pipe_free(struct pipe *pipe)
+static void pipe_free_pages(struct pipe *pipe)
 {
     for (size_t i = 0; i < PIPE_PAGES; i++)
         kfree(pipe->page[i]);
-    kfree(pipe);
 }
 
 /* (FI) if it is a fifo. */
@@ -331,10 +340,12 @@ static void pipe_close(struct file *file) FL_NO_THREAD_SAFETY_ANALYSIS /* (FI) f
         fifo_remove(pipe);
     if (fifo)
         machine_unlock(&fifo_lock);
-    if (last)
-        pipe_free(pipe);
-    else
+    if (fifo && last) {
+        pipe_free_pages(pipe);
+        kfree(pipe);
+    } else {
         poll_wake();
+    }
 }
 
 static const struct file_ops pipe_read_ops = {
@@ -348,32 +359,82 @@ static const struct file_ops pipe_both_ops = {.read = pipe_read,
                                               .close = pipe_close,
                                               .type = S_IFIFO | 0600};
 
+/* The file is an end, or both. From here on its close counts the end off again, also when the open fails. */
+static void pipe_attach(struct pipe *pipe, struct file *file)
+{
+    machine_lock(&pipe->lock);
+    pipe->readers += file_reads(file);
+    pipe->read_opens += file_reads(file);
+    pipe->writers += file_writes(file);
+    pipe->write_opens += file_writes(file);
+    pipe_wake(&pipe->reading);
+    pipe_wake(&pipe->writing);
+    machine_unlock(&pipe->lock);
+    file->private = pipe;
+    file->ops = file_reads(file) ? (file_writes(file) ? &pipe_both_ops : &pipe_read_ops) : &pipe_write_ops;
+}
+
 bool file_is_pipe(const struct file *file)
 {
     return file->ops == &pipe_read_ops || file->ops == &pipe_write_ops || file->ops == &pipe_both_ops;
 }
 
+/* ---- pipes without names ------------------------------------------------------------------------------- */
+
+static int pipe_inode_open(struct inode *inode, struct file *file)
+{
+    pipe_attach(&((struct pipe_inode *)inode)->pipe, file);
+    return 0;
+}
+
+static void pipe_inode_release(struct inode *inode)
+{
+    pipe_free_pages(&((struct pipe_inode *)inode)->pipe);
+    kfree(inode);
+}
+
+static const struct inode_ops pipe_inode_ops = {.open = pipe_inode_open, .release = pipe_inode_release};
+
+void pipe_boot(void)
+{
+    pipe_mount.dev = mount_anonymous_dev();
+}
+
+static struct inode *pipe_inode_create(void)
+{
+    static _Atomic uint64_t last_ino;
+    struct pipe_inode *fresh = kmalloc(sizeof(*fresh));
+    const struct proc *proc = curproc();
+
+    if (fresh == NULL)
+        return NULL;
+    struct inode *inode = &fresh->inode;
+    inode->ops = &pipe_inode_ops;
+    inode->mount = &pipe_mount;
+    inode->ino = atomic_fetch_add(&last_ino, 1) + 1;
+    inode->refs = 1;
+    inode->mode = S_IFIFO | 0600;
+    inode->nlink = 1;
+    inode->uid = proc->euid;
+    inode->gid = proc->egid;
+    inode->atime_ns = inode->mtime_ns = inode->ctime_ns = wall_time_ns();
+    return inode;
+}
+
 int pipe_create(unsigned flags, struct file *end[2])
 {
-    struct pipe *pipe = kmalloc(sizeof(*pipe));
+    struct inode *inode = pipe_inode_create();
 
-    if (pipe == NULL)
+    if (inode == NULL)
         return -ENOMEM;
-    int error = file_create(&pipe_read_ops, flags | O_RDONLY, &end[0]);
-    if (error != 0) {
-        kfree(pipe);
-        return error;
+    int error = file_open_inode(inode, flags | O_RDONLY | O_NOCTTY, &end[0]);
+    if (error == 0) {
+        error = file_open_inode(inode, flags | O_WRONLY | O_NOCTTY, &end[1]);
+        if (error != 0)
+            fput(end[0]);
     }
-    pipe->readers = 1;
-    end[0]->private = pipe;
-    error = file_create(&pipe_write_ops, flags | O_WRONLY, &end[1]);
-    if (error != 0) {
-        fput(end[0]); /* the last end: the pipe goes with it */
-        return error;
-    }
-    pipe->writers = 1;
-    end[1]->private = pipe;
-    return 0;
+    inode_put(inode); /* the ends have theirs */
+    return error;
 }
 
 /* ---- fifos --------------------------------------------------------------------------------------------- */
@@ -393,14 +454,7 @@ static int fifo_attach(struct file *file, struct pipe **pipe)
         found->next = fifos;
         fifos = found;
     }
-    machine_lock(&found->lock);
-    found->readers += file_reads(file);
-    found->read_opens += file_reads(file);
-    found->writers += file_writes(file);
-    found->write_opens += file_writes(file);
-    pipe_wake(&found->reading);
-    pipe_wake(&found->writing);
-    machine_unlock(&found->lock);
+    pipe_attach(found, file);
     *pipe = found;
     return 0;
 }
@@ -434,9 +488,6 @@ int fifo_open(struct file *file)
     machine_unlock(&fifo_lock);
     if (error != 0)
         return error;
-    file->private = pipe;
-    /* From here on the file's close counts the end off again, also when the open fails. */
-    file->ops = file_reads(file) ? (file_writes(file) ? &pipe_both_ops : &pipe_read_ops) : &pipe_write_ops;
     poll_wake();
     return fifo_wait(pipe, file);
 }

@@ -8,6 +8,8 @@
 
 #define PIPE_BYTES 65536 /* what a pipe holds */
 
+/* Where pipes without names have their inodes. Called once, at boot. */
+void pipe_boot(void);
 /* Both ends, each with one reference. flags: O_NONBLOCK, O_DIRECT is refused. Errors: -ENOMEM. */
 FL_NODISCARD int pipe_create(unsigned flags, struct file *end[2]);
 /* Opens a fifo: waits for the other end unless O_NONBLOCK. Errors: -ENXIO, -ENOMEM, -ERESTART. */

@@ -39,8 +39,9 @@
 struct entry {
     const char *name;
     uint32_t mode;
-    procfs_text *text;           /* of a file or a link */
+    procfs_text *text;           /* of a file, or of a link that is a path */
     const struct entry *entries; /* of a directory */
+    procfs_link *link;           /* of a link to an inode; procfs_pid_fd's has none */
 };
 
 struct proc_inode {
@@ -56,25 +57,29 @@ struct proc_open {
     struct text text; /* (PT) bytes NULL: not made yet */
 };
 
-static const struct inode_ops proc_dir_ops, proc_file_ops, proc_link_ops;
+static const struct inode_ops proc_dir_ops, proc_file_ops, proc_link_ops, proc_inode_link_ops;
 
 /* ---- the tree ------------------------------------------------------------------------------------------ */
 
 #define TEXT_FILE(name, text)                                                                                \
     {                                                                                                        \
-        name, S_IFREG | 0444, text, NULL                                                                     \
+        name, S_IFREG | 0444, text, NULL, NULL                                                               \
     }
 #define LINK(name, text)                                                                                     \
     {                                                                                                        \
-        name, S_IFLNK | 0777, text, NULL                                                                     \
+        name, S_IFLNK | 0777, text, NULL, NULL                                                               \
+    }
+#define INODE_LINK(name, link)                                                                               \
+    {                                                                                                        \
+        name, S_IFLNK | 0777, NULL, NULL, link                                                               \
     }
 #define DIRECTORY(name, list)                                                                                \
     {                                                                                                        \
-        name, S_IFDIR | 0555, NULL, list                                                                     \
+        name, S_IFDIR | 0555, NULL, list, NULL                                                               \
     }
 #define END                                                                                                  \
     {                                                                                                        \
-        NULL, 0, NULL, NULL                                                                                  \
+        NULL, 0, NULL, NULL, NULL                                                                            \
     }
 
 static int self_link(struct text *text, int pid)
@@ -96,19 +101,20 @@ static const struct entry fd_entry[] = {END}; /* its entries are descriptors */
 static const struct entry pid_entry[] = {
     TEXT_FILE("cmdline", procfs_pid_cmdline),
     TEXT_FILE("comm", procfs_pid_comm),
-    LINK("cwd", procfs_pid_cwd),
-    LINK("exe", procfs_pid_exe),
+    INODE_LINK("cwd", procfs_pid_cwd),
+    INODE_LINK("exe", procfs_pid_exe),
     DIRECTORY("fd", fd_entry),
     TEXT_FILE("maps", procfs_pid_maps),
     TEXT_FILE("mounts", procfs_mounts),
-    LINK("root", procfs_pid_root),
+    INODE_LINK("root", procfs_pid_root),
+    TEXT_FILE("smaps", procfs_pid_smaps),
     TEXT_FILE("stat", procfs_pid_stat),
     TEXT_FILE("statm", procfs_pid_statm),
     TEXT_FILE("status", procfs_pid_status),
     END,
 };
 static const struct entry pid_directory = DIRECTORY("", pid_entry);
-static const struct entry fd_link = LINK("", NULL);
+static const struct entry fd_link = INODE_LINK("", NULL);
 
 static const struct entry kernel_entry[] = {
     TEXT_FILE("osrelease", procfs_osrelease),
@@ -146,11 +152,13 @@ static uint64_t ino_of(const struct entry *entry, int pid, int fd)
     return (uint64_t)pid << 32 | (uint32_t)(entry - pid_entry + 1);
 }
 
-static const struct inode_ops *ops_of(uint32_t mode)
+static const struct inode_ops *ops_of(const struct entry *entry)
 {
-    if (S_ISDIR(mode))
+    if (S_ISDIR(entry->mode))
         return &proc_dir_ops;
-    return S_ISLNK(mode) ? &proc_link_ops : &proc_file_ops;
+    if (S_ISREG(entry->mode))
+        return &proc_file_ops;
+    return entry->text != NULL ? &proc_link_ops : &proc_inode_link_ops;
 }
 
 /* The inode has one reference, and takes one to its parent. */
@@ -162,7 +170,7 @@ static int proc_inode_create(struct mount *mount, struct proc_inode *parent, con
     if (fresh == NULL)
         return -ENOMEM;
     struct inode *inode = &fresh->inode;
-    inode->ops = ops_of(entry->mode);
+    inode->ops = ops_of(entry);
     inode->mount = mount;
     inode->ino = ino_of(entry, pid, fd);
     inode->refs = 1;
@@ -310,12 +318,34 @@ static int proc_readdir(struct inode *inode, uint64_t *pos, readdir_fn *emit, vo
 
 /* ---- links --------------------------------------------------------------------------------------------- */
 
+static int proc_follow(struct inode *link, struct inode **to)
+{
+    struct proc_inode *proc = proc_of(link);
+    int error = proc->fd >= 0 ? procfs_pid_fd(proc->pid, proc->fd, to) : proc->entry->link(proc->pid, to);
+
+    return error == -ESRCH ? -ENOENT : error;
+}
+
+static int link_text(struct proc_inode *proc, struct text *text)
+{
+    struct inode *to;
+
+    if (proc->fd >= 0)
+        return procfs_fd_text(text, proc->pid, proc->fd);
+    if (proc->entry->text != NULL)
+        return proc->entry->text(text, proc->pid);
+    int error = proc->entry->link(proc->pid, &to);
+    if (error != 0)
+        return error;
+    error = procfs_inode_text(text, to);
+    inode_put(to);
+    return error;
+}
+
 static int proc_readlink(struct inode *inode, char *target, size_t max)
 {
-    struct proc_inode *proc = proc_of(inode);
     struct text text = {.bytes = target, .max = max};
-    int error =
-        proc->fd >= 0 ? procfs_pid_fd(&text, proc->pid, proc->fd) : proc->entry->text(&text, proc->pid);
+    int error = link_text(proc_of(inode), &text);
 
     if (error != 0)
         return error == -ESRCH ? -ENOENT : error;
@@ -401,6 +431,11 @@ static const struct inode_ops proc_dir_ops = {
 };
 static const struct inode_ops proc_link_ops = {
     .readlink = proc_readlink,
+    .release = proc_release,
+};
+static const struct inode_ops proc_inode_link_ops = {
+    .readlink = proc_readlink,
+    .follow = proc_follow,
     .release = proc_release,
 };
 static const struct inode_ops proc_file_ops = {

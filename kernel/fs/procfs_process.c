@@ -5,11 +5,11 @@
  *
  * Under (P) only the copy is made: what follows may sleep.
  *
- * Does not do: when the process was started, how its time is divided into user and system, its faults.
+ * Does not do: when the process was started, how its time is divided into user and system, its faults; how much
+ * of a region is in memory.
  */
 #include "fs/devfs.h"
 #include "fs/mount.h"
-#include "fs/namecache.h"
 #include "fs/namei.h"
 #include "fs/procfs_text.h"
 #include "kernel.h"
@@ -273,25 +273,24 @@ int procfs_pid_cmdline(struct text *text, int pid)
 /* ---- maps ---------------------------------------------------------------------------------------------- */
 
 /* The file that is mapped, and its path. */
-static void maps_file(struct text *text, size_t line, const struct vnode *vnode, char *path)
+static void maps_file(struct text *text, size_t line, const struct vnode *vnode)
 {
-    struct inode *inode = namecache_find_vnode(vnode);
+    struct inode *inode;
+    uint64_t dev, ino;
 
-    if (inode == NULL) {
+    if (!inode_find_vnode(vnode, &dev, &ino, &inode)) {
         text_printf(text, "00:00 0");
         return;
     }
-    text_printf(text, "%02x:%02x %llu", dev_major(inode->mount->dev), dev_minor(inode->mount->dev),
-                (unsigned long long)inode->ino);
-    if (inode_path(inode, path, PATH_LEN_MAX) == 0) {
-        text_pad(text, line, MAPS_COLUMN);
-        text_printf(text, "%s", path);
-    }
+    text_printf(text, "%02x:%02x %llu", dev_major(dev), dev_minor(dev), (unsigned long long)ino);
+    if (inode == NULL)
+        return;
+    text_pad(text, line, MAPS_COLUMN);
+    (void)!procfs_inode_text(text, inode); /* without memory the line has no path */
     inode_put(inode);
 }
 
-static void maps_region(struct text *text, const struct view *view, const struct fl_region *region,
-                        char *path)
+static void maps_region(struct text *text, const struct view *view, const struct fl_region *region)
 {
     size_t line = text->len;
 
@@ -300,7 +299,7 @@ static void maps_region(struct text *text, const struct view *view, const struct
                 region->prot & VM_PROT_WRITE ? 'w' : '-', region->prot & VM_PROT_EXECUTE ? 'x' : '-',
                 region->shared ? 's' : 'p', (unsigned long long)(region->vnode != NULL ? region->offset : 0));
     if (region->vnode != NULL) {
-        maps_file(text, line, region->vnode, path);
+        maps_file(text, line, region->vnode);
     } else {
         text_printf(text, "00:00 0");
         bool heap = region->start <= view->brk_start && view->brk_start < region->end;
@@ -313,76 +312,108 @@ static void maps_region(struct text *text, const struct view *view, const struct
     text_printf(text, "\n");
 }
 
-int procfs_pid_maps(struct text *text, int pid)
+/* What smaps says of a region: its flags in the two letters of proc(5). */
+static void smaps_region(struct text *text, const struct fl_region *region)
+{
+    text_printf(text, "Size:           %8llu kB\nKernelPageSize: %8u kB\nMMUPageSize:    %8u kB\nVmFlags:",
+                (unsigned long long)(region->end - region->start) / 1024, (unsigned)VM_PAGE_SIZE / 1024,
+                (unsigned)VM_PAGE_SIZE / 1024);
+    text_printf(text, "%s%s%s%s", region->prot & VM_PROT_READ ? " rd" : "",
+                region->prot & VM_PROT_WRITE ? " wr" : "", region->prot & VM_PROT_EXECUTE ? " ex" : "",
+                region->shared ? " sh" : "");
+    text_printf(text, "%s%s%s", region->max_prot & VM_PROT_READ ? " mr" : "",
+                region->max_prot & VM_PROT_WRITE ? " mw" : "",
+                region->max_prot & VM_PROT_EXECUTE ? " me" : "");
+    text_printf(text, "%s%s%s \n", region->wired ? " lo" : "",
+                region->inherit == FL_INHERIT_NONE ? " dc" : "",
+                region->inherit == FL_INHERIT_ZERO ? " wf" : "");
+}
+
+static int regions_text(struct text *text, int pid, bool flags)
 {
     struct fl_region region;
     struct view view;
-    char *path = kmalloc(PATH_LEN_MAX);
-    int error = path == NULL ? -ENOMEM : view_get(pid, &view);
+    int error = view_get(pid, &view);
 
-    if (error == 0) {
-        for (vm_offset_t va = 0; view.vm != NULL && fl_space_region(view.vm->map, va, &region) == 0;
-             va = region.end)
-            maps_region(text, &view, &region, path);
-        view_put(&view);
+    if (error != 0)
+        return error;
+    for (vm_offset_t va = 0; view.vm != NULL && fl_space_region(view.vm->map, va, &region) == 0;
+         va = region.end) {
+        maps_region(text, &view, &region);
+        if (flags)
+            smaps_region(text, &region);
     }
-    kfree(path);
-    return error;
+    view_put(&view);
+    return 0;
+}
+
+int procfs_pid_maps(struct text *text, int pid)
+{
+    return regions_text(text, pid, false);
+}
+
+int procfs_pid_smaps(struct text *text, int pid)
+{
+    return regions_text(text, pid, true);
 }
 
 /* ---- links --------------------------------------------------------------------------------------------- */
 
-static int text_path(struct text *text, struct inode *inode)
+int procfs_inode_text(struct text *text, struct inode *inode)
 {
+    const char *last = __atomic_load_n(&inode->last_path, __ATOMIC_ACQUIRE);
     char *path = kmalloc(PATH_LEN_MAX);
 
     if (path == NULL)
         return -ENOMEM;
-    int error = inode_path(inode, path, PATH_LEN_MAX);
-    if (error == 0)
+    if (last != NULL)
+        text_printf(text, "%s (deleted)", last);
+    else if (inode_path(inode, path, PATH_LEN_MAX) == 0)
         text_printf(text, "%s", path);
+    else
+        text_printf(text, "%s:[%llu]", inode->mount->type, (unsigned long long)inode->ino);
     kfree(path);
-    return error;
+    return 0;
 }
 
-int procfs_pid_exe(struct text *text, int pid)
+int procfs_pid_exe(int pid, struct inode **inode)
 {
     struct view view;
     int error = view_get(pid, &view);
 
     if (error != 0)
         return error;
-    error = view.exe != NULL && view.exe->inode != NULL ? text_path(text, view.exe->inode) : -ENOENT;
-    view_put(&view);
-    return error;
-}
-
-static int context_path(struct text *text, int pid, struct inode *(*get)(struct fs_context *fs))
-{
-    struct view view;
-    int error = view_get(pid, &view);
-
-    if (error != 0)
-        return error;
-    if (view.fs != NULL) {
-        struct inode *inode = get(view.fs);
-        error = text_path(text, inode);
-        inode_put(inode);
-    } else {
+    if (view.exe != NULL && view.exe->inode != NULL)
+        *inode = inode_get(view.exe->inode);
+    else
         error = -ENOENT;
-    }
     view_put(&view);
     return error;
 }
 
-int procfs_pid_cwd(struct text *text, int pid)
+static int context_inode(int pid, struct inode *(*get)(struct fs_context *fs), struct inode **inode)
 {
-    return context_path(text, pid, fs_context_cwd);
+    struct view view;
+    int error = view_get(pid, &view);
+
+    if (error != 0)
+        return error;
+    if (view.fs != NULL)
+        *inode = get(view.fs);
+    else
+        error = -ENOENT;
+    view_put(&view);
+    return error;
 }
 
-int procfs_pid_root(struct text *text, int pid)
+int procfs_pid_cwd(int pid, struct inode **inode)
 {
-    return context_path(text, pid, fs_context_root);
+    return context_inode(pid, fs_context_cwd, inode);
+}
+
+int procfs_pid_root(int pid, struct inode **inode)
+{
+    return context_inode(pid, fs_context_root, inode);
 }
 
 /* ---- descriptors and processes ------------------------------------------------------------------------- */
@@ -412,21 +443,44 @@ int procfs_next_fd(int pid, int *fd)
     return error;
 }
 
-int procfs_pid_fd(struct text *text, int pid, int fd)
+/* *file: of exactly that descriptor, with a reference. Errors: -ENOENT, -ESRCH. */
+static int fd_file(int pid, int fd, struct file **file)
+{
+    int found = fd, error = next_file(pid, &found, file);
+
+    if (error == 0 && found != fd) {
+        fput(*file);
+        error = -ENOENT;
+    }
+    return error;
+}
+
+int procfs_pid_fd(int pid, int fd, struct inode **inode)
 {
     struct file *file;
-    int found = fd, error = next_file(pid, &found, &file);
+    int error = fd_file(pid, fd, &file);
 
     if (error != 0)
         return error;
-    if (found != fd)
-        error = -ENOENT;
-    else if (file->inode != NULL && text_path(text, file->inode) == 0)
-        error = 0;
-    else if (S_ISFIFO(file->ops->type))
-        text_printf(text, "pipe:[%llu]", (unsigned long long)(uint64_t)file->private / 16 & UINT32_MAX);
+    if (file->inode != NULL)
+        *inode = inode_get(file->inode);
     else
-        text_printf(text, file->inode != NULL ? "/memfd: (deleted)" : "anon_inode:");
+        error = -ENXIO;
+    fput(file);
+    return error;
+}
+
+int procfs_fd_text(struct text *text, int pid, int fd)
+{
+    struct file *file;
+    int error = fd_file(pid, fd, &file);
+
+    if (error != 0)
+        return error;
+    if (file->inode != NULL)
+        error = procfs_inode_text(text, file->inode);
+    else
+        text_printf(text, "anon_inode:%s", file->ops->name);
     fput(file);
     return error;
 }

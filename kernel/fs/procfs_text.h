@@ -14,12 +14,17 @@ procfs_text procfs_cpuinfo, procfs_filesystems, procfs_loadavg, procfs_meminfo, 
     procfs_osrelease, procfs_ostype, procfs_stat, procfs_uptime, procfs_version, procfs_vmstat;
 
 /* procfs_process.c: of one process. Errors: -ESRCH: it is gone. */
-procfs_text procfs_pid_cmdline, procfs_pid_comm, procfs_pid_maps, procfs_pid_stat, procfs_pid_statm,
-    procfs_pid_status;
+procfs_text procfs_pid_cmdline, procfs_pid_comm, procfs_pid_maps, procfs_pid_smaps, procfs_pid_stat,
+    procfs_pid_statm, procfs_pid_status;
 
-/* Links: the path that they show. */
-procfs_text procfs_pid_cwd, procfs_pid_exe, procfs_pid_root;
-FL_NODISCARD int procfs_pid_fd(struct text *text, int pid, int fd);
+/* Links: *inode is what they lead to, with a reference. Errors: -ENOENT, -ESRCH. */
+typedef int procfs_link(int pid, struct inode **inode);
+procfs_link procfs_pid_cwd, procfs_pid_exe, procfs_pid_root;
+/* The same of a descriptor. Errors: also -ENXIO: it has no inode. */
+FL_NODISCARD int procfs_pid_fd(int pid, int fd, struct inode **inode);
+/* What such links show: a path, the one that was the last with " (deleted)", or a type and a number. */
+FL_NODISCARD int procfs_inode_text(struct text *text, struct inode *inode);
+FL_NODISCARD int procfs_fd_text(struct text *text, int pid, int fd);
 
 /* *fd: the first descriptor >= *fd of the process. Errors: -ENOENT: there are no more; -ESRCH. */
 FL_NODISCARD int procfs_next_fd(int pid, int *fd);

@@ -15,7 +15,6 @@
  */
 #include "fs/regular.h"
 
-#include "fs/namecache.h"
 #include "fs/uio.h"
 #include "lib/copy.h"
 #include "kmem.h"
@@ -330,6 +329,6 @@ int regular_open(struct file *file)
         return error;
     file->told = fl_vnode_errseq(file->vnode);
     file->ops = &regular_ops;
-    namecache_set_vnode(file->inode, file->vnode);
+    inode_list_vnode(file->inode, file->vnode);
     return 0;
 }

@@ -92,7 +92,7 @@ static int stat_file(struct file *file, struct stat *st)
     memset(st, 0, sizeof(*st));
     st->st_mode = file->ops->type;
     st->st_nlink = 1;
-    st->st_ino = (uint64_t)file->private / 16 & UINT32_MAX; /* both ends of a pipe are one file */
+    st->st_ino = (uint64_t)file->private / 16 & UINT32_MAX;
     st->st_blksize = VM_PAGE_SIZE;
     return 0;
 }

@@ -97,6 +97,7 @@ static void node_free(struct tmpfs_node *node)
 {
     kfree(node->bucket);
     kfree(node->target);
+    inode_end_common(&node->inode);
     if (node->vnode != NULL)
         (void)!fl_vnode_close(node->vnode); /* its memory goes: nothing is written */
     kfree(node);
@@ -601,12 +602,20 @@ int tmpfs_mount(const char *type, struct mount **mount)
     return 0;
 }
 
-int tmpfs_file(struct mount *mount, uint32_t mode, struct inode **inode)
+int tmpfs_file(struct mount *mount, uint32_t mode, const char *last_path, struct inode **inode)
 {
     struct tmpfs_node *node;
+    size_t size = strlen(last_path) + 1;
     int error = node_create(mount->fs, S_IFREG | mode, 0, &node);
 
-    if (error == 0)
-        *inode = &node->inode;
-    return error;
+    if (error != 0)
+        return error;
+    node->inode.last_path = kmalloc(size);
+    if (node->inode.last_path == NULL) {
+        inode_put(&node->inode);
+        return -ENOMEM;
+    }
+    memcpy(node->inode.last_path, last_path, size);
+    *inode = &node->inode;
+    return 0;
 }

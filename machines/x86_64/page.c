@@ -10,6 +10,22 @@ static char *page_bytes(const struct machine_run *run, uint32_t page)
     return run->addr != NULL ? run->addr[page] : frame_to_virt(run->frame[page]);
 }
 
+/* The same as page_copy, of bytes that lie in the run's first page, as nearly always. */
+static inline __attribute__((always_inline)) int page_copy_one(const struct machine_run *run, uint32_t start,
+                                                               char *user, size_t len_bytes, bool out,
+                                                               size_t *done)
+{
+    struct thread *td = curthread();
+    const bool outer = td->td_nofault;
+    char *bytes = page_bytes(run, 0) + start;
+
+    td->td_nofault = true;
+    const size_t left = out ? copy_user(user, bytes, len_bytes) : copy_user(bytes, user, len_bytes);
+    td->td_nofault = outer;
+    *done = len_bytes - left;
+    return left == 0 ? 0 : -EFAULT;
+}
+
 /* Copies page by page, in the direction that `out` says, and takes no page fault. */
 static int page_copy(const struct machine_run *run, uint32_t start, char *user, size_t len_bytes, bool out,
                      size_t *done)
@@ -36,11 +52,15 @@ static int page_copy(const struct machine_run *run, uint32_t start, char *user, 
 
 int machine_copyout(const struct machine_run *run, uint32_t start, void *to, size_t len_bytes, size_t *done)
 {
+    if (start + len_bytes <= VM_PAGE_SIZE)
+        return page_copy_one(run, start, to, len_bytes, true, done);
     return page_copy(run, start, to, len_bytes, true, done);
 }
 
 int machine_copyin(const struct machine_run *run, uint32_t start, const void *from, size_t len_bytes,
                    size_t *done)
 {
+    if (start + len_bytes <= VM_PAGE_SIZE)
+        return page_copy_one(run, start, (char *)from, len_bytes, false, done);
     return page_copy(run, start, (char *)from, len_bytes, false, done);
 }

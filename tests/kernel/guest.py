@@ -73,12 +73,15 @@ class Guest:
     def debugfs(self, request):
         return run("debugfs", "-w", "-R", request, self.machine.disk)
 
-    def put_list(self, lines):
-        path = f"{self.folder}/list"
+    def put(self, name, text):
+        path = f"{self.folder}/{name}"
         with open(path, "w") as file:
-            file.writelines(f"{line}\n" for line in lines)
-        self.debugfs("rm list")
-        self.debugfs(f"write {path} list")
+            file.write(text)
+        self.debugfs(f"rm {name}")
+        self.debugfs(f"write {path} {name}")
+
+    def put_list(self, lines):
+        self.put("list", "".join(f"{line}\n" for line in lines))
 
     def check_disk(self):
         run("e2fsck", "-fn", self.machine.disk)

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -541,6 +542,135 @@ static void locks(void)
     SAY(close(fd2));
 }
 
+/* The name of /proc's link for the descriptor. */
+static const char *fd_link(int fd)
+{
+    static char path[40];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return path;
+}
+
+/* What the link shows; of a path only the end. */
+static void shows(const char *what, const char *link)
+{
+    char target[4097];
+    ssize_t n = readlink(link, target, sizeof(target) - 1);
+
+    target[n < 0 ? 0 : n] = 0;
+    printf("%s: %s\n", what, strrchr(target, '/') != NULL ? strrchr(target, '/') : target);
+}
+
+/* Whether /proc/self/maps has the number of the file, which is mapped, and shows that it is deleted. */
+static bool maps_show(int fd)
+{
+    void *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+    FILE *maps = fopen("/proc/self/maps", "r");
+    unsigned long start, ino;
+    bool found = false;
+    struct stat st;
+
+    fstat(fd, &st);
+    while (fgets(name, sizeof(name), maps) != NULL)
+        if (sscanf(name, "%lx-%*x %*s %*x %*s %lu", &start, &ino) == 2 && start == (unsigned long)map)
+            found = ino == st.st_ino && strstr(name, "gone (deleted)\n") != NULL;
+    fclose(maps);
+    munmap(map, 4096);
+    return found;
+}
+
+/* Links of /proc/self lead to the very file. */
+static void process_links(void)
+{
+    int fd = memfd_create("m n", 0), fd2, p[2];
+    struct stat st, st2;
+
+    SAY(write(fd, "memory", 6));
+    shows("memfd", fd_link(fd));
+    fd2 = open(fd_link(fd), O_RDWR);
+    SAY(read(fd2, name, 10));
+    SAY(pwrite(fd2, "M", 1, 0));
+    SAY(pread(fd, name, 1, 0) == 1 && name[0] == 'M');
+    SAY(open(fd_link(fd), O_RDONLY | O_NOFOLLOW));
+    SAY(open(fd_link(fd), O_CREAT | O_EXCL | O_RDWR, 0600));
+    SAY(lstat(fd_link(fd), &st));
+    SAY(S_ISLNK(st.st_mode));
+    SAY(close(open(fd_link(fd), O_CREAT | O_TRUNC | O_RDWR, 0600)));
+    SAY(lseek(fd, 0, SEEK_END));
+    close(fd);
+    close(fd2);
+
+    fd = open("gone", O_CREAT | O_RDWR, 0644);
+    SAY(write(fd, "bytes", 5));
+    shows("file", fd_link(fd));
+    SAY(unlink("gone"));
+    shows("deleted", fd_link(fd));
+    SAY(maps_show(fd));
+    fd2 = open(fd_link(fd), O_RDONLY);
+    SAY(read(fd2, name, 10));
+    SAY(stat(fd_link(fd), &st));
+    SAY(fstat(fd2, &st2));
+    SAY(st.st_ino == st2.st_ino && st.st_nlink == 0);
+    SAY(linkat(AT_FDCWD, fd_link(fd), AT_FDCWD, "back", AT_SYMLINK_FOLLOW));
+    SAY(truncate(fd_link(fd), 3));
+    SAY(lseek(fd, 0, SEEK_END));
+    close(fd2);
+    close(fd);
+    SAY(open(fd_link(fd), O_RDONLY));
+
+    fd = open("replaced", O_CREAT | O_RDWR, 0644);
+    close(open("other", O_CREAT | O_RDWR, 0644));
+    SAY(rename("other", "replaced"));
+    shows("replaced", fd_link(fd));
+    close(fd);
+    SAY(unlink("replaced"));
+
+    fd = open("d", O_RDONLY | O_DIRECTORY);
+    snprintf(name, sizeof(name), "%s/x", fd_link(fd));
+    SAY(close(open(name, O_CREAT | O_WRONLY, 0600)));
+    SAY(access("d/x", F_OK));
+    SAY(unlink(name));
+    SAY(stat("/proc/self/cwd/d", &st));
+    close(fd);
+
+    SAY(mkdir("away", 0755));
+    SAY(chdir("away"));
+    SAY(rmdir("../away"));
+    shows("cwd", "/proc/self/cwd");
+    SAY(chdir("/proc/self/cwd/.."));
+
+    SAY(pipe(p));
+    SAY(fstat(p[0], &st));
+    SAY(fstat(p[1], &st2));
+    SAY(st.st_ino == st2.st_ino && S_ISFIFO(st.st_mode));
+    SAY(readlink(fd_link(p[0]), name, sizeof(name)) > 0);
+    char expected[40];
+    snprintf(expected, sizeof(expected), "pipe:[%lu]", (unsigned long)st.st_ino);
+    SAY(strncmp(name, expected, strlen(expected)));
+    SAY(stat(fd_link(p[1]), &st2));
+    SAY(st.st_ino == st2.st_ino);
+    fd = open(fd_link(p[0]), O_WRONLY);
+    fd2 = open(fd_link(p[1]), O_RDONLY | O_NONBLOCK);
+    SAY(write(fd, "through", 7));
+    SAY(read(fd2, name, 10));
+    SAY(read(fd2, name, 10));
+    SAY(close(p[1]));
+    SAY(read(fd2, name, 10));
+    SAY(close(fd));
+    SAY(read(fd2, name, 10));
+    SAY(close(p[0]));
+    close(fd2);
+
+    fd = eventfd(0, 0);
+    shows("eventfd", fd_link(fd));
+    SAY(open(fd_link(fd), O_RDONLY));
+    close(fd);
+    fd = epoll_create1(0);
+    shows("epoll", fd_link(fd));
+    close(fd);
+    SAY(close(open("/proc/self/exe", O_RDONLY)));
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -616,6 +746,7 @@ int main(int argc, char **argv)
     waits();
     locks();
     copies();
+    process_links();
     listing();
     const char *const left[] = {"f", "f4", "l", "loop", "ld", "dangling", "d"};
     for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++)
