@@ -75,13 +75,18 @@ static void space_stale(struct machine_space *space, vm_offset_t start, vm_offse
     spin_unlock(&space->lock, flags);
 }
 
+/*
+ * Page tables that were unlinked are taken before the flush, which is then one for them (PT3): others may be
+ * unlinked meanwhile, and a processor may walk those still. A flush of any page drops what a processor knows of
+ * tables' places.
+ */
 void machine_sync(struct machine_space *space)
 {
     uint64_t flags = spin_lock(&space->lock);
     vm_offset_t start = space->stale_start, end = space->stale_end;
 
-    if (start >= end && space->flushing > 0) {
-        start = 0; /* what the caller waits for another thread is flushing now: so do it, too */
+    if (space->flushing > 0) {
+        start = 0; /* a part of what the caller waits for another thread may be flushing now: so do it, too */
         end = UINT64_MAX;
     }
     const bool flush = start < end;
@@ -91,12 +96,12 @@ void machine_sync(struct machine_space *space)
     spin_unlock(&space->lock, flags);
     if (!flush)
         return;
+    struct pmap_table *tables = space->pmap.pm_free != NULL ? pmap_take_pt_list(&space->pmap) : NULL;
     tlb_shootdown(space, start, end);
     flags = spin_lock(&space->lock);
     space->flushing--;
     spin_unlock(&space->lock, flags);
-    if (space->pmap.pm_free != NULL)
-        pmap_free_pt_pages(&space->pmap);
+    pmap_free_pt_list(tables);
 }
 
 void space_promoting(struct pmap *pmap, vm_offset_t va)

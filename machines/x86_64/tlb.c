@@ -11,6 +11,7 @@
  * FreeBSD.)
  */
 #include "apic.h"
+#include "kernel.h"
 #include "sched.h"
 #include "space.h"
 
@@ -85,6 +86,8 @@ void tlb_drop_space(struct machine_space *space)
     if (others != 0)
         tlb_ask(space, 0, UINT64_MAX, others);
     machine_unlock(&tlb_lock);
+    if (tlb_others(space) != 0)
+        panic("a thread uses an address space that goes");
 }
 
 /* The kernel's entries outlive a load of cr3 (X86_PG_G), so they go one by one. */
