@@ -81,7 +81,7 @@ def result(call, names, leave_out):
             shown = "again"
         words += [] if shown is None else [shown]
     for parameter in call.function.parameters:
-        target = parameter.type.target
+        target = None if parameter.name in leave_out else parameter.type.target
         if parameter.name in call.outputs and target is not None and call.values.get(parameter.name):
             words += ["*" + w for w in labelled(parameter.name, target, call.outputs[parameter.name], names)]
     return words
