@@ -28,8 +28,8 @@ DAEMONS = {
 }
 PORT = re.compile(r"(machine_|sim_|alltraps|trap|fast_syscall|syscall_trap)")  # what is shown of a machine
 METAL_THREADS = {"idle": "the idle thread", "virtio_blk": "the disk's thread"}  # by the kernel's names
-# Where something lies in physical memory, and what time it is, is different in each kernel and run.
-METAL_LEFT_OUT = {"frame", "pa", "pte", "value", "now", "when_ns", "deadline_ns"}
+# Where something lies in physical memory, or in the disk's ring, and what time it is, differs from run to run.
+METAL_LEFT_OUT = {"frame", "pa", "pte", "value", "head", "now", "when_ns", "deadline_ns"}
 LEFT_OUT = {"va", "addr", "start", "end", "len_bytes", "access", "prot", "flags", "deadline_ns"}  # in columns
 
 
@@ -175,8 +175,10 @@ def threads_of(run):
 
 
 def metal_threads_of(run):
+    """Two threads of a program may do the same: the first one is whoever came first."""
+    drawn = [call for call in recording.walk(run.scenario.calls) if run.shows(call) and not run.hoisted(call)]
     titles, count = {}, 0
-    for call in run.calls(run.scenario.calls):
+    for call in sorted(drawn, key=lambda call: call.time):
         if call.thread not in titles:
             name = run.scenario.threads[call.thread]
             count += name not in METAL_THREADS

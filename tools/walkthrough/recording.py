@@ -17,7 +17,8 @@ import kernel_machine
 CHECKER = re.compile(r"\w+_check(_all)?")
 SHUTDOWN = "sim_shutdown"
 KERNEL = "walkthrough_kernel.elf"
-BOOT_S = 120  # seconds; a boot takes two
+BOOT_S = 120  # seconds; a boot takes three
+BOOTS_MAX = 4
 # Of the disk, in a second. A read right behind others so takes some 50 ms, and the thread sleeps before the answer.
 IOPS = 20
 PARAMETERS = 10  # of one call: CALLS_PARAMETERS (tests/walkthrough/calls.h)
@@ -160,14 +161,23 @@ def record(recorder, functions, name):
 
 
 def record_kernel(build, functions):
-    """All scenarios of the kernel on bare metal, from one boot."""
-    parser = Parser(functions)
-    for line in boot(build):
-        if line.startswith("~ "):
-            parser.line(line[2:].rstrip())
-    for scenario in parser.scenarios:
-        scenario.calls = without_timer(without_checkers(scenario.calls))
+    """All scenarios of the kernel on bare metal, from one boot. On a host that has much else to do, the disk may have
+    answered before its reader sleeps: then another boot."""
+    for _ in range(BOOTS_MAX):
+        parser = Parser(functions)
+        for line in boot(build):
+            if line.startswith("~ "):
+                parser.line(line[2:].rstrip())
+        for scenario in parser.scenarios:
+            scenario.calls = without_timer(without_checkers(scenario.calls))
+        if not any(answered_early(scenario) for scenario in parser.scenarios):
+            break
     return parser.scenarios
+
+
+def answered_early(scenario):
+    reads = [call for call in walk(scenario.calls) if call.name == "disk_wait"]
+    return any("mi_switch" not in call.inside for call in reads)
 
 
 def boot(build):

@@ -9,7 +9,8 @@
  *
  *   ~ pages PAGE …                         on which pages of docs/walkthroughs the scenario stands
  *   ~ scenario NAME
- *   ~ thread ID NAME                       of the threads that ran; NAME: `program` for those of processes
+ *   ~ thread ID NAME                       of the threads that ran; NAME: `program` for those of processes; ID:
+ *                                          where its stack begins, which is aligned to its length
  *   ~ ID + FUNCTION@FROM [parameter …]     as trace.c; FROM: the return address
  *   ~ ID - FUNCTION [result …]
  *   ~ counter NAME: BEFORE -> AFTER
@@ -32,8 +33,8 @@ extern const uint64_t ncall_functions __attribute__((weak));
 
 static struct call_event events[EVENTS_MAX];
 static struct {
-    uint64_t thread;
-    const char *name;
+    uint64_t stack;
+    const char *name; /* NULL: not known yet */
 } threads[THREADS_MAX]; /* those that ran in this recording */
 static uint32_t nthreads;
 static struct fl_vm_stats before;
@@ -43,20 +44,21 @@ void __real_kernel_syscall(struct trapframe *frame);
 
 /* ---- what calls.c asks -------------------------------------------------------------------------------- */
 
-/* The names are taken while the thread runs: it may be gone when they are printed. */
+/* A thread is its stack: mi_switch changes curthread() before it changes that. Its name is taken while it runs, for
+ * it may be gone when the name is printed. */
 uint64_t calls_thread(void)
 {
+    const uint64_t stack = (uint64_t)__builtin_frame_address(0) & ~(uint64_t)(KSTACK_BYTES - 1);
     const struct thread *td = curthread();
     uint32_t i = 0;
 
-    while (i < nthreads && threads[i].thread != (uint64_t)td)
+    while (i < nthreads && threads[i].stack != stack)
         i++;
-    if (i == nthreads && nthreads < THREADS_MAX) {
-        threads[i].thread = (uint64_t)td;
-        threads[i].name = td->td_proc != NULL ? "program" : td->td_name;
-        nthreads++;
-    }
-    return (uint64_t)td;
+    if (i == nthreads && nthreads < THREADS_MAX)
+        threads[nthreads++].stack = stack;
+    if (i < THREADS_MAX && (uint64_t)td->td_kstack == stack)
+        threads[i].name = td->td_fpu != NULL ? "program" : td->td_name;
+    return stack;
 }
 
 /* A program's addresses are left alone: the page may be absent. */
@@ -77,6 +79,7 @@ static int64_t record_start(uint64_t user_pages, uint64_t user_name)
     calls_init(&(struct calls_room){
         .events = events, .max = EVENTS_MAX, .functions = call_functions, .nfunctions = ncall_functions});
     nthreads = 0;
+    memset(threads, 0, sizeof(threads));
     fl_vm_stats(&before);
     calls_start();
     return 0;
@@ -101,7 +104,7 @@ static int64_t record_stop(void)
     if (nevents == EVENTS_MAX || nthreads == THREADS_MAX)
         return -1;
     for (uint32_t i = 0; i < nthreads; i++)
-        printf("~ thread %lu %s\n", threads[i].thread, threads[i].name);
+        printf("~ thread %lu %s\n", threads[i].stack, threads[i].name != NULL ? threads[i].name : "?");
     for (uint32_t i = 0; i < nevents; i++)
         print_event(&events[i]);
     for (size_t i = 0; i < NCOUNTERS; i++) {

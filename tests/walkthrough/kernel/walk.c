@@ -138,11 +138,12 @@ static void scenario_read(void)
     record_end();
 }
 
-static volatile bool go, gone;
+static volatile bool ready, go, gone;
 
 /* A thread that is ready all the time, and gets the CPU when the other one sleeps. */
 static void *touch(void *at)
 {
+    ready = true;
     while (!go)
         sched_yield();
     (void)*(volatile char *)at;
@@ -156,6 +157,8 @@ static void scenario_busy(void)
     pthread_t other;
 
     must(pthread_create(&other, NULL, touch, (void *)(at + 20 * PAGE)) == 0, "pthread_create");
+    while (!ready)
+        sched_yield();
     record(FAULT_2, "the same, and a second thread wants the page: it is busy");
     go = true;
     (void)at[20 * PAGE];
