@@ -10,8 +10,8 @@ set(KERNEL_FLAGS -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone 
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   list(APPEND KERNEL_FLAGS -mmemset-strategy=unrolled_loop:256:noalign,libcall:-1:noalign)
 endif()
-# Small functions that a fault calls lie in many files: so they are optimised together. What the compiler itself
-# calls (string.c) stays out of that.
+# Small functions that a fault calls lie in many files: so they are optimised together. What the compiler
+# itself calls (string.c) stays out of that.
 if(FAULTLINE_TRACE)
   # Locks, and the smallest functions, which no page shows, are most of the calls.
   string(JOIN "," UNSHOWN vm_page_of vm_page_frame vm_meta_pointer slot_node slot_is_node slot_page node_slots node_level
@@ -26,8 +26,8 @@ endif()
 set(KERNEL_LINK -nostdlib -static -no-pie -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,--build-id=none
                 -T ${PROJECT_SOURCE_DIR}/machines/x86_64/kernel.ld)
 
-# An image of the objects in the object libraries that follow; and of name_TABLES, assembler files that are made of
-# the first image.
+# An image of the objects in the object libraries that follow; and of name_TABLES, assembler files that are
+# made of the first image.
 function(faultline_kernel name)
   foreach(part ${ARGN})
     list(APPEND objects $<TARGET_OBJECTS:${part}>)

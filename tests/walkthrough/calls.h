@@ -13,8 +13,8 @@
  *                   │ parameters     │         stored before the hook is called
  *                   └────────────────┘
  *
- * It needs no library, allocates nothing and is not recorded itself. One thread at a time is inside: on the sim
- * one host thread runs everything; in the kernel the hooks turn interrupts off, and there is one CPU.
+ * It needs no library, allocates nothing and is not recorded itself. One thread at a time is inside: on the
+ * sim one host thread runs everything; in the kernel the hooks turn interrupts off, and there is one CPU.
  */
 #ifndef TESTS_WALKTHROUGH_CALLS_H
 #define TESTS_WALKTHROUGH_CALLS_H
@@ -63,11 +63,13 @@ void calls_start(void);
 /* No more. Returns how many there were; if that is the room's max, some are missing. */
 uint32_t calls_stop(void);
 
-/* From the hooks. from: the return address; rbp: the function's; result: rbx, in code without optimisation. */
+/* From the hooks. from: the return address; rbp: the function's; result: rbx, in code without
+ * optimisation. */
 void calls_enter(uint64_t function, uint64_t from, uint64_t rbp);
 void calls_exit(uint64_t function, uint64_t from, uint64_t rbp, uint64_t result);
 
-/* What the recorder tells: which thread runs, and whether the bytes that a parameter points to can be read. */
+/* What the recorder tells: which thread runs, and whether the bytes that a parameter points to can be
+ * read. */
 uint64_t calls_thread(void);
 bool calls_readable(uint64_t address);
 

@@ -54,7 +54,8 @@ def nearest(calls):
 
 class Held:
     """errors: what is wrong. found: {stage: its calls}. exists, ran: names of functions that the program has,
-    and that ran in some recording. part: None, or the boxes that must run; of the others, those that do are held."""
+    and that ran in some recording. part: None, or the boxes that must run; of the others, those that do are
+    held."""
 
     def __init__(self, exists, ran, part=None):
         self.exists, self.ran, self.part, self.errors, self.found = exists, ran, part, [], {}

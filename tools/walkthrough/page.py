@@ -28,14 +28,15 @@ DAEMONS = {
 }
 PORT = re.compile(r"(machine_|sim_|alltraps|trap|fast_syscall|syscall_trap)")  # what is shown of a machine
 METAL_THREADS = {"idle": "the idle thread", "virtio_blk": "the disk's thread"}  # by the kernel's names
-# Where something lies in physical memory, or in the disk's ring, and what time it is, differs from run to run.
+# Where something lies in physical memory, or in the disk's ring, and what time it is, differs from run to
+# run.
 METAL_LEFT_OUT = {"frame", "pa", "pte", "value", "head", "now", "when_ns", "deadline_ns"}
 LEFT_OUT = {"va", "addr", "start", "end", "len_bytes", "access", "prot", "flags", "deadline_ns"}  # in columns
 
 
 class Run:
-    """What a page shows of one scenario. shown: identities of calls, those of boxes among them in `boxes`; and
-    calls of the functions `also`. told: the lines of other steps that the page has shown already."""
+    """What a page shows of one scenario. shown: identities of calls, those of boxes among them in `boxes`;
+    and calls of the functions `also`. told: the lines of other steps that the page has shown already."""
 
     def __init__(self, scenario, held, told, also=()):
         self.scenario, self.told, self.names, self.shown = scenario, told, values.Names(), set()
@@ -342,7 +343,8 @@ def page_text(page, seed, held, scenarios, functions, metal):
     """functions: {name: Function}. metal: a Metal, or None."""
     text = [f"# {page.title}", ""]
     text += wrapped(
-        f"Made by `make walkthroughs` from runs on the machine `sim`. The seed is \"{seed.header['seed']}\"; "
+        f"Made by `make walkthroughs` from runs on the machine `sim`{' and on bare metal' if metal else ''}. "
+        f"The seed is \"{seed.header['seed']}\"; "
         "`README.md` explains the pages, and `figures.md` has the pictures."
     )
     text += [""] + wrapped(" ".join(page.about))

@@ -19,7 +19,8 @@ SHUTDOWN = "sim_shutdown"
 KERNEL = "walkthrough_kernel.elf"
 BOOT_S = 120  # seconds; a boot takes three
 BOOTS_MAX = 4
-# Of the disk, in a second. A read right behind others so takes some 50 ms, and the thread sleeps before the answer.
+# Of the disk, in a second. A read right behind others so takes some 50 ms, and the thread sleeps before the
+# answer.
 IOPS = 20
 PARAMETERS = 10  # of one call: CALLS_PARAMETERS (tests/walkthrough/calls.h)
 
@@ -35,8 +36,8 @@ class Call:
 
 
 class Scenario:
-    """counters: (name, before, after) of those that changed. pages, threads: of the kernel's: on which pages it
-    stands; {thread: its name}."""
+    """counters: (name, before, after) of those that changed. pages, threads: of the kernel's: on which pages
+    it stands; {thread: its name}."""
 
     def __init__(self, name, pages=()):
         self.name, self.pages, self.calls, self.counters, self.threads = name, pages, [], [], {}
@@ -141,7 +142,8 @@ class Parser:
         """A function in assembler has no hooks: the return address of what it calls names it."""
         if not from_address:
             return
-        at = bisect.bisect_left(self.addresses, int(from_address, 16)) - 1  # a call may be a function's last instruction
+        # A call may be a function's last instruction, and then the return address is the next function's.
+        at = bisect.bisect_left(self.addresses, int(from_address, 16)) - 1
         caller = self.functions[self.addresses[at]]
         if caller.file.endswith(".S") and not (stack and stack[-1].name == caller.name):
             self.push(stack, caller, thread).assembler = True
@@ -161,8 +163,8 @@ def record(recorder, functions, name):
 
 
 def record_kernel(build, functions):
-    """All scenarios of the kernel on bare metal, from one boot. On a host that has much else to do, the disk may have
-    answered before its reader sleeps: then another boot."""
+    """All scenarios of the kernel on bare metal, from one boot. On a host that has much else to do, the disk
+    may have answered before its reader sleeps: then another boot."""
     for _ in range(BOOTS_MAX):
         parser = Parser(functions)
         for line in boot(build):

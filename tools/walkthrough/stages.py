@@ -9,7 +9,7 @@
     BOX => ?: sentence                           waived: not yet
     apart A B | C D: sentence                    no call had A or B, and C or D; of one list: any two of it
     order A B | C: sentence                      A, or B, comes before C in the seed; here not always
-    metal BOX => OURS: sentence                  of the page: on bare metal, OURS stands for the box; -, @ as above
+    metal BOX => OURS: sentence                  of the page: on bare metal OURS stands for it; -, @ as above
     metal show NAME …: sentence                  there, the runs show these functions, too
     metal about: …                               what is different there
 

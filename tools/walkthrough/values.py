@@ -69,8 +69,8 @@ def parameters(call, names, leave_out):
 
 
 def result(call, names, leave_out):
-    """The words behind the parentheses: what it returned, and what it stored through its pointers, but for those
-    that parameters of names to be left out point to."""
+    """The words behind the parentheses: what it returned, and what it stored through its pointers, but for
+    those that parameters of names to be left out point to."""
     words, type = [], call.function.result
     if call.result is not None:
         shown = text("", type, call.result, names)

@@ -3,14 +3,14 @@
  *
  *   walk.c: RECORD_START ─▶ kernel_syscall ─▶ events … ─▶ RECORD_STOP ─▶ the console
  *
- * It is a part of the tracing kernel only, and no file of the kernel knows of it: the linker sends the calls of
- * kernel_syscall here first (--wrap), and those of a few functions in assembler through hooks.S. Every line that
- * it prints begins with '~':
+ * It is a part of the tracing kernel only, and no file of the kernel knows of it: the linker sends the calls
+ * of kernel_syscall here first (--wrap), and those of a few functions in assembler through hooks.S. Every
+ * line that it prints begins with '~':
  *
  *   ~ pages PAGE …                         on which pages of docs/walkthroughs the scenario stands
  *   ~ scenario NAME
- *   ~ thread ID NAME                       of the threads that ran; NAME: `program` for those of processes; ID:
- *                                          where its stack begins, which is aligned to its length
+ *   ~ thread ID NAME                       of the threads that ran; NAME: `program` for those of processes;
+ *                                          ID: where its stack begins, which is aligned to its length
  *   ~ ID + FUNCTION@FROM [parameter …]     as trace.c; FROM: the return address
  *   ~ ID - FUNCTION [result …]
  *   ~ counter NAME: BEFORE -> AFTER
@@ -34,7 +34,7 @@ extern const uint64_t ncall_functions __attribute__((weak));
 static struct call_event events[EVENTS_MAX];
 static struct {
     uint64_t stack;
-    const char *name; /* NULL: not known yet */
+    const char *name;   /* NULL: not known yet */
 } threads[THREADS_MAX]; /* those that ran in this recording */
 static uint32_t nthreads;
 static struct fl_vm_stats before;
@@ -42,10 +42,10 @@ static struct fl_vm_stats before;
 void __wrap_kernel_syscall(struct trapframe *frame);
 void __real_kernel_syscall(struct trapframe *frame);
 
-/* ---- what calls.c asks -------------------------------------------------------------------------------- */
+/* ---- what calls.c asks ----------------------------------------------------------------------------- */
 
-/* A thread is its stack: mi_switch changes curthread() before it changes that. Its name is taken while it runs, for
- * it may be gone when the name is printed. */
+/* A thread is its stack: mi_switch changes curthread() before it changes that. Its name is taken while it
+ * runs, for it may be gone when the name is printed. */
 uint64_t calls_thread(void)
 {
     const uint64_t stack = (uint64_t)__builtin_frame_address(0) & ~(uint64_t)(KSTACK_BYTES - 1);
@@ -67,7 +67,7 @@ bool calls_readable(uint64_t address)
     return address >= DMAP_MIN;
 }
 
-/* ---- a recording ---------------------------------------------------------------------------------------- */
+/* ---- a recording ----------------------------------------------------------------------------------- */
 
 static int64_t record_start(uint64_t user_pages, uint64_t user_name)
 {

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,11 +20,10 @@
 
 #include "walkthrough/kernel/record.h"
 
-#define PAGE       4096
-#define SETTLED_US 20000
-#define FAULTS     "freebsd11-page-fault freebsd21-page-fault"
-#define FAULT_2    "freebsd21-page-fault"
-#define MMAP       "freebsd11-mmap linux-mmap"
+#define PAGE    4096
+#define FAULTS  "freebsd11-page-fault freebsd21-page-fault"
+#define FAULT_2 "freebsd21-page-fault"
+#define MMAP    "freebsd11-mmap linux-mmap"
 
 static int file;
 
@@ -58,7 +58,7 @@ static volatile char *map_anonymous(size_t npages)
     return map(PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, npages, 0);
 }
 
-/* ---- anonymous memory ----------------------------------------------------------------------------------- */
+/* ---- anonymous memory ------------------------------------------------------------------------------ */
 
 static void scenario_zero_fill(void)
 {
@@ -69,28 +69,24 @@ static void scenario_zero_fill(void)
     record_end();
 }
 
-/* The child has the same page; it ends by itself when the pipe is closed. */
+/* The child has the same page, and is stopped, so that nothing but the store is recorded. */
 static void scenario_copy_on_write(void)
 {
     volatile char *at = map_anonymous(16);
-    int ends[2], status;
-    char byte;
+    int status;
 
     at[0] = 1;
-    must(pipe(ends) == 0, "pipe");
     pid_t child = fork();
     must(child >= 0, "fork");
     if (child == 0) {
-        close(ends[1]);
-        _exit(read(ends[0], &byte, 1) != 0);
+        raise(SIGSTOP);
+        _exit(EXIT_SUCCESS);
     }
-    usleep(SETTLED_US); /* the child waits by now */
+    must(waitpid(child, &status, WUNTRACED) == child && WIFSTOPPED(status), "the child does not stop");
     record(FAULTS, "a store to a page that a child has, too: it is copied");
     at[0] = 2;
     record_end();
-    close(ends[0]);
-    close(ends[1]);
-    must(waitpid(child, &status, 0) == child && status == 0, "the child");
+    must(kill(child, SIGCONT) == 0 && waitpid(child, &status, 0) == child && status == 0, "the child");
 }
 
 static void scenario_stack(void)
@@ -102,10 +98,10 @@ static void scenario_stack(void)
     record_end();
 }
 
-/* ---- files ---------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------------- */
 
-/* Reads of single pages, none of them twice: the disk makes IOPS of them in a second (tools/walkthrough/recording.py),
- * so whatever is read next waits for its turn, and its reader sleeps. */
+/* Reads of single pages, none of them twice: the disk makes IOPS of them in a second
+ * (tools/walkthrough/recording.py), so whatever is read next waits for its turn, and its reader sleeps. */
 static void disk_keep_busy(void)
 {
     static off_t next = 192;
@@ -133,7 +129,8 @@ static void scenario_read(void)
 {
     volatile char *at = map_unread(0);
 
-    record(FAULTS, "a load from a file's page that is not resident: the disk reads it, and the thread sleeps");
+    record(FAULTS,
+           "a load from a file's page that is not resident: the disk reads it, and the thread sleeps");
     (void)at[20 * PAGE];
     record_end();
 }
