@@ -3,7 +3,7 @@ BUILD ?= build
 PACKAGES = cmake ninja-build gcc g++ clang clang-format binutils pkg-config python3 python3-lmdb python3-numpy \
            lmdb-utils sqlite3 e2fsprogs gdb rsync systemd systemd-journal-remote ripgrep git time \
            libcmocka-dev libjemalloc2 liburing-dev libzstd-dev libc6-dev valgrind \
-           qemu-system-x86 qemu-utils musl-tools busybox-static
+           qemu-system-x86 musl-tools busybox-static libsqlite3-dev
 
 .PHONY: all deps run check company soak bench bench-programs walkthroughs core-names \
         kernel kernel-run kernel-check kernel-bench clean

@@ -14,9 +14,8 @@ endif()
 # itself calls (string.c) stays out of that.
 if(FAULTLINE_TRACE)
   # Locks, and the smallest functions, which no page shows, are most of the calls.
-  string(JOIN "," UNSHOWN vm_page_of vm_page_frame vm_meta_pointer slot_node slot_is_node slot_page node_slots node_level
-         node_digit node_prefix node_covers leaf_of pt_index
-         pmap_entries pte_load)
+  string(JOIN "," UNSHOWN vm_page_of vm_page_frame vm_meta_pointer slot_node slot_is_node slot_page
+         node_slots node_level node_digit node_prefix node_covers leaf_of pt_index pmap_entries pte_load)
   string(JOIN "," UNSHOWN_FILES /lock.c x86_64/cpu.h x86_64/kernel.h x86_64/pmap_machine.h)
   list(APPEND KERNEL_FLAGS ${TRACE_FLAGS} -finstrument-functions-exclude-function-list=${UNSHOWN}
        -finstrument-functions-exclude-file-list=${UNSHOWN_FILES})

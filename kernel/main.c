@@ -9,14 +9,12 @@
  *   root=vda           the disk with the root; without it the root is a tmpfs
  *   swap=vdb           the disk that is the swap space
  *   init=/bin/sh       process 1; else /sbin/init, /init, /bin/init, /bin/sh, whichever is there
- *   unknown=1          system calls that are missing are named on the console
+ *   unknown=1          system calls that are missing are named on the console, each once
  *   strace=1           all system calls are
  *   panic_on_exit=1    a panic when init ends with a status other than 0
  *   -- arguments …     of init
  *   NAME=value         goes to init's environment, if it is none of these
  */
-#include "kernel_main.h"
-
 #include <linux/errno.h>
 #include <linux/resource.h>
 
@@ -39,7 +37,7 @@ static const char *init_argv[WORDS_MAX + 2];
 static const char *init_envp[WORDS_MAX + 4] = {"HOME=/", "PATH=/sbin:/bin:/usr/sbin:/usr/bin", "TERM=vt100"};
 static uint32_t nargv = 1, nenvp = 3;
 
-/* ---- the command line ----------------------------------------------------------------------------------- */
+/* ---- the command line ------------------------------------------------------------------------------ */
 
 /* The next word at *text, without its quotes; *text moves behind it. NULL: there is none. */
 static char *next_word(char **text)
@@ -114,7 +112,7 @@ static void read_command_line(const char *command_line)
     }
 }
 
-/* ---- up ------------------------------------------------------------------------------------------------- */
+/* ---- up -------------------------------------------------------------------------------------------- */
 
 int kernel_swapon(const char *device)
 {
@@ -203,7 +201,7 @@ void kernel_main(const char *command_line)
     thread_exit();
 }
 
-/* ---- down ----------------------------------------------------------------------------------------------- */
+/* ---- down ------------------------------------------------------------------------------------------ */
 
 void kernel_down(bool restart, unsigned code)
 {
@@ -227,7 +225,7 @@ void init_exited(int status)
     kernel_down(false, (unsigned)code);
 }
 
-/* ---- what the machine asks for -------------------------------------------------------------------------- */
+/* ---- what the machine asks for --------------------------------------------------------------------- */
 
 void kernel_console_input(unsigned char c)
 {

@@ -14,9 +14,9 @@ import shlex
 # each byte as an instruction: without erms and fsrm Linux uses words of 8 bytes, and is faster. Five levels
 # of page tables would make its faults longer.
 CPU = "max,la57=off,erms=off,fsrm=off"
-# The host's time does not show: one instruction is one nanosecond, and an idle processor skips to its next
-# timer.
-ICOUNT = ["-icount", "shift=0,sleep=off"]
+# An instruction takes a nanosecond. While the processor waits the host's time passes: without sleep it would
+# skip to its next timer, and a kernel with few timers would seem to wait a second for each block of the disk.
+ICOUNT = ["-icount", "shift=0,sleep=on"]
 LINUX = "linux"
 LINUX_APPEND = "console=ttyS0 quiet panic=-1"  # a panic ends QEMU
 DEBUG_EXIT = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
@@ -88,6 +88,12 @@ def quoted(word):
 def program_status(qemu_status):
     """What init's program returned, of QEMU's exit status; None: QEMU ended for another reason."""
     return qemu_status >> 1 if qemu_status > 0 and qemu_status & 1 else None
+
+
+def refuses(errors):
+    """Whether QEMU says that it cannot start: its status is 1 then, as after a program's success."""
+    lines = [line for line in errors.splitlines() if line.startswith("qemu")]
+    return any("warning:" not in line and "terminating" not in line for line in lines)
 
 
 def missing(machine):

@@ -28,7 +28,7 @@ struct change {
     bool atime_omit, mtime_omit; /* stays */
 };
 
-/* ---- the change -------------------------------------------------------------------------------------------------------- */
+/* ---- the change ---------------------------------------------------------------------------------------- */
 
 static void change_owner(struct inode *inode, const struct change *change)
 {
@@ -93,7 +93,7 @@ static int64_t change_fd(int fd, const struct change *change)
     return error;
 }
 
-/* ---- rights and owner ---------------------------------------------------------------------------------------------------- */
+/* ---- rights and owner ---------------------------------------------------------------------------------- */
 
 int64_t sys_chmod(const uint64_t arg[6])
 {
@@ -145,7 +145,7 @@ int64_t sys_fchownat(const uint64_t arg[6])
     return change_path((int)arg[0], arg[1], (unsigned)arg[4], &change);
 }
 
-/* ---- times ------------------------------------------------------------------------------------------------------------------ */
+/* ---- times --------------------------------------------------------------------------------------------- */
 
 static struct change times_now(void)
 {
@@ -231,7 +231,7 @@ int64_t sys_utimensat(const uint64_t arg[6])
     return change_path((int)arg[0], arg[1], (unsigned)arg[3], &change);
 }
 
-/* ---- length and space ---------------------------------------------------------------------------------------------------------- */
+/* ---- length and space ---------------------------------------------------------------------------------- */
 
 static int truncate_inode(struct inode *inode, uint64_t len_bytes)
 {

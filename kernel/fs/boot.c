@@ -6,8 +6,8 @@
  *   /proc     processes
  *   /tmp /run tmpfs
  *
- * A directory that is missing in the root is made, where the root can be written; otherwise nothing is mounted
- * there.
+ * A directory that is missing in the root is made, where the root can be written; otherwise nothing is
+ * mounted there.
  */
 #include "fs/boot.h"
 
@@ -30,7 +30,7 @@ struct mount *memfd_mount;
 #define VIRTBLK_MAJOR  254 /* as Debian's Linux numbers /dev/vda */
 #define VIRTBLK_MINORS 16  /* of one disk and its partitions */
 
-/* ---- boot ---------------------------------------------------------------------------------------------------------- */
+/* ---- boot ---------------------------------------------------------------------------------------------- */
 
 /* Each disk becomes a device with a vnode. */
 static int boot_disks(void)
@@ -152,7 +152,7 @@ int fs_boot(const char *root_device)
     return error != 0 ? error : boot_console();
 }
 
-/* ---- to the disk ------------------------------------------------------------------------------------------------------- */
+/* ---- to the disk --------------------------------------------------------------------------------------- */
 
 /* Goes on after an error, and tells the first. */
 static int sync_one(struct mount *mount, void *arg)

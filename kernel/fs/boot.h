@@ -9,8 +9,8 @@
 /* Where memfd_create's files live: a tmpfs that is mounted nowhere. */
 extern struct mount *memfd_mount; /* (c) after fs_boot */
 
-/* For poweroff: writes everything back, and ends what is on disks, so that they are clean. Context: no process
- * uses files any more. Errors: of the disks. */
+/* For poweroff: writes everything back, and ends what is on disks, so that they are clean. Context: no
+ * process uses files any more. Errors: of the disks. */
 FL_NODISCARD int fs_unmount_all(void);
 
 #endif

@@ -29,7 +29,7 @@ struct block_device {
 static struct machine_lock devices_lock;
 static struct block_device block_device[BLOCK_DEVICES_MAX]; /* (DV) */
 
-/* ---- memory devices ------------------------------------------------------------------------------------------------ */
+/* ---- memory devices ------------------------------------------------------------------------------------ */
 
 static int64_t null_read(struct file *file, const struct fl_iovec *iov, uint32_t niov, uint64_t *offset)
 {
@@ -104,7 +104,7 @@ static const struct file_ops full_ops = {
 static const struct file_ops random_ops = {
     .read = random_read, .write = null_write, .poll = memory_poll, .seekable = true, .type = S_IFCHR};
 
-/* ---- character devices ------------------------------------------------------------------------------------------------ */
+/* ---- character devices --------------------------------------------------------------------------------- */
 
 #define RDEV(major, minor) ((uint64_t)(major) << 8 | (minor))
 #define RDEV_TTY           RDEV(5, 0)
@@ -140,7 +140,7 @@ static int char_open(struct file *file)
     return -ENXIO;
 }
 
-/* ---- block devices ------------------------------------------------------------------------------------------------------ */
+/* ---- block devices ------------------------------------------------------------------------------------- */
 
 int devfs_add_block(const char *name, uint64_t rdev, struct vnode *vnode)
 {
@@ -225,7 +225,7 @@ void device_opened(struct file *file)
         tty_opened();
 }
 
-/* ---- /dev ------------------------------------------------------------------------------------------------------------------ */
+/* ---- /dev ---------------------------------------------------------------------------------------------- */
 
 static int devfs_node(struct inode *root, const char *name, uint32_t mode, uint64_t rdev)
 {

@@ -3,11 +3,11 @@
  *
  *   epoll file ─▶ item: descriptor, file, events, data ─▶ item …       each wait asks all files of the set
  *
- * An item leaves the set when its file is closed for good, which the set notices when it asks: it has a reference,
- * and drops it when no one else has one.
+ * An item leaves the set when its file is closed for good, which the set notices when it asks: it has a
+ * reference, and drops it when no one else has one.
  *
- * Edge-triggered items are told again only after their answer has changed, or was found empty, or after some file
- * of the system has changed: so a program may be told once more than Linux would.
+ * Edge-triggered items are told again only after their answer has changed, or was found empty, or after some
+ * file of the system has changed: so a program may be told once more than Linux would.
  *
  * Lock: (EP) epoll->lock, a sleep lock, held while the files are asked. Before their locks.
  * Does not do: sets that contain sets.
@@ -49,7 +49,7 @@ struct epoll {
 
 static const struct file_ops epoll_ops;
 
-/* ---- items, (EP) ---------------------------------------------------------------------------------------------------- */
+/* ---- items, (EP) --------------------------------------------------------------------------------------- */
 
 static struct item **item_link(struct epoll *epoll, int fd, const struct file *file)
 {
@@ -111,7 +111,7 @@ static unsigned item_poll(struct item *item, uint32_t seen)
     return now;
 }
 
-/* ---- epoll_ctl --------------------------------------------------------------------------------------------------------- */
+/* ---- epoll_ctl ----------------------------------------------------------------------------------------- */
 
 static int control(struct epoll *epoll, int operation, int fd, struct file *file,
                    const struct epoll_event *event)
@@ -181,7 +181,7 @@ int64_t sys_epoll_ctl(const uint64_t arg[6])
     return error;
 }
 
-/* ---- epoll_wait --------------------------------------------------------------------------------------------------------- */
+/* ---- epoll_wait ---------------------------------------------------------------------------------------- */
 
 /* Fills events. Returns how many; at most max. */
 static int epoll_scan(struct epoll *epoll, struct epoll_event *events, int max, uint32_t seen)
@@ -282,7 +282,7 @@ int64_t sys_epoll_pwait2(const uint64_t arg[6])
     return result;
 }
 
-/* ---- the file ------------------------------------------------------------------------------------------------------------- */
+/* ---- the file ------------------------------------------------------------------------------------------ */
 
 static void epoll_close(struct file *file)
 {

@@ -1,7 +1,8 @@
 /*
  * eventfd.c: a counter that is a file (eventfd(2)).
  *
- *   write: count += n, waits where it would overflow      read: takes the count, or 1 with EFD_SEMAPHORE; waits at 0
+ *   write: count += n; waits where it would overflow
+ *   read:  takes the count, or 1 with EFD_SEMAPHORE; waits at 0
  *
  * Lock: (EV) eventfd->lock.
  */

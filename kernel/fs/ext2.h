@@ -16,8 +16,8 @@ struct mount;
 /*
  * *mount: the file system on the device, whose root has a reference; `on`, `dev` and `next` are the caller's
  * to set. It takes its own reference to the device, and writes nothing if `read_only`. mount->unmount ends
- * it. While it is mounted the device's bytes are read and written past the device's own pages, so these may be
- * old. Says why it refuses. Errors: -EINVAL: no ext2, or none that it knows; -EROFS; -ENOMEM; -EIO.
+ * it. While it is mounted the device's bytes are read and written past the device's own pages, so these may
+ * be old. Says why it refuses. Errors: -EINVAL: no ext2, or none that it knows; -EROFS; -ENOMEM; -EIO.
  */
 FL_NODISCARD int ext2_mount(struct vnode *device, bool read_only, struct mount **mount);
 

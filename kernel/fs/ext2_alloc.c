@@ -1,7 +1,7 @@
 /*
  * ext2_alloc.c: which blocks and which inodes are free: a bitmap of each in each group.
  *
- *   a block       the goal's bit ─▶ a free byte behind it ─▶ a free bit ─▶ the next group; then its neighbours
+ *   a block       the goal's bit ─▶ a free byte behind it ─▶ a free bit ─▶ the next group; its neighbours
  *   an inode      a file: the parent's group, or the next that has one
  *                 a directory: of the groups with many free inodes the one with the most free blocks
  *

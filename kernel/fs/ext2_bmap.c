@@ -2,7 +2,7 @@
  * ext2_bmap.c: which block of the disk is which block of a file; how a hole gets blocks, and how they go.
  *
  *   lblk   0 … 11          i_block[lblk]
- *          12 …            i_block[12] ─▶ | n0 | n1 | … |               p = block_bytes / 4 numbers in a block
+ *          12 …            i_block[12] ─▶ | n0 | n1 | … |               p: numbers in a block
  *          12 + p …        i_block[13] ─▶ | … | ─▶ | n0 | … |
  *          12 + p + p² …   i_block[14] ─▶ | … | ─▶ | … | ─▶ | n0 | … |
  *                                          └ root    └ … ┘    └ leaf
@@ -174,8 +174,8 @@ static uint32_t leaf_run(const struct bmap_leaf *leaf, uint32_t max)
 static int leaf_extent(struct ext2_inode *ip, const struct bmap_leaf *leaf, uint32_t lblk, uint32_t max,
                        struct ext2_extent *extent) FL_REQUIRES(ip->fs->meta)
 {
-    *extent = (struct ext2_extent){lblk, leaf->number == NULL ? 0 : leaf->number[leaf->at],
-                                   leaf_run(leaf, max)};
+    *extent =
+        (struct ext2_extent){lblk, leaf->number == NULL ? 0 : leaf->number[leaf->at], leaf_run(leaf, max)};
     if (extent->pblk != 0 && !ext2_data_blocks(ip->fs, extent->pblk, extent->len))
         return ext2_error(ip->fs, "a file has a block that no file can have");
     return 0;
@@ -297,11 +297,11 @@ static uint32_t size_blocks(const struct ext2_fs *fs, uint64_t size)
     return (uint32_t)((size + fs->block_bytes - 1) >> fs->block_shift);
 }
 
-int ext2_settle(struct ext2_inode *ip, bool trim)
+int ext2_settle(struct ext2_inode *ip)
 {
     uint32_t end = size_blocks(ip->fs, ip->size);
     int error = 0;
-    if (trim && ip->alloc_end > end) {
+    if (ip->alloc_end > end) {
         error = ext2_bfree(ip, end, UINT32_MAX);
         if (error == 0)
             ip->alloc_end = end;

@@ -275,7 +275,7 @@ int ext2_bsync(struct ext2_fs *fs, bool clean)
     }
     int flush = device_flush(fs);
     error = error != 0 ? error : flush;
-    if (error != 0 || !clean || !fs->trusted || fs->valid_on_disk)
+    if (error != 0 || !clean || !fs->trusted || fs->valid_on_disk || fs->orphans > 0)
         return error;
     fs->sb.s_state |= EXT2_VALID_FS;
     error = super_write(fs);
@@ -311,8 +311,8 @@ static struct ext2_buf *buf_clean_one(struct ext2_bufs *bufs)
 }
 
 /*
- * A buffer for another block. Of dirty ones at most half are kept, so that the others can be kept for reading.
- * Errors: of the writes, if all are dirty.
+ * A buffer for another block. Of dirty ones at most half are kept, so that the others can be kept for
+ * reading. Errors: of the writes, if all are dirty.
  */
 static int buf_victim(struct ext2_fs *fs, struct ext2_buf **victim)
 {

@@ -68,7 +68,8 @@ void ext2_bforget(struct ext2_fs *fs, uint32_t blkno);
 /* `then`, held and about to be changed, goes to the disk after `first` as it is now. Errors: -EIO. */
 FL_NODISCARD int ext2_border(struct ext2_fs *fs, struct ext2_buf *first, struct ext2_buf *then);
 /* All that is dirty goes to stable storage, and with it all writes that the device has done. clean: the
- * superblock says then that the file system needs no check. Errors: -EIO … */
+ * superblock says then that the file system needs no check, unless files without names are in use. Errors:
+ * -EIO … */
 FL_NODISCARD int ext2_bsync(struct ext2_fs *fs, bool clean);
 
 /* Bytes [start, start + len_bytes) of a file's block, which has no buffer, become zeros on the disk. */

@@ -20,8 +20,8 @@
 #define ALIGN(n) (((n) + 3u) & ~3u)
 
 static const uint16_t mode_of_type[EXT2_FT_MAX] = {
-    [EXT2_FT_REG_FILE] = S_IFREG, [EXT2_FT_DIR] = S_IFDIR,   [EXT2_FT_CHRDEV] = S_IFCHR,
-    [EXT2_FT_BLKDEV] = S_IFBLK,   [EXT2_FT_FIFO] = S_IFIFO,  [EXT2_FT_SOCK] = S_IFSOCK,
+    [EXT2_FT_REG_FILE] = S_IFREG, [EXT2_FT_DIR] = S_IFDIR,  [EXT2_FT_CHRDEV] = S_IFCHR,
+    [EXT2_FT_BLKDEV] = S_IFBLK,   [EXT2_FT_FIFO] = S_IFIFO, [EXT2_FT_SOCK] = S_IFSOCK,
     [EXT2_FT_SYMLINK] = S_IFLNK,
 };
 
@@ -223,7 +223,8 @@ static int dir_grow(struct ext2_inode *dir, struct ext2_buf **buf) FL_REQUIRES(d
 {
     struct ext2_extent extent;
     uint32_t n = dir_blocks(dir);
-    int error = (uint64_t)(n + 1) << dir->fs->block_shift > INT32_MAX ? -ENOSPC : ext2_balloc(dir, n, 1, &extent);
+    int error =
+        (uint64_t)(n + 1) << dir->fs->block_shift > INT32_MAX ? -ENOSPC : ext2_balloc(dir, n, 1, &extent);
     if (error != 0)
         return error;
     error = ext2_bread(dir->fs, extent.pblk, buf);

@@ -16,15 +16,15 @@
 
 #include <stdint.h>
 
-#define EXT2_SUPER_MAGIC  0xef53
-#define EXT2_SUPER_OFFSET 1024 /* bytes */
-#define EXT2_ROOT_INO     2
+#define EXT2_SUPER_MAGIC   0xef53
+#define EXT2_SUPER_OFFSET  1024 /* bytes */
+#define EXT2_ROOT_INO      2
 #define EXT2_OLD_FIRST_INO 11
 
 #define EXT2_VALID_FS 0x1 /* s_state: cleanly unmounted */
 #define EXT2_ERROR_FS 0x2
 
-#define EXT2_FEATURE_INCOMPAT_FILETYPE     0x2
+#define EXT2_FEATURE_INCOMPAT_FILETYPE      0x2
 #define EXT2_FEATURE_RO_COMPAT_SPARSE_SUPER 0x1
 #define EXT2_FEATURE_RO_COMPAT_LARGE_FILE   0x2
 #define EXT2_FEATURE_RO_COMPAT_BTREE_DIR    0x4
@@ -91,7 +91,7 @@ struct ext2_dinode {
     uint32_t i_osd1;
     uint32_t i_block[EXT2_N_BLOCKS];
     uint32_t i_generation;
-    uint32_t i_file_acl; /* the block of extended attributes */
+    uint32_t i_file_acl;  /* the block of extended attributes */
     uint32_t i_size_high; /* of regular files */
     uint32_t i_faddr;
     uint16_t i_osd2[2];

@@ -7,16 +7,16 @@
  *   inode_put, the last ─▶ ext2_release ─┬─ it has names: on the lru list, with its vnode and its pages
  *                                        └─ none, or too many on the list: inode_end
  *
- *   inode_end   busy ─▶ vnode closed (dirty pages are written) ─┬─ all stores gone ─▶ settled, perhaps deleted
- *                                                               └─ mapped: it stays, without being used, until
- *                                                                  the mapping goes (ext2_store_gone)
+ *   inode_end   busy ─▶ vnode closed (dirty pages are written) ─┬─ all stores gone ─▶ settled, or deleted
+ *                                                               └─ mapped: it stays, until the mapping goes
+ *                                                                  (ext2_store_gone)
  *
  * So a file that is opened again has its pages still; the page daemon takes those that are not used. One that
  * is mapped, or open, keeps its bytes when its last name goes.
  *
- * The memory of an inode that has ended is used for others, and stays an inode's until the mount ends: who has
- * dropped the last reference may come to ext2_release late, when another thread has found the inode, dropped
- * it again, and ended it. What it finds is then in order, in use or unused.
+ * The memory of an inode that has ended is used for others, and stays an inode's until the mount ends: who
+ * has dropped the last reference may come to ext2_release late, when another thread has found the inode,
+ * dropped it again, and ended it. What it finds is then in order, in use or unused.
  *
  * Locks: (H) for all of that; (N) for d. Neither is held while a vnode is opened or closed.
  * Loops: a wait for a busy inode is one for its I/O.
@@ -79,6 +79,10 @@ static void attributes_to_disk(struct ext2_inode *ip)
 
 int ext2_iattr(struct ext2_inode *ip)
 {
+    if (ip->inode.nlink == 0 && !ip->orphan) {
+        ip->orphan = true;
+        ip->fs->orphans++;
+    }
     attributes_to_disk(ip);
     return ext2_iupdate(ip);
 }
@@ -280,8 +284,10 @@ static int inode_delete(struct ext2_inode *ip) FL_REQUIRES(ip->fs->meta)
     struct ext2_fs *fs = ip->fs;
     uint32_t mode = ip->d.i_mode;
     bool fast = S_ISLNK(mode) && ip->d.i_blocks == (ip->d.i_file_acl != 0 ? fs->block_bytes / 512 : 0);
-    int error = xattr_release(ip);
     ext2_assert_meta(fs);
+    int error = xattr_release(ip);
+    fs->orphans -= ip->orphan;
+    ip->orphan = false;
     ip->d.i_links_count = 0;
     ip->d.i_dtime = seconds(wall_time_ns());
     if (error == 0 && !fast && (S_ISREG(mode) || S_ISDIR(mode) || S_ISLNK(mode)))
@@ -302,7 +308,7 @@ static int inode_settle(struct ext2_inode *ip)
     if (ip->inode.nlink == 0)
         error = inode_delete(ip);
     else if (ip->nfresh > 0 || ip->alloc_end > 0)
-        error = ext2_settle(ip, true);
+        error = ext2_settle(ip);
     sleep_unlock(&ip->fs->meta);
     return error;
 }
@@ -320,7 +326,9 @@ static int inode_end(struct ext2_fs *fs, struct ext2_inode *ip) FL_REQUIRES(fs->
     ip->vnode = NULL;
     if (vnode != NULL) {
         machine_unlock(&fs->hash_lock);
+        ip->ender = ip->inode.nlink == 0 ? machine_self() : 0;
         error = fl_vnode_close(vnode);
+        ip->ender = 0;
         machine_lock(&fs->hash_lock);
     }
     if (ip->stores > 0) {
@@ -385,7 +393,8 @@ bool ext2_inodes_used(struct ext2_fs *fs, uint32_t allowed)
     machine_lock(&fs->hash_lock);
     for (uint32_t i = 0; i < EXT2_HASH; i++)
         for (struct ext2_inode *ip = fs->hash[i]; ip != NULL; ip = ip->hash_next)
-            used = used || ip->busy || (!ip->on_lru && (&ip->inode != fs->mount.root || ip->inode.refs > allowed));
+            used = used || ip->busy ||
+                   (!ip->on_lru && (&ip->inode != fs->mount.root || ip->inode.refs > allowed));
     machine_unlock(&fs->hash_lock);
     return used;
 }
@@ -606,7 +615,7 @@ static int inode_sync(struct ext2_inode *ip)
         return error;
     error = fl_vnode_sync(vnode, 0, UINT64_MAX);
     sleep_lock(&ip->fs->meta);
-    int settle = ip->fs->mount.read_only ? 0 : ext2_settle(ip, true);
+    int settle = ip->fs->mount.read_only ? 0 : ext2_settle(ip);
     sleep_unlock(&ip->fs->meta);
     int close = fl_vnode_close(vnode);
     return error != 0 ? error : settle != 0 ? settle : close;

@@ -12,14 +12,15 @@
  *   (N)  fs->meta, a sleep lock for all metadata: buffers, groups, the superblock, ext2_inode.d. It is held
  *        across I/O of metadata.
  *   (H)  fs->hash_lock: which inodes are in memory, in what state, with which vnode.
- *   (E)  ext2_inode.extent_lock, a leaf.
+ *   (E)  ext2_inode.extent_lock, a leaf: extents lately used, and how many writes are under way.
  *
  * Why write-back cannot deadlock. The page daemon, or any thread that waits for memory, writes a file's page:
  * ext2_store.c maps it to a block, for which it takes (N), reads blocks of numbers, and may allocate blocks.
  * Who has (N) waits for the device alone: metadata has buffers of its own, which the mount allocated, and
  * transfers go to the device's store directly, and need no page. Nothing under (N) calls the core, allocates
  * memory that it may have to wait for (kmalloc never waits), or touches a program's memory. So (N) is always
- * released, and a page is always written, however little memory there is.
+ * released, and a page is always written, however little memory there is. (The device must end a transfer
+ * without memory, too, and without being waited for.)
  *
  * Why not through the pages of the device, as the files' data? With blocks smaller than a page, one page of
  * the device holds metadata and data of files at once, and to write it would write old data. And a page of
@@ -51,25 +52,26 @@ struct ext2_fs {
     uint32_t inode_bytes, first_ino;
     uint32_t itable_blocks; /* of each group */
     uint32_t ngroups;
-    bool filetype; /* entries say the type */
+    bool filetype;      /* entries say the type */
     uint64_t max_bytes; /* of a file */
 
-    struct sleep_lock meta; /* (N) */
-    struct ext2_super_block sb;                      /* (N) as it is to be on the disk */
-    bool sb_dirty;                                   /* (N) */
-    bool trusted; /* (N) it was valid when it was mounted, and no error was seen since */
-    bool valid_on_disk;                              /* (N) the disk's superblock says EXT2_VALID_FS */
-    struct ext2_group *group;                        /* (N) ngroups of them */
-    struct ext2_bufs bufs;                           /* (N) */
-    uint8_t *zeros;                                  /* (c) a page of them */
-    uint32_t generation;                             /* (N) of the next new inode */
-    struct ext2_buf *super;                          /* (N) the superblock's buffer, held: it is always there */
+    struct sleep_lock meta;     /* (N) */
+    struct ext2_super_block sb; /* (N) as it is to be on the disk */
+    bool sb_dirty;              /* (N) */
+    bool trusted;               /* (N) it was valid when it was mounted, and no error was seen since */
+    bool valid_on_disk;         /* (N) the disk's superblock says EXT2_VALID_FS */
+    struct ext2_group *group;   /* (N) ngroups of them */
+    struct ext2_bufs bufs;      /* (N) */
+    uint8_t *zeros;             /* (c) a page of them */
+    uint32_t generation;        /* (N) of the next new inode */
+    uint32_t orphans;           /* (N) files without names that are in use, so that the disk is not clean */
+    struct ext2_buf *super;     /* (N) the superblock's buffer, held: it is always there */
 
-    struct machine_lock hash_lock; /* (H) */
-    struct ext2_inode *hash[EXT2_HASH];              /* (H) by inode number */
-    struct ext2_inode *lru_first, *lru_last;         /* (H) inodes that nobody uses, the oldest first */
-    uint32_t lru_count, lru_max;                     /* (H); lru_max (c) */
-    struct ext2_inode *unused;                       /* (H) memory of inodes that ended, by hash_next */
+    struct machine_lock hash_lock;           /* (H) */
+    struct ext2_inode *hash[EXT2_HASH];      /* (H) by inode number */
+    struct ext2_inode *lru_first, *lru_last; /* (H) inodes that nobody uses, the oldest first */
+    uint32_t lru_count, lru_max;             /* (H); lru_max (c) */
+    struct ext2_inode *unused;               /* (H) memory of inodes that ended, by hash_next */
 
     struct sleep_lock sync_lock; /* one sync at a time */
     uint64_t sync_pass;          /* (H); grows under sync_lock */
@@ -103,13 +105,19 @@ struct ext2_inode {
     struct ext2_extent fresh[EXT2_FRESH];
     uint32_t nfresh;
     uint32_t alloc_end; /* no block of the file at or behind this one was allocated since it was read */
+    bool orphan;        /* it is one of fs->orphans */
     uint32_t dir_hint;  /* of a directory: the block in which the last entry was found or made */
 
     _Atomic uint64_t size; /* bytes, of all types; changes under (N) */
+    /* The thread that ends a file without names: what it writes back would be deleted. 0: none. */
+    _Atomic uint64_t ender;
 
-    struct machine_lock extent_lock;         /* (E) */
-    struct ext2_extent extent[EXT2_EXTENTS]; /* (E) lately used ones, none of them fresh or a hole; len 0: none */
-    uint32_t extent_next;                    /* (E) which is replaced next */
+    struct machine_lock extent_lock; /* (E) */
+    /* (E) lately used ones, none of them fresh or a hole; len 0: none */
+    struct ext2_extent extent[EXT2_EXTENTS];
+    uint32_t extent_next; /* (E) which is replaced next */
+    uint32_t writes;      /* (E) to the file, under way; its address is the channel */
+    bool fenced;          /* (E) none may begin */
 };
 
 static inline struct ext2_fs *ext2_fs_of(struct mount *mount)
@@ -128,12 +136,12 @@ static inline void ext2_assert_meta(struct ext2_fs *fs) FL_ASSERT_CAPABILITY(fs-
         machine_panic("ext2: metadata is used without its lock");
 }
 
-/* ---- ext2_vfsops.c -------------------------------------------------------------------------------------- */
+/* ---- ext2_vfsops.c ------------------------------------------------------------------------------------- */
 
 /* The file system contradicts itself. Says so once, and asks for e2fsck. Returns -EIO. (N). */
 FL_NODISCARD int ext2_error(struct ext2_fs *fs, const char *what) FL_REQUIRES(fs->meta);
 
-/* ---- ext2_alloc.c: (N) all --------------------------------------------------------------------------------- */
+/* ---- ext2_alloc.c: (N) all ----------------------------------------------------------------------------- */
 
 /* May n blocks from blkno on be a file's: within the file system, and none of a group's own? */
 FL_NODISCARD bool ext2_data_blocks(const struct ext2_fs *fs, uint32_t blkno, uint32_t n);
@@ -147,7 +155,7 @@ FL_NODISCARD int ext2_alloc_inode(struct ext2_fs *fs, uint32_t parent, bool dire
     FL_REQUIRES(fs->meta);
 FL_NODISCARD int ext2_free_inode(struct ext2_fs *fs, uint32_t ino, bool directory) FL_REQUIRES(fs->meta);
 
-/* ---- ext2_bmap.c: (N) all ---------------------------------------------------------------------------------- */
+/* ---- ext2_bmap.c: (N) all ------------------------------------------------------------------------------ */
 
 /* *extent: where block lblk of the file is, and as many behind it as are easily seen, at most `max`. Errors:
  * -EIO. */
@@ -169,10 +177,11 @@ FL_NODISCARD int ext2_fresh_written(struct ext2_inode *ip, uint32_t lblk, uint32
 /* How many of the n blocks from lblk on, which have one of both states, are fresh, or are not. */
 FL_NODISCARD uint32_t ext2_fresh_run(const struct ext2_inode *ip, uint32_t lblk, uint32_t n, bool *fresh)
     FL_REQUIRES(ip->fs->meta);
-/* Fresh blocks of the file get their zeros; with `trim`, what lies behind its end is freed. Errors: -EIO. */
-FL_NODISCARD int ext2_settle(struct ext2_inode *ip, bool trim) FL_REQUIRES(ip->fs->meta);
+/* What lies behind the file's end is freed, or e2fsck would make the file longer; fresh blocks of the file
+ * get their zeros. Errors: -EIO. */
+FL_NODISCARD int ext2_settle(struct ext2_inode *ip) FL_REQUIRES(ip->fs->meta);
 
-/* ---- ext2_inode.c ------------------------------------------------------------------------------------------ */
+/* ---- ext2_inode.c -------------------------------------------------------------------------------------- */
 
 /* *ip: inode ino, with a reference. No lock but (D). Errors: -EIO, -ENOMEM. */
 FL_NODISCARD int ext2_iget(struct ext2_fs *fs, uint32_t ino, struct ext2_inode **ip);
@@ -206,12 +215,12 @@ FL_NODISCARD bool ext2_inodes_used(struct ext2_fs *fs, uint32_t allowed);
 /* All inodes have ended: their memory goes. */
 void ext2_inodes_free(struct ext2_fs *fs);
 
-/* ---- ext2_store.c ------------------------------------------------------------------------------------------ */
+/* ---- ext2_store.c -------------------------------------------------------------------------------------- */
 
 /* A store for a vnode of the file. NULL: no memory. */
 FL_NODISCARD struct store *ext2_store_create(struct ext2_inode *ip);
 
-/* ---- ext2_dir.c: (D) of dir, and (N) ------------------------------------------------------------------------- */
+/* ---- ext2_dir.c: (D) of dir, and (N) ------------------------------------------------------------------- */
 
 /* An entry that was found: at `offset` of block lblk, which buf, held, has. */
 struct ext2_entry {
@@ -245,7 +254,7 @@ struct ext2_dirent {
 FL_NODISCARD int ext2_dir_next(struct ext2_inode *dir, uint64_t *pos, struct ext2_dirent *entry)
     FL_REQUIRES(dir->fs->meta);
 
-/* ---- ext2_vnops.c ------------------------------------------------------------------------------------------ */
+/* ---- ext2_vnops.c -------------------------------------------------------------------------------------- */
 
 /* The operations of an inode of that mode. */
 FL_NODISCARD const struct inode_ops *ext2_ops(uint32_t mode);

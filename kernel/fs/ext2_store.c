@@ -17,6 +17,12 @@
  * Length. No block behind the file's end is written. On the disk the rest of the last block is zeros: the VM
  * writes zeros there, and ext2_truncate does.
  *
+ * A file without names that nobody has open or mapped is closed for the last time by the thread that deletes
+ * it (inode_end). What that thread writes is dropped; if the file is mapped still, its close writes nothing.
+ *
+ * A hole may be punched while a page that is partly in it is written. So writes wait while it is
+ * (writes_fence).
+ *
  * Locks: (E) for extents that were lately used, otherwise (N); ext2_mount.h has the argument why that ends.
  */
 #include "fs/ext2_mount.h"
@@ -27,7 +33,7 @@
 #define PIECES 8
 
 struct ext2_file_store {
-    struct store store; /* the first field */
+    struct store store;    /* the first field */
     struct ext2_inode *ip; /* (c) one of its `stores` */
 };
 
@@ -117,6 +123,40 @@ static int file_map(struct ext2_inode *ip, enum store_op op, uint32_t lblk, uint
     return error;
 }
 
+/* ---- writes under way ---------------------------------------------------------------------------------- */
+
+static void write_begin(struct ext2_inode *ip)
+{
+    machine_lock(&ip->extent_lock);
+    while (ip->fenced)
+        (void)machine_wait(&ip->writes, &ip->extent_lock, UINT64_MAX);
+    ip->writes++;
+    machine_unlock(&ip->extent_lock);
+}
+
+/* Any thread; no lock held. */
+static void write_end(struct ext2_inode *ip)
+{
+    machine_lock(&ip->extent_lock);
+    bool wake = --ip->writes == 0 && ip->fenced;
+    machine_unlock(&ip->extent_lock);
+    if (wake)
+        machine_wake(&ip->writes);
+}
+
+/* Writes wait until `up` is false again, and none is under way. Without (N), which these may need. vn_lock,
+ * so one thread at a time does it. */
+static void writes_fence(struct ext2_inode *ip, bool up)
+{
+    machine_lock(&ip->extent_lock);
+    ip->fenced = up;
+    while (up && ip->writes > 0)
+        (void)machine_wait(&ip->writes, &ip->extent_lock, UINT64_MAX);
+    machine_unlock(&ip->extent_lock);
+    if (!up)
+        machine_wake(&ip->writes);
+}
+
 /* ---- memory of a request ------------------------------------------------------------------------------- */
 
 /* Where byte `at` of the file, which the request is about, is in memory. */
@@ -143,6 +183,16 @@ static void request_zero_tail(const struct ext2_inode *ip, const struct store_re
         request_zero(request, size > request->offset ? size : request->offset, end);
 }
 
+/* The request has been transferred. It is the core's again. */
+static void request_end(struct ext2_inode *ip, struct store_request *request, int error)
+{
+    if (request->op == STORE_WRITE)
+        write_end(ip);
+    else if (error == 0)
+        request_zero_tail(ip, request);
+    request->done(request, error);
+}
+
 /* ---- a request that goes on ---------------------------------------------------------------------------- */
 
 /* request.upper_private */
@@ -157,9 +207,7 @@ static void ext2_done(struct store_request *request, int error)
     struct ext2_inode *ip = (struct ext2_inode *)request->upper_private[UPPER_INODE];
     request->done = (void (*)(struct store_request *, int))request->upper_private[UPPER_DONE];
     request->offset = request->upper_private[UPPER_OFFSET];
-    if (request->op == STORE_READ && error == 0)
-        request_zero_tail(ip, request);
-    request->done(request, error);
+    request_end(ip, request, error);
 }
 
 static void request_forward(struct ext2_inode *ip, struct store_request *request, uint64_t offset)
@@ -277,10 +325,14 @@ static void ext2_submit(struct store *store, struct store_request *request)
     uint64_t size = ip->size, mask = ip->fs->block_bytes - 1;
     uint64_t stop = request->offset + request->len_bytes, end = (size + mask) & ~mask;
     uint32_t lblk = (uint32_t)(request->offset >> shift);
-    struct ext2_extent extent;
+    struct ext2_extent extent = {0};
     int error = 0;
     request->upper_private[UPPER_INODE] = 0;
     end = stop < end ? stop : end;
+    if (request->op == STORE_WRITE && ip->ender == machine_self())
+        end = 0;
+    if (request->op == STORE_WRITE)
+        write_begin(ip);
     if (request->offset < end) {
         uint32_t n = (uint32_t)((end - request->offset) >> shift);
         error = file_map(ip, request->op, lblk, n, &extent);
@@ -293,9 +345,7 @@ static void ext2_submit(struct store *store, struct store_request *request)
         if (error == 0)
             error = request_pieces(ip, request, lblk, lblk + n);
     }
-    if (request->op == STORE_READ && error == 0)
-        request_zero_tail(ip, request);
-    request->done(request, error);
+    request_end(ip, request, error);
 }
 
 static void ext2_wait(struct store *store, struct store_request *request)
@@ -315,7 +365,7 @@ static int ext2_flush(struct store *store)
 {
     struct ext2_inode *ip = store_inode(store);
     sleep_lock(&ip->fs->meta);
-    int error = ext2_settle(ip, false);
+    int error = ext2_settle(ip);
     if (error == 0)
         error = ext2_bsync(ip->fs, false);
     sleep_unlock(&ip->fs->meta);
@@ -404,6 +454,7 @@ static int ext2_punch(struct store *store, uint64_t offset, uint64_t len_bytes)
     struct ext2_fs *fs = ip->fs;
     uint64_t mask = fs->block_bytes - 1, end = offset + len_bytes;
     uint64_t first = (offset + mask) & ~mask, last = end & ~mask;
+    writes_fence(ip, true); /* of pages that are partly in the hole: their blocks are read and written here */
     sleep_lock(&ip->fs->meta);
     int error = block_zero(ip, offset, first < end ? first : end);
     if (error == 0 && last >= first)
@@ -411,6 +462,7 @@ static int ext2_punch(struct store *store, uint64_t offset, uint64_t len_bytes)
     if (error == 0 && first < last)
         error = ext2_bfree(ip, (uint32_t)(first >> fs->block_shift), (uint32_t)(last >> fs->block_shift));
     sleep_unlock(&ip->fs->meta);
+    writes_fence(ip, false);
     return error;
 }
 
@@ -455,8 +507,8 @@ static int ext2_allocate(struct store *store, uint64_t offset, uint64_t len_byte
     if (end > fs->max_bytes)
         return -EFBIG;
     sleep_lock(&ip->fs->meta);
-    int error = file_allocate(ip, (uint32_t)(offset >> fs->block_shift),
-                              (uint32_t)((end + mask) >> fs->block_shift));
+    int error =
+        file_allocate(ip, (uint32_t)(offset >> fs->block_shift), (uint32_t)((end + mask) >> fs->block_shift));
     sleep_unlock(&ip->fs->meta);
     return error;
 }

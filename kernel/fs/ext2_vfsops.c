@@ -7,8 +7,9 @@
  *   unmount      sync ─▶ all inodes end ─▶ metadata, "clean" ─▶ memory
  *
  * Clean. On the disk the superblock says EXT2_VALID_FS after a sync and until metadata is written next: so a
- * computer may be switched off after a sync. A file system that was not clean when it was mounted, or has
- * contradicted itself since, is never said to be.
+ * computer may be switched off after a sync; but not while a file without names is in use, for its inode is
+ * allocated then. A file system that was not clean when it was mounted, or has contradicted itself since, is
+ * never said to be.
  *
  * Numbers from the disk are checked here once, and where they are used if they can change.
  */
@@ -56,7 +57,8 @@ static int super_known(const struct ext2_super_block *sb, bool read_only)
     if (sb->s_rev_level == 0)
         return 0;
     if (sb->s_feature_incompat & ~(uint32_t)EXT2_INCOMPAT_KNOWN)
-        return refuse("unknown incompatible features", sb->s_feature_incompat & ~(uint32_t)EXT2_INCOMPAT_KNOWN);
+        return refuse("unknown incompatible features",
+                      sb->s_feature_incompat & ~(uint32_t)EXT2_INCOMPAT_KNOWN);
     uint32_t ro = sb->s_feature_ro_compat & ~(uint32_t)EXT2_RO_COMPAT_KNOWN;
     return ro != 0 && !read_only ? refuse("unknown features that allow only to read", ro) : 0;
 }
@@ -84,14 +86,15 @@ static int super_numbers(struct ext2_fs *fs, uint64_t device_bytes)
         !power_of_two(fs->inode_bytes))
         return refuse("wrong size of inodes", fs->inode_bytes);
     fs->ngroups = (blocks - 1) / sb->s_blocks_per_group + 1;
-    if ((uint64_t)fs->ngroups * sb->s_inodes_per_group != sb->s_inodes_count || fs->first_ino < EXT2_OLD_FIRST_INO ||
-        fs->first_ino > sb->s_inodes_per_group)
+    if ((uint64_t)fs->ngroups * sb->s_inodes_per_group != sb->s_inodes_count ||
+        fs->first_ino < EXT2_OLD_FIRST_INO || fs->first_ino > sb->s_inodes_per_group)
         return refuse("wrong number of inodes", sb->s_inodes_count);
     uint64_t itable_bytes = (uint64_t)sb->s_inodes_per_group * fs->inode_bytes;
     fs->itable_blocks = (uint32_t)((itable_bytes + fs->block_bytes - 1) >> fs->block_shift);
     fs->pointers = fs->block_bytes / 4;
     uint64_t p = fs->pointers, most = (EXT2_NDIR_BLOCKS + p + p * p + p * p * p) << fs->block_shift;
-    uint64_t sectors = UINT64_C(1) << 40; /* i_blocks counts sectors in 32 bits, blocks of numbers among them */
+    /* i_blocks counts sectors in 32 bits, blocks of numbers among them */
+    uint64_t sectors = UINT64_C(1) << 40;
     fs->max_bytes = sb->s_rev_level == 0 ? INT32_MAX : most < sectors ? most : sectors;
     return 0;
 }

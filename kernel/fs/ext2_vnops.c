@@ -90,8 +90,7 @@ static int ext2_create(struct inode *dir, const char *name, size_t len_bytes, ui
 }
 
 /* The target goes into the inode if it fits, else into a block. */
-static int symlink_set(struct ext2_inode *ip, const char *target, size_t len_bytes)
-    FL_REQUIRES(ip->fs->meta)
+static int symlink_set(struct ext2_inode *ip, const char *target, size_t len_bytes) FL_REQUIRES(ip->fs->meta)
 {
     struct ext2_extent extent;
     struct ext2_buf *buf;
@@ -248,7 +247,8 @@ static int rename_add(const struct rename *r, struct ext2_buf **buf) FL_REQUIRES
     }
     uint64_t old_bytes = r->to_dir->size;
     int error = ext2_dir_add(r->to_dir, r->to, r->to_len_bytes, ino, r->inode->mode, buf);
-    if (error == 0 && r->to_dir->size != old_bytes) { /* several blocks lead to the name: all go to the disk */
+    if (error == 0 &&
+        r->to_dir->size != old_bytes) { /* several blocks lead to the name: all go to the disk */
         error = ext2_bsync(fs, false);
         if (error != 0)
             ext2_brelse(*buf);
@@ -348,8 +348,8 @@ FL_NO_THREAD_SAFETY_ANALYSIS static int rename_replacing(const struct rename *r)
 static int ext2_rename(struct inode *from_dir, const char *from, size_t from_len_bytes, struct inode *to_dir,
                        const char *to, size_t to_len_bytes, struct inode *inode, struct inode *replaced)
 {
-    const struct rename r = {ext2_i(from_dir), ext2_i(to_dir), from,     to, from_len_bytes,
-                             to_len_bytes,     inode,          replaced};
+    const struct rename r = {ext2_i(from_dir), ext2_i(to_dir), from,  to,
+                             from_len_bytes,   to_len_bytes,   inode, replaced};
     struct ext2_inode *ip = ext2_i(inode);
     int error = may_create(to_dir, to_len_bytes);
     if (error != 0 || replaced == inode) /* two names of one file stay */

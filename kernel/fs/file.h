@@ -105,8 +105,8 @@ FL_NODISCARD int64_t kernel_read(struct file *file, void *buffer, size_t len_byt
  * -ERANGE. */
 FL_NODISCARD int inode_path(struct inode *inode, char *path, size_t max);
 
-/* Some file's poll answer changed: whoever polls looks again. Cheap when nobody does. Context: any thread, also
- * under the kernel's locks; not an interrupt. */
+/* Some file's poll answer changed: whoever polls looks again. Cheap when nobody does. Context: any thread,
+ * also under the kernel's locks; not an interrupt. */
 void poll_wake(void);
 
 /* Mounts everything and opens /dev/console; the first thing that the first process does. root_device: "vda".

@@ -34,7 +34,7 @@ struct filedesc {
     uint32_t least_free; /* (FD) no descriptor below it is free */
 };
 
-/* ---- tables ---------------------------------------------------------------------------------------------- */
+/* ---- tables -------------------------------------------------------------------------------------------- */
 
 static struct filedesc *filedesc_alloc(uint32_t nfiles)
 {
@@ -111,9 +111,8 @@ void filedesc_put(struct filedesc *fd)
     kfree(fd);
 }
 
-/* Makes the table at least `least` long. (FD), released in between. */
-static int filedesc_grow(struct filedesc *fd,
-                         uint32_t least) FL_NO_THREAD_SAFETY_ANALYSIS /* of a parameter */
+/* Makes the table at least `least` long. Errors: -ENOMEM. */
+static int filedesc_grow(struct filedesc *fd, uint32_t least) FL_REQUIRES(fd->lock)
 {
     uint32_t nfiles = fd->nfiles;
 
@@ -136,7 +135,7 @@ static int filedesc_grow(struct filedesc *fd,
     return 0;
 }
 
-/* ---- from a descriptor to its file ------------------------------------------------------------------------- */
+/* ---- from a descriptor to its file --------------------------------------------------------------------- */
 
 /* Nobody else can change the caller's table. */
 static bool filedesc_private(struct proc *proc)
@@ -182,7 +181,7 @@ void filedesc_next(struct filedesc *table, int *fd, struct file **file)
     machine_unlock(&table->lock);
 }
 
-/* ---- changes --------------------------------------------------------------------------------------------- */
+/* ---- changes ------------------------------------------------------------------------------------------- */
 
 static void cloexec_set(struct filedesc *table, uint32_t fd, bool set)
 {
@@ -203,7 +202,7 @@ static uint32_t descriptor_limit(void)
 }
 
 /* Returns the lowest free descriptor >= least, for which the table has a place. Errors: -EMFILE. (FD). */
-static int descriptor_find(struct filedesc *table, uint32_t least, uint32_t limit)
+static int descriptor_find(struct filedesc *table, uint32_t least, uint32_t limit) FL_REQUIRES(table->lock)
 {
     uint32_t fd = least > table->least_free ? least : table->least_free;
 

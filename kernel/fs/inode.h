@@ -62,8 +62,8 @@ struct inode_ops {
     /* Both names are in this mount; `replaced` is what the new one names now, or NULL. (D) of both dirs, and
      * the mount's rename lock. */
     FL_NODISCARD int (*rename)(struct inode *from_dir, const char *from, size_t from_len_bytes,
-                               struct inode *to_dir, const char *to, size_t to_len_bytes,
-                               struct inode *inode, struct inode *replaced);
+                               struct inode *to_dir, const char *to, size_t to_len_bytes, struct inode *inode,
+                               struct inode *replaced);
     /* The entries from position *pos on, 0 at first, "." and ".." among them; *pos is advanced past those
      * that `emit` took. (D) of dir. */
     FL_NODISCARD int (*readdir)(struct inode *dir, uint64_t *pos, readdir_fn *emit, void *arg);
@@ -89,28 +89,28 @@ struct inode {
     uint64_t ino;                /* (c) */
     uint64_t rdev;               /* (c) of a device: its number, as Linux encodes it */
     _Atomic uint32_t refs;
-    struct sleep_lock lock; /* (D) */
-    uint32_t mode;          /* (D) S_IF* and rights; the type is constant */
-    uint32_t nlink;         /* (D) */
-    uint32_t uid, gid;      /* (D) */
+    struct sleep_lock lock;               /* (D) */
+    uint32_t mode;                        /* (D) S_IF* and rights; the type is constant */
+    uint32_t nlink;                       /* (D) */
+    uint32_t uid, gid;                    /* (D) */
     int64_t atime_ns, mtime_ns, ctime_ns; /* (D) since 1970 */
     /* (D) of directories, links and devices. Of a regular file its vnode knows the length; a file system on a
      * disk keeps it here, too, whenever it changes, so that stat needs no vnode. */
     uint64_t size_bytes;
-    uint64_t blocks;     /* (D) of 512 bytes, for stat */
+    uint64_t blocks;       /* (D) of 512 bytes, for stat */
     struct mount *covered; /* (D) what is mounted on this directory, or NULL */
     void *fs;              /* the file system's own */
 };
 
 struct mount {
-    const char *type; /* (c) "ext2" */
+    const char *type;   /* (c) "ext2" */
     struct inode *root; /* (c) with a reference */
     struct inode *on;   /* (c) the directory that it covers, with a reference; NULL: the root of all */
     struct sleep_lock rename_lock;
-    bool read_only;    /* (c) */
-    bool uncached;     /* (c) names come and go by themselves, so namecache.h must not know them (proc) */
-    uint64_t dev;      /* (c) st_dev */
-    void *fs;          /* the file system's own */
+    bool read_only; /* (c) */
+    bool uncached;  /* (c) names come and go by themselves, so namecache.h must not know them (proc) */
+    uint64_t dev;   /* (c) st_dev */
+    void *fs;       /* the file system's own */
     /* All that the file system knows goes to stable storage: its files' dirty pages, its metadata. */
     FL_NODISCARD int (*sync)(struct mount *mount);
     FL_NODISCARD int (*statfs)(struct mount *mount, void *statfs); /* struct statfs64 of Linux */

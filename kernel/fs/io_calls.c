@@ -68,7 +68,7 @@ static inline int64_t file_move(const struct call_file *call, bool writes, const
     return result;
 }
 
-/* ---- read, write --------------------------------------------------------------------------------------------------- */
+/* ---- read, write --------------------------------------------------------------------------------------- */
 
 static inline int64_t move_one(const uint64_t arg[6], bool writes)
 {
@@ -191,7 +191,7 @@ int64_t sys_pwrite64(const uint64_t arg[6])
     return move_one_at(arg, true);
 }
 
-/* ---- lseek ------------------------------------------------------------------------------------------------------------- */
+/* ---- lseek --------------------------------------------------------------------------------------------- */
 
 static uint64_t file_size(const struct file *file)
 {
@@ -246,7 +246,7 @@ int64_t sys_lseek(const uint64_t arg[6])
     return to;
 }
 
-/* ---- sendfile ------------------------------------------------------------------------------------------------------------ */
+/* ---- sendfile ------------------------------------------------------------------------------------------ */
 
 /* Writes all of the kernel's bytes. Returns how many; errors, if none. */
 static int64_t send_bytes(struct file *out, char *bytes, size_t len_bytes)
@@ -323,7 +323,7 @@ int64_t sys_sendfile(const uint64_t arg[6])
     return error;
 }
 
-/* ---- to the disk ------------------------------------------------------------------------------------------------------------ */
+/* ---- to the disk --------------------------------------------------------------------------------------- */
 
 /* Calls do(file, arg) with the descriptor's file. */
 static int64_t with_file(const uint64_t arg[6], int64_t (*call)(struct file *file, const uint64_t arg[6]))

@@ -1,14 +1,15 @@
 /*
  * lockf.c: locks of files: POSIX record locks, those of open file descriptions, and flock(2).
  *
- *   lockf_set ─▶ is another owner's lock in the way? ─ no ─▶ cut the owner's locks out of the range, add this one
- *                   │ yes: wait on the list ─▶ look again                    merge with neighbours of its kind
+ *   lockf_set ─▶ is another owner's lock in the way? ─ no ─▶ cut the owner's locks out of the range, add
+ *                   │ yes: wait on the list ─▶ look again          this one, merge it with its neighbours
  *
- * A change of an owner's locks needs at most two locks of fresh memory: the new one, and one for a lock that is
- * cut in the middle. Both are allocated before anything changes.
+ * A change of an owner's locks needs at most two locks of fresh memory: the new one, and one for a lock that
+ * is cut in the middle. Both are allocated before anything changes.
  *
- * Deadlock: a wait of owner A for B is refused if B waits, over any number of others, for A. Each owner has at
- * most one wait that counts: a thread of a process that waits (EDEADLK is for POSIX locks alone, as on Linux).
+ * Deadlock: a wait of owner A for B is refused if B waits, over any number of others, for A. Each owner has
+ * at most one wait that counts: a thread of a process that waits (EDEADLK is for POSIX locks alone, as on
+ * Linux).
  */
 #include "fs/lockf.h"
 
@@ -36,11 +37,11 @@ struct lockf_wait {
 static struct machine_lock lockf_lock;
 static struct lockf_head *bucket[LOCKF_BUCKETS] FL_GUARDED_BY(lockf_lock);
 static struct lockf_wait *waits FL_GUARDED_BY(lockf_lock);
-/* How many heads there are. Read without the lock by those who close files, of which most have no locks: a file
- * that has one was locked by a call that is over. */
+/* How many heads there are. Read without the lock by those who close files, of which most have no locks: a
+ * file that has one was locked by a call that is over. */
 static _Atomic uint32_t heads;
 
-/* ---- heads, (LF) --------------------------------------------------------------------------------------------------- */
+/* ---- heads, (LF) --------------------------------------------------------------------------------------- */
 
 static struct lockf_head **head_link(const struct inode *inode) FL_REQUIRES(lockf_lock)
 {
@@ -93,7 +94,7 @@ static void inode_drop(struct inode *inode)
         inode_put(inode);
 }
 
-/* ---- ranges, (LF) --------------------------------------------------------------------------------------------------- */
+/* ---- ranges, (LF) -------------------------------------------------------------------------------------- */
 
 static bool overlaps(const struct lockf *a, const struct lockf *b)
 {
@@ -124,8 +125,8 @@ static void insert(struct lockf_head *head, struct lockf *lock) FL_REQUIRES(lock
     *link = lock;
 }
 
-/* Takes the range out of the owner's locks. *spare: for the rear of a lock that has the range in its middle; NULL
- * if it was used. */
+/* Takes the range out of the owner's locks. *spare: for the rear of a lock that has the range in its middle;
+ * NULL if it was used. */
 static void cut(struct lockf_head *head, const struct lockf *range, struct lockf **spare)
     FL_REQUIRES(lockf_lock)
 {
@@ -177,7 +178,7 @@ static void merge(struct lockf_head *head, struct lockf *lock) FL_REQUIRES(lockf
     }
 }
 
-/* ---- waiting, (LF) ------------------------------------------------------------------------------------------------------ */
+/* ---- waiting, (LF) ------------------------------------------------------------------------------------- */
 
 /* Whether `holder` waits for `owner`, over others. A circle would have been refused, so the walk ends. */
 static bool waits_for(const void *holder, const void *owner) FL_REQUIRES(lockf_lock)
@@ -200,7 +201,7 @@ static int wait_for(struct lockf_head *head, const struct lockf *lock, const str
     FL_REQUIRES(lockf_lock)
 {
     struct lockf_wait wait = {.owner = lock->owner, .holder = other->owner}, **link;
-    /* The owner of a POSIX lock is a process; of others it is an open file, which does not wait for anything. */
+    /* The owner of a POSIX lock is a process; of others it is an open file, which waits for nothing. */
     bool counts = lock->kind == LOCKF_RECORD && lock->pid >= 0;
 
     if (counts && waits_for(other->owner, lock->owner))
@@ -231,7 +232,7 @@ static int wait_free(struct lockf_head *head, const struct lockf *lock, bool wai
     return error;
 }
 
-/* ---- what lockf.h offers ------------------------------------------------------------------------------------------------- */
+/* ---- what lockf.h offers ------------------------------------------------------------------------------- */
 
 /* Sets the lock, which becomes a part of the list, or is NULL: then the range is only cut out. Errors: as
  * wait_free; -ENOMEM; fresh is freed then. */

@@ -8,7 +8,8 @@
  *   OFD         the open file                      by F_UNLCK; with the open file
  *   flock       the open file; all of the file     by LOCK_UN; with the open file
  *
- * POSIX and OFD locks exclude each other; flock knows nothing of them. (kern_lockf.c, FreeBSD; locks.c, Linux.)
+ * POSIX and OFD locks exclude each other; flock knows nothing of them. (kern_lockf.c, FreeBSD; locks.c,
+ * Linux.)
  *
  * Locks: (LF) lockf_lock: all of it. A leaf.
  */
@@ -35,8 +36,8 @@ struct lockf {
 /*
  * lockf_set: the range becomes the owner's, as `lock` says; what the owner had there is replaced. `wait`:
  * until nobody else is in the way. Errors: -EAGAIN, without wait; -EDEADLK, a circle of waits; -ERESTART;
- * -ENOMEM (-ENOLCK for programs). lockf_clear: the owner has none in the range. Errors: -ENOMEM, of a lock that
- * would be split. lockf_test: *lock becomes one that is in the way; returns whether there is one.
+ * -ENOMEM (-ENOLCK for programs). lockf_clear: the owner has none in the range. Errors: -ENOMEM, of a lock
+ * that would be split. lockf_test: *lock becomes one that is in the way; returns whether there is one.
  */
 FL_NODISCARD int lockf_set(struct inode *inode, const struct lockf *lock, bool wait);
 FL_NODISCARD int lockf_clear(struct inode *inode, const struct lockf *range);

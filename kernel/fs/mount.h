@@ -20,8 +20,8 @@ FL_NODISCARD uint64_t mount_anonymous_dev(void);
 /* The mount covers the directory `on` (NULL: it becomes the root of all), to which it takes a reference.
  * Errors: -EBUSY, something covers it already; -ENOTDIR. */
 FL_NODISCARD int mount_add(struct mount *mount, struct inode *on);
-/* The mount of this root inode is written back and ends. Drops the caller's reference. Errors: -EINVAL, it is no
- * root; -EBUSY, files of it are in use, or mounts on it; of its last writes: it is gone nevertheless. */
+/* The mount of this root inode is written back and ends. Drops the caller's reference. Errors: -EINVAL, it is
+ * no root; -EBUSY, files of it are in use, or mounts on it; of its last writes: it is gone nevertheless. */
 FL_NODISCARD int mount_remove(struct inode *root);
 /* The mount's root, if the directory is covered, instead of it: drops one reference and takes the other. */
 FL_NODISCARD struct inode *mount_cross(struct inode *inode);

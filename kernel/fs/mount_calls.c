@@ -21,7 +21,8 @@
 #define TYPE_MAX     32
 #define MNT_FORCE    1
 #define MNT_DETACH   2
-#define UMOUNT_FLAGS (MNT_FORCE | MNT_DETACH | 8 /* UMOUNT_NOFOLLOW */)
+#define MNT_NOFOLLOW 8
+#define UMOUNT_FLAGS (MNT_FORCE | MNT_DETACH | MNT_NOFOLLOW)
 
 /* The file system on the block device of that path. */
 static int mount_device(uint64_t source, bool read_only, struct mount **mount)

@@ -45,7 +45,7 @@ static uint32_t hash_inode(const struct inode *inode)
     return ((uint32_t)((uint64_t)inode >> 4) * 2654435761u) >> 16;
 }
 
-/* ---- the lists, (NC) --------------------------------------------------------------------------------------- */
+/* ---- the lists, (NC) ----------------------------------------------------------------------------------- */
 
 static struct namecache_entry *entry_find(const struct inode *dir, const char *name, size_t len_bytes,
                                           uint32_t hash)
@@ -124,7 +124,7 @@ static void entry_free(struct namecache_entry *entry)
     kfree(entry);
 }
 
-/* ---- what namecache.h offers --------------------------------------------------------------------------------- */
+/* ---- what namecache.h offers --------------------------------------------------------------------------- */
 
 struct inode *namecache_lookup(struct inode *dir, const char *name, size_t len_bytes)
 {

@@ -8,8 +8,8 @@
  * direction the cache tells the path of a file that is open, running or mapped. The references keep inodes in
  * memory, and with them what is cached of their files, after the last program has closed them.
  *
- * An entry is made and removed under (D) of the directory, together with the change of the directory. So it is
- * true for as long as a walk could have come to it.
+ * An entry is made and removed under (D) of the directory, together with the change of the directory. So it
+ * is true for as long as a walk could have come to it.
  *
  * Locks: (NC) namecache_lock, a leaf; references are dropped after it is released. (vfs_cache.c, BSD.)
  * Does not do: names that are not there.

@@ -22,7 +22,7 @@
 
 #define LINKS_MAX 40 /* in one walk (MAXSYMLINKS, Linux) */
 
-/* ---- paths of programs --------------------------------------------------------------------------------------- */
+/* ---- paths of programs --------------------------------------------------------------------------------- */
 
 int pathname_copyin(struct pathname *pathname, uint64_t user, bool empty)
 {
@@ -47,7 +47,7 @@ void pathname_free(struct pathname *pathname)
         kfree(pathname->path);
 }
 
-/* ---- one name ---------------------------------------------------------------------------------------------------- */
+/* ---- one name ------------------------------------------------------------------------------------------ */
 
 int dir_lookup(struct inode *dir, const char *name, size_t len_bytes, struct inode **inode)
 {
@@ -126,7 +126,7 @@ static int walk_lookup(struct walk *walk, const char *name, size_t len_bytes, st
     return error;
 }
 
-/* ---- the walk ------------------------------------------------------------------------------------------------------ */
+/* ---- the walk ------------------------------------------------------------------------------------------ */
 
 int walk_start(struct walk *walk, int dirfd, const char *path)
 {
@@ -246,7 +246,7 @@ int walk_last(struct walk *walk, struct inode **inode)
     return walk_lookup(walk, walk->last, walk->last_len, inode);
 }
 
-/* ---- whole paths ----------------------------------------------------------------------------------------------------- */
+/* ---- whole paths --------------------------------------------------------------------------------------- */
 
 static int walk_to_end(struct walk *walk, bool follow, struct inode **inode)
 {
@@ -314,7 +314,7 @@ int fd_inode(int fd, struct inode **inode)
     return error;
 }
 
-/* ---- from an inode to its path ------------------------------------------------------------------------------------------ */
+/* ---- from an inode to its path ------------------------------------------------------------------------- */
 
 /* A directory is searched for the name that leads to an inode. */
 struct search {
@@ -337,7 +337,7 @@ static int search_emit(void *arg, const char *name, size_t len_bytes, uint64_t i
     return -EEXIST; /* ends the readdir */
 }
 
-/* The parent and the name of a directory that the cache does not know. Errors: -ENOENT, of the file system. */
+/* Parent and name of a directory that the cache does not know. Errors: -ENOENT, of the file system. */
 static int directory_name(struct inode *inode, struct inode **dir, char *name)
 {
     struct search search = {.ino = inode->ino, .name = name};

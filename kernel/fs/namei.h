@@ -2,7 +2,7 @@
  * namei.h: from a path to an inode.
  *
  *   "/bin/../lib/x"    walk_start ─▶ walk_parent ─▶ dir: /lib, last: "x" ─▶ walk_last ─▶ inode
- *                                        │ links are put in front of what is left of the path; 40, then -ELOOP
+ *                                        │ links are put before what is left of the path; 40, then -ELOOP
  *                                        └ a directory that is mounted on gives way to the mount's root
  *
  * A call that changes a directory (create, unlink, rename …) stops at walk_parent, and looks the last name up
@@ -68,7 +68,7 @@ FL_NODISCARD int namei_user(int dirfd, uint64_t path, unsigned flags, struct ino
  * has none. */
 FL_NODISCARD int fd_inode(int fd, struct inode **inode);
 
-/* ---- where paths start (fs_context.c) ---------------------------------------------------------------------- */
+/* ---- where paths start (fs_context.c) ------------------------------------------------------------------ */
 
 /* With references. */
 FL_NODISCARD struct inode *fs_context_root(struct fs_context *fs);
@@ -79,10 +79,10 @@ FL_NODISCARD uint32_t fs_context_umask(struct fs_context *fs);
 /* Returns the one before. */
 uint32_t fs_context_set_umask(struct fs_context *fs, uint32_t umask);
 
-/* ---- changes of directories (names.c) ----------------------------------------------------------------------- */
+/* ---- changes of directories (names.c) ------------------------------------------------------------------ */
 
-/* The errors are Linux's. `mode` has the type; umask is taken off by these functions. *inode, if not NULL: what
- * was made, with a reference. */
+/* The errors are Linux's. `mode` has the type; umask is taken off by these functions. *inode, if not NULL:
+ * what was made, with a reference. */
 FL_NODISCARD int name_create(int dirfd, const char *path, uint32_t mode, uint64_t rdev, struct inode **inode);
 /* The same of a name in dir that is not there. (D) of dir. *inode has a reference. */
 FL_NODISCARD int dir_create(struct inode *dir, const char *name, size_t len_bytes, uint32_t mode,
@@ -93,7 +93,7 @@ FL_NODISCARD int name_link(struct inode *inode, int dirfd, const char *path);
 FL_NODISCARD int name_unlink(int dirfd, const char *path, bool directory);
 FL_NODISCARD int name_rename(int from_dirfd, const char *from, int to_dirfd, const char *to, bool noreplace);
 
-/* ---- opening (open.c) ------------------------------------------------------------------------------------------ */
+/* ---- opening (open.c) ---------------------------------------------------------------------------------- */
 
 /* open(2). mode: of a file that is made. *file has a reference. */
 FL_NODISCARD int file_open(int dirfd, const char *path, unsigned flags, uint32_t mode, struct file **file);

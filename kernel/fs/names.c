@@ -17,10 +17,10 @@
 #include <linux/fcntl.h>
 #include <linux/stat.h>
 
-/* ---- making names ----------------------------------------------------------------------------------------------- */
+/* ---- making names -------------------------------------------------------------------------------------- */
 
-/* Walks to the directory in which `path` can be made. On success (D) of walk->dir is held, and the name is not
- * there. walk_end follows in any case. */
+/* Walks to the directory in which `path` can be made. On success (D) of walk->dir is held, and the name is
+ * not there. walk_end follows in any case. */
 static int create_lock(struct walk *walk, int dirfd, const char *path,
                        bool directory) FL_NO_THREAD_SAFETY_ANALYSIS /* keeps the lock */
 {
@@ -98,8 +98,8 @@ int name_create(int dirfd, const char *path, uint32_t mode, uint64_t rdev,
     return error;
 }
 
-int name_symlink(const char *target, int dirfd,
-                 const char *path) FL_NO_THREAD_SAFETY_ANALYSIS /* create_lock */
+/* No analysis: of create_lock. */
+int name_symlink(const char *target, int dirfd, const char *path) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     struct walk walk;
     int error = create_lock(&walk, dirfd, path, false);
@@ -136,7 +136,7 @@ int name_link(struct inode *inode, int dirfd, const char *path) FL_NO_THREAD_SAF
     return error;
 }
 
-/* ---- removing --------------------------------------------------------------------------------------------------------- */
+/* ---- removing ------------------------------------------------------------------------------------------ */
 
 /* (D) of walk->dir. *inode: what was removed, with a reference; NULL: nothing was. */
 static int unlink_locked(struct walk *walk, bool directory, struct inode **inode)
@@ -191,7 +191,7 @@ int name_unlink(int dirfd, const char *path, bool directory)
     return error;
 }
 
-/* ---- moving ------------------------------------------------------------------------------------------------------------- */
+/* ---- moving -------------------------------------------------------------------------------------------- */
 
 /* What is to be moved, and what its new name leads to now. */
 struct rename {

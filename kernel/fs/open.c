@@ -3,8 +3,8 @@
  *
  *   file_open ─▶ open_walk: the inode, made if O_CREAT says so ─▶ file_open_inode ─▶ ops, vnode by the type:
  *
- *     regular   directory   character device   block device   fifo       the file system's own open, if it has
- *     regular.c directory.c devfs.c            devfs.c        pipe.c     one, goes first (proc)
+ *     regular    directory    character or block device    fifo
+ *     regular.c  directory.c  devfs.c                      pipe.c     (first inode_ops.open, if there is one)
  */
 #include "fs/devfs.h"
 #include "fs/directory.h"
@@ -23,7 +23,7 @@
 /* O_PATH: the file only says where it is. */
 static const struct file_ops path_ops = {0};
 
-/* ---- the inode --------------------------------------------------------------------------------------------------- */
+/* ---- the inode ----------------------------------------------------------------------------------------- */
 
 /* The last name, with O_CREAT. *made: it was not there. */
 static int open_create(struct walk *walk, unsigned flags, uint32_t mode, struct inode **inode, bool *made)
@@ -84,7 +84,7 @@ static int open_walk(struct walk *walk, unsigned flags, uint32_t mode, struct in
     return error;
 }
 
-/* ---- the file ------------------------------------------------------------------------------------------------------ */
+/* ---- the file ------------------------------------------------------------------------------------------ */
 
 static int open_by_type(struct file *file)
 {

@@ -28,7 +28,7 @@
 #define SETFL_FLAGS         (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FASYNC)
 #define CLOSE_RANGE_CLOEXEC 4u /* linux/close_range.h */
 
-/* ---- coming and going ---------------------------------------------------------------------------------------------- */
+/* ---- coming and going ---------------------------------------------------------------------------------- */
 
 static int64_t open_at(int dirfd, uint64_t user_path, unsigned flags, uint32_t mode)
 {
@@ -187,7 +187,7 @@ int64_t sys_socket(const uint64_t arg[6])
     return -EAFNOSUPPORT; /* there is no network, and there are no sockets */
 }
 
-/* ---- record locks ------------------------------------------------------------------------------------------------------ */
+/* ---- record locks -------------------------------------------------------------------------------------- */
 
 /* [start, end) of what the program calls (whence, start, len). Errors: -EINVAL, -EOVERFLOW. */
 static int flock_range(const struct file *file, const struct flock *user, struct lockf *lock)
@@ -294,7 +294,7 @@ int64_t sys_flock(const uint64_t arg[6])
     return error == -ENOMEM ? -ENOLCK : error;
 }
 
-/* ---- fcntl --------------------------------------------------------------------------------------------------------------- */
+/* ---- fcntl --------------------------------------------------------------------------------------------- */
 
 static int64_t fcntl_setfl(struct file *file, unsigned flags)
 {
@@ -372,7 +372,7 @@ int64_t sys_fcntl(const uint64_t arg[6])
     return result;
 }
 
-/* ---- ioctl --------------------------------------------------------------------------------------------------------------- */
+/* ---- ioctl --------------------------------------------------------------------------------------------- */
 
 static int64_t ioctl_nonblock(struct file *file, uint64_t arg)
 {

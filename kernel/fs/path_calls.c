@@ -15,7 +15,7 @@
 #include <linux/fs.h>
 #include <linux/stat.h>
 
-/* ---- listing ---------------------------------------------------------------------------------------------------------- */
+/* ---- listing ------------------------------------------------------------------------------------------- */
 
 int64_t sys_getdents64(const uint64_t arg[6])
 {
@@ -29,7 +29,7 @@ int64_t sys_getdents64(const uint64_t arg[6])
     return result;
 }
 
-/* ---- where paths start --------------------------------------------------------------------------------------------------- */
+/* ---- where paths start --------------------------------------------------------------------------------- */
 
 int64_t sys_getcwd(const uint64_t arg[6])
 {
@@ -100,7 +100,7 @@ int64_t sys_umask(const uint64_t arg[6])
     return fs_context_set_umask(curproc()->fs, (uint32_t)arg[0]);
 }
 
-/* ---- making ------------------------------------------------------------------------------------------------------------------ */
+/* ---- making -------------------------------------------------------------------------------------------- */
 
 static int64_t create_at(int dirfd, uint64_t user_path, uint32_t mode, uint64_t rdev)
 {
@@ -213,7 +213,7 @@ int64_t sys_linkat(const uint64_t arg[6])
     return link_at((int)arg[0], arg[1], (int)arg[2], arg[3], (unsigned)arg[4]);
 }
 
-/* ---- removing and moving -------------------------------------------------------------------------------------------------------- */
+/* ---- removing and moving ------------------------------------------------------------------------------- */
 
 static int64_t unlink_at(int dirfd, uint64_t user_path, bool directory)
 {

@@ -5,9 +5,9 @@
  *                            ▲ read       ▲ write         at empty both go back to 0, so that a pipe which
  *                                                         carries little uses one page
  *
- * The copy between ring and program is made under the pipe's lock and takes no fault there. Where the program's
- * memory is absent, the lock is dropped, the memory faulted in, and the copy made again. A write of up to
- * PIPE_BUF bytes becomes visible as a whole or not at all.
+ * The copy between ring and program is made under the pipe's lock and takes no fault there. Where the
+ * program's memory is absent, the lock is dropped, the memory faulted in, and the copy made again. A write of
+ * up to PIPE_BUF bytes becomes visible as a whole or not at all.
  *
  * Nobody is woken who does not wait: the counts of waiters are kept under the lock.
  *
@@ -62,9 +62,10 @@ static bool file_writes(const struct file *file)
     return (file->flags & O_ACCMODE) != O_RDONLY;
 }
 
-/* ---- copying ------------------------------------------------------------------------------------------------------ */
+/* ---- copying ------------------------------------------------------------------------------------------- */
 
-/* Returns whether all was copied. `out`: to memory, otherwise from it; memory is the program's or the kernel's. */
+/* Returns whether all was copied. `out`: to memory, otherwise from it; memory is the program's or the
+ * kernel's. */
 static bool copy_nofault(void *memory, char *kernel, size_t len_bytes, bool out)
 {
     void *to = out ? memory : kernel;
@@ -161,7 +162,7 @@ static int64_t pipe_put(struct pipe *pipe, struct uio *uio, size_t len_bytes, bo
     return done > 0 ? (int64_t)done : error;
 }
 
-/* ---- reading and writing ---------------------------------------------------------------------------------------------- */
+/* ---- reading and writing ------------------------------------------------------------------------------- */
 
 static int pipe_wait(struct pipe *pipe, struct file *file, uint32_t *waiters) FL_REQUIRES(pipe->lock)
 {
@@ -293,7 +294,7 @@ static int64_t pipe_ioctl(struct file *file, uint64_t request, uint64_t arg)
     return copyout(&used, arg, sizeof(used));
 }
 
-/* ---- the ends ------------------------------------------------------------------------------------------------------------- */
+/* ---- the ends ------------------------------------------------------------------------------------------ */
 
 static void pipe_free(struct pipe *pipe)
 {
@@ -375,7 +376,7 @@ int pipe_create(unsigned flags, struct file *end[2])
     return 0;
 }
 
-/* ---- fifos ------------------------------------------------------------------------------------------------------------------ */
+/* ---- fifos --------------------------------------------------------------------------------------------- */
 
 /* The fifo's pipe, found or made, with the file counted among its ends. (FI). */
 static int fifo_attach(struct file *file, struct pipe **pipe)

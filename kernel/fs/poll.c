@@ -24,8 +24,8 @@ void poll_wake(void)
 
 void poll_begin(void)
 {
-    /* Whoever changes a file does so under the file's lock. Either this file is asked later, and says so, or the
-     * change comes after this count. */
+    /* Whoever changes a file does so under the file's lock. Either this file is asked later, and says so, or
+     * the change comes after this count. */
     atomic_fetch_add(&pollers, 1);
 }
 

@@ -3,8 +3,8 @@
  *
  *   poll_begin ─▶ seen = poll_seen ─▶ ask the files ─ nothing ─▶ poll_sleep(seen) ─▶ again ─▶ poll_end
  *
- * All who poll sleep on one channel, and each poll_wake wakes all of them. While nobody polls, poll_wake is one
- * load.
+ * All who poll sleep on one channel, and each poll_wake wakes all of them. While nobody polls, poll_wake is
+ * one load.
  *
  * Locks: (PO) poll_lock: the count of changes. A leaf.
  * Does not do: waiting at single files. It would pay with many who poll.
@@ -24,9 +24,9 @@ FL_NODISCARD int poll_sleep(uint32_t seen, uint64_t deadline_ns);
 FL_NODISCARD unsigned file_poll(struct file *file, unsigned events);
 
 /*
- * The caller's mask of signals is another one during the wait: the program's sigset at `user`, unless that is 0.
- * Where a signal ended the wait (`interrupted`), the old mask comes back after the signal is taken. Errors:
- * -EINVAL, -EFAULT.
+ * The caller's mask of signals is another one during the wait: the program's sigset at `user`, unless that is
+ * 0. Where a signal ended the wait (`interrupted`), the old mask comes back after the signal is taken.
+ * Errors: -EINVAL, -EFAULT.
  */
 FL_NODISCARD int poll_mask_begin(uint64_t user, uint64_t len_bytes);
 void poll_mask_end(uint64_t user, bool interrupted);

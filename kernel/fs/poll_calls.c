@@ -1,5 +1,6 @@
 /*
- * poll_calls.c: the system calls that wait for several files: poll and select. (epoll.c and eventfd.c have theirs.)
+ * poll_calls.c: the system calls that wait for several files: poll and select. (epoll.c and eventfd.c have
+ * theirs.)
  *
  *   sys_poll, sys_ppoll ─▶ pollfds in the kernel ─┐
  *   sys_select, sys_pselect6 ─▶ bits ─▶ pollfds ──┴▶ poll_files: scan, sleep, scan again ─▶ back
@@ -29,7 +30,7 @@
 #define SELECT_OUT (POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR)
 #define SELECT_EX  POLLPRI
 
-/* ---- the wait ------------------------------------------------------------------------------------------------------- */
+/* ---- the wait ------------------------------------------------------------------------------------------ */
 
 /* Returns how many have something to tell. */
 static int poll_scan(struct pollfd *fds, uint32_t nfds)
@@ -106,7 +107,7 @@ void poll_mask_end(uint64_t user, bool interrupted)
     machine_unlock(&proc_lock);
 }
 
-/* ---- poll --------------------------------------------------------------------------------------------------------------- */
+/* ---- poll ---------------------------------------------------------------------------------------------- */
 
 static int64_t poll_user(uint64_t user, uint64_t nfds, uint64_t deadline_ns)
 {
@@ -175,7 +176,7 @@ int64_t sys_ppoll(const uint64_t arg[6])
     return error != 0 && result >= 0 ? error : result;
 }
 
-/* ---- select ------------------------------------------------------------------------------------------------------------- */
+/* ---- select -------------------------------------------------------------------------------------------- */
 
 /* The three sets of a select, each `words` long. */
 struct select {

@@ -6,9 +6,9 @@
  *      └─ PID/ ─┬─ maps, status …      pid_entry[]
  *               └─ fd/ ─ 0, 1 …        links
  *
- * An inode is made for each lookup, and goes with its last reference: it only says which entry of a table it is,
- * of which process and descriptor. A file's text is made when it is read from its beginning, and kept by the open
- * file, so that the pieces of one reading belong together.
+ * An inode is made for each lookup, and goes with its last reference: it only says which entry of a table it
+ * is, of which process and descriptor. A file's text is made when it is read from its beginning, and kept by
+ * the open file, so that the pieces of one reading belong together.
  *
  * Locks: (PT) proc_open.lock: the text of one open file.
  */
@@ -58,7 +58,7 @@ struct proc_open {
 
 static const struct inode_ops proc_dir_ops, proc_file_ops, proc_link_ops;
 
-/* ---- the tree ------------------------------------------------------------------------------------------------------- */
+/* ---- the tree ------------------------------------------------------------------------------------------ */
 
 #define TEXT_FILE(name, text)                                                                                \
     {                                                                                                        \
@@ -127,7 +127,7 @@ static const struct entry root_entry[] = {
 };
 static const struct entry root_directory = DIRECTORY("", root_entry);
 
-/* ---- inodes ----------------------------------------------------------------------------------------------------------- */
+/* ---- inodes -------------------------------------------------------------------------------------------- */
 
 static struct proc_inode *proc_of(struct inode *inode)
 {
@@ -187,7 +187,7 @@ static void proc_release(struct inode *inode)
     inode_put(parent);
 }
 
-/* ---- directories -------------------------------------------------------------------------------------------------------- */
+/* ---- directories --------------------------------------------------------------------------------------- */
 
 /* Returns the number that the name is; -1: it is none. */
 static int number_of(const char *name, size_t len_bytes)
@@ -308,7 +308,7 @@ static int proc_readdir(struct inode *inode, uint64_t *pos, readdir_fn *emit, vo
     return error == 0 ? readdir_numbers(dir, pos, emit, arg) : error;
 }
 
-/* ---- links ---------------------------------------------------------------------------------------------------------------- */
+/* ---- links --------------------------------------------------------------------------------------------- */
 
 static int proc_readlink(struct inode *inode, char *target, size_t max)
 {
@@ -322,7 +322,7 @@ static int proc_readlink(struct inode *inode, char *target, size_t max)
     return (int)(text.len < max ? text.len : max);
 }
 
-/* ---- files ----------------------------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 /* Makes the text anew. (PT). */
 static int text_make(struct proc_inode *proc, struct text *text)
@@ -408,7 +408,7 @@ static const struct inode_ops proc_file_ops = {
     .release = proc_release,
 };
 
-/* ---- the mount --------------------------------------------------------------------------------------------------------------- */
+/* ---- the mount ----------------------------------------------------------------------------------------- */
 
 static int proc_statfs(struct mount *mount, void *statfs)
 {

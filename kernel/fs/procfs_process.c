@@ -1,7 +1,7 @@
 /*
  * procfs_process.c: what /proc says of one process.
  *
- *   view_get(pid) ─▶ a copy of what is needed, with references to space, descriptors, paths ─▶ text ─▶ view_put
+ *   view_get(pid) ─▶ a copy of what is needed, references to space, descriptors, paths ─▶ text ─▶ view_put
  *
  * Under (P) only the copy is made: what follows may sleep.
  *
@@ -15,14 +15,14 @@
 #include "kernel.h"
 #include "kmem.h"
 #include "lib/copy.h"
-#include "space.h"
+#include "x86_64/space.h"
 #include "string.h"
 #include "proc/proc.h"
 
 #include <linux/errno.h>
 #include <linux/stat.h>
 
-#define TICK_NS     UINT64_C(10000000) /* USER_HZ is 100 */
+#define TICK_NS     UINT64_C(10000000) /* programs take 100 a second for granted */
 #define MAPS_COLUMN 73                 /* where paths begin */
 
 struct view {
@@ -39,7 +39,7 @@ struct view {
     struct file *exe;      /* the same */
 };
 
-/* ---- the copy ------------------------------------------------------------------------------------------------------ */
+/* ---- the copy ------------------------------------------------------------------------------------------ */
 
 static char state_letter(const struct proc *proc) FL_REQUIRES(proc_lock)
 {
@@ -124,7 +124,7 @@ static void view_sizes(const struct view *view, struct fl_space_usage *usage, ui
     *resident = fl_space_machine(view->vm->map)->pmap.resident_count;
 }
 
-/* ---- text ------------------------------------------------------------------------------------------------------------- */
+/* ---- text ---------------------------------------------------------------------------------------------- */
 
 int procfs_pid_comm(struct text *text, int pid)
 {
@@ -222,9 +222,9 @@ int procfs_pid_status(struct text *text, int pid)
     return 0;
 }
 
-/* ---- arguments --------------------------------------------------------------------------------------------------------- */
+/* ---- arguments ----------------------------------------------------------------------------------------- */
 
-/* Copies from the space's memory, of one page: looks at it through the space's own tables. Errors: -EFAULT. */
+/* Copies from one page of the space, which it sees through the space's own tables. Errors: -EFAULT. */
 static int copy_from_space(struct vm_map *map, vm_offset_t va, char *to, size_t len_bytes)
 {
     struct thread *td = curthread();
@@ -270,7 +270,7 @@ int procfs_pid_cmdline(struct text *text, int pid)
     return error;
 }
 
-/* ---- maps ---------------------------------------------------------------------------------------------------------------- */
+/* ---- maps ---------------------------------------------------------------------------------------------- */
 
 /* The file that is mapped, and its path. */
 static void maps_file(struct text *text, size_t line, const struct vnode *vnode, char *path)
@@ -330,7 +330,7 @@ int procfs_pid_maps(struct text *text, int pid)
     return error;
 }
 
-/* ---- links ------------------------------------------------------------------------------------------------------------------ */
+/* ---- links --------------------------------------------------------------------------------------------- */
 
 static int text_path(struct text *text, struct inode *inode)
 {
@@ -385,7 +385,7 @@ int procfs_pid_root(struct text *text, int pid)
     return context_path(text, pid, fs_context_root);
 }
 
-/* ---- descriptors and processes ------------------------------------------------------------------------------------------------ */
+/* ---- descriptors and processes ------------------------------------------------------------------------- */
 
 /* *file: of the first descriptor >= *fd, with a reference. Errors: -ENOENT, -ESRCH. */
 static int next_file(int pid, int *fd, struct file **file)

@@ -1,9 +1,9 @@
 /*
  * procfs_system.c: what /proc says of the whole system.
  *
- * Numbers that the kernel does not count are left out, rather than shown as 0. The cache of a block device counts
- * as Cached, as its pages are a file's like all others. The load is that of now in all three places: no averages
- * are kept.
+ * Numbers that the kernel does not count are left out, rather than shown as 0. The cache of a block device
+ * counts as Cached, as its pages are a file's like all others. The load is that of now in all three places:
+ * no averages are kept.
  */
 #include "fs/devfs.h"
 #include "fs/mount.h"
@@ -15,7 +15,7 @@
 
 #include <linux/errno.h>
 
-#define TICK_NS UINT64_C(10000000) /* USER_HZ is 100 */
+#define TICK_NS UINT64_C(10000000) /* programs take 100 a second for granted */
 #define SEC_NS  UINT64_C(1000000000)
 #define RELEASE "6.1.0-faultline" /* what uname(2) says */
 
@@ -193,7 +193,7 @@ int procfs_osrelease(struct text *text, int pid)
     return 0;
 }
 
-/* ---- mounts ------------------------------------------------------------------------------------------------------------ */
+/* ---- mounts -------------------------------------------------------------------------------------------- */
 
 /* The text, and a place for paths. */
 struct mounts {

@@ -3,11 +3,12 @@
  *
  *   regular_read, regular_write ─▶ vnode_move ─▶ fl_vnode_read, fl_vnode_write     nearly always all there is
  *                                     │ -EFAULT: the program's page is not there
- *                                     └▶ move_slowly: fault_in, and again; then through a page of the kernel's
+ *                                     └▶ move_slowly: fault_in, again; then through a page of the kernel's
  *
  * The VM copies without taking faults. So a page of the program's that is absent is faulted in between two
- * copies. That may be in vain: memory is short, or the page is a private mapping's clean copy of the very page
- * of the file that is to be written. Then the bytes go through a page of the kernel's, which cannot be absent.
+ * copies. That may be in vain: memory is short, or the page is a private mapping's clean copy of the very
+ * page of the file that is to be written. Then the bytes go through a page of the kernel's, which cannot be
+ * absent.
  *
  * Locks: none here; the offset is the caller's (f). (D) of the inode, for its times.
  * Does not do: access times. Files are as on a mount with noatime.
@@ -32,7 +33,7 @@
 #define TOUCH_NS     INT64_C(4000000)    /* times are as fine as this; so few writes change the inode */
 #define RLIMIT_FSIZE 1                   /* asm-generic/resource.h */
 
-/* ---- moving bytes ----------------------------------------------------------------------------------------------- */
+/* ---- moving bytes -------------------------------------------------------------------------------------- */
 
 static int64_t vnode_move_once(struct vnode *vnode, bool writes, const struct fl_iovec *iov, uint32_t niov,
                                struct fl_iocb *iocb)
@@ -104,6 +105,8 @@ static int64_t vnode_move(struct vnode *vnode, bool writes, const struct fl_iove
     struct uio uio;
     int64_t done = vnode_move_once(vnode, writes, iov, niov, iocb);
 
+    if (niov == 1 && (uint64_t)done == iov->len_bytes)
+        return done;
     uio_init(&uio, iov, niov);
     if ((uint64_t)done == uio.left || (done < 0 && done != -EFAULT))
         return done;
@@ -114,7 +117,7 @@ static int64_t vnode_move(struct vnode *vnode, bool writes, const struct fl_iove
     return rest > 0 ? done + rest : done;
 }
 
-/* ---- reading and writing ------------------------------------------------------------------------------------------ */
+/* ---- reading and writing ------------------------------------------------------------------------------- */
 
 static unsigned iocb_flags(const struct file *file, bool writes, unsigned rwf)
 {
@@ -216,7 +219,7 @@ static int64_t ops_write(struct file *file, const struct fl_iovec *iov, uint32_t
     return regular_write(file, iov, niov, offset, 0);
 }
 
-/* ---- the rest --------------------------------------------------------------------------------------------------------- */
+/* ---- the rest ------------------------------------------------------------------------------------------ */
 
 void regular_touch(struct inode *inode)
 {

@@ -25,7 +25,7 @@
 #define ST_NOATIME 0x0400
 #define F_OK_R_W_X 7u
 
-/* ---- stat ----------------------------------------------------------------------------------------------------------- */
+/* ---- stat ---------------------------------------------------------------------------------------------- */
 
 static void time_split(int64_t ns, unsigned long *sec, unsigned long *nsec)
 {
@@ -166,7 +166,7 @@ int64_t sys_newfstatat(const uint64_t arg[6])
     return stat_out(stat_path((int)arg[0], arg[1], flags, &st), &st, arg[2]);
 }
 
-/* ---- statx ----------------------------------------------------------------------------------------------------------- */
+/* ---- statx --------------------------------------------------------------------------------------------- */
 
 static struct statx_timestamp statx_time(unsigned long sec, unsigned long nsec)
 {
@@ -211,7 +211,7 @@ int64_t sys_statx(const uint64_t arg[6])
     return copyout(&stx, arg[4], sizeof(stx));
 }
 
-/* ---- access ---------------------------------------------------------------------------------------------------------- */
+/* ---- access -------------------------------------------------------------------------------------------- */
 
 /* rwx as 4 2 1. Root may do all, but for executing what nobody may. */
 static int inode_access(struct inode *inode, unsigned wanted, uint32_t uid, uint32_t gid)
@@ -262,7 +262,7 @@ int64_t sys_faccessat2(const uint64_t arg[6])
     return access_at((int)arg[0], arg[1], (unsigned)arg[2], (unsigned)arg[3]);
 }
 
-/* ---- readlink --------------------------------------------------------------------------------------------------------- */
+/* ---- readlink ------------------------------------------------------------------------------------------ */
 
 static int64_t readlink_inode(struct inode *inode, uint64_t user, int64_t max)
 {
@@ -304,7 +304,7 @@ int64_t sys_readlinkat(const uint64_t arg[6])
     return readlink_at((int)arg[0], arg[1], arg[2], (int)arg[3]);
 }
 
-/* ---- statfs ------------------------------------------------------------------------------------------------------------- */
+/* ---- statfs -------------------------------------------------------------------------------------------- */
 
 static int64_t statfs_inode(struct inode *inode, uint64_t user)
 {

@@ -5,14 +5,14 @@
  *        └ bucket[hash] ─▶ tmpfs_dirent "name" ─▶ node
  *   node:  inode | vnode: a regular file's bytes | target: a link's | entries, parent: a directory's
  *
- * A regular file's bytes are anonymous memory of the VM (fl_vnode_anonymous): they are swapped out when memory
- * is short. Nodes, names and links lie in the kernel's heap.
+ * A regular file's bytes are anonymous memory of the VM (fl_vnode_anonymous): they are swapped out when
+ * memory is short. Nodes, names and links lie in the kernel's heap.
  *
- * A node with a name has one reference for its names together. So inode_put meets zero only when the last name
- * and the last user are gone, and nothing can find the node any more: release frees it at once.
+ * A node with a name has one reference for its names together. So inode_put meets zero only when the last
+ * name and the last user are gone, and nothing can find the node any more: release frees it at once.
  *
- * Locks: (TM) tmpfs->lock, a leaf: which nodes there are. (D) of a directory guards its entries, and nlink of itself; of another node, its own nlink. A
- * directory that is removed is locked after its parent.
+ * Locks: (TM) tmpfs->lock, a leaf: which nodes there are. (D) of a directory guards its entries, and nlink of
+ * itself; of another node, its own nlink. A directory that is removed is locked after its parent.
  */
 #include "fs/tmpfs.h"
 
@@ -77,7 +77,7 @@ static struct tmpfs *tmpfs_of(const struct inode *inode)
     return (struct tmpfs *)inode->mount->fs;
 }
 
-/* ---- nodes ----------------------------------------------------------------------------------------------------- */
+/* ---- nodes --------------------------------------------------------------------------------------------- */
 
 static const struct inode_ops *ops_for(uint32_t mode)
 {
@@ -159,7 +159,7 @@ static int node_create(struct tmpfs *tmpfs, uint32_t mode, uint64_t rdev, struct
     return 0;
 }
 
-/* A removed directory gives back its parent, which may go with it, and so on: a loop, since paths are deep. */
+/* A removed directory gives back its parent, which may go with it: a loop, since paths are deep. */
 static void tmpfs_release(struct inode *inode)
 {
     struct tmpfs_node *node = node_of(inode), *parent;
@@ -187,7 +187,7 @@ static void node_unlink(struct tmpfs_node *node)
         inode_put(&node->inode);
 }
 
-/* ---- entries, (D) of the directory -------------------------------------------------------------------------- */
+/* ---- entries, (D) of the directory --------------------------------------------------------------------- */
 
 static uint32_t hash_name(const char *name, size_t len_bytes)
 {
@@ -280,7 +280,7 @@ static int dirent_create(const char *name, size_t len_bytes, struct tmpfs_node *
     return 0;
 }
 
-/* ---- the operations of directories ------------------------------------------------------------------------------- */
+/* ---- the operations of directories --------------------------------------------------------------------- */
 
 static int tmpfs_lookup(struct inode *inode, const char *name, size_t len_bytes, struct inode **found)
 {
@@ -368,7 +368,7 @@ static int tmpfs_link(struct inode *dir, const char *name, size_t len_bytes, str
     return 0;
 }
 
-/* The directory's names are gone: its own "." and, in the parent, its "..". Errors: -ENOTEMPTY. (D) of dir. */
+/* The directory's own "." and, in the parent, its ".." are gone. Errors: -ENOTEMPTY. (D) of dir. */
 static int dir_retire(struct tmpfs_node *dir, struct tmpfs_node *node)
 {
     int error = 0;
@@ -418,6 +418,9 @@ static int tmpfs_rename(struct inode *from_inode, const char *from, size_t from_
 {
     struct tmpfs_node *from_dir = node_of(from_inode), *to_dir = node_of(to_inode);
     struct tmpfs_dirent *entry;
+
+    if (inode == replaced) /* two names of one file: rename(2) does nothing */
+        return 0;
     int error = to_inode->nlink == 0 ? -ENOENT : dirent_create(to, to_len, node_of(inode), &entry);
 
     if (error == 0 && replaced != NULL) {
@@ -478,7 +481,7 @@ static int tmpfs_readdir(struct inode *inode, uint64_t *pos, readdir_fn *emit, v
     return error;
 }
 
-/* ---- of the other types ------------------------------------------------------------------------------------------- */
+/* ---- of the other types -------------------------------------------------------------------------------- */
 
 static int tmpfs_readlink(struct inode *inode, char *target, size_t max)
 {
@@ -520,7 +523,7 @@ static const struct inode_ops tmpfs_device_ops = {
     .release = tmpfs_release,
 };
 
-/* ---- the mount ------------------------------------------------------------------------------------------------------ */
+/* ---- the mount ----------------------------------------------------------------------------------------- */
 
 /* Nothing limits it but memory and swap: so it is as large as these. */
 static int tmpfs_statfs(struct mount *mount, void *statfs)

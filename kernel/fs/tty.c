@@ -1,7 +1,7 @@
 /*
  * tty.c: the terminal on the console, as programs see it: reading, writing, and whose terminal it is.
  *
- *   queue:  | b | b | b+end | b | b+end | …     what may be read. `end`: a read in canonical mode stops behind it
+ *   queue:  | b | b | b+end | b | b+end | …     what may be read; a canonical read stops behind `end`
  *
  * tty_line.c fills the queue. Who may read: the foreground process group of the session that the terminal
  * controls; others of the session are stopped by SIGTTIN. Processes of other sessions may, as on Linux.
@@ -51,7 +51,7 @@ struct tty tty = {
     .winsize = {.ws_row = 24, .ws_col = 80},
 };
 
-/* ---- whose it is --------------------------------------------------------------------------------------------------- */
+/* ---- whose it is --------------------------------------------------------------------------------------- */
 
 /* Whether a process of the group has its parent in another group of the session, who can wake it. (P). */
 static bool group_is_orphaned(int pgid) FL_REQUIRES(proc_lock)
@@ -126,7 +126,7 @@ void tty_opened(void)
     machine_unlock(&tty.lock);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 /* Takes the byte at the queue's head. Returns it with its TTY_* bits. (TY). */
 static uint16_t queue_take(void) FL_REQUIRES(tty.lock)
@@ -218,7 +218,7 @@ static int64_t tty_read(struct file *file, const struct fl_iovec *iov, uint32_t 
     return done > 0 || error == 0 ? done : error;
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 void tty_put(char c, uint32_t oflag)
 {
@@ -262,7 +262,7 @@ static unsigned tty_poll(struct file *file)
     return POLLOUT | POLLWRNORM | (readable ? POLLIN | POLLRDNORM : 0);
 }
 
-/* ---- ioctl ------------------------------------------------------------------------------------------------------------- */
+/* ---- ioctl --------------------------------------------------------------------------------------------- */
 
 static int64_t tty_get_termios(uint64_t request, uint64_t arg)
 {

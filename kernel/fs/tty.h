@@ -1,5 +1,6 @@
 /*
- * tty.h: the terminal on the console: /dev/console, /dev/ttyS0, and /dev/tty for the session that it controls.
+ * tty.h: the terminal on the console: /dev/console, /dev/ttyS0, and /dev/tty for the session that it
+ * controls.
  *
  *   keyboard ─interrupt─▶ tty_input: a ring ─▶ thread "tty": line discipline ─┬▶ lines, or bytes ─▶ read
  *                                                                            ├▶ echo ─▶ console

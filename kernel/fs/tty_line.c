@@ -5,8 +5,8 @@
  *                                                  ├ ICANON: edits the line; at its end ─▶ queue
  *                                                  └ raw ─▶ queue
  *
- * An interrupt cannot take the lock under which the thread goes to sleep. So its wake-up may come too early, and
- * would be lost; for as long as the ring has bytes, a callout wakes the thread again.
+ * An interrupt cannot take the lock under which the thread goes to sleep. So its wake-up may come too early,
+ * and would be lost; for as long as the ring has bytes, a callout wakes the thread again.
  *
  * Does not do: tabs' width when a line is erased.
  */
@@ -33,7 +33,7 @@ struct ring {
 static struct ring ring;
 static struct machine_lock ring_sleep_lock; /* only for machine_wait */
 
-/* ---- from the interrupt to the thread --------------------------------------------------------------------------- */
+/* ---- from the interrupt to the thread ------------------------------------------------------------------ */
 
 static void ring_rewake(void *arg)
 {
@@ -85,7 +85,7 @@ static unsigned char ring_wait(void)
     return c;
 }
 
-/* ---- the queue ------------------------------------------------------------------------------------------------------ */
+/* ---- the queue ----------------------------------------------------------------------------------------- */
 
 static void queue_put(uint16_t c) FL_REQUIRES(tty.lock)
 {
@@ -110,7 +110,7 @@ void tty_line_flush(void)
     tty.line_len = 0;
 }
 
-/* ---- echo ------------------------------------------------------------------------------------------------------------- */
+/* ---- echo ---------------------------------------------------------------------------------------------- */
 
 static void echo_put(char c) FL_REQUIRES(tty.lock)
 {
@@ -147,7 +147,7 @@ static void echo_erase(char c) FL_REQUIRES(tty.lock)
     }
 }
 
-/* ---- the line ----------------------------------------------------------------------------------------------------------- */
+/* ---- the line ------------------------------------------------------------------------------------------ */
 
 static bool is_continuation(char c) /* of a character in UTF-8 */
 {
@@ -229,7 +229,7 @@ static void canonical_input(char c) FL_REQUIRES(tty.lock)
     }
 }
 
-/* ---- signals -------------------------------------------------------------------------------------------------------------- */
+/* ---- signals ------------------------------------------------------------------------------------------- */
 
 /* Returns the signal that the byte sends; 0: none. */
 static int signal_of(char c) FL_REQUIRES(tty.lock)
@@ -252,7 +252,7 @@ static void signal_input(char c, int signal) FL_REQUIRES(tty.lock)
         (void)!pgsignal(tty.pgid, signal); /* the group may have ended: then nobody is meant */
 }
 
-/* ---- one byte --------------------------------------------------------------------------------------------------------------- */
+/* ---- one byte ------------------------------------------------------------------------------------------ */
 
 /* What the input flags make of a byte. Returns false: nothing. */
 static bool input_map(char *c) FL_REQUIRES(tty.lock)

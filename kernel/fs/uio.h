@@ -13,7 +13,7 @@
 
 #include "lib/copy.h"
 
-#define IOV_MAX_KERNEL 1024 /* pieces of one call (UIO_MAXIOV) */
+#define IOV_MAX_KERNEL 1024 /* pieces of one call */
 #define IOV_FAST       8    /* … which need no memory of the heap */
 
 struct uio {

@@ -6,7 +6,7 @@
 
 #include <stdatomic.h>
 
-#include "cpu.h"
+#include "kernel.h"
 #include "string.h"
 
 #define CPUID_1_ECX_RDRAND (1u << 30)

@@ -3,8 +3,8 @@
  *
  *   file: | header | program headers | …          image: bias + [start, end): segments, entry, headers
  *
- * ET_EXEC lies where it says; ET_DYN (static-pie) lies at a bias of the kernel's choice. elf.c reads only what
- * it is given, so a hosted test feeds it with garbage.
+ * ET_EXEC lies where it says; ET_DYN (static-pie) lies at a bias of the kernel's choice. elf.c reads only
+ * what it is given, so a hosted test feeds it with garbage.
  */
 #ifndef KERNEL_PROC_ELF_H
 #define KERNEL_PROC_ELF_H

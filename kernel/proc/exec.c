@@ -60,7 +60,7 @@ struct exec {
     char line[SCRIPT_LEVELS][HEADER_BYTES + 1];
 };
 
-/* ---- the file ------------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------------- */
 
 static int exec_open(struct exec *x, const char *path)
 {
@@ -143,7 +143,7 @@ static int exec_front(struct exec *x)
     return error;
 }
 
-/* ---- the new space -------------------------------------------------------------------------------------- */
+/* ---- the new space --------------------------------------------------------------------------------- */
 
 static int exec_headers(struct exec *x)
 {
@@ -227,7 +227,7 @@ static int exec_load(struct exec *x)
     return error != 0 ? error : exec_map_stack(x);
 }
 
-/* ---- the point of no return ----------------------------------------------------------------------------- */
+/* ---- the point of no return ------------------------------------------------------------------------ */
 
 /* The other threads end. Errors: -EAGAIN, the process ends itself, or is in exec already. */
 static int exec_alone(void)
@@ -295,7 +295,7 @@ static void exec_switch(struct exec *x)
     filedesc_close_on_exec(proc->fd);
 }
 
-/* ---- the new program's memory and registers -------------------------------------------------------------- */
+/* ---- the new program's memory and registers -------------------------------------------------------- */
 
 /* What lies behind the file's bytes in their last page is the program's, and zero. */
 static int exec_zero_tails(struct exec *x)
@@ -457,7 +457,7 @@ static int exec_start(struct exec *x)
     return 0;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------ */
+/* ---- the whole ------------------------------------------------------------------------------------- */
 
 /* x->args and x->file are there. */
 static int exec_run(struct exec *x)

@@ -11,7 +11,7 @@
 #include <faultline/common.h>
 
 #define ARG_CHUNK_BYTES 4080
-#define ARG_STRING_MAX  (128 * 1024)      /* MAX_ARG_STRLEN, Linux */
+#define ARG_STRING_MAX  (128 * 1024)      /* (MAX_ARG_STRLEN, Linux) */
 #define ARGS_MAX        (2 * 1024 * 1024) /* with the pointers; a quarter of the usual stack, as on Linux */
 
 struct arg_chunk {

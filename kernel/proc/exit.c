@@ -34,14 +34,14 @@
 #define P_PID  1
 #define P_PGID 2
 
-/* ---- robust mutexes ------------------------------------------------------------------------------------- */
+/* ---- robust mutexes -------------------------------------------------------------------------------- */
 
 #define FUTEX_WAITERS    0x80000000u
 #define FUTEX_OWNER_DIED 0x40000000u
 #define FUTEX_TID_MASK   0x3fffffffu
 #define ROBUST_MAX       2048 /* entries of a list, which may be a circle (ROBUST_LIST_LIMIT, Linux) */
 
-struct robust_head { /* struct robust_list_head of the ABI */
+struct robust_head { /* (struct robust_list_head, Linux) */
     uint64_t next;
     int64_t futex_offset;
     uint64_t pending;
@@ -54,7 +54,7 @@ static void robust_release(const struct thread *td, uint64_t word)
 
     if ((word & 3) != 0 || copyin(word, &value, sizeof(value)) != 0)
         return;
-    do { /* again when another thread changed it meanwhile: only to say that it waits, for the mutex is ours */
+    do { /* again when another thread has said meanwhile that it waits: the mutex is ours */
         if ((value & FUTEX_TID_MASK) != (uint32_t)td->td_tid)
             return;
         seen = value;
@@ -104,7 +104,7 @@ static void thread_tell_program(struct thread *td)
     }
 }
 
-/* ---- the end of a process ------------------------------------------------------------------------------- */
+/* ---- the end of a process -------------------------------------------------------------------------- */
 
 void vfork_done_locked(struct proc *proc)
 {
@@ -187,7 +187,7 @@ static _Noreturn void proc_exit(struct thread *td)
     proc_give_back(proc);
     machine_lock(&proc_lock);
     alone = proc_zombie_locked(proc);
-    proc->time_ns += td->td_cputime_ns;
+    proc->time_ns += thread_time_ns(td);
     thread_bury_locked(td);
     td->td_proc = NULL;
     machine_unlock(&proc_lock);
@@ -211,7 +211,7 @@ void exit_thread(int status)
         proc_exit(td);
     }
     thread_forget_signals_locked(td);
-    proc->time_ns += td->td_cputime_ns;
+    proc->time_ns += thread_time_ns(td);
     thread_bury_locked(td);
     machine_wake(&proc->nthreads);
     td->td_proc = NULL;
@@ -245,7 +245,7 @@ int64_t sys_exit_group(const uint64_t arg[6])
     exit_process((int)(arg[0] & 0xff) << 8);
 }
 
-/* ---- waiting for children ------------------------------------------------------------------------------- */
+/* ---- waiting for children -------------------------------------------------------------------------- */
 
 struct wait {
     int idtype, id; /* P_* */

@@ -5,6 +5,9 @@
  *                                               └─ clone_process: space, files, signals: copied or shared
  *   the child begins in clone_child, and goes to its program with the parent's registers, and 0 in rax
  *
+ * A kernel stack is made of neighbouring frames, which may be missing while memory is used to the last page:
+ * then the call waits for a while for page-out.
+ *
  * A vfork waits until the child has another space, or none; only a deadly signal ends that wait sooner.
  *
  * Locks: (P), for the tree.
@@ -93,7 +96,7 @@ static int64_t clone_thread(const struct clone *c)
     int tid;
 
     if (td == NULL)
-        return -EAGAIN;
+        return -ENOMEM;
     td->td_proc = proc;
     td->td_space = fl_space_machine(proc->map);
     machine_lock(&proc_lock);
@@ -110,7 +113,7 @@ static int64_t clone_thread(const struct clone *c)
     return tid;
 }
 
-/* ---- a process ------------------------------------------------------------------------------------------ */
+/* ---- a process ------------------------------------------------------------------------------------- */
 
 static int clone_space(const struct clone *c, struct proc *self, struct proc *proc)
 {
@@ -251,6 +254,9 @@ static int64_t clone_process(const struct clone *c)
 
 static int64_t clone_create(const struct clone *c)
 {
+    uint32_t tries = 0;
+    int64_t result;
+
     if ((c->flags & ~(uint64_t)CLONE_KNOWN) != 0 || c->exit_signal < 0 || c->exit_signal > NSIG)
         return -EINVAL;
     if ((c->flags & CLONE_SIGHAND) != 0 && (c->flags & CLONE_VM) == 0)
@@ -259,11 +265,14 @@ static int64_t clone_create(const struct clone *c)
         return -EINVAL;
     if (c->stack > USER_END || ((c->flags & CLONE_SETTLS) != 0 && c->tls >= USER_END))
         return -EPERM;
-    threads_reap();
-    return (c->flags & CLONE_THREAD) != 0 ? clone_thread(c) : clone_process(c);
+    do {
+        threads_reap();
+        result = (c->flags & CLONE_THREAD) != 0 ? clone_thread(c) : clone_process(c);
+    } while (result == -ENOMEM && memory_wait(tries++));
+    return result;
 }
 
-/* ---- the calls ------------------------------------------------------------------------------------------ */
+/* ---- the calls ------------------------------------------------------------------------------------- */
 
 int64_t sys_fork(const uint64_t arg[6] __attribute__((unused)))
 {

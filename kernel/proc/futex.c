@@ -25,7 +25,8 @@
 #include "proc/proc.h"
 #include "proc/sleep.h"
 
-#define FUTEX_HASH 64
+#define FUTEX_HASH        64
+#define ROBUST_HEAD_BYTES 24 /* a list's head, which exit.c reads */
 
 struct futex_key {
     const void *memory; /* the vm_map or the vnode; NULL: shared memory without a file */
@@ -76,7 +77,7 @@ static int futex_key(uint64_t addr, bool private, struct futex_key *key)
     return 0;
 }
 
-/* ---- waking --------------------------------------------------------------------------------------------- */
+/* ---- waking ---------------------------------------------------------------------------------------- */
 
 static void waiter_insert(struct futex_waiter *w) FL_REQUIRES(futex_lock)
 {
@@ -138,7 +139,7 @@ void futex_wake_address(uint64_t addr, uint32_t n)
         (void)futex_wake(&shared, n, FUTEX_BITSET_MATCH_ANY);
 }
 
-/* ---- waiting -------------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------------- */
 
 /* The word, without bringing in its page. Errors: -EFAULT. */
 static int word_look(uint64_t addr, uint32_t *value) FL_REQUIRES(futex_lock)
@@ -206,7 +207,7 @@ static int64_t futex_wait(uint64_t addr, bool private, uint32_t expected, uint64
     return error == -ERESTART && deadline_ns != UINT64_MAX ? -ERESTARTNOHAND : error;
 }
 
-/* ---- two words ------------------------------------------------------------------------------------------ */
+/* ---- two words ------------------------------------------------------------------------------------- */
 
 /* expected NULL: FUTEX_REQUEUE. Returns how many were woken, or woken and moved. */
 static int64_t futex_requeue(const uint64_t arg[6], bool private, const uint32_t *expected)
@@ -331,7 +332,7 @@ static int64_t futex_wake_op(const uint64_t arg[6], bool private)
     return woken;
 }
 
-/* ---- the calls ------------------------------------------------------------------------------------------ */
+/* ---- the calls ------------------------------------------------------------------------------------- */
 
 /* *deadline_ns of a wait: FUTEX_WAIT has how long, FUTEX_WAIT_BITSET until when. Errors: -EFAULT, -EINVAL. */
 static int futex_deadline(uint64_t user, int op, uint64_t *deadline_ns)
@@ -401,7 +402,7 @@ int64_t sys_futex(const uint64_t arg[6])
 
 int64_t sys_set_robust_list(const uint64_t arg[6])
 {
-    if (arg[1] != 24) /* struct robust_list_head */
+    if (arg[1] != ROBUST_HEAD_BYTES)
         return -EINVAL;
     curthread()->td_robust_list = arg[0];
     return 0;
@@ -409,7 +410,7 @@ int64_t sys_set_robust_list(const uint64_t arg[6])
 
 int64_t sys_get_robust_list(const uint64_t arg[6])
 {
-    const uint64_t len_bytes = 24;
+    const uint64_t len_bytes = ROBUST_HEAD_BYTES;
     uint64_t head = 0;
     bool found = false;
 

@@ -36,7 +36,7 @@ int64_t sys_getppid(const uint64_t arg[6] UNUSED)
     return pid;
 }
 
-/* ---- users ---------------------------------------------------------------------------------------------- */
+/* ---- users ----------------------------------------------------------------------------------------- */
 
 int64_t sys_getuid(const uint64_t arg[6] UNUSED)
 {
@@ -147,7 +147,7 @@ int64_t sys_setgroups(const uint64_t arg[6] UNUSED)
     return curproc()->euid == 0 ? 0 : -EPERM;
 }
 
-/* ---- groups and sessions -------------------------------------------------------------------------------- */
+/* ---- groups and sessions --------------------------------------------------------------------------- */
 
 /* pid 0: the caller. NULL: there is none. */
 static struct proc *proc_of(int pid) FL_REQUIRES(proc_lock)

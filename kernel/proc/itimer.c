@@ -4,7 +4,7 @@
  *   setitimer ─▶ proc.alarm_ns ─▶ wakes the thread ─▶ it sleeps until the first alarm of all ─▶ SIGALRM
  *
  * Locks: (P).
- * Does not do: ITIMER_VIRTUAL and ITIMER_PROF (-EINVAL): processor time is not counted by ticks.
+ * Does not do: alarms of processor time (-EINVAL), which is not counted by ticks.
  */
 #include <linux/errno.h>
 #include <linux/time.h>

@@ -1,12 +1,12 @@
 /*
  * oom.c: what happens when a fault finds no page, and none can be freed.
  *
- *   a call (mmap, fork …)  -ENOMEM, from the core: nobody ends
- *   a fault                waits (fl_frames_wait) ─▶ the process with the most memory of its own ends ─▶ waits
+ *   a call (mmap, fork …)  -ENOMEM: nobody ends. fork waits for a while before (memory_wait)
+ *   a fault                waits (fl_frames_wait) ─▶ who has the most memory of its own ends ─▶ waits
  *
- * Memory of its own is what ends with the process: private pages and those of shared memory without a file, in
- * memory or in swap. Process 1 is chosen only when there is no other. One is chosen at a time: while it ends,
- * others wait for it, but no longer than VICTIM_NS.
+ * Memory of its own is what ends with the process: private pages and those of shared memory without a file,
+ * in memory or in swap. Process 1 is chosen only when there is no other. One is chosen at a time: while it
+ * ends, others wait for it, but no longer than VICTIM_NS.
  *
  * Locks: (P). Spaces are looked at with a reference, and no lock held.
  */
@@ -16,11 +16,13 @@
 #include "string.h"
 #include "proc/proc.h"
 
-#define NS_MS   UINT64_C(1000000)
-#define WAIT_NS (10 * NS_MS)
+#define NS_MS        UINT64_C(1000000)
+#define WAIT_NS      (10 * NS_MS)
+#define CALL_WAIT_NS (2 * NS_MS)
+#define VICTIM_NS    (5000 * NS_MS) /* an end that takes longer waits for a device that may not answer */
 /* A fault that fails so often although frames are free wants something else that has run out. */
-#define TRIES_MAX 64
-#define VICTIM_NS (5000 * NS_MS) /* an end that takes longer waits for a device that may not answer */
+#define TRIES_MAX      64
+#define CALL_TRIES_MAX 500 /* about a second */
 
 static int oom_wait_channel;
 
@@ -111,12 +113,20 @@ static void oom_kill(int victim, uint64_t npages)
 }
 
 /* For a moment, unless the caller's process ends. */
-static void oom_sleep(const struct proc *self)
+static void oom_sleep(const struct proc *self, uint64_t ns)
 {
     machine_lock(&proc_lock);
     if (!self->exiting)
-        (void)machine_wait(&oom_wait_channel, &proc_lock, machine_time_ns() + WAIT_NS);
+        (void)machine_wait(&oom_wait_channel, &proc_lock, machine_time_ns() + ns);
     machine_unlock(&proc_lock);
+}
+
+bool memory_wait(uint32_t tries)
+{
+    if (tries >= CALL_TRIES_MAX || curproc()->exiting || fl_frames_wait() != 0)
+        return false;
+    oom_sleep(curproc(), CALL_WAIT_NS); /* frames are free, and page-out may make more of them neighbours */
+    return true;
 }
 
 bool oom_wait(uint32_t tries)
@@ -135,6 +145,6 @@ bool oom_wait(uint32_t tries)
     machine_unlock(&proc_lock);
     if (!ending && (victim = oom_choose(&npages)) != 0)
         oom_kill(victim, npages);
-    oom_sleep(self);
+    oom_sleep(self, WAIT_NS);
     return !self->exiting;
 }

@@ -55,7 +55,7 @@ struct proc *proc_next(struct proc *proc)
     return proc == NULL ? allproc : proc->next;
 }
 
-/* ---- numbers -------------------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------------- */
 
 static bool pid_taken(int pid) FL_REQUIRES(proc_lock)
 {
@@ -82,7 +82,7 @@ int tid_alloc_locked(void)
     return -EAGAIN;
 }
 
-/* ---- the tree ------------------------------------------------------------------------------------------- */
+/* ---- the tree -------------------------------------------------------------------------------------- */
 
 struct proc *proc_alloc(void)
 {
@@ -134,7 +134,7 @@ void proc_remove_locked(struct proc *proc)
         proc->next->prev = proc->prev;
 }
 
-/* ---- threads -------------------------------------------------------------------------------------------- */
+/* ---- threads --------------------------------------------------------------------------------------- */
 
 void thread_insert_locked(struct proc *proc, struct thread *td)
 {
@@ -181,16 +181,27 @@ void threads_reap(void)
     }
 }
 
+uint64_t thread_time_ns(const struct thread *td)
+{
+    uint64_t flags = intr_save(); /* the timer's interrupt counts, too */
+    uint64_t time_ns = td->td_cputime_ns;
+
+    if (td == curthread())
+        time_ns += machine_time_ns() - td->td_started;
+    intr_restore(flags);
+    return time_ns;
+}
+
 uint64_t proc_time_ns(const struct proc *proc)
 {
     uint64_t time_ns = proc->time_ns;
 
     for (const struct thread *td = proc->threads; td != NULL; td = td->td_next)
-        time_ns += td->td_cputime_ns;
+        time_ns += thread_time_ns(td);
     return time_ns;
 }
 
-/* ---- spaces --------------------------------------------------------------------------------------------- */
+/* ---- spaces ---------------------------------------------------------------------------------------- */
 
 struct vmspace *vmspace_wrap(struct vm_map *map)
 {

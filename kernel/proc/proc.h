@@ -100,6 +100,9 @@ FL_NODISCARD struct proc *proc_find(int pid) FL_REQUIRES(proc_lock);
 FL_NODISCARD struct proc *proc_next(struct proc *proc) FL_REQUIRES(proc_lock);
 /* Process 1. */
 FL_NODISCARD struct proc *proc_init(void);
+/* Processor time of a thread. Of another one than the caller it is what was counted at its last slice's
+ * end. */
+FL_NODISCARD uint64_t thread_time_ns(const struct thread *td);
 /* Processor time of its threads, those that live among them. */
 FL_NODISCARD uint64_t proc_time_ns(const struct proc *proc) FL_REQUIRES(proc_lock);
 
@@ -120,7 +123,7 @@ FL_NODISCARD bool signal_waiting(void);
 /* Nanoseconds since 1970. */
 FL_NODISCARD int64_t wall_time_ns(void);
 
-/* ---- what only kernel/proc and main.c call ------------------------------------------------------------- */
+/* ---- what only kernel/proc and main.c call --------------------------------------------------------- */
 
 /* A process without space, files and threads, and without a place in the table. NULL: no memory. */
 FL_NODISCARD struct proc *proc_alloc(void);
@@ -153,8 +156,12 @@ _Noreturn void exit_thread(int status);
 _Noreturn void exit_process(int status);
 /* Who waits in vfork for the process goes on. */
 void vfork_done_locked(struct proc *proc) FL_REQUIRES(proc_lock);
-/* Process 1 has ended: writes back, and powers off. */
+/* main.c. Process 1 has ended: writes back, and powers off. */
 _Noreturn void init_exited(int status);
+/* main.c. Writes everything back, and ends the computer, or starts it again. code: poweroff's. */
+_Noreturn void kernel_down(bool restart, unsigned code);
+/* main.c. The block device ("vdb", or "/dev/vdb") becomes the swap space. Errors: -ENOENT; fl_swapon's. */
+FL_NODISCARD int kernel_swapon(const char *device);
 
 /* The thread that sends SIGALRM. Does not return. */
 void itimer_run(void *arg);
@@ -168,5 +175,8 @@ void futex_wake_address(uint64_t addr, uint32_t n);
  * again.
  */
 FL_NODISCARD bool oom_wait(uint32_t tries);
+/* A system call found no memory, tries + 1 times, and holds none. Waits until there may be some. Returns
+ * false: it is to say -ENOMEM. */
+FL_NODISCARD bool memory_wait(uint32_t tries);
 
 #endif

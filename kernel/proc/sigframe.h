@@ -17,7 +17,7 @@ struct sigframe_stack { /* stack_t */
     uint64_t size;
 };
 
-struct sigframe_context { /* mcontext_t, struct sigcontext_64 */
+struct sigframe_context { /* (struct sigcontext_64, Linux) */
     uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags;
     uint16_t cs, gs, fs, ss;
     uint64_t err, trapno, oldmask, cr2;
@@ -33,7 +33,7 @@ struct sigframe_ucontext { /* ucontext_t, up to the mask's first word */
     uint64_t mask;
 };
 
-struct sigframe { /* struct rt_sigframe, Linux */
+struct sigframe { /* (struct rt_sigframe, Linux) */
     uint64_t restorer;
     struct sigframe_ucontext uc;
     unsigned char info[128];

@@ -1,9 +1,9 @@
 /*
  * signal.c: sending signals, and taking them before a thread returns to its program.
  *
- *   psignal_locked ─▶ signal_send: ignored? ─▶ pending (+ queue) ─▶ a thread that does not block it is kicked
- *                                                                              │
- *   kernel_ast ◀───────────────────────────────────────────────────────────────┘
+ *   psignal_locked ─▶ ignored? ─▶ pending (+ queue) ─▶ a thread that does not block it is kicked
+ *                                                                 │
+ *   kernel_ast ◀──────────────────────────────────────────────────┘
  *     process ends ──▶ exit_thread          default: end, stop, nothing
  *     stopped ──▶ waits for SIGCONT         handler ──▶ sigframe_push; a call that was interrupted: again, or
  *                                                       -EINTR
@@ -61,7 +61,7 @@ bool signal_waiting(void)
            (proc->exec_thread != NULL && proc->exec_thread != td);
 }
 
-/* ---- what is pending ------------------------------------------------------------------------------------ */
+/* ---- what is pending ------------------------------------------------------------------------------- */
 
 /* Errors: -EAGAIN: a real-time signal that is pending already could not be queued once more. */
 static int sigpend_locked(struct proc *proc, sigset *pending, struct sigqueue **queue, int signal,
@@ -154,7 +154,7 @@ int sigtake_locked(struct thread *td, sigset wanted, struct siginfo_kernel *info
     return signal;
 }
 
-/* ---- sending -------------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------------- */
 
 static bool action_ignores(const struct proc *proc, int signal) FL_REQUIRES(proc_lock)
 {
@@ -318,7 +318,7 @@ void trapsignal(const struct siginfo_kernel *info)
     machine_unlock(&proc_lock);
 }
 
-/* ---- masks and actions ---------------------------------------------------------------------------------- */
+/* ---- masks and actions ----------------------------------------------------------------------------- */
 
 void set_sigmask(sigset mask)
 {
@@ -365,7 +365,7 @@ void sigacts_exec_locked(struct proc *proc)
     }
 }
 
-/* ---- taking --------------------------------------------------------------------------------------------- */
+/* ---- taking ---------------------------------------------------------------------------------------- */
 
 /* The process stops; its threads wait in kernel_ast. */
 static void proc_stop_locked(struct proc *proc, int signal) FL_REQUIRES(proc_lock)
@@ -470,6 +470,14 @@ static enum ast ast_locked(struct thread *td, struct sigaction_kernel *action, s
     return AST_AGAIN;
 }
 
+/* Most calls of kernel_ast come from the end of a slice, and have nothing to do. */
+static bool ast_idle(const struct thread *td, const struct trapframe *frame)
+{
+    return td->td_proc == NULL ||
+           (!signal_waiting() && !td->td_restoremask && !frame_restarts(frame, ERESTART) &&
+            !frame_restarts(frame, ERESTARTNOHAND));
+}
+
 void kernel_ast(struct trapframe *frame)
 {
     struct thread *td = curthread();
@@ -477,7 +485,7 @@ void kernel_ast(struct trapframe *frame)
     struct siginfo_kernel info;
     enum ast todo;
 
-    if (td->td_proc == NULL)
+    if (ast_idle(td, frame))
         return;
     do {
         machine_lock(&proc_lock);

@@ -115,7 +115,7 @@ struct trapframe;
 
 extern struct machine_lock proc_lock;
 
-/* ---- signal.c ------------------------------------------------------------------------------------------ */
+/* ---- signal.c -------------------------------------------------------------------------------------- */
 
 /* Sends a signal to one thread of its process. Errors: -EAGAIN, its queue is full (real-time signals). */
 int tsignal_locked(struct thread *td, int signal, const struct siginfo_kernel *info) FL_REQUIRES(proc_lock);
@@ -148,7 +148,7 @@ void proc_tell_parent_locked(struct proc *proc, int signal, int code, int status
 /* The thread wakes from an interruptible sleep, and looks at kernel_ast before it returns to its program. */
 void thread_kick(struct thread *td);
 
-/* ---- signal_frame.c ------------------------------------------------------------------------------------ */
+/* ---- signal_frame.c -------------------------------------------------------------------------------- */
 
 /* The program will run the action's handler. `mask` is what the handler's end brings back. Errors: -EFAULT,
  * its stack cannot be written, or the handler is no address. */

@@ -17,7 +17,7 @@
 
 #define MINSIGSTKSZ 2048
 
-/* ---- actions and masks ---------------------------------------------------------------------------------- */
+/* ---- actions and masks ----------------------------------------------------------------------------- */
 
 int64_t sys_rt_sigaction(const uint64_t arg[6])
 {
@@ -126,9 +126,10 @@ int64_t sys_rt_sigreturn(const uint64_t arg[6] __attribute__((unused)))
     return (int64_t)frame->rax;
 }
 
-/* ---- waiting for signals -------------------------------------------------------------------------------- */
+/* ---- waiting for signals --------------------------------------------------------------------------- */
 
-/* Waits with another mask until a handler ran. The mask comes back with the handler's frame, or kernel_ast. */
+/* Waits with another mask until a handler ran. The mask comes back with the handler's frame, or in
+ * kernel_ast. */
 static int64_t wait_with_mask(sigset mask)
 {
     struct thread *td = curthread();
@@ -210,7 +211,7 @@ int64_t sys_rt_sigtimedwait(const uint64_t arg[6])
     return signal;
 }
 
-/* ---- sending -------------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------------- */
 
 static struct siginfo_kernel sender(int signal, int code)
 {

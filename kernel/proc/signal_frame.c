@@ -27,7 +27,7 @@
 #define MXCSR_MASK_AT      28
 #define MXCSR_MASK_DEFAULT 0xffbf
 
-/* ---- siginfo -------------------------------------------------------------------------------------------- */
+/* ---- siginfo --------------------------------------------------------------------------------------- */
 
 struct siginfo_user { /* siginfo_t: its common part, and the three shapes that are used */
     int32_t signo, error, code, pad;
@@ -92,7 +92,7 @@ void siginfo_from_user(const void *siginfo, struct siginfo_kernel *info)
                                     .value = user->u.sent.of.value};
 }
 
-/* ---- the way to the handler ----------------------------------------------------------------------------- */
+/* ---- the way to the handler ------------------------------------------------------------------------ */
 
 static bool on_altstack(const struct thread *td, uint64_t sp)
 {
@@ -179,7 +179,7 @@ int sigframe_push(struct trapframe *frame, const struct sigaction_kernel *action
     return 0;
 }
 
-/* ---- the way back --------------------------------------------------------------------------------------- */
+/* ---- the way back ---------------------------------------------------------------------------------- */
 
 static void context_restore(struct trapframe *frame, const struct sigframe_context *context)
 {

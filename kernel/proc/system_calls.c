@@ -9,13 +9,13 @@
 #include <asm/prctl.h>
 #include <linux/errno.h>
 #include <linux/prctl.h>
+#include <linux/random.h>
 #include <linux/reboot.h>
 #include <linux/resource.h>
 #include <linux/sched.h>
 #include <linux/sysinfo.h>
 
 #include "kernel.h"
-#include "kernel_main.h"
 #include "lib/copy.h"
 #include "lib/random.h"
 #include "string.h"
@@ -23,12 +23,14 @@
 #include "proc/proc.h"
 
 #define UNUSED    __attribute__((unused))
-#define NAME_MAX  65 /* of struct new_utsname */
+#define NAME_MAX  65 /* of uname's fields */
 #define NICE_ZERO 20 /* what getpriority returns for nice 0 */
 #define RT_MIN    1  /* priorities of SCHED_FIFO and SCHED_RR on Linux */
 #define RT_MAX    99
 
-/* ---- names and numbers ---------------------------------------------------------------------------------- */
+#define GRND_FLAGS (GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE)
+
+/* ---- names and numbers ----------------------------------------------------------------------------- */
 
 static char hostname[NAME_MAX] FL_GUARDED_BY(proc_lock) = "faultline";
 static char domainname[NAME_MAX] FL_GUARDED_BY(proc_lock) = "(none)";
@@ -108,7 +110,7 @@ int64_t sys_getrandom(const uint64_t arg[6])
     unsigned char bytes[256];
     uint64_t done = 0, len_bytes = arg[1] < INT32_MAX ? arg[1] : INT32_MAX;
 
-    if (((uint32_t)arg[2] & ~7u) != 0) /* GRND_NONBLOCK, GRND_RANDOM, GRND_INSECURE */
+    if (((uint32_t)arg[2] & ~(uint32_t)GRND_FLAGS) != 0)
         return -EINVAL;
     while (done < len_bytes) {
         uint64_t n = len_bytes - done < sizeof(bytes) ? len_bytes - done : sizeof(bytes);
@@ -123,7 +125,7 @@ int64_t sys_getrandom(const uint64_t arg[6])
     return (int64_t)done;
 }
 
-/* ---- scheduling ----------------------------------------------------------------------------------------- */
+/* ---- scheduling ------------------------------------------------------------------------------------ */
 
 int64_t sys_sched_yield(const uint64_t arg[6] UNUSED)
 {
@@ -212,7 +214,7 @@ int64_t sys_setpriority(const uint64_t arg[6])
     return (int)arg[0] < PRIO_PROCESS || (int)arg[0] > PRIO_USER ? -EINVAL : 0;
 }
 
-/* ---- a thread's own ------------------------------------------------------------------------------------- */
+/* ---- a thread's own -------------------------------------------------------------------------------- */
 
 int64_t sys_arch_prctl(const uint64_t arg[6])
 {
@@ -280,10 +282,10 @@ int64_t sys_prctl(const uint64_t arg[6])
 
 int64_t sys_personality(const uint64_t arg[6] UNUSED)
 {
-    return 0; /* PER_LINUX */
+    return 0; /* Linux's own */
 }
 
-/* ---- the end, and more memory --------------------------------------------------------------------------- */
+/* ---- the end, and more memory ---------------------------------------------------------------------- */
 
 int64_t sys_reboot(const uint64_t arg[6])
 {

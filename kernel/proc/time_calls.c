@@ -52,7 +52,7 @@ int timespec_copyout(uint64_t user, uint64_t ns)
     return copyout(&ts, user, sizeof(ts));
 }
 
-/* ---- clocks --------------------------------------------------------------------------------------------- */
+/* ---- clocks ---------------------------------------------------------------------------------------- */
 
 static uint64_t self_time_ns(void)
 {
@@ -83,7 +83,7 @@ static int clock_read(uint64_t clock, uint64_t *ns)
         *ns = self_time_ns();
         return 0;
     case CLOCK_THREAD_CPUTIME_ID:
-        *ns = curthread()->td_cputime_ns;
+        *ns = thread_time_ns(curthread());
         return 0;
     default:
         return -EINVAL;
@@ -166,7 +166,7 @@ int64_t sys_time(const uint64_t arg[6])
     return seconds;
 }
 
-/* ---- sleeping ------------------------------------------------------------------------------------------- */
+/* ---- sleeping -------------------------------------------------------------------------------------- */
 
 /* Returns 0; or -ERESTARTNOHAND. */
 static int sleep_until(uint64_t deadline_ns)
@@ -218,7 +218,7 @@ int64_t sys_clock_nanosleep(const uint64_t arg[6])
     return sleep_until(ns > now ? deadline_after(ns - now) : 0);
 }
 
-/* ---- what was used -------------------------------------------------------------------------------------- */
+/* ---- what was used --------------------------------------------------------------------------------- */
 
 int rusage_copyout(uint64_t user, uint64_t time_ns)
 {
@@ -242,7 +242,7 @@ int64_t sys_getrusage(const uint64_t arg[6])
         ns = curproc()->child_time_ns;
         break;
     case RUSAGE_THREAD:
-        ns = curthread()->td_cputime_ns;
+        ns = thread_time_ns(curthread());
         break;
     default:
         return -EINVAL;

@@ -24,7 +24,7 @@
 #define T_ALIGNMENT 17
 #define T_SIMD      19
 
-/* ---- page faults ---------------------------------------------------------------------------------------- */
+/* ---- page faults ----------------------------------------------------------------------------------- */
 
 /* The loop ends: oom_wait says false at last, for each time some process has ended or memory has become
  * free. */
@@ -73,7 +73,7 @@ int kernel_page_fault(struct trapframe *frame __attribute__((unused)), vm_offset
     return error;
 }
 
-/* ---- other traps ---------------------------------------------------------------------------------------- */
+/* ---- other traps ----------------------------------------------------------------------------------- */
 
 /* FPE_* of the exceptions that are raised and not masked. MXCSR and the x87's words have the same bits. */
 static int fpe_code(uint32_t raised)

@@ -6,6 +6,7 @@
 #include "sys/syscall.h"
 
 #include <linux/errno.h>
+#include <stdatomic.h>
 
 #include "kernel.h"
 #include "proc/proc.h"
@@ -21,6 +22,17 @@ static void tell(const char *what, uint64_t number, const uint64_t arg[6], int64
            name != NULL ? name : "?", (unsigned long)number, (unsigned long)arg[0], (unsigned long)arg[1],
            (unsigned long)arg[2], (unsigned long)arg[3], (unsigned long)arg[4], (unsigned long)arg[5],
            (long)result);
+}
+
+/* Says once that a call is missing. */
+static void tell_missing(uint64_t number, const uint64_t arg[6])
+{
+    static _Atomic uint64_t told[SYSCALL_MAX / 64 + 1];
+    const uint64_t slot = number < SYSCALL_MAX ? number / 64 : SYSCALL_MAX / 64;
+    const uint64_t bit = UINT64_C(1) << number % 64;
+
+    if ((atomic_fetch_or(&told[slot], bit) & bit) == 0)
+        tell("missing: ", number, arg, -ENOSYS);
 }
 
 /* A call that may not come back is told of before. */
@@ -42,7 +54,7 @@ void kernel_syscall(struct trapframe *frame)
             tell("", number, arg, 0);
         result = call(arg);
     } else if (syscall_tells_unknown) {
-        tell("missing: ", number, arg, result);
+        tell_missing(number, arg);
     }
     if (syscall_tells_all)
         tell("", number, arg, result);

@@ -5,8 +5,8 @@
  *   | boot_alloc: tables … | metadata | … 1M | kernel | metadata | frames of the VM …  | metadata | ACPI … |
  *                                                                ▲ frames_pa, a multiple of 2 MiB
  *
- * Before the VM runs, its metadata (meta.c) gets what lies below the frames, and as much of their end as it still
- * needs.
+ * Before the VM runs, its metadata (meta.c) gets what lies below the frames, and as much of their end as it
+ * still needs.
  *
  * Does not do: RAM in other pieces than the one with the kernel, which on PCs is all below 3 GiB.
  * (machdep.c, FreeBSD: hammer_time.)

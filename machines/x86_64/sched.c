@@ -14,7 +14,8 @@
 #include "apic.h"
 #include "machdep.h"
 
-#define NSLEEPQ 128
+#define NSLEEPQ      128
+#define IDLE_POLL_NS UINT64_C(200000)
 
 struct runq {
     struct thread *head, *tail;
@@ -104,6 +105,23 @@ uint32_t sched_load(void)
     return load;
 }
 
+/* ---- the timer ----------------------------------------------------------------------------------------- */
+
+/* The calling CPU's timer will interrupt at when_ns, or earlier. */
+static void timer_arm(uint64_t now, uint64_t when_ns)
+{
+    uint64_t *armed = &timer_armed_ns[curcpu()->id];
+
+    if (*armed > now && *armed <= when_ns)
+        return;
+    const uint64_t ns = when_ns > now ? when_ns - now : 0;
+    uint64_t ticks = ns / 1000 * apic_timer_hz / 1000000 + 1;
+    if (ticks > UINT32_MAX)
+        ticks = UINT32_MAX;
+    *armed = when_ns;
+    apic_timer_once((uint32_t)ticks);
+}
+
 /* ---- the switch --------------------------------------------------------------------------------------- */
 
 static void account(struct thread *td, uint64_t now)
@@ -145,6 +163,8 @@ void mi_switch(void)
     if (*(uint64_t *)(void *)old->td_kstack != KSTACK_CANARY)
         panic("the kernel stack of %s has overflowed", old->td_name);
     const uint64_t now = machine_time_ns();
+    if (old == cpu->idle)
+        timer_arm(now, now + SCHED_SLICE_NS); /* an idle CPU has no slices */
     account(old, now);
     old->td_oncpu = false;
     td->td_started = now;
@@ -269,21 +289,6 @@ void sched_sleep_locked(const void *chan)
 
 /* ---- callouts ------------------------------------------------------------------------------------------ */
 
-/* The calling CPU's timer will interrupt at when_ns, or earlier. */
-static void timer_arm(uint64_t now, uint64_t when_ns)
-{
-    uint64_t *armed = &timer_armed_ns[curcpu()->id];
-
-    if (*armed > now && *armed <= when_ns)
-        return;
-    const uint64_t ns = when_ns > now ? when_ns - now : 0;
-    uint64_t ticks = ns / 1000 * apic_timer_hz / 1000000 + 1;
-    if (ticks > UINT32_MAX)
-        ticks = UINT32_MAX;
-    *armed = when_ns;
-    apic_timer_once((uint32_t)ticks);
-}
-
 static void callout_insert(struct callout *callout, uint64_t when_ns)
 {
     struct callout **link = &callouts;
@@ -358,10 +363,11 @@ void sched_timer(void)
         cpu->resched = 1;
         cpu->ast = 1;
     }
-    uint64_t next = now + SCHED_SLICE_NS;
+    uint64_t next = cpu->thread == cpu->idle ? UINT64_MAX : now + SCHED_SLICE_NS;
     if (callouts != NULL && callouts->when_ns < next)
         next = callouts->when_ns;
-    timer_arm(now, next);
+    if (next != UINT64_MAX)
+        timer_arm(now, next);
     spin_unlock(&sched_lock, flags);
 }
 
@@ -514,11 +520,22 @@ void sched_start(void)
     timer_arm(now, now + SCHED_SLICE_NS);
 }
 
+/* Most sleeps for a disk are shorter than what a halt and its end cost, so an idle CPU looks around for a
+ * moment first. (haltpoll, Linux.) */
+static void idle_poll(void)
+{
+    const uint64_t end = machine_time_ns() + IDLE_POLL_NS;
+
+    while (__atomic_load_n(&runnable, __ATOMIC_RELAXED) == 0 && machine_time_ns() < end)
+        cpu_pause();
+}
+
 void sched_idle(void) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     struct cpu *cpu = curcpu();
 
     for (;;) {
+        idle_poll();
         intr_disable();
         (void)spin_lock(&sched_lock);
         if (runnable > 0) {

@@ -1,10 +1,10 @@
 /*
  * space.c: the spaces and mappings of machine.h over machines/x86/pmap.c.
  *
- * The hardware looks only at page tables, so attaching means forgetting what was there, and the rights of an
- * attachment are no business of this machine. It enters nothing by itself (MM1): there is nothing to freeze.
+ * The hardware looks only at page tables, so the rights of an attachment are no business of this machine, and
+ * what attaching and freezing are here, core/lib/machine_default.c says.
  *
- * What takes effect at once (attach, detach, a mapping that another replaces) flushes TLBs at once. The rest
+ * What takes effect at once (machine_detach, a mapping that another replaces) flushes TLBs at once. The rest
  * waits in the space's stale range for machine_sync.
  */
 #include "space.h"
@@ -43,11 +43,6 @@ void machine_space_destroy(struct machine_space *space)
     pmap_release_kernel(phys_to_virt(space->pmap.pm_root->pa));
     pmap_release_tables(&space->pmap);
     kfree(space);
-}
-
-void machine_space_activate(struct machine_space *space)
-{
-    thread_set_space(space);
 }
 
 void space_switch(struct machine_space *space)
@@ -104,8 +99,16 @@ void machine_sync(struct machine_space *space)
         pmap_free_pt_pages(&space->pmap);
 }
 
-/* Forgets [start, end) before it returns. */
-static void space_forget(struct machine_space *space, vm_offset_t start, vm_offset_t end)
+void space_promoting(struct pmap *pmap, vm_offset_t va)
+{
+    struct machine_space *space = (void *)((char *)pmap - offsetof(struct machine_space, pmap));
+
+    tlb_shootdown(space, va, va + X86_SUPERPAGE);
+}
+
+/* ---- ranges ------------------------------------------------------------------------------------------- */
+
+void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end)
 {
     const uint64_t before = space->pmap.resident_count;
 
@@ -114,31 +117,6 @@ static void space_forget(struct machine_space *space, vm_offset_t start, vm_offs
         space_stale(space, start, end);
         machine_sync(space);
     }
-}
-
-void space_promoting(struct pmap *pmap, vm_offset_t va)
-{
-    struct machine_space *space = (void *)((char *)pmap - offsetof(struct machine_space, pmap));
-
-    tlb_shootdown(space, va, va + X86_SUPERPAGE);
-}
-
-/* ---- attaching ---------------------------------------------------------------------------------------- */
-
-int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
-                   void *object, vm_pindex_t pindex, unsigned flags)
-{
-    (void)prot;
-    (void)object;
-    (void)pindex;
-    (void)flags;
-    space_forget(space, start, end);
-    return 0;
-}
-
-void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end)
-{
-    space_forget(space, start, end);
 }
 
 int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
@@ -208,12 +186,6 @@ void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t e
     space_stale(space, start, end);
 }
 
-void machine_wrprotect(struct machine_space *space, vm_offset_t start, vm_offset_t end)
-{
-    pmap_protect(&space->pmap, start, end, VM_PROT_READ | VM_PROT_EXECUTE);
-    space_stale(space, start, end);
-}
-
 unsigned machine_query(struct machine_space *space, vm_offset_t va)
 {
     const pt_entry_t pte = pmap_extract(&space->pmap, trunc_page(va));
@@ -222,42 +194,4 @@ unsigned machine_query(struct machine_space *space, vm_offset_t va)
         return 0;
     return MACHINE_MAPPED | ((pte & X86_PG_RW) ? MACHINE_WRITABLE : 0) |
            ((pte & X86_PG_M) ? MACHINE_DIRTY : 0) | ((pte & X86_PG_A) ? MACHINE_REFERENCED : 0);
-}
-
-/* ---- what page tables have nothing to say to ----------------------------------------------------------- */
-
-int machine_writenotify(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
-                        void *object, vm_pindex_t pindex)
-{
-    (void)space;
-    (void)start;
-    (void)end;
-    (void)prot;
-    (void)object;
-    (void)pindex;
-    return 0;
-}
-
-bool machine_can_map(void *entry_object, void *page_object)
-{
-    (void)entry_object;
-    (void)page_object;
-    return true;
-}
-
-int machine_freeze(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
-{
-    (void)space;
-    (void)start;
-    (void)end;
-    (void)prot;
-    return 0;
-}
-
-void machine_thaw(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
-{
-    (void)space;
-    (void)start;
-    (void)end;
-    (void)prot;
 }

@@ -68,16 +68,16 @@ struct thread {
     bool td_astpending;             /* (S) thread_signal_ast; ends when ast() has looked */
 
     /* The kernel's own. */
-    struct proc *td_proc;         /* (own) NULL: a thread of the kernel's, or one that has ended */
-    struct thread *td_next;       /* (P) threads of the process */
-    int td_tid;                   /* (P) */
-    uint64_t td_sigmask;          /* (own) written under (P); read by others under (P) */
-    uint64_t td_sigpending;       /* (P) */
-    struct sigqueue *td_sigqueue; /* (P) of pending ones */
-    uint64_t td_sigwait;          /* (P) rt_sigtimedwait waits for these */
-    uint64_t td_oldmask;          /* (own) for sigsuspend */
-    bool td_restoremask;          /* (own) */
-    uint64_t td_sleep_until;      /* (own) of a nanosleep that is made again; 0: it is not */
+    struct proc *td_proc;                   /* (own) NULL: a thread of the kernel's, or one that has ended */
+    struct thread *td_next;                 /* (P) threads of the process */
+    int td_tid;                             /* (P) */
+    uint64_t td_sigmask;                    /* (own) written under (P); read by others under (P) */
+    uint64_t td_sigpending;                 /* (P) */
+    struct sigqueue *td_sigqueue;           /* (P) of pending ones */
+    uint64_t td_sigwait;                    /* (P) rt_sigtimedwait waits for these */
+    uint64_t td_oldmask;                    /* (own) for sigsuspend */
+    bool td_restoremask;                    /* (own) */
+    uint64_t td_sleep_until;                /* (own) of a nanosleep that is made again; 0: it is not */
     uint64_t td_altstack, td_altstack_size; /* (own) sigaltstack; size 0: none */
     uint32_t td_altstack_flags;             /* (own) */
     uint64_t td_clear_child_tid;            /* (own) set_tid_address */

@@ -4,12 +4,12 @@
                               └▶ files that it leaves    ─┴▶ equal, byte for byte, on both sides
 
 {mib} in a script: the computer's memory in MiB. A case that works with four times the memory is `big`: with
-much memory it works with 64 MiB, because emulated processors are slow.
+more than BIG_MIB it works with less instead, because emulated processors are slow.
 """
 
 import dataclasses
 
-BIG_MIB = 64
+BIG_MIB, SMALL_MIB = 64, 16
 
 
 @dataclasses.dataclass
@@ -27,7 +27,7 @@ class Case:
     least_mib: int = 0
 
     def text(self, memory_mib):
-        mib = min(memory_mib, BIG_MIB) if self.big else memory_mib
+        mib = SMALL_MIB if self.big and memory_mib > BIG_MIB else memory_mib
         return self.script.format(mib=mib, twice=2 * mib, four=4 * mib)
 
 
@@ -83,10 +83,14 @@ rm conformance.log
 CASES = [
     Case("shell", SHELL, short=True),
     Case("archive", ARCHIVE, short=True),
+    Case("processes", "processes", short=True),
+    Case("processes_glibc", "processes_glibc", short=True),
     Case("signals", "signals", short=True),
     Case("threads", "threads", short=True),
     Case("forktree", "forktree 60", short=True),
     Case("forktree_500", "forktree 500", least_mib=64),
+    Case("fs_calls", "mkdir calls.d && fs_calls $PWD/calls.d && rmdir calls.d", short=True),
+    Case("fs_calls_tmp", "mkdir /tmp/calls.d && fs_calls /tmp/calls.d && rmdir /tmp/calls.d", short=True),
     Case("fsx", "fsx fsx.file 1 1500", short=True),
     Case("fsx_more", "for seed in 2 3 4 5 6; do fsx fsx.$seed $seed 4000 || exit 1; done"),
     Case("fsx_large", "fsx fsx.large 7 3000 4096 && rm fsx.large"),

@@ -132,7 +132,8 @@ static void everything(struct mount *mount)
 static void check_kept(struct sim_disk *disk)
 {
     image_save(disk, "check");
-    if (image_run("e2fsck -fy %s", image_path("check")) > 2 || image_run("e2fsck -fn %s", image_path("check")) != 0)
+    if (image_run("e2fsck -fy %s", image_path("check")) > 2 ||
+        image_run("e2fsck -fn %s", image_path("check")) != 0)
         fail_msg("not repaired: %s", image_said);
     assert_int_equal(image_run("debugfs -R 'dump /kept %s' %s", image_path("kept"), image_path("check")), 0);
     FILE *file = fopen(image_path("kept"), "r");
@@ -204,8 +205,8 @@ static void image_with_kept(void)
 
 static void test_transfers(void **state)
 {
-    static uint32_t *(*const faults[])(struct sim_disk *disk) = {fault_read, fault_write, fault_flush,
-                                                                 fault_alloc};
+    static uint32_t *(*const faults[])(struct sim_disk * disk) = {fault_read, fault_write, fault_flush,
+                                                                  fault_alloc};
     (void)state;
     image_with_kept();
     for (unsigned i = 0; i < sizeof faults / sizeof faults[0]; i++)
@@ -294,12 +295,14 @@ static void corrupt(uint64_t seed)
     prng_init(&prng, seed);
     for (uint64_t flips = 1 + prng_below(&prng, 30); flips > 0; flips--) {
         /* in the descriptors, the bitmaps and inodes, or what lies behind them: names and numbers */
-        static const uint64_t starts[] = {1024, 2048, 8192, 8192, 40000}, ends[] = {1200, 3072, 60000, 60000, 500000};
+        static const uint64_t starts[] = {1024, 2048, 8192, 8192, 40000},
+                              ends[] = {1200, 3072, 60000, 60000, 500000};
         uint64_t kind = prng_below(&prng, 50) == 0 ? 0 : 1 + prng_below(&prng, 4);
         uint64_t at = prng_range(&prng, starts[kind], ends[kind]);
         uint8_t byte;
         sim_disk_read(disk, at, &byte, 1);
-        byte = prng_chance(&prng, 500) ? (uint8_t)prng_next(&prng) : (uint8_t)(byte ^ 1u << prng_below(&prng, 8));
+        byte = prng_chance(&prng, 500) ? (uint8_t)prng_next(&prng)
+                                       : (uint8_t)(byte ^ 1u << prng_below(&prng, 8));
         sim_disk_write(disk, at, &byte, 1);
     }
     test_boot(&params);
@@ -322,10 +325,11 @@ static void test_corrupt(void **state)
     char options[300];
     (void)state;
     alarm(300); /* nothing hangs */
-    assert_int_equal(image_run("cd %s && mkdir -p a/b c && for i in 1 2 3 4 5 6 7 8 9; do head -c ${i}0000 kept > a/f$i; "
-                               "ln a/f$i c/h$i; ln -s a/f$i l$i; done; cp kept a/b/kept2",
-                               image_path("tree")),
-                     0);
+    assert_int_equal(
+        image_run("cd %s && mkdir -p a/b c && for i in 1 2 3 4 5 6 7 8 9; do head -c ${i}0000 kept > a/f$i; "
+                  "ln a/f$i c/h$i; ln -s a/f$i l$i; done; cp kept a/b/kept2",
+                  image_path("tree")),
+        0);
     snprintf(options, sizeof options, "-b 1024 -N 200 -d %s", image_path("tree"));
     image_make("image", 2048, options);
     if (seed != 0)

@@ -3,7 +3,7 @@
  */
 #include "kernel/ext2_support.h"
 
-#include "kmem.h"
+#include "x86_64/kmem.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -439,7 +439,7 @@ int fs_fsync(struct mount *mount, const char *path, bool data_only)
         }
     }
     if (error == 0 && !data_only)
-        error = inode->ops->fsync(inode);
+        error = inode->ops->fsync != NULL ? inode->ops->fsync(inode) : 0;
     inode_put(inode);
     return error;
 }
@@ -472,8 +472,16 @@ int fs_stat(struct mount *mount, const char *path, struct stat *st)
                         .st_ino = inode->ino};
     st->st_mtim.tv_sec = inode->mtime_ns / 1000000000;
     sleep_unlock(&inode->lock);
+    if (S_ISREG(inode->mode) && mount->sync == NULL) { /* in memory: only the vnode knows the length */
+        struct vnode *vnode;
+        error = inode->ops->vnode(inode, &vnode);
+        if (error == 0) {
+            st->st_size = (off_t)fl_vnode_size(vnode);
+            error = fl_vnode_close(vnode);
+        }
+    }
     inode_put(inode);
-    return 0;
+    return error;
 }
 
 struct readdir_arg {

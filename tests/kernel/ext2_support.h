@@ -2,7 +2,7 @@
  * ext2_support.h: what the tests of ext2 share: the kernel's heap and clock, file systems made and checked by
  * e2fsprogs, and paths.
  *
- *   image_make (mke2fs) ─▶ image_disk ─▶ fs_mount … fs_unmount ─▶ image_save ─▶ image_fsck, image_run
+ *   image_make (mke2fs) ─▶ image_disk ─▶ fs_mount … fs_unmount ─▶ image_save ─▶ image_is_clean, image_run
  *
  * The calls on paths do what a kernel's do: they walk from the root, and take the locks that inode.h names.
  */

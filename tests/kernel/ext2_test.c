@@ -3,6 +3,7 @@
  */
 #include "kernel/ext2_support.h"
 
+#include <asm/statfs.h>
 #include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
@@ -36,7 +37,7 @@ static void host_file(const char *name, uint64_t size, bool sparse)
 
 static void host_tree(void)
 {
-    static const uint64_t sizes[] = {0,     1,      1023,   1024,   4096,   4097,   12288,  12289,
+    static const uint64_t sizes[] = {0,     1,     1023,   1024,   4096,   4097,    12288,  12289,
                                      49152, 49153, 274432, 274433, 300000, 1000000, 1500000};
     char name[64];
     assert_int_equal(image_run("rm -rf %s && mkdir -p %s/deep/deeper/deepest %s/many", image_path("tree"),
@@ -53,10 +54,11 @@ static void host_tree(void)
         snprintf(name, sizeof name, "tree/many/a name of some length %u", i);
         host_file(name, i, false);
     }
-    assert_int_equal(image_run("cd %s && ln file3 deep/hard && ln -s short fast && "
-                               "ln -s $(printf 'long/%%.0s' $(seq 40)) slow && mkfifo pipe && chmod 640 file2",
-                               image_path("tree")),
-                     0);
+    assert_int_equal(
+        image_run("cd %s && ln file3 deep/hard && ln -s short fast && "
+                  "ln -s $(printf 'long/%%.0s' $(seq 40)) slow && mkfifo pipe && chmod 640 file2",
+                  image_path("tree")),
+        0);
 }
 
 struct compare {
@@ -163,8 +165,13 @@ static void test_read(void **state)
         const char *options;
         uint32_t block_bytes;
     } images[] = {
-        {"-b 1024", 512}, {"-b 1024", 1024}, {"-b 2048", 512}, {"-b 4096", 512}, {"-b 4096", 4096},
-        {"-b 1024 -r 0 -O none", 512}, {"-b 4096 -I 128 -g 1024", 1024},
+        {"-b 1024", 512},
+        {"-b 1024", 1024},
+        {"-b 2048", 512},
+        {"-b 4096", 512},
+        {"-b 4096", 4096},
+        {"-b 1024 -r 0 -O none", 512},
+        {"-b 4096 -I 128 -g 1024", 1024},
     };
     char options[512];
     (void)state;
@@ -187,7 +194,8 @@ static void test_index(void **state)
     snprintf(options, sizeof options, "-b 1024 -d %s", image_path("tree"));
     image_make("image", 16384, options);
     (void)image_run("e2fsck -fyD %s", image_path("image"));
-    assert_int_equal(image_run("debugfs -R 'htree_dump /many' %s | grep -q 'Root node'", image_path("image")), 0);
+    assert_int_equal(image_run("debugfs -R 'htree_dump /many' %s | grep -q 'Root node'", image_path("image")),
+                     0);
     typed = true;
     read_image("image", 1024, false);
     struct sim_disk *disk = image_disk("image", 1024, 5);
@@ -281,9 +289,8 @@ static void test_kinds(void **state)
     sim_shutdown();
     image_is_clean(disk);
     image_save(disk, "image");
-    assert_int_equal(image_run("debugfs -R 'stat /dir/large' %s | grep -q 'hex 08:12345'",
-                               image_path("image")),
-                     0);
+    assert_int_equal(
+        image_run("debugfs -R 'stat /dir/large' %s | grep -q 'hex 08:12345'", image_path("image")), 0);
     sim_disk_destroy(disk);
 }
 
@@ -312,6 +319,8 @@ static void test_unlinked(void **state)
     assert_int_equal(test_load8(map, va + 99999), 'x');
     test_store8(map, va + 5000, 'y');
     assert_int_equal(mount->sync(mount), 0);
+    image_save(disk, "image"); /* its inode is allocated and has no name: not clean */
+    assert_int_equal(image_run("dumpe2fs -h %s | grep -q 'state:.* not clean$'", image_path("image")), 0);
     assert_int_equal(mount->unmount(mount), -EBUSY);
     assert_int_equal(test_load8(map, va + 5000), 'y');
     fl_space_destroy(map);
@@ -320,6 +329,87 @@ static void test_unlinked(void **state)
     image_is_clean(disk);
     image_save(disk, "image");
     assert_int_equal(image_run("dumpe2fs -h %s | grep -q 'Free inodes: *245'", image_path("image")), 0);
+    sim_disk_destroy(disk);
+}
+
+/* What was written to a file that is deleted at once never reaches the disk. */
+static void test_short_lived(void **state)
+{
+    struct sim_params params = test_params(test_seed(1));
+    (void)state;
+    image_make("image", 2048, "-b 1024");
+    struct sim_disk *disk = image_disk("image", 512, 5);
+    params.no_flusher = true;
+    params.nframes = 1024;
+    test_boot(&params);
+    struct mount *mount = fs_mount(disk, false);
+    memset(bytes, 'x', 400000);
+    assert_int_equal(fs_create(mount, "/file", S_IFREG | 0600, 0), 0);
+    assert_int_equal(fs_write(mount, "/file", 0, bytes, 400000), 400000);
+    assert_int_equal(fs_unlink(mount, "/file"), 0);
+    fs_unmount(mount);
+    assert_true(sim_disk_counts(disk).bytes_written < 40000);
+    sim_shutdown();
+    image_is_clean(disk);
+    sim_disk_destroy(disk);
+}
+
+/* A block of extended attributes stays with its file, and goes with it. */
+static void test_attributes(void **state)
+{
+    struct sim_params params = test_params(test_seed(1));
+    struct stat st;
+    (void)state;
+    image_make("image", 2048, "-b 1024 -I 128");
+    host_file("host", 5000, false);
+    assert_int_equal(
+        image_run("printf 'write %s one\nwrite %s two\nea_set one user.k v\nea_set two user.k v\n' | "
+                  "debugfs -w %s",
+                  image_path("host"), image_path("host"), image_path("image")),
+        0);
+    assert_int_equal(image_run("debugfs -R 'ea_get one user.k' %s | grep -q v", image_path("image")), 0);
+    struct sim_disk *disk = image_disk("image", 512, 5);
+    test_boot(&params);
+    struct mount *mount = fs_mount(disk, false);
+    assert_int_equal(fs_stat(mount, "/one", &st), 0);
+    assert_int_equal(st.st_blocks, 12); /* with that block */
+    assert_int_equal(fs_truncate(mount, "/one", 0), 0);
+    assert_int_equal(fs_unlink(mount, "/two"), 0);
+    fs_unmount(mount);
+    image_is_clean(disk);
+    assert_int_equal(image_run("debugfs -R 'ea_get one user.k' %s | grep -q v", image_path("check")), 0);
+    mount = fs_mount(disk, false);
+    assert_int_equal(fs_unlink(mount, "/one"), 0);
+    fs_unmount(mount);
+    sim_shutdown();
+    image_is_clean(disk);
+    sim_disk_destroy(disk);
+}
+
+static void test_statfs(void **state)
+{
+    struct sim_params params = test_params(test_seed(1));
+    struct statfs64 before, after;
+    (void)state;
+    image_make("image", 2048, "-b 1024 -N 256 -m 10");
+    struct sim_disk *disk = image_disk("image", 512, 5);
+    test_boot(&params);
+    struct mount *mount = fs_mount(disk, false);
+    assert_int_equal(mount->statfs(mount, &before), 0);
+    assert_int_equal(before.f_type, 0xef53);
+    assert_int_equal(before.f_bsize, 1024);
+    assert_int_equal(before.f_blocks, 2048);
+    assert_int_equal(before.f_files, 256);
+    assert_int_equal(before.f_bfree - before.f_bavail, 204);
+    memset(bytes, 'x', 10240);
+    assert_int_equal(fs_create(mount, "/file", S_IFREG | 0600, 0), 0);
+    assert_int_equal(fs_write(mount, "/file", 0, bytes, 10240), 10240);
+    assert_int_equal(mount->statfs(mount, &after), 0);
+    assert_int_equal(before.f_bfree - after.f_bfree, 10);
+    assert_int_equal(before.f_ffree - after.f_ffree, 1);
+    fs_unmount(mount);
+    sim_shutdown();
+    image_is_clean(disk);
     sim_disk_destroy(disk);
 }
 
@@ -446,8 +536,9 @@ static void test_full_mapped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),  cmocka_unit_test(test_index),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_kinds), cmocka_unit_test(test_unlinked), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_read),        cmocka_unit_test(test_index),  cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_kinds),       cmocka_unit_test(test_statfs), cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_unlinked),    cmocka_unit_test(test_full),   cmocka_unit_test(test_short_lived),
         cmocka_unit_test(test_full_mapped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -236,9 +236,9 @@ static void step_unlink(struct tree *tree)
 {
     struct place place;
     draw_place(tree, &place, 0);
-    int expected = place.entry == NULL                                                        ? -ENOENT
+    int expected = place.entry == NULL                                                      ? -ENOENT
                    : S_ISDIR(place.entry->body->type) && place.entry->body->entries != NULL ? -ENOTEMPTY
-                                                                                              : 0;
+                                                                                            : 0;
     entry_goes(place.entry);
     EXPECT(tree, fs_unlink(tree->mount, place.path), expected);
     struct tree_body *body = place.entry->body;
@@ -347,6 +347,51 @@ static void step_punch(struct tree *tree)
     memset(body->bytes + offset, 0, len);
 }
 
+/* Stores into a mapping of the file, of which some may find the disk full. */
+static void store_mapped(struct tree *tree, struct tree_body *body, struct vnode *vnode)
+{
+    struct fl_file file = {.vnode = vnode, .mode = FL_FREAD | FL_FWRITE};
+    size_t whole = round_page(body->size);
+    int64_t va = fl_sys_mmap(tree->map, 0, whole, VM_PROT_READ | VM_PROT_WRITE, FL_MAP_SHARED, &file, 0);
+    assert_true(va > 0);
+    for (uint64_t i = below(tree, 5); i > 0; i--) {
+        uint64_t offset = below(tree, body->size), left = body->size - offset;
+        size_t len = 1 + below(tree, left < 6000 ? left : 6000), done = 0;
+        uint64_t salt = prng_next(&tree->prng);
+        uint8_t *buf = malloc(len);
+        assert_non_null(buf);
+        for (size_t k = 0; k < len; k++)
+            buf[k] = test_byte(salt + k);
+        body_changes(body, offset);
+        int error = sim_store(tree->map, (vm_offset_t)va + offset, buf, len, &done);
+        assert_true(error == 0 || error == -ENOSPC);
+        memcpy(body->bytes + offset, buf, done);
+        free(buf);
+    }
+    if (below(tree, 3) == 0)
+        assert_int_equal(fl_sys_msync(tree->map, (vm_offset_t)va, whole, FL_MS_SYNC), 0);
+    assert_int_equal(fl_sys_munmap(tree->map, (vm_offset_t)va, whole), 0);
+}
+
+static void step_store(struct tree *tree)
+{
+    struct place place;
+    struct inode *inode;
+    struct vnode *vnode;
+    struct tree_body *body = draw_file(tree, &place);
+    if (body == NULL || body->size == 0 || tree->map == NULL)
+        return;
+    EXPECT(tree, fs_walk(tree->mount, place.path, &inode), 0);
+    assert_int_equal(inode->ops->vnode(inode, &vnode), 0);
+    bool first = below(tree, 2) == 0; /* the mapping may be the file's last use, or not */
+    if (first)
+        inode_put(inode);
+    store_mapped(tree, body, vnode);
+    assert_int_equal(fl_vnode_close(vnode), 0);
+    if (!first)
+        inode_put(inode);
+}
+
 /* Space, within the file or behind its end, changes none of its bytes. */
 static void step_allocate(struct tree *tree)
 {
@@ -380,7 +425,7 @@ static void compare_file(struct tree *tree, const char *path, const struct tree_
     int64_t n = fs_read(tree->mount, path, 0, bytes, body->size + 10);
     if (!refused(tree, n)) {
         assert_int_equal(n, body->size);
-        if (memcmp(bytes, body->bytes, body->size) != 0) {
+        if (body->size > 0 && memcmp(bytes, body->bytes, body->size) != 0) {
             uint64_t at = 0;
             while (bytes[at] == body->bytes[at])
                 at++;
@@ -476,9 +521,10 @@ static void step_list(struct tree *tree)
 void tree_step(struct tree *tree)
 {
     static void (*const steps[])(struct tree *) = {
-        step_create, step_create,   step_create,   step_symlink, step_link,  step_unlink,  step_unlink,
-        step_rename, step_rename,   step_write,    step_write,   step_write, step_write,   step_write,
-        step_punch,  step_truncate, step_truncate, step_fsync,   step_list,  step_compare, step_allocate,
+        step_create, step_create,  step_create,   step_symlink,  step_link,     step_unlink,
+        step_unlink, step_rename,  step_rename,   step_write,    step_write,    step_write,
+        step_write,  step_write,   step_punch,    step_truncate, step_truncate, step_fsync,
+        step_list,   step_compare, step_allocate, step_store,    step_store,
     };
     steps[below(tree, sizeof steps / sizeof steps[0])](tree);
 }

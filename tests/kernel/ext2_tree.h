@@ -1,7 +1,7 @@
 /*
  * ext2_tree.h: a naive model of a tree of files, and random operations on it and on a mounted ext2 together.
  *
- *   tree_step: an operation from the generator ─▶ the model says what must come of it ─▶ the same on the mount
+ *   tree_step: an operation from the generator ─▶ the model says what comes of it ─▶ the same on the mount
  *   tree_compare: names, types, links and bytes of all that the tree has
  *
  * Several trees may stand beside each other in one mount, each under a directory of its own, and be driven by
@@ -22,7 +22,7 @@ struct tree_body {
     uint64_t size;
     struct tree_entry *entries; /* of a directory */
     struct tree_body *parent;   /* of a directory */
-    uint64_t ino; /* of a file that was synced */
+    uint64_t ino;               /* of a file that was synced */
     /* So many bytes from the first are what a successful fsync has put on stable storage. */
     uint64_t synced_bytes;
     bool synced; /* it was synced, and not changed since */
@@ -40,6 +40,7 @@ struct tree {
     struct prng prng;
     struct tree_body *root;
     uint32_t max_bytes; /* of a file */
+    struct vm_map *map; /* for stores through mappings; NULL: there are none */
     bool may_fail;      /* -ENOMEM is an answer, after which nothing has changed */
 };
 

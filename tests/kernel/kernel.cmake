@@ -18,11 +18,15 @@ function(faultline_kernel_program name source compiler)
 endfunction()
 
 if(MUSL_GCC AND GXX)
-  foreach(program fsx forktree signals big ticker badcalls diskerror)
+  foreach(program fsx forktree processes signals big ticker badcalls diskerror)
     faultline_kernel_program(${program} ${HERE}/programs/${program}.c ${MUSL_GCC} -std=gnu17)
   endforeach()
+  faultline_kernel_program(processes_glibc ${HERE}/programs/processes.c ${CMAKE_C_COMPILER} -std=gnu17 -pthread)
   faultline_kernel_program(kbench ${PROJECT_SOURCE_DIR}/bench/kernel/kbench.c ${MUSL_GCC} -std=gnu17)
   faultline_kernel_program(threads ${HERE}/programs/threads.cc ${GXX} -std=c++17 -pthread)
+  # It hands out bad pointers and lengths, which the compiler sees.
+  faultline_kernel_program(fs_calls ${HERE}/programs/fs_calls.c ${CMAKE_C_COMPILER} -std=gnu17 -Wno-nonnull
+                           -Wno-stringop-overflow -Wno-stringop-overread)
   # SQLite's loading of extensions, which nothing here does, makes the linker warn.
   faultline_kernel_program(database ${HERE}/programs/database.c ${CMAKE_C_COMPILER} -std=gnu17 -lsqlite3 -lm
                            -Wl,--no-warnings)
@@ -45,8 +49,13 @@ if(MUSL_GCC AND GXX)
   if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND NOT FAULTLINE_SANITIZE)
     set(in_all ALL)
     add_test(NAME kernel_short COMMAND ${HERE}/run --short --build ${PROJECT_BINARY_DIR})
-    set_tests_properties(kernel_short PROPERTIES LABELS kernel)
+    set_tests_properties(kernel_short PROPERTIES LABELS kernel PROCESSORS 2)
   endif()
   add_custom_target(kernel_programs ${in_all} DEPENDS ${built} kernel-firmware.elf)
   add_dependencies(kernel_programs conformance_kernel)
+endif()
+
+if(TARGET min_kernel)
+  add_test(NAME min_kernel_test COMMAND ${HERE}/min_kernel_test.py ${PROJECT_BINARY_DIR})
+  set_tests_properties(min_kernel_test PROPERTIES LABELS kernel SKIP_RETURN_CODE 77)
 endif()

@@ -210,9 +210,14 @@ static void make_call(void)
 static _Noreturn void make_calls(uint64_t from)
 {
     struct itimerval often = {{0, 10000}, {0, 10000}};
+    int null = open("/dev/null", O_RDWR);
     struct rlimit file = {1 << 20, 1 << 20}, memory = {64 << 20, 64 << 20}, core = {0, 0};
 
     seed = from;
+    /* What it writes to its descriptors is rubbish, and not for the console. */
+    must(null >= 0);
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        must(dup2(null, fd) == fd);
     /* A kernel without these limits has a disk that this may fill. */
     setrlimit(RLIMIT_FSIZE, &file);
     setrlimit(RLIMIT_AS, &memory);

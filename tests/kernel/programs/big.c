@@ -31,7 +31,7 @@ static void merge(uint64_t *to, const uint64_t *from, size_t half, size_t n)
         to[i] = right >= n || (left < half && from[left] <= from[right]) ? from[left++] : from[right++];
 }
 
-/* Sorts by merging, from runs of `run` on, twice as long each time; returns which of the two has the result. */
+/* Sorts by merging, from runs of `run` on, twice as long each time. Returns which of the two is sorted. */
 static uint64_t *merge_sort(uint64_t *numbers, uint64_t *other, size_t run, size_t n)
 {
     for (; run < n; run *= 2) {
