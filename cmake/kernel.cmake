@@ -22,7 +22,7 @@ if(FAULTLINE_TRACE)
 elseif(CMAKE_C_COMPILER_ID STREQUAL "GNU")
   list(APPEND KERNEL_FLAGS -O3 -flto=auto)
 endif()
-set(KERNEL_LINK -nostdlib -static -no-pie -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,--build-id=none
+set(KERNEL_LINK -nostdlib -static -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,--build-id=none
                 -T ${PROJECT_SOURCE_DIR}/machines/x86_64/kernel.ld)
 
 # An image of the objects in the object libraries that follow; and of name_TABLES, assembler files that are

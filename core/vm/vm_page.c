@@ -223,16 +223,17 @@ static void count_dirty(struct vm_object *object, bool dirty) FL_REQUIRES(object
     atomic_fetch_add_explicit(&vm_page_dirty_count, dirty ? 1 : UINT32_MAX, memory_order_relaxed);
 }
 
-/* Page m has become dirty, or clean: the object's count and marks say so, where there is write-back (PG7). */
-static void tell_dirty(struct vm_page *m, bool dirty) FL_REQUIRES(m->object->lock)
+/* Page m of the object has become dirty, or clean: its count and marks say so, where there is write-back
+ * (PG7). */
+static void tell_dirty(struct vm_object *object, struct vm_page *m, bool dirty) FL_REQUIRES(object->lock)
 {
-    count_dirty(m->object, dirty);
-    if (!vm_pager_keeps(m->object))
+    count_dirty(object, dirty);
+    if (!vm_pager_keeps(object))
         return;
     if (dirty)
-        vm_radix_set_mark(&m->object->pages, m, RADIX_DIRTY);
+        vm_radix_set_mark(&object->pages, m, RADIX_DIRTY);
     else
-        vm_radix_clear_mark(&m->object->pages, m, RADIX_DIRTY);
+        vm_radix_clear_mark(&object->pages, m, RADIX_DIRTY);
 }
 
 /* ---- identity ---------------------------------------------------------------------------------------- */
@@ -290,7 +291,7 @@ int vm_page_rename(struct vm_page *m, struct vm_object *object, vm_pindex_t pind
     if (atomic_load_explicit(&object->shadowed, memory_order_relaxed))
         m->flags |= PG_COPIED; /* as a page that comes back */
     if (dirty)
-        tell_dirty(m, true);
+        tell_dirty(object, m, true);
     if (active)
         activate_page(m);
     else
@@ -390,7 +391,7 @@ void __set_page_dirty(struct vm_page *m)
     m->flags |= PG_DIRTY;
     if (vm_pager_ops(m->object)->unswapped != NULL)
         vm_pager_ops(m->object)->unswapped(m);
-    tell_dirty(m, true);
+    tell_dirty(m->object, m, true);
 }
 
 void vm_page_undirty(struct vm_page *m)
@@ -399,7 +400,7 @@ void vm_page_undirty(struct vm_page *m)
     if ((m->flags & PG_DIRTY) == 0)
         return;
     m->flags &= (uint16_t)~PG_DIRTY;
-    tell_dirty(m, false);
+    tell_dirty(m->object, m, false);
 }
 
 void vm_page_writeback_start(struct vm_page *m)

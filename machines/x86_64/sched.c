@@ -236,7 +236,7 @@ static bool callout_remove(struct callout *callout)
 }
 
 /* The thread, which sleeps, does not any more. */
-static void sched_wake_thread(struct thread *td, uint64_t now)
+static void sched_wake_thread(struct thread *td, uint64_t now) FL_REQUIRES(sched_lock)
 {
     sleepq_remove(td);
     if (td->td_callout.pending)
@@ -326,7 +326,7 @@ bool untimeout(struct callout *callout)
 }
 
 /* A callout without a function wakes the thread that it belongs to. */
-static void sched_timed_out(struct thread *td, uint64_t now)
+static void sched_timed_out(struct thread *td, uint64_t now) FL_REQUIRES(sched_lock)
 {
     td->td_timed_out = true;
     if (td->td_state == TD_SLEEPING && td->td_wchan != NULL)
