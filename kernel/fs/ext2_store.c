@@ -20,7 +20,8 @@
  * A file without names that nobody has open or mapped is closed for the last time by the thread that deletes
  * it (inode_end). What that thread writes is dropped; if the file is mapped still, its close writes nothing.
  *
- * A hole may be punched while a page that is partly in it is written. So writes wait while it is (writes_fence).
+ * A hole may be punched while a page that is partly in it is written. So writes wait while it is
+ * (writes_fence).
  *
  * Locks: (E) for extents that were lately used, otherwise (N); ext2_mount.h has the argument why that ends.
  */
@@ -143,8 +144,8 @@ static void write_end(struct ext2_inode *ip)
         machine_wake(&ip->writes);
 }
 
-/* Writes wait until `up` is false again, and none is under way. Without (N), which these may need. vn_lock, so
- * one thread at a time does it. */
+/* Writes wait until `up` is false again, and none is under way. Without (N), which these may need. vn_lock,
+ * so one thread at a time does it. */
 static void writes_fence(struct ext2_inode *ip, bool up)
 {
     machine_lock(&ip->extent_lock);

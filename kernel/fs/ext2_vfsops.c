@@ -9,8 +9,8 @@
  *
  * Clean. On the disk the superblock says EXT2_VALID_FS after a sync and until metadata is written next: so a
  * computer may be switched off after a sync; but not while a file without names is in use, for its inode is
- * allocated then. A file system that was not clean when it was mounted, or has
- * contradicted itself since, is never said to be.
+ * allocated then. A file system that was not clean when it was mounted, or has contradicted itself since, is
+ * never said to be.
  *
  * Numbers from the disk are checked here once, and where they are used if they can change.
  */
