@@ -8,8 +8,10 @@
 include(GNUInstallDirs)
 
 if(FAULTLINE_SANITIZE)
-  # The sanitizers' own tables do not survive ld -r: the archive is a plain one, for this tree's tests.
-  add_library(faultline_static STATIC $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:faultline_linux>)
+  # The sanitizers' own tables do not survive ld -r: the archive is a plain one, for this tree's tests. From
+  # an archive a linker takes a weak function as soon as a strong one; linux has all of them.
+  add_library(faultline_static STATIC $<FILTER:$<TARGET_OBJECTS:faultline_core>,EXCLUDE,machine_default>
+                                      $<TARGET_OBJECTS:faultline_linux>)
   target_link_libraries(faultline_static INTERFACE ${FAULTLINE_ZSTD_ARCHIVE})
 else()
   set(FAULTLINE_OBJECT ${PROJECT_BINARY_DIR}/faultline.o)

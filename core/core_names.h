@@ -107,10 +107,12 @@
 #define pmap_copy_page                fl_core_pmap_copy_page
 #define pmap_copyin                   fl_core_pmap_copyin
 #define pmap_copyout                  fl_core_pmap_copyout
+#define pmap_direct_map               fl_core_pmap_direct_map
 #define pmap_enter                    fl_core_pmap_enter
 #define pmap_enter_object             fl_core_pmap_enter_object
 #define pmap_release                  fl_core_pmap_release
 #define pmap_rename                   fl_core_pmap_rename
+#define pmap_startup                  fl_core_pmap_startup
 #define pmap_window_get               fl_core_pmap_window_get
 #define pmap_window_put               fl_core_pmap_window_put
 #define pmap_zero_page                fl_core_pmap_zero_page

@@ -41,6 +41,7 @@ class Machine:
     snapshot: bool = False  # what is written to the disks is forgotten
     serial: str = "stdio"
     monitor: str = "none"
+    iops: int = 0  # of the disks, in a second; 0: as fast as they are
     blkdebug: str = ""  # a file with rules of QEMU's blkdebug(7) for vda
 
     def command(self):
@@ -70,6 +71,7 @@ class Machine:
     def _drive(self, name, image):
         # Killing QEMU leaves the host alive, and its cache keeps what was written: flushes cost nothing.
         options = f"if=none,id={name},cache=unsafe,format=raw"
+        options += f",throttling.iops-total={self.iops}" if self.iops else ""
         if name == "vda" and self.blkdebug:
             image = f"blkdebug:{self.blkdebug}:{image}"
         return [

@@ -6,7 +6,7 @@
  *       vm_fault_lookup                    entry, object, rights; a first private write makes the shadow here
  *       vm_fault_allocate                  a write needs space in the source first: get it, retry
  *       vm_fault_soft_fast                 the page is resident and can be mapped as it is: done
- *       vm_fault_zero_fast                 memory that was never touched, on a machine with a direct map: done
+ *       vm_fault_zero_fast                 memory that was never touched, where there is a direct map: done
  *       vm_fault_walk                      down the chain of objects; on success fs->m is busy and valid
  *         vm_fault_readahead_mark          the page has read-ahead's mark: start the next window, retry
  *         vm_fault_busy                    another thread has the page busy: sleep, retry
@@ -353,7 +353,7 @@ static bool vm_fault_untouched(const struct faultstate *fs, struct vm_object *ob
     FL_REQUIRES(object->lock)
 {
     return pmap_direct_map != NULL && object->backing_object == NULL && !vm_pager_bounded(object) &&
-           fs->first_pindex < object->size && !fs->wired &&
+           !vm_pager_keeps(object) && fs->first_pindex < object->size && !fs->wired &&
            (fs->flags & (VM_FAULT_NOWAIT | VM_FAULT_WIRE)) == 0 &&
            !atomic_load_explicit(&object->shadowed, memory_order_relaxed) &&
            !vm_object_invalidating(object, fs->first_pindex) &&
@@ -375,10 +375,9 @@ static bool vm_fault_zero_fast(struct faultstate *fs, struct vm_object *object, 
     vm_unlock(&object->lock); /* the page is busy, and other threads have their own */
     __builtin_memset(pmap_direct(m), 0, VM_PAGE_SIZE);
     vm_lock(&object->lock);
-    m->flags |= PG_VALID;
+    /* vm_page_dirty, of a page that no pager has or keeps */
+    m->flags |= (fs->access & VM_PROT_WRITE) ? PG_VALID | PG_DIRTY : PG_VALID;
     fs->zeroed = true;
-    if (fs->access & VM_PROT_WRITE)
-        vm_page_dirty(m);
     *error = vm_fault_map(fs, m, vm_fault_prot(fs, object, m), vm_fault_dirty(fs, m));
     if (*error == 0)
         vm_fault_mapped(fs, object, m);

@@ -19,6 +19,7 @@
 #include "vm/vm_commit.h"
 #include "vm/vm_page.h"
 #include "vm/vm_pager.h"
+#include "vm/vm_reserv.h"
 #include "vm/vm_rmap.h"
 
 /* Whether the entry must change, under (M) exclusive, before the access, which its protection allows. */
@@ -72,21 +73,30 @@ static int vm_map_entry_set_object(struct vm_map *map, struct vm_map_entry *entr
 }
 
 /*
- * Gives an untouched entry its object. A stack's has room below, so that the stack stays one entry as it
- * grows.
+ * The index of the entry's first page in an object of its own. A stack's object has room below, so that the
+ * stack stays one entry as it grows. Where there are reservations, a large entry's pages lie in them as its
+ * addresses lie in superpages, so that a full one can be mapped by one entry. (pg_color, FreeBSD 11.)
  */
+static vm_pindex_t vm_map_entry_first(const struct vm_map_entry *entry)
+{
+    vm_pindex_t npages = vm_map_entry_npages(entry);
+
+    if ((entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0)
+        return npages < atop(VM_STACK_LIMIT) ? atop(VM_STACK_LIMIT) - npages : 0;
+    return vm_reserv_used() && npages >= VM_LEVEL_0_NPAGES ? atop(entry->start) % VM_LEVEL_0_NPAGES : 0;
+}
+
+/* Gives an untouched entry its object. */
 static int vm_map_entry_allocate(struct vm_map *map, struct vm_map_entry *entry) FL_REQUIRES(map->lock)
 {
-    vm_pindex_t npages = vm_map_entry_npages(entry), size = npages;
+    vm_pindex_t first = vm_map_entry_first(entry);
     struct vm_object *object;
     int error;
 
-    if ((entry->eflags & MAP_ENTRY_GROWS_DOWN) != 0 && size < atop(VM_STACK_LIMIT))
-        size = atop(VM_STACK_LIMIT);
-    object = vm_object_allocate(OBJT_SWAP, size, NULL);
+    object = vm_object_allocate(OBJT_SWAP, first + vm_map_entry_npages(entry), NULL);
     if (object == NULL)
         return -ENOMEM;
-    error = vm_map_entry_set_object(map, entry, object, size - npages);
+    error = vm_map_entry_set_object(map, entry, object, first);
     if (error != 0)
         vm_object_drop(object); /* it has no pages */
     else

@@ -393,11 +393,27 @@ int vm_radix_insert(struct vm_radix *rtree, struct vm_page *m)
     }
 }
 
+/* Removes m from the leaf, where nothing above it changes by that. Returns false if something would. */
+static bool leaf_remove(struct vm_radix *rtree, const struct vm_page *m)
+{
+    struct vm_radix_wide *leaf = leaf_of(rtree, m->pindex);
+    const int pos = (int)digit(m->pindex, 0);
+
+    if (leaf == NULL || leaf->count <= RADIX_NARROW + 1 || node_marks((struct vm_radix_node *)leaf, pos) != 0)
+        return false;
+    KASSERT(leaf->slot[pos] == (SLOT_PAGE | vm_page_frame(m)), "RX1");
+    leaf->slot[pos] = 0;
+    leaf->count--;
+    return true;
+}
+
 void vm_radix_remove(struct vm_radix *rtree, struct vm_page *m)
 {
     struct radix_place path[RADIX_DEPTH + 1];
-    int depth = radix_path(rtree, m, path) - 1;
 
+    if (leaf_remove(rtree, m))
+        return;
+    int depth = radix_path(rtree, m, path) - 1;
     if (depth == 0) {
         rtree->root = 0;
         rtree->root_marks = 0;
@@ -443,13 +459,14 @@ struct vm_page *vm_radix_lookup(const struct vm_radix *rtree, vm_pindex_t pindex
 }
 
 /* The first page below the slot, with one of `marks` unless that is 0; the slot has that mark. */
-static struct vm_page *radix_first(uint32_t slot, unsigned marks)
+static struct vm_page *radix_first(const struct vm_radix *rtree, uint32_t slot, unsigned marks)
 {
     while (slot_is_node(slot)) {
         struct vm_radix_node *n = slot_node(slot);
         int pos = node_next(n, 0, marks);
         KASSERT(pos >= 0, "RX3");
         slot = node_slots(n)[pos];
+        leaf_remember(rtree, n);
     }
     return slot == 0 ? NULL : slot_page(slot);
 }
@@ -477,25 +494,31 @@ static struct vm_page *radix_ge(const struct vm_radix *rtree, vm_pindex_t pindex
     while (slot_is_node(slot)) {
         struct vm_radix_node *n = slot_node(slot);
         if (!node_covers(n, pindex))
-            return radix_first(node_prefix(n) > pindex ? slot : higher, marks);
+            return radix_first(rtree, node_prefix(n) > pindex ? slot : higher, marks);
         unsigned d = digit(pindex, node_level(n));
         int next = node_next(n, d, marks);
         if (next < 0)
-            return radix_first(higher, marks);
+            return radix_first(rtree, higher, marks);
         if (node_digit(n, next) > d)
-            return radix_first(node_slots(n)[next], marks);
+            return radix_first(rtree, node_slots(n)[next], marks);
         int after = node_next(n, d + 1, marks);
         if (after >= 0)
             higher = node_slots(n)[after];
         slot = node_slots(n)[next];
+        leaf_remember(rtree, n);
     }
     if (slot != 0 && slot_page(slot)->pindex >= pindex)
         return slot_page(slot);
-    return radix_first(higher, marks);
+    return radix_first(rtree, higher, marks);
 }
 
 struct vm_page *vm_radix_lookup_ge(const struct vm_radix *rtree, vm_pindex_t pindex)
 {
+    struct vm_radix_wide *leaf = leaf_of(rtree, pindex);
+
+    for (unsigned d = digit(pindex, 0); leaf != NULL && d < RADIX_WIDE; d++)
+        if (leaf->slot[d] != 0)
+            return slot_page(leaf->slot[d]);
     return radix_ge(rtree, pindex, 0);
 }
 
@@ -645,8 +668,25 @@ static unsigned radix_check_below(uint32_t slot, unsigned marks, vm_pindex_t abo
     return below;
 }
 
+/* RX4: the way down to the leaf's keys leads to the leaf. */
+static void leaf_check(const struct vm_radix *rtree)
+{
+    uint32_t slot = rtree->root;
+
+    if (rtree->leaf == 0)
+        return;
+    struct vm_radix_node *leaf = slot_node(rtree->leaf);
+    KASSERT(leaf->ways == RADIX_WIDE && node_level(leaf) == 0, "RX4");
+    while (slot_is_node(slot) && slot != rtree->leaf) {
+        int pos = node_pos(slot_node(slot), digit(leaf->key, node_level(slot_node(slot))));
+        slot = pos < 0 ? 0 : node_slots(slot_node(slot))[pos];
+    }
+    KASSERT(slot == rtree->leaf, "RX4");
+}
+
 void vm_radix_check(const struct vm_radix *rtree)
 {
+    leaf_check(rtree);
     if (rtree->root == 0)
         KASSERT(rtree->root_marks == 0, "RX3");
     else

@@ -11,13 +11,13 @@
  * A mark is one bit for each slot: set if a page below the slot has the mark. So write-back visits marked
  * pages only.
  *
- * Invariants: RX1 a page is found at its pindex, once. RX2 a node has at least two children, and a level and
- * a prefix that all below it share. RX3 a slot's marks are those of the pages below it, together. A wide node
- * has more than 3 children, unless there was no memory to make it narrow. RX4 the leaf, if any, is a wide node
- * of this tree at level 0.
+ * Neighbours are looked up and inserted one after another, and 16 of them have one node. So the tree
+ * remembers the last one, its leaf, and goes there without a walk.
  *
- * Neighbours are looked up and inserted one after another, and 16 of them have one node. So the tree remembers
- * the last one, its leaf, and goes there without a walk.
+ * Invariants: RX1 a page is found at its pindex, once. RX2 a node has at least two children, and a level and
+ * a prefix that all below it share. RX3 a slot's marks are those of the pages below it, together. RX4 the
+ * leaf, if any, is a wide node of this tree at level 0. A wide node has more than 3 children, unless there
+ * was no memory to make it narrow.
  *
  * Lock: (O) of the object whose tree it is, for every function that has a tree as its parameter; a tree does
  * not lead to its object, so the annotations cannot say it. The zones of nodes have locks of their own.

@@ -55,6 +55,11 @@ int vm_reserv_init(uint32_t nframes, bool superpages)
     return 0;
 }
 
+bool vm_reserv_used(void)
+{
+    return nreserv > 0;
+}
+
 static struct vm_reserv *reserv_of_link(uint32_t link)
 {
     return link == 0 ? NULL : &reserv[link - 1];

@@ -33,6 +33,8 @@
 
 /* Context: boot. Errors: -ENOMEM. */
 FL_NODISCARD int vm_reserv_init(uint32_t nframes, bool superpages);
+/* Whether there are reservations in this VM. */
+FL_NODISCARD bool vm_reserv_used(void);
 /*
  * The frame that a reservation keeps for page pindex of the object, which the object does not have. Makes the
  * reservation if there is none, a whole block is free, and the object reaches to the end of the stretch.

@@ -6,7 +6,7 @@
  * machines/x86_64 boots the computer, the VM and its daemons, and calls kernel_main. There is no program: the
  * kernel stores into the mapping itself, by copy_user, whose faults are served like a program's.
  *
- *   qemu-system-x86_64 -nographic -m 64M -device isa-debug-exit -kernel build/min_kernel.elf
+ *   qemu-system-x86_64 -nographic -m 64M -device isa-debug-exit,iobase=0xf4 -kernel build/min_kernel.elf
  */
 #include <faultline/vm.h>
 
@@ -72,14 +72,15 @@ static void store_and_check(char *memory)
     }
 }
 
-void kernel_main(const char *command_line)
+/* A space comes, is used, and goes: in the end all of its frames are free again. */
+static void use_memory(void)
 {
     struct fl_vm_stats stats;
 
-    printf("min_kernel: %u CPUs, %lu MiB, \"%s\"\n", ncpus, physmem_bytes >> 20, command_line);
+    faults = 0;
     must(fl_space_create(0x10000, UINT64_C(0x7ffffffff000), &map), "fl_space_create");
     thread_set_space(fl_space_machine(map));
-    int64_t memory =
+    const int64_t memory =
         fl_sys_mmap(map, 0, BYTES, VM_PROT_READ | VM_PROT_WRITE, FL_MAP_PRIVATE | FL_MAP_ANONYMOUS, NULL, 0);
     must(memory, "fl_sys_mmap");
     const uint64_t start = machine_time_ns();
@@ -89,7 +90,32 @@ void kernel_main(const char *command_line)
     must(fl_sys_munmap(map, (vm_offset_t)memory, BYTES), "fl_sys_munmap");
     thread_set_space(NULL);
     fl_space_destroy(map);
+    fl_vm_check();
     fl_vm_stats(&stats);
-    printf("%lu of %lu frames are free; good bye\n", stats.free, stats.nframes);
+    printf("%lu of %lu frames are free\n", stats.free, stats.nframes);
+}
+
+/* Whether the command line has the word. */
+static bool asked_for(const char *command_line, const char *word)
+{
+    for (; *command_line != 0; command_line++) {
+        size_t i = 0;
+
+        while (word[i] != 0 && command_line[i] == word[i])
+            i++;
+        if (word[i] == 0)
+            return true;
+    }
+    return false;
+}
+
+void kernel_main(const char *command_line)
+{
+    printf("min_kernel: %u CPUs, %lu MiB, \"%s\"\n", ncpus, physmem_bytes >> 20, command_line);
+    if (asked_for(command_line, "crash"))
+        *(volatile int *)0 = 1; /* shows what a kernel's own fault looks like */
+    use_memory();               /* the first time the kernel's heap and its page tables grow; they are kept */
+    use_memory();
+    printf("good bye\n");
     poweroff(0);
 }

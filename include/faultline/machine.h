@@ -45,7 +45,28 @@
  * without VM_PROT_WRITE: then the first store faults. (pmap_is_modified and pmap_ts_referenced, BSD;
  * vma_wants_writenotify, Linux.)
  *
- * docs/porting.md goes through the functions in the order in which a porter writes them.
+ * Who writes which of the 33 functions:
+ *
+ *   boot: 9, with which the core boots, its daemons run, and it halts
+ *     machine_lock  machine_trylock  machine_unlock  machine_lock_held  machine_wait  machine_wake
+ *     machine_self  machine_time_ns  machine_panic
+ *   page tables: 11, so 20 for a machine whose hardware looks only at page tables, and that has a direct map
+ *     machine_space_create  machine_space_destroy  machine_detach  machine_protect  machine_map
+ *     machine_harvest  machine_unmap  machine_query  machine_sync  machine_copyout  machine_copyin
+ *   others: 13, for machines that have something to say there; for the rest the core has weak functions
+ *   (core/lib/machine_default.c), which do what stands here
+ *     machine_attach       machine_detach              machine_writenotify  nothing
+ *     machine_freeze       nothing                     machine_thaw         nothing
+ *     machine_wrprotect    machine_protect             machine_can_map      true
+ *     machine_object_init  NULL                        machine_object_fini  nothing
+ *     machine_window_get   panics: no direct_map       machine_window_put   panics: no direct_map
+ *     machine_release      nothing                     machine_rename       nothing
+ *     machine_log          nothing
+ *
+ * A machine is linked as object files, not as an archive: a linker does not look into an archive for a
+ * function of which it has a weak one. tests/checks/port holds this table to the core and to examples/port,
+ * a port in which each of the 20 says that it is missing. docs/porting.md goes through them in the order in
+ * which a porter writes them.
  */
 #ifndef FAULTLINE_MACHINE_H
 #define FAULTLINE_MACHINE_H
@@ -71,11 +92,10 @@ struct machine_run {
  * -EOPNOTSUPP, this machine has one space, and it exists. */
 FL_NODISCARD int machine_space_create(vm_offset_t start, vm_offset_t end, struct machine_space **space);
 
-/* Frees a space, in which nothing is attached any more. Context: no CPU has it active. */
+/* Frees a space, in which nothing is attached any more. Context: no thread runs in it. Which CPU looks at
+ * which space is the kernel's business: the core never asks for it. A CPU whose last thread ran in this one
+ * may still have its page tables, and must let go of them now. */
 void machine_space_destroy(struct machine_space *space);
-
-/* The calling CPU runs in this space from now on (cr3). A machine that has only one space does nothing. */
-void machine_space_activate(struct machine_space *space);
 
 /* A store into a clean page must fault: the machine does not use MM1 there. */
 #define MACHINE_ATTACH_WRITENOTIFY 0x1
@@ -83,9 +103,9 @@ void machine_space_activate(struct machine_space *space);
 /*
  * Makes [start, end) show `object` from page `pindex` on, with at most the rights `prot`. What was attached
  * there is replaced, together with its mappings. A machine whose hardware looks only at page tables just
- * forgets the old mappings; the linux machine maps the object's memfd there. flags: MACHINE_ATTACH_*. Under
- * the core's locks: the map, exclusively. Errors: -ENOMEM; the range then shows what it showed before, or
- * nothing.
+ * forgets the old mappings, as the default does; the linux machine maps the object's memfd there. flags:
+ * MACHINE_ATTACH_*. Under the core's locks: the map, exclusively. Errors: -ENOMEM; the range then shows what
+ * it showed before, or nothing.
  */
 FL_NODISCARD int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end,
                                 vm_prot_t prot, void *object, vm_pindex_t pindex, unsigned flags);
@@ -182,7 +202,8 @@ void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t e
                    uint8_t *bits);
 
 /* Takes the right to write from the mappings in [start, end): the next store faults, where the range is
- * attached with MACHINE_ATTACH_WRITENOTIFY. Under the core's locks. Cannot fail. */
+ * attached with MACHINE_ATTACH_WRITENOTIFY. Under the core's locks, of which the map's need not be one: so a
+ * machine_protect that serves as the default runs in parallel with machine_map, too. Cannot fail. */
 void machine_wrprotect(struct machine_space *space, vm_offset_t start, vm_offset_t end);
 
 /* Returns what is known of the page at va, MACHINE_* bits; 0: nothing is mapped there. For checkers. Under
@@ -312,7 +333,7 @@ FL_NODISCARD uint64_t machine_self(void);
 /* Returns the time in nanoseconds; monotonic. */
 FL_NODISCARD uint64_t machine_time_ns(void);
 
-/* Writes one line, given without its newline. */
+/* Writes one line, given without its newline: a write that failed, for which nobody waits any more. */
 void machine_log(const char *message);
 /* An invariant is broken: says so and stops. */
 _Noreturn void machine_panic(const char *message);

@@ -315,7 +315,7 @@ FL_NODISCARD int fl_space_fork(struct vm_map *map, struct vm_map **child);
 /* Unmaps everything and frees the space. Dirty pages of shared mappings stay with their vnode.
  * Context: no thread runs in it. */
 void fl_space_destroy(struct vm_map *map);
-/* Returns the machine's part of the space, for machine_space_activate. */
+/* Returns the machine's part of the space: whose page tables a CPU uses, the kernel's scheduler says. */
 FL_NODISCARD struct machine_space *fl_space_machine(struct vm_map *map);
 /* Sets the range that brk moves in: [start, limit). */
 void fl_space_set_brk(struct vm_map *map, vm_offset_t start, vm_offset_t limit);

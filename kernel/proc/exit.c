@@ -129,7 +129,6 @@ static void proc_give_back(struct proc *proc)
     proc->fd = NULL;
     proc->fs = NULL;
     proc->exe = NULL;
-    thread_set_space(NULL);
     machine_lock(&proc_lock);
     vm = proc->vmspace;
     proc->vmspace = NULL;
@@ -202,6 +201,7 @@ void exit_thread(int status)
     struct proc *proc = td->td_proc;
 
     thread_tell_program(td);
+    thread_set_space(NULL); /* before it is buried: the last thread may give the space back at once */
     machine_lock(&proc_lock);
     if (proc->nthreads == 1) {
         if (!proc->exiting)

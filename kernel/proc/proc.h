@@ -100,7 +100,8 @@ FL_NODISCARD struct proc *proc_find(int pid) FL_REQUIRES(proc_lock);
 FL_NODISCARD struct proc *proc_next(struct proc *proc) FL_REQUIRES(proc_lock);
 /* Process 1. */
 FL_NODISCARD struct proc *proc_init(void);
-/* Processor time of a thread. Of another one than the caller it is what was counted at its last slice's end. */
+/* Processor time of a thread. Of another one than the caller it is what was counted at its last slice's
+ * end. */
 FL_NODISCARD uint64_t thread_time_ns(const struct thread *td);
 /* Processor time of its threads, those that live among them. */
 FL_NODISCARD uint64_t proc_time_ns(const struct proc *proc) FL_REQUIRES(proc_lock);

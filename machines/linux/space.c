@@ -76,11 +76,6 @@ void machine_space_destroy(struct machine_space *space)
     space->used = false;
 }
 
-void machine_space_activate(struct machine_space *space)
-{
-    (void)space;
-}
-
 static int host_prot(vm_prot_t prot)
 {
     return prot & (PROT_READ | PROT_WRITE | PROT_EXEC);

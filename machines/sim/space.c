@@ -62,13 +62,6 @@ void machine_space_destroy(struct machine_space *space)
     free(space);
 }
 
-void machine_space_activate(struct machine_space *space)
-{
-    /* TLB entries name their space, and so does each load and store: there is no cr3 to set. */
-    (void)space;
-    sim_preempt();
-}
-
 void space_fini(void)
 {
     if (spaces != NULL)

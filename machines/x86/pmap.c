@@ -438,18 +438,28 @@ bool pmap_next_mapped(struct pmap *pmap, vm_offset_t start, vm_offset_t end, vm_
     return found;
 }
 
-void pmap_free_pt_pages(struct pmap *pmap)
+struct pmap_table *pmap_take_pt_list(struct pmap *pmap)
 {
     machine_lock(&pmap->pm_lock);
     struct pmap_table *list = pmap->pm_free;
     pmap->pm_free = NULL;
     machine_unlock(&pmap->pm_lock);
+    return list;
+}
+
+void pmap_free_pt_list(struct pmap_table *list)
+{
     while (list != NULL) {
         struct pmap_table *next = list->next;
 
         pmap_machine_table_free(list);
         list = next;
     }
+}
+
+void pmap_free_pt_pages(struct pmap *pmap)
+{
+    pmap_free_pt_list(pmap_take_pt_list(pmap));
 }
 
 /* Checks the table and those below it, and returns how many pages they map; *superpages grows. The

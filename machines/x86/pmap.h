@@ -16,8 +16,8 @@
  * Invariants:
  *   PT1  A table's wire_count is the number of its valid entries.
  *   PT2  Only the root may be empty.
- *   PT3  A table that was unlinked is not reused before pmap_free_pt_pages, which the machine calls when no
- *        processor can still be walking it.
+ *   PT3  A table that was unlinked is not reused before pmap_free_pt_pages or pmap_free_pt_list, which the
+ *        machine calls when no processor can still be walking it.
  *   PT4  resident_count is the number of pages that are mapped.
  *
  * A page table that is full, of neighbouring frames, becomes one entry of 2 MiB, and a table again when its
@@ -106,6 +106,10 @@ void pmap_harvest(struct pmap *pmap, vm_offset_t start, vm_offset_t end, unsigne
 /* Gives the unlinked tables back to the machine (PT3). Context: no processor walks with
  * what it read before. */
 void pmap_free_pt_pages(struct pmap *pmap);
+/* The same in two steps: the tables that are unlinked by now, by `next`; and, once no processor walks with what
+ * it read before that, their end. Others that are unlinked in between wait for their own turn. */
+struct pmap_table *pmap_take_pt_list(struct pmap *pmap);
+void pmap_free_pt_list(struct pmap_table *list);
 /* Asserts PT1, PT2, PT4, SP1, SP2 and SP3. Context: nothing else runs. */
 void pmap_check(struct pmap *pmap);
 

@@ -16,7 +16,8 @@
 /* ---- what the kernel implements ----------------------------------------------------------------------- */
 
 /* The first thread, after everything is up: interrupts, timers, all CPUs, the VM and its daemons. */
-_Noreturn void kernel_main(const char *command_line);
+_Noreturn __attribute__((noinline)) void
+kernel_main(const char *command_line); /* stays a name in backtraces */
 /* A system call of the calling thread's program; the result goes to frame->rax. Interrupts are on. */
 void kernel_syscall(struct trapframe *frame);
 /*

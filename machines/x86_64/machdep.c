@@ -5,8 +5,8 @@
  *   | boot_alloc: tables … | metadata | … 1M | kernel | metadata | frames of the VM …  | metadata | ACPI … |
  *                                                                ▲ frames_pa, a multiple of 2 MiB
  *
- * Before the VM runs, its metadata (meta.c) gets what lies below the frames, and as much of their end as it still
- * needs.
+ * Before the VM runs, its metadata (meta.c) gets what lies below the frames, and as much of their end as it
+ * still needs.
  *
  * Does not do: RAM in other pieces than the one with the kernel, which on PCs is all below 3 GiB.
  * (machdep.c, FreeBSD: hammer_time.)
@@ -17,6 +17,7 @@
 
 #include "apic.h"
 #include "console.h"
+#include "highmem.h"
 #include "sched.h"
 
 /* What the loader leaves, and its memory map, of Xen's PVH boot protocol. */
@@ -192,6 +193,7 @@ static void vm_boot(void)
     if (frames_pa + (UINT64_C(1) << 20) > end)
         panic("%lu KiB of memory are too few", physmem_bytes >> 10);
     meta_init(atop(end - frames_pa));
+    const struct machine_kmap *kmap = highmem_init(command_line, atop(end - frames_pa));
     /* what fl_vm_boot needs beyond the pieces of memory below the frames comes from their end */
     meta_give(boot_memory.start, boot_memory.end);
     meta_give(round_page(kernel_pa(kernel_end)), frames_pa);
@@ -204,7 +206,8 @@ static void vm_boot(void)
         .back_meta = meta_back,
         .nframes = (uint32_t)(atop(end - frames_pa) - npages_meta),
         .superpages = true,
-        .direct_map = phys_to_virt(frames_pa),
+        .direct_map = kmap == NULL ? phys_to_virt(frames_pa) : NULL,
+        .kmap = kmap,
     };
     int error = fl_vm_boot(&params);
     if (error != 0)

@@ -36,11 +36,13 @@ void pmap_bootstrap(uint64_t end);
 void pmap_pinit_kernel(uint64_t *pml4);
 void pmap_release_kernel(uint64_t *pml4);
 
-/* The page table for va is there from now on; Context: boot. A page of the kernel's own is entered at va, whose
- * table is there; what is entered there: 0: nothing. */
+/* The page table for va is there from now on; Context: boot. A page of the kernel's own is entered at va,
+ * whose table is there; what is entered there: 0: nothing. */
 void pmap_kenter_table(uint64_t va);
 void pmap_kenter(uint64_t va, uint64_t pa);
 FL_NODISCARD uint64_t pmap_kextract(uint64_t va);
+/* … and is not there any more, but for TLBs. */
+void pmap_kremove(uint64_t va);
 
 /* ---- meta.c ---- */
 

@@ -5,8 +5,8 @@
  *
  *   pieces of physical memory, at boot ─▶ and then frames of the VM, which so many programs do not have
  *
- * So there are addresses for far more metadata than a computer of its size mostly needs, and memory for what it
- * does. The core calls meta_back under one lock of its own; nothing here needs another.
+ * So there are addresses for far more metadata than a computer of its size mostly needs, and memory for what
+ * it does. The core calls meta_back under one lock of its own; nothing here needs another.
  */
 #include "machdep.h"
 #include "pmap_machine.h"

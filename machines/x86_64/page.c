@@ -1,39 +1,9 @@
 /*
- * page.c: pages' bytes, through the direct map: windows, and copies to and from programs.
- *
- * An object is nothing to this machine, and a frame keeps its bytes by itself.
+ * page.c: copies between pages' bytes, through the direct map, and programs.
  */
 #include <linux/errno.h>
 
 #include "kernel.h"
-
-int machine_object_init(void **object)
-{
-    *object = NULL;
-    return 0;
-}
-
-void machine_object_fini(void *object)
-{
-    (void)object;
-}
-
-int machine_window_get(const struct machine_run *run, enum machine_window how, bool nowait, void **addr)
-{
-    (void)how;
-    (void)nowait;
-    for (uint32_t i = 0; i < run->npages; i++)
-        addr[i] = frame_to_virt(run->frame[i]);
-    return 0;
-}
-
-void machine_window_put(const struct machine_run *run, enum machine_window how, void **addr, bool keep)
-{
-    (void)run;
-    (void)how;
-    (void)addr;
-    (void)keep;
-}
 
 static char *page_bytes(const struct machine_run *run, uint32_t page)
 {
@@ -93,16 +63,4 @@ int machine_copyin(const struct machine_run *run, uint32_t start, const void *fr
     if (start + len_bytes <= VM_PAGE_SIZE)
         return page_copy_one(run, start, (char *)from, len_bytes, false, done);
     return page_copy(run, start, (char *)from, len_bytes, false, done);
-}
-
-void machine_release(const struct machine_run *run)
-{
-    (void)run;
-}
-
-void machine_rename(const struct machine_run *run, void *object, vm_pindex_t pindex)
-{
-    (void)run;
-    (void)object;
-    (void)pindex;
 }

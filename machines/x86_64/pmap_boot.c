@@ -84,6 +84,11 @@ void pmap_kenter(uint64_t va, uint64_t pa)
     *kernel_pte(va, 1) = pa | X86_PG_V | X86_PG_G | X86_PG_RW | X86_PG_NX;
 }
 
+void pmap_kremove(uint64_t va)
+{
+    pte_store(kernel_pte(va, 1), 0);
+}
+
 uint64_t pmap_kextract(uint64_t va)
 {
     return *kernel_pte(va, 1) & X86_PG_FRAME;

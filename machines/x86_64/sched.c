@@ -160,6 +160,8 @@ void mi_switch(void)
         old->td_state = TD_RUNNING;
         return;
     }
+    if (cpu->pins != 0)
+        panic("%s sleeps while it is pinned to its CPU", old->td_name);
     if (*(uint64_t *)(void *)old->td_kstack != KSTACK_CANARY)
         panic("the kernel stack of %s has overflowed", old->td_name);
     const uint64_t now = machine_time_ns();
@@ -520,8 +522,8 @@ void sched_start(void)
     timer_arm(now, now + SCHED_SLICE_NS);
 }
 
-/* Most sleeps for a disk are shorter than what a halt and its end cost, so an idle CPU looks around for a moment
- * first. (haltpoll, Linux.) */
+/* Most sleeps for a disk are shorter than what a halt and its end cost, so an idle CPU looks around for a
+ * moment first. (haltpoll, Linux.) */
 static void idle_poll(void)
 {
     const uint64_t end = machine_time_ns() + IDLE_POLL_NS;

@@ -1,10 +1,10 @@
 /*
  * space.c: the spaces and mappings of machine.h over machines/x86/pmap.c.
  *
- * The hardware looks only at page tables, so attaching means forgetting what was there, and the rights of an
- * attachment are no business of this machine. It enters nothing by itself (MM1): there is nothing to freeze.
+ * The hardware looks only at page tables, so the rights of an attachment are no business of this machine, and
+ * what attaching and freezing are here, core/lib/machine_default.c says.
  *
- * What takes effect at once (attach, detach, a mapping that another replaces) flushes TLBs at once. The rest
+ * What takes effect at once (machine_detach, a mapping that another replaces) flushes TLBs at once. The rest
  * waits in the space's stale range for machine_sync.
  */
 #include "space.h"
@@ -45,11 +45,6 @@ void machine_space_destroy(struct machine_space *space)
     kfree(space);
 }
 
-void machine_space_activate(struct machine_space *space)
-{
-    thread_set_space(space);
-}
-
 void space_switch(struct machine_space *space)
 {
     struct cpu *cpu = curcpu();
@@ -80,13 +75,18 @@ static void space_stale(struct machine_space *space, vm_offset_t start, vm_offse
     spin_unlock(&space->lock, flags);
 }
 
+/*
+ * Page tables that were unlinked are taken before the flush, which is then one for them (PT3): others may be
+ * unlinked meanwhile, and a processor may walk those still. A flush of any page drops what a processor knows of
+ * tables' places.
+ */
 void machine_sync(struct machine_space *space)
 {
     uint64_t flags = spin_lock(&space->lock);
     vm_offset_t start = space->stale_start, end = space->stale_end;
 
-    if (start >= end && space->flushing > 0) {
-        start = 0; /* what the caller waits for another thread is flushing now: so do it, too */
+    if (space->flushing > 0) {
+        start = 0; /* a part of what the caller waits for another thread may be flushing now: so do it, too */
         end = UINT64_MAX;
     }
     const bool flush = start < end;
@@ -96,24 +96,12 @@ void machine_sync(struct machine_space *space)
     spin_unlock(&space->lock, flags);
     if (!flush)
         return;
+    struct pmap_table *tables = space->pmap.pm_free != NULL ? pmap_take_pt_list(&space->pmap) : NULL;
     tlb_shootdown(space, start, end);
     flags = spin_lock(&space->lock);
     space->flushing--;
     spin_unlock(&space->lock, flags);
-    if (space->pmap.pm_free != NULL)
-        pmap_free_pt_pages(&space->pmap);
-}
-
-/* Forgets [start, end) before it returns. */
-static void space_forget(struct machine_space *space, vm_offset_t start, vm_offset_t end)
-{
-    const uint64_t before = space->pmap.resident_count;
-
-    pmap_remove(&space->pmap, start, end, NULL);
-    if (space->pmap.resident_count != before || space->pmap.pm_free != NULL) {
-        space_stale(space, start, end);
-        machine_sync(space);
-    }
+    pmap_free_pt_list(tables);
 }
 
 void space_promoting(struct pmap *pmap, vm_offset_t va)
@@ -123,22 +111,17 @@ void space_promoting(struct pmap *pmap, vm_offset_t va)
     tlb_shootdown(space, va, va + X86_SUPERPAGE);
 }
 
-/* ---- attaching ---------------------------------------------------------------------------------------- */
-
-int machine_attach(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
-                   void *object, vm_pindex_t pindex, unsigned flags)
-{
-    (void)prot;
-    (void)object;
-    (void)pindex;
-    (void)flags;
-    space_forget(space, start, end);
-    return 0;
-}
+/* ---- ranges ------------------------------------------------------------------------------------------- */
 
 void machine_detach(struct machine_space *space, vm_offset_t start, vm_offset_t end)
 {
-    space_forget(space, start, end);
+    const uint64_t before = space->pmap.resident_count;
+
+    pmap_remove(&space->pmap, start, end, NULL);
+    if (space->pmap.resident_count != before || space->pmap.pm_free != NULL) {
+        space_stale(space, start, end);
+        machine_sync(space);
+    }
 }
 
 int machine_protect(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
@@ -208,12 +191,6 @@ void machine_unmap(struct machine_space *space, vm_offset_t start, vm_offset_t e
     space_stale(space, start, end);
 }
 
-void machine_wrprotect(struct machine_space *space, vm_offset_t start, vm_offset_t end)
-{
-    pmap_protect(&space->pmap, start, end, VM_PROT_READ | VM_PROT_EXECUTE);
-    space_stale(space, start, end);
-}
-
 unsigned machine_query(struct machine_space *space, vm_offset_t va)
 {
     const pt_entry_t pte = pmap_extract(&space->pmap, trunc_page(va));
@@ -222,42 +199,4 @@ unsigned machine_query(struct machine_space *space, vm_offset_t va)
         return 0;
     return MACHINE_MAPPED | ((pte & X86_PG_RW) ? MACHINE_WRITABLE : 0) |
            ((pte & X86_PG_M) ? MACHINE_DIRTY : 0) | ((pte & X86_PG_A) ? MACHINE_REFERENCED : 0);
-}
-
-/* ---- what page tables have nothing to say to ----------------------------------------------------------- */
-
-int machine_writenotify(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot,
-                        void *object, vm_pindex_t pindex)
-{
-    (void)space;
-    (void)start;
-    (void)end;
-    (void)prot;
-    (void)object;
-    (void)pindex;
-    return 0;
-}
-
-bool machine_can_map(void *entry_object, void *page_object)
-{
-    (void)entry_object;
-    (void)page_object;
-    return true;
-}
-
-int machine_freeze(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
-{
-    (void)space;
-    (void)start;
-    (void)end;
-    (void)prot;
-    return 0;
-}
-
-void machine_thaw(struct machine_space *space, vm_offset_t start, vm_offset_t end, vm_prot_t prot)
-{
-    (void)space;
-    (void)start;
-    (void)end;
-    (void)prot;
 }

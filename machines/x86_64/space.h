@@ -24,6 +24,8 @@ struct machine_space {
 void tlb_shootdown(struct machine_space *space, vm_offset_t start, vm_offset_t end);
 /* On return no CPU has the space's tables in its cr3. No thread uses the space any more. */
 void tlb_drop_space(struct machine_space *space);
+/* The same for the kernel's addresses, on all CPUs. Interrupts on. */
+void tlb_shootdown_kernel(vm_offset_t start, vm_offset_t end);
 /* The interrupt. */
 void tlb_shootdown_intr(void);
 

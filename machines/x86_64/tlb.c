@@ -11,6 +11,7 @@
  * FreeBSD.)
  */
 #include "apic.h"
+#include "kernel.h"
 #include "sched.h"
 #include "space.h"
 
@@ -18,7 +19,7 @@
 
 static struct machine_lock tlb_lock;
 static struct {
-    struct machine_space *space; /* (tlb_lock) */
+    struct machine_space *space; /* (tlb_lock) NULL: the kernel's addresses */
     vm_offset_t start, end;      /* (tlb_lock) */
     uint32_t pending;            /* atomic: CPUs that have not answered */
 } request;
@@ -85,13 +86,34 @@ void tlb_drop_space(struct machine_space *space)
     if (others != 0)
         tlb_ask(space, 0, UINT64_MAX, others);
     machine_unlock(&tlb_lock);
+    if (tlb_others(space) != 0)
+        panic("a thread uses an address space that goes");
+}
+
+/* The kernel's entries outlive a load of cr3 (X86_PG_G), so they go one by one. */
+static void tlb_flush_kernel(vm_offset_t start, vm_offset_t end)
+{
+    for (vm_offset_t va = start; va < end; va += VM_PAGE_SIZE)
+        invlpg(va);
+}
+
+void tlb_shootdown_kernel(vm_offset_t start, vm_offset_t end)
+{
+    machine_lock(&tlb_lock);
+    tlb_flush_kernel(start, end);
+    const uint64_t others = ((UINT64_C(1) << ncpus) - 1) & ~(UINT64_C(1) << curcpu()->id);
+    if (others != 0)
+        tlb_ask(NULL, start, end, others);
+    machine_unlock(&tlb_lock);
 }
 
 void tlb_shootdown_intr(void)
 {
     struct cpu *cpu = curcpu();
 
-    if (cpu->space == request.space && cpu->thread->td_space != request.space)
+    if (request.space == NULL)
+        tlb_flush_kernel(request.start, request.end);
+    else if (cpu->space == request.space && cpu->thread->td_space != request.space)
         space_switch(NULL);
     else
         tlb_flush_self(request.space, request.start, request.end);

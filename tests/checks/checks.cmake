@@ -8,6 +8,10 @@ add_test(NAME check_mutants COMMAND ${CHECKS}/mutants ${CHECKS})
 if(NOT FAULTLINE_SANITIZE)
   add_test(NAME check_symbols COMMAND ${CHECKS}/symbols $<TARGET_OBJECTS:faultline_core> COMMAND_EXPAND_LISTS)
   add_test(NAME check_floors COMMAND ${CHECKS}/floors $<TARGET_OBJECTS:faultline_core> COMMAND_EXPAND_LISTS)
+  add_test(NAME check_port COMMAND ${CHECKS}/port ${PROJECT_SOURCE_DIR}/include/faultline/machine.h
+                                   $<TARGET_OBJECTS:faultline_core> $<TARGET_OBJECTS:port_words>
+                                   $<TARGET_OBJECTS:port_rest>
+           COMMAND_EXPAND_LISTS)
   add_test(NAME check_core_mutants COMMAND ${CHECKS}/core_mutants ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
   include(${CHECKS}/names/names.cmake)
 endif()

@@ -538,8 +538,8 @@ static void misuse_page(struct vm_page *m, char how)
     case 'u':
         vm_page_unwire(m, PQ_NONE);
         break;
-    case 'm': /* the flag without the mark */
-        m->flags |= PG_DIRTY;
+    case 'm': /* the mark without the flag */
+        vm_radix_set_mark(&m->object->pages, m, RADIX_DIRTY);
         break;
     case 'q': /* a count that is wrong */
         activate_page(m);

@@ -5,6 +5,7 @@
 The programs are lines for /sbin/init -l, which says on the console what it begins and what status it had.
 """
 
+import atexit
 import os
 import random
 import re
@@ -50,6 +51,7 @@ class Guest:
         )
         self.boots = 0
         self.process = None
+        atexit.register(self.kill)
         os.makedirs(folder, exist_ok=True)
         tree = f"{folder}/tree"
         shutil.rmtree(tree, ignore_errors=True)
@@ -123,9 +125,10 @@ class Guest:
             return log.read()
 
     def kill(self):
-        """A power cut."""
-        self.process.kill()
-        self.process.wait()
+        """A power cut; or no QEMU runs."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
 
     def wait(self, seconds):
         """To the end of the list. Returns {line: status}."""
@@ -134,9 +137,6 @@ class Guest:
         except subprocess.TimeoutExpired as late:
             self.kill()
             raise Failed(f"no end after {seconds:.0f} s: {self.last_words()}") from late
-        except BaseException:
-            self.kill()
-            raise
         statuses = {line.decode(): int(status) for status, line in STATUS.findall(self.console())}
         if kernel_machine.program_status(qemu) is None:
             raise Failed(f"QEMU ended with {qemu}: {self.last_words()}")

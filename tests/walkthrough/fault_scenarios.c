@@ -111,7 +111,8 @@ void scenario_shortage_reserved(void)
 {
     struct world w = world_make(1024, true);
     read_each(&w, map_file(&w, VM_PROT_READ, FL_MAP_SHARED, 64), 64);
-    vm_offset_t at = map_anonymous(&w, 0, 1024), va = at, big = at + 512 * PAGE;
+    vm_offset_t va = map_anonymous(&w, 0, 2048);
+    vm_offset_t big = (va + (512 * PAGE) - 1) & ~(512 * PAGE - 1);
     for (uint64_t i = 0; i + vm_pageout.free_wakeup - 1 < 512; i++)
         test_store8(w.map, big + i * PAGE, 1);
     store_while(&w, &va, big, frames_listed);

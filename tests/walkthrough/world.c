@@ -1,34 +1,12 @@
 /* world.c: the computer, the address space and the file of a scenario, and its recording. */
 #include "walkthrough/world.h"
+#include "walkthrough/counters.h"
 #include "walkthrough/trace.h"
 #include <inttypes.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 static struct fl_vm_stats before;
-
-/* The counters that a reader of a walkthrough can follow. */
-static const struct {
-    const char *name;
-    size_t offset;
-} counters[] = {
-    {"faults", offsetof(struct fl_vm_stats, faults)},
-    {"faults without I/O", offsetof(struct fl_vm_stats, faults_minor)},
-    {"pages copied", offsetof(struct fl_vm_stats, faults_cow)},
-    {"pages zeroed", offsetof(struct fl_vm_stats, faults_zero)},
-    {"pages read", offsetof(struct fl_vm_stats, page_ins)},
-    {"of these ahead", offsetof(struct fl_vm_stats, readahead)},
-    {"pages written", offsetof(struct fl_vm_stats, write_backs)},
-    {"pages evicted", offsetof(struct fl_vm_stats, evictions)},
-    {"transfers", offsetof(struct fl_vm_stats, requests)},
-    {"transfers merged", offsetof(struct fl_vm_stats, merges)},
-    {"transfers failed", offsetof(struct fl_vm_stats, io_errors)},
-    {"free frames", offsetof(struct fl_vm_stats, free)},
-    {"wired frames", offsetof(struct fl_vm_stats, wired)},
-    {"dirty pages of files", offsetof(struct fl_vm_stats, dirty)},
-    {"map entries", offsetof(struct fl_vm_stats, mappings)},
-};
 
 static struct sim_params world_params(uint32_t nframes)
 {
@@ -120,9 +98,8 @@ void scenario_end(void)
     struct fl_vm_stats after;
     trace_stop();
     fl_vm_stats(&after);
-    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
-        uint64_t from = *(const uint64_t *)((const char *)&before + counters[i].offset);
-        uint64_t to = *(const uint64_t *)((const char *)&after + counters[i].offset);
+    for (size_t i = 0; i < NCOUNTERS; i++) {
+        uint64_t from = counter_value(&before, i), to = counter_value(&after, i);
         if (from != to)
             printf("counter %s: %" PRIu64 " -> %" PRIu64 "\n", counters[i].name, from, to);
     }

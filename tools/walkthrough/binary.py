@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 
-SYMBOL = re.compile(r"([0-9a-f]+) [tT] (\S+)")
+SYMBOL = re.compile(r"([0-9a-f]+) [tTwW] (\S+)")
 DIE = re.compile(r"<(\d+)><([0-9a-f]+)>: Abbrev Number: \d+(?: \((DW_TAG_\w+)\))?")
 ATTRIBUTE = re.compile(r"<[0-9a-f]+>\s+(DW_AT_\w+)\s*: (.*)")
 RESULT = re.compile(r"mov\s+%[er]bx,%[er]ax")

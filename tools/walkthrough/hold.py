@@ -54,11 +54,15 @@ def nearest(calls):
 
 class Held:
     """errors: what is wrong. found: {stage: its calls}. exists, ran: names of functions that the program has,
-    and that ran in some recording."""
+    and that ran in some recording. part: None, or the boxes that must run; of the others, those that do are
+    held."""
 
-    def __init__(self, exists, ran):
-        self.exists, self.ran, self.errors, self.found = exists, ran, [], {}
+    def __init__(self, exists, ran, part=None):
+        self.exists, self.ran, self.part, self.errors, self.found = exists, ran, part, [], {}
         self.pairs = self.ordered = 0
+
+    def wants(self, stage):
+        return self.part is None or stage.name in self.part
 
     def error(self, parent, text):
         self.errors.append(f"{parent}: {text}" if parent else text)
@@ -93,14 +97,14 @@ def find(held, stage, siblings, contexts, roots, parent):
     if stage.place is None:
         if stage.ours != stage.name and any(next(below(c, stage.name), None) for c in contexts):
             held.error(parent, f"{stage.name} runs here itself, and needs no {stage.ours}")
-        if not calls:
+        if not calls and held.wants(stage):
             held.error(parent, f"{stage.ours}, for {stage.name}, {absence(stage, siblings, contexts)}")
         return calls
     if calls:
         held.error(parent, f"{stage.ours}, for {stage.name}, does run here, and not only below {stage.place}")
     root = recording.Root(roots)
     there = nearest([c for place in below(root, stage.place) for c in outside(place, stage.ours, ())])
-    if not there:
+    if not there and held.wants(stage):
         held.error(parent, f"{stage.ours}, for {stage.name}, did not run below {stage.place}")
     return there
 
@@ -138,11 +142,13 @@ def hold_order(held, parent, reasons, siblings, contexts):
         need = "apart" if not together else "order" if swapped else None
         held.pairs += 1
         held.ordered += need is None
+        if need == "apart" and held.part is not None:
+            continue
         if need is not None and (need, names) not in left:
             held.error(parent, f"{names[0]} and {names[1]} {COMPLAINT[need]}")
         elif need is not None:
             left.remove((need, names))
-    for kind, names in left:
+    for kind, names in left if held.part is None else ():
         held.error(parent, f"the reason '{kind} {names[0]} | {names[1]}' is not needed")
 
 
@@ -157,7 +163,7 @@ def hold_waived(held, stages, contexts, parent):
             held.error(parent, f"{stage.name} is waived, and runs")
         elif stage.ours == "?" and stage.name in held.exists:
             held.error(parent, f"{stage.name} is waived as not yet there, and exists")
-        elif stage.name in held.exists - held.ran:
+        elif held.part is None and stage.name in held.exists - held.ran:
             held.error(parent, f"{stage.name} is waived, and exists, and no recording shows where it runs")
         hold_waived(held, stage.children, contexts, parent)
 
@@ -180,7 +186,7 @@ def hold(held, stages, contexts, roots, parent="", reasons=()):
 def held_nothing(held, stage):
     """What is below a box that was not found was not looked for."""
     for below_it in _stages.walk(stage.children):
-        if not below_it.waived:
+        if not below_it.waived and held.wants(below_it):
             held.error(stage.name, f"{below_it.ours}, for {below_it.name}, was not looked for")
 
 
@@ -195,7 +201,11 @@ def all_reasons(stage):
 
 def hold_page(held, page, scenarios):
     """A page's drawings have no order among themselves."""
+    hold_drawings(held, page.drawings, scenarios)
+
+
+def hold_drawings(held, drawings, scenarios):
     held.errors += recording.faults(scenarios)
     roots = recording.calls_of(scenarios)
-    for drawing in page.drawings:
+    for drawing in drawings:
         hold(held, [drawing], [recording.Root(roots)], roots)

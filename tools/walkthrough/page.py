@@ -26,15 +26,19 @@ DAEMONS = {
     "prefault_main": "the prefault daemon",
     "flusher_main": "the flusher",
 }
-PORT = re.compile(r"(machine_|sim_|alltraps|trap)")  # what is shown of a machine
+PORT = re.compile(r"(machine_|sim_|alltraps|trap|fast_syscall|syscall_trap)")  # what is shown of a machine
+METAL_THREADS = {"idle": "the idle thread", "virtio_blk": "the disk's thread"}  # by the kernel's names
+# Where something lies in physical memory, or in the disk's ring, and what time it is, differs from run to
+# run.
+METAL_LEFT_OUT = {"frame", "pa", "pte", "value", "head", "now", "when_ns", "deadline_ns"}
 LEFT_OUT = {"va", "addr", "start", "end", "len_bytes", "access", "prot", "flags", "deadline_ns"}  # in columns
 
 
 class Run:
-    """What a page shows of one scenario. shown: identities of calls, those of boxes among them in `boxes`.
-    told: the lines of other steps that the page has shown already."""
+    """What a page shows of one scenario. shown: identities of calls, those of boxes among them in `boxes`;
+    and calls of the functions `also`. told: the lines of other steps that the page has shown already."""
 
-    def __init__(self, scenario, held, told):
+    def __init__(self, scenario, held, told, also=()):
         self.scenario, self.told, self.names, self.shown = scenario, told, values.Names(), set()
         self.boxes, elsewhere = set(), {}
         for stage, calls in held.found.items():
@@ -43,9 +47,17 @@ class Run:
                     self.boxes.add(id(call))
                 else:
                     elsewhere[id(call)] = stage.place
+        self.boxes |= {id(call) for call in self.others(scenario.calls, also, False)}
         path = [self.mark(call, self.boxes) for call in scenario.calls]
         for call, shown in zip(scenario.calls, path):
             self.mark_elsewhere(call, elsewhere, [] if shown else None)
+
+    def others(self, calls, also, inside):
+        """The calls of the functions `also`: those inside of a box, and in the kernel's own threads all."""
+        for call in calls:
+            if call.name in also and (inside or self.scenario.threads.get(call.thread) in METAL_THREADS):
+                yield call
+            yield from self.others(call.children, also, inside or id(call) in self.boxes)
 
     def mark(self, call, boxes):
         """Shows the call if it is one of the boxes, or on the way to one."""
@@ -94,7 +106,7 @@ class Line:
 
 
 def call_text(run, call, number, leave_out):
-    words, after = values.parameters(call, run.names, leave_out), values.result(call, run.names)
+    words, after = values.parameters(call, run.names, leave_out), values.result(call, run.names, leave_out)
     text = call.name + (f" #{number}" if number else "") + (f"({', '.join(words)})" if words else "")
     return text + (f" = {', '.join(after)}" if after else "")
 
@@ -152,6 +164,8 @@ def cut(text, width):
 
 def threads_of(run):
     """{thread: its title}, in the order in which they come."""
+    if run.scenario.threads:
+        return metal_threads_of(run)
     daemons = {call.thread: DAEMONS[call.name] for call in recording.walk(run.scenario.calls) if call.name in DAEMONS}
     titles, count = {}, 0
     for call in run.calls(run.scenario.calls):
@@ -161,9 +175,21 @@ def threads_of(run):
     return titles
 
 
+def metal_threads_of(run):
+    """Two threads of a program may do the same: the first one is whoever came first."""
+    drawn = [call for call in recording.walk(run.scenario.calls) if run.shows(call) and not run.hoisted(call)]
+    titles, count = {}, 0
+    for call in sorted(drawn, key=lambda call: call.time):
+        if call.thread not in titles:
+            name = run.scenario.threads[call.thread]
+            count += name not in METAL_THREADS
+            titles[call.thread] = METAL_THREADS.get(name, f"thread {count}")
+    return titles
+
+
 def columns(run, titles):
     """One column for each thread, as wide as it needs; a row has the call that came next."""
-    drawn = sorted(lines(run, run.scenario.calls, LEFT_OUT), key=lambda line: line.time)
+    drawn = sorted(lines(run, run.scenario.calls, LEFT_OUT | METAL_LEFT_OUT), key=lambda line: line.time)
     cells = [(list(titles).index(line.thread), cut(" " * line.depth + line.text, COLUMN)) for line in drawn]
     widths = [max(len(title), *(len(cell) for i, cell in cells if i == at)) for at, title in enumerate(titles.values())]
     rows = [list(titles.values())] + [[cell if i == at else "" for at in range(len(widths))] for i, cell in cells]
@@ -171,12 +197,11 @@ def columns(run, titles):
     return text[:1] + ["─┼─".join("─" * width for width in widths)] + text[1:]
 
 
-def run_text(scenario, held, told):
-    run = Run(scenario, held, told)
-    titles = threads_of(run)
+def run_text(run):
+    scenario, titles = run.scenario, threads_of(run)
     text = ["", f"### {scenario.name[0].upper()}{scenario.name[1:]}", ""]
     if scenario.counters:
-        text += wrapped("What changed: " + ", ".join(f"{n} {a} → {b}" for n, a, b in scenario.counters) + ".")
+        text += wrapped("What changed: " + ", ".join(changes(scenario)) + ".")
         text.append("")
     if not titles:
         return []
@@ -184,8 +209,15 @@ def run_text(scenario, held, told):
     if len(titles) > 1:
         text += columns(run, titles)
     else:
-        text += [cut("  " * line.depth + line.text, WIDTH) for line in lines(run, scenario.calls)]
+        leave_out = METAL_LEFT_OUT if scenario.threads else ()
+        text += [cut("  " * line.depth + line.text, WIDTH) for line in lines(run, scenario.calls, leave_out)]
     return text + ["```"]
+
+
+def changes(scenario):
+    """On bare metal only by how much: what was there before is not the scenario's."""
+    for name, before, after in scenario.counters:
+        yield f"{name} {after - before:+}" if scenario.threads else f"{name} {before} → {after}"
 
 
 def wrapped(text, width=118):
@@ -264,11 +296,55 @@ def reading_text(page, seed, functions):
     return text if files else []
 
 
-def page_text(page, seed, held, scenarios, functions):
-    """functions: {name: Function}."""
+class Metal:
+    """What ran on bare metal: drawings and held are its own. functions: {name: Function} of the kernel."""
+
+    def __init__(self, page, drawings, held, scenarios, functions):
+        self.page, self.drawings, self.held = page, drawings, held
+        self.scenarios, self.functions = scenarios, functions
+
+    def place(self, stage):
+        calls = self.held.found.get(stage)
+        return calls[0].function if calls else None
+
+
+def metal_rows(metal):
+    """The boxes that are not the core's, and the other functions that the runs show."""
+    for stage in _stages.walk(metal.drawings):
+        function = metal.place(stage)
+        if function is None or function.file.startswith("core/") and stage.name not in metal.page.metal:
+            continue
+        yield box_row(stage, 0, {stage.ours: function})
+    for name, sentence in metal.page.shown.items():
+        if name not in {stage.ours for stage in metal.held.found}:
+            yield f"| | `{name}` | {place(metal.functions[name])} | {sentence} |"
+
+
+def metal_text(metal):
+    stages = [stage for stage in _stages.walk(metal.drawings) if not stage.waived]
+    absent = [f"`{stage.name}`" for stage in stages if stage not in metal.held.found]
+    text = ["", "## On bare metal", ""]
+    text += wrapped(
+        "The same path in the kernel of `kernel/` on `machines/x86_64`: a static program runs on it in QEMU, with one "
+        f"CPU and a disk. {len(stages) - len(absent)} of {len(stages)} boxes run here, in the seed's order and by the "
+        "reasons above. The core's functions are the same ones as on `sim`; these are not the core's:"
+    )
+    text += ["", "| the seed | here | where | what it does |", "|---|---|---|---|", *metal_rows(metal)]
+    text += [""] + wrapped(" ".join(metal.page.metal_about)) if metal.page.metal_about else []
+    if absent:
+        text += [""] + wrapped(f"No run here needs {', '.join(absent)}.")
+    told = set()
+    for scenario in metal.scenarios:
+        text += run_text(Run(scenario, metal.held, told, metal.page.shown))
+    return text
+
+
+def page_text(page, seed, held, scenarios, functions, metal):
+    """functions: {name: Function}. metal: a Metal, or None."""
     text = [f"# {page.title}", ""]
     text += wrapped(
-        f"Made by `make walkthroughs` from runs on the machine `sim`. The seed is \"{seed.header['seed']}\"; "
+        f"Made by `make walkthroughs` from runs on the machine `sim`{' and on bare metal' if metal else ''}. "
+        f"The seed is \"{seed.header['seed']}\"; "
         "`README.md` explains the pages, and `figures.md` has the pictures."
     )
     text += [""] + wrapped(" ".join(page.about))
@@ -279,7 +355,9 @@ def page_text(page, seed, held, scenarios, functions):
         text += ["", "## The runs"]
         told = set()
         for scenario in scenarios:
-            text += run_text(scenario, held, told)
+            text += run_text(Run(scenario, held, told))
+    if metal is not None:
+        text += metal_text(metal)
     text += reading_text(page, seed, functions)
     return "\n".join(text) + "\n"
 

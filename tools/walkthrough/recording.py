@@ -1,16 +1,28 @@
-"""recording.py: one run of the recorder, as trees of calls.
+"""recording.py: runs of the recorders, on the sim and in the kernel, as trees of calls.
 
     Scenario ─▶ Call ─▶ Call …        the calls of all threads, in the order of time
 
 What a checker calls (vm_map_check, vm_page_check_all, …) is no step of a path and is left out; a recording of
 the end of the machine is an error."""
+import bisect
+import pathlib
 import re
 import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import kernel_machine
+
 CHECKER = re.compile(r"\w+_check(_all)?")
 SHUTDOWN = "sim_shutdown"
+KERNEL = "walkthrough_kernel.elf"
+BOOT_S = 120  # seconds; a boot takes three
+BOOTS_MAX = 4
+# Of the disk, in a second. A read right behind others so takes some 50 ms, and the thread sleeps before the
+# answer.
+IOPS = 20
+PARAMETERS = 10  # of one call: CALLS_PARAMETERS (tests/walkthrough/calls.h)
 
 
 class Call:
@@ -19,15 +31,16 @@ class Call:
 
     def __init__(self, function, thread, time):
         self.function, self.thread, self.time, self.end = function, thread, time, time
-        self.name, self.children = function.name, []
+        self.name, self.children, self.assembler = function.name, [], False
         self.values, self.outputs, self.result, self.inside = {}, {}, None, frozenset()
 
 
 class Scenario:
-    """counters: (name, before, after) of those that changed."""
+    """counters: (name, before, after) of those that changed. pages, threads: of the kernel's: on which pages
+    it stands; {thread: its name}."""
 
-    def __init__(self, name):
-        self.name, self.calls, self.counters = name, [], []
+    def __init__(self, name, pages=()):
+        self.name, self.pages, self.calls, self.counters, self.threads = name, pages, [], [], {}
 
 
 class Root:
@@ -38,8 +51,8 @@ class Root:
 
 
 def recorded_parameters(function):
-    """Those that are numbers or pointers; the recorder has room for ten."""
-    return [parameter for parameter in function.parameters if parameter.type.size <= 8][:10]
+    """Those that are numbers or pointers, as far as the recorder has room."""
+    return [parameter for parameter in function.parameters if parameter.type.size <= 8][:PARAMETERS]
 
 
 def points_to(parameter):
@@ -80,32 +93,127 @@ def leave(call, values):
         call.outputs[parameter.name] = value
 
 
-def record(recorder, functions, name):
-    """The scenarios of a page."""
-    scenarios, stacks, time = [], {}, 0
-    for line in run(recorder, functions, name):
+class Parser:
+    """Lines of a recorder (trace.c, kernel/record.c), as scenarios."""
+
+    def __init__(self, functions):
+        self.functions, self.addresses = functions, sorted(functions)
+        self.scenarios, self.stacks, self.time, self.pages = [], {}, 0, []
+
+    def line(self, line):
         word, _, rest = line.partition(" ")
-        if word == "scenario":
-            scenarios.append(Scenario(rest))
-            stacks = {}
-            continue
-        if word == "counter":
+        if word == "pages":
+            self.pages = rest.split()
+        elif word == "scenario":
+            self.scenarios.append(Scenario(rest, self.pages))
+            self.stacks = {}
+        elif word == "thread":
+            thread, name = rest.split(" ", 1)
+            self.scenarios[-1].threads[int(thread)] = name
+        elif word == "counter":
             counter, before, after = re.fullmatch(r"(.+): (\d+) -> (\d+)", rest).groups()
-            scenarios[-1].counters.append((counter, int(before), int(after)))
-            continue
-        thread, sign, address, *values = line.split()
-        stack, time = stacks.setdefault(thread, []), time + 1
+            self.scenarios[-1].counters.append((counter, int(before), int(after)))
+        else:
+            self.event(*line.split())
+
+    def event(self, thread, sign, where, *values):
+        stack, address = self.stacks.setdefault(thread, []), where.partition("@")[0]
+        self.time += 1
         if sign == "+":
-            call = Call(functions[int(address, 16)], int(thread), time)
+            self.push_assembler(stack, thread, where.partition("@")[2])
+            call = self.push(stack, self.functions[int(address, 16)], thread)
             enter(call, values)
-            (stack[-1].children if stack else scenarios[-1].calls).append(call)
-            stack.append(call)
         elif stack:
-            stack[-1].end = time
-            leave(stack.pop(), values)
-    for scenario in scenarios:
+            leave(self.pop(stack), values)
+            if stack and stack[-1].assembler:
+                self.pop(stack)
+
+    def push(self, stack, function, thread):
+        call = Call(function, int(thread), self.time)
+        (stack[-1].children if stack else self.scenarios[-1].calls).append(call)
+        stack.append(call)
+        return call
+
+    def pop(self, stack):
+        stack[-1].end = self.time
+        return stack.pop()
+
+    def push_assembler(self, stack, thread, from_address):
+        """A function in assembler has no hooks: the return address of what it calls names it."""
+        if not from_address:
+            return
+        # A call may be a function's last instruction, and then the return address is the next function's.
+        at = bisect.bisect_left(self.addresses, int(from_address, 16)) - 1
+        caller = self.functions[self.addresses[at]]
+        if caller.file.endswith(".S") and not (stack and stack[-1].name == caller.name):
+            self.push(stack, caller, thread).assembler = True
+
+
+def record(recorder, functions, name):
+    """The scenarios of a page, on the sim."""
+    parser = Parser(functions)
+    for line in run(recorder, functions, name):
+        parser.line(line)
+    for scenario in parser.scenarios:
         scenario.calls = without_checkers(scenario.calls)
-    return scenarios
+    return parser.scenarios
+
+
+# ---- the kernel ----
+
+
+def record_kernel(build, functions):
+    """All scenarios of the kernel on bare metal, from one boot. On a host that has much else to do, the disk
+    may have answered before its reader sleeps: then another boot."""
+    for _ in range(BOOTS_MAX):
+        parser = Parser(functions)
+        for line in boot(build):
+            if line.startswith("~ "):
+                parser.line(line[2:].rstrip())
+        for scenario in parser.scenarios:
+            scenario.calls = without_timer(without_checkers(scenario.calls))
+        if not any(answered_early(scenario) for scenario in parser.scenarios):
+            break
+    return parser.scenarios
+
+
+def answered_early(scenario):
+    reads = [call for call in walk(scenario.calls) if call.name == "disk_wait"]
+    return any("mi_switch" not in call.inside for call in reads)
+
+
+def boot(build):
+    """What the kernel of walkthrough.cmake writes to its console."""
+    machine = kernel_machine.Machine(
+        build=str(build),
+        kernel=f"{build}/{KERNEL}",
+        disk=f"{build}/walkthrough-disk.img",
+        snapshot=True,
+        iops=IOPS,
+    )
+    out = subprocess.run(machine.command(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOOT_S)
+    if kernel_machine.program_status(out.returncode) != 0:
+        sys.exit(f"{KERNEL} ends with {out.returncode}: {out.stderr[-500:]}{out.stdout[-500:]}")
+    return out.stdout.splitlines()
+
+
+def is_timer(call):
+    """The timer's interrupt comes at any time, and is no step of a path."""
+    if call.name != "alltraps":
+        return False
+    handlers = [one for trap in call.children for one in trap.children if one.name == "interrupt"]
+    return any(one.name == "sched_timer" for handler in handlers for one in handler.children)
+
+
+def without_timer(calls):
+    kept = [call for call in calls if not is_timer(call)]
+    for call in kept:
+        call.children = without_timer(call.children)
+        call.inside = names_of(call.children)
+    return kept
+
+
+# ---- what is asked of calls ----
 
 
 def names_of(calls):

@@ -9,12 +9,17 @@
     BOX => ?: sentence                           waived: not yet
     apart A B | C D: sentence                    no call had A or B, and C or D; of one list: any two of it
     order A B | C: sentence                      A, or B, comes before C in the seed; here not always
+    metal BOX => OURS: sentence                  of the page: on bare metal OURS stands for it; -, @ as above
+    metal show NAME …: sentence                  there, the runs show these functions, too
+    metal about: …                               what is different there
 
 A sentence is what the reader of the page learns about the box. Where a box is waived, those below it count as
 its parent's. The reasons "apart" and "order" stand below the box whose children they name."""
+import copy
 import itertools
 import re
 
+METAL = re.compile(r"metal (?:(about)|show ([\w ]+)|(\w+) => (\w+|-)(?: @ (\w+))?): (.+)")
 BOX = re.compile(r"(\w+)(?: => (\w+|-|\?)(?: @ (\w+))?)?: (.+)")
 REASON = re.compile(r"(apart|order) ([\w\s|]+): (.+)")
 
@@ -50,8 +55,19 @@ class Reason:
 
 
 class Page:
+    """metal: {box: (ours, place, sentence)} where bare metal is different; shown: {name: sentence}."""
+
     def __init__(self, name, title):
         self.name, self.title, self.about, self.drawings = name, title, [], []
+        self.metal_about, self.metal, self.shown = [], {}, {}
+
+    def metal_drawings(self):
+        """The drawings, as bare metal has them."""
+        drawings = copy.deepcopy(self.drawings)
+        for stage in walk(drawings):
+            if stage.name in self.metal:
+                stage.ours, stage.place, stage.sentence = self.metal[stage.name]
+        return drawings
 
 
 class Stages:
@@ -77,6 +93,17 @@ def live(stages):
             yield stage
 
 
+def read_metal(page, about, shown, box, ours, place, sentence):
+    if about:
+        page.metal_about.append(sentence)
+    elif shown:
+        page.shown.update(dict.fromkeys(shown.split(), sentence))
+    else:
+        page.metal[box] = (ours, place, sentence)
+        return box in {stage.name for stage in walk(page.drawings)}
+    return True
+
+
 def read_line(stages, stack, line):
     """False: the line is none of those above."""
     depth = len(line) - len(line.lstrip("\t"))
@@ -89,6 +116,9 @@ def read_line(stages, stack, line):
     if line.startswith("about: "):
         stages.pages[-1].about.append(line[7:])
         return True
+    metal = METAL.fullmatch(line)
+    if metal:
+        return read_metal(stages.pages[-1], *metal.groups())
     reason, box = REASON.fullmatch(line.strip()), BOX.fullmatch(line.strip())
     if reason and depth > 0:
         groups = [group.split() for group in reason[2].split("|")]

@@ -68,8 +68,9 @@ def parameters(call, names, leave_out):
     return words
 
 
-def result(call, names):
-    """The words behind the parentheses: what it returned, and what it stored through its pointers."""
+def result(call, names, leave_out):
+    """The words behind the parentheses: what it returned, and what it stored through its pointers, but for
+    those that parameters of names to be left out point to."""
     words, type = [], call.function.result
     if call.result is not None:
         shown = text("", type, call.result, names)
@@ -80,7 +81,7 @@ def result(call, names):
             shown = "again"
         words += [] if shown is None else [shown]
     for parameter in call.function.parameters:
-        target = parameter.type.target
+        target = None if parameter.name in leave_out else parameter.type.target
         if parameter.name in call.outputs and target is not None and call.values.get(parameter.name):
             words += ["*" + w for w in labelled(parameter.name, target, call.outputs[parameter.name], names)]
     return words

@@ -749,11 +749,15 @@ static void threads_and_locks(void)
     counter = turn = 0;
     for (intptr_t i = 0; i < THREADS; i++)
         EXPECT(pthread_create(&td[i], NULL, count, (void *)i) == 0);
+    if (failed)
+        return; /* there are not so many to join */
     for (intptr_t i = 0; i < THREADS; i++)
         EXPECT(pthread_join(td[i], &result) == 0 && result == (void *)i);
     EXPECT(counter == THREADS * ROUNDS);
     for (intptr_t i = 0; i < THREADS; i++)
         EXPECT(pthread_create(&td[i], NULL, take_turns, (void *)i) == 0);
+    if (failed)
+        return;
     for (intptr_t i = 0; i < THREADS; i++)
         EXPECT(pthread_join(td[i], NULL) == 0);
     EXPECT(turn == THREADS * 50);
