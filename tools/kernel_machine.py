@@ -25,7 +25,7 @@ DEBUG_EXIT = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]
 
 @dataclasses.dataclass
 class Machine:
-    """One boot. `kernel` is a file, or LINUX; `disk`, `swap` and `data` are images or empty; `args` go to init."""
+    """One boot. `kernel` is a file, or LINUX; `disk`, `swap`, `data`: images or empty; `args` go to init."""
 
     build: str
     kernel: str = ""

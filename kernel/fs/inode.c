@@ -1,6 +1,6 @@
 /*
- * inode.c: what all file systems share: the sleep lock, the end of a reference to an inode, and the way from a
- * vnode to its inode.
+ * inode.c: what all file systems share: the sleep lock, the end of a reference to an inode, and the way from
+ * a vnode to its inode.
  *
  *   vnode ─hash─▶ inode ─next_listed─▶ inode …        of the files that were opened since they are in memory
  */

@@ -69,8 +69,8 @@ struct inode_ops {
     FL_NODISCARD int (*readdir)(struct inode *dir, uint64_t *pos, readdir_fn *emit, void *arg);
     /* The target, without a 0. Returns its length. */
     FL_NODISCARD int (*readlink)(struct inode *inode, char *target, size_t max);
-    /* *to: the very inode that the link leads to, with a reference, even if no path does (/proc/PID/fd/N). NULL:
-     * readlink tells a path. Errors: -ENOENT; -ENXIO, it leads to what has no inode. */
+    /* *to: the very inode that the link leads to, with a reference, even if no path does (/proc/PID/fd/N).
+     * NULL: readlink tells a path. Errors: -ENOENT; -ENXIO, it leads to what has no inode. */
     FL_NODISCARD int (*follow)(struct inode *link, struct inode **to);
     /* A regular file's bytes, with a reference to the vnode for the caller. One vnode for an inode as long as
      * it lives. A block device's too. Errors: -ENOMEM, -EIO. */
@@ -142,8 +142,8 @@ void inode_put(struct inode *inode);
 
 /* From now on the inode is found by its vnode, also when neither has a name. */
 void inode_list_vnode(struct inode *inode, const struct vnode *vnode);
-/* Of the inode with this vnode: st_dev, st_ino; *inode with a reference, or NULL: nobody uses it but mappings.
- * Returns whether there is one. */
+/* Of the inode with this vnode: st_dev, st_ino; *inode with a reference, or NULL: nobody uses it but
+ * mappings. Returns whether there is one. */
 FL_NODISCARD bool inode_find_vnode(const struct vnode *vnode, uint64_t *dev, uint64_t *ino,
                                    struct inode **inode);
 /* A file system calls it before it frees an inode or uses its memory for another. */

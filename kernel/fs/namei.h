@@ -54,8 +54,9 @@ FL_NODISCARD int walk_last(struct walk *walk, struct inode **inode);
 /* The last name is this link: the walk goes on in its target with walk_parent. Errors: -ELOOP, -ENOMEM, of
  * readlink. */
 FL_NODISCARD int walk_link(struct walk *walk, struct inode *link);
-/* The same of the last name's link *inode, whose reference the call takes over. *inode: what such a link leads to
- * that is more than a path, with a reference; NULL: the walk goes on. Errors: of walk_link, of follow. */
+/* The same of the last name's link *inode, whose reference the call takes over. *inode: what such a link
+ * leads to that is more than a path, with a reference; NULL: the walk goes on. Errors: of walk_link, of
+ * follow. */
 FL_NODISCARD int walk_last_link(struct walk *walk, struct inode **inode);
 void walk_end(struct walk *walk);
 

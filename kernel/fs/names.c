@@ -7,7 +7,8 @@
  * A rename takes the mount's rename lock first. So directories do not move while it looks whether a directory
  * would come to lie in itself.
  *
- * A file that loses its last name while it is in use remembers the path, which /proc shows (inode->last_path).
+ * A file that loses its last name while it is in use remembers the path, which /proc shows
+ * (inode->last_path).
  */
 #include "fs/mount.h"
 #include "fs/namecache.h"
@@ -141,7 +142,7 @@ int name_link(struct inode *inode, int dirfd, const char *path) FL_NO_THREAD_SAF
 
 /* ---- removing ------------------------------------------------------------------------------------------ */
 
-/* The inode, to which the caller has a reference, has lost a name. No locks. Without memory it is forgotten. */
+/* The inode, to which the caller has a reference, has lost a name. No locks. Without memory: forgotten. */
 static void remember_path(struct inode *dir, const char *name, size_t len_bytes, struct inode *inode)
 {
     char *path, *none = NULL;

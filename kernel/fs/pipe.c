@@ -11,8 +11,8 @@
  *
  * Nobody is woken who does not wait: the counts of waiters are kept under the lock.
  *
- * A fifo is a pipe that is found by its inode, for as long as someone has it open. A pipe without a name is part
- * of an inode of its own, so that /proc/PID/fd/N can be opened: it lives as long as that.
+ * A fifo is a pipe that is found by its inode, for as long as someone has it open. A pipe without a name is
+ * part of an inode of its own, so that /proc/PID/fd/N can be opened: it lives as long as that.
  *
  * Locks: (FI) fifo_lock: the list of fifos. (PI) pipe->lock, below (FI); above (P).
  */

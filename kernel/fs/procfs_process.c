@@ -5,8 +5,8 @@
  *
  * Under (P) only the copy is made: what follows may sleep.
  *
- * Does not do: when the process was started, how its time is divided into user and system, its faults; how much
- * of a region is in memory.
+ * Does not do: when the process was started, how its time is divided into user and system, its faults; how
+ * much of a region is in memory.
  */
 #include "fs/devfs.h"
 #include "fs/mount.h"

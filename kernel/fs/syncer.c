@@ -4,10 +4,13 @@
  *   the core's flusher     a file's pages, 5 s after they became dirty       ─┐
  *   syncer_main            what file systems know of files, each SYNCER_NS   ─┴▶ the disk
  *
- * So a power cut takes what was written in the last seconds, and not more. Nobody waits for the thread, and it
- * waits for no file's pages. What it cannot write stays dirty, is tried again, and told by the next sync or fsync.
+ * So a power cut takes what was written in the last seconds, and not more. Nobody waits for the thread, and
+ * it waits for no file's pages. What it cannot write stays dirty, is tried again, and told by the next sync
+ * or fsync.
  *
- * Locks: (MT), and those of the mounts' write_back. (sched_sync, BSD; wb_workfn for the inodes of devices, Linux.)
+ * (sched_sync, BSD; wb_workfn for the inodes of devices, Linux.)
+ *
+ * Locks: (MT), and those of the mounts' write_back.
  * Loops: for ever, once in SYNCER_NS.
  */
 #include "fs/mount.h"
