@@ -668,13 +668,23 @@ static void fork_and_end(void *parent)
         fl_space_destroy(child);
 }
 
+static void store_again(void *map)
+{
+    for (uint32_t p = 0; p < STRETCH; p += 2)
+        test_store8(map, VA(p), space[0].page[p].byte);
+}
+
 /* Each child holds one more object of the parent's chain, until all end at once. */
 static void together_run(uint64_t seed)
 {
-    struct sim_params params = test_params(seed);
+    struct sim_params params = seed % 2 ? test_params(seed) : test_params_hostile(seed);
     struct vm_map *child[GENERATIONS];
 
     params.torture.preempt_permille = 300;
+    if (seed % 4 == 0) {
+        params.nframes = 64;
+        params.swap_pages = 1024;
+    }
     begin(&params);
     map_range(&space[0], 0, STRETCH);
     for (uint32_t g = 0; g < GENERATIONS; g++) {
@@ -690,6 +700,7 @@ static void together_run(uint64_t seed)
         sim_run("child ends", end_child, child[g]);
     sim_run("forks", fork_and_end, space[0].map);
     sim_run("forks", fork_and_end, space[0].map);
+    sim_run("stores", store_again, space[0].map);
     sim_join_all();
     compare_all();
     sim_vm_check();
