@@ -12,6 +12,7 @@
  *   unknown=1          system calls that are missing are named on the console, each once
  *   strace=1           all system calls are
  *   panic_on_exit=1    a panic when init ends with a status other than 0
+ *   failnth=100        once init runs, each 100th allocation of the kernel's for a program fails
  *   -- arguments …     of init
  *   NAME=value         goes to init's environment, if it is none of these
  */
@@ -23,6 +24,7 @@
 #include "fs/file.h"
 #include "fs/tty.h"
 #include "kernel.h"
+#include "kmem.h"
 #include "proc/proc.h"
 #include "string.h"
 #include "sys/syscall.h"
@@ -34,6 +36,7 @@
 static char line[LINE_MAX];
 static const char *root_device, *swap_device, *init_path;
 static bool panic_on_exit;
+static uint32_t fail_nth;
 static const char *init_argv[WORDS_MAX + 2];
 static const char *init_envp[WORDS_MAX + 4] = {"HOME=/", "PATH=/sbin:/bin:/usr/sbin:/usr/bin", "TERM=vt100"};
 static uint32_t nargv = 1, nenvp = 3;
@@ -74,6 +77,15 @@ static bool is_yes(const char *value)
     return strcmp(value, "0") != 0;
 }
 
+static uint32_t number_of(const char *digits)
+{
+    uint32_t number = 0;
+
+    for (; *digits >= '0' && *digits <= '9'; digits++)
+        number = number * 10 + (uint32_t)(*digits - '0');
+    return number;
+}
+
 static void read_word(const char *word)
 {
     const char *value;
@@ -90,6 +102,8 @@ static void read_word(const char *word)
         syscall_tells_all = is_yes(value);
     else if ((value = value_of(word, "panic_on_exit")) != NULL)
         panic_on_exit = is_yes(value);
+    else if ((value = value_of(word, "failnth")) != NULL)
+        fail_nth = number_of(value);
     else if (strchr(word, '=') != NULL && nenvp < WORDS_MAX)
         init_envp[nenvp++] = word;
     else
@@ -158,6 +172,7 @@ static void init_main(void *arg __attribute__((unused)))
     }
     if (error != 0)
         panic("no init: error %d of %s", -error, init_argv[0]);
+    kmem_fail_every(fail_nth);
 }
 
 static void start_init(void)

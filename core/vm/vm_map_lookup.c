@@ -115,18 +115,21 @@ static int vm_map_entry_shadow(struct vm_map *map, struct vm_map_entry *entry) F
         entry->eflags &= (uint8_t)~MAP_ENTRY_NEEDS_COPY;
         return 0;
     }
+    /* The shadow takes over the entry's reference. Until the entry shows the shadow it needs another one, or the
+     * end of another space could collapse the two, and end what the entry shows. */
+    vm_object_reference(old);
     int error = vm_object_shadow(&shadow, &pindex, vm_map_entry_npages(entry));
 
-    if (error != 0)
-        return error;
-    error = vm_map_entry_set_object(map, entry, shadow, pindex);
-    if (error != 0) {
-        vm_object_reference(old); /* the entry's, again: */
-        vm_object_drop(shadow);   /* the empty shadow drops the one that it took over */
-        return error;
+    if (error == 0) {
+        error = vm_map_entry_set_object(map, entry, shadow, pindex);
+        if (error != 0) {
+            vm_object_drop(shadow); /* it is empty, and drops what it took over: the entry has the other */
+            return error;
+        }
+        entry->eflags &= (uint8_t)~MAP_ENTRY_NEEDS_COPY;
     }
-    entry->eflags &= (uint8_t)~MAP_ENTRY_NEEDS_COPY;
-    return 0;
+    vm_object_drop(old); /* the shadow has one, or has looked past it, because it has no pages */
+    return error;
 }
 
 /* Changes the map so that the access can go on. Errors: as vm_map_lookup. */

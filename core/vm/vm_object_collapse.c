@@ -189,17 +189,16 @@ static bool collapse_pages(struct collapse *c) FL_REQUIRES(c->object->lock, c->b
 
 /*
  * The shadow stands in the place of its backing object, of which it has all that matters. That one loses its
- * only reference, and ends. Both are unlocked.
+ * only reference, and ends. Both are unlocked: from then on another thread may collapse the shadow with what is
+ * behind, which must not seem to have a single reference, the backing object's.
  */
 static void collapse_end(struct collapse *c) FL_NO_THREAD_SAFETY_ANALYSIS /* unlocks both */
 {
-    struct vm_object *backing = c->backing;
-    vm_rmap_shadow_bypass(c->object, backing);
-    vm_unlock(&c->object->lock);
-    struct vm_object *behind = backing->backing_object;
-    vm_unlock(&backing->lock);
+    struct vm_object *backing = c->backing, *behind = backing->backing_object;
     if (behind != NULL)
         vm_object_reference(behind); /* the shadow's; the backing object drops its own as it ends */
+    vm_rmap_shadow_bypass(c->object, backing);
+    collapse_unlock(c);
     vm_object_drop(backing);
 }
 

@@ -15,6 +15,7 @@
 #include <faultline/vm.h>
 
 #include "kernel.h"
+#include "thread.h"
 
 #define BUCKETS      8 /* 16, 32 … 2048 bytes */
 #define BUCKET_MIN   4 /* log2 of the smallest */
@@ -26,6 +27,8 @@ struct piece {
 
 static struct spinlock kmem_lock;
 static struct piece *bucket_free[BUCKETS]; /* (kmem_lock) */
+static uint32_t fail_every;                /* (c) after boot */
+static uint32_t asked;                     /* atomic */
 
 /* log2 of the least power of two that holds len_bytes. */
 static unsigned ceil_log2(size_t len_bytes)
@@ -74,10 +77,23 @@ static bool bucket_fill(unsigned bucket)
     return true;
 }
 
+void kmem_fail_every(uint32_t n)
+{
+    fail_every = n;
+}
+
+bool kmem_fails(void)
+{
+    return fail_every != 0 && curthread()->td_fpu != NULL &&
+           __atomic_add_fetch(&asked, 1, __ATOMIC_RELAXED) % fail_every == 0;
+}
+
 void *kmalloc(size_t len_bytes)
 {
     unsigned log2 = ceil_log2(len_bytes);
 
+    if (kmem_fails())
+        return NULL;
     if (log2 < BUCKET_MIN)
         log2 = BUCKET_MIN;
     if (log2 >= BUCKET_MIN + BUCKETS)

@@ -8,6 +8,7 @@
  * So there are addresses for far more metadata than a computer of its size mostly needs, and memory for what
  * it does. The core calls meta_back under one lock of its own; nothing here needs another.
  */
+#include "kmem.h"
 #include "machdep.h"
 #include "pmap_machine.h"
 
@@ -83,7 +84,7 @@ static uint64_t meta_page(void)
         }
         npieces--;
     }
-    if (!booted || fl_frames_alloc(0, &frame) != 0)
+    if (!booted || kmem_fails() || fl_frames_alloc(0, &frame) != 0)
         return 0;
     return frame_to_phys(frame);
 }

@@ -30,7 +30,7 @@ static bool thread_alloc_memory(struct thread *td, bool user)
             return false;
         fpu_init(td->td_fpu);
     }
-    if (fl_frames_alloc(KSTACK_ORDER, &frame) != 0)
+    if (kmem_fails() || fl_frames_alloc(KSTACK_ORDER, &frame) != 0)
         return false;
     td->td_kstack = frame_to_virt(frame);
     *(uint64_t *)(void *)td->td_kstack = KSTACK_CANARY;

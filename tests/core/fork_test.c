@@ -6,6 +6,7 @@
  *             swap. Every page of every space has the byte that a model of plain arrays says
  *   orders    every order of fork, store, unmap, page-out and exit up to a depth, over few pages and spaces
  *   long      thousands of generations: chains stay short, and memory flat
+ *   together  children end while the parent forks again: each makes the same chain shorter
  *   failures  the Nth allocation fails: the parent is as it was
  */
 #include <faultline/vm.h>
@@ -650,6 +651,69 @@ static void failing_run(uint64_t nth)
     end();
 }
 
+/* ---- together ------------------------------------------------------------------------------------------ */
+
+#define GENERATIONS 4
+
+static void end_child(void *child)
+{
+    fl_space_destroy(child);
+}
+
+static void fork_and_end(void *parent)
+{
+    struct vm_map *child;
+
+    if (fl_space_fork(parent, &child) == 0)
+        fl_space_destroy(child);
+}
+
+static void store_again(void *map)
+{
+    for (uint32_t p = 0; p < STRETCH; p += 2)
+        test_store8(map, VA(p), space[0].page[p].byte);
+}
+
+/* Each child holds one more object of the parent's chain, until all end at once. */
+static void together_run(uint64_t seed)
+{
+    struct sim_params params = seed % 2 ? test_params(seed) : test_params_hostile(seed);
+    struct vm_map *child[GENERATIONS];
+
+    params.torture.preempt_permille = 300;
+    if (seed % 4 == 0) {
+        params.nframes = 64;
+        params.swap_pages = 1024;
+    }
+    begin(&params);
+    map_range(&space[0], 0, STRETCH);
+    for (uint32_t g = 0; g < GENERATIONS; g++) {
+        for (uint32_t p = g; p < STRETCH; p += g + 1) {
+            test_store8(space[0].map, VA(p), (uint8_t)(16 * g + p + 1));
+            model_store(&space[0], p, (uint8_t)(16 * g + p + 1));
+        }
+        assert_int_equal(fl_space_fork(space[0].map, &child[g]), 0);
+    }
+    test_store8(space[0].map, VA(0), 99);
+    model_store(&space[0], 0, 99);
+    for (uint32_t g = 0; g < GENERATIONS; g++)
+        sim_run("child ends", end_child, child[g]);
+    sim_run("forks", fork_and_end, space[0].map);
+    sim_run("forks", fork_and_end, space[0].map);
+    sim_run("stores", store_again, space[0].map);
+    sim_join_all();
+    compare_all();
+    sim_vm_check();
+    end();
+}
+
+static void test_together(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 400; seed++)
+        together_run(seed);
+}
+
 static void test_failures(void **state)
 {
     (void)state;
@@ -663,7 +727,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),      cmocka_unit_test(test_orders),
         cmocka_unit_test(test_generations), cmocka_unit_test(test_children_stay),
-        cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_together),    cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests_name("fork", tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@ function(faultline_kernel_program name source compiler)
 endfunction()
 
 if(MUSL_GCC AND GXX)
-  foreach(program fsx forktree lastthread memcheck processes signals big ticker badcalls diskerror)
+  foreach(program fsx forktree lastthread memcheck processes signals survive big ticker badcalls diskerror)
     faultline_kernel_program(${program} ${HERE}/programs/${program}.c ${MUSL_GCC} -std=gnu17)
   endforeach()
   faultline_kernel_program(processes_glibc ${HERE}/programs/processes.c ${CMAKE_C_COMPILER} -std=gnu17 -pthread)
