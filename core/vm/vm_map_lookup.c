@@ -115,8 +115,8 @@ static int vm_map_entry_shadow(struct vm_map *map, struct vm_map_entry *entry) F
         entry->eflags &= (uint8_t)~MAP_ENTRY_NEEDS_COPY;
         return 0;
     }
-    /* The shadow takes over the entry's reference. Until the entry shows the shadow it needs another one, or the
-     * end of another space could collapse the two, and end what the entry shows. */
+    /* The shadow takes over the entry's reference. Until the entry shows the shadow it needs another one, or
+     * the end of another space could collapse the two, and end what the entry shows. */
     vm_object_reference(old);
     int error = vm_object_shadow(&shadow, &pindex, vm_map_entry_npages(entry));
 

@@ -189,8 +189,8 @@ static bool collapse_pages(struct collapse *c) FL_REQUIRES(c->object->lock, c->b
 
 /*
  * The shadow stands in the place of its backing object, of which it has all that matters. That one loses its
- * only reference, and ends. Both are unlocked: from then on another thread may collapse the shadow with what is
- * behind, which must not seem to have a single reference, the backing object's.
+ * only reference, and ends. Both are unlocked: from then on another thread may collapse the shadow with what
+ * is behind, which must not seem to have a single reference, the backing object's.
  */
 static void collapse_end(struct collapse *c) FL_NO_THREAD_SAFETY_ANALYSIS /* unlocks both */
 {

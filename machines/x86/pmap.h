@@ -106,8 +106,8 @@ void pmap_harvest(struct pmap *pmap, vm_offset_t start, vm_offset_t end, unsigne
 /* Gives the unlinked tables back to the machine (PT3). Context: no processor walks with
  * what it read before. */
 void pmap_free_pt_pages(struct pmap *pmap);
-/* The same in two steps: the tables that are unlinked by now, by `next`; and, once no processor walks with what
- * it read before that, their end. Others that are unlinked in between wait for their own turn. */
+/* The same in two steps: the tables that are unlinked by now, by `next`; and, once no processor walks with
+ * what it read before that, their end. Others that are unlinked in between wait for their own turn. */
 struct pmap_table *pmap_take_pt_list(struct pmap *pmap);
 void pmap_free_pt_list(struct pmap_table *list);
 /* Asserts PT1, PT2, PT4, SP1, SP2 and SP3. Context: nothing else runs. */

@@ -1,6 +1,6 @@
 /*
- * highmem.h: a test configuration: the core reaches only the first frames by the direct map, and maps each of the
- * others for a moment (struct machine_kmap, machine.h).
+ * highmem.h: a test configuration: the core reaches only the first frames by the direct map, and maps each of
+ * the others for a moment (struct machine_kmap, machine.h).
  *
  *   highmem=16 on the command line: the direct map that the core is told of ends 16 MiB above its frame 0
  *

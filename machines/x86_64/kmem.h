@@ -18,7 +18,8 @@ FL_NODISCARD void *kmalloc(size_t len_bytes);
 /* NULL is allowed. */
 void kfree(void *memory);
 
-/* For tests: every nth allocation that a program's thread causes fails, as if there were no memory; 0: none. */
+/* For tests: every nth allocation that a program's thread causes fails, as if there were no memory; 0:
+ * none. */
 void kmem_fail_every(uint32_t n);
 /* Is it the nth? Asked where frames become the kernel's. */
 FL_NODISCARD bool kmem_fails(void);

@@ -77,8 +77,8 @@ static void space_stale(struct machine_space *space, vm_offset_t start, vm_offse
 
 /*
  * Page tables that were unlinked are taken before the flush, which is then one for them (PT3): others may be
- * unlinked meanwhile, and a processor may walk those still. A flush of any page drops what a processor knows of
- * tables' places.
+ * unlinked meanwhile, and a processor may walk those still. A flush of any page drops what a processor knows
+ * of tables' places.
  */
 void machine_sync(struct machine_space *space)
 {

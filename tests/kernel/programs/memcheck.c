@@ -6,11 +6,11 @@
  *   kinds   private anonymous | shared anonymous | a file, private | the file, shared
  *   word    seed 8 | kind 8 | page 16 | version 24 | place in the page 8
  *
- * A page belongs to one thread of one process, which alone writes it and knows its version. A round verifies a
- * page and makes it the next version, in one go or beginning at its end; now and then it forks a child that
- * verifies private pages of its parent's thread as they were, writes some, and verifies them again; gives pages
- * back (MADV_DONTNEED, munmap), which then must be zeros or the file's; or takes rights away for a moment.
- * What is wrong is told with what is there instead: zeros, an older version, or another page's words.
+ * A page belongs to one thread of one process, which alone writes it and knows its version. A round verifies
+ * a page and makes it the next version, in one go or beginning at its end; now and then it forks a child that
+ * verifies private pages of its parent's thread as they were, writes some, and verifies them again; gives
+ * pages back (MADV_DONTNEED, munmap), which then must be zeros or the file's; or takes rights away for a
+ * moment. What is wrong is told with what is there instead: zeros, an older version, or another page's words.
  */
 #include "program.h"
 #include <fcntl.h>

@@ -3,8 +3,8 @@
  *
  *   survive TIMES COMMAND…     each COMMAND is a shell's, and says nothing
  *
- * On a kernel without enough memory, or with failnth=: calls may fail, programs may be ended, and the kernel and
- * this program go on. Process 1 is to be something else.
+ * On a kernel without enough memory, or with failnth=: calls may fail, programs may be ended, and the kernel
+ * and this program go on. Process 1 is to be something else.
  */
 #include "program.h"
 #include <fcntl.h>
