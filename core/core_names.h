@@ -381,6 +381,7 @@
 #define vm_reserv_full                fl_core_vm_reserv_full
 #define vm_reserv_init                fl_core_vm_reserv_init
 #define vm_reserv_reclaim_inactive    fl_core_vm_reserv_reclaim_inactive
+#define vm_reserv_used                fl_core_vm_reserv_used
 #define vm_rmap_check                 fl_core_vm_rmap_check
 #define vm_rmap_enter                 fl_core_vm_rmap_enter
 #define vm_rmap_freeze                fl_core_vm_rmap_freeze
