@@ -714,8 +714,7 @@ static void store_and_end(void *child)
     fl_space_destroy(child);
 }
 
-/* Children of one generation store, and end: the parent's pages are hidden from each of them, and the parent's
- * still. */
+/* Children of one generation store, and end: their pages hide the parent's, which are still the parent's. */
 static void siblings_run(uint64_t seed)
 {
     struct sim_params params = test_params(seed);
