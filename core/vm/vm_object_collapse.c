@@ -280,13 +280,29 @@ static bool shadow_hides(struct vm_object *shadow, const struct vm_object *backi
     return hides;
 }
 
-/* Frees page pindex of the object, of which all references but the caller's are those of n shadows. */
-static void free_hidden(struct vm_object *object, vm_pindex_t pindex, uint32_t n)
+/*
+ * Has the object no other references than the caller's and those of the n shadows? The caller keeps these: so
+ * none of them ends meanwhile, and leaves its number to somebody else, an entry for one.
+ */
+static bool shadows_only(const struct vm_object *object, struct vm_object *const *shadow, uint32_t n)
+    FL_REQUIRES(object->lock)
+{
+    vm_rwlock_read(&vm_rmap_lock);
+    bool only = atomic_load(&object->ref_count) == n + 1;
+    for (uint32_t i = 0; i < n; i++)
+        only = only && shadow[i]->backing_object == object;
+    vm_rwlock_read_done(&vm_rmap_lock);
+    return only;
+}
+
+/* Frees page pindex of the object, if nobody but the n shadows, which hide it, refers to the object. */
+static void free_hidden(struct vm_object *object, vm_pindex_t pindex, struct vm_object *const *shadow,
+                        uint32_t n)
 {
     vm_lock(&object->lock);
     struct vm_page *m = vm_page_lookup(object, pindex);
-    if (atomic_load(&object->ref_count) == n + 1 && object->paging_in_progress == 0 &&
-        object->freeze_end == 0 && (m == NULL || !page_in_use(m))) {
+    if (shadows_only(object, shadow, n) && object->paging_in_progress == 0 && object->freeze_end == 0 &&
+        (m == NULL || !page_in_use(m))) {
         if (m != NULL)
             vm_object_page_remove(object, pindex, pindex + 1, false);
         if (vm_pager_ops(object)->freespace != NULL)
@@ -304,9 +320,9 @@ void vm_object_page_replaced(struct vm_object *shadow, vm_pindex_t pindex)
     uint32_t n = vm_pager_bounded(object) ? 0 : all_shadows(object, over), nhiding = 0;
     while (nhiding < n && n <= REPLACED_SHADOWS && shadow_hides(over[nhiding], object, pindex))
         nhiding++;
+    if (n > 0 && nhiding == n)
+        free_hidden(object, pindex, over, n);
     for (uint32_t i = 0; i < n; i++)
         vm_object_drop(over[i]);
-    if (n > 0 && nhiding == n)
-        free_hidden(object, pindex, n);
     vm_object_deallocate(object);
 }

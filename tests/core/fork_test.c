@@ -707,11 +707,43 @@ static void together_run(uint64_t seed)
     end();
 }
 
+static void store_and_end(void *child)
+{
+    for (uint32_t p = 0; p < STRETCH; p += 2)
+        test_store8(child, VA(p), 77);
+    fl_space_destroy(child);
+}
+
+/* Children of one generation store, and end: their pages hide the parent's, which are still the parent's. */
+static void siblings_run(uint64_t seed)
+{
+    struct sim_params params = test_params(seed);
+    struct vm_map *child[GENERATIONS];
+
+    params.torture.preempt_permille = 300;
+    begin(&params);
+    map_range(&space[0], 0, STRETCH);
+    for (uint32_t p = 0; p < STRETCH; p++) {
+        test_store8(space[0].map, VA(p), (uint8_t)(p + 1));
+        model_store(&space[0], p, (uint8_t)(p + 1));
+    }
+    for (uint32_t g = 0; g < GENERATIONS; g++)
+        assert_int_equal(fl_space_fork(space[0].map, &child[g]), 0);
+    for (uint32_t g = 0; g < GENERATIONS; g++)
+        sim_run("child stores", store_and_end, child[g]);
+    sim_join_all();
+    compare_all();
+    sim_vm_check();
+    end();
+}
+
 static void test_together(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 400; seed++)
+    for (uint64_t seed = 1; seed <= 400; seed++) {
         together_run(seed);
+        siblings_run(seed);
+    }
 }
 
 static void test_failures(void **state)
