@@ -42,6 +42,10 @@ static inline struct pmap_table *pmap_machine_table_alloc(void)
 
 static inline void pmap_machine_table_free(struct pmap_table *table)
 {
+    for (unsigned i = 0; i < X86_PT_NENTRIES; i++)
+        if (pmap_machine_pointer(table->pa)[i] != 0)
+            sim_panic("PT5: a page table is freed whose entry %u is %#llx", i,
+                      (unsigned long long)pmap_machine_pointer(table->pa)[i]);
     __builtin_memset(pmap_machine_pointer(table->pa), SIM_POISON, VM_PAGE_SIZE);
     table->next = physmem.table_free;
     physmem.table_free = table;

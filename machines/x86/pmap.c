@@ -204,12 +204,22 @@ static pt_entry_t *pmap_make_way(struct pmap *pmap, vm_offset_t va, pt_entry_t f
     return pte;
 }
 
-/* The page table has its last entry: perhaps it becomes a superpage. */
-static void pmap_table_full(struct pmap *pmap, vm_offset_t va) FL_REQUIRES(pmap->pm_lock)
+/*
+ * The page table is full, and `fresh` is its newest entry, for va: perhaps it becomes a superpage. Not if its
+ * first or its last entry belongs to another one: so a range that is entered anew page by page is looked at
+ * once.
+ */
+static void pmap_table_full(struct pmap *pmap, vm_offset_t va, const struct pmap_table *pt, pt_entry_t fresh)
+    FL_REQUIRES(pmap->pm_lock)
 {
+    const pt_entry_t *entry = pmap_entries(pt);
+    const uint64_t first = (fresh & X86_PG_FRAME) - ptoa((uint64_t)pt_index(va, 1));
     struct pmap_table *path[X86_PT_LEVELS + 1];
     unsigned missing;
 
+    if ((pte_load(&entry[0]) & X86_PG_FRAME) != first ||
+        (pte_load(&entry[X86_PT_NENTRIES - 1]) & X86_PG_FRAME) != first + ptoa((uint64_t)X86_PT_NENTRIES - 1))
+        return;
     if (pmap_lookup_pt(pmap, va, path, &missing) && path[1] != NULL)
         pmap_promote(pmap, va, path);
 }
@@ -235,7 +245,7 @@ int pmap_enter_pte_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame, v
     }
     pmap_machine_pte_changed(pmap, va, *was, fresh);
     if (pt->wire_count == X86_PT_NENTRIES)
-        pmap_table_full(pmap, va);
+        pmap_table_full(pmap, va, pt, fresh);
     return 0;
 }
 
@@ -264,7 +274,7 @@ bool pmap_enter_quick_locked(struct pmap *pmap, vm_offset_t va, vm_frame_t frame
         pmap_machine_pte_changed(pmap, va, 0, fresh);
         entered = true;
         if (pt->wire_count == X86_PT_NENTRIES)
-            pmap_table_full(pmap, va);
+            pmap_table_full(pmap, va, pt, fresh);
     }
     machine_unlock(&pmap->pm_lock);
     return entered;

@@ -19,6 +19,7 @@
  *   PT3  A table that was unlinked is not reused before pmap_free_pt_pages or pmap_free_pt_list, which the
  *        machine calls when no processor can still be walking it.
  *   PT4  resident_count is the number of pages that are mapped.
+ *   PT5  A table that is given back has no entry that is not 0: so it need not be zeroed before its next use.
  *
  * A page table that is full, of neighbouring frames, becomes one entry of 2 MiB, and a table again when its
  * entries are to differ (superpage.h). No caller notices.

@@ -104,6 +104,7 @@ void pmap_remove_superpage(struct pmap *pmap, vm_offset_t va, struct pmap_table 
             bits[i] |= MACHINE_DIRTY;
         pmap_machine_pte_changed(pmap, at, pte_of_page(was, at), 0);
     }
+    __builtin_memset(pmap_entries(pt), 0, VM_PAGE_SIZE); /* PT5: it said what the superpage did */
     pt->wire_count = 0;
     pt->next = pmap->pm_free;
     pmap->pm_free = pt;
