@@ -204,21 +204,28 @@ static pt_entry_t *pmap_make_way(struct pmap *pmap, vm_offset_t va, pt_entry_t f
     return pte;
 }
 
+/* Whether entry i of the table says of its page what `fresh`, which is entry `index`, says of its own, but
+ * for what the processor has noted. */
+static bool pmap_alike(const struct pmap_table *pt, unsigned i, pt_entry_t fresh, unsigned index)
+{
+    const pt_entry_t noted = X86_PG_A | X86_PG_M;
+
+    return ((pte_load(&pmap_entries(pt)[i]) ^ (fresh + ptoa((uint64_t)i) - ptoa((uint64_t)index))) &
+            ~noted) == 0;
+}
+
 /*
  * The page table is full, and `fresh` is its newest entry, for va: perhaps it becomes a superpage. Not if its
- * first or its last entry belongs to another one: so a range that is entered anew page by page is looked at
- * once.
+ * first or its last entry differs: so a range that is entered anew page by page is looked at once.
  */
 static void pmap_table_full(struct pmap *pmap, vm_offset_t va, const struct pmap_table *pt, pt_entry_t fresh)
     FL_REQUIRES(pmap->pm_lock)
 {
-    const pt_entry_t *entry = pmap_entries(pt);
-    const uint64_t first = (fresh & X86_PG_FRAME) - ptoa((uint64_t)pt_index(va, 1));
     struct pmap_table *path[X86_PT_LEVELS + 1];
     unsigned missing;
 
-    if ((pte_load(&entry[0]) & X86_PG_FRAME) != first ||
-        (pte_load(&entry[X86_PT_NENTRIES - 1]) & X86_PG_FRAME) != first + ptoa((uint64_t)X86_PT_NENTRIES - 1))
+    if (!pmap_alike(pt, 0, fresh, pt_index(va, 1)) ||
+        !pmap_alike(pt, X86_PT_NENTRIES - 1, fresh, pt_index(va, 1)))
         return;
     if (pmap_lookup_pt(pmap, va, path, &missing) && path[1] != NULL)
         pmap_promote(pmap, va, path);
