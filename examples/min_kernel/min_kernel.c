@@ -49,6 +49,8 @@ void kernel_console_input(unsigned char c)
 void kernel_panic_report(void)
 {
     printf("%lu faults\n", faults);
+    fl_vm_check(); /* or it says which invariant does not hold */
+    printf("the VM's invariants hold\n");
 }
 
 static void must(int64_t result, const char *what)

@@ -31,7 +31,10 @@ void kernel_trap(struct trapframe *frame);
 void kernel_ast(struct trapframe *frame);
 /* The serial line has received a byte. In an interrupt. */
 void kernel_console_input(unsigned char c);
-/* Says what the kernel knows when it dies. Must not sleep or take locks. */
+/*
+ * Says what the kernel knows when it dies. Nothing else runs, locks are as if free, and sleeps end at once.
+ * It has a second; a panic or a trap in it ends it.
+ */
 void kernel_panic_report(void);
 
 /* ---- what the machine offers --------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
  * The waiters' channel is the address behind the lock's own, on which nobody else sleeps. ("Futexes are
  * tricky", U. Drepper: the second mutex.)
  */
+#include "panic.h"
 #include "sched.h"
 
 #define LOCK_SPINS 200
@@ -37,6 +38,8 @@ __attribute__((noinline, cold)) static void lock_wait(struct machine_lock *lock)
             return;
         cpu_pause();
     }
+    if (panic_under_way())
+        return; /* whoever holds it runs no more */
     uint64_t flags = spin_lock(&sched_lock);
     while (__atomic_exchange_n(&lock->word[0], 2, __ATOMIC_ACQUIRE) != 0)
         sched_sleep_locked(lock_chan(lock));
@@ -60,6 +63,8 @@ inline bool machine_trylock(struct machine_lock *lock) FL_NO_THREAD_SAFETY_ANALY
 
 __attribute__((noinline, cold)) static void lock_wake(struct machine_lock *lock)
 {
+    if (panic_under_way())
+        return;
     uint64_t flags = spin_lock(&sched_lock);
     sched_wake_locked(lock_chan(lock), 1);
     spin_unlock(&sched_lock, flags);

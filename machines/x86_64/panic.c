@@ -81,17 +81,23 @@ static void backtrace(uint64_t rbp)
     }
 }
 
-/* Only the first CPU that panics goes on. */
-static void panic_begin(void)
+bool panic_under_way(void)
+{
+    return __atomic_load_n(&panicking, __ATOMIC_RELAXED) != 0;
+}
+
+/* Only the first CPU that panics goes on. A panic in the panic, of the last checks, says what they found. */
+static void panic_begin(const char *message)
 {
     uint32_t none = 0;
 
     intr_disable();
     if (!__atomic_compare_exchange_n(&panicking, &none, curcpu()->id + 1, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_ACQUIRE)) {
-        if (none == curcpu()->id + 1)
-            poweroff(PANIC_STATUS); /* a panic in the panic */
-        panic_halt();
+        if (none != curcpu()->id + 1)
+            panic_halt();
+        printf("and then: %s\n", message);
+        poweroff(PANIC_STATUS);
     }
     if (ncpus > 1)
         apic_ipi_others(T_HALT);
@@ -104,7 +110,18 @@ static _Noreturn void panic_end(uint64_t rbp)
 
     printf("CPU %u, thread %s, %lu ns after boot\n", curcpu()->id, td->td_name, machine_time_ns());
     backtrace(rbp);
+    /* What is said now looks at structures that may be broken: the timer ends it if it does not end. */
+    if (apic_timer_hz != 0) {
+        apic_timer_once((uint32_t)apic_timer_hz);
+        intr_enable();
+    }
     kernel_panic_report();
+    poweroff(PANIC_STATUS);
+}
+
+void panic_timeout(void)
+{
+    printf("the report does not end\n");
     poweroff(PANIC_STATUS);
 }
 
@@ -113,10 +130,10 @@ void panic(const char *format, ...)
     char message[256];
     va_list args;
 
-    panic_begin();
     va_start(args, format);
     (void)vsnprintf(message, sizeof(message), format, args);
     va_end(args);
+    panic_begin(message);
     printf("panic: %s\n", message);
     panic_end((uint64_t)__builtin_frame_address(0));
 }
@@ -128,7 +145,7 @@ void machine_panic(const char *message)
 
 void trap_fatal(struct trapframe *frame, uint64_t va)
 {
-    panic_begin();
+    panic_begin("a trap of the report's own");
     printf("panic: trap %lu, error %#lx, at address %#lx\n", frame->trapno, frame->err, va);
     printf(" rip %016lx  rsp %016lx  rflags %08lx  cs %#lx\n", frame->rip, frame->rsp, frame->rflags,
            frame->cs);

@@ -13,6 +13,7 @@
 
 #include "apic.h"
 #include "machdep.h"
+#include "panic.h"
 
 #define NSLEEPQ      128
 #define IDLE_POLL_NS UINT64_C(200000)
@@ -381,6 +382,8 @@ int thread_sleep(const void *chan, struct machine_lock *lock, uint64_t deadline_
     struct thread *td = curthread();
     int error = 0;
 
+    if (panic_under_way())
+        return -ETIMEDOUT;
     uint64_t flags = spin_lock(&sched_lock);
     if (interruptible && td->td_interrupted) {
         spin_unlock(&sched_lock, flags);
@@ -421,7 +424,7 @@ void machine_wake(const void *chan)
 {
     /* A sleeper queues itself before it releases the lock that the caller's news came under. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (__atomic_load_n(sleepq_of(chan), __ATOMIC_RELAXED) == NULL)
+    if (__atomic_load_n(sleepq_of(chan), __ATOMIC_RELAXED) == NULL || panic_under_way())
         return;
     uint64_t flags = spin_lock(&sched_lock);
     sched_wake_locked(chan, UINT32_MAX);

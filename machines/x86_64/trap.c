@@ -88,6 +88,8 @@ static void interrupt(struct trapframe *frame)
 {
     switch (frame->trapno) {
     case T_TIMER:
+        if (panic_under_way())
+            panic_timeout();
         sched_timer();
         break;
     case T_RESCHED:

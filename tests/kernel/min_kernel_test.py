@@ -31,7 +31,7 @@ RUNS = [
     (4, "64M", "", None),
     (2, "64M", "highmem=2", None),
     (1, "3M", "", "panic: "),
-    (1, "64M", "crash", "panic: trap 14, error 0x2, at address 0, in kernel_main, status 1"),
+    (1, "64M", "crash", "panic: trap 14, error 0x2, at address 0, in kernel_main, invariants hold, status 1"),
 ]
 # (in a good run's text, what else stands there, what is wrong then)
 MUTANTS = [
@@ -63,7 +63,8 @@ def wrong(text, status, cpus):
     panic = re.search(r"panic: .*", text)
     if panic:
         where = re.search(r"^ rip ffffffff8.*?^  0xffffffff8[0-9a-f]+ (\w+)\+0x", text, re.M | re.S)
-        return panic.group().strip() + (f", in {where.group(1)}, status {status}" if where else "")
+        hold = ", invariants hold" if "the VM's invariants hold" in text[panic.end() :] else ""
+        return panic.group().strip() + (f", in {where.group(1)}{hold}, status {status}" if where else "")
     if status != 0:
         return f"status {status}"
     if f'min_kernel: {cpus} CPUs, ' not in text or '"hello' not in text:
