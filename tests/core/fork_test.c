@@ -740,7 +740,7 @@ static void siblings_run(uint64_t seed)
 static void test_together(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 400; seed++) {
+    for (uint64_t seed = 1; seed <= test_budget(400); seed++) {
         together_run(seed);
         siblings_run(seed);
     }
