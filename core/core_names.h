@@ -404,6 +404,7 @@
 #define vm_rmap_writenotify           fl_core_vm_rmap_writenotify
 #define vm_rmap_wrprotect             fl_core_vm_rmap_wrprotect
 #define vm_rwlock_assert_write        fl_core_vm_rwlock_assert_write
+#define vm_rwlock_destroy             fl_core_vm_rwlock_destroy
 #define vm_rwlock_downgrade           fl_core_vm_rwlock_downgrade
 #define vm_rwlock_read                fl_core_vm_rwlock_read
 #define vm_rwlock_read_done           fl_core_vm_rwlock_read_done

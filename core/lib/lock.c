@@ -19,6 +19,8 @@
 #include "lib/lock.h"
 #include "lib/kassert.h"
 
+#define RWLOCK_GONE UINT64_MAX /* the writer of a lock that is no more */
+
 void vm_lock(struct vm_lock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     machine_lock(&lock->machine);
@@ -86,11 +88,18 @@ static bool rwlock_join(struct vm_rwlock *lock)
     return false;
 }
 
+void vm_rwlock_destroy(struct vm_rwlock *lock)
+{
+    lock->writer = RWLOCK_GONE;
+    atomic_store_explicit(&lock->state, RWLOCK_CLOSED, memory_order_relaxed);
+}
+
 void vm_rwlock_read(struct vm_rwlock *lock) FL_NO_THREAD_SAFETY_ANALYSIS
 {
     if (rwlock_join(lock))
         return;
     machine_lock(&lock->machine);
+    KASSERT(lock->writer != RWLOCK_GONE, "LK3");
     lock->readers_waiting++;
     while (!rwlock_join(lock))
         rwlock_wait(lock, &lock->readers_waiting);

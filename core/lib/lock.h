@@ -16,7 +16,7 @@
  * letter.
  *
  * Invariants: LK1 a thread that releases a lock, or asserts that it holds one, holds it. LK2 a reader/writer
- * lock has one writer or any number of readers, never both.
+ * lock has one writer or any number of readers, never both. LK3 nobody takes one that was destroyed.
  */
 #ifndef CORE_LIB_LOCK_H
 #define CORE_LIB_LOCK_H
@@ -56,6 +56,8 @@ struct FL_CAPABILITY("rwlock") vm_rwlock {
 };
 #define RWLOCK_CLOSED UINT32_C(0x80000000)
 
+/* The lock's memory is about to be freed. Whoever takes the lock afterwards breaks LK3. */
+void vm_rwlock_destroy(struct vm_rwlock *lock);
 void vm_rwlock_read(struct vm_rwlock *lock) FL_ACQUIRE_SHARED(lock);
 void vm_rwlock_read_done(struct vm_rwlock *lock) FL_RELEASE_SHARED(lock);
 void vm_rwlock_write(struct vm_rwlock *lock) FL_ACQUIRE(lock);

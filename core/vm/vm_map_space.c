@@ -81,6 +81,7 @@ void vm_map_destroy(struct vm_map *map)
     *link = map->all_next;
     vm_unlock(&vm_maps_lock);
     machine_space_destroy(map->space);
+    vm_rwlock_destroy(&map->lock);
     vm_zone_free(&vm_map_zone, map);
 }
 
